@@ -1,0 +1,30 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What every module of the collection can do."""
+
+    DOCUMENTATION = r"""
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and tells the same there.
+    support: full
+    details: It changes nothing, so check mode makes no difference.
+  diff_mode:
+    description: Returns details of what has changed in diff mode.
+    support: N/A
+    details: It changes nothing.
+  idempotent:
+    description: Run twice in a row with the same options, the second run reports no change.
+    support: full
+    details: It never reports a change. The answer may differ, because LM Studio loads and unloads models by itself.
+  action_group:
+    description: The group for C(module_defaults), as in C(group/gpufleet.lmstudio.lmstudio).
+    support: full
+    membership:
+      - gpufleet.lmstudio.lmstudio
+"""

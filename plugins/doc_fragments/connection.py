@@ -1,0 +1,90 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options that say whom to ask and how: the same at every door."""
+
+    DOCUMENTATION = r"""
+options:
+  port:
+    description:
+      - The port of the server where the URL does not name one. Beside a URL that names a port it is an error.
+      - Unset means 1234 where there is no URL, and the port of the scheme, 80 or 443, where a URL names none.
+    type: int
+  token:
+    description:
+      - The API token, sent as a bearer token.
+      - If unset, the environment variable E(LM_API_TOKEN) of the machine that asks is used.
+      - An empty string means that there is none, as for every option.
+    type: str
+  headers:
+    description:
+      - More request headers. For proxies that want something else than a bearer token.
+    type: dict
+  timeout:
+    description:
+      - Seconds for the whole exchange, the resolution of the name, the TLS handshake and the last byte of the answer included.
+    type: float
+    default: 10
+  validate_certs:
+    description:
+      - Whether the TLS certificate of the server must be valid.
+    type: bool
+    default: true
+  ca_path:
+    description:
+      - A file or a folder with the CA certificates to trust, on the machine that asks. Unset means those of its system.
+    type: path
+  client_cert:
+    description:
+      - A file with a TLS client certificate in PEM form, on the machine that asks. Needs O(client_key).
+    type: path
+  client_key:
+    description:
+      - A file with the unencrypted key of O(client_cert). It may be the same file.
+    type: path
+  use_proxy:
+    description:
+      - Whether to use the HTTP proxy that the usual environment variables of the machine that asks name, C(no_proxy) included.
+      - Unset means no proxy, so that none gets the token by accident. A loopback address never has a proxy.
+    type: bool
+    default: false
+  max_response_bytes:
+    description:
+      - The largest answer that is read, in bytes. A larger one is an error.
+    type: int
+    default: 16777216
+notes:
+  - >-
+    Reading the list of models never loads, unloads or changes a model.
+seealso:
+  - name: LM Studio, list models
+    description: The documentation of the API that is asked.
+    link: https://lmstudio.ai/docs/developer/rest/list
+"""
+
+    # For the doors that ask one server. The others take URLs or hosts instead.
+    URL = r"""
+options:
+  url:
+    description:
+      - The base URL of the LM Studio server, as the machine that asks sees it.
+      - Unset means C(http://127.0.0.1) with O(port) where the target itself asks, and C(http://HOST) with O(port) where the
+        controller asks. HOST is C(ansible_host) of the host, or else its name in the inventory.
+      - A URL that ends in C(/v1), C(/api/v0), C(/api/v1) or C(/api/v1/models) is understood.
+        Any other path is taken as the prefix of a reverse proxy and kept.
+      - A user name or password in the URL is refused. Use O(token) or O(headers). Redirects are not followed.
+    type: str
+"""
+
+    # For plugins: Ansible's configuration reads the environment there, an argument spec does it for modules.
+    PLUGINS = r"""
+options:
+  token:
+    env:
+      - name: LM_API_TOKEN
+"""

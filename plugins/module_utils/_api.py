@@ -1,0 +1,488 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What an answer of ``GET /api/v1/models`` means: bytes in, model entries or a typed error out.
+
+Nothing a server sends is believed: sizes, depth and types are checked, unknown fields pass through, and no text of the
+server becomes part of a message unless it is made printable first. No socket, no Ansible object.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from urllib.parse import urlsplit
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
+
+Entry = Dict[str, Any]
+
+MAX_ENTRIES = 10000
+"""More models or loaded instances than this on one host are not believed."""
+_MAX_DEPTH = 16
+_MAX_WARNINGS = 20
+_MAX_DIGITS = 18
+_RESERVED_KEYS = ("__ansible_", "__payload__")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+HINTS = {
+    "refused": "Start LM Studio's server on that host (lms server start) and check url and port. "
+    "Is it bound to 127.0.0.1? Then ask on the host itself (via: target), or start it with --bind 0.0.0.0.",
+    "no_route": "Check that the host is up, that the address is right, and that no firewall is between.",
+    "dns": "Check the spelling, or set url (for one host: lmstudio_url or ansible_host) to an address that resolves.",
+    "tls": "Check the certificate and the name in the URL, and set ca_path to the CA that signed it.",
+    "timeout": "Check that the host is up and not overloaded, that no firewall drops packets, or raise timeout.",
+    "disconnected": "Look at LM Studio's log on that host (lms log stream), and at any proxy between. Then try again.",
+    "auth": "Set token (lmstudio_token, or LM_API_TOKEN in the environment) to an API token that is valid on that server.",
+    "forbidden": "The token is known but may not list models, or a proxy forbids it. Check the token's permissions.",
+    "unsupported": "LM Studio before 0.4 does not have this API: update it. "
+    "If the URL has a path, check it too: the path before /api/v1/models is wrong.",
+    "unavailable": "The server or the proxy before it is overloaded or starting. Try again in a moment.",
+    "redirect": "Redirects are not followed, so that a token goes nowhere else. Set url to the final address if you trust it.",
+    "not_lmstudio": "Check url and port: something else answers there. LM Studio listens on port 1234 unless told otherwise.",
+    "http_error": "Look at LM Studio's log on that host (lms log stream), and at any proxy between.",
+    "invalid": "Check that it is LM Studio 0.4 or later. If it is, please report the answer as a bug of this collection.",
+}
+"""What to do next, by status."""
+
+STATUSES = ("ok",) + tuple(HINTS)
+
+
+class ApiError(Exception):
+    """Why there is no model list.
+
+    `status` is one of :data:`STATUSES`. `what` completes a sentence that begins with the URL ("refused the connection").
+    """
+
+    def __init__(self, status: str, what: str, hint: Optional[str] = None, http_status: Optional[int] = None) -> None:
+        super().__init__(what)
+        self.status = status
+        self.what = what
+        self.hint = hint or HINTS[status]
+        self.http_status = http_status
+
+
+class Answer(NamedTuple):
+    """An HTTP answer, as a transport read it."""
+
+    http_status: int
+    body: bytes = b""
+    content_type: str = ""
+    content_encoding: str = ""
+    location: str = ""
+    too_large: bool = False
+    """The body was longer than the limit, and is not here."""
+
+
+class _Wrong(Exception):
+    """A value of a type that the field cannot have."""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise _Wrong("text")
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _Wrong("true or false")
+
+
+def _whole_number(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 10**_MAX_DIGITS:
+        return int(value)
+    raise _Wrong("a whole number")
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    raise _Wrong("a number")
+
+
+def _texts(value: Any) -> List[str]:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    raise _Wrong("a list of texts")
+
+
+Kind = Callable[[Any], Any]
+
+_CONFIG: Tuple[Tuple[str, Kind], ...] = (
+    ("eval_batch_size", _whole_number),
+    ("parallel", _whole_number),
+    ("flash_attention", _flag),
+    ("num_experts", _whole_number),
+    ("offload_kv_cache_to_gpu", _flag),
+)
+_ENTRY_FIELDS = frozenset(
+    "type publisher key display_name architecture quantization size_bytes params_string loaded loaded_instances "
+    "max_context_length format capabilities description variants selected_variant".split()
+)
+
+
+def _kind_of(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def _reserved(key: str) -> bool:
+    return key.startswith(_RESERVED_KEYS)
+
+
+def _passed(value: Any, depth: int = 0) -> Any:
+    """A value that we do not know: kept as it is, without what breaks Ansible's own serialisation.
+
+    Raises :class:`_Wrong` when it is nested too deep.
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if depth >= _MAX_DEPTH and isinstance(value, (dict, list)):
+        raise _Wrong("fewer than {0} levels".format(_MAX_DEPTH))
+    if isinstance(value, list):
+        return [_passed(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {key: _passed(item, depth + 1) for key, item in value.items() if not _reserved(key)}
+    return value
+
+
+class _Warnings:
+    """Fields of unexpected type, as sentences; bounded, because a hostile server can have any number of them."""
+
+    def __init__(self) -> None:
+        self._found: List[str] = []
+        self._more = 0
+
+    def add(self, where: str, expected: str, value: Any) -> None:
+        if len(self._found) < _MAX_WARNINGS:
+            self._found.append("{0} is {1}, {2} was expected: taken as unknown".format(where, _kind_of(value), expected))
+        else:
+            self._more += 1
+
+    def all(self) -> List[str]:
+        return self._found + (["{0} more fields of unexpected type".format(self._more)] if self._more else [])
+
+
+class _Reader:
+    """Reads one JSON object of the answer: known fields by type, the rest passed through."""
+
+    def __init__(self, raw: Dict[str, Any], where: str, warnings: _Warnings) -> None:
+        self.raw = raw
+        self.where = where
+        self.warnings = warnings
+
+    def get(self, name: str, kind: Kind, unknown: Any = None) -> Any:
+        value = self.raw.get(name)
+        if value is None:
+            return unknown
+        try:
+            return kind(value)
+        except _Wrong as exc:
+            self.warnings.add("{0}.{1}".format(self.where, name), str(exc), value)
+            return unknown
+
+    def strict(self, name: str, kind: Kind, required: bool = False) -> Any:
+        """A field without which, or with another type, the answer as a whole cannot be trusted."""
+        value = self.raw.get(name)
+        if value is None and not required:
+            return None
+        try:
+            return kind(value)
+        except _Wrong as exc:
+            raise _invalid_field("{0}.{1}".format(self.where, name), str(exc), value) from None
+
+    def child(self, name: str, absent: Any = None) -> _Reader:
+        """The reader of a container. A missing one, null or `absent`, reads as an empty one."""
+        value = self.raw.get(name)
+        where = "{0}.{1}".format(self.where, name)
+        if value is None or value is absent:
+            value = {}
+        elif not isinstance(value, dict):
+            self.warnings.add(where, "an object", value)
+            value = {}
+        return _Reader(value, where, self.warnings)
+
+    def rest(self, known: Any) -> Dict[str, Any]:
+        """The fields that are not documented, under their own names."""
+        passed = {}
+        for key, value in self.raw.items():
+            if key in known or _reserved(key):
+                continue
+            try:
+                passed[key] = _passed(value)
+            except _Wrong as exc:
+                passed[key] = None
+                self.warnings.add("{0}.{1}".format(self.where, printable(key)), str(exc), value)
+        return passed
+
+
+def _invalid_field(where: str, expected: str, value: Any) -> ApiError:
+    return ApiError("invalid", "sent a model list in which {0} is {1}, not {2}".format(where, _kind_of(value), expected))
+
+
+def _instance(reader: _Reader) -> Entry:
+    instance_id = reader.strict("id", _text, required=True)
+    config = reader.child("config")
+    settings: Entry = {"context_length": config.strict("context_length", _whole_number)}
+    for name, kind in _CONFIG:
+        settings[name] = config.get(name, kind)
+    settings.update(config.rest(settings))
+    instance: Entry = {
+        "id": instance_id,
+        "config": settings,
+        "remaining_ttl_seconds": reader.get("remaining_ttl_seconds", _number),
+    }
+    instance.update(reader.rest(instance))
+    return instance
+
+
+def _quantization(reader: _Reader) -> Entry:
+    quantization: Entry = {"name": reader.get("name", _text), "bits_per_weight": reader.get("bits_per_weight", _number)}
+    quantization.update(reader.rest(quantization))
+    return quantization
+
+
+def _capabilities(reader: _Reader) -> Entry:
+    reasoning_reader = reader.child("reasoning", absent=False)
+    reasoning: Entry = {
+        "allowed_options": reasoning_reader.get("allowed_options", _texts, []),
+        "default": reasoning_reader.get("default", _text),
+    }
+    reasoning.update(reasoning_reader.rest(reasoning))
+    capabilities: Entry = {
+        "vision": reader.get("vision", _flag, False),
+        "trained_for_tool_use": reader.get("trained_for_tool_use", _flag, False),
+        "reasoning": reasoning,
+    }
+    capabilities.update(reader.rest(capabilities))
+    return capabilities
+
+
+def _entry(reader: _Reader) -> Entry:
+    instances = []
+    raw_instances = reader.raw.get("loaded_instances")
+    if raw_instances is not None and not isinstance(raw_instances, list):
+        raise _invalid_field(reader.where + ".loaded_instances", "a list", raw_instances)
+    for number, raw in enumerate(raw_instances or []):
+        where = "{0}.loaded_instances[{1}]".format(reader.where, number)
+        if not isinstance(raw, dict):
+            raise _invalid_field(where, "an object", raw)
+        instances.append(_instance(_Reader(raw, where, reader.warnings)))
+    entry: Entry = {
+        "type": reader.strict("type", _text),
+        "publisher": reader.get("publisher", _text),
+        "key": reader.strict("key", _text, required=True),
+        "display_name": reader.get("display_name", _text),
+        "architecture": reader.get("architecture", _text),
+        "quantization": _quantization(reader.child("quantization")),
+        "size_bytes": reader.get("size_bytes", _whole_number),
+        "params_string": reader.get("params_string", _text),
+        "loaded": bool(instances),
+        "loaded_instances": instances,
+        "max_context_length": reader.get("max_context_length", _whole_number),
+        "format": reader.get("format", _text),
+        "capabilities": _capabilities(reader.child("capabilities")),
+        "description": reader.get("description", _text),
+        "variants": reader.get("variants", _texts, []),
+        "selected_variant": reader.get("selected_variant", _text),
+    }
+    entry.update(reader.rest(_ENTRY_FIELDS))
+    return entry
+
+
+def _read_entries(raw_models: List[Any]) -> Tuple[List[Entry], List[str]]:
+    if len(raw_models) > MAX_ENTRIES:
+        raise ApiError("invalid", "listed {0} models, more than the {1} that are believed".format(len(raw_models), MAX_ENTRIES))
+    if raw_models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in raw_models):
+        raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
+    warnings = _Warnings()
+    entries = []
+    instances = 0
+    for number, raw in enumerate(raw_models):
+        where = "models[{0}]".format(number)
+        if not isinstance(raw, dict):
+            raise _invalid_field(where, "an object", raw)
+        if isinstance(raw.get("key"), str):
+            where += " ({0})".format(printable(raw["key"]))
+        entry = _entry(_Reader(raw, where, warnings))
+        instances += len(entry["loaded_instances"])
+        if instances > MAX_ENTRIES:
+            raise ApiError("invalid", "listed more than the {0} loaded instances that are believed".format(MAX_ENTRIES))
+        entries.append(entry)
+    return entries, warnings.all()
+
+
+def _decoded(answer: Answer, limit: int) -> bytes:
+    """The body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
+    encoding = answer.content_encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return answer.body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise ApiError("invalid", "sent a body in an encoding that was not asked for ({0})".format(printable(encoding, 20)))
+    try:
+        decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        body = decoder.decompress(answer.body, limit + 1)
+    except zlib.error:
+        raise ApiError("invalid", "sent a body that says it is {0} and is not".format(encoding)) from None
+    if len(body) > limit:
+        raise _too_large(limit)
+    if not decoder.eof:
+        raise ApiError("invalid", "sent a {0} body that ends too early".format(encoding))
+    return body
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(
+        "invalid",
+        "sent more than the {0} bytes that are allowed".format(limit),
+        "If the library really is that large, raise max_response_bytes.",
+    )
+
+
+def _not_a_number(_name: str) -> Any:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _integer(digits: str) -> Any:
+    # A number of a million digits takes minutes to convert; as infinity it fails every type check instead.
+    return int(digits) if len(digits) <= _MAX_DIGITS else math.inf
+
+
+def _parse(body: bytes) -> Any:
+    """The JSON document. Raises :class:`ApiError` with status ``invalid``."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ApiError("invalid", "sent a body that is not UTF-8 text") from None
+    try:
+        document = json.loads(text, parse_constant=_not_a_number, parse_int=_integer)
+        return _without_lone_surrogates(document) if _SURROGATE.search(text) else document
+    except RecursionError:
+        raise ApiError("invalid", "sent JSON that is nested too deep") from None
+    except ValueError:
+        raise ApiError("invalid", "sent a body that is not valid JSON" if body.strip() else "sent an empty body") from None
+
+
+def _without_lone_surrogates(value: Any) -> Any:
+    """The document with text that can be encoded: half a character becomes the replacement character."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_lone_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_lone_surrogates(key): _without_lone_surrogates(item) for key, item in value.items()}
+    return value
+
+
+def _looks_like_html(answer: Answer, body: bytes) -> bool:
+    start = body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if "json" in answer.content_type.lower() and not start.startswith(b"<"):
+        return False
+    return start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml")) or "text/html" in answer.content_type.lower()
+
+
+def _unexpected_endpoint(document: Any, body: bytes) -> bool:
+    if b"nexpected endpoint" not in body:
+        return False
+    if isinstance(document, dict):
+        error = document.get("error")
+        if isinstance(error, dict):
+            error = error.get("message")
+        return isinstance(error, str) and "unexpected endpoint" in error.lower()
+    return document is None
+
+
+def _redirect(answer: Answer) -> ApiError:
+    try:
+        target = urlsplit(answer.location)
+        port = ":{0}".format(target.port) if target.port else ""
+        where = " to {0}://{1}{2}".format(target.scheme, target.hostname, port) if target.scheme and target.hostname else ""
+    except ValueError:
+        where = ""
+    return ApiError("redirect", "answered HTTP {0}: it redirects{1}".format(answer.http_status, printable(where)))
+
+
+def _shape(document: Any, usable_models: bool) -> Optional[str]:
+    """What a document that is no model list looks like, or None when it cannot be told."""
+    if not isinstance(document, dict):
+        return None
+    if "data" in document and not usable_models:
+        return "it answered in the shape of an OpenAI-style server (a list called data)"
+    if "detail" in document and "models" not in document:
+        return "it answered in the shape of a FastAPI server (an object with detail)"
+    return None
+
+
+def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, token_sent: bool = False) -> Tuple[List[Entry], List[str]]:
+    """The model entries of an answer and the warnings about single fields, or an :class:`ApiError`.
+
+    `limit` bounds the decoded body in bytes. `token_sent` says whether the request carried a token.
+    """
+    try:
+        return _judge(answer, limit, token_sent)
+    except ApiError as exc:
+        exc.http_status = answer.http_status
+        raise
+
+
+def _judge(answer: Answer, limit: int, token_sent: bool) -> Tuple[List[Entry], List[str]]:
+    code = answer.http_status
+    if code == 401:
+        why = "it does not accept the token that was sent" if token_sent else "it wants a token, and none was sent"
+        raise ApiError("auth", "answered HTTP 401: {0}".format(why))
+    if code == 403:
+        raise ApiError("forbidden", "answered HTTP 403: it forbids the request")
+
+    # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
+    body, document = b"", None
+    unreadable: Optional[ApiError] = None
+    try:
+        if answer.too_large:
+            raise _too_large(limit)
+        body = _decoded(answer, limit)
+        document = _parse(body)
+    except ApiError as exc:
+        unreadable = exc
+
+    if _unexpected_endpoint(document, body):
+        raise ApiError("unsupported", "does not know the route /api/v1/models")
+    if code in (502, 503, 504):
+        raise ApiError("unavailable", "answered HTTP {0}: it is not available now".format(code))
+    if 300 <= code < 400:
+        raise _redirect(answer)
+    models = document.get("models") if isinstance(document, dict) else None
+    usable = isinstance(models, list) and (bool(models) or "data" not in document)
+    shape = _shape(document, usable)
+    if shape:
+        raise ApiError("not_lmstudio", "is not LM Studio: {0}".format(shape))
+    if unreadable and not answer.too_large and _looks_like_html(answer, body):
+        raise ApiError("not_lmstudio", "is not LM Studio: it answered HTTP {0} with a web page".format(code))
+    if code != 200:
+        raise ApiError("http_error", "answered HTTP {0} instead of a model list".format(code))
+    if unreadable:
+        raise unreadable
+    if not isinstance(document, dict):
+        raise ApiError("invalid", "sent {0} instead of a model list".format(_kind_of(document)))
+    if models is None:
+        what = "an error" if "error" in document else "an object without models"
+        raise ApiError("invalid", "sent {0} instead of a model list".format(what))
+    if not isinstance(models, list):
+        raise _invalid_field("models", "a list", models)
+    return _read_entries(models)

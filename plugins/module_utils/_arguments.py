@@ -1,0 +1,72 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The pieces of which every door's argument spec is made, and what counts as an option that is not set."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping
+
+from ansible.module_utils.basic import env_fallback
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK
+
+OMITTED = "__omit_place_holder__"
+
+
+def connection_spec() -> Dict[str, Any]:
+    """The options that say whom to ask and how. The documentation fragment ``connection`` describes them."""
+    return {
+        "url": {"type": "str"},
+        "port": {"type": "int"},
+        "token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["LM_API_TOKEN"])},
+        "headers": {"type": "dict", "no_log": True},
+        "timeout": {"type": "float", "default": 10},
+        "validate_certs": {"type": "bool", "default": True},
+        "ca_path": {"type": "path"},
+        "client_cert": {"type": "path"},
+        "client_key": {"type": "path", "no_log": False},
+        "use_proxy": {"type": "bool", "default": False},
+        "max_response_bytes": {"type": "int", "default": 16777216},
+    }
+
+
+def detail_spec(default: str) -> Dict[str, Any]:
+    return {"detail": {"type": "str", "choices": ["full", "loaded"], "default": default}}
+
+
+def model_info_spec() -> Dict[str, Any]:
+    """The options of ``model_info``: one spec for the module and for its action plugin."""
+    return {
+        **connection_spec(),
+        **detail_spec("full"),
+        "via": {"type": "str", "choices": ["target", "controller"], "default": "target"},
+        "on_error": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+    }
+
+
+def is_set(value: Any) -> bool:
+    """Whether an option has a value.
+
+    None and the empty string mean unset, and so does the text that ansible-core before 2.19 hands over for
+    ``default(omit)`` where it does not remove the option itself.
+    """
+    return value is not None and not (isinstance(value, str) and (value == "" or value.startswith(OMITTED)))
+
+
+def only_set(options: Mapping[str, Any]) -> Dict[str, Any]:
+    """The options that have a value. Without the others, an argument spec's defaults and types work as usual."""
+    return {name: value for name, value in options.items() if is_set(value)}
+
+
+def without_secrets(message: str, options: Mapping[str, Any]) -> str:
+    """A message about raw options, which may quote one, without the values that must not be shown."""
+    spec = connection_spec()
+    for name, value in options.items():
+        if spec.get(name, {}).get("no_log"):
+            for secret in [value] if isinstance(value, str) else getattr(value, "values", list)():
+                message = message.replace(str(secret), MASK) if str(secret) else message
+    return message

@@ -1,0 +1,293 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""One endpoint: where an LM Studio server is, and with what it is asked.
+
+Everything here is checked before a request is sent. No socket, no Ansible object.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from urllib.parse import urlsplit
+
+DEFAULT_PORT = 1234
+MODELS_PATH = "/api/v1/models"
+MASK = "********"
+
+_MAX_TIMEOUT = 86400
+# A path that people paste although it names a route of the API, not its base. The longest come first.
+_API_ROUTES = (MODELS_PATH, "/api/v1", "/api/v0", "/v1")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
+_PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+\Z")
+_OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
+_SHORT_TOKEN = 12
+_QUOTED_PREFIX = 10
+
+
+class OptionError(Exception):
+    """An option that cannot be used. Its text names the option and says what to write instead.
+
+    ``secrets`` are parts of the value that must not be shown anywhere, not even where Ansible prints arguments.
+    """
+
+    def __init__(self, option: str, problem: str, secrets: Sequence[str] = ()) -> None:
+        super().__init__("{0}: {1}".format(option, problem))
+        self.option = option
+        self.secrets = tuple(secret for secret in secrets if secret)
+
+
+class Endpoint(NamedTuple):
+    """A checked endpoint. Build it with :func:`make_endpoint`."""
+
+    url: str
+    """Normalised base URL, without userinfo, query or trailing slash."""
+    token: Optional[str] = None
+    headers: Tuple[Tuple[str, str], ...] = ()
+    timeout: float = 10.0
+    """Seconds for the whole exchange."""
+    validate_certs: bool = True
+    ca_path: Optional[str] = None
+    client_cert: Optional[str] = None
+    client_key: Optional[str] = None
+    use_proxy: bool = False
+    max_response_bytes: int = 16 * 1024 * 1024
+
+    def __repr__(self) -> str:
+        return "<Endpoint {0}>".format(self.url)
+
+    @property
+    def scheme(self) -> str:
+        return urlsplit(self.url).scheme
+
+    @property
+    def host(self) -> str:
+        """As name resolution wants it: without brackets, a zone index with its plain percent sign."""
+        return (urlsplit(self.url).hostname or "").replace("%25", "%")
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or (443 if self.scheme == "https" else 80)
+
+    @property
+    def models_url(self) -> str:
+        return self.url + MODELS_PATH
+
+    def request_headers(self) -> Dict[str, str]:
+        """The headers of the request, the same from every transport."""
+        headers = {
+            "Host": urlsplit(self.url).netloc,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "gpufleet.lmstudio",
+            "Connection": "close",
+        }
+        if self.token:
+            headers["Authorization"] = "Bearer " + self.token
+        names = {name.lower(): name for name in headers}
+        for name, value in self.headers:
+            headers.pop(names.get(name.lower(), ""), None)
+            headers[name] = value
+        return headers
+
+    def secrets(self) -> Tuple[str, ...]:
+        """Texts that must not come back in a record, the longest first.
+
+        LM Studio itself quotes the first characters of a token, so the beginning of a long one is a secret as well.
+        """
+        found = set()
+        if self.token:
+            found.add(self.token)
+            if len(self.token) >= _SHORT_TOKEN:
+                found.add(self.token[:_QUOTED_PREFIX])
+        for _name, value in self.headers:
+            found.update(part for part in value.split() if len(part) >= _SHORT_TOKEN)
+        return tuple(sorted(found, key=len, reverse=True))
+
+    def warning(self) -> Optional[str]:
+        """What a person should know about these options although they can be used."""
+        if self.token and len(self.token) < _SHORT_TOKEN:
+            return (
+                "The token is shorter than {0} characters. Ansible hides every text that equals a secret, so model names "
+                "that contain it are masked in results. Use a longer token.".format(_SHORT_TOKEN)
+            )
+        return None
+
+
+def printable(text: str, limit: int = 80) -> str:
+    """Text of foreign origin for a message: one line, no control or invisible characters, not longer than `limit`."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host as it stands in a URL means the machine that asks."""
+    host = host.lower().rstrip(".")
+    if host in ("localhost", "::1", "0.0.0.0", "::") or host.endswith(".localhost"):
+        return True
+    return re.match(r"127(\.\d{1,3}){1,3}\Z", host) is not None
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL: an IPv6 address gets its brackets."""
+    return "[{0}]".format(host) if ":" in host and not host.startswith("[") else host
+
+
+def names_port(url: str) -> bool:
+    """Whether a URL says which port to ask. A URL that cannot be read says nothing."""
+    try:
+        return urlsplit(url.strip()).port is not None
+    except ValueError:
+        return False
+
+
+def normalise_url(url: str, port: Optional[int] = None, option: str = "url", port_option: str = "port") -> str:
+    """The base URL to ask, or an :class:`OptionError` that names the option.
+
+    `port` fills in the port of a URL that names none.
+    """
+    url = url.strip()
+    scheme, separator, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        userinfo = authority.rpartition("@")[0]
+        user, _colon, password = userinfo.partition(":")
+        raise OptionError(
+            option,
+            "a URL with a user name or password in it is refused, because URLs are shown and logged. "
+            "Remove what stands before the @ and give the secret as token or headers.",
+            secrets=(userinfo, user, password, url),
+        )
+    shown = printable(url)
+    if not separator:
+        raise OptionError(option, "{0!r} is not a URL. Write it as http://HOST:{1}.".format(shown, DEFAULT_PORT))
+    scheme = scheme.lower()
+    if scheme not in ("http", "https"):
+        raise OptionError(option, "{0!r} has an unknown scheme. Use http:// or https://.".format(shown))
+    if not _PRINTABLE_ASCII.match(url):
+        raise OptionError(option, "{0!r} contains spaces or characters that a URL cannot have.".format(shown))
+    if "?" in rest or "#" in rest:
+        raise OptionError(option, "{0!r} has a query or a fragment. Give the base URL alone.".format(shown))
+    try:
+        parts = urlsplit(url)
+        host, own_port = parts.hostname or "", parts.port
+    except ValueError as exc:
+        raise OptionError(option, "{0!r} is not a valid URL: {1}.".format(shown, printable(str(exc)))) from None
+    if "[" in authority or ":" in host:
+        if ":" not in host or not re.match(r"[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+|%[A-Za-z0-9._~-]+)?\Z", host):
+            raise OptionError(option, "{0!r} does not name a valid IPv6 address.".format(shown))
+    elif not _HOST.match(host):
+        raise OptionError(option, "{0!r} does not name a valid host.".format(shown))
+    if authority.endswith(":"):
+        raise OptionError(option, "{0!r} has a colon but no port after it.".format(shown))
+    if own_port == 0:
+        raise OptionError(option, "{0!r} names port 0. A port is a number from 1 to 65535.".format(shown))
+    if port is not None:
+        if own_port is not None:
+            raise OptionError(
+                port_option,
+                "{0} is given beside {1} {2!r}, which names a port already. Remove one of the two.".format(
+                    port_option, option, shown
+                ),
+            )
+        own_port = check_port(port, port_option)
+    path = parts.path.rstrip("/")
+    for route in _API_ROUTES:
+        if path.endswith(route):
+            path = path[: -len(route)].rstrip("/")
+            break
+    authority = bracketed(host) if own_port is None else "{0}:{1}".format(bracketed(host), own_port)
+    return "{0}://{1}{2}".format(scheme, authority, path)
+
+
+def check_port(port: int, option: str = "port") -> int:
+    if not 1 <= port <= 65535:
+        raise OptionError(option, "{0} is not a port. A port is a number from 1 to 65535.".format(port))
+    return port
+
+
+def _check_file(options: Mapping[str, Any], option: str, name: str, folder_too: bool = False) -> Optional[str]:
+    path = options.get(option)
+    if not path:
+        return None
+    if not (os.path.isfile(path) or (folder_too and os.path.isdir(path))):
+        raise OptionError(name, "there is no file {0!r} on the machine that asks.".format(printable(path)))
+    if not os.access(path, os.R_OK):
+        raise OptionError(name, "the file {0!r} cannot be read by the user that asks.".format(printable(path)))
+    return str(path)
+
+
+def _check_token(token: Any, name: str) -> Optional[str]:
+    token = str(token or "").strip()
+    if token and not _PRINTABLE_ASCII.match(token):
+        raise OptionError(name, "it contains spaces or characters that an HTTP header cannot carry.", secrets=(token,))
+    return token or None
+
+
+def _check_headers(headers: Optional[Mapping[Any, Any]], token: Optional[str], name: str) -> Tuple[Tuple[str, str], ...]:
+    checked = []
+    for header, value in (headers or {}).items():
+        header, value = str(header), "" if value is None else str(value).strip()
+        shown = printable(header)
+        if not _HEADER_NAME.match(header):
+            raise OptionError(name, "{0!r} is not a valid header name.".format(shown))
+        if not all(" " <= char <= "~" or char == "\t" for char in value):
+            raise OptionError(name, "the value of {0} has characters that a header cannot carry.".format(shown), secrets=(value,))
+        if header.lower() in _OWN_HEADERS:
+            raise OptionError(name, "{0} is set by the collection itself. Remove it.".format(shown))
+        if header.lower() == "authorization" and token:
+            raise OptionError(name, "{0} is given beside a token, which makes that header. Remove one of the two.".format(shown))
+        checked.append((header, value))
+    return tuple(checked)
+
+
+def make_endpoint(options: Mapping[str, Any], default_url: str, names: Optional[Mapping[str, str]] = None) -> Endpoint:
+    """Check the connection options and make the endpoint.
+
+    `options` holds typed values; a missing one and None mean the default. `default_url` has no port. `names` says what an
+    option was called where it was set (``lmstudio_port``), for messages. Raises :class:`OptionError`.
+    """
+
+    def name(option: str) -> str:
+        return (names or {}).get(option, option)
+
+    url, port = options.get("url"), options.get("port")
+    if url:
+        url = normalise_url(str(url), port, name("url"), name("port"))
+    else:
+        url = normalise_url(default_url, DEFAULT_PORT if port is None else port, "the default URL", name("port"))
+    timeout = options.get("timeout")
+    timeout = 10.0 if timeout is None else float(timeout)
+    if not math.isfinite(timeout) or not 0 < timeout <= _MAX_TIMEOUT:
+        raise OptionError(
+            name("timeout"), "{0:g} is not a usable number of seconds. Give more than 0 and at most {1}.".format(timeout, _MAX_TIMEOUT)
+        )
+    limit = options.get("max_response_bytes")
+    limit = Endpoint._field_defaults["max_response_bytes"] if limit is None else int(limit)
+    if limit < 1:
+        raise OptionError(name("max_response_bytes"), "{0} is not a usable number of bytes. Give 1 or more.".format(limit))
+    if options.get("client_cert") and not options.get("client_key"):
+        raise OptionError(name("client_cert"), "it needs client_key beside it. If one file holds both, name it twice.")
+    if options.get("client_key") and not options.get("client_cert"):
+        raise OptionError(name("client_key"), "it needs client_cert beside it. If one file holds both, name it twice.")
+    token = _check_token(options.get("token"), name("token"))
+    validate_certs = options.get("validate_certs")
+    return Endpoint(
+        url=url,
+        token=token,
+        headers=_check_headers(options.get("headers"), token, name("headers")),
+        timeout=timeout,
+        validate_certs=True if validate_certs is None else bool(validate_certs),
+        ca_path=_check_file(options, "ca_path", name("ca_path"), folder_too=True),
+        client_cert=_check_file(options, "client_cert", name("client_cert")),
+        client_key=_check_file(options, "client_key", name("client_key")),
+        use_proxy=bool(options.get("use_proxy")),
+        max_response_bytes=limit,
+    )

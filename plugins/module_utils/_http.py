@@ -1,0 +1,353 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The target's transport, on ``http.client`` alone, and what both transports share: the deadline, the connection, the
+TLS options, the choice of a proxy, the bounded reading, and what a failure of any of them means.
+
+There is no netrc, no redirect, no cookie, no shared opener and no proxy unless asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import http.client
+import os
+import socket
+import ssl
+import threading
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from urllib.parse import unquote, urlsplit
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
+    Endpoint,
+    OptionError,
+    bracketed,
+    is_loopback,
+    printable,
+)
+
+_CHUNK = 65536
+_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
+
+
+class Guard:
+    """Ends one exchange at its deadline, whatever the exchange is waiting for.
+
+    A read timeout is no deadline: it starts again at every byte. So the waiting side shuts the connection from outside.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._lock = threading.Lock()
+        self._handle: Optional[socket.socket] = None
+        self._over = False
+
+    def left(self) -> float:
+        """Seconds that remain, never zero: for a socket zero means "do not wait at all"."""
+        return max(self._end - time.monotonic(), 0.001)
+
+    def hold(self, sock: socket.socket) -> None:
+        """Watch this socket, in place of the one before. The handle of our own outlives a wrapping in TLS."""
+        handle = sock.dup()
+        with self._lock:
+            before, self._handle = self._handle, handle
+            over = self._over
+        if before is not None:
+            before.close()
+        if over:
+            self.end()
+            raise ApiError("timeout", "did not answer in time")
+
+    def end(self) -> None:
+        """Shut the connection, if there is one. What still waits on it wakes up at once."""
+        with self._lock:
+            self._over = True
+            handle, self._handle = self._handle, None
+        if handle is not None:
+            try:
+                handle.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            handle.close()
+
+
+Exchange = Callable[[Endpoint, Guard], Answer]
+
+
+def within_deadline(endpoint: Endpoint, exchange: Exchange) -> Answer:
+    """Run an exchange and leave it at the endpoint's deadline, name resolution included.
+
+    The exchange has a thread of its own, because nothing else can leave a name resolution that hangs.
+    """
+    guard = Guard(endpoint.timeout)
+    answers: List[Answer] = []
+    errors: List[BaseException] = []
+    finished = threading.Event()
+
+    def run() -> None:
+        try:
+            answers.append(exchange(endpoint, guard))
+        except BaseException as exc:
+            errors.append(exc)
+        finally:
+            finished.set()
+
+    threading.Thread(target=run, daemon=True, name="lmstudio").start()
+    try:
+        in_time = finished.wait(guard.left())
+    finally:
+        guard.end()
+    if not in_time:
+        raise _timeout(endpoint)
+    if errors:
+        raise errors[0]
+    return answers[0]
+
+
+def fetch(endpoint: Endpoint) -> Answer:
+    """Ask the endpoint for its models. Raises :class:`ApiError`, or :class:`OptionError` for unusable TLS files."""
+    return within_deadline(endpoint, _exchange)
+
+
+def _exchange(endpoint: Endpoint, guard: Guard) -> Answer:
+    proxy = proxy_of(endpoint)
+    context = tls_context(endpoint) if endpoint.scheme == "https" else None
+    headers = endpoint.request_headers()
+    target = urlsplit(endpoint.models_url).path
+    via = proxy or Proxy(endpoint.host, endpoint.port, {}, "")
+    connection: http.client.HTTPConnection
+    if context is not None:
+        connection = http.client.HTTPSConnection(via.host, via.port, context=context)
+        if proxy:
+            connection.set_tunnel(endpoint.host, endpoint.port, headers=proxy.headers)
+    else:
+        connection = http.client.HTTPConnection(via.host, via.port)
+        if proxy:
+            target = endpoint.models_url
+            headers.update(proxy.headers)
+    # The one hook of http.client for how it connects: ours tries every address and is watched by the guard.
+    connection._create_connection = lambda address, *_args, **_kwargs: connect(address[0], address[1], guard)  # type: ignore[attr-defined]
+    try:
+        try:
+            connection.connect()
+        except (OSError, ValueError, http.client.HTTPException) as exc:
+            raise failure(exc, endpoint, connecting=True) from None
+        try:
+            connection.request("GET", target, headers=headers)
+            response = connection.getresponse()
+            return read_answer(response.status, response.getheader, response.read, endpoint.max_response_bytes)
+        except (OSError, ValueError, http.client.HTTPException) as exc:
+            raise failure(exc, endpoint, connecting=False) from None
+    finally:
+        connection.close()
+
+
+def connect(host: str, port: int, guard: Guard) -> socket.socket:
+    """A connection to the first address of a name that accepts one, each with its share of the time that is left."""
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError):
+        raise ApiError("dns", "could not be asked: the name {0} does not resolve".format(host)) from None
+    error: OSError = OSError("the name has no address")
+    for number, (family, kind, protocol, _name, address) in enumerate(addresses):
+        sock = None
+        try:
+            sock = socket.socket(family, kind, protocol)
+            guard.hold(sock)
+            sock.settimeout(guard.left() / (len(addresses) - number))
+            sock.connect(address)
+            sock.settimeout(guard.left())
+            return sock
+        except OSError as exc:
+            error = exc
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
+        if sock is not None:
+            sock.close()
+    raise error
+
+
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """The TLS options of an endpoint. Raises :class:`OptionError` for files that hold something else."""
+    folder = endpoint.ca_path is not None and os.path.isdir(endpoint.ca_path)
+    try:
+        context = ssl.create_default_context(
+            cafile=None if folder else endpoint.ca_path,
+            capath=endpoint.ca_path if folder else None,
+        )
+    except (OSError, ValueError):
+        raise OptionError("ca_path", "the file {0!r} holds no CA certificates in PEM form.".format(printable(str(endpoint.ca_path)))) from None
+    if not endpoint.validate_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if endpoint.client_cert and endpoint.client_key:
+        try:
+            # The empty password keeps OpenSSL from asking the terminal for one.
+            context.load_cert_chain(endpoint.client_cert, endpoint.client_key, password="")
+        except (OSError, ValueError):
+            raise OptionError(
+                "client_cert",
+                "{0!r} and client_key {1!r} are no certificate and matching key in PEM form without a password.".format(
+                    printable(endpoint.client_cert), printable(endpoint.client_key)
+                ),
+            ) from None
+    return context
+
+
+class Proxy(NamedTuple):
+    host: str
+    port: int
+    headers: Dict[str, str]
+    """What the proxy itself wants to see: its credentials."""
+    url: str
+    """Without credentials."""
+
+
+def proxy_of(endpoint: Endpoint) -> Optional[Proxy]:
+    """The proxy that the usual variables name for an endpoint, when the options allow one. Loopback never has one."""
+    if not endpoint.use_proxy or is_loopback(endpoint.host):
+        return None
+    from urllib.request import getproxies_environment, proxy_bypass_environment
+
+    proxies = getproxies_environment()
+    url = proxies.get(endpoint.scheme) or proxies.get("all")
+    if not url or proxy_bypass_environment("{0}:{1}".format(endpoint.host, endpoint.port), proxies):
+        return None
+    variable = "{0}_proxy".format(endpoint.scheme)
+    try:
+        parts = urlsplit(url if "://" in url else "http://" + url)
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host, port = None, 0
+    if not host or parts.scheme != "http":
+        raise OptionError("use_proxy", "the environment variable {0} is not a URL of the form http://HOST:PORT.".format(variable))
+    headers = {}
+    if parts.username is not None:
+        credentials = "{0}:{1}".format(unquote(parts.username), unquote(parts.password or ""))
+        headers["Proxy-Authorization"] = "Basic " + base64.b64encode(credentials.encode("utf-8")).decode("ascii")
+    return Proxy(host, port, headers, "http://{0}:{1}".format(bracketed(host), port))
+
+
+def read_answer(
+    http_status: int,
+    header: Callable[[str], Optional[str]],
+    read: Callable[[int], bytes],
+    limit: int,
+) -> Answer:
+    """Read a body up to `limit` bytes, whatever it says of its own length.
+
+    The body of a 401 or a 403 quotes the token and is never read.
+    """
+    body = b""
+    too_large = False
+    if http_status not in (401, 403):
+        chunked = header("Transfer-Encoding")
+        declared_text = (header("Content-Length") or "").strip()
+        declared = int(declared_text) if declared_text.isdigit() and len(declared_text) < 19 and not chunked else None
+        if declared is not None and declared > limit:
+            too_large = True
+        else:
+            body, too_large = _read_body(read, limit)
+            if declared is not None and not too_large and len(body) < declared:
+                raise ApiError("disconnected", "closed the connection after {0} of {1} bytes".format(len(body), declared))
+    return Answer(
+        http_status=http_status,
+        body=body,
+        content_type=header("Content-Type") or "",
+        content_encoding=header("Content-Encoding") or "",
+        location=header("Location") or "",
+        too_large=too_large,
+    )
+
+
+def _read_body(read: Callable[[int], bytes], limit: int) -> Tuple[bytes, bool]:
+    chunks = []
+    size = 0
+    while True:
+        chunk = read(min(_CHUNK, limit + 1 - size))
+        if not chunk:
+            return b"".join(chunks), False
+        size += len(chunk)
+        if size > limit:
+            return b"", True
+        chunks.append(chunk)
+
+
+def _timeout(endpoint: Endpoint) -> ApiError:
+    return ApiError("timeout", "did not answer within {0:g} seconds".format(endpoint.timeout))
+
+
+def failure(exc: BaseException, endpoint: Endpoint, connecting: bool) -> ApiError:
+    """What an exception of a connection means. `connecting` says whether the request had not been sent yet."""
+    if isinstance(exc, ApiError):
+        return exc
+    if isinstance(exc, socket.timeout):
+        return _timeout(endpoint)
+    if isinstance(exc, ssl.SSLError) and (connecting or not isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))):
+        return _tls_failure(exc)
+    proxy = proxy_of(endpoint) if connecting else None
+    if proxy and isinstance(exc, OSError):
+        return ApiError(
+            "no_route",
+            "could not be reached through the proxy {0} ({1})".format(proxy.url, _reason(exc)),
+            "Check the proxy that the environment names, or set use_proxy to false.",
+        )
+    if isinstance(exc, ConnectionRefusedError):
+        return _refused(endpoint)
+    if isinstance(exc, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
+        if connecting and endpoint.scheme == "https":
+            return ApiError("tls", "closed the connection during the TLS handshake", _PLAIN_HTTP_HINT)
+        return ApiError("disconnected", "closed the connection before the answer was complete")
+    if isinstance(exc, OSError):
+        return _system_failure(exc, endpoint, connecting)
+    return ApiError(
+        "invalid",
+        "did not answer in HTTP",
+        "Check url and port: another kind of server listens there. If it speaks TLS, write https://.",
+    )
+
+
+def _refused(endpoint: Endpoint) -> ApiError:
+    hint = None
+    if urlsplit(endpoint.url).port is None:
+        hint = "The URL names no port, so port {0} was asked. LM Studio listens on 1234 unless told otherwise: write it in the URL.".format(
+            endpoint.port
+        )
+    elif is_loopback(endpoint.host):
+        hint = "Start LM Studio's server on this very host (lms server start), or set url or port to where it listens."
+    return ApiError("refused", "refused the connection", hint)
+
+
+def _system_failure(exc: OSError, endpoint: Endpoint, connecting: bool) -> ApiError:
+    if exc.errno == errno.ETIMEDOUT:
+        return _timeout(endpoint)
+    if exc.errno in _NO_ROUTE or connecting:
+        return ApiError("no_route", "could not be reached ({0})".format(_reason(exc)))
+    return ApiError("disconnected", "broke the connection ({0})".format(_reason(exc)))
+
+
+def _reason(exc: OSError) -> str:
+    reason = printable(exc.strerror or str(exc)).rstrip(".")
+    return reason[:1].lower() + reason[1:]
+
+
+_PLAIN_HTTP_HINT = "Check that this port speaks TLS. LM Studio itself does not: without a proxy before it, write http://."
+
+
+def _tls_failure(exc: ssl.SSLError) -> ApiError:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        reason = printable(getattr(exc, "verify_message", "") or str(exc), 160).rstrip(".")
+        return ApiError("tls", "has a certificate that is not trusted ({0})".format(reason))
+    reason = exc.reason or ""
+    if reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", ""):
+        return ApiError("tls", "did not answer in TLS", _PLAIN_HTTP_HINT)
+    hint = "It may want a client certificate: set client_cert and client_key." if "CERTIFICATE" in reason or "HANDSHAKE" in reason else None
+    return ApiError("tls", "broke off the TLS handshake ({0})".format(printable(reason.lower().replace("_", " "))), hint)

@@ -1,0 +1,38 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What the modules share: read the options, ask the server, return its record."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record, ask
+
+DEFAULT_URL = "http://127.0.0.1"
+
+
+class LMStudioModule(AnsibleModule):
+    """A module that asks the LM Studio server of the machine it runs on."""
+
+    def _load_params(self) -> None:
+        super()._load_params()
+        self.params = only_set(self.params)
+
+    def ask(self) -> Record:
+        """The record. Options that cannot be used end the module, before any request."""
+        try:
+            endpoint = make_endpoint(self.params, DEFAULT_URL)
+            warning = endpoint.warning()
+            if warning:
+                self.warn(warning)
+            return ask(endpoint, fetch, self.params["detail"])
+        except OptionError as exc:
+            self.no_log_values.update(exc.secrets)
+            self.fail_json(msg=str(exc))

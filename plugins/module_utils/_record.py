@@ -1,0 +1,154 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The host record: what one host answered, always with the same keys, whatever the server said.
+
+No socket (the transport is handed in), no Ansible object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any, Callable, Dict, List, Set, Tuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError, Entry, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint
+
+Record = Dict[str, Any]
+Fetch = Callable[[Endpoint], Answer]
+"""A transport. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
+
+FULL, LOADED = "full", "loaded"
+_EMBEDDING_TYPES = ("embedding", "embeddings")
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
+    """Ask one endpoint and return its record. Nothing that a server does raises."""
+    record: Record = {
+        "ok": False,
+        "status": "",
+        "error": None,
+        "url": endpoint.url,
+        "asked_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "response_ms": None,
+        "detail": detail,
+    }
+    entries: List[Entry] = []
+    warnings: List[str] = []
+    started = time.monotonic()
+    try:
+        answer = fetch(endpoint)
+        record["response_ms"] = round((time.monotonic() - started) * 1000)
+        entries, warnings = read_models(answer, endpoint.max_response_bytes, token_sent=bool(endpoint.token))
+        record["ok"], record["status"] = True, "ok"
+    except ApiError as exc:
+        record["status"] = exc.status
+        record["error"] = {
+            "message": "{0} {1}.".format(endpoint.url, exc.what),
+            "hint": exc.hint,
+            "http_status": exc.http_status,
+        }
+    record.update(_facts(entries, detail))
+    record["fingerprint"] = fingerprint(entries) if record["ok"] else None
+    record["warnings"] = warnings
+    return _masked(record, endpoint.secrets())
+
+
+def explain(record: Record) -> str:
+    """The failure of a record as one text: what happened, to which URL, what to do next."""
+    return "{0} {1}".format(record["error"]["message"], record["error"]["hint"])
+
+
+def _facts(entries: List[Entry], detail: str) -> Record:
+    loaded = [entry for entry in entries if entry["loaded"]]
+    instances = [
+        {
+            "id": instance["id"],
+            "model": entry["key"],
+            "type": entry["type"],
+            "context_length": instance["config"]["context_length"],
+            "remaining_ttl_seconds": instance["remaining_ttl_seconds"],
+            "config": instance["config"],
+        }
+        for entry in loaded
+        for instance in entry["loaded_instances"]
+    ]
+    return {
+        "models": entries if detail == FULL else loaded,
+        "instances": instances,
+        "available": sorted({entry["key"] for entry in entries}),
+        "loaded": sorted({entry["key"] for entry in loaded}),
+        "counts": {
+            "models": len(entries),
+            "llm": sum(entry["type"] == "llm" for entry in entries),
+            "embedding": sum(entry["type"] in _EMBEDDING_TYPES for entry in entries),
+            "loaded": len(loaded),
+            "instances": len(instances),
+        },
+        "size_bytes": {
+            "available": sum(entry["size_bytes"] or 0 for entry in entries),
+            "loaded": sum(entry["size_bytes"] or 0 for entry in loaded),
+        },
+    }
+
+
+def fingerprint(entries: List[Entry]) -> str:
+    """One text for the whole answer: equal when nothing but order and remaining TTLs differs, at either detail."""
+    lines = sorted(_canonical(_comparable(entry)) for entry in entries)
+    return "sha256:" + hashlib.sha256("\n".join(["ok"] + lines).encode("ascii")).hexdigest()
+
+
+def _comparable(entry: Entry) -> Entry:
+    comparable = dict(entry, variants=sorted(entry["variants"]))
+    if entry["loaded"]:
+        lasting = [
+            {name: value for name, value in instance.items() if name != "remaining_ttl_seconds"} for instance in entry["loaded_instances"]
+        ]
+        comparable["loaded_instances"] = sorted(lasting, key=_canonical)
+    return comparable
+
+
+def _masked(record: Record, secrets: Tuple[str, ...]) -> Record:
+    """The record without any text that was sent to the server as a secret, wherever the server may have put it."""
+    if not secrets:
+        return record
+    foreign = {name: record[name] for name in ("error", "models", "instances", "available", "loaded", "warnings")}
+    text = json.dumps(foreign, ensure_ascii=False)
+    if not any(json.dumps(secret, ensure_ascii=False)[1:-1] in text for secret in secrets):
+        return record
+    names = _documented_names()
+
+    def mask(value: Any) -> Any:
+        if isinstance(value, str):
+            for secret in secrets:
+                value = value.replace(secret, MASK)
+            return value
+        if isinstance(value, list):
+            return [mask(item) for item in value]
+        if isinstance(value, dict):
+            return {key if key in names else mask(key): mask(item) for key, item in value.items()}
+        return value
+
+    record.update(mask(foreign))
+    record["warnings"].append("the server sent back text that equals the token or a header, which is masked here")
+    return record
+
+
+def _documented_names() -> Set[str]:
+    """Every key of a record, its containers included: those keep their names even if a token is one of them."""
+    entries, _warnings = read_models(Answer(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
+
+    def names(value: Any) -> Set[str]:
+        if isinstance(value, list):
+            return set().union(*(names(item) for item in value))
+        if isinstance(value, dict):
+            return set(value).union(*(names(item) for item in value.values()))
+        return set()
+
+    return names(_facts(entries, FULL)) | {"error", "warnings", "message", "hint", "http_status"}

@@ -1,0 +1,90 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_facts
+short_description: Gather what a host's LM Studio has and serves as facts
+version_added: 1.0.0
+author:
+  - gpufleet (@gpufleet)
+description:
+  - Asks C(GET /api/v1/models) of LM Studio 0.4 or later on the host itself and returns the answer as C(ansible_facts.lmstudio).
+  - Works as a task, and under C(gather_facts) with C(ansible_facts_modules).
+  - It never fails because of the server. A host whose server is down keeps its place in the play, and its
+    C(ansible_facts.lmstudio.ok) is false.
+  - It has no action plugin, because C(gather_facts) would not use one. So host variables such as C(lmstudio_token) do not count by
+    themselves. Name them in C(module_defaults), as the examples do.
+extends_documentation_fragment:
+  - gpufleet.lmstudio.connection
+  - gpufleet.lmstudio.connection.url
+  - gpufleet.lmstudio.attributes
+attributes:
+  facts:
+    description: Returns C(ansible_facts), which become facts of the host.
+    support: full
+options:
+  detail:
+    description:
+      - V(loaded) returns in RV(ansible_facts.lmstudio) the entries of loaded models only, which keeps facts small.
+        V(full) returns every model.
+      - All the rest of the record is the same at either detail.
+    type: str
+    choices: [full, loaded]
+    default: loaded
+seealso:
+  - module: gpufleet.lmstudio.model_info
+"""
+
+EXAMPLES = r"""
+- name: Gather LM Studio facts together with Ansible's own
+  hosts: gpu
+  gather_facts: true
+  vars:
+    ansible_facts_modules: [ansible.legacy.setup, gpufleet.lmstudio.model_facts]
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      url: "{{ lmstudio_url | default('') }}"
+      token: "{{ lmstudio_token | default('') }}"
+  tasks:
+    - name: Go on where a model is loaded
+      ansible.builtin.debug:
+        msg: "{{ ansible_facts.lmstudio.loaded }}"
+      when: ansible_facts.lmstudio.counts.loaded > 0
+
+- name: Gather them in a task of its own
+  hosts: gpu
+  gather_facts: false
+  tasks:
+    - name: Ask LM Studio
+      gpufleet.lmstudio.model_facts:
+        token: "{{ lmstudio_token | default('') }}"
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The facts to add.
+  returned: always
+  type: dict
+  contains:
+    lmstudio:
+      description:
+        - What the host answered.
+        - The record that M(gpufleet.lmstudio.model_info#module) documents under RV(gpufleet.lmstudio.model_info#module:lmstudio).
+      type: dict
+"""
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, detail_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
+
+
+def main() -> None:
+    module = LMStudioModule(argument_spec={**connection_spec(), **detail_spec("loaded")}, supports_check_mode=True)
+    module.exit_json(ansible_facts={"lmstudio": module.ask()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_info
+short_description: Ask a host's LM Studio which models it has and which are loaded
+version_added: 1.0.0
+author:
+  - gpufleet (@gpufleet)
+description:
+  - Asks C(GET /api/v1/models) of LM Studio 0.4 or later and returns the answer as a record.
+  - The record has the same keys whatever the server said. RV(lmstudio.ok) and RV(lmstudio.status) tell what happened.
+  - An option of the connection that the task does not set is taken from the host's variables C(lmstudio_url), C(lmstudio_port), C(lmstudio_token), C(lmstudio_headers), C(lmstudio_timeout),
+    C(lmstudio_validate_certs), C(lmstudio_ca_path), C(lmstudio_client_cert), C(lmstudio_client_key) and C(lmstudio_use_proxy), where they are set.
+extends_documentation_fragment:
+  - gpufleet.lmstudio.connection
+  - gpufleet.lmstudio.connection.url
+  - gpufleet.lmstudio.attributes
+attributes:
+  action:
+    description: Has an action plugin, so parts of it run on the controller.
+    support: full
+  async:
+    description: Can be used with C(async).
+    support: none
+options:
+  via:
+    description:
+      - Who asks.
+      - With V(target) a module does, on the host. It needs nothing there but Python 3.8, and reaches a server that is bound
+        to 127.0.0.1.
+      - With V(controller) Ansible's own process does, and nothing is sent to the host, so Windows hosts and hosts without
+        Python work. The server must listen on the network, and the controller needs the Python library requests.
+      - With V(controller), a loopback address in C(lmstudio_url) means the host itself, so the host's address is asked instead,
+        unless its connection is local. The host variable C(lmstudio_controller_url) overrides that.
+    type: str
+    choices: [target, controller]
+    default: target
+  detail:
+    description:
+      - V(full) returns every model. V(loaded) returns in RV(lmstudio.models) only those that are loaded.
+      - All the rest of the record is the same at either detail.
+    type: str
+    choices: [full, loaded]
+    default: full
+  on_error:
+    description:
+      - What happens when there is no model list, whatever the reason. Options that cannot be used always fail the task.
+      - V(fail) fails the task and returns the record all the same.
+      - V(report) returns the record as data.
+    type: str
+    choices: [fail, report]
+    default: fail
+seealso:
+  - module: gpufleet.lmstudio.model_facts
+  - plugin: gpufleet.lmstudio.models
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+- name: Ask the LM Studio of each host
+  gpufleet.lmstudio.model_info:
+  register: answer
+
+- name: Say what is loaded
+  ansible.builtin.debug:
+    msg: "{{ answer.lmstudio.loaded }}"
+
+- name: Ask a Windows host from the controller, and go on if it does not answer
+  gpufleet.lmstudio.model_info:
+    via: controller
+    token: "{{ vault_lmstudio_token }}"
+    on_error: report
+  register: answer
+
+- name: Decide on it
+  ansible.builtin.debug:
+    msg: "Drained, because {{ answer.lmstudio.error.message }}"
+  when: not answer.lmstudio.ok
+"""
+
+RETURN = r"""
+lmstudio:
+  description: What the host answered. All keys are always there.
+  returned: always, but for options that cannot be used
+  type: dict
+  contains:
+    ok:
+      description: Whether a valid model list was received.
+      type: bool
+      sample: true
+    status:
+      description:
+        - What happened, in one word.
+        - One of V(ok), V(refused), V(no_route), V(dns), V(tls), V(timeout), V(disconnected), V(auth), V(forbidden),
+          V(unsupported), V(unavailable), V(redirect), V(not_lmstudio), V(http_error) and V(invalid).
+      type: str
+      sample: ok
+    error:
+      description: Null if RV(lmstudio.ok), else what happened, what to do next, and the HTTP status or null.
+      type: dict
+      contains:
+        message:
+          description: What happened, to which URL.
+          type: str
+          sample: http://gpu01:1234 refused the connection.
+        hint:
+          description: What to do next.
+          type: str
+        http_status:
+          description: The HTTP status code, or null without an answer.
+          type: int
+    url:
+      description: The base URL that was asked.
+      type: str
+      sample: http://127.0.0.1:1234
+    asked_at:
+      description: When it was asked, by the clock of the machine that asked, in UTC.
+      type: str
+      sample: "2026-11-22T20:00:00Z"
+    response_ms:
+      description: How long the answer took, in milliseconds. Null without an answer.
+      type: int
+      sample: 12
+    detail:
+      description: What RV(lmstudio.models) holds, all models (V(full)) or only those that are loaded (V(loaded)).
+      type: str
+      sample: full
+    models:
+      description:
+        - The entries of the list, in the order of the server. One key can stand in several entries.
+        - What the server does not tell is null (false for the two abilities, empty for a list). Fields that the API has beyond
+          these pass through under their own names.
+      type: list
+      elements: dict
+      contains:
+        type:
+          description: Usually V(llm) or V(embedding).
+          type: str
+        publisher:
+          description: Who published it.
+          type: str
+        key:
+          description: The name by which requests address the model.
+          type: str
+          sample: qwen/qwen3-8b
+        display_name:
+          description: The name for people.
+          type: str
+        architecture:
+          description: The architecture.
+          type: str
+        quantization:
+          description: C(name) and C(bits_per_weight), which may be a fraction.
+          type: dict
+        size_bytes:
+          description: Size on disk in bytes.
+          type: int
+        params_string:
+          description: The number of parameters as free text.
+          type: str
+          sample: 8B
+        loaded:
+          description: Whether there is a loaded instance.
+          type: bool
+        loaded_instances:
+          description:
+            - The loaded instances, each with C(id), C(config) and C(remaining_ttl_seconds), which is null for one that stays.
+            - C(config) holds C(context_length), C(eval_batch_size), C(parallel), C(flash_attention), C(num_experts) and
+              C(offload_kv_cache_to_gpu).
+          type: list
+          elements: dict
+        max_context_length:
+          description: The context that the model supports, in tokens. The effective one is that of a loaded instance.
+          type: int
+        format:
+          description: Usually V(gguf) or V(mlx).
+          type: str
+        capabilities:
+          description: C(vision), C(trained_for_tool_use), and C(reasoning) with C(allowed_options) and C(default).
+          type: dict
+        description:
+          description: A description.
+          type: str
+        variants:
+          description: The variants of the model.
+          type: list
+          elements: str
+        selected_variant:
+          description: The variant in use.
+          type: str
+    instances:
+      description: The loaded instances of all models, flat.
+      type: list
+      elements: dict
+      contains:
+        id:
+          description: The identifier of the instance.
+          type: str
+        model:
+          description: The key of its model.
+          type: str
+        type:
+          description: The type of its model.
+          type: str
+        context_length:
+          description: The effective context, in tokens.
+          type: int
+        remaining_ttl_seconds:
+          description: Seconds until it unloads when idle. Null for one that stays.
+          type: float
+        config:
+          description: Its whole configuration.
+          type: dict
+    available:
+      description: The keys of all models that this host lists, each once, sorted.
+      type: list
+      elements: str
+    loaded:
+      description: The keys of the models with a loaded instance, each once, sorted.
+      type: list
+      elements: str
+    counts:
+      description: Numbers of entries C(models), C(llm), C(embedding) and C(loaded), and of loaded C(instances).
+      type: dict
+    size_bytes:
+      description: Bytes on disk, summed over entries, of all that is C(available) and of what is C(loaded).
+      type: dict
+    fingerprint:
+      description: Changes when anything but order and remaining TTLs changes. The same at either detail. Null unless RV(lmstudio.ok).
+      type: str
+    warnings:
+      description: Fields that had an unexpected type and were taken as unknown.
+      type: list
+      elements: str
+"""
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import model_info_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import explain
+
+
+def main() -> None:
+    module = LMStudioModule(argument_spec=model_info_spec(), supports_check_mode=True)
+    record = module.ask()
+    if module.params["on_error"] == "fail" and not record["ok"]:
+        module.fail_json(msg=explain(record), lmstudio=record)
+    module.exit_json(changed=False, lmstudio=record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Makes the working tree importable and usable as a collection, wherever it was cloned to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).absolute().parent.parent
+
+
+def collections_path() -> Path:
+    """The folder that holds ``ansible_collections``: the one around this tree, or one with a link to it."""
+    if ROOT.parts[-3:] == ("ansible_collections", "gpufleet", "lmstudio"):
+        return ROOT.parents[2]
+    path = ROOT / "collections"
+    link = path / "ansible_collections" / "gpufleet" / "lmstudio"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.exists():
+        link.symlink_to("../../..", target_is_directory=True)
+    return path
+
+
+sys.path.insert(0, str(collections_path()))
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(collections_path())

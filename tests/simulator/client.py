@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Start the simulator from Python, and change its hosts while it runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+
+class Simulator:
+    """The simulator as a process of its own. Use it as a context manager, or call :meth:`stop`."""
+
+    def __init__(self, fleet: Path) -> None:
+        # Closed by stop(), because the process has to outlive this line.
+        self._process = subprocess.Popen([sys.executable, str(Path(__file__).parent), str(fleet)], stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the simulator ended with status {self._process.wait()} before it was ready")
+        addresses = json.loads(line)
+        self.control: str = addresses["control"]
+        self.urls: dict[str, str] = addresses["hosts"]
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Simulator:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+        self._process.wait(timeout=10)
+        if self._process.stdout:
+            self._process.stdout.close()
+
+    def load(self, host: str, model: str, **settings: Any) -> None:
+        """Load one more instance. Settings: id, context_length (tokens), ttl (seconds)."""
+        self._post(host, "load", {"model": model, **settings})
+
+    def unload(self, host: str, instance_id: str) -> None:
+        self._post(host, "unload", {"id": instance_id})
+
+    def fault(self, host: str, fault: str | dict[str, Any] | None) -> None:
+        """Set a fault, or none."""
+        self._post(host, "fault", {"fault": fault})
+
+    def requests(self, host: str) -> list[dict[str, Any]]:
+        """The requests a host has seen: method, path, headers."""
+        seen: list[dict[str, Any]] = self._post(host, "requests", {})["requests"]
+        return seen
+
+    def _post(self, host: str, verb: str, settings: dict[str, Any]) -> Any:
+        request = urllib.request.Request(f"{self.control}/hosts/{host}/{verb}", json.dumps(settings).encode(), method="POST")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=10) as response:
+            return json.load(response)

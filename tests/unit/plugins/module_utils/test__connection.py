@@ -1,0 +1,185 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which options make an endpoint, and what the errors about the others say."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
+    OptionError,
+    is_loopback,
+    make_endpoint,
+    printable,
+)
+
+
+def endpoint(**options):
+    return make_endpoint(options, "http://gpu01")
+
+
+@pytest.mark.parametrize(
+    "url, normalised",
+    [
+        ("http://gpu01:1234", "http://gpu01:1234"),
+        ("http://gpu01:1234/", "http://gpu01:1234"),
+        ("http://gpu01:1234//", "http://gpu01:1234"),
+        ("http://gpu01:1234/v1", "http://gpu01:1234"),
+        ("http://gpu01:1234/v1/", "http://gpu01:1234"),
+        ("http://gpu01:1234/api/v1", "http://gpu01:1234"),
+        ("http://gpu01:1234/api/v0", "http://gpu01:1234"),
+        ("http://gpu01:1234/api/v1/models", "http://gpu01:1234"),
+        ("https://gw.example/gpu01", "https://gw.example/gpu01"),
+        ("https://gw.example/gpu01/api/v1", "https://gw.example/gpu01"),
+        ("https://gw.example/v1/gpu01", "https://gw.example/v1/gpu01"),
+        ("HTTP://GPU01:1234", "http://gpu01:1234"),
+        ("  http://gpu01:1234\n", "http://gpu01:1234"),
+        ("http://[FE80::1]:1234", "http://[fe80::1]:1234"),
+        ("http://[fe80::1%25eth0]:1234", "http://[fe80::1%25eth0]:1234"),
+        ("http://10.0.0.7", "http://10.0.0.7"),
+        ("http://gpu_01.lan.:1234", "http://gpu_01.lan.:1234"),
+    ],
+)
+def test_urls_are_normalised(url, normalised):
+    made = endpoint(url=url)
+    assert made.url == normalised
+    assert made.models_url == normalised + "/api/v1/models"
+    assert endpoint(url=made.url).url == made.url
+
+
+@pytest.mark.parametrize(
+    "url, says",
+    [
+        ("gpu01", "not a URL"),
+        ("gpu01:1234", "not a URL"),
+        ("ftp://gpu01", "unknown scheme"),
+        ("file:///etc/passwd", "unknown scheme"),
+        ("http://", "valid host"),
+        ("http:///path", "valid host"),
+        ("http://:1234", "valid host"),
+        ("http://gpu 01", "spaces"),
+        ("http://gpu01/\n", None),
+        ("http://gpu01/a\nb", "spaces"),
+        ("http://gpü01", "characters"),
+        ("http://gpu01:0", "port 0"),
+        ("http://gpu01:99999", "not a valid URL"),
+        ("http://gpu01:abc", "not a valid URL"),
+        ("http://gpu01:", "no port after it"),
+        ("http://[::1", "not a valid URL"),
+        ("http://[gpu01]", ""),
+        ("http://gpu01?x=1", "query"),
+        ("http://gpu01/#x", "fragment"),
+        ("http://gpu01\\evil", "valid host"),
+        ("http://{{ host }}", "spaces"),
+    ],
+)
+def test_other_urls_are_refused_by_name(url, says):
+    if says is None:
+        assert endpoint(url=url).url == "http://gpu01"
+        return
+    with pytest.raises(OptionError) as caught:
+        endpoint(url=url)
+    assert str(caught.value).startswith("url: ")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://user:hunter2hunter2@gpu01", "http://hunter2hunter2@gpu01:1234/", "https://a:b@c@gpu01", "x://hunter2hunter2@h"])
+def test_userinfo_is_refused_and_never_shown(url):
+    with pytest.raises(OptionError) as caught:
+        endpoint(url=url)
+    assert "hunter2" not in str(caught.value) and "token" in str(caught.value)
+    assert any("hunter2" in secret or secret == "b@c" for secret in caught.value.secrets)
+
+
+@pytest.mark.parametrize(
+    "options, url",
+    [
+        ({}, "http://gpu01:1234"),
+        ({"port": 4321}, "http://gpu01:4321"),
+        ({"url": "http://gpu02", "port": 4321}, "http://gpu02:4321"),
+        ({"url": "http://gpu02"}, "http://gpu02"),
+    ],
+)
+def test_port_fills_in_where_the_url_names_none(options, url):
+    assert endpoint(**options).url == url
+
+
+@pytest.mark.parametrize(
+    "options, option, says",
+    [
+        ({"url": "http://gpu01:1234", "port": 4321}, "port", "beside url"),
+        ({"port": 0}, "port", "from 1 to 65535"),
+        ({"port": -1}, "port", "from 1 to 65535"),
+        ({"port": 65536}, "port", "from 1 to 65535"),
+        ({"timeout": 0}, "timeout", "more than 0"),
+        ({"timeout": -1}, "timeout", "more than 0"),
+        ({"timeout": float("nan")}, "timeout", "more than 0"),
+        ({"timeout": float("inf")}, "timeout", "more than 0"),
+        ({"timeout": 1e9}, "timeout", "at most"),
+        ({"max_response_bytes": 0}, "max_response_bytes", "1 or more"),
+        ({"ca_path": "/no/such/file"}, "ca_path", "no file '/no/such/file'"),
+        ({"client_cert": "/no/such/file", "client_key": "/no/such/file"}, "client_cert", "no file"),
+        ({"client_cert": "/no/such/file"}, "client_cert", "needs client_key"),
+        ({"client_key": "/no/such/file"}, "client_key", "needs client_cert"),
+        ({"headers": {"A B": "x"}}, "headers", "not a valid header name"),
+        ({"headers": {"A": "x\r\nB: y"}}, "headers", "cannot carry"),
+        ({"headers": {"Content-Length": 1}}, "headers", "set by the collection"),
+        ({"headers": {"authorization": "x"}, "token": "y"}, "headers", "beside a token"),
+        ({"token": "two words"}, "token", "cannot carry"),
+        ({"token": "caf\u00e9"}, "token", "cannot carry"),
+    ],
+)
+def test_other_options_that_cannot_be_used_are_refused_by_name(options, option, says):
+    with pytest.raises(OptionError) as caught:
+        endpoint(**options)
+    assert caught.value.option == option
+    assert str(caught.value).startswith(option + ": ")
+    assert says in str(caught.value)
+
+
+def test_an_error_uses_the_name_under_which_the_option_was_set():
+    with pytest.raises(OptionError, match="^lmstudio_port: lmstudio_port is given beside lmstudio_url"):
+        make_endpoint({"url": "http://a:1", "port": 2}, "", {"url": "lmstudio_url", "port": "lmstudio_port"})
+
+
+def test_an_unusable_secret_is_not_quoted():
+    for options in ({"token": "hunter2 hunter2"}, {"headers": {"X-Key": "hunter2\n"+"hunter2"}}):
+        with pytest.raises(OptionError) as caught:
+            endpoint(**options)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_the_request_has_one_host_and_one_authorization():
+    headers = endpoint(token=" abc-token \n", headers={"X-Number": 7, "user-agent": "mine"}).request_headers()
+    assert headers["Authorization"] == "Bearer abc-token"
+    assert headers["Host"] == "gpu01:1234"
+    assert headers["X-Number"] == "7"
+    assert [value for name, value in headers.items() if name.lower() == "user-agent"] == ["mine"]
+
+
+def test_an_endpoint_does_not_show_its_secrets():
+    made = endpoint(token="hunter2hunter2", headers={"X-Key": "hunter2hunter2"})
+    assert "hunter2" not in repr(made) + str(made)
+
+
+def test_a_short_token_gets_a_warning():
+    assert "shorter than 12" in endpoint(token="elevenchars").warning()
+    assert endpoint(token="twelve-chars").warning() is None
+    assert endpoint().warning() is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.1", "127.255.0.9", "::1", "0.0.0.0", "a.localhost"])
+def test_loopback(host):
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["gpu01", "128.0.0.1", "127.0.0.1.example", "localhost.example", "1270.0.0.1", "::2", ""])
+def test_not_loopback(host):
+    assert not is_loopback(host)
+
+
+def test_printable_is_one_bounded_line():
+    assert printable("a\x1b[31m\nb\u202e\x9b") == "a\\x1b[31m\\nb\\u202e\\x9b"
+    assert len(printable("x" * 1000)) == 80

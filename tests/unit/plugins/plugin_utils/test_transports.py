@@ -1,0 +1,421 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Both transports against real servers: one suite of faults, one taxonomy, one deadline."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import trustme
+import yaml
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
+from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+
+TOKEN = "sk-lm-0123456789abcdef"
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+STATUS_OF_FAULT = {
+    "refused": "refused",
+    "unauthorized": "auth",
+    "forbidden": "forbidden",
+    "unexpected_endpoint": "unsupported",
+    "unexpected_endpoint_404": "unsupported",
+    "openai": "not_lmstudio",
+    "llamacpp": "not_lmstudio",
+    "fastapi": "not_lmstudio",
+    "html": "not_lmstudio",
+    "broken_json": "invalid",
+    "empty_body": "invalid",
+    "wrong_types": "invalid",
+    "echoed_token": "ok",
+    "server_error": "http_error",
+    "unavailable": "unavailable",
+    "redirect": "redirect",
+    "gzip": "ok",
+    "gzip_bomb": "invalid",
+    "chunked": "ok",
+    "cut_off": "disconnected",
+    "cut_off_chunk": "disconnected",
+    "endless": "invalid",
+    "not_http": "invalid",
+    "reset": "disconnected",
+    "silence": "timeout",
+    "slow_body": "timeout",
+    "slow_headers": "timeout",
+}
+
+
+@pytest.fixture(params=[_http.fetch, _transport.fetch], ids=["http.client", "requests"])
+def fetch(request, monkeypatch):
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    return request.param
+
+
+def start(folder: Path, hosts: dict) -> Simulator:
+    fleet = folder / "fleet.yml"
+    fleet.write_text(yaml.safe_dump({"hosts": hosts}))
+    return Simulator(fleet)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """A CA, a certificate of 127.0.0.1 and localhost, one of another name, one of a client."""
+    folder = tmp_path_factory.mktemp("certificates")
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(folder / "ca.pem")
+    for name, identities in {"server": ["127.0.0.1", "localhost"], "stranger": ["other.example"], "client": ["me@example.org"]}.items():
+        certificate = ca.issue_cert(*identities)
+        certificate.private_key_and_cert_chain_pem.write_to_path(folder / (name + ".pem"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory, certificates):
+    def tls(name, **more):
+        return {"certificate": str(certificates / (name + ".pem")), "key": str(certificates / (name + ".pem")), **more}
+
+    hosts = {fault: {"fault": fault} for fault in STATUS_OF_FAULT}
+    hosts["healthy"] = {"payload": "two_loaded.json"}
+    hosts["closed"] = {"token": TOKEN}
+    hosts["prefixed"] = {"prefix": "/gpu01"}
+    hosts["loopback6"] = {"listen": "[::1]:0"}
+    hosts["tls"] = {"tls": tls("server")}
+    hosts["tls_stranger"] = {"tls": tls("stranger")}
+    hosts["tls_client"] = {"tls": tls("server", client_ca=str(certificates / "ca.pem"))}
+    hosts["tls_slow"] = {"tls": tls("server"), "fault": "slow_body"}
+    with start(tmp_path_factory.mktemp("fleet"), hosts) as simulator:
+        yield simulator
+
+
+def record_of(fetch, url, detail="full", **options):
+    return ask(make_endpoint({"url": url, "timeout": 5, **options}, ""), fetch, detail)
+
+
+@pytest.mark.parametrize("fault", sorted(STATUS_OF_FAULT))
+def test_every_fault_has_its_status_and_shows_nothing_of_the_token(fetch, fleet, fault):
+    seconds = 0.5 if STATUS_OF_FAULT[fault] == "timeout" else 5
+    record = record_of(fetch, fleet.urls[fault], token=TOKEN, timeout=seconds)
+    assert record["status"] == STATUS_OF_FAULT[fault], record["error"]
+    assert TOKEN[:10] not in json.dumps(record)
+    if not record["ok"]:
+        assert explain(record).startswith(fleet.urls[fault] + " ")
+        assert explain(record).endswith(".")
+
+
+@pytest.mark.parametrize("fault", ["silence", "slow_body", "slow_headers", "tls_slow"])
+def test_the_deadline_ends_the_whole_exchange(fetch, fleet, fault):
+    began = time.monotonic()
+    record = record_of(fetch, fleet.urls[fault], timeout=1, validate_certs=False)
+    assert record["status"] == "timeout"
+    assert "within 1 seconds" in record["error"]["message"]
+    assert 1 <= time.monotonic() - began < 2
+
+
+def test_a_name_resolution_that_hangs_is_left_at_the_deadline(fetch, monkeypatch):
+    released = threading.Event()
+    monkeypatch.setattr(_http.socket, "getaddrinfo", lambda *args, **kwargs: released.wait(20))
+    try:
+        assert record_of(fetch, "http://gpu01.invalid:1234", timeout=0.3)["status"] == "timeout"
+    finally:
+        released.set()
+
+
+def test_a_connection_that_nobody_accepts_is_left_at_the_deadline(fetch):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = []
+        try:
+            # A full backlog drops connection attempts, as a firewall does.
+            for _number in range(4):
+                waiting.append(socket.socket())
+                waiting[-1].setblocking(False)
+                waiting[-1].connect_ex(listener.getsockname())
+            record = record_of(fetch, "http://127.0.0.1:{0}".format(listener.getsockname()[1]), timeout=0.5)
+        finally:
+            for sock in waiting:
+                sock.close()
+    assert record["status"] == "timeout"
+
+
+def test_a_tls_handshake_that_hangs_is_left_at_the_deadline(fetch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        record = record_of(fetch, "https://127.0.0.1:{0}".format(silent.getsockname()[1]), timeout=0.5)
+    assert record["status"] == "timeout"
+
+
+def finished_threads():
+    """Wait for the exchanges that were left, and say whether all have ended."""
+    left = [thread for thread in threading.enumerate() if thread.name == "lmstudio"]
+    for thread in left:
+        thread.join(5)
+    return not any(thread.is_alive() for thread in left)
+
+
+def open_files():
+    return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
+
+
+def test_nothing_is_left_behind_after_the_deadline(fetch, fleet):
+    assert finished_threads()
+    before = open_files()
+    for fault in ("silence", "slow_body", "slow_headers"):
+        record_of(fetch, fleet.urls[fault], timeout=0.2)
+    assert finished_threads()
+    assert open_files() <= before
+
+
+def test_the_request_is_the_same_from_both(fetch, fleet):
+    record = record_of(fetch, fleet.urls["healthy"], token=TOKEN, headers={"X-Fleet": "a"})
+    assert record["ok"] and record["loaded"] == ["openai/gpt-oss-20b", "qwen/qwen3-8b"]
+    seen = fleet.requests("healthy")[-1]
+    assert (seen["method"], seen["path"]) == ("GET", "/api/v1/models")
+    assert seen["headers"] == {
+        "host": fleet.urls["healthy"].partition("//")[2],
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": "gpufleet.lmstudio",
+        "connection": "close",
+        "authorization": "Bearer " + TOKEN,
+        "x-fleet": "a",
+    }
+
+
+def test_a_netrc_entry_does_not_change_the_request(fetch, fleet, tmp_path, monkeypatch):
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password stolen\ndefault login anybody password stolen\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    assert record_of(fetch, fleet.urls["closed"], token=TOKEN)["ok"]
+    assert record_of(fetch, fleet.urls["closed"])["status"] == "auth"
+    assert "authorization" not in fleet.requests("closed")[-1]["headers"]
+
+
+def test_a_prefix_is_kept(fetch, fleet):
+    assert record_of(fetch, fleet.urls["prefixed"])["ok"]
+    assert fleet.requests("prefixed")[-1]["path"] == "/gpu01/api/v1/models"
+
+
+def test_ipv6(fetch, fleet):
+    assert fleet.urls["loopback6"].startswith("http://[::1]:")
+    assert record_of(fetch, fleet.urls["loopback6"])["ok"]
+
+
+def test_a_redirect_is_not_followed(fetch, fleet):
+    record = record_of(fetch, fleet.urls["redirect"], token=TOKEN)
+    assert "redirects to http://127.0.0.1:9." in record["error"]["message"]
+    assert len({request["path"] for request in fleet.requests("redirect")}) == 1
+
+
+def test_a_name_that_does_not_resolve(fetch):
+    record = record_of(fetch, "http://gpu01.invalid:1234")
+    assert record["status"] == "dns"
+    assert "gpu01.invalid does not resolve" in record["error"]["message"]
+
+
+def test_no_route(fetch, monkeypatch):
+    def unreachable(self, address):
+        raise OSError(113, "No route to host")
+
+    monkeypatch.setattr(socket.socket, "connect", unreachable)
+    record = record_of(fetch, "http://192.0.2.1:1234")
+    assert record["status"] == "no_route"
+    assert "(no route to host)" in record["error"]["message"]
+
+
+class TestTls:
+    def test_a_trusted_certificate(self, fetch, fleet, certificates):
+        assert record_of(fetch, fleet.urls["tls"], ca_path=str(certificates / "ca.pem"))["ok"]
+
+    def test_a_folder_of_authorities(self, fetch, fleet, certificates, tmp_path):
+        name = subprocess.run(
+            ["openssl", "x509", "-hash", "-noout", "-in", str(certificates / "ca.pem")], check=True, capture_output=True, text=True
+        )
+        (tmp_path / (name.stdout.strip() + ".0")).write_bytes((certificates / "ca.pem").read_bytes())
+        assert record_of(fetch, fleet.urls["tls"], ca_path=str(tmp_path))["ok"]
+
+    def test_an_unknown_authority(self, fetch, fleet):
+        record = record_of(fetch, fleet.urls["tls"])
+        assert record["status"] == "tls"
+        assert "not trusted" in record["error"]["message"] and "ca_path" in record["error"]["hint"]
+
+    def test_the_environment_does_not_change_what_is_trusted(self, fetch, fleet, certificates, monkeypatch):
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.setenv(name, str(certificates / "ca.pem"))
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        assert record_of(fetch, fleet.urls["tls"])["status"] == "tls"
+
+    def test_a_certificate_of_another_name(self, fetch, fleet, certificates):
+        record = record_of(fetch, fleet.urls["tls_stranger"], ca_path=str(certificates / "ca.pem"))
+        assert record["status"] == "tls"
+        assert "mismatch" in record["error"]["message"]
+
+    @pytest.mark.parametrize("host", ["tls", "tls_stranger"])
+    def test_validation_can_be_turned_off(self, fetch, fleet, host, recwarn):
+        assert record_of(fetch, fleet.urls[host], validate_certs=False)["ok"]
+        assert not recwarn.list
+
+    def test_a_client_certificate(self, fetch, fleet, certificates):
+        options = {"ca_path": str(certificates / "ca.pem")}
+        assert record_of(fetch, fleet.urls["tls_client"], **options)["status"] in ("tls", "disconnected")
+        own = str(certificates / "client.pem")
+        assert record_of(fetch, fleet.urls["tls_client"], client_cert=own, client_key=own, **options)["ok"]
+
+    def test_files_that_hold_something_else_are_named(self, fetch, fleet, tmp_path):
+        before = len(fleet.requests("tls"))
+        (tmp_path / "notes.txt").write_text("not a certificate")
+        notes = str(tmp_path / "notes.txt")
+        with pytest.raises(OptionError, match="^ca_path: "):
+            record_of(fetch, fleet.urls["tls"], ca_path=notes)
+        with pytest.raises(OptionError, match="^client_cert: "):
+            record_of(fetch, fleet.urls["tls"], client_cert=notes, client_key=notes)
+        assert len(fleet.requests("tls")) == before
+
+    def test_https_to_a_plain_server(self, fetch, fleet):
+        record = record_of(fetch, fleet.urls["healthy"].replace("http:", "https:"))
+        assert record["status"] == "tls"
+        assert "http://" in record["error"]["hint"]
+
+    def test_plain_http_to_a_tls_server(self, fetch, fleet):
+        assert record_of(fetch, fleet.urls["tls"].replace("https:", "http:"))["status"] in ("invalid", "disconnected")
+
+
+class Proxy(threading.Thread):
+    """A proxy that notes the head of each request, and answers it as an LM Studio without models or forbids it."""
+
+    def __init__(self, answer: bytes):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:{0}".format(self.listener.getsockname()[1])
+        self.answer = answer
+        self.heads: list[str] = []
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _address = self.listener.accept()
+            except OSError:
+                return
+            with client:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    head += client.recv(4096)
+                self.heads.append(head.decode())
+                client.sendall(self.answer)
+
+
+@pytest.fixture
+def proxy():
+    body = b'{"models": []}'
+    running = Proxy(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    yield running
+    running.listener.close()
+
+
+@pytest.fixture
+def forbidding_proxy():
+    running = Proxy(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    yield running
+    running.listener.close()
+
+
+class TestProxy:
+    def test_none_is_used_unless_asked_for(self, fetch, proxy, monkeypatch):
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, "http://" + proxy.address)
+        assert record_of(fetch, "http://gpu01.invalid:1234")["status"] == "dns"
+        assert proxy.heads == []
+
+    @pytest.mark.parametrize("use_proxy", [True, False])
+    def test_loopback_is_never_captured(self, fetch, fleet, proxy, monkeypatch, use_proxy):
+        monkeypatch.setenv("http_proxy", "http://" + proxy.address)
+        assert record_of(fetch, fleet.urls["healthy"], use_proxy=use_proxy)["counts"]["models"] > 0
+        assert proxy.heads == []
+
+    def test_one_that_is_asked_for_gets_the_whole_url(self, fetch, proxy, monkeypatch):
+        monkeypatch.setenv("http_proxy", "http://some%20body:pass@" + proxy.address)
+        assert record_of(fetch, "http://gpu01.invalid:1234/x", use_proxy=True)["ok"]
+        (head,) = proxy.heads
+        assert head.startswith("GET http://gpu01.invalid:1234/x/api/v1/models HTTP/1.1\r\nHost: gpu01.invalid:1234\r\n")
+        assert "Proxy-Authorization: Basic " + base64.b64encode(b"some body:pass").decode() in head
+
+    def test_no_proxy_counts(self, fetch, proxy, monkeypatch):
+        monkeypatch.setenv("http_proxy", "http://" + proxy.address)
+        monkeypatch.setenv("no_proxy", ".invalid")
+        assert record_of(fetch, "http://gpu01.invalid:1234", use_proxy=True)["status"] == "dns"
+
+    def test_https_goes_through_a_tunnel_that_does_not_see_the_token(self, fetch, forbidding_proxy, monkeypatch):
+        monkeypatch.setenv("https_proxy", "http://a:b@" + forbidding_proxy.address)
+        record = record_of(fetch, "https://gpu01.invalid", use_proxy=True, token=TOKEN)
+        (head,) = forbidding_proxy.heads
+        assert head.startswith("CONNECT gpu01.invalid:443 HTTP/1.")
+        assert "Proxy-Authorization: Basic " in head and TOKEN not in head
+        assert record["status"] == "no_route"
+        assert "through the proxy http://" + forbidding_proxy.address in record["error"]["message"]
+        assert "a:b" not in json.dumps(record)
+
+    def test_one_that_is_down_is_named(self, fetch, monkeypatch):
+        with socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            monkeypatch.setenv("http_proxy", "http://127.0.0.1:{0}".format(reserved.getsockname()[1]))
+            record = record_of(fetch, "http://gpu01.invalid:1234", use_proxy=True)
+        assert record["status"] == "no_route"
+        assert "through the proxy" in record["error"]["message"]
+
+    def test_a_variable_that_is_no_url_is_an_error_without_its_value(self, fetch, monkeypatch):
+        monkeypatch.setenv("http_proxy", "socks5://user:hunter2@127.0.0.1:1")
+        with pytest.raises(OptionError, match="^use_proxy: .*http_proxy") as caught:
+            record_of(fetch, "http://gpu01.invalid:1234", use_proxy=True)
+        assert "hunter2" not in str(caught.value)
+
+
+ENDLESS = """
+import resource, sys
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
+if sys.argv[2] == "requests":
+    from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
+else:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+record = ask(make_endpoint({"url": sys.argv[1], "timeout": 20, "max_response_bytes": 1048576}, ""), fetch, "full")
+print(record["status"], peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="ru_maxrss is in bytes there")
+@pytest.mark.parametrize("transport", ["http.client", "requests"])
+def test_a_body_of_a_gigabyte_stops_at_the_limit_with_constant_memory(fleet, transport):
+    told = subprocess.run(
+        [sys.executable, "-c", ENDLESS, fleet.urls["endless"], transport],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert told[0] == "invalid"
+    assert int(told[1]) < 16 * 1024
+
+
+def test_what_the_controller_says_without_requests(monkeypatch):
+    monkeypatch.setattr(_transport, "HAS_REQUESTS", False)
+    with pytest.raises(Exception, match="pip install requests into the Python that runs Ansible"):
+        record_of(_transport.fetch, "http://127.0.0.1:1")
