@@ -33,6 +33,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
 )
 
 _CHUNK = 65536
+_CUT_OFF = "closed the connection before the answer was complete"
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
 
 
@@ -257,7 +258,7 @@ def read_answer(
         else:
             body, too_large = _read_body(read, limit)
             if declared is not None and not too_large and len(body) < declared:
-                raise ApiError("disconnected", "closed the connection after {0} of {1} bytes".format(len(body), declared))
+                raise ApiError("disconnected", _CUT_OFF)
     return Answer(
         http_status=http_status,
         body=body,
@@ -305,7 +306,7 @@ def failure(exc: BaseException, endpoint: Endpoint, connecting: bool) -> ApiErro
     if isinstance(exc, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
         if connecting and endpoint.scheme == "https":
             return ApiError("tls", "closed the connection during the TLS handshake", _PLAIN_HTTP_HINT)
-        return ApiError("disconnected", "closed the connection before the answer was complete")
+        return ApiError("disconnected", _CUT_OFF)
     if isinstance(exc, OSError):
         return _system_failure(exc, endpoint, connecting)
     return ApiError(

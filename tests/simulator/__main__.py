@@ -76,6 +76,7 @@ class Host:
         self.address, self.port = address.strip("[]"), int(port)
         self._reserved: socket.socket | None = None
         self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None] | None] = set()
 
     @property
     def url(self) -> str:
@@ -159,6 +160,9 @@ class Host:
         return unexpected_endpoint(request)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # asyncio itself holds only weak references to its tasks.
+        task = asyncio.current_task()
+        self._serving.add(task)
         try:
             while True:
                 request = await read_request(reader)
@@ -167,14 +171,15 @@ class Host:
                     break
                 self.requests.append({"method": request.method, "path": request.path, "headers": request.headers})
                 if self.fault:
-                    await FAULTS[self.fault](self, request, writer)
+                    await FAULTS[self.fault](self, request, reader, writer)
                     break
                 await send(writer, self.answer(request))
                 if request.headers.get("connection", "").lower() == "close":
                     break
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass
         finally:
+            self._serving.discard(task)
             writer.close()
 
     @staticmethod
@@ -244,13 +249,13 @@ def unexpected_endpoint(request: Request) -> Reply:
     return json_reply(200, {"error": f"Unexpected endpoint or method. ({request.method} {request.path})"})
 
 
-Fault = Callable[[Host, Request, asyncio.StreamWriter], Awaitable[None]]
+Fault = Callable[[Host, Request, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def replies(make: Callable[[Host, Request], Reply]) -> Fault:
     """A fault that is one complete reply."""
 
-    async def fault(host: Host, request: Request, writer: asyncio.StreamWriter) -> None:
+    async def fault(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await send(writer, make(host, request))
 
     return fault
@@ -278,11 +283,11 @@ def wrong_types(host: Host, request: Request) -> Reply:
     return json_reply(200, {"models": [{"type": "llm", "key": "a", "loaded_instances": [{"id": "a", "config": {"context_length": "8k"}}]}]})
 
 
-async def silence(host: Host, request: Request, writer: asyncio.StreamWriter) -> None:
-    await writer.wait_closed()
+async def silence(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()  # ends when the client leaves
 
 
-async def reset(host: Host, request: Request, writer: asyncio.StreamWriter) -> None:
+async def reset(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     # A linger time of zero makes closing a reset.
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
@@ -295,30 +300,30 @@ async def drip(host: Host, writer: asyncio.StreamWriter, text: bytes) -> None:
         await asyncio.sleep(host.interval)
 
 
-async def slow_headers(host: Host, request: Request, writer: asyncio.StreamWriter) -> None:
+async def slow_headers(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     reply = host.answer(request)
     await drip(host, writer, head_of(reply, len(reply.body)) + reply.body)
 
 
-async def slow_body(host: Host, request: Request, writer: asyncio.StreamWriter) -> None:
+async def slow_body(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     reply = host.answer(request)
     writer.write(head_of(reply, len(reply.body)))
     await drip(host, writer, reply.body)
 
 
-async def cut_off(host: Host, request: Request, writer: asyncio.StreamWriter) -> None:
+async def cut_off(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     reply = host.answer(request)
     await send(writer, reply._replace(body=reply.body[: len(reply.body) // 2]), length=len(reply.body))
 
 
-async def cut_off_chunk(host: Host, request: Request, writer: asyncio.StreamWriter) -> None:
+async def cut_off_chunk(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     reply = host.answer(request)
     chunked = reply._replace(headers=(("Transfer-Encoding", "chunked"),))
     writer.write(head_of(chunked, None) + f"{len(reply.body):x}\r\n".encode() + reply.body[: len(reply.body) // 2])
     await writer.drain()
 
 
-async def chunked(host: Host, request: Request, writer: asyncio.StreamWriter) -> None:
+async def chunked(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     reply = host.answer(request)
     head = head_of(reply._replace(headers=(("Transfer-Encoding", "chunked"),)), None)
     parts = [reply.body[start : start + 1000] for start in range(0, len(reply.body), 1000)]
@@ -326,7 +331,7 @@ async def chunked(host: Host, request: Request, writer: asyncio.StreamWriter) ->
     await writer.drain()
 
 
-async def endless(host: Host, request: Request, writer: asyncio.StreamWriter) -> None:
+async def endless(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A gigabyte of a model list that never ends."""
     writer.write(head_of(Reply(200, b""), None) + b'{"models": [')
     for _number in range(1024):
@@ -334,7 +339,7 @@ async def endless(host: Host, request: Request, writer: asyncio.StreamWriter) ->
         await writer.drain()
 
 
-async def not_http(host: Host, request: Request, writer: asyncio.StreamWriter) -> None:
+async def not_http(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
     await writer.drain()
 

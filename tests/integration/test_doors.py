@@ -1,0 +1,432 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the doors return, and where each takes its options from."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+TOKENS = {"gpu01": "token-of-gpu01", "gpu02": "token-of-gpu02"}
+
+
+def test_records_are_the_same_at_every_door_and_follow_the_server(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    play = """
+- name: Compare the doors
+  hosts: all
+  gather_facts: false
+  vars:
+    volatile: [asked_at, response_ms, detail, models, instances]
+  tasks:
+    - name: Target
+      gpufleet.lmstudio.model_info:
+      register: target
+    - name: Controller, in check mode
+      gpufleet.lmstudio.model_info:
+        via: controller
+      check_mode: true
+      register: controller
+    - name: Target, in check mode
+      gpufleet.lmstudio.model_info:
+      check_mode: true
+      register: checked
+    - name: Facts
+      gpufleet.lmstudio.model_facts:
+        url: "{{ lmstudio_url }}"
+      register: facts
+    - name: Full facts
+      gpufleet.lmstudio.model_facts:
+        url: "{{ lmstudio_url }}"
+        detail: full
+      register: full_facts
+    - name: All are alike
+      ansible.builtin.assert:
+        that:
+          - item.fingerprint == target.lmstudio.fingerprint
+          - item.loaded == ['openai/gpt-oss-20b', 'qwen/qwen3-8b']
+          - item.available | length == 4
+          - "item.counts == {'models': 4, 'llm': 3, 'embedding': 1, 'loaded': 2, 'instances': 3}"
+          - item.instances | map(attribute='context_length') == [16384, 4096, 32768]
+      loop:
+        - "{{ target.lmstudio }}"
+        - "{{ checked.lmstudio }}"
+        - "{{ controller.lmstudio }}"
+        - "{{ ansible_facts.lmstudio }}"
+        - "{{ lookup('gpufleet.lmstudio.models', lmstudio_url) }}"
+      loop_control: {label: x}
+    - name: Their detail is as documented
+      ansible.builtin.assert:
+        that:
+          - target.lmstudio.detail == 'full' and target.lmstudio.models | length == 4
+          - controller.lmstudio.detail == 'full' and controller.lmstudio.models | length == 4
+          - facts.ansible_facts.lmstudio.detail == 'loaded' and facts.ansible_facts.lmstudio.models | length == 2
+          - full_facts.ansible_facts.lmstudio.detail == 'full' and full_facts.ansible_facts.lmstudio.models | length == 4
+          - target is not changed and controller is not changed and facts is not changed and checked is not changed
+          - facts.ansible_facts | list == ['lmstudio']
+          - (facts | list | difference(['ansible_facts', 'changed', 'failed', 'invocation', 'warnings', 'deprecations'])) == []
+          - (controller | list | difference(['lmstudio', 'changed', 'failed'])) == []
+"""
+    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+
+
+def test_a_lookup_gives_one_item_per_term_whatever_it_selects(run, start):
+    fleet = start({"a": {"payload": "two_loaded.json"}, "b": {"payload": "empty.json"}, "c": {"payload": "mac.json"}})
+    play = """
+- name: Select
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Each selection
+      ansible.builtin.assert:
+        that:
+          - query('gpufleet.lmstudio.models', *urls) | map(attribute='url') == urls
+          - query('gpufleet.lmstudio.models', *urls, select='record') | map(attribute='detail') | unique == ['full']
+          - >-
+            query('gpufleet.lmstudio.models', *urls, select='loaded')
+            == [['openai/gpt-oss-20b', 'qwen/qwen3-8b'], [], ['qwen/qwen3-8b']]
+          - query('gpufleet.lmstudio.models', *urls, select='available') | map('length') == [4, 0, 2]
+          - query('gpufleet.lmstudio.models', *urls, select='models') | map('length') == [4, 0, 2]
+          - query('gpufleet.lmstudio.models', *urls, select='models', detail='loaded') | map('length') == [2, 0, 1]
+          - lookup('gpufleet.lmstudio.models', urls[2], select='loaded') == ['qwen/qwen3-8b']
+          - lookup('gpufleet.lmstudio.models', urls[1], select='loaded') == []
+    - name: No term
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models') }}"
+      ignore_errors: true
+      register: answer
+    - name: It says so
+      ansible.builtin.assert:
+        that: "'there is no term' in answer.msg"
+"""
+    run(play, {"localhost": {"urls": list(fleet.urls.values())}})
+
+
+def test_the_state_of_a_server_is_seen_at_the_next_question(run, start):
+    fleet = start({"gpu01": {"payload": "none_loaded.json"}})
+    play = """
+- name: Ask before and after
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Nothing is loaded
+      gpufleet.lmstudio.model_info:
+      register: before
+    - name: Somebody loads a model
+      ansible.builtin.uri:
+        url: "{{ control }}/hosts/gpu01/load"
+        method: POST
+        body_format: json
+        body: {model: qwen/qwen3-8b, context_length: 12288, ttl: 600, id: chat}
+    - name: It is there
+      gpufleet.lmstudio.model_info:
+      register: after
+    - name: With its effective context
+      ansible.builtin.assert:
+        that:
+          - before.lmstudio.loaded == []
+          - after.lmstudio.loaded == ['qwen/qwen3-8b']
+          - after.lmstudio.instances[0].id == 'chat'
+          - after.lmstudio.instances[0].context_length == 12288
+          - 590 < after.lmstudio.instances[0].remaining_ttl_seconds <= 600
+          - before.lmstudio.fingerprint != after.lmstudio.fingerprint
+"""
+    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "control": fleet.control}})
+
+
+HOSTILE = """
+- name: Gather from a hostile server
+  hosts: all
+  gather_facts: true
+  vars:
+    ansible_facts_modules: [gpufleet.lmstudio.model_facts]
+    pipe: "{{ '{{' }} lookup('pipe', 'touch pwned') {{ '}}' }}"
+    sum: "{{ '{{' }} 7 * 7 {{ '}}' }}"
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      url: "{{ lmstudio_url }}"
+      detail: full
+  tasks:
+    - name: Through every door
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+      loop: [target, controller]
+      register: answers
+    - name: As a fact of its own
+      ansible.builtin.set_fact:
+        kept: "{{ query('gpufleet.lmstudio.models', lmstudio_url) }}"
+    - name: The names are text
+      ansible.builtin.assert:
+        that:
+          - item.models | map(attribute='key') == [sum, pipe]
+          - item.instances[0].id == pipe
+          - item.available == [sum, pipe] | sort
+          - item.loaded == [sum]
+          - "item.models[1].future_field == {'kept': sum}"
+          - item.models[1] | list | select('match', '__') == []
+      loop: "{{ [answers.results[0].lmstudio, answers.results[1].lmstudio, ansible_facts.lmstudio, kept[0]] }}"
+      loop_control: {label: x}
+    - name: Printing and writing them evaluates nothing
+      ansible.builtin.copy:
+        content: "{{ item | to_json }}"
+        dest: written.json
+        mode: "0600"
+      loop: "{{ [answers.results[0].lmstudio] }}"
+    - name: Print
+      ansible.builtin.debug:
+        var: ansible_facts.lmstudio.available
+    - name: Use one in the arguments of a task
+      ansible.builtin.command:
+        argv: [echo, "{{ kept[0].available[0] }}", "{{ ansible_facts.lmstudio.instances[0].id }}"]
+      changed_when: false
+      register: told
+    - name: Still text
+      ansible.builtin.assert:
+        that: told.stdout == kept[0].available[0] ~ ' ' ~ pipe
+"""
+
+
+def test_a_model_whose_name_is_a_template_arrives_as_text(run, start):
+    fleet = start({"gpu01": {"payload": "hostile.json"}})
+    outcome = run(HOSTILE, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+    assert not list(outcome.folder.rglob("pwned"))
+    written = json.loads((outcome.folder / "written.json").read_text())
+    assert written["available"] == ["{{ 7 * 7 }}", "{{ lookup('pipe', 'touch pwned') }}"]
+    assert "\x1b" not in outcome.output
+
+
+@pytest.mark.parametrize("parallel", ["true", "false"])
+@pytest.mark.parametrize("default", ["''", "omit"])
+@pytest.mark.parametrize("defaults_of", ["gpufleet.lmstudio.model_facts", "group/gpufleet.lmstudio.lmstudio"])
+def test_gather_facts_takes_a_templated_token_from_module_defaults(run, start, default, defaults_of, parallel):
+    fleet = start({"gpu01": {"token": TOKENS["gpu01"]}, "gpu02": {"fault": None}, "gpu03": {"fault": "refused"}})
+    play = f"""
+- name: Gather Ansible's facts and ours
+  hosts: all
+  gather_facts: true
+  vars:
+    ansible_facts_modules: [setup, gpufleet.lmstudio.model_facts]
+    ansible_facts_parallel: {parallel}
+  module_defaults:
+    setup:
+      gather_subset: ["!all", "!min", "python"]
+    {defaults_of}:
+      url: "{{{{ lmstudio_url }}}}"
+      token: "{{{{ lmstudio_token | default({default}) }}}}"
+      port: "{{{{ lmstudio_port | default({default}) }}}}"
+      timeout: "{{{{ lmstudio_timeout | default({default}) }}}}"
+  tasks:
+    - name: Both are there, and a dead host is still in the play
+      ansible.builtin.assert:
+        that:
+          - ansible_facts.python is defined
+          - ansible_facts.lmstudio.status == expected
+          - ansible_facts.lmstudio.detail == 'loaded'
+"""
+    hosts = {name: {"lmstudio_url": url, "expected": "ok"} for name, url in fleet.urls.items()}
+    hosts["gpu01"]["lmstudio_token"] = TOKENS["gpu01"]
+    hosts["gpu03"]["expected"] = "refused"
+    run(play, hosts)
+    assert "authorization" not in fleet.requests("gpu02")[0]["headers"]
+
+
+def test_who_wins(run, start):
+    """Task option, module defaults, the host's variables, the environment: in this order, each host its own."""
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    play = """
+- name: Ask with tokens from everywhere
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Host variables, and the environment where there is none
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+      loop: [target, controller]
+    - name: The task wins
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        token: token-of-the-task
+      loop: [target, controller]
+    - name: Module defaults win over host variables
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+      loop: [target, controller]
+      module_defaults:
+        group/gpufleet.lmstudio.lmstudio:
+          token: token-of-defaults
+    - name: An empty option is none
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        token: ""
+        port: ""
+        timeout: ""
+      loop: [target, controller]
+"""
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    hosts["gpu01"]["lmstudio_token"] = "{{ 'token-of-' ~ inventory_hostname }}"
+    run(play, hosts, "-f", "1", env={"LM_API_TOKEN": "token-of-environment"})
+    sent = {name: [request["headers"].get("authorization", "").partition(" ")[2] for request in fleet.requests(name)] for name in hosts}
+    assert sent["gpu01"] == [TOKENS["gpu01"]] * 2 + ["token-of-the-task"] * 2 + ["token-of-defaults"] * 2 + [TOKENS["gpu01"]] * 2
+    assert sent["gpu02"] == ["token-of-environment"] * 2 + ["token-of-the-task"] * 2 + ["token-of-defaults"] * 2 + ["token-of-environment"] * 2
+
+
+def test_the_controller_asks_the_host_where_its_url_is_loopback(run, start):
+    fleet = start({"outside": {"listen": "127.0.0.2:0"}, "prefixed": {"listen": "127.0.0.2:0", "prefix": "/lm"}, "gateway": {}})
+    port = {name: int(url.rpartition(":")[2].partition("/")[0]) for name, url in fleet.urls.items()}
+    play = """
+- name: Ask from the controller; no connection to the host is ever made
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        via: controller
+        on_error: report
+      register: answer
+    - name: Where it asked
+      ansible.builtin.assert:
+        that:
+          - answer.lmstudio.url == expected_url
+          - answer.lmstudio.status == expected
+        fail_msg: "{{ answer.lmstudio.url }} {{ answer.lmstudio.status }}"
+"""
+    remote = {"ansible_connection": "ssh", "ansible_host": "127.0.0.2", "ansible_port": 9, "expected": "ok"}
+    hosts = {
+        "by-address": {**remote, "lmstudio_port": port["outside"], "expected_url": fleet.urls["outside"]},
+        "loopback": {**remote, "lmstudio_url": f"http://127.0.0.1:{port['outside']}", "expected_url": fleet.urls["outside"]},
+        "loopback-port": {
+            **remote,
+            "lmstudio_url": "http://localhost",
+            "lmstudio_port": port["outside"],
+            "expected_url": fleet.urls["outside"],
+        },
+        "loopback-prefix": {**remote, "lmstudio_url": f"http://[::1]:{port['prefixed']}/lm/v1", "expected_url": fleet.urls["prefixed"]},
+        "overridden": {
+            **remote,
+            "lmstudio_url": "http://127.0.0.1:1",
+            "lmstudio_port": 2,
+            "lmstudio_controller_url": fleet.urls["gateway"],
+            "expected_url": fleet.urls["gateway"],
+        },
+        "127.0.0.2": {
+            **remote,
+            "ansible_host": "",
+            "lmstudio_port": port["outside"],
+            "expected_url": fleet.urls["outside"],
+        },
+        "::1": {"ansible_connection": "ssh", "expected": "refused", "lmstudio_port": 9, "expected_url": "http://[::1]:9"},
+        "local": {"lmstudio_url": fleet.urls["gateway"], "expected": "ok", "expected_url": fleet.urls["gateway"]},
+        "windows": {
+            **remote,
+            "ansible_connection": "winrm",
+            "lmstudio_port": port["outside"],
+            "expected_url": fleet.urls["outside"],
+        },
+    }
+    run(play, hosts)
+
+
+def test_a_url_of_the_task_replaces_url_and_port_of_the_host(run, start):
+    fleet = start({"gpu01": {}})
+    play = """
+- name: Ask another server
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        url: "{{ other }}"
+      loop: [target, controller]
+"""
+    run(play, {"gpu01": {"lmstudio_port": 9, "lmstudio_url": "http://127.0.0.1", "other": fleet.urls["gpu01"]}})
+    assert len(fleet.requests("gpu01")) == 2
+
+
+def test_contradicting_host_variables_are_named(run):
+    play = """
+- name: Ask with a port too many
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        via: controller
+"""
+    outcome = run(play, {"gpu01": {"lmstudio_url": "http://gpu01:1", "lmstudio_port": 2}}, ends=2)
+    assert "lmstudio_port: lmstudio_port is given beside lmstudio_url" in outcome.output
+
+
+def test_a_host_variable_that_cannot_be_templated_is_named(run):
+    play = """
+- name: Ask with a token that is not there
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+"""
+    outcome = run(play, {"gpu01": {"lmstudio_token": "{{ vault_token }}"}}, ends=2)
+    assert "lmstudio_token of host gpu01 cannot be templated" in outcome.output
+    assert "vault_token" in outcome.output
+
+
+def test_a_windows_host_is_told_to_ask_from_the_controller(run):
+    play = """
+- name: Ask a Windows host
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+"""
+    outcome = run(play, {"win01": {"ansible_connection": "winrm", "ansible_host": "127.0.0.1"}}, ends=2)
+    assert "Set via: controller" in outcome.output
+
+
+def test_a_short_token_gets_a_warning_at_every_door(run, start):
+    fleet = start({"gpu01": {}})
+    play = """
+- name: Ask with a short token
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: The door
+      {task}
+"""
+    for task in (
+        "gpufleet.lmstudio.model_info: {token: tiny}",
+        "gpufleet.lmstudio.model_info: {token: tiny, via: controller}",
+        'gpufleet.lmstudio.model_facts: {token: tiny, url: "{{ lmstudio_url }}"}',
+        "ansible.builtin.debug: {msg: \"{{ query('gpufleet.lmstudio.models', lmstudio_url, token='tiny') }}\"}",
+    ):
+        outcome = run(play.replace("{task}", task), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+        assert "shorter than 12 characters" in " ".join(outcome.output.split())
+
+
+def test_without_requests_only_the_controller_fails(run, start, tmp_path):
+    fleet = start({"gpu01": {}})
+    play = """
+- name: Ask both ways
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: The target needs no library
+      gpufleet.lmstudio.model_info:
+    - name: The controller does
+      gpufleet.lmstudio.model_info:
+        via: controller
+      ignore_errors: true
+      register: answer
+    - name: It says which
+      ansible.builtin.assert:
+        that:
+          - answer is failed
+          - "'pip install requests into the Python that runs Ansible' in answer.msg"
+"""
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "requests.py").write_text("raise ImportError('blocked by a test')\n")
+    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, env={"PYTHONPATH": str(tmp_path / "blocked")})

@@ -1,0 +1,343 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a failure does at each door, and that nothing of a token is ever seen."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+TOKEN = "sk-lm-Zq81x7Kw0pVt5"
+STATUS_OF_FAULT = {
+    "refused": "refused",
+    "reset": "disconnected",
+    "cut_off": "disconnected",
+    "silence": "timeout",
+    "slow_body": "timeout",
+    "slow_headers": "timeout",
+    "unauthorized": "auth",
+    "forbidden": "forbidden",
+    "unexpected_endpoint": "unsupported",
+    "unavailable": "unavailable",
+    "redirect": "redirect",
+    "openai": "not_lmstudio",
+    "llamacpp": "not_lmstudio",
+    "fastapi": "not_lmstudio",
+    "html": "not_lmstudio",
+    "server_error": "http_error",
+    "broken_json": "invalid",
+    "wrong_types": "invalid",
+    "endless": "invalid",
+    "gzip": "ok",
+}
+UNREACHABLE = {
+    "dns": ("http://gpu01.invalid:1234", "dns"),
+    "tls": ("https://{authority}", "tls"),
+}
+
+EVERY_DOOR = """
+- name: Ask through every door
+  hosts: all
+  gather_facts: false
+  module_defaults:
+    gpufleet.lmstudio.model_facts:
+      url: "{{ lmstudio_url }}"
+      timeout: "{{ lmstudio_timeout | default(10) }}"
+      max_response_bytes: 1000000
+    gpufleet.lmstudio.model_info:
+      max_response_bytes: 1000000
+  tasks:
+    - name: From the target
+      gpufleet.lmstudio.model_info:
+        on_error: report
+      register: target
+    - name: From the controller
+      gpufleet.lmstudio.model_info:
+        via: controller
+        on_error: report
+      register: controller
+    - name: As facts
+      gpufleet.lmstudio.model_facts:
+    - name: From the lookup
+      ansible.builtin.set_fact:
+        looked_up: >-
+          {{ query('gpufleet.lmstudio.models', lmstudio_url, on_error='report', timeout=lmstudio_timeout | default(10), max_response_bytes=1000000) }}
+    - name: All tell the same
+      ansible.builtin.assert:
+        that:
+          - target.lmstudio.status == expected
+          - controller.lmstudio.status == expected
+          - ansible_facts.lmstudio.status == expected
+          - looked_up | map(attribute='status') == [expected]
+          - target.lmstudio.ok is sameas (expected == 'ok')
+          - target.lmstudio.error == controller.lmstudio.error
+          - target.lmstudio.error == ansible_facts.lmstudio.error
+          - target.lmstudio.error == looked_up[0].error
+          - target.lmstudio.keys() == ansible_facts.lmstudio.keys()
+          - target.lmstudio.url == lmstudio_url
+          - target is not changed and controller is not changed
+    - name: By default model_info fails, and has the record all the same
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+      loop: [target, controller]
+      register: failing
+      ignore_errors: true
+    - name: With one sentence that says all
+      ansible.builtin.assert:
+        that:
+          - (item is failed) is sameas (expected != 'ok')
+          - expected == 'ok' or lmstudio_url in item.msg
+          - expected == 'ok' or item.msg == target.lmstudio.error.message ~ ' ' ~ target.lmstudio.error.hint
+          - item.lmstudio.status == expected
+      loop: "{{ failing.results }}"
+    - name: By default the lookup fails
+      ansible.builtin.set_fact:
+        unexpected: "{{ lookup('gpufleet.lmstudio.models', lmstudio_url, timeout=lmstudio_timeout | default(10), max_response_bytes=1000000) }}"
+      register: failing
+      ignore_errors: true
+    - name: With the same sentence
+      ansible.builtin.assert:
+        that:
+          - (failing is failed) is sameas (expected != 'ok')
+          - expected == 'ok' or target.lmstudio.error.message in failing.msg
+          - expected == 'ok' or target.lmstudio.error.hint in failing.msg
+"""
+
+
+def test_every_row_of_the_error_table_at_every_door(run, start):
+    fleet = start({**{fault: {"fault": fault} for fault in STATUS_OF_FAULT}, "plain": {}})
+    hosts = {
+        fault.replace("_", "-"): {
+            "lmstudio_url": fleet.urls[fault],
+            "lmstudio_timeout": 1 if status == "timeout" else 20,
+            "expected": status,
+        }
+        for fault, status in STATUS_OF_FAULT.items()
+    }
+    for name, (url, status) in UNREACHABLE.items():
+        url = url.format(authority=fleet.urls["plain"].partition("//")[2])
+        hosts[name] = {"lmstudio_url": url, "expected": status}
+    outcome = run(EVERY_DOOR, hosts)
+    assert len(re.findall(r"ok=9 .*failed=0 ", outcome.output)) == len(hosts)
+
+
+SECRETIVE = """
+- name: Show as much as Ansible can
+  hosts: all
+  gather_facts: false
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      token: "{{ lmstudio_token }}"
+  tasks:
+    - name: Every door
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+      loop: [target, controller]
+      ignore_errors: true
+      register: answer
+    - name: Facts
+      gpufleet.lmstudio.model_facts:
+        url: "{{ lmstudio_url }}"
+        detail: full
+    - name: Lookup
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=lmstudio_token, on_error='warn') }}"
+    - name: A lookup that fails
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=lmstudio_token) }}"
+      ignore_errors: true
+    - name: All that was returned
+      ansible.builtin.debug:
+        var: answer
+    - name: Options that cannot be used
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        token: "{{ lmstudio_token }} {{ lmstudio_token }}"
+      loop: [target, controller]
+      ignore_errors: true
+    - name: Options of a wrong type
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        headers: "{{ lmstudio_token }}"
+        port: many
+      loop: [target, controller]
+      ignore_errors: true
+"""
+
+
+@pytest.mark.parametrize("verbosity", ["-v", "-vvvv"])
+def test_no_output_holds_a_token_or_its_beginning(run, start, tmp_path, verbosity):
+    faults = ["unauthorized", "forbidden", "echoed_token", "server_error", "redirect", "unavailable"]
+    fleet = start({**{fault: {"fault": fault} for fault in faults}, "healthy": {"token": TOKEN}, "other": {"token": "another"}})
+    hosts = {name.replace("_", "-"): {"lmstudio_url": url, "lmstudio_token": TOKEN} for name, url in fleet.urls.items()}
+    outcome = run(
+        SECRETIVE,
+        hosts,
+        verbosity,
+        env={
+            "ANSIBLE_LOG_PATH": str(tmp_path / "ansible.log"),
+            "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(tmp_path / "facts"),
+        },
+    )
+    assert "does not accept the token" in outcome.output
+    written = [outcome.output, (tmp_path / "ansible.log").read_text()]
+    cached = [path.read_text() for path in (tmp_path / "facts").iterdir()]
+    assert len(cached) == len(hosts)
+    for text in written + cached:
+        assert TOKEN[:10] not in text
+    for name, url in fleet.urls.items():
+        authority = {request["headers"].get("authorization") for request in fleet.requests(name)}
+        assert authority == {"Bearer " + TOKEN}, url
+
+
+def test_a_token_of_the_environment_is_as_secret(run, start):
+    fleet = start({"gpu01": {"fault": "echoed_token"}})
+    play = """
+- name: Ask with the token of the environment
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: The module on the target, the action, and the lookup
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url) }}"
+    - name: Both ways
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+      loop: [target, controller]
+"""
+    outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, "-vvvv", env={"LM_API_TOKEN": TOKEN})
+    assert TOKEN[:10] not in outcome.output
+    assert [request["headers"]["authorization"] for request in fleet.requests("gpu01")] == ["Bearer " + TOKEN] * 3
+
+
+def test_a_url_with_userinfo_is_refused_and_not_shown(run, start):
+    fleet = start({"gpu01": {}})
+    play = """
+- name: Ask with a password in the URL
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: The module
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+      loop: [target, controller]
+      ignore_errors: true
+      register: answers
+    - name: The facts module
+      gpufleet.lmstudio.model_facts:
+        url: "{{ lmstudio_url }}"
+      ignore_errors: true
+      register: facts
+    - name: The lookup
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url) }}"
+      ignore_errors: true
+      register: looked_up
+    - name: Each says what to do
+      ansible.builtin.assert:
+        that:
+          - item is failed
+          - "'Remove what stands before the @' in item.msg"
+      loop: "{{ answers.results + [facts, looked_up] }}"
+"""
+    url = fleet.urls["gpu01"].replace("//", "//somebody:hunter2hunter2@")
+    outcome = run(play, {"gpu01": {"lmstudio_url": url}}, "-vvvv")
+    assert "hunter2" not in outcome.output
+    assert fleet.requests("gpu01") == []
+
+
+BAD_OPTIONS = [
+    ({"url": "ftp://127.0.0.1"}, "url: 'ftp://127.0.0.1' has an unknown scheme"),
+    ({"url": "127.0.0.1:1234"}, "url: '127.0.0.1:1234' is not a URL"),
+    ({"url": "URL", "port": 4321}, "port: port is given beside url"),
+    ({"url": "", "port": 0}, "port: 0 is not a port"),
+    ({"url": "URL", "timeout": 0}, "timeout: 0 is not a usable number of seconds"),
+    ({"url": "URL", "ca_path": "/no/such/file.pem"}, "ca_path: there is no file '/no/such/file.pem'"),
+    ({"url": "URL", "client_cert": "/no/such/file.pem"}, "client_cert: it needs client_key"),
+    ({"url": "URL", "headers": {"a b": 1}}, "headers: 'a b' is not a valid header name"),
+    ({"url": "URL", "max_response_bytes": -1}, "max_response_bytes: -1 is not"),
+    ({"url": "URL", "timeout": "soon"}, "timeout"),
+    ({"url": "URL", "detail": "some"}, "detail"),
+    ({"url": "URL", "tokn": "x"}, "tokn"),
+]
+
+
+def test_options_that_cannot_be_used_fail_by_name_before_any_request(run, start):
+    fleet = start({"gpu01": {}})
+    play = """
+- name: Use options that cannot be used
+  hosts: all
+  gather_facts: false
+  tasks:
+"""
+    for number, (options, says) in enumerate(BAD_OPTIONS):
+        options = {name: fleet.urls["gpu01"] if value == "URL" else value for name, value in options.items()}
+        lookup = {name: value for name, value in options.items() if name != "url"}
+        play += f"""
+    - gpufleet.lmstudio.model_info: {options | {"via": "target", "on_error": "report"}}
+      ignore_errors: true
+      register: target{number}
+    - gpufleet.lmstudio.model_info: {options | {"via": "controller", "on_error": "report"}}
+      ignore_errors: true
+      register: controller{number}
+    - gpufleet.lmstudio.model_facts: {options}
+      ignore_errors: true
+      register: facts{number}
+    - ansible.builtin.debug:
+        msg: "{{{{ query('gpufleet.lmstudio.models', url, **options) }}}}"
+      vars: {{url: "{options["url"] or fleet.urls["gpu01"]}", options: {lookup}}}
+      ignore_errors: true
+      register: lookup{number}
+    - ansible.builtin.assert:
+        that:
+          - item is failed
+          - says in item.msg
+          - item.lmstudio is not defined
+        quiet: true
+      vars:
+        says: "{says}"
+      loop: ["{{{{ target{number} }}}}", "{{{{ controller{number} }}}}", "{{{{ facts{number} }}}}"]
+      loop_control: {{label: "{says}"}}
+    - ansible.builtin.assert:
+        that:
+          - lookup{number} is failed
+          - says in lookup{number}.msg
+      vars:
+        says: "{says.partition(":")[0] if "url" not in says else "port" if "beside" in says else "term 1"}"
+"""
+    run(play, {"gpu01": {}})
+    assert fleet.requests("gpu01") == []
+
+
+def test_a_lookup_names_every_server_that_failed(run, start):
+    fleet = start({"a": {"fault": "refused"}, "b": {}, "c": {"fault": "unavailable"}})
+    play = """
+- name: Ask three servers of which two fail
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Warn, and have three records in order
+      ansible.builtin.set_fact:
+        answers: "{{ query('gpufleet.lmstudio.models', *urls, on_error='warn') }}"
+    - name: In order
+      ansible.builtin.assert:
+        that: answers | map(attribute='status') == ['refused', 'ok', 'unavailable']
+    - name: Fail
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', urls) }}"
+      ignore_errors: true
+      register: answer
+    - name: Both are named
+      ansible.builtin.assert:
+        that:
+          - answer is failed
+          - urls[0] ~ ' refused' in answer.msg
+          - urls[2] ~ ' answered HTTP 503' in answer.msg
+"""
+    outcome = run(play, {"localhost": {"urls": list(fleet.urls.values())}})
+    warnings = re.findall(r"WARNING\]: +(?:[^\n]|\n(?!\[))*", outcome.output)
+    assert any(fleet.urls["a"] in text for text in warnings) and any(fleet.urls["c"] in text for text in warnings)
