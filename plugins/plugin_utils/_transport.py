@@ -34,6 +34,10 @@ try:
     import urllib3.connection
     import urllib3.connectionpool
     import urllib3.exceptions
+
+    # urllib3 1 gives no host name to OpenSSL for an address, which then cannot check it.
+    if int(urllib3.__version__.partition(".")[0]) < 2:
+        raise ImportError("urllib3 is older than 2")
 except ImportError:
     HAS_REQUESTS = False
 else:
@@ -100,7 +104,7 @@ def fetch(endpoint: Endpoint) -> Answer:
     """
     if not HAS_REQUESTS:
         raise AnsibleError(
-            "Asking from the controller needs the Python library requests, which is missing: "
+            "Asking from the controller needs the Python library requests with urllib3 2 or later, which is missing: "
             "pip install requests into the Python that runs Ansible. (via: target does not need it.)"
         )
     return within_deadline(endpoint, _exchange)

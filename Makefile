@@ -1,0 +1,39 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Each target does all of its own set-up, in .venv. Choose another Python with: make test PYTHON=python3.13
+
+PYTHON ?= python3
+DEMO := .venv/demo
+DEV := .venv/dev
+
+.PHONY: help demo test python clean
+
+help:
+	@echo "make demo    set up, and run the collection on a simulated fleet (LMSTUDIO_URL=http://gpu01:1234 make demo: on that server)"
+	@echo "make test    set up, and run the tests"
+	@echo "make clean   remove what the others made"
+
+demo: $(DEMO)/ready
+	@$(DEMO)/bin/python tests/demo/demo.py $(DEMO)/run
+
+test: $(DEV)/ready
+	$(DEV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Ansible needs Python 3.10 or later here, and $(PYTHON) is none. Choose another with: make PYTHON=python3.12 ..."; exit 1; }
+
+$(DEMO)/ready: requirements.txt | python
+	$(PYTHON) -m venv --clear $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check 'ansible-core>=2.16' -r requirements.txt
+	@touch $@
+
+$(DEV)/ready: requirements.txt requirements-dev.txt | python
+	$(PYTHON) -m venv --clear $(DEV)
+	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check 'ansible-core>=2.16' -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf .venv .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis collections tests/output
