@@ -9,7 +9,6 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set, model_info_spec, without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain

@@ -50,8 +50,8 @@ options:
     choices: [fail, warn, report]
     default: fail
 notes:
-  - A lookup in a variable asks again at every use of that variable. Register the result of M(gpufleet.lmstudio.model_info#module), or use
-    M(ansible.builtin.set_fact#module), to ask once.
+  - A lookup in a variable asks again at every use of that variable. Register the result of M(gpufleet.lmstudio.model_info), or use
+    M(ansible.builtin.set_fact), to ask once.
   - With one term, C(lookup) returns the item itself. Use C(query) to get a list always.
 seealso:
   - module: gpufleet.lmstudio.model_info
@@ -83,7 +83,6 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record, ask, explain
@@ -103,7 +102,7 @@ class LookupModule(LookupBase):
         known = sorted(name for name in self.option_definitions if name != "_terms")
         unknown = sorted(set(given) - set(known))
         if unknown:
-            raise AnsibleLookupError("unknown option {0}. The options are {1}.".format(", ".join(unknown), ", ".join(known)))
+            raise AnsibleLookupError("unknown option {}. The options are {}.".format(", ".join(unknown), ", ".join(known)))
         self.set_options(direct=only_set(given))
         return {name: self.get_option(name) for name in known}
 
@@ -114,8 +113,8 @@ class LookupModule(LookupBase):
         try:
             for number, term in enumerate(terms, 1):
                 if not term:
-                    raise OptionError("term {0}".format(number), "it is empty. Write a URL, such as http://gpu01:1234.")
-                endpoints.append(make_endpoint({**options, "url": term}, "", {"url": "term {0}".format(number)}))
+                    raise OptionError(f"term {number}", "it is empty. Write a URL, such as http://gpu01:1234.")
+                endpoints.append(make_endpoint({**options, "url": term}, "", {"url": f"term {number}"}))
         except OptionError as exc:
             raise AnsibleLookupError(str(exc)) from None
         for warning in {endpoint.warning() for endpoint in endpoints} - {None}:

@@ -16,7 +16,7 @@ import json
 import math
 import re
 import zlib
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
@@ -51,7 +51,7 @@ HINTS = {
 }
 """What to do next, by status."""
 
-STATUSES = ("ok",) + tuple(HINTS)
+STATUSES = ("ok", *tuple(HINTS))
 
 
 class ApiError(Exception):
@@ -60,7 +60,7 @@ class ApiError(Exception):
     `status` is one of :data:`STATUSES`. `what` completes a sentence that begins with the URL ("refused the connection").
     """
 
-    def __init__(self, status: str, what: str, hint: Optional[str] = None, http_status: Optional[int] = None) -> None:
+    def __init__(self, status: str, what: str, hint: str | None = None, http_status: int | None = None) -> None:
         super().__init__(what)
         self.status = status
         self.what = what
@@ -110,7 +110,7 @@ def _number(value: Any) -> Any:
     raise _Wrong("a number")
 
 
-def _texts(value: Any) -> List[str]:
+def _texts(value: Any) -> list[str]:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return value
     raise _Wrong("a list of texts")
@@ -118,16 +118,12 @@ def _texts(value: Any) -> List[str]:
 
 Kind = Callable[[Any], Any]
 
-_CONFIG: Tuple[Tuple[str, Kind], ...] = (
+_CONFIG: tuple[tuple[str, Kind], ...] = (
     ("eval_batch_size", _whole_number),
     ("parallel", _whole_number),
     ("flash_attention", _flag),
     ("num_experts", _whole_number),
     ("offload_kv_cache_to_gpu", _flag),
-)
-_ENTRY_FIELDS = frozenset(
-    "type publisher key display_name architecture quantization size_bytes params_string loaded loaded_instances "
-    "max_context_length format capabilities description variants selected_variant".split()
 )
 
 
@@ -155,7 +151,7 @@ def _passed(value: Any, depth: int = 0) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if depth >= _MAX_DEPTH and isinstance(value, (dict, list)):
-        raise _Wrong("fewer than {0} levels".format(_MAX_DEPTH))
+        raise _Wrong(f"fewer than {_MAX_DEPTH} levels")
     if isinstance(value, list):
         return [_passed(item, depth + 1) for item in value]
     if isinstance(value, dict):
@@ -167,23 +163,23 @@ class _Warnings:
     """Fields of unexpected type, as sentences; bounded, because a hostile server can have any number of them."""
 
     def __init__(self) -> None:
-        self._found: List[str] = []
+        self._found: list[str] = []
         self._more = 0
 
     def add(self, where: str, expected: str, value: Any) -> None:
         if len(self._found) < _MAX_WARNINGS:
-            self._found.append("{0} is {1}, {2} was expected: taken as unknown".format(where, _kind_of(value), expected))
+            self._found.append(f"{where} is {_kind_of(value)}, {expected} was expected: taken as unknown")
         else:
             self._more += 1
 
-    def all(self) -> List[str]:
-        return self._found + (["{0} more fields of unexpected type".format(self._more)] if self._more else [])
+    def all(self) -> list[str]:
+        return self._found + ([f"{self._more} more fields of unexpected type"] if self._more else [])
 
 
 class _Reader:
     """Reads one JSON object of the answer: known fields by type, the rest passed through."""
 
-    def __init__(self, raw: Dict[str, Any], where: str, warnings: _Warnings) -> None:
+    def __init__(self, raw: dict[str, Any], where: str, warnings: _Warnings) -> None:
         self.raw = raw
         self.where = where
         self.warnings = warnings
@@ -195,7 +191,7 @@ class _Reader:
         try:
             return kind(value)
         except _Wrong as exc:
-            self.warnings.add("{0}.{1}".format(self.where, name), str(exc), value)
+            self.warnings.add(f"{self.where}.{name}", str(exc), value)
             return unknown
 
     def strict(self, name: str, kind: Kind, required: bool = False) -> Any:
@@ -206,12 +202,12 @@ class _Reader:
         try:
             return kind(value)
         except _Wrong as exc:
-            raise _invalid_field("{0}.{1}".format(self.where, name), str(exc), value) from None
+            raise _invalid_field(f"{self.where}.{name}", str(exc), value) from None
 
     def child(self, name: str, absent: Any = None) -> _Reader:
         """The reader of a container. A missing one, null or `absent`, reads as an empty one."""
         value = self.raw.get(name)
-        where = "{0}.{1}".format(self.where, name)
+        where = f"{self.where}.{name}"
         if value is None or value is absent:
             value = {}
         elif not isinstance(value, dict):
@@ -219,7 +215,7 @@ class _Reader:
             value = {}
         return _Reader(value, where, self.warnings)
 
-    def rest(self, known: Any) -> Dict[str, Any]:
+    def rest(self, known: Any) -> dict[str, Any]:
         """The fields that are not documented, under their own names."""
         passed = {}
         for key, value in self.raw.items():
@@ -229,12 +225,12 @@ class _Reader:
                 passed[key] = _passed(value)
             except _Wrong as exc:
                 passed[key] = None
-                self.warnings.add("{0}.{1}".format(self.where, printable(key)), str(exc), value)
+                self.warnings.add(f"{self.where}.{printable(key)}", str(exc), value)
         return passed
 
 
 def _invalid_field(where: str, expected: str, value: Any) -> ApiError:
-    return ApiError("invalid", "sent a model list in which {0} is {1}, not {2}".format(where, _kind_of(value), expected))
+    return ApiError("invalid", f"sent a model list in which {where} is {_kind_of(value)}, not {expected}")
 
 
 def _instance(reader: _Reader) -> Entry:
@@ -281,7 +277,7 @@ def _entry(reader: _Reader) -> Entry:
     if raw_instances is not None and not isinstance(raw_instances, list):
         raise _invalid_field(reader.where + ".loaded_instances", "a list", raw_instances)
     for number, raw in enumerate(raw_instances or []):
-        where = "{0}.loaded_instances[{1}]".format(reader.where, number)
+        where = f"{reader.where}.loaded_instances[{number}]"
         if not isinstance(raw, dict):
             raise _invalid_field(where, "an object", raw)
         instances.append(_instance(_Reader(raw, where, reader.warnings)))
@@ -303,28 +299,28 @@ def _entry(reader: _Reader) -> Entry:
         "variants": reader.get("variants", _texts, []),
         "selected_variant": reader.get("selected_variant", _text),
     }
-    entry.update(reader.rest(_ENTRY_FIELDS))
+    entry.update(reader.rest(entry))
     return entry
 
 
-def _read_entries(raw_models: List[Any]) -> Tuple[List[Entry], List[str]]:
+def _read_entries(raw_models: list[Any]) -> tuple[list[Entry], list[str]]:
     if len(raw_models) > MAX_ENTRIES:
-        raise ApiError("invalid", "listed {0} models, more than the {1} that are believed".format(len(raw_models), MAX_ENTRIES))
+        raise ApiError("invalid", f"listed {len(raw_models)} models, more than the {MAX_ENTRIES} that are believed")
     if raw_models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in raw_models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
     warnings = _Warnings()
     entries = []
     instances = 0
     for number, raw in enumerate(raw_models):
-        where = "models[{0}]".format(number)
+        where = f"models[{number}]"
         if not isinstance(raw, dict):
             raise _invalid_field(where, "an object", raw)
         if isinstance(raw.get("key"), str):
-            where += " ({0})".format(printable(raw["key"]))
+            where += " ({})".format(printable(raw["key"]))
         entry = _entry(_Reader(raw, where, warnings))
         instances += len(entry["loaded_instances"])
         if instances > MAX_ENTRIES:
-            raise ApiError("invalid", "listed more than the {0} loaded instances that are believed".format(MAX_ENTRIES))
+            raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are believed")
         entries.append(entry)
     return entries, warnings.all()
 
@@ -335,23 +331,23 @@ def _decoded(answer: Answer, limit: int) -> bytes:
     if encoding in ("", "identity"):
         return answer.body
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ApiError("invalid", "sent a body in an encoding that was not asked for ({0})".format(printable(encoding, 20)))
+        raise ApiError("invalid", f"sent a body in an encoding that was not asked for ({printable(encoding, 20)})")
     try:
         decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
         body = decoder.decompress(answer.body, limit + 1)
     except zlib.error:
-        raise ApiError("invalid", "sent a body that says it is {0} and is not".format(encoding)) from None
+        raise ApiError("invalid", f"sent a body that says it is {encoding} and is not") from None
     if len(body) > limit:
         raise _too_large(limit)
     if not decoder.eof:
-        raise ApiError("invalid", "sent a {0} body that ends too early".format(encoding))
+        raise ApiError("invalid", f"sent a {encoding} body that ends too early")
     return body
 
 
 def _too_large(limit: int) -> ApiError:
     return ApiError(
         "invalid",
-        "sent more than the {0} bytes that are allowed".format(limit),
+        f"sent more than the {limit} bytes that are allowed",
         "If the library really is that large, raise max_response_bytes.",
     )
 
@@ -412,14 +408,14 @@ def _unexpected_endpoint(document: Any, body: bytes) -> bool:
 def _redirect(answer: Answer) -> ApiError:
     try:
         target = urlsplit(answer.location)
-        port = ":{0}".format(target.port) if target.port else ""
-        where = " to {0}://{1}{2}".format(target.scheme, target.hostname, port) if target.scheme and target.hostname else ""
+        port = f":{target.port}" if target.port else ""
+        where = f" to {target.scheme}://{target.hostname}{port}" if target.scheme and target.hostname else ""
     except ValueError:
         where = ""
-    return ApiError("redirect", "answered HTTP {0}: it redirects{1}".format(answer.http_status, printable(where)))
+    return ApiError("redirect", f"answered HTTP {answer.http_status}: it redirects{printable(where)}")
 
 
-def _shape(document: Any, usable_models: bool) -> Optional[str]:
+def _shape(document: Any, usable_models: bool) -> str | None:
     """What a document that is no model list looks like, or None when it cannot be told."""
     if not isinstance(document, dict):
         return None
@@ -430,7 +426,7 @@ def _shape(document: Any, usable_models: bool) -> Optional[str]:
     return None
 
 
-def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, token_sent: bool = False) -> Tuple[List[Entry], List[str]]:
+def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, token_sent: bool = False) -> tuple[list[Entry], list[str]]:
     """The model entries of an answer and the warnings about single fields, or an :class:`ApiError`.
 
     `limit` bounds the decoded body in bytes. `token_sent` says whether the request carried a token.
@@ -442,17 +438,18 @@ def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, token_sent: bool 
         raise
 
 
-def _judge(answer: Answer, limit: int, token_sent: bool) -> Tuple[List[Entry], List[str]]:
+def _judge(answer: Answer, limit: int, token_sent: bool) -> tuple[list[Entry], list[str]]:
     code = answer.http_status
     if code == 401:
         why = "it does not accept the token that was sent" if token_sent else "it wants a token, and none was sent"
-        raise ApiError("auth", "answered HTTP 401: {0}".format(why))
+        raise ApiError("auth", f"answered HTTP 401: {why}")
     if code == 403:
         raise ApiError("forbidden", "answered HTTP 403: it forbids the request")
 
     # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
-    body, document = b"", None
-    unreadable: Optional[ApiError] = None
+    body = b""
+    document: Any = None
+    unreadable: ApiError | None = None
     try:
         if answer.too_large:
             raise _too_large(limit)
@@ -464,25 +461,25 @@ def _judge(answer: Answer, limit: int, token_sent: bool) -> Tuple[List[Entry], L
     if _unexpected_endpoint(document, body):
         raise ApiError("unsupported", "does not know the route /api/v1/models")
     if code in (502, 503, 504):
-        raise ApiError("unavailable", "answered HTTP {0}: it is not available now".format(code))
+        raise ApiError("unavailable", f"answered HTTP {code}: it is not available now")
     if 300 <= code < 400:
         raise _redirect(answer)
     models = document.get("models") if isinstance(document, dict) else None
     usable = isinstance(models, list) and (bool(models) or "data" not in document)
     shape = _shape(document, usable)
     if shape:
-        raise ApiError("not_lmstudio", "is not LM Studio: {0}".format(shape))
+        raise ApiError("not_lmstudio", f"is not LM Studio: {shape}")
     if unreadable and not answer.too_large and _looks_like_html(answer, body):
-        raise ApiError("not_lmstudio", "is not LM Studio: it answered HTTP {0} with a web page".format(code))
+        raise ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page")
     if code != 200:
-        raise ApiError("http_error", "answered HTTP {0} instead of a model list".format(code))
+        raise ApiError("http_error", f"answered HTTP {code} instead of a model list")
     if unreadable:
         raise unreadable
     if not isinstance(document, dict):
-        raise ApiError("invalid", "sent {0} instead of a model list".format(_kind_of(document)))
+        raise ApiError("invalid", f"sent {_kind_of(document)} instead of a model list")
     if models is None:
         what = "an error" if "error" in document else "an object without models"
-        raise ApiError("invalid", "sent {0} instead of a model list".format(what))
+        raise ApiError("invalid", f"sent {what} instead of a model list")
     if not isinstance(models, list):
         raise _invalid_field("models", "a list", models)
     return _read_entries(models)

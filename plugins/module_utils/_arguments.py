@@ -8,16 +8,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping
+from typing import Any, Mapping
 
 from ansible.module_utils.basic import env_fallback
-
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK
 
 OMITTED = "__omit_place_holder__"
 
 
-def connection_spec() -> Dict[str, Any]:
+def connection_spec() -> dict[str, Any]:
     """The options that say whom to ask and how. The documentation fragment ``connection`` describes them."""
     return {
         "url": {"type": "str"},
@@ -34,11 +33,11 @@ def connection_spec() -> Dict[str, Any]:
     }
 
 
-def detail_spec(default: str) -> Dict[str, Any]:
+def detail_spec(default: str) -> dict[str, Any]:
     return {"detail": {"type": "str", "choices": ["full", "loaded"], "default": default}}
 
 
-def model_info_spec() -> Dict[str, Any]:
+def model_info_spec() -> dict[str, Any]:
     """The options of ``model_info``: one spec for the module and for its action plugin."""
     return {
         **connection_spec(),
@@ -57,7 +56,7 @@ def is_set(value: Any) -> bool:
     return value is not None and not (isinstance(value, str) and (value == "" or value.startswith(OMITTED)))
 
 
-def only_set(options: Mapping[str, Any]) -> Dict[str, Any]:
+def only_set(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that have a value. Without the others, an argument spec's defaults and types work as usual."""
     return {name: value for name, value in options.items() if is_set(value)}
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Mapping, NamedTuple, Sequence
 from urllib.parse import urlsplit
 
 DEFAULT_PORT = 1234
@@ -39,7 +39,7 @@ class OptionError(Exception):
     """
 
     def __init__(self, option: str, problem: str, secrets: Sequence[str] = ()) -> None:
-        super().__init__("{0}: {1}".format(option, problem))
+        super().__init__(f"{option}: {problem}")
         self.option = option
         self.secrets = tuple(secret for secret in secrets if secret)
 
@@ -49,19 +49,19 @@ class Endpoint(NamedTuple):
 
     url: str
     """Normalised base URL, without userinfo, query or trailing slash."""
-    token: Optional[str] = None
-    headers: Tuple[Tuple[str, str], ...] = ()
+    token: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
     timeout: float = 10.0
     """Seconds for the whole exchange."""
     validate_certs: bool = True
-    ca_path: Optional[str] = None
-    client_cert: Optional[str] = None
-    client_key: Optional[str] = None
+    ca_path: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
     use_proxy: bool = False
     max_response_bytes: int = 16 * 1024 * 1024
 
     def __repr__(self) -> str:
-        return "<Endpoint {0}>".format(self.url)
+        return f"<Endpoint {self.url}>"
 
     @property
     def scheme(self) -> str:
@@ -80,7 +80,7 @@ class Endpoint(NamedTuple):
     def models_url(self) -> str:
         return self.url + MODELS_PATH
 
-    def request_headers(self) -> Dict[str, str]:
+    def request_headers(self) -> dict[str, str]:
         """The headers of the request, the same from every transport."""
         headers = {
             "Host": urlsplit(self.url).netloc,
@@ -97,7 +97,7 @@ class Endpoint(NamedTuple):
             headers[name] = value
         return headers
 
-    def secrets(self) -> Tuple[str, ...]:
+    def secrets(self) -> tuple[str, ...]:
         """Texts that must not come back in a record, the longest first.
 
         LM Studio itself quotes the first characters of a token, so the beginning of a long one is a secret as well.
@@ -111,12 +111,12 @@ class Endpoint(NamedTuple):
             found.update(part for part in value.split() if len(part) >= _SHORT_TOKEN)
         return tuple(sorted(found, key=len, reverse=True))
 
-    def warning(self) -> Optional[str]:
+    def warning(self) -> str | None:
         """What a person should know about these options although they can be used."""
         if self.token and len(self.token) < _SHORT_TOKEN:
             return (
-                "The token is shorter than {0} characters. Ansible hides every text that equals a secret, so model names "
-                "that contain it are masked in results. Use a longer token.".format(_SHORT_TOKEN)
+                f"The token is shorter than {_SHORT_TOKEN} characters. Ansible hides every text that equals a secret, so model names "
+                "that contain it are masked in results. Use a longer token."
             )
         return None
 
@@ -130,14 +130,14 @@ def printable(text: str, limit: int = 80) -> str:
 def is_loopback(host: str) -> bool:
     """Whether a host as it stands in a URL means the machine that asks."""
     host = host.lower().rstrip(".")
-    if host in ("localhost", "::1", "0.0.0.0", "::") or host.endswith(".localhost"):
+    if host in ("localhost", "::1", "0.0.0.0", "::") or host.endswith(".localhost"):  # noqa: S104 (nothing is bound)
         return True
     return re.match(r"127(\.\d{1,3}){1,3}\Z", host) is not None
 
 
 def bracketed(host: str) -> str:
     """A host as it stands in a URL: an IPv6 address gets its brackets."""
-    return "[{0}]".format(host) if ":" in host and not host.startswith("[") else host
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def names_port(url: str) -> bool:
@@ -148,7 +148,7 @@ def names_port(url: str) -> bool:
         return False
 
 
-def normalise_url(url: str, port: Optional[int] = None, option: str = "url", port_option: str = "port") -> str:
+def normalise_url(url: str, port: int | None = None, option: str = "url", port_option: str = "port") -> str:
     """The base URL to ask, or an :class:`OptionError` that names the option.
 
     `port` fills in the port of a URL that names none.
@@ -167,35 +167,33 @@ def normalise_url(url: str, port: Optional[int] = None, option: str = "url", por
         )
     shown = printable(url)
     if not separator:
-        raise OptionError(option, "{0!r} is not a URL. Write it as http://HOST:{1}.".format(shown, DEFAULT_PORT))
+        raise OptionError(option, f"{shown!r} is not a URL. Write it as http://HOST:{DEFAULT_PORT}.")
     scheme = scheme.lower()
     if scheme not in ("http", "https"):
-        raise OptionError(option, "{0!r} has an unknown scheme. Use http:// or https://.".format(shown))
+        raise OptionError(option, f"{shown!r} has an unknown scheme. Use http:// or https://.")
     if not _PRINTABLE_ASCII.match(url):
-        raise OptionError(option, "{0!r} contains spaces or characters that a URL cannot have.".format(shown))
+        raise OptionError(option, f"{shown!r} contains spaces or characters that a URL cannot have.")
     if "?" in rest or "#" in rest:
-        raise OptionError(option, "{0!r} has a query or a fragment. Give the base URL alone.".format(shown))
+        raise OptionError(option, f"{shown!r} has a query or a fragment. Give the base URL alone.")
     try:
         parts = urlsplit(url)
         host, own_port = parts.hostname or "", parts.port
     except ValueError as exc:
-        raise OptionError(option, "{0!r} is not a valid URL: {1}.".format(shown, printable(str(exc)))) from None
+        raise OptionError(option, f"{shown!r} is not a valid URL: {printable(str(exc))}.") from None
     if "[" in authority or ":" in host:
         if ":" not in host or not re.match(r"[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+|%[A-Za-z0-9._~-]+)?\Z", host):
-            raise OptionError(option, "{0!r} does not name a valid IPv6 address.".format(shown))
+            raise OptionError(option, f"{shown!r} does not name a valid IPv6 address.")
     elif not _HOST.match(host):
-        raise OptionError(option, "{0!r} does not name a valid host.".format(shown))
+        raise OptionError(option, f"{shown!r} does not name a valid host.")
     if authority.endswith(":"):
-        raise OptionError(option, "{0!r} has a colon but no port after it.".format(shown))
+        raise OptionError(option, f"{shown!r} has a colon but no port after it.")
     if own_port == 0:
-        raise OptionError(option, "{0!r} names port 0. A port is a number from 1 to 65535.".format(shown))
+        raise OptionError(option, f"{shown!r} names port 0. A port is a number from 1 to 65535.")
     if port is not None:
         if own_port is not None:
             raise OptionError(
                 port_option,
-                "{0} is given beside {1} {2!r}, which names a port already. Remove one of the two.".format(
-                    port_option, option, shown
-                ),
+                f"{port_option} is given beside {option} {shown!r}, which names a port already. Remove one of the two.",
             )
         own_port = check_port(port, port_option)
     path = parts.path.rstrip("/")
@@ -203,52 +201,52 @@ def normalise_url(url: str, port: Optional[int] = None, option: str = "url", por
         if path.endswith(route):
             path = path[: -len(route)].rstrip("/")
             break
-    authority = bracketed(host) if own_port is None else "{0}:{1}".format(bracketed(host), own_port)
-    return "{0}://{1}{2}".format(scheme, authority, path)
+    authority = bracketed(host) if own_port is None else f"{bracketed(host)}:{own_port}"
+    return f"{scheme}://{authority}{path}"
 
 
 def check_port(port: int, option: str = "port") -> int:
     if not 1 <= port <= 65535:
-        raise OptionError(option, "{0} is not a port. A port is a number from 1 to 65535.".format(port))
+        raise OptionError(option, f"{port} is not a port. A port is a number from 1 to 65535.")
     return port
 
 
-def _check_file(options: Mapping[str, Any], option: str, name: str, folder_too: bool = False) -> Optional[str]:
+def _check_file(options: Mapping[str, Any], option: str, name: str, folder_too: bool = False) -> str | None:
     path = options.get(option)
     if not path:
         return None
     if not (os.path.isfile(path) or (folder_too and os.path.isdir(path))):
-        raise OptionError(name, "there is no file {0!r} on the machine that asks.".format(printable(path)))
+        raise OptionError(name, f"there is no file {printable(path)!r} on the machine that asks.")
     if not os.access(path, os.R_OK):
-        raise OptionError(name, "the file {0!r} cannot be read by the user that asks.".format(printable(path)))
+        raise OptionError(name, f"the file {printable(path)!r} cannot be read by the user that asks.")
     return str(path)
 
 
-def _check_token(token: Any, name: str) -> Optional[str]:
+def _check_token(token: Any, name: str) -> str | None:
     token = str(token or "").strip()
     if token and not _PRINTABLE_ASCII.match(token):
         raise OptionError(name, "it contains spaces or characters that an HTTP header cannot carry.", secrets=(token,))
     return token or None
 
 
-def _check_headers(headers: Optional[Mapping[Any, Any]], token: Optional[str], name: str) -> Tuple[Tuple[str, str], ...]:
+def _check_headers(headers: Mapping[Any, Any] | None, token: str | None, name: str) -> tuple[tuple[str, str], ...]:
     checked = []
     for header, value in (headers or {}).items():
         header, value = str(header), "" if value is None else str(value).strip()
         shown = printable(header)
         if not _HEADER_NAME.match(header):
-            raise OptionError(name, "{0!r} is not a valid header name.".format(shown))
+            raise OptionError(name, f"{shown!r} is not a valid header name.")
         if not all(" " <= char <= "~" or char == "\t" for char in value):
-            raise OptionError(name, "the value of {0} has characters that a header cannot carry.".format(shown), secrets=(value,))
+            raise OptionError(name, f"the value of {shown} has characters that a header cannot carry.", secrets=(value,))
         if header.lower() in _OWN_HEADERS:
-            raise OptionError(name, "{0} is set by the collection itself. Remove it.".format(shown))
+            raise OptionError(name, f"{shown} is set by the collection itself. Remove it.")
         if header.lower() == "authorization" and token:
-            raise OptionError(name, "{0} is given beside a token, which makes that header. Remove one of the two.".format(shown))
+            raise OptionError(name, f"{shown} is given beside a token, which makes that header. Remove one of the two.")
         checked.append((header, value))
     return tuple(checked)
 
 
-def make_endpoint(options: Mapping[str, Any], default_url: str, names: Optional[Mapping[str, str]] = None) -> Endpoint:
+def make_endpoint(options: Mapping[str, Any], default_url: str, names: Mapping[str, str] | None = None) -> Endpoint:
     """Check the connection options and make the endpoint.
 
     `options` holds typed values; a missing one and None mean the default. `default_url` has no port. `names` says what an
@@ -266,13 +264,11 @@ def make_endpoint(options: Mapping[str, Any], default_url: str, names: Optional[
     timeout = options.get("timeout")
     timeout = 10.0 if timeout is None else float(timeout)
     if not math.isfinite(timeout) or not 0 < timeout <= _MAX_TIMEOUT:
-        raise OptionError(
-            name("timeout"), "{0:g} is not a usable number of seconds. Give more than 0 and at most {1}.".format(timeout, _MAX_TIMEOUT)
-        )
+        raise OptionError(name("timeout"), f"{timeout:g} is not a usable number of seconds. Give more than 0 and at most {_MAX_TIMEOUT}.")
     limit = options.get("max_response_bytes")
     limit = Endpoint._field_defaults["max_response_bytes"] if limit is None else int(limit)
     if limit < 1:
-        raise OptionError(name("max_response_bytes"), "{0} is not a usable number of bytes. Give 1 or more.".format(limit))
+        raise OptionError(name("max_response_bytes"), f"{limit} is not a usable number of bytes. Give 1 or more.")
     if options.get("client_cert") and not options.get("client_key"):
         raise OptionError(name("client_cert"), "it needs client_key beside it. If one file holds both, name it twice.")
     if options.get("client_key") and not options.get("client_cert"):

@@ -20,7 +20,7 @@ import socket
 import ssl
 import threading
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
@@ -46,7 +46,7 @@ class Guard:
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
         self._lock = threading.Lock()
-        self._handle: Optional[socket.socket] = None
+        self._handle: socket.socket | None = None
         self._over = False
 
     def left(self) -> float:
@@ -87,8 +87,8 @@ def within_deadline(endpoint: Endpoint, exchange: Exchange) -> Answer:
     The exchange has a thread of its own, because nothing else can leave a name resolution that hangs.
     """
     guard = Guard(endpoint.timeout)
-    answers: List[Answer] = []
-    errors: List[BaseException] = []
+    answers: list[Answer] = []
+    errors: list[BaseException] = []
     finished = threading.Event()
 
     def run() -> None:
@@ -154,7 +154,7 @@ def connect(host: str, port: int, guard: Guard) -> socket.socket:
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):
-        raise ApiError("dns", "could not be asked: the name {0} does not resolve".format(host)) from None
+        raise ApiError("dns", f"could not be asked: the name {host} does not resolve") from None
     error: OSError = OSError("the name has no address")
     for number, (family, kind, protocol, _name, address) in enumerate(addresses):
         sock = None
@@ -185,7 +185,7 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
             capath=endpoint.ca_path if folder else None,
         )
     except (OSError, ValueError):
-        raise OptionError("ca_path", "the file {0!r} holds no CA certificates in PEM form.".format(printable(str(endpoint.ca_path)))) from None
+        raise OptionError("ca_path", f"the file {printable(str(endpoint.ca_path))!r} holds no CA certificates in PEM form.") from None
     if not endpoint.validate_certs:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -196,9 +196,8 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
         except (OSError, ValueError):
             raise OptionError(
                 "client_cert",
-                "{0!r} and client_key {1!r} are no certificate and matching key in PEM form without a password.".format(
-                    printable(endpoint.client_cert), printable(endpoint.client_key)
-                ),
+                f"{printable(endpoint.client_cert)!r} and client_key {printable(endpoint.client_key)!r} "
+                "are no certificate and matching key in PEM form without a password.",
             ) from None
     return context
 
@@ -206,40 +205,40 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
 class Proxy(NamedTuple):
     host: str
     port: int
-    headers: Dict[str, str]
+    headers: dict[str, str]
     """What the proxy itself wants to see: its credentials."""
     url: str
     """Without credentials."""
 
 
-def proxy_of(endpoint: Endpoint) -> Optional[Proxy]:
+def proxy_of(endpoint: Endpoint) -> Proxy | None:
     """The proxy that the usual variables name for an endpoint, when the options allow one. Loopback never has one."""
     if not endpoint.use_proxy or is_loopback(endpoint.host):
         return None
-    from urllib.request import getproxies_environment, proxy_bypass_environment
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
     proxies = getproxies_environment()
     url = proxies.get(endpoint.scheme) or proxies.get("all")
-    if not url or proxy_bypass_environment("{0}:{1}".format(endpoint.host, endpoint.port), proxies):
+    if not url or proxy_bypass_environment(f"{endpoint.host}:{endpoint.port}", proxies):
         return None
-    variable = "{0}_proxy".format(endpoint.scheme)
+    variable = f"{endpoint.scheme}_proxy"
     try:
         parts = urlsplit(url if "://" in url else "http://" + url)
         host, port = parts.hostname, parts.port or 80
     except ValueError:
         host, port = None, 0
     if not host or parts.scheme != "http":
-        raise OptionError("use_proxy", "the environment variable {0} is not a URL of the form http://HOST:PORT.".format(variable))
+        raise OptionError("use_proxy", f"the environment variable {variable} is not a URL of the form http://HOST:PORT.")
     headers = {}
     if parts.username is not None:
-        credentials = "{0}:{1}".format(unquote(parts.username), unquote(parts.password or ""))
+        credentials = "{}:{}".format(unquote(parts.username), unquote(parts.password or ""))
         headers["Proxy-Authorization"] = "Basic " + base64.b64encode(credentials.encode("utf-8")).decode("ascii")
-    return Proxy(host, port, headers, "http://{0}:{1}".format(bracketed(host), port))
+    return Proxy(host, port, headers, f"http://{bracketed(host)}:{port}")
 
 
 def read_answer(
     http_status: int,
-    header: Callable[[str], Optional[str]],
+    header: Callable[[str], str | None],
     read: Callable[[int], bytes],
     limit: int,
 ) -> Answer:
@@ -269,8 +268,8 @@ def read_answer(
     )
 
 
-def _read_body(read: Callable[[int], bytes], limit: int) -> Tuple[bytes, bool]:
-    chunks = []
+def _read_body(read: Callable[[int], bytes], limit: int) -> tuple[bytes, bool]:
+    chunks: list[bytes] = []
     size = 0
     while True:
         chunk = read(min(_CHUNK, limit + 1 - size))
@@ -283,7 +282,7 @@ def _read_body(read: Callable[[int], bytes], limit: int) -> Tuple[bytes, bool]:
 
 
 def _timeout(endpoint: Endpoint) -> ApiError:
-    return ApiError("timeout", "did not answer within {0:g} seconds".format(endpoint.timeout))
+    return ApiError("timeout", f"did not answer within {endpoint.timeout:g} seconds")
 
 
 def failure(exc: BaseException, endpoint: Endpoint, connecting: bool) -> ApiError:
@@ -298,7 +297,7 @@ def failure(exc: BaseException, endpoint: Endpoint, connecting: bool) -> ApiErro
     if proxy and isinstance(exc, OSError):
         return ApiError(
             "no_route",
-            "could not be reached through the proxy {0} ({1})".format(proxy.url, _reason(exc)),
+            f"could not be reached through the proxy {proxy.url} ({_reason(exc)})",
             "Check the proxy that the environment names, or set use_proxy to false.",
         )
     if isinstance(exc, ConnectionRefusedError):
@@ -319,8 +318,9 @@ def failure(exc: BaseException, endpoint: Endpoint, connecting: bool) -> ApiErro
 def _refused(endpoint: Endpoint) -> ApiError:
     hint = None
     if urlsplit(endpoint.url).port is None:
-        hint = "The URL names no port, so port {0} was asked. LM Studio listens on 1234 unless told otherwise: write it in the URL.".format(
-            endpoint.port
+        hint = (
+            f"The URL names no port, so port {endpoint.port} was asked. "
+            "LM Studio listens on 1234 unless told otherwise: write it in the URL."
         )
     elif is_loopback(endpoint.host):
         hint = "Start LM Studio's server on this very host (lms server start), or set url or port to where it listens."
@@ -331,8 +331,8 @@ def _system_failure(exc: OSError, endpoint: Endpoint, connecting: bool) -> ApiEr
     if exc.errno == errno.ETIMEDOUT:
         return _timeout(endpoint)
     if exc.errno in _NO_ROUTE or connecting:
-        return ApiError("no_route", "could not be reached ({0})".format(_reason(exc)))
-    return ApiError("disconnected", "broke the connection ({0})".format(_reason(exc)))
+        return ApiError("no_route", f"could not be reached ({_reason(exc)})")
+    return ApiError("disconnected", f"broke the connection ({_reason(exc)})")
 
 
 def _reason(exc: OSError) -> str:
@@ -346,9 +346,9 @@ _PLAIN_HTTP_HINT = "Check that this port speaks TLS. LM Studio itself does not: 
 def _tls_failure(exc: ssl.SSLError) -> ApiError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         reason = printable(getattr(exc, "verify_message", "") or str(exc), 160).rstrip(".")
-        return ApiError("tls", "has a certificate that is not trusted ({0})".format(reason))
+        return ApiError("tls", f"has a certificate that is not trusted ({reason})")
     reason = exc.reason or ""
     if reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", ""):
         return ApiError("tls", "did not answer in TLS", _PLAIN_HTTP_HINT)
     hint = "It may want a client certificate: set client_cert and client_key." if "CERTIFICATE" in reason or "HANDSHAKE" in reason else None
-    return ApiError("tls", "broke off the TLS handshake ({0})".format(printable(reason.lower().replace("_", " "))), hint)
+    return ApiError("tls", "broke off the TLS handshake ({})".format(printable(reason.lower().replace("_", " "))), hint)

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
+from typing import Any
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
@@ -20,6 +21,8 @@ DEFAULT_URL = "http://127.0.0.1"
 
 class LMStudioModule(AnsibleModule):
     """A module that asks the LM Studio server of the machine it runs on."""
+
+    params: dict[str, Any]
 
     def _load_params(self) -> None:
         super()._load_params()
@@ -36,3 +39,4 @@ class LMStudioModule(AnsibleModule):
         except OptionError as exc:
             self.no_log_values.update(exc.secrets)
             self.fail_json(msg=str(exc))
+            raise  # fail_json does not return, which type checkers cannot know

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import Any, Callable, Dict, List, Set, Tuple
+from typing import Any, Callable, Dict
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError, Entry, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint
@@ -39,8 +39,8 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
         "response_ms": None,
         "detail": detail,
     }
-    entries: List[Entry] = []
-    warnings: List[str] = []
+    entries: list[Entry] = []
+    warnings: list[str] = []
     started = time.monotonic()
     try:
         answer = fetch(endpoint)
@@ -50,7 +50,7 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
     except ApiError as exc:
         record["status"] = exc.status
         record["error"] = {
-            "message": "{0} {1}.".format(endpoint.url, exc.what),
+            "message": f"{endpoint.url} {exc.what}.",
             "hint": exc.hint,
             "http_status": exc.http_status,
         }
@@ -62,10 +62,10 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
 
 def explain(record: Record) -> str:
     """The failure of a record as one text: what happened, to which URL, what to do next."""
-    return "{0} {1}".format(record["error"]["message"], record["error"]["hint"])
+    return "{} {}".format(record["error"]["message"], record["error"]["hint"])
 
 
-def _facts(entries: List[Entry], detail: str) -> Record:
+def _facts(entries: list[Entry], detail: str) -> Record:
     loaded = [entry for entry in entries if entry["loaded"]]
     instances = [
         {
@@ -98,10 +98,10 @@ def _facts(entries: List[Entry], detail: str) -> Record:
     }
 
 
-def fingerprint(entries: List[Entry]) -> str:
+def fingerprint(entries: list[Entry]) -> str:
     """One text for the whole answer: equal when nothing but order and remaining TTLs differs, at either detail."""
     lines = sorted(_canonical(_comparable(entry)) for entry in entries)
-    return "sha256:" + hashlib.sha256("\n".join(["ok"] + lines).encode("ascii")).hexdigest()
+    return "sha256:" + hashlib.sha256("\n".join(["ok", *lines]).encode("ascii")).hexdigest()
 
 
 def _comparable(entry: Entry) -> Entry:
@@ -114,7 +114,7 @@ def _comparable(entry: Entry) -> Entry:
     return comparable
 
 
-def _masked(record: Record, secrets: Tuple[str, ...]) -> Record:
+def _masked(record: Record, secrets: tuple[str, ...]) -> Record:
     """The record without any text that was sent to the server as a secret, wherever the server may have put it."""
     if not secrets:
         return record
@@ -140,11 +140,11 @@ def _masked(record: Record, secrets: Tuple[str, ...]) -> Record:
     return record
 
 
-def _documented_names() -> Set[str]:
+def _documented_names() -> set[str]:
     """Every key of a record, its containers included: those keep their names even if a token is one of them."""
     entries, _warnings = read_models(Answer(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
 
-    def names(value: Any) -> Set[str]:
+    def names(value: Any) -> set[str]:
         if isinstance(value, list):
             return set().union(*(names(item) for item in value))
         if isinstance(value, dict):

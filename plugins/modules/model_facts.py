@@ -73,7 +73,7 @@ ansible_facts:
     lmstudio:
       description:
         - What the host answered.
-        - The record that M(gpufleet.lmstudio.model_info#module) documents under RV(gpufleet.lmstudio.model_info#module:lmstudio).
+        - The record that M(gpufleet.lmstudio.model_info) documents under RV(gpufleet.lmstudio.model_info#module:lmstudio).
       type: dict
 """
 

@@ -14,8 +14,9 @@ author:
 description:
   - Asks C(GET /api/v1/models) of LM Studio 0.4 or later and returns the answer as a record.
   - The record has the same keys whatever the server said. RV(lmstudio.ok) and RV(lmstudio.status) tell what happened.
-  - An option of the connection that the task does not set is taken from the host's variables C(lmstudio_url), C(lmstudio_port), C(lmstudio_token), C(lmstudio_headers), C(lmstudio_timeout),
-    C(lmstudio_validate_certs), C(lmstudio_ca_path), C(lmstudio_client_cert), C(lmstudio_client_key) and C(lmstudio_use_proxy), where they are set.
+  - An option of the connection that the task does not set is taken from the variables of the host, where they are set. They are
+    C(lmstudio_url), C(lmstudio_port), C(lmstudio_token), C(lmstudio_headers), C(lmstudio_timeout), C(lmstudio_validate_certs),
+    C(lmstudio_ca_path), C(lmstudio_client_cert), C(lmstudio_client_key) and C(lmstudio_use_proxy).
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.url

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible.errors import AnsibleError
-
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import bracketed, is_loopback, names_port
 
@@ -56,7 +55,7 @@ class Host(NamedTuple):
         try:
             value = self.template(self.variables[name])
         except AnsibleError as exc:
-            raise AnsibleError("{0} of host {1} cannot be templated: {2}".format(name, self.name, exc)) from None
+            raise AnsibleError(f"{name} of host {self.name} cannot be templated: {exc}") from None
         return value if is_set(value) else None
 
     def address(self) -> str:
@@ -118,7 +117,7 @@ def _seen_from_outside(url: str, address: str) -> str:
         parts = urlsplit(url.strip())
         if not is_loopback(parts.hostname or "") or "@" in parts.netloc:
             return url
-        port = "" if parts.port is None else ":{0}".format(parts.port)
+        port = "" if parts.port is None else f":{parts.port}"
     except ValueError:
         return url
     return parts._replace(netloc=bracketed(address) + port).geturl()

@@ -15,7 +15,6 @@ import threading
 from typing import Any
 
 from ansible.errors import AnsibleError
-
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import (
@@ -36,7 +35,7 @@ try:
     import urllib3.exceptions
 
     # urllib3 1 gives no host name to OpenSSL for an address, which then cannot check it.
-    if int(urllib3.__version__.partition(".")[0]) < 2:
+    if int(urllib3.__version__.partition(".")[0]) < 2:  # type: ignore[attr-defined]
         raise ImportError("urllib3 is older than 2")
 except ImportError:
     HAS_REQUESTS = False
@@ -82,11 +81,11 @@ else:
             super().__init__(pool_connections=1, pool_maxsize=1)
 
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, ssl_context=self._context, **kwargs)  # type: ignore[no-untyped-call]
+            super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
             self.poolmanager.pool_classes_by_scheme = _POOLS
 
         def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
-            manager = super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)  # type: ignore[no-untyped-call]
+            manager = super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
             manager.pool_classes_by_scheme = _POOLS
             return manager
 

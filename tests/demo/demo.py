@@ -56,10 +56,10 @@ def install(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ansible.cfg").write_text("[defaults]\nnocows = true\ndisplay_skipped_hosts = false\n")
     galaxy = [ansible("ansible-galaxy"), "collection"]
-    quiet: dict[str, Any] = {"check": True, "env": environment(folder), "stdout": subprocess.DEVNULL, "cwd": ROOT}
-    subprocess.run([*galaxy, "build", "--force", "--output-path", str(folder), str(ROOT)], **quiet)
+    quiet: dict[str, Any] = {"env": environment(folder), "stdout": subprocess.DEVNULL, "cwd": ROOT}
+    subprocess.run([*galaxy, "build", "--force", "--output-path", str(folder), str(ROOT)], check=True, **quiet)
     (tarball,) = folder.glob("gpufleet-lmstudio-*.tar.gz")
-    subprocess.run([*galaxy, "install", "--force", "--offline", "-p", str(folder / "collections"), str(tarball)], **quiet)
+    subprocess.run([*galaxy, "install", "--force", "--offline", "-p", str(folder / "collections"), str(tarball)], check=True, **quiet)
     return tarball
 
 
@@ -79,7 +79,7 @@ def fleet(installed: Path) -> tuple[AbstractContextManager[Any], dict[str, str]]
     if url:
         return nullcontext(), {urlsplit(url).hostname or "lmstudio": url}
     sys.path.insert(0, str(installed / "tests" / "simulator"))
-    from client import Simulator  # type: ignore[import-not-found]
+    from client import Simulator
 
     simulator = Simulator(ROOT / "tests" / "demo" / "fleet.yml")
     return simulator, simulator.urls

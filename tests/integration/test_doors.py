@@ -270,7 +270,9 @@ def test_who_wins(run, start):
     run(play, hosts, "-f", "1", env={"LM_API_TOKEN": "token-of-environment"})
     sent = {name: [request["headers"].get("authorization", "").partition(" ")[2] for request in fleet.requests(name)] for name in hosts}
     assert sent["gpu01"] == [TOKENS["gpu01"]] * 2 + ["token-of-the-task"] * 2 + ["token-of-defaults"] * 2 + [TOKENS["gpu01"]] * 2
-    assert sent["gpu02"] == ["token-of-environment"] * 2 + ["token-of-the-task"] * 2 + ["token-of-defaults"] * 2 + ["token-of-environment"] * 2
+    assert (
+        sent["gpu02"] == ["token-of-environment"] * 2 + ["token-of-the-task"] * 2 + ["token-of-defaults"] * 2 + ["token-of-environment"] * 2
+    )
 
 
 def test_the_controller_asks_the_host_where_its_url_is_loopback(run, start):

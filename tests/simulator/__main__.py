@@ -372,9 +372,7 @@ FAULTS: dict[str, Fault] = {
     "echoed_token": replies(echoed),
     "server_error": replies(lambda host, request: json_reply(500, {"error": {"message": f"boom {sent_token(request)}"}})),
     "unavailable": replies(lambda host, request: json_reply(503, {"error": "starting"})),
-    "redirect": replies(
-        lambda host, request: Reply(302, b"", headers=(("Location", f"http://127.0.0.1:9/?{sent_token(request)}"),))
-    ),
+    "redirect": replies(lambda host, request: Reply(302, b"", headers=(("Location", f"http://127.0.0.1:9/?{sent_token(request)}"),))),
     "gzip": replies(compressed),
     "gzip_bomb": replies(bomb),
     "chunked": chunked,

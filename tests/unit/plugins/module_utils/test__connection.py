@@ -85,7 +85,9 @@ def test_other_urls_are_refused_by_name(url, says):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://user:hunter2hunter2@gpu01", "http://hunter2hunter2@gpu01:1234/", "https://a:b@c@gpu01", "x://hunter2hunter2@h"])
+@pytest.mark.parametrize(
+    "url", ["http://user:hunter2hunter2@gpu01", "http://hunter2hunter2@gpu01:1234/", "https://a:b@c@gpu01", "x://hunter2hunter2@h"]
+)
 def test_userinfo_is_refused_and_never_shown(url):
     with pytest.raises(OptionError) as caught:
         endpoint(url=url)
@@ -145,7 +147,7 @@ def test_an_error_uses_the_name_under_which_the_option_was_set():
 
 
 def test_an_unusable_secret_is_not_quoted():
-    for options in ({"token": "hunter2 hunter2"}, {"headers": {"X-Key": "hunter2\n"+"hunter2"}}):
+    for options in ({"token": "hunter2 hunter2"}, {"headers": {"X-Key": "hunter2\n" + "hunter2"}}):
         with pytest.raises(OptionError) as caught:
             endpoint(**options)
         assert "hunter2" not in str(caught.value)

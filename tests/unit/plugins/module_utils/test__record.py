@@ -15,9 +15,23 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
 
-KEYS = (
-    "ok status error url asked_at response_ms detail models instances available loaded counts size_bytes fingerprint warnings".split()
-)
+KEYS = [
+    "ok",
+    "status",
+    "error",
+    "url",
+    "asked_at",
+    "response_ms",
+    "detail",
+    "models",
+    "instances",
+    "available",
+    "loaded",
+    "counts",
+    "size_bytes",
+    "fingerprint",
+    "warnings",
+]
 TOKEN = "sk-lm-0123456789abcdef"
 
 
@@ -77,13 +91,13 @@ def test_a_large_library_is_small_at_detail_loaded():
     models = [
         {
             "type": "llm",
-            "publisher": "publisher-{0}".format(number % 7),
-            "key": "publisher-{0}/some-model-name-{1}b-instruct".format(number % 7, number),
-            "display_name": "Some Model Name {0}B Instruct".format(number),
+            "publisher": f"publisher-{number % 7}",
+            "key": f"publisher-{number % 7}/some-model-name-{number}b-instruct",
+            "display_name": f"Some Model Name {number}B Instruct",
             "architecture": "qwen3",
             "quantization": {"name": "Q4_K_M", "bits_per_weight": 4},
             "size_bytes": 5027783872,
-            "loaded_instances": [instance("instance-{0}".format(number))] if number < 3 else [],
+            "loaded_instances": [instance(f"instance-{number}")] if number < 3 else [],
             "max_context_length": 131072,
             "description": None,
         }
@@ -154,7 +168,9 @@ def test_the_fingerprint_sees_every_other_change(change):
 
 
 def echo(text):
-    return [{"type": "llm", "key": text, text: text, "size_bytes": text, "loaded_instances": [{"id": text, "config": {text: {text: [text]}}}]}]
+    return [
+        {"type": "llm", "key": text, text: text, "size_bytes": text, "loaded_instances": [{"id": text, "config": {text: {text: [text]}}}]}
+    ]
 
 
 @pytest.mark.parametrize("sent_back", [TOKEN, TOKEN[:10], "x" + TOKEN[:10] + "..."])

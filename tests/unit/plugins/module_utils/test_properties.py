@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-
 def values(floats):
     scalars = st.none() | st.booleans() | st.integers() | floats | st.text(max_size=20)
     return st.recursive(
@@ -29,7 +28,9 @@ anything = values(st.floats())
 def objects(**fields):
     """Objects with these fields, of the right type or of any other, and with unknown ones."""
     known = st.fixed_dictionaries({}, optional={name: kind | anything for name, kind in fields.items()})
-    more = st.dictionaries(st.text(max_size=12) | st.sampled_from(["__ansible_type", "__payload__", "items", "loaded"]), anything, max_size=2)
+    more = st.dictionaries(
+        st.text(max_size=12) | st.sampled_from(["__ansible_type", "__payload__", "items", "loaded"]), anything, max_size=2
+    )
     return st.builds(lambda one, other: {**other, **one}, known, more)
 
 
@@ -53,7 +54,11 @@ valid_instances = st.fixed_dictionaries(
 )
 valid_entries = st.fixed_dictionaries(
     {"type": st.sampled_from(["llm", "embedding"]), "key": st.text(max_size=9), "loaded_instances": st.lists(valid_instances, max_size=3)},
-    optional={"future": values(st.floats(allow_nan=False, allow_infinity=False)), "size_bytes": st.integers(0, 2**50), "variants": st.lists(st.text(max_size=5), max_size=3)},
+    optional={
+        "future": values(st.floats(allow_nan=False, allow_infinity=False)),
+        "size_bytes": st.integers(0, 2**50),
+        "variants": st.lists(st.text(max_size=5), max_size=3),
+    },
 )
 documents = anything | objects(models=st.lists(entries, max_size=4), data=anything, error=anything, detail=anything)
 
@@ -74,7 +79,9 @@ def judge(body, status, detail="full", token=None):
     return ask(make_endpoint({"token": token}, "http://h"), lambda endpoint: Answer(status, body), detail)
 
 
-@given(document=documents, status=st.sampled_from([200, 200, 200, 302, 401, 403, 404, 500, 503]), detail=st.sampled_from(["full", "loaded"]))
+@given(
+    document=documents, status=st.sampled_from([200, 200, 200, 302, 401, 403, 404, 500, 503]), detail=st.sampled_from(["full", "loaded"])
+)
 def test_any_json_gives_a_serialisable_record_of_the_same_shape(document, status, detail):
     record = judge(json.dumps(document).encode(), status, detail, token="sk-lm-0123456789")
     json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8")

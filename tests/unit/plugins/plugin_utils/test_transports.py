@@ -146,7 +146,7 @@ def test_a_connection_that_nobody_accepts_is_left_at_the_deadline(fetch):
                 waiting.append(socket.socket())
                 waiting[-1].setblocking(False)
                 waiting[-1].connect_ex(listener.getsockname())
-            record = record_of(fetch, "http://127.0.0.1:{0}".format(listener.getsockname()[1]), timeout=0.5)
+            record = record_of(fetch, f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.5)
         finally:
             for sock in waiting:
                 sock.close()
@@ -155,7 +155,7 @@ def test_a_connection_that_nobody_accepts_is_left_at_the_deadline(fetch):
 
 def test_a_tls_handshake_that_hangs_is_left_at_the_deadline(fetch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        record = record_of(fetch, "https://127.0.0.1:{0}".format(silent.getsockname()[1]), timeout=0.5)
+        record = record_of(fetch, f"https://127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
     assert record["status"] == "timeout"
 
 
@@ -301,7 +301,7 @@ class Proxy(threading.Thread):
     def __init__(self, answer: bytes):
         super().__init__(daemon=True)
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:{0}".format(self.listener.getsockname()[1])
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.answer = answer
         self.heads: list[str] = []
         self.start()
@@ -373,7 +373,7 @@ class TestProxy:
     def test_one_that_is_down_is_named(self, fetch, monkeypatch):
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))
-            monkeypatch.setenv("http_proxy", "http://127.0.0.1:{0}".format(reserved.getsockname()[1]))
+            monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{reserved.getsockname()[1]}")
             record = record_of(fetch, "http://gpu01.invalid:1234", use_proxy=True)
         assert record["status"] == "no_route"
         assert "through the proxy" in record["error"]["message"]

@@ -1,0 +1,46 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Let ansible-test install pip on a machine that reaches package registries and nothing else.
+
+ansible-test downloads a bootstrap script for the pip version it wants, once, into a cache. A stand-in in that cache
+installs the same version from its wheel, which comes from the registry.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CACHE = Path.home() / ".ansible" / "test" / "cache"
+VERSIONS = ("21.3.1", "23.1.2", "24.2", "25.2")
+"""What the supported ansible-test versions ask for, the one for the oldest Python included."""
+
+STAND_IN = """\
+import sys
+
+sys.path.insert(0, {wheel!r})
+from pip._internal.cli.main import main
+
+arguments = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
+sys.exit(main(["install", "--upgrade", "--force-reinstall", *arguments]))
+"""
+
+
+def main() -> None:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    for version in VERSIONS:
+        script = CACHE / f"get_pip_{version.replace('.', '_')}.py"
+        if script.exists():
+            continue
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(CACHE), f"pip=={version}"], check=True
+        )
+        (wheel,) = CACHE.glob(f"pip-{version}-*.whl")
+        script.write_text(STAND_IN.format(wheel=str(wheel)))
+
+
+if __name__ == "__main__":
+    main()

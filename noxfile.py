@@ -1,0 +1,112 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The gates beside `make test`. `nox -l` lists them; a Python that is not there skips its session, and says so."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "tests"))
+from conftest import collections_path  # noqa: E402
+
+nox.options.error_on_missing_interpreters = False
+
+# Each ansible-core with the controller Pythons it supports and the target Pythons it is tried with, the preferred ones first.
+CORES = {
+    "2.16": ("ansible-core~=2.16.0", ["3.10", "3.11", "3.12"], ["3.8"]),
+    "2.18": ("ansible-core~=2.18.0", ["3.12", "3.13", "3.11"], ["3.8"]),
+    "2.19": ("ansible-core~=2.19.0", ["3.13", "3.12", "3.11"], ["3.9"]),
+    "newest": ("ansible-core>=2.21", ["3.14", "3.13", "3.12"], ["3.9"]),
+}
+TEST_LIBRARIES = ["hypothesis", "pytest", "pytest-xdist", "pyyaml", "trustme"]
+
+
+def found(versions: list[str]) -> str:
+    """The first Python that the machine has. Without any the first one, so that nox skips the session by its name."""
+    return next((version for version in versions if shutil.which(f"python{version}")), versions[0])
+
+
+def copied_tree(session: nox.Session) -> Path:
+    """A copy of the tracked files in a folder of the shape that ansible-test wants."""
+    tree = Path(session.create_tmp()).resolve() / "ansible_collections" / "gpufleet" / "lmstudio"
+    shutil.rmtree(tree, ignore_errors=True)
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+    # Its own repository: in the one around it, ansible-test would see ignored files only.
+    subprocess.run(["git", "init", "--quiet"], cwd=tree, check=True)
+    return tree
+
+
+@nox.session(python=False)
+def lint(session: nox.Session) -> None:
+    """Style, types, licences, documentation, Ansible content. Uses the tools beside nox itself."""
+    tools = Path(sys.executable).parent
+    env = {
+        "ANSIBLE_COLLECTIONS_PATH": str(collections_path()),
+        "MYPYPATH": str(collections_path()),
+        "PATH": f"{tools}:/usr/local/bin:/usr/bin:/bin",
+    }
+    session.run(str(tools / "ruff"), "check", ".")
+    session.run(str(tools / "ruff"), "format", "--check", ".")
+    session.run(str(tools / "mypy"), "--package", "ansible_collections.gpufleet.lmstudio.plugins", env=env)
+    session.run(str(tools / "mypy"), "tests/simulator/client.py", "tests/simulator/__main__.py", "tests/demo/demo.py", env=env)
+    session.run(str(tools / "ansible-lint"), "--offline", "--strict", env=env)
+    session.run(str(tools / "reuse"), "lint", "--quiet")
+    session.run(str(tools / "antsibull-changelog"), "lint", env=env)
+    session.run(str(tools / "antsibull-docs"), "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", ".", env=env)
+
+
+def plays(session: nox.Session, core: str) -> None:
+    """The plays and the unit tests on one ansible-core, with modules on an old Python where there is one."""
+    package, _controllers, targets = CORES[core]
+    session.install(package, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
+    session.run("ansible", "--version")
+    env = {}
+    target = shutil.which(f"python{found(targets)}")
+    if target:
+        env["LMSTUDIO_TARGET_PYTHON"] = target
+        session.log(f"modules run on {target}")
+    else:
+        session.log(f"modules run on the controller's Python: there is no Python {' or '.join(targets)} here")
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *session.posargs, env=env)
+
+
+def sanity(session: nox.Session, core: str) -> None:
+    """ansible-test sanity, without an ignore file."""
+    session.install(CORES[core][0])
+    session.chdir(copied_tree(session))
+    session.run("ansible-test", "sanity", "--venv", "--color", "no", *session.posargs)
+
+
+def units(session: nox.Session, core: str) -> None:
+    """ansible-test units: what runs on targets on every Python there is, the rest on the controller's."""
+    session.install(CORES[core][0])
+    session.chdir(copied_tree(session))
+    session.run("ansible-test", "units", "--venv", "--color", "no", *session.posargs)
+
+
+def register(gate: Callable[[nox.Session, str], None], core: str) -> None:
+    def session_of_core(session: nox.Session) -> None:
+        gate(session, core)
+
+    session_of_core.__doc__ = gate.__doc__
+    nox.session(session_of_core, name=f"{gate.__name__}-{core}", python=found(CORES[core][1]))
+
+
+for tested in CORES:
+    register(plays, tested)
+for tested in ("2.18", "newest"):
+    register(sanity, tested)
+register(units, "2.18")
