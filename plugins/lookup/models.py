@@ -89,12 +89,17 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import R
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
 
 
+def flat(terms: list[Any]) -> list[Any]:
+    """The terms, those of a list among them one by one."""
+    return [item for term in terms for item in (term if isinstance(term, list) else [term])]
+
+
 class LookupModule(LookupBase):
     """One record, or a part of it, per URL."""
 
     def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[Any]:
         options = self._read_options(kwargs)
-        records = [ask(endpoint, fetch, options["detail"]) for endpoint in self._endpoints(self._flatten(terms), options)]
+        records = [ask(endpoint, fetch, options["detail"]) for endpoint in self._endpoints(flat(terms), options)]
         self._report([record for record in records if not record["ok"]], options["on_error"])
         return records if options["select"] == "record" else [record[options["select"]] for record in records]
 

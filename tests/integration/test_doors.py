@@ -233,8 +233,8 @@ def test_gather_facts_takes_a_templated_token_from_module_defaults(run, start, d
     assert "authorization" not in fleet.requests("gpu02")[0]["headers"]
 
 
-def test_who_wins(run, start):
-    """Task option, module defaults, the host's variables, the environment: in this order, each host its own."""
+def test_who_wins(run, start, tmp_path):
+    """Task option, module defaults, the host's variables, the environment; never a netrc file or a proxy of the environment."""
     fleet = start({"gpu01": {}, "gpu02": {}})
     play = """
 - name: Ask with tokens from everywhere
@@ -267,7 +267,15 @@ def test_who_wins(run, start):
 """
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
     hosts["gpu01"]["lmstudio_token"] = "{{ 'token-of-' ~ inventory_hostname }}"
-    run(play, hosts, "-f", "1", env={"LM_API_TOKEN": "token-of-environment"})
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password stolen\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    run(
+        play,
+        hosts,
+        "-f",
+        "1",
+        env={"LM_API_TOKEN": "token-of-environment", "http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9"},
+    )
     sent = {name: [request["headers"].get("authorization", "").partition(" ")[2] for request in fleet.requests(name)] for name in hosts}
     assert sent["gpu01"] == [TOKENS["gpu01"]] * 2 + ["token-of-the-task"] * 2 + ["token-of-defaults"] * 2 + [TOKENS["gpu01"]] * 2
     assert (

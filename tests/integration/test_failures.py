@@ -326,6 +326,18 @@ def test_a_lookup_names_every_server_that_failed(run, start):
     - name: In order
       ansible.builtin.assert:
         that: answers | map(attribute='status') == ['refused', 'ok', 'unavailable']
+    - name: Terms that are no URL
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', urls[1], item) }}"
+      loop: ["", "null", gpu01]
+      ignore_errors: true
+      register: wrong
+    - name: Are refused
+      ansible.builtin.assert:
+        that:
+          - item is failed
+          - "'term 2: ' in item.msg"
+      loop: "{{ wrong.results }}"
     - name: Fail
       ansible.builtin.debug:
         msg: "{{ query('gpufleet.lmstudio.models', urls) }}"
