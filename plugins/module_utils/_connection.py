@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
 DEFAULT_PORT = 1234
@@ -28,20 +28,16 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+\Z")
 _OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
-_SHORT_TOKEN = 12
+_SHORT_SECRET = 12
 _QUOTED_PREFIX = 10
 
 
 class OptionError(Exception):
-    """An option that cannot be used. Its text names the option and says what to write instead.
+    """An option that cannot be used. Its text names the option and says what to write instead."""
 
-    ``secrets`` are parts of the value that must not be shown anywhere, not even where Ansible prints arguments.
-    """
-
-    def __init__(self, option: str, problem: str, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, option: str, problem: str) -> None:
         super().__init__(f"{option}: {problem}")
         self.option = option
-        self.secrets = tuple(secret for secret in secrets if secret)
 
 
 class Endpoint(NamedTuple):
@@ -105,20 +101,22 @@ class Endpoint(NamedTuple):
         found = set()
         if self.token:
             found.add(self.token)
-            if len(self.token) >= _SHORT_TOKEN:
+            if len(self.token) >= _SHORT_SECRET:
                 found.add(self.token[:_QUOTED_PREFIX])
         for _name, value in self.headers:
-            found.update(part for part in value.split() if len(part) >= _SHORT_TOKEN)
+            found.update(part for part in value.split() if len(part) >= _SHORT_SECRET)
         return tuple(sorted(found, key=len, reverse=True))
 
     def warning(self) -> str | None:
         """What a person should know about these options although they can be used."""
-        if self.token and len(self.token) < _SHORT_TOKEN:
-            return (
-                f"The token is shorter than {_SHORT_TOKEN} characters. Ansible hides every text that equals a secret, so model names "
-                "that contain it are masked in results. Use a longer token."
-            )
-        return None
+        short = [name for name, value in (("token", self.token or ""), *self.headers) if 0 < len(value) < _SHORT_SECRET]
+        if not short:
+            return None
+        return (
+            f"The value of {printable(short[0])} is shorter than {_SHORT_SECRET} characters. Ansible hides every text that equals a "
+            "secret, and all headers count as secrets, so names and addresses that contain it are masked in results. "
+            "Use a longer one."
+        )
 
 
 def printable(text: str, limit: int = 80) -> str:
@@ -140,6 +138,18 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
+def _authority(rest: str) -> str:
+    """The part of a URL between its scheme and its path."""
+    return re.split(r"[/?#]", rest, maxsplit=1)[0]
+
+
+def url_secrets(url: str) -> set[str]:
+    """The user name and the password of a URL that must not have them, and both together."""
+    userinfo, at, _host = _authority(url.partition("://")[2]).rpartition("@")
+    user, _colon, password = userinfo.partition(":")
+    return {secret for secret in (userinfo, user, password) if secret} if at else set()
+
+
 def names_port(url: str) -> bool:
     """Whether a URL says which port to ask. A URL that cannot be read says nothing."""
     try:
@@ -155,15 +165,12 @@ def normalise_url(url: str, port: int | None = None, option: str = "url", port_o
     """
     url = url.strip()
     scheme, separator, rest = url.partition("://")
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    authority = _authority(rest)
     if "@" in authority:
-        userinfo = authority.rpartition("@")[0]
-        user, _colon, password = userinfo.partition(":")
         raise OptionError(
             option,
             "a URL with a user name or password in it is refused, because URLs are shown and logged. "
             "Remove what stands before the @ and give the secret as token or headers.",
-            secrets=(userinfo, user, password, url),
         )
     shown = printable(url)
     if not separator:
@@ -225,7 +232,7 @@ def _check_file(options: Mapping[str, Any], option: str, name: str, folder_too: 
 def _check_token(token: Any, name: str) -> str | None:
     token = str(token or "").strip()
     if token and not _PRINTABLE_ASCII.match(token):
-        raise OptionError(name, "it contains spaces or characters that an HTTP header cannot carry.", secrets=(token,))
+        raise OptionError(name, "it contains spaces or characters that an HTTP header cannot carry.")
     return token or None
 
 
@@ -237,7 +244,7 @@ def _check_headers(headers: Mapping[Any, Any] | None, token: str | None, name: s
         if not _HEADER_NAME.match(header):
             raise OptionError(name, f"{shown!r} is not a valid header name.")
         if not all(" " <= char <= "~" or char == "\t" for char in value):
-            raise OptionError(name, f"the value of {shown} has characters that a header cannot carry.", secrets=(value,))
+            raise OptionError(name, f"the value of {shown} has characters that a header cannot carry.")
         if header.lower() in _OWN_HEADERS:
             raise OptionError(name, f"{shown} is set by the collection itself. Remove it.")
         if header.lower() == "authorization" and token:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint, url_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record, ask
 
@@ -27,6 +27,8 @@ class LMStudioModule(AnsibleModule):
     def _load_params(self) -> None:
         super()._load_params()
         self.params = only_set(self.params)
+        # Before Ansible notes the options in the system's log.
+        self.no_log_values.update(url_secrets(str(self.params.get("url", ""))))
 
     def ask(self) -> Record:
         """The record. Options that cannot be used end the module, before any request."""
@@ -37,6 +39,5 @@ class LMStudioModule(AnsibleModule):
                 self.warn(warning)
             return ask(endpoint, fetch, self.params["detail"])
         except OptionError as exc:
-            self.no_log_values.update(exc.secrets)
             self.fail_json(msg=str(exc))
             raise  # fail_json does not return, which type checkers cannot know

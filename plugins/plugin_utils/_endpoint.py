@@ -96,7 +96,14 @@ def _merged(task_options: Mapping[str, Any], host: Host, url_variables: dict[str
         if option not in options and value is not None:
             options[option] = value
             names[option] = name
-    return Resolved(options, names, "http://" + bracketed(host.address()))
+    return Resolved({option: _decrypted(value) for option, value in options.items()}, names, "http://" + bracketed(host.address()))
+
+
+def _decrypted(value: Any) -> Any:
+    """Plain text in place of the vaulted strings of ansible-core before 2.19, which argument specs do not take."""
+    if isinstance(value, Mapping):
+        return {name: _decrypted(item) for name, item in value.items()}
+    return str(value) if getattr(value, "__ENCRYPTED__", False) else value
 
 
 def _url_variables(host: Host, on_controller: bool) -> dict[str, tuple[str, Any]]:

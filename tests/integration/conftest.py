@@ -21,6 +21,9 @@ TARGET_PYTHON = os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable)
 """The Python that runs the modules."""
 
 
+LOCAL = {"ansible_connection": "local"}
+
+
 class Outcome(NamedTuple):
     status: int
     output: str
@@ -37,12 +40,19 @@ Start = Callable[[dict[str, Any]], Simulator]
 def run(tmp_path: Path) -> Run:
     """Run a play (YAML text) on hosts ({name: variables}) and return what it printed.
 
-    It must end with the status `ends`. Nothing of the machine's own Ansible settings counts.
+    It must end with the status `ends`. `connection` holds the variables that say how to reach the hosts. Nothing of the machine's own Ansible settings counts.
     """
 
-    def run_play(play: str, hosts: dict[str, Any], *arguments: str, ends: int = 0, env: dict[str, str] | None = None) -> Outcome:
-        defaults = {"ansible_connection": "local", "ansible_python_interpreter": TARGET_PYTHON}
-        inventory = {"all": {"hosts": hosts, "vars": defaults}}
+    def run_play(
+        play: str,
+        hosts: dict[str, Any],
+        *arguments: str,
+        ends: int = 0,
+        env: dict[str, str] | None = None,
+        connection: dict[str, Any] = LOCAL,
+    ) -> Outcome:
+        variables = {"ansible_python_interpreter": TARGET_PYTHON, **connection}
+        inventory = {"all": {"hosts": hosts, "vars": variables}}
         (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory))
         (tmp_path / "play.yml").write_text(play)
         (tmp_path / "ansible.cfg").write_text("[defaults]\nretry_files_enabled = false\n")

@@ -7,6 +7,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -281,6 +285,62 @@ def test_who_wins(run, start, tmp_path):
     assert (
         sent["gpu02"] == ["token-of-environment"] * 2 + ["token-of-the-task"] * 2 + ["token-of-defaults"] * 2 + ["token-of-environment"] * 2
     )
+
+
+def test_a_vaulted_token_works_at_every_door(run, start, tmp_path):
+    fleet = start({"gpu01": {"token": TOKENS["gpu01"]}})
+    (tmp_path / "password").write_text("the password of the vault")
+    encrypted = subprocess.run(
+        [Path(sys.executable).parent / "ansible-vault", "encrypt_string", "--vault-password-file", tmp_path / "password", TOKENS["gpu01"]],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    ).stdout
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars" / "gpu01.yml").write_text(f"lmstudio_token: {encrypted}")
+    play = """
+- name: Ask with a vaulted token
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: As a host variable
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+      loop: [target, controller]
+    - name: As an option
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        token: "{{ lmstudio_token }}"
+      loop: [target, controller]
+    - name: In facts and in the lookup
+      gpufleet.lmstudio.model_facts:
+        url: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=lmstudio_token)[0].url }}"
+        token: "{{ lmstudio_token }}"
+    - name: All were let in
+      ansible.builtin.assert:
+        that: ansible_facts.lmstudio.ok
+"""
+    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
+    outcome = run(play, hosts, "--vault-password-file", "password", "-vvvv")
+    assert TOKENS["gpu01"] not in outcome.output
+    assert len(fleet.requests("gpu01")) == 6
+
+
+def test_a_local_connection_of_the_play_counts(run, start):
+    fleet = start({"gpu01": {}})
+    play = """
+- name: Ask the loopback address of this very machine
+  hosts: all
+  gather_facts: false
+  connection: local
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        via: controller
+"""
+    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "ansible_host": "gpu01.invalid"}}, connection={})
+    assert len(fleet.requests("gpu01")) == 1
 
 
 def test_the_controller_asks_the_host_where_its_url_is_loopback(run, start):

@@ -12,6 +12,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     is_loopback,
     make_endpoint,
     printable,
+    url_secrets,
 )
 
 
@@ -92,7 +93,7 @@ def test_userinfo_is_refused_and_never_shown(url):
     with pytest.raises(OptionError) as caught:
         endpoint(url=url)
     assert "hunter2" not in str(caught.value) and "token" in str(caught.value)
-    assert any("hunter2" in secret or secret == "b@c" for secret in caught.value.secrets)
+    assert any("hunter2" in secret or secret == "b@c" for secret in url_secrets(url))
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,11 @@ def test_a_short_token_gets_a_warning():
     assert "shorter than 12" in endpoint(token="elevenchars").warning()
     assert endpoint(token="twelve-chars").warning() is None
     assert endpoint().warning() is None
+
+
+def test_a_short_header_gets_one_too():
+    assert "value of X-Version is shorter" in endpoint(headers={"X-Long": "twelve-chars", "X-Version": 1}).warning()
+    assert endpoint(headers={"X-Long": "twelve-chars", "X-Empty": ""}).warning() is None
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.1", "127.255.0.9", "::1", "0.0.0.0", "a.localhost"])
