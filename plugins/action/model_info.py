@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set, model_info_spec, without_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set, model_info_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import Host, for_controller, for_target
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_task, validated
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
 
 MODULE = "gpufleet.lmstudio.model_info"
@@ -25,14 +24,22 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        via = self._task.args.get("via")
-        host = self._host(task_vars)
-        if not is_set(via) or via == "target":
-            result.update(self._ask_on_target(host, task_vars))
-        else:
-            result.update(self._ask_from_here(host))
+        try:
+            result.update(self._ask(task_vars or {}))
+        except (AnsibleError, OptionError) as exc:
+            # Not raised again: Ansible would show where in the code it happened, which helps nobody.
+            result.update(failed=True, msg=str(exc))
         return result
+
+    def _ask(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        host = self._host(task_vars)
+        via = self._task.args.get("via")
+        on_controller = is_set(via) and via != "target"
+        resolved = of_task(self._task.args, host, on_controller)
+        # What can be checked is checked here for both, because only here it is known where an option was set.
+        options = validated(model_info_spec(environment=on_controller), resolved.options)
+        endpoint = make_endpoint(options, resolved.default_url, resolved.names, files_here=on_controller)
+        return self._ask_from_here(endpoint, options) if on_controller else self._ask_on_target(resolved.options, task_vars)
 
     def _host(self, task_vars: dict[str, Any]) -> Host:
         connection = self._templar.template(task_vars.get("ansible_connection")) or self._task.connection
@@ -40,34 +47,23 @@ class ActionModule(ActionBase):
             name=task_vars["inventory_hostname"],
             variables=task_vars,
             template=self._templar.template,
-            local=connection in ("local", "ansible.builtin.local", "ansible.legacy.local"),
+            local=connection in LOCAL_CONNECTIONS,
         )
 
-    def _ask_on_target(self, host: Host, task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _ask_on_target(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         if getattr(self._connection._shell, "_IS_WINDOWS", False):
-            raise AnsibleActionFail(
+            raise AnsibleError(
                 "model_info cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, "
                 "and start LM Studio there with --bind 0.0.0.0."
             )
-        answer: dict[str, Any] = self._execute_module(
-            module_name=MODULE, module_args=for_target(self._task.args, host), task_vars=task_vars
-        )
+        answer: dict[str, Any] = self._execute_module(module_name=MODULE, module_args=options, task_vars=task_vars)
         return answer
 
-    def _ask_from_here(self, host: Host) -> dict[str, Any]:
-        resolved = for_controller(self._task.args, host)
-        validated = ArgumentSpecValidator(model_info_spec()).validate(resolved.options)
-        if validated.error_messages:
-            raise AnsibleActionFail(without_secrets("; ".join(validated.error_messages), resolved.options))
-        options = validated.validated_parameters
-        try:
-            endpoint = make_endpoint(options, resolved.default_url, resolved.names)
-            warning = endpoint.warning()
-            if warning:
-                self._display.warning(warning)
-            record = ask(endpoint, fetch, options["detail"])
-        except OptionError as exc:
-            raise AnsibleActionFail(str(exc)) from None
+    def _ask_from_here(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
+        warning = endpoint.warning()
+        if warning:
+            self._display.warning(warning)
+        record = ask(endpoint, fetch, options["detail"])
         answer = {"changed": False, "lmstudio": record}
         if options["on_error"] == "fail" and not record["ok"]:
             answer.update(failed=True, msg=explain(record))

@@ -18,7 +18,6 @@ options:
   token:
     description:
       - The API token, sent as a bearer token.
-      - If unset, the environment variable E(LM_API_TOKEN) of the machine that asks is used.
       - An empty string means that there is none, as for every option.
     type: str
   headers:
@@ -79,12 +78,22 @@ options:
         Any other path is taken as the prefix of a reverse proxy and kept.
       - A user name or password in the URL is refused. Use O(token) or O(headers). Redirects are not followed.
     type: str
+notes:
+  - Without O(token), the environment variable E(LM_API_TOKEN) of the machine that asks counts.
 """
 
-    # For plugins: Ansible's configuration reads the environment there, an argument spec does it for modules.
-    PLUGINS = r"""
+    # For the doors that ask many hosts at once.
+    FLEET = r"""
 options:
-  token:
-    env:
-      - name: LM_API_TOKEN
+  concurrency:
+    description:
+      - How many hosts are asked at once, fewer where the limit of open files is low.
+      - More than the number of dead hosts that are to be expected, or these make the others wait.
+    type: int
+    default: 256
+  fleet_timeout:
+    description:
+      - Seconds for all hosts together. What has no answer then has the status V(timeout).
+    type: float
+    default: 600
 """

@@ -11,22 +11,24 @@ version_added: 1.0.0
 author:
   - gpufleet (@gpufleet)
 description:
-  - Asks C(GET /api/v1/models) of each LM Studio server that a term names, from the controller, and returns one item per term.
+  - Asks C(GET /api/v1/models) of every LM Studio server that a term names, all at once and from the controller, and returns one
+    item per term, in order. Equal servers are asked once.
   - The controller needs the Python library requests.
-  - The variables of the host that runs the task do not count, so that the token of one host never goes to another server.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
-  - gpufleet.lmstudio.connection.plugins
+  - gpufleet.lmstudio.connection.fleet
 options:
   _terms:
     description:
-      - Base URLs of LM Studio servers, such as C(http://gpu01:1234).
-      - A URL that ends in C(/v1), C(/api/v0), C(/api/v1) or C(/api/v1/models) is understood.
-        Any other path is taken as the prefix of a reverse proxy and kept.
-      - A user name or password in a URL is refused. Redirects are not followed.
+      - What to ask. None means the host of the task.
+      - A URL, such as C(http://gpu01:1234). It is asked with the options, and without O(token) with that of E(LM_API_TOKEN).
+        The variables of the host that runs the task do not count, so that the token of one host never goes to another server.
+      - The name of a host of the inventory. Its own variables count, as for M(gpufleet.lmstudio.model_info) with C(via=controller),
+        and the options are defaults for what it does not set. Only variables of the inventory, facts and extra variables are seen
+        here, not those of the play, of the task or of roles.
+      - Any other name or address, or C(NAME:PORT), which is never looked up in the inventory.
     type: list
     elements: str
-    required: true
   select:
     description:
       - What the item of a term is.
@@ -50,8 +52,8 @@ options:
     choices: [fail, warn, report]
     default: fail
 notes:
-  - A lookup in a variable asks again at every use of that variable. Register the result of M(gpufleet.lmstudio.model_info), or use
-    M(ansible.builtin.set_fact), to ask once.
+  - A lookup in a variable asks again at every use of that variable. To ask once, register the result of
+    M(gpufleet.lmstudio.model_info), or keep the answer with M(ansible.builtin.set_fact).
   - With one term, C(lookup) returns the item itself. Use C(query) to get a list always.
 seealso:
   - module: gpufleet.lmstudio.model_info
@@ -66,6 +68,11 @@ EXAMPLES = r"""
   ansible.builtin.set_fact:
     answers: "{{ query('gpufleet.lmstudio.models', 'http://gpu01:1234', 'http://gpu02:1234', on_error='report') }}"
 
+- name: Print what every host of a group has loaded, each asked with its own variables
+  ansible.builtin.debug:
+    msg: "{{ dict(groups['gpu'] | zip(query('gpufleet.lmstudio.models', groups['gpu'], select='loaded', on_error='warn'))) }}"
+  run_once: true
+
 - name: Go on only if both answered
   ansible.builtin.assert:
     that: answers | rejectattr('ok') | length == 0
@@ -79,27 +86,41 @@ _raw:
   elements: raw
 """
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleLookupError
+from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record, ask, explain
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
-
-
-def flat(terms: list[Any]) -> list[Any]:
-    """The terms, those of a list among them one by one."""
-    return [item for term in terms for item in (term if isinstance(term, list) else [term])]
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import TOKEN_VARIABLE, only_set, without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
+    Endpoint,
+    OptionError,
+    authorizes,
+    bracketed,
+    make_endpoint,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record, explain
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import host_of, in_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
 
 
 class LookupModule(LookupBase):
-    """One record, or a part of it, per URL."""
+    """One record, or a part of it, per term."""
 
-    def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[Any]:
+    def run(self, terms: list[Any], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
+        # Given by with_gpufleet.lmstudio.models before ansible-core 2.19.
+        kwargs.pop("wantlist", None)
         options = self._read_options(kwargs)
-        records = [ask(endpoint, fetch, options["detail"]) for endpoint in self._endpoints(flat(terms), options)]
+        flat = [item for term in terms for item in (term if isinstance(term, list) else [term])]
+        try:
+            endpoints = [self._endpoint(number, term, options, variables or {}) for number, term in enumerate(flat, 1)]
+            if not terms:
+                endpoints = [in_fleet(options, self._host_of_task(variables or {}))]
+            self._warn({endpoint.warning() for endpoint in endpoints} - {None})
+            records = ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], self._display.display)
+        except (AnsibleError, OptionError) as exc:
+            raise AnsibleLookupError(str(exc)) from None
         self._report([record for record in records if not record["ok"]], options["on_error"])
         return records if options["select"] == "record" else [record[options["select"]] for record in records]
 
@@ -108,28 +129,39 @@ class LookupModule(LookupBase):
         unknown = sorted(set(given) - set(known))
         if unknown:
             raise AnsibleLookupError("unknown option {}. The options are {}.".format(", ".join(unknown), ", ".join(known)))
-        self.set_options(direct=only_set(given))
+        try:
+            self.set_options(direct=only_set(given))
+        except AnsibleError as exc:
+            raise AnsibleLookupError(without_secrets(str(exc), given)) from None
         return {name: self.get_option(name) for name in known}
 
-    def _endpoints(self, terms: list[Any], options: dict[str, Any]) -> list[Endpoint]:
-        if not terms:
-            raise AnsibleLookupError("there is no term. Name at least one URL, such as http://gpu01:1234.")
-        endpoints = []
+    def _endpoint(self, number: int, term: Any, options: dict[str, Any], variables: Mapping[str, Any]) -> Endpoint:
+        name = f"term {number}"
+        if not term or not isinstance(term, str):
+            raise OptionError(name, f"it is {'empty' if not term else 'no text'}. Write a URL, or the name of a host.")
+        if "://" in term:
+            token = options["token"] or (None if authorizes(options["headers"]) else os.environ.get(TOKEN_VARIABLE))
+            return make_endpoint({**options, "token": token, "url": term}, "", {"url": name})
+        if term in variables.get("groups", {}).get("all", ()):
+            return in_fleet(options, host_of(term, variables["hostvars"]))
+        if term.count(":") == 1:
+            return make_endpoint({**options, "port": None, "url": f"http://{term}"}, "", {"url": name})
+        return make_endpoint(options, f"http://{bracketed(term)}", {"url": name})
+
+    @staticmethod
+    def _host_of_task(variables: Mapping[str, Any]) -> Any:
         try:
-            for number, term in enumerate(terms, 1):
-                if not term:
-                    raise OptionError(f"term {number}", "it is empty. Write a URL, such as http://gpu01:1234.")
-                endpoints.append(make_endpoint({**options, "url": term}, "", {"url": f"term {number}"}))
-        except OptionError as exc:
-            raise AnsibleLookupError(str(exc)) from None
-        for warning in {endpoint.warning() for endpoint in endpoints} - {None}:
-            self._display.warning(warning)
-        return endpoints
+            return host_of(variables["inventory_hostname"], variables["hostvars"])
+        except KeyError:
+            raise AnsibleLookupError("there is no term, and no host of a task either. Name at least one URL or host.") from None
 
     def _report(self, not_ok: list[Record], on_error: str) -> None:
         messages = [explain(record) for record in not_ok]
         if messages and on_error == "fail":
             raise AnsibleLookupError("\n".join(messages))
         if on_error == "warn":
-            for message in messages:
-                self._display.warning(message)
+            self._warn(messages)
+
+    def _warn(self, messages: Any) -> None:
+        for message in messages:
+            self._display.warning(message)

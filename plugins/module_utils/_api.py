@@ -106,7 +106,7 @@ def _whole_number(value: Any) -> int:
 
 def _number(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return value
+        return int(value) if float(value).is_integer() and abs(value) < 10**_MAX_DIGITS else value
     raise _Wrong("a number")
 
 
@@ -397,12 +397,12 @@ def _looks_like_html(answer: Answer, body: bytes) -> bool:
 def _unexpected_endpoint(document: Any, body: bytes) -> bool:
     if b"nexpected endpoint" not in body:
         return False
+    if document is None:
+        return True
     if isinstance(document, dict):
-        error = document.get("error")
-        if isinstance(error, dict):
-            error = error.get("message")
-        return isinstance(error, str) and "unexpected endpoint" in error.lower()
-    return document is None
+        error = document.get("error", document.get("message"))
+        document = error.get("message") if isinstance(error, dict) else error
+    return isinstance(document, str) and "unexpected endpoint" in document.lower()
 
 
 def _redirect(answer: Answer) -> ApiError:

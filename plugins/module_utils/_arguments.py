@@ -11,17 +11,21 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible.module_utils.basic import env_fallback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, authorizes
 
+TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)
 OMITTED = "__omit_place_holder__"
 
 
-def connection_spec() -> dict[str, Any]:
-    """The options that say whom to ask and how. The documentation fragment ``connection`` describes them."""
-    return {
+def connection_spec(environment: bool = True) -> dict[str, Any]:
+    """The options that say whom to ask and how. The documentation fragment ``connection`` describes them.
+
+    `environment` says whether an unset token is taken from the environment of the machine that asks.
+    """
+    spec: dict[str, Any] = {
         "url": {"type": "str"},
         "port": {"type": "int"},
-        "token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["LM_API_TOKEN"])},
+        "token": {"type": "str", "no_log": True},
         "headers": {"type": "dict", "no_log": True},
         "timeout": {"type": "float", "default": 10},
         "validate_certs": {"type": "bool", "default": True},
@@ -31,16 +35,24 @@ def connection_spec() -> dict[str, Any]:
         "use_proxy": {"type": "bool", "default": False},
         "max_response_bytes": {"type": "int", "default": 16777216},
     }
+    if environment:
+        spec["token"]["fallback"] = (env_fallback, [TOKEN_VARIABLE])
+    return spec
+
+
+def fleet_spec() -> dict[str, Any]:
+    """The options of the doors that ask many hosts at once. The documentation fragment ``connection.fleet`` describes them."""
+    return {"concurrency": {"type": "int", "default": 256}, "fleet_timeout": {"type": "float", "default": 600}}
 
 
 def detail_spec(default: str) -> dict[str, Any]:
     return {"detail": {"type": "str", "choices": ["full", "loaded"], "default": default}}
 
 
-def model_info_spec() -> dict[str, Any]:
+def model_info_spec(environment: bool = True) -> dict[str, Any]:
     """The options of ``model_info``: one spec for the module and for its action plugin."""
     return {
-        **connection_spec(),
+        **connection_spec(environment),
         **detail_spec("full"),
         "via": {"type": "str", "choices": ["target", "controller"], "default": "target"},
         "on_error": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
@@ -50,15 +62,21 @@ def model_info_spec() -> dict[str, Any]:
 def is_set(value: Any) -> bool:
     """Whether an option has a value.
 
-    None and the empty string mean unset, and so does the text that ansible-core before 2.19 hands over for
-    ``default(omit)`` where it does not remove the option itself.
+    None and the empty string mean unset, and so does what ansible-core hands over for ``default(omit)`` where it does not
+    remove the option itself: a text before 2.19, an object that has no public name since.
     """
-    return value is not None and not (isinstance(value, str) and (value == "" or value.startswith(OMITTED)))
+    if value is None or type(value).__name__ == "_OmitType":
+        return False
+    return not (isinstance(value, str) and (value == "" or value.startswith(OMITTED)))
 
 
 def only_set(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that have a value. Without the others, an argument spec's defaults and types work as usual."""
-    return {name: value for name, value in options.items() if is_set(value)}
+    """The options that have a value. Without the others, an argument spec's defaults and types work as usual.
+
+    An Authorization header stands in place of the token that an environment may have.
+    """
+    given = {name: value for name, value in options.items() if is_set(value)}
+    return {"token": "", **given} if authorizes(given.get("headers")) else given
 
 
 def without_secrets(message: str, options: Mapping[str, Any]) -> str:
@@ -66,6 +84,14 @@ def without_secrets(message: str, options: Mapping[str, Any]) -> str:
     spec = connection_spec()
     for name, value in options.items():
         if spec.get(name, {}).get("no_log"):
-            for secret in [value] if isinstance(value, str) else getattr(value, "values", list)():
-                message = message.replace(str(secret), MASK) if str(secret) else message
+            for secret in sorted(_texts_in(value), key=len, reverse=True):
+                message = message.replace(secret, MASK)
     return message
+
+
+def _texts_in(value: Any) -> set[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple, set)):
+        return set().union(*(_texts_in(item) for item in value))
+    return {str(value)} if str(value) else set()

@@ -18,6 +18,8 @@ from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
 DEFAULT_PORT = 1234
+TARGET_URL = "http://127.0.0.1"
+"""What a target asks, without a port, unless it is told otherwise."""
 MODELS_PATH = "/api/v1/models"
 MASK = "********"
 
@@ -113,9 +115,8 @@ class Endpoint(NamedTuple):
         if not short:
             return None
         return (
-            f"The value of {printable(short[0])} is shorter than {_SHORT_SECRET} characters. Ansible hides every text that equals a "
-            "secret, and all headers count as secrets, so names and addresses that contain it are masked in results. "
-            "Use a longer one."
+            f"The value of {printable(short[0])} is short. Ansible hides every text that equals a secret, and all headers count as "
+            f"secrets, so names, numbers and times in results that contain it are masked. Use {_SHORT_SECRET} characters or more."
         )
 
 
@@ -138,24 +139,16 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
-def _authority(rest: str) -> str:
-    """The part of a URL between its scheme and its path."""
-    return re.split(r"[/?#]", rest, maxsplit=1)[0]
+def without_userinfo(url: str) -> str:
+    """A URL that may be shown: all before its last @ is masked, however odd the URL is."""
+    before, at, after = url.rpartition("@")
+    scheme = before.partition("://")[0] + "://" if re.match(r"https?://", before, re.IGNORECASE) else ""
+    return f"{scheme}{MASK}@{after}" if at else url
 
 
-def url_secrets(url: str) -> set[str]:
-    """The user name and the password of a URL that must not have them, and both together."""
-    userinfo, at, _host = _authority(url.partition("://")[2]).rpartition("@")
-    user, _colon, password = userinfo.partition(":")
-    return {secret for secret in (userinfo, user, password) if secret} if at else set()
-
-
-def names_port(url: str) -> bool:
-    """Whether a URL says which port to ask. A URL that cannot be read says nothing."""
-    try:
-        return urlsplit(url.strip()).port is not None
-    except ValueError:
-        return False
+def authorizes(headers: Any) -> bool:
+    """Whether headers have an Authorization of their own, which stands in place of a token."""
+    return isinstance(headers, Mapping) and any(str(name).lower() == "authorization" for name in headers)
 
 
 def normalise_url(url: str, port: int | None = None, option: str = "url", port_option: str = "port") -> str:
@@ -164,14 +157,14 @@ def normalise_url(url: str, port: int | None = None, option: str = "url", port_o
     `port` fills in the port of a URL that names none.
     """
     url = url.strip()
-    scheme, separator, rest = url.partition("://")
-    authority = _authority(rest)
-    if "@" in authority:
+    if "@" in url:
         raise OptionError(
             option,
             "a URL with a user name or password in it is refused, because URLs are shown and logged. "
-            "Remove what stands before the @ and give the secret as token or headers.",
+            "Remove what stands before the @ and give the secret as token or headers. (An @ in a path is written %40.)",
         )
+    scheme, separator, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     shown = printable(url)
     if not separator:
         raise OptionError(option, f"{shown!r} is not a URL. Write it as http://HOST:{DEFAULT_PORT}.")
@@ -218,10 +211,11 @@ def check_port(port: int, option: str = "port") -> int:
     return port
 
 
-def _check_file(options: Mapping[str, Any], option: str, name: str, folder_too: bool = False) -> str | None:
-    path = options.get(option)
+def _check_file(path: Any, name: str, here: bool, folder_too: bool = False) -> str | None:
     if not path:
         return None
+    if not here:
+        return str(path)
     if not (os.path.isfile(path) or (folder_too and os.path.isdir(path))):
         raise OptionError(name, f"there is no file {printable(path)!r} on the machine that asks.")
     if not os.access(path, os.R_OK):
@@ -253,11 +247,14 @@ def _check_headers(headers: Mapping[Any, Any] | None, token: str | None, name: s
     return tuple(checked)
 
 
-def make_endpoint(options: Mapping[str, Any], default_url: str, names: Mapping[str, str] | None = None) -> Endpoint:
+def make_endpoint(
+    options: Mapping[str, Any], default_url: str, names: Mapping[str, str] | None = None, files_here: bool = True
+) -> Endpoint:
     """Check the connection options and make the endpoint.
 
     `options` holds typed values; a missing one and None mean the default. `default_url` has no port. `names` says what an
-    option was called where it was set (``lmstudio_port``), for messages. Raises :class:`OptionError`.
+    option was called where it was set (``lmstudio_port``), for messages. `files_here` is false when another machine asks, which has
+    the files. Raises :class:`OptionError`.
     """
 
     def name(option: str) -> str:
@@ -267,7 +264,7 @@ def make_endpoint(options: Mapping[str, Any], default_url: str, names: Mapping[s
     if url:
         url = normalise_url(str(url), port, name("url"), name("port"))
     else:
-        url = normalise_url(default_url, DEFAULT_PORT if port is None else port, "the default URL", name("port"))
+        url = normalise_url(default_url, DEFAULT_PORT if port is None else port, (names or {}).get("url", "the default URL"), name("port"))
     timeout = options.get("timeout")
     timeout = 10.0 if timeout is None else float(timeout)
     if not math.isfinite(timeout) or not 0 < timeout <= _MAX_TIMEOUT:
@@ -288,9 +285,9 @@ def make_endpoint(options: Mapping[str, Any], default_url: str, names: Mapping[s
         headers=_check_headers(options.get("headers"), token, name("headers")),
         timeout=timeout,
         validate_certs=True if validate_certs is None else bool(validate_certs),
-        ca_path=_check_file(options, "ca_path", name("ca_path"), folder_too=True),
-        client_cert=_check_file(options, "client_cert", name("client_cert")),
-        client_key=_check_file(options, "client_key", name("client_key")),
+        ca_path=_check_file(options.get("ca_path"), name("ca_path"), files_here, folder_too=True),
+        client_cert=_check_file(options.get("client_cert"), name("client_cert"), files_here),
+        client_key=_check_file(options.get("client_key"), name("client_key"), files_here),
         use_proxy=bool(options.get("use_proxy")),
         max_response_bytes=limit,
     )

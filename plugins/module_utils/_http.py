@@ -49,6 +49,10 @@ class Guard:
         self._handle: socket.socket | None = None
         self._over = False
 
+    @property
+    def overdue(self) -> bool:
+        return time.monotonic() >= self._end
+
     def left(self) -> float:
         """Seconds that remain, never zero: for a socket zero means "do not wait at all"."""
         return max(self._end - time.monotonic(), 0.001)
@@ -81,7 +85,7 @@ class Guard:
 Exchange = Callable[[Endpoint, Guard], Answer]
 
 
-def within_deadline(endpoint: Endpoint, exchange: Exchange) -> Answer:
+def within_deadline(endpoint: Endpoint, run_exchange: Exchange) -> Answer:
     """Run an exchange and leave it at the endpoint's deadline, name resolution included.
 
     The exchange has a thread of its own, because nothing else can leave a name resolution that hangs.
@@ -93,7 +97,7 @@ def within_deadline(endpoint: Endpoint, exchange: Exchange) -> Answer:
 
     def run() -> None:
         try:
-            answers.append(exchange(endpoint, guard))
+            answers.append(run_exchange(endpoint, guard))
         except BaseException as exc:
             errors.append(exc)
         finally:
@@ -105,7 +109,7 @@ def within_deadline(endpoint: Endpoint, exchange: Exchange) -> Answer:
     finally:
         guard.end()
     if not in_time:
-        raise _timeout(endpoint)
+        raise timed_out(endpoint)
     if errors:
         raise errors[0]
     return answers[0]
@@ -113,10 +117,11 @@ def within_deadline(endpoint: Endpoint, exchange: Exchange) -> Answer:
 
 def fetch(endpoint: Endpoint) -> Answer:
     """Ask the endpoint for its models. Raises :class:`ApiError`, or :class:`OptionError` for unusable TLS files."""
-    return within_deadline(endpoint, _exchange)
+    return within_deadline(endpoint, exchange)
 
 
-def _exchange(endpoint: Endpoint, guard: Guard) -> Answer:
+def exchange(endpoint: Endpoint, guard: Guard) -> Answer:
+    """One request and its answer, in the calling thread; whoever holds the guard ends it at the deadline."""
     proxy = proxy_of(endpoint)
     context = tls_context(endpoint) if endpoint.scheme == "https" else None
     headers = endpoint.request_headers()
@@ -218,17 +223,17 @@ def proxy_of(endpoint: Endpoint) -> Proxy | None:
     from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
     proxies = getproxies_environment()
-    url = proxies.get(endpoint.scheme) or proxies.get("all")
+    kind = endpoint.scheme if proxies.get(endpoint.scheme) else "all"
+    url = proxies.get(kind)
     if not url or proxy_bypass_environment(f"{endpoint.host}:{endpoint.port}", proxies):
         return None
-    variable = f"{endpoint.scheme}_proxy"
     try:
         parts = urlsplit(url if "://" in url else "http://" + url)
         host, port = parts.hostname, parts.port or 80
     except ValueError:
         host, port = None, 0
     if not host or parts.scheme != "http":
-        raise OptionError("use_proxy", f"the environment variable {variable} is not a URL of the form http://HOST:PORT.")
+        raise OptionError("use_proxy", f"the environment variable {kind}_proxy is not a URL of the form http://HOST:PORT.")
     headers = {}
     if parts.username is not None:
         credentials = "{}:{}".format(unquote(parts.username), unquote(parts.password or ""))
@@ -281,7 +286,7 @@ def _read_body(read: Callable[[int], bytes], limit: int) -> tuple[bytes, bool]:
         chunks.append(chunk)
 
 
-def _timeout(endpoint: Endpoint) -> ApiError:
+def timed_out(endpoint: Endpoint) -> ApiError:
     return ApiError("timeout", f"did not answer within {endpoint.timeout:g} seconds")
 
 
@@ -290,7 +295,7 @@ def failure(exc: BaseException, endpoint: Endpoint, connecting: bool) -> ApiErro
     if isinstance(exc, ApiError):
         return exc
     if isinstance(exc, socket.timeout):
-        return _timeout(endpoint)
+        return timed_out(endpoint)
     if isinstance(exc, ssl.SSLError) and (connecting or not isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))):
         return _tls_failure(exc)
     proxy = proxy_of(endpoint) if connecting else None
@@ -329,7 +334,7 @@ def _refused(endpoint: Endpoint) -> ApiError:
 
 def _system_failure(exc: OSError, endpoint: Endpoint, connecting: bool) -> ApiError:
     if exc.errno == errno.ETIMEDOUT:
-        return _timeout(endpoint)
+        return timed_out(endpoint)
     if exc.errno in _NO_ROUTE or connecting:
         return ApiError("no_route", f"could not be reached ({_reason(exc)})")
     return ApiError("disconnected", f"broke the connection ({_reason(exc)})")

@@ -12,11 +12,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint, url_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, OptionError, make_endpoint, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record, ask
-
-DEFAULT_URL = "http://127.0.0.1"
 
 
 class LMStudioModule(AnsibleModule):
@@ -27,13 +25,14 @@ class LMStudioModule(AnsibleModule):
     def _load_params(self) -> None:
         super()._load_params()
         self.params = only_set(self.params)
-        # Before Ansible notes the options in the system's log.
-        self.no_log_values.update(url_secrets(str(self.params.get("url", ""))))
+        if self.params.get("url"):
+            # Here, before Ansible notes the options in the system's log and in results. What is left is still refused.
+            self.params["url"] = without_userinfo(str(self.params["url"]))
 
     def ask(self) -> Record:
         """The record. Options that cannot be used end the module, before any request."""
         try:
-            endpoint = make_endpoint(self.params, DEFAULT_URL)
+            endpoint = make_endpoint(self.params, TARGET_URL)
             warning = endpoint.warning()
             if warning:
                 self.warn(warning)

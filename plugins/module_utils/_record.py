@@ -41,6 +41,7 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
     }
     entries: list[Entry] = []
     warnings: list[str] = []
+    secrets = endpoint.secrets()
     started = time.monotonic()
     try:
         answer = fetch(endpoint)
@@ -50,14 +51,14 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
     except ApiError as exc:
         record["status"] = exc.status
         record["error"] = {
-            "message": f"{endpoint.url} {exc.what}.",
+            "message": f"{endpoint.url} {_without(secrets, exc.what)}.",
             "hint": exc.hint,
             "http_status": exc.http_status,
         }
     record.update(_facts(entries, detail))
     record["fingerprint"] = fingerprint(entries) if record["ok"] else None
     record["warnings"] = warnings
-    return _masked(record, endpoint.secrets())
+    return _masked(record, secrets)
 
 
 def explain(record: Record) -> str:
@@ -105,7 +106,15 @@ def fingerprint(entries: list[Entry]) -> str:
 
 
 def _comparable(entry: Entry) -> Entry:
-    comparable = dict(entry, variants=sorted(entry["variants"]))
+    reasoning = entry["capabilities"]["reasoning"]
+    comparable = {
+        **entry,
+        "variants": sorted(entry["variants"]),
+        "capabilities": {
+            **entry["capabilities"],
+            "reasoning": {**reasoning, "allowed_options": sorted(reasoning["allowed_options"])},
+        },
+    }
     if entry["loaded"]:
         lasting = [
             {name: value for name, value in instance.items() if name != "remaining_ttl_seconds"} for instance in entry["loaded_instances"]
@@ -118,7 +127,7 @@ def _masked(record: Record, secrets: tuple[str, ...]) -> Record:
     """The record without any text that was sent to the server as a secret, wherever the server may have put it."""
     if not secrets:
         return record
-    foreign = {name: record[name] for name in ("error", "models", "instances", "available", "loaded", "warnings")}
+    foreign = {name: record[name] for name in ("models", "instances", "available", "loaded", "warnings")}
     text = json.dumps(foreign, ensure_ascii=False)
     if not any(json.dumps(secret, ensure_ascii=False)[1:-1] in text for secret in secrets):
         return record
@@ -126,9 +135,7 @@ def _masked(record: Record, secrets: tuple[str, ...]) -> Record:
 
     def mask(value: Any) -> Any:
         if isinstance(value, str):
-            for secret in secrets:
-                value = value.replace(secret, MASK)
-            return value
+            return _without(secrets, value)
         if isinstance(value, list):
             return [mask(item) for item in value]
         if isinstance(value, dict):
@@ -138,6 +145,12 @@ def _masked(record: Record, secrets: tuple[str, ...]) -> Record:
     record.update(mask(foreign))
     record["warnings"].append("the server sent back text that equals the token or a header, which is masked here")
     return record
+
+
+def _without(secrets: tuple[str, ...], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return text
 
 
 def _documented_names() -> set[str]:
@@ -151,4 +164,4 @@ def _documented_names() -> set[str]:
             return set(value).union(*(names(item) for item in value.values()))
         return set()
 
-    return names(_facts(entries, FULL)) | {"error", "warnings", "message", "hint", "http_status"}
+    return names(_facts(entries, FULL)) | {"warnings"}

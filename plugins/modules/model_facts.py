@@ -46,7 +46,7 @@ EXAMPLES = r"""
   vars:
     ansible_facts_modules: [ansible.legacy.setup, gpufleet.lmstudio.model_facts]
   module_defaults:
-    group/gpufleet.lmstudio.lmstudio:
+    gpufleet.lmstudio.model_facts:
       url: "{{ lmstudio_url | default('') }}"
       token: "{{ lmstudio_token | default('') }}"
   tasks:

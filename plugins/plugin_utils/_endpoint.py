@@ -7,7 +7,8 @@
 """Which URL, token and TLS options belong to a host: who wins between an option and a host variable.
 
 One-host doors: the task's option, then the host's variable, then the environment of the machine that asks, then the
-default. The environment and the defaults are those of the argument spec, so they are not named here.
+default. Many-host doors: the host's own variable, then the option, then the default; never the environment, because one
+token must not go to the fleet. The environment and the defaults are those of the argument spec.
 """
 
 from __future__ import annotations
@@ -16,9 +17,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from ansible import errors
 from ansible.errors import AnsibleError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import bracketed, is_loopback, names_port
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, is_set, only_set, without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
+    TARGET_URL,
+    Endpoint,
+    OptionError,
+    authorizes,
+    bracketed,
+    is_loopback,
+    make_endpoint,
+)
 
 CONTROLLER_URL = "lmstudio_controller_url"
 VARIABLES = {
@@ -39,6 +50,13 @@ VARIABLES = {
 """The host variable of each option that has one."""
 
 
+LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
+
+
+# What a template that comes to omit raises since ansible-core 2.19.
+_OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
+
+
 class Host(NamedTuple):
     """A host as the inventory knows it, with a function that templates one of its variables."""
 
@@ -50,10 +68,12 @@ class Host(NamedTuple):
 
     def variable(self, name: str) -> Any:
         """A variable's value, or None when it is not set or empty."""
-        if name not in self.variables:
-            return None
         try:
-            value = self.template(self.variables[name])
+            if name not in self.variables:
+                return None
+            value = _decrypted(self.template(self.variables[name]))
+        except _OMITTED_ERROR:
+            return None
         except AnsibleError as exc:
             raise AnsibleError(f"{name} of host {self.name} cannot be templated: {exc}") from None
         return value if is_set(value) else None
@@ -61,6 +81,13 @@ class Host(NamedTuple):
     def address(self) -> str:
         """What the controller calls it."""
         return str(self.variable("ansible_host") or self.name)
+
+
+def host_of(name: str, hostvars: Mapping[str, Any]) -> Host:
+    """A host of the inventory, with the variables that are its own: those of the inventory, facts and extra variables."""
+    variables = hostvars[name]
+    plain = Host(name, variables, lambda value: value, local=False)
+    return plain._replace(local=plain.variable("ansible_connection") in LOCAL_CONNECTIONS)
 
 
 class Resolved(NamedTuple):
@@ -72,31 +99,68 @@ class Resolved(NamedTuple):
     """Without a port."""
 
 
-def for_target(task_options: Mapping[str, Any], host: Host) -> dict[str, Any]:
-    """The options for a module that runs on the host."""
-    return _merged(task_options, host, _url_variables(host, on_controller=False)).options
+def of_task(task_options: Mapping[str, Any], host: Host, on_controller: bool) -> Resolved:
+    """The options of a task that asks one host, from the host itself or from the controller."""
+    own, names = _own_options(host, on_controller)
+    strong = only_set(task_options)
+    names = {option: name for option, name in names.items() if option not in strong}
+    return Resolved(_combined(strong, own), names, _address_url(host) if on_controller else TARGET_URL)
 
 
-def for_controller(task_options: Mapping[str, Any], host: Host) -> Resolved:
-    """The options for asking the host from the controller."""
-    return _merged(task_options, host, _url_variables(host, on_controller=True))
+def in_fleet(options: Mapping[str, Any], host: Host) -> Endpoint:
+    """The endpoint of one host among many. `options` are defaults for hosts that have none of their own.
+
+    Raises ``AnsibleError`` that names the host for variables that cannot be used.
+    """
+    spec = connection_spec(environment=False)
+    weak = only_set({option: value for option, value in options.items() if option in spec})
+    try:
+        own, names = _own_options(host, on_controller=True)
+        return make_endpoint(validated(spec, _combined(own, weak)), _address_url(host), names)
+    except (AnsibleError, OptionError) as exc:
+        raise AnsibleError(f"host {host.name}: {exc}") from None
 
 
-def _merged(task_options: Mapping[str, Any], host: Host, url_variables: dict[str, tuple[str, Any]]) -> Resolved:
-    options = only_set(task_options)
-    names = {}
-    inherited = dict(url_variables)
-    for option, name in VARIABLES.items():
-        if option not in ("url", "port"):
-            inherited[option] = (name, host.variable(name))
-    if "url" in options and ("port" in options or names_port(str(options["url"]))):
-        # A URL of the task is whole: the host's port belonged to the URL it replaces.
-        inherited.pop("port", None)
-    for option, (name, value) in inherited.items():
-        if option not in options and value is not None:
-            options[option] = value
-            names[option] = name
-    return Resolved({option: _decrypted(value) for option, value in options.items()}, names, "http://" + bracketed(host.address()))
+def validated(spec: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the types and defaults of an argument spec. Raises ``AnsibleError`` without showing a secret."""
+    unknown = sorted(set(options) - set(spec))
+    if unknown:
+        raise AnsibleError(f"unknown option {', '.join(unknown)}. The options are {', '.join(sorted(spec))}.")
+    result = ArgumentSpecValidator(spec).validate(options)
+    if result.error_messages:
+        raise AnsibleError(without_secrets("; ".join(result.error_messages), options))
+    return dict(result.validated_parameters)
+
+
+def _address_url(host: Host) -> str:
+    return "http://" + bracketed(host.address())
+
+
+def _combined(strong: dict[str, Any], weak: dict[str, Any]) -> dict[str, Any]:
+    """Both, where the strong options win. What only makes sense together comes from one side."""
+    weak = dict(weak)
+    if "url" in strong:
+        weak.pop("port", None)
+    if "client_cert" in strong or "client_key" in strong:
+        weak.pop("client_cert", None)
+        weak.pop("client_key", None)
+    if authorizes(strong.get("headers")):
+        weak.pop("token", None)
+    if "token" in strong and authorizes(weak.get("headers")):
+        weak["headers"] = {name: value for name, value in weak["headers"].items() if not authorizes({name: value})}
+    return {option: _decrypted(value) for option, value in {**weak, **strong}.items()}
+
+
+def _own_options(host: Host, on_controller: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """The options that the host's variables set, and the names of those variables."""
+    names = {**VARIABLES, **({"url": CONTROLLER_URL} if on_controller and host.variable(CONTROLLER_URL) is not None else {})}
+    if names["url"] == CONTROLLER_URL:
+        del names["port"]
+    values = {option: host.variable(name) for option, name in names.items()}
+    if on_controller and names["url"] == VARIABLES["url"] and values["url"] is not None and not host.local:
+        values["url"] = _seen_from_outside(str(values["url"]), host.address())
+    own = {option: value for option, value in values.items() if value is not None}
+    return own, {option: names[option] for option in own}
 
 
 def _decrypted(value: Any) -> Any:
@@ -104,18 +168,6 @@ def _decrypted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _decrypted(item) for name, item in value.items()}
     return str(value) if getattr(value, "__ENCRYPTED__", False) else value
-
-
-def _url_variables(host: Host, on_controller: bool) -> dict[str, tuple[str, Any]]:
-    """The host variables that say where its server is, as the asking machine sees it."""
-    if on_controller:
-        controller_url = host.variable(CONTROLLER_URL)
-        if controller_url is not None:
-            return {"url": (CONTROLLER_URL, controller_url)}
-    url = host.variable(VARIABLES["url"])
-    if on_controller and url is not None and not host.local:
-        url = _seen_from_outside(str(url), host.address())
-    return {"url": (VARIABLES["url"], url), "port": (VARIABLES["port"], host.variable(VARIABLES["port"]))}
 
 
 def _seen_from_outside(url: str, address: str) -> str:

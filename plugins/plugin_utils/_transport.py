@@ -36,11 +36,11 @@ try:
 
     # urllib3 1 gives no host name to OpenSSL for an address, which then cannot check it.
     if int(urllib3.__version__.partition(".")[0]) < 2:  # type: ignore[attr-defined]
-        raise ImportError("urllib3 is older than 2")
-except ImportError:
-    HAS_REQUESTS = False
+        raise ImportError(f"urllib3 {urllib3.__version__} is older than 2")  # type: ignore[attr-defined]
+except ImportError as exc:
+    MISSING: str | None = str(exc)
 else:
-    HAS_REQUESTS = True
+    MISSING = None
 
     _current = threading.local()
 
@@ -48,7 +48,7 @@ else:
         """A connection that is made as the target's transport makes it, watched by the guard of the running exchange."""
 
         def _new_conn(self) -> Any:
-            return connect(self._dns_host, self.port, _current.guard)  # type: ignore[attr-defined]
+            return connect(self._dns_host.replace("%25", "%"), self.port, _current.guard)  # type: ignore[attr-defined]
 
         def connect(self) -> None:
             try:
@@ -71,6 +71,12 @@ else:
         ConnectionCls = _HTTPSConnection
 
     _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    class _Session(requests.Session):
+        """Knows no redirects. With allow_redirects=False, requests still reads the whole body of one to prepare the next."""
+
+        def get_redirect_target(self, resp: requests.Response) -> None:
+            return None
 
     class _Adapter(requests.adapters.HTTPAdapter):
         """Uses our sockets and one TLS context, whatever CA files the environment names."""
@@ -97,23 +103,29 @@ else:
 
 
 def fetch(endpoint: Endpoint) -> Answer:
-    """Ask the endpoint for its models, from the controller.
+    """Ask the endpoint for its models, from the controller, and leave it at its deadline.
 
     Raises ``ApiError``, ``OptionError`` for unusable TLS files, or ``AnsibleError`` when requests is missing.
     """
-    if not HAS_REQUESTS:
+    need_requests()
+    return within_deadline(endpoint, exchange)
+
+
+def need_requests() -> None:
+    """Raise an ``AnsibleError`` when the controller has no usable requests."""
+    if MISSING:
         raise AnsibleError(
-            "Asking from the controller needs the Python library requests with urllib3 2 or later, which is missing: "
-            "pip install requests into the Python that runs Ansible. (via: target does not need it.)"
+            f"Asking from the controller needs the Python library requests, with urllib3 2 or later ({MISSING}): "
+            "pip install --upgrade requests urllib3 into the Python that runs Ansible. (via: target does not need it.)"
         )
-    return within_deadline(endpoint, _exchange)
 
 
-def _exchange(endpoint: Endpoint, guard: Guard) -> Answer:
+def exchange(endpoint: Endpoint, guard: Guard) -> Answer:
+    """One request and its answer, in the calling thread; whoever holds the guard ends it at the deadline."""
     proxy = proxy_of(endpoint)
     context = tls_context(endpoint) if endpoint.scheme == "https" else None
     _current.endpoint, _current.guard = endpoint, guard
-    with requests.Session() as session:
+    with _Session() as session:
         session.trust_env = False
         session.headers.clear()
         session.mount(endpoint.scheme + "://", _Adapter(context, proxy.headers if proxy else {}))

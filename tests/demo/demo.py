@@ -31,6 +31,7 @@ Next, with a host of your own:
        LMSTUDIO_URL=http://gpu01:1234 make demo
   2. Install the collection where you run Ansible:
        ansible-galaxy collection install {tarball}
+       pip install requests     (for what the controller asks; the hosts need nothing)
   3. Run the same overview on your inventory. The hosts are asked over their own connection, so LM Studio
      may stay bound to 127.0.0.1. Put tokens into lmstudio_token, other addresses into lmstudio_url:
        ansible-playbook -i YOUR_INVENTORY gpufleet.lmstudio.overview
@@ -55,6 +56,8 @@ def install(folder: Path) -> Path:
     """Build the tarball and install the collection from it, as a user does."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ansible.cfg").write_text("[defaults]\nnocows = true\ndisplay_skipped_hosts = false\n")
+    for old in folder.glob("gpufleet-lmstudio-*.tar.gz"):
+        old.unlink()
     galaxy = [ansible("ansible-galaxy"), "collection"]
     quiet: dict[str, Any] = {"env": environment(folder), "stdout": subprocess.DEVNULL, "cwd": ROOT}
     subprocess.run([*galaxy, "build", "--force", "--output-path", str(folder), str(ROOT)], check=True, **quiet)

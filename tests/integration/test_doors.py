@@ -97,16 +97,20 @@ def test_a_lookup_gives_one_item_per_term_whatever_it_selects(run, start):
           - query('gpufleet.lmstudio.models', *urls, select='models', detail='loaded') | map('length') == [2, 0, 1]
           - lookup('gpufleet.lmstudio.models', urls[2], select='loaded') == ['qwen/qwen3-8b']
           - lookup('gpufleet.lmstudio.models', urls[1], select='loaded') == []
-    - name: No term
-      ansible.builtin.debug:
-        msg: "{{ query('gpufleet.lmstudio.models') }}"
-      ignore_errors: true
-      register: answer
-    - name: It says so
+    - name: No term means the host of the task
       ansible.builtin.assert:
-        that: "'there is no term' in answer.msg"
+        that: query('gpufleet.lmstudio.models') | map(attribute='url') == [urls[2]]
+    - name: As a loop of the old form
+      ansible.builtin.debug:
+        msg: "{{ item.url }}"
+      with_gpufleet.lmstudio.models: "{{ urls }}"
+      register: looped
+    - name: Has an item for each
+      ansible.builtin.assert:
+        that: looped.results | map(attribute='item.url') == urls
 """
-    run(play, {"localhost": {"urls": list(fleet.urls.values())}})
+    urls = list(fleet.urls.values())
+    run(play, {"localhost": {"urls": urls, "lmstudio_url": urls[2]}})
 
 
 def test_the_state_of_a_server_is_seen_at_the_next_question(run, start):
@@ -200,6 +204,70 @@ def test_a_model_whose_name_is_a_template_arrives_as_text(run, start):
     written = json.loads((outcome.folder / "written.json").read_text())
     assert written["available"] == ["{{ 7 * 7 }}", "{{ lookup('pipe', 'touch pwned') }}"]
     assert "\x1b" not in outcome.output
+
+
+def test_omit_is_none_everywhere(run, start):
+    fleet = start({"gpu01": {}})
+    play = """
+- name: Ask with options that are omitted
+  hosts: all
+  gather_facts: false
+  vars:
+    lmstudio_token: "{{ no_such_token | default(omit) }}"
+  tasks:
+    - name: As a host variable, and as an option
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        port: "{{ no_such_port | default(omit) }}"
+      loop: [target, controller]
+    - name: In a lookup
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=no_such_token | default(omit)) | map(attribute='status') }}"
+"""
+    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+    assert [request["headers"].get("authorization") for request in fleet.requests("gpu01")] == [None] * 3
+
+
+def test_an_authorization_header_stands_in_place_of_the_environment(run, start):
+    fleet = start({"gpu01": {}})
+    play = """
+- name: Ask with a header, though the environment has a token
+  hosts: all
+  gather_facts: false
+  vars:
+    sent: {Authorization: Basic c29tZWJvZHk6cGFzcw==}
+  tasks:
+    - name: Through each door
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        headers: "{{ sent }}"
+      loop: [target, controller]
+    - name: In a lookup
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, headers=sent) | map(attribute='status') }}"
+"""
+    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, env={"LM_API_TOKEN": "token-of-environment"})
+    assert [request["headers"]["authorization"] for request in fleet.requests("gpu01")] == ["Basic c29tZWJvZHk6cGFzcw=="] * 3
+
+
+def test_a_failure_of_options_is_a_sentence_and_not_a_traceback(run):
+    play = """
+- name: Ask with options that cannot be used
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        via: controller
+        timeout: 0
+      ignore_errors: true
+      register: answer
+    - name: The message is ours
+      ansible.builtin.assert:
+        that: "answer.msg.startswith('timeout: 0 is not a usable number of seconds')"
+"""
+    outcome = run(play, {"gpu01": {}}, "-vvv")
+    assert "Traceback" not in outcome.output and "OptionError" not in outcome.output
 
 
 @pytest.mark.parametrize("parallel", ["true", "false"])
@@ -424,10 +492,11 @@ def test_contradicting_host_variables_are_named(run):
   tasks:
     - name: Ask
       gpufleet.lmstudio.model_info:
-        via: controller
+        via: "{{ via }}"
 """
-    outcome = run(play, {"gpu01": {"lmstudio_url": "http://gpu01:1", "lmstudio_port": 2}}, ends=2)
-    assert "lmstudio_port: lmstudio_port is given beside lmstudio_url" in outcome.output
+    for via in ("target", "controller"):
+        outcome = run(play, {"gpu01": {"lmstudio_url": "http://gpu01:1", "lmstudio_port": 2, "via": via}}, ends=2)
+        assert "lmstudio_port: lmstudio_port is given beside lmstudio_url" in outcome.output
 
 
 def test_a_host_variable_that_cannot_be_templated_is_named(run):
@@ -474,7 +543,7 @@ def test_a_short_token_gets_a_warning_at_every_door(run, start):
         "ansible.builtin.debug: {msg: \"{{ query('gpufleet.lmstudio.models', lmstudio_url, token='tiny') }}\"}",
     ):
         outcome = run(play.replace("{task}", task), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
-        assert "shorter than 12 characters" in " ".join(outcome.output.split())
+        assert "value of token is short" in " ".join(outcome.output.split())
 
 
 def test_without_requests_only_the_controller_fails(run, start, tmp_path):
@@ -495,7 +564,7 @@ def test_without_requests_only_the_controller_fails(run, start, tmp_path):
       ansible.builtin.assert:
         that:
           - answer is failed
-          - "'pip install requests into the Python that runs Ansible' in answer.msg"
+          - "'pip install --upgrade requests urllib3 into the Python that runs Ansible' in answer.msg"
 """
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "requests.py").write_text("raise ImportError('blocked by a test')\n")

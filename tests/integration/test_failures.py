@@ -165,6 +165,14 @@ SECRETIVE = """
         port: many
       loop: [target, controller]
       ignore_errors: true
+    - name: The same in a lookup
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, **item) }}"
+      loop:
+        - headers: "{{ lmstudio_token }}"
+        - token: ["{{ lmstudio_token }}"]
+      loop_control: {label: x}
+      ignore_errors: true
 """
 
 
@@ -263,6 +271,7 @@ BAD_OPTIONS = [
     ({"url": "URL", "timeout": "soon"}, "timeout"),
     ({"url": "URL", "detail": "some"}, "detail"),
     ({"url": "URL", "tokn": "x"}, "tokn"),
+    ({"url": "URL", "concurrency": 0}, "concurrency"),
 ]
 
 
@@ -302,6 +311,9 @@ def test_options_that_cannot_be_used_fail_by_name_before_any_request(run, start)
         says: "{says}"
       loop: ["{{{{ target{number} }}}}", "{{{{ controller{number} }}}}", "{{{{ facts{number} }}}}"]
       loop_control: {{label: "{says}"}}
+"""
+        if options["url"] != "127.0.0.1:1234":  # For a lookup that is a name with a port.
+            play += f"""
     - ansible.builtin.assert:
         that:
           - lookup{number} is failed
@@ -310,6 +322,32 @@ def test_options_that_cannot_be_used_fail_by_name_before_any_request(run, start)
         says: "{says.partition(":")[0] if "url" not in says else "port" if "beside" in says else "term 1"}"
 """
     run(play, {"gpu01": {}})
+    assert fleet.requests("gpu01") == []
+
+
+def test_terms_that_cannot_be_asked_are_named(run, start):
+    fleet = start({"gpu01": {}})
+    play = """
+- name: Name terms that cannot be asked
+  hosts: localhost
+  gather_facts: false
+  tasks:
+"""
+    for number, term in enumerate(['""', "gpu 01", "ftp://gpu01", '"gpu01:0"', "{a: b}", "http://a:b@gpu01"]):
+        play += f"""
+    - ansible.builtin.debug:
+        msg: "{{{{ query('gpufleet.lmstudio.models', url, term) }}}}"
+      vars:
+        url: {fleet.urls["gpu01"]}
+        term: {term}
+      ignore_errors: true
+      register: answer{number}
+    - ansible.builtin.assert:
+        that:
+          - answer{number} is failed
+          - "'term 2: ' in answer{number}.msg"
+"""
+    run(play, {"localhost": {}})
     assert fleet.requests("gpu01") == []
 
 
@@ -326,18 +364,6 @@ def test_a_lookup_names_every_server_that_failed(run, start):
     - name: In order
       ansible.builtin.assert:
         that: answers | map(attribute='status') == ['refused', 'ok', 'unavailable']
-    - name: Terms that are no URL
-      ansible.builtin.debug:
-        msg: "{{ query('gpufleet.lmstudio.models', urls[1], item) }}"
-      loop: ["", "null", gpu01]
-      ignore_errors: true
-      register: wrong
-    - name: Are refused
-      ansible.builtin.assert:
-        that:
-          - item is failed
-          - "'term 2: ' in item.msg"
-      loop: "{{ wrong.results }}"
     - name: Fail
       ansible.builtin.debug:
         msg: "{{ query('gpufleet.lmstudio.models', urls) }}"

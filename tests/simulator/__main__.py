@@ -68,6 +68,7 @@ class Host:
         self.prefix: str = settings.get("prefix", "").rstrip("/")
         self.models = self._read_payload(settings.get("payload", "workstation.json"), folder)
         self.requests: list[dict[str, Any]] = []
+        self._kept: Reply | None = None
         self.fault: str | None = None
         self.interval = 1.0
         self.set_fault(settings.get("fault"))
@@ -100,7 +101,11 @@ class Host:
             self._reserved.close()
         sock = socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((self.address, self.port))
+        try:
+            sock.bind((self.address, self.port))
+        except OSError as exc:
+            sock.close()
+            raise FleetError(f"host {self.name}: cannot listen on {self.address}:{self.port}: {exc.strerror}") from None
         self.port = sock.getsockname()[1]
         if self.fault == "refused":
             self._reserved = sock
@@ -123,12 +128,14 @@ class Host:
         if "ttl" in settings:
             instance["expires"] = time.monotonic() + settings["ttl"]
         entry["loaded_instances"].append(instance)
+        self._kept = None
 
     def unload(self, instance_id: str) -> None:
         for entry in self.models:
             for instance in entry["loaded_instances"]:
                 if instance["id"] == instance_id:
                     entry["loaded_instances"].remove(instance)
+                    self._kept = None
                     return
         raise FleetError(f"host {self.name}: no loaded instance {instance_id}")
 
@@ -137,7 +144,7 @@ class Host:
         models = copy.deepcopy(self.models)
         for entry in models:
             living = []
-            for instance in entry.get("loaded_instances") or []:
+            for instance in entry["loaded_instances"]:
                 expires = instance.pop("expires", None)
                 if expires is not None:
                     instance["remaining_ttl_seconds"] = round(expires - time.monotonic())
@@ -145,6 +152,15 @@ class Host:
                     living.append(instance)
             entry["loaded_instances"] = living
         return {"models": models}
+
+    def _models_reply(self) -> Reply:
+        """The answer now, kept while nothing in it can change."""
+        if self._kept is None:
+            reply = json_reply(200, self.model_list())
+            if any("expires" in instance for entry in self.models for instance in entry["loaded_instances"]):
+                return reply
+            self._kept = reply
+        return self._kept
 
     def answer(self, request: Request) -> Reply:
         """What LM Studio answers, without a fault."""
@@ -154,7 +170,7 @@ class Host:
             if scheme.lower() != "bearer" or sent != self.token:
                 return unauthorized(sent)
         if request.method == "GET" and path == self.prefix + MODELS_PATH:
-            return json_reply(200, self.model_list())
+            return self._models_reply()
         if request.method == "GET" and path == self.prefix + "/lmstudio-greeting":
             return json_reply(200, {"lmstudio": True})
         return unexpected_endpoint(request)
@@ -191,7 +207,10 @@ class Host:
                 payload = json.loads(path.read_text(encoding="utf-8"))
             except OSError:
                 raise FleetError(f"there is no payload {payload}, neither in {folder} nor in {PAYLOADS}") from None
-        return copy.deepcopy(payload["models"] if isinstance(payload, dict) else payload)
+        models: list[dict[str, Any]] = copy.deepcopy(payload["models"] if isinstance(payload, dict) else payload)
+        for entry in models:
+            entry["loaded_instances"] = entry.get("loaded_instances") or []
+        return models
 
     @staticmethod
     def _tls_context(settings: dict[str, str] | None, folder: Path) -> ssl.SSLContext | None:
@@ -331,12 +350,20 @@ async def chunked(host: Host, request: Request, reader: asyncio.StreamReader, wr
     await writer.drain()
 
 
-async def endless(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A gigabyte of a model list that never ends."""
-    writer.write(head_of(Reply(200, b""), None) + b'{"models": [')
+async def endless_body(writer: asyncio.StreamWriter, head: bytes) -> None:
+    writer.write(head + b'{"models": [')
     for _number in range(1024):
         writer.write(b" " * 1048576)
         await writer.drain()
+
+
+async def endless(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A gigabyte of a model list that never ends."""
+    await endless_body(writer, head_of(Reply(200, b""), None))
+
+
+async def redirect_endless(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await endless_body(writer, head_of(Reply(302, b"", headers=(("Location", "/elsewhere"),)), None))
 
 
 async def not_http(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -373,6 +400,8 @@ FAULTS: dict[str, Fault] = {
     "server_error": replies(lambda host, request: json_reply(500, {"error": {"message": f"boom {sent_token(request)}"}})),
     "unavailable": replies(lambda host, request: json_reply(503, {"error": "starting"})),
     "redirect": replies(lambda host, request: Reply(302, b"", headers=(("Location", f"http://127.0.0.1:9/?{sent_token(request)}"),))),
+    "redirect_nowhere": replies(lambda host, request: Reply(302, b"", headers=(("Location", "http://[::1"),))),
+    "redirect_endless": redirect_endless,
     "gzip": replies(compressed),
     "gzip_bomb": replies(bomb),
     "chunked": chunked,
@@ -429,7 +458,7 @@ class Fleet:
             elif verb == "fault":
                 host.set_fault(settings.get("fault"))
                 await host.listen()
-        except (FleetError, ValueError, AttributeError) as exc:
+        except (FleetError, ValueError, AttributeError, TypeError) as exc:
             return json_reply(400, {"error": str(exc)})
         return json_reply(200, {"url": host.url, "requests": host.requests, **host.model_list()})
 

@@ -200,6 +200,8 @@ def test_what_matters_most_is_strict_and_names_entry_and_field(document, named):
         (404, {"error": "Unexpected endpoint or method. (GET /api/v1/models)"}, "unsupported"),
         (503, {"error": {"message": "Unexpected endpoint or method. (GET /api/v1/models)"}}, "unsupported"),
         (404, b"Unexpected endpoint or method. (GET /api/v1/models)", "unsupported"),
+        (200, b'"Unexpected endpoint or method. (GET /api/v1/models)"', "unsupported"),
+        (404, {"message": "Unexpected endpoint or method. (GET /api/v1/models)"}, "unsupported"),
         (502, b"", "unavailable"),
         (503, {"models": []}, "unavailable"),
         (504, b"<html>", "unavailable"),

@@ -55,6 +55,10 @@ valid_instances = st.fixed_dictionaries(
 valid_entries = st.fixed_dictionaries(
     {"type": st.sampled_from(["llm", "embedding"]), "key": st.text(max_size=9), "loaded_instances": st.lists(valid_instances, max_size=3)},
     optional={
+        "capabilities": st.fixed_dictionaries(
+            {"reasoning": st.fixed_dictionaries({"allowed_options": st.lists(st.text(max_size=4), max_size=3)})}
+        ),
+        "quantization": st.fixed_dictionaries({"bits_per_weight": st.integers(1, 16)}),
         "future": values(st.floats(allow_nan=False, allow_infinity=False)),
         "size_bytes": st.integers(0, 2**50),
         "variants": st.lists(st.text(max_size=5), max_size=3),
@@ -106,6 +110,10 @@ def test_the_fingerprint_ignores_order_and_ttls_and_is_equal_at_both_details(mod
     assert record["ok"]
     other = data.draw(st.permutations(models))
     for entry in other:
+        reasoning = entry.get("capabilities", {}).get("reasoning", {})
+        reasoning["allowed_options"] = data.draw(st.permutations(reasoning.get("allowed_options", [])))
+        if "quantization" in entry:
+            entry["quantization"]["bits_per_weight"] = float(entry["quantization"]["bits_per_weight"])
         entry["loaded_instances"] = data.draw(st.permutations(entry["loaded_instances"]))
         for instance in entry["loaded_instances"]:
             instance["remaining_ttl_seconds"] = data.draw(st.none() | st.integers(0, 3600))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 import trustme
 import yaml
+from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
@@ -45,6 +47,8 @@ STATUS_OF_FAULT = {
     "server_error": "http_error",
     "unavailable": "unavailable",
     "redirect": "redirect",
+    "redirect_nowhere": "redirect",
+    "redirect_endless": "redirect",
     "gzip": "ok",
     "gzip_bomb": "invalid",
     "chunked": "ok",
@@ -64,6 +68,15 @@ def fetch(request, monkeypatch):
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return request.param
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def start(folder: Path, hosts: dict) -> Simulator:
@@ -93,7 +106,6 @@ def fleet(tmp_path_factory, certificates):
     hosts["healthy"] = {"payload": "two_loaded.json"}
     hosts["closed"] = {"token": TOKEN}
     hosts["prefixed"] = {"prefix": "/gpu01"}
-    hosts["loopback6"] = {"listen": "[::1]:0"}
     hosts["tls"] = {"tls": tls("server")}
     hosts["tls_stranger"] = {"tls": tls("stranger")}
     hosts["tls_client"] = {"tls": tls("server", client_ca=str(certificates / "ca.pem"))}
@@ -211,9 +223,14 @@ def test_a_prefix_is_kept(fetch, fleet):
     assert fleet.requests("prefixed")[-1]["path"] == "/gpu01/api/v1/models"
 
 
-def test_ipv6(fetch, fleet):
-    assert fleet.urls["loopback6"].startswith("http://[::1]:")
-    assert record_of(fetch, fleet.urls["loopback6"])["ok"]
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_ipv6(fetch, tmp_path):
+    with start(tmp_path, {"loopback6": {"listen": "[::1]:0"}}) as fleet:
+        url = fleet.urls["loopback6"]
+        assert url.startswith("http://[::1]:")
+        assert record_of(fetch, url)["ok"]
+        refused = record_of(fetch, "http://[fe80::1%25lo]:9")
+        assert refused["status"] in ("no_route", "refused", "timeout")
 
 
 def test_a_redirect_is_not_followed(fetch, fleet):
@@ -242,6 +259,7 @@ class TestTls:
     def test_a_trusted_certificate(self, fetch, fleet, certificates):
         assert record_of(fetch, fleet.urls["tls"], ca_path=str(certificates / "ca.pem"))["ok"]
 
+    @pytest.mark.skipif(not shutil.which("openssl"), reason="the program openssl, which names the files of such a folder, is missing")
     def test_a_folder_of_authorities(self, fetch, fleet, certificates, tmp_path):
         name = subprocess.run(
             ["openssl", "x509", "-hash", "-noout", "-in", str(certificates / "ca.pem")], check=True, capture_output=True, text=True
@@ -402,20 +420,23 @@ print(record["status"], peak() - before)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="ru_maxrss is in bytes there")
+@pytest.mark.parametrize("fault", ["endless", "redirect_endless", "gzip_bomb"])
 @pytest.mark.parametrize("transport", ["http.client", "requests"])
-def test_a_body_of_a_gigabyte_stops_at_the_limit_with_constant_memory(fleet, transport):
+def test_a_body_of_a_gigabyte_stops_at_the_limit_with_constant_memory(fleet, transport, fault):
     told = subprocess.run(
-        [sys.executable, "-c", ENDLESS, fleet.urls["endless"], transport],
+        [sys.executable, "-c", ENDLESS, fleet.urls[fault], transport],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=True,
         capture_output=True,
         text=True,
     ).stdout.split()
-    assert told[0] == "invalid"
+    assert told[0] == STATUS_OF_FAULT[fault]
     assert int(told[1]) < 16 * 1024
 
 
 def test_what_the_controller_says_without_requests(monkeypatch):
-    monkeypatch.setattr(_transport, "HAS_REQUESTS", False)
-    with pytest.raises(Exception, match="pip install requests into the Python that runs Ansible"):
+    monkeypatch.setattr(_transport, "MISSING", "urllib3 1.26.20 is older than 2")
+    with pytest.raises(
+        AnsibleError, match="urllib3 1.26.20 is older .* pip install --upgrade requests urllib3 into the Python that runs Ansible"
+    ):
         record_of(_transport.fetch, "http://127.0.0.1:1")

@@ -1,0 +1,181 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Many endpoints at once: bounded concurrency, one deadline each and one for all, one record each, in order.
+
+Threads ask; the calling thread alone decides. It watches the deadlines, tells the progress, and raises what a thread met.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+import resource
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, timed_out
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, Record, ask
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
+
+PROGRESS_SECONDS = 2.0
+# How late a deadline may be noticed.
+_TICK = 0.05
+
+Progress = Callable[[str], None]
+"""Gets a line for people, such as "412/1000 asked, 9 not ok"."""
+
+
+def ask_all(
+    endpoints: Sequence[Endpoint],
+    detail: str,
+    concurrency: int,
+    fleet_timeout: float,
+    progress: Progress,
+    exchange: Exchange = _transport.exchange,
+) -> list[Record]:
+    """One record for each endpoint, in order, whatever happens. Equal endpoints are asked once. An interrupt ends it at once.
+
+    Raises ``OptionError``. `concurrency` bounds how many are asked at once, `fleet_timeout` the seconds for all.
+    """
+    _transport.need_requests()
+    if concurrency < 1:
+        raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
+    if not 0 < fleet_timeout < math.inf:
+        raise OptionError("fleet_timeout", f"{fleet_timeout:g} is not a usable number of seconds. Give more than 0.")
+    distinct = list(dict.fromkeys(endpoints))
+    records = dict(zip(distinct, _Round(distinct, detail, exchange, progress).run(_within_open_files(concurrency), fleet_timeout)))
+    answered: set[Endpoint] = set()
+    ordered = []
+    for endpoint in endpoints:
+        ordered.append(copy.deepcopy(records[endpoint]) if endpoint in answered else records[endpoint])
+        answered.add(endpoint)
+    return ordered
+
+
+def _within_open_files(concurrency: int) -> int:
+    """An exchange has a socket and the guard's handle of it; a quarter of the files is left to Ansible."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return concurrency if soft == resource.RLIM_INFINITY else max(1, min(concurrency, soft * 3 // 8))
+
+
+class _Round:
+    """One question to each of some distinct endpoints."""
+
+    def __init__(self, endpoints: list[Endpoint], detail: str, exchange: Exchange, progress: Progress) -> None:
+        self._endpoints = endpoints
+        self._detail = detail
+        self._exchange = exchange
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._woken = threading.Event()
+        self._waiting = deque(range(len(endpoints)))
+        self._running: dict[int, Guard] = {}
+        self._records: dict[int, Record] = {}
+        self._errors: list[BaseException] = []
+
+    def run(self, concurrency: int, fleet_timeout: float) -> list[Record]:
+        began = time.monotonic()
+        told = began
+        try:
+            for _number in range(min(concurrency, len(self._endpoints))):
+                self._start_thread()
+            while len(self._records) < len(self._endpoints) and not self._errors:
+                self._woken.wait(_TICK)
+                now = time.monotonic()
+                self._leave_overdue()
+                if now - began >= fleet_timeout:
+                    self._leave_all(fleet_timeout)
+                if now - told >= PROGRESS_SECONDS:
+                    told = now
+                    self._tell()
+        finally:
+            self._end()
+        if self._errors:
+            raise self._errors[0]
+        return [self._records[number] for number in range(len(self._endpoints))]
+
+    def _start_thread(self) -> None:
+        threading.Thread(target=self._ask_waiting, daemon=True, name="lmstudio").start()
+
+    def _ask_waiting(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    return
+                number = self._waiting.popleft()
+                endpoint = self._endpoints[number]
+                guard = self._running[number] = Guard(endpoint.timeout)
+            try:
+                record = ask(endpoint, self._watched_by(guard), self._detail)
+            except BaseException as exc:
+                self._errors.append(exc)
+                self._woken.set()
+                return
+            finally:
+                guard.end()
+            with self._lock:
+                if self._running.pop(number, None) is None:
+                    return  # It was left at its deadline, and another thread has taken this one's place.
+                self._records[number] = record
+                if len(self._records) == len(self._endpoints):
+                    self._woken.set()
+
+    def _watched_by(self, guard: Guard) -> Fetch:
+        return lambda endpoint: self._exchange(endpoint, guard)
+
+    def _leave_overdue(self) -> None:
+        with self._lock:
+            overdue = [number for number, guard in self._running.items() if guard.overdue]
+        for number in overdue:
+            if self._leave(number, timed_out(self._endpoints[number])):
+                self._start_thread()
+
+    def _leave_all(self, fleet_timeout: float) -> None:
+        late = ApiError(
+            "timeout",
+            f"was given up when the {fleet_timeout:g} seconds for the whole fleet were over",
+            "Raise fleet_timeout or concurrency, or ask fewer hosts at once.",
+        )
+        with self._lock:
+            never_asked = list(self._waiting)
+            self._waiting.clear()
+            running = list(self._running)
+            self._running.update((number, Guard(0)) for number in never_asked)
+        for number in running + never_asked:
+            self._leave(number, late)
+
+    def _leave(self, number: int, why: ApiError) -> bool:
+        """Record why an endpoint has no answer, and end its exchange. False when the answer was quicker."""
+        with self._lock:
+            guard = self._running.pop(number, None)
+        if guard is None:
+            return False
+        guard.end()
+        self._records[number] = ask(self._endpoints[number], functools.partial(_raise, why), self._detail)
+        return True
+
+    def _tell(self) -> None:
+        not_ok = sum(not record["ok"] for record in list(self._records.values()))
+        self._progress(f"{len(self._records)}/{len(self._endpoints)} asked, {not_ok} not ok")
+
+    def _end(self) -> None:
+        with self._lock:
+            self._waiting.clear()
+            running = list(self._running.values())
+            self._running.clear()
+        for guard in running:
+            guard.end()
+
+
+def _raise(why: ApiError, _endpoint: Endpoint) -> NoReturn:
+    raise why
