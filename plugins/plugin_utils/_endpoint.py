@@ -76,6 +76,9 @@ class Host(NamedTuple):
             return None
         except AnsibleError as exc:
             raise AnsibleError(f"{name} of host {self.name} cannot be templated: {exc}") from None
+        if isinstance(value, str) and "{{" in value:
+            # Before ansible-core 2.19, hostvars hand over a template as it is when a variable in it is undefined.
+            raise AnsibleError(f"{name} of host {self.name} cannot be templated: a variable in it is not defined")
         return value if is_set(value) else None
 
     def address(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,56 @@ def test_a_lookup_gives_one_item_per_term_whatever_it_selects(run, start):
 """
     urls = list(fleet.urls.values())
     run(play, {"localhost": {"urls": urls, "lmstudio_url": urls[2]}})
+
+
+def test_a_lookup_of_inventory_hosts_asks_each_with_its_own_variables(run, start):
+    fleet = start({"gpu01": {"token": TOKENS["gpu01"]}, "gpu02": {"token": TOKENS["gpu02"]}, "gpu03": {}, "plain": {}})
+    play = """
+- name: Ask all hosts of the inventory at once
+  hosts: gpu01
+  gather_facts: false
+  vars:
+    lmstudio_token: a variable of the play, which belongs to no host
+  tasks:
+    - name: Each is asked, in order, and a default goes to hosts that have no token
+      ansible.builtin.assert:
+        that:
+          - query('gpufleet.lmstudio.models', *groups['all'], token='token-of-nobody') | map(attribute='status') | unique == ['ok']
+          - query('gpufleet.lmstudio.models', groups['all']) | map(attribute='url') == groups['all'] | map('extract', hostvars, 'lmstudio_url')
+          - query('gpufleet.lmstudio.models', plain, 'gpu02', on_error='report') | map(attribute='status') == ['ok', 'ok']
+          - query('gpufleet.lmstudio.models', 'nowhere.invalid', on_error='report')[0].url == 'http://nowhere.invalid:1234'
+          - query('gpufleet.lmstudio.models', 'nowhere.invalid', port=99, on_error='report')[0].url == 'http://nowhere.invalid:99'
+          - query('gpufleet.lmstudio.models', '::1', port=9, on_error='report')[0].url == 'http://[::1]:9'
+"""
+    names = ("gpu01", "gpu02", "gpu03")
+    hosts = {name: {"lmstudio_url": fleet.urls[name]} for name in names}
+    hosts["gpu01"] |= {"lmstudio_token": TOKENS["gpu01"], "plain": fleet.urls["plain"].partition("//")[2]}
+    hosts["gpu02"] |= {"lmstudio_token": "{{ 'token-of-' ~ inventory_hostname }}", "lmstudio_port": ""}
+    run(play, hosts, env={"LM_API_TOKEN": "token-of-environment"})
+    sent = {name: {request["headers"].get("authorization") for request in fleet.requests(name)} for name in fleet.urls}
+    assert sent["gpu01"] == {"Bearer " + TOKENS["gpu01"]}
+    assert sent["gpu02"] == {"Bearer " + TOKENS["gpu02"]}
+    assert sent["gpu03"] == {"Bearer token-of-nobody", None}
+    assert sent["plain"] == {None}
+
+
+def test_a_variable_of_a_host_that_cannot_be_used_is_named_with_its_host(run):
+    play = """
+- name: Ask a host whose variables cannot be used
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Ask
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', 'gpu02') }}"
+"""
+    hosts = {"localhost": {}, "gpu02": {"lmstudio_url": "http://gpu02:1", "lmstudio_port": 2}}
+    outcome = run(play, hosts, ends=2)
+    assert "host gpu02: lmstudio_port: lmstudio_port is given beside lmstudio_url" in outcome.output
+    hosts["gpu02"] = {"lmstudio_token": "{{ vault_token }}"}
+    outcome = run(play, hosts, ends=2)
+    # Since 2.19, Ansible itself says so, and where the variable was set.
+    assert re.search(r"lmstudio_token of host gpu02 cannot be templated|'vault_token' is undefined", outcome.output)
 
 
 def test_the_state_of_a_server_is_seen_at_the_next_question(run, start):

@@ -1,0 +1,191 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Many endpoints at once: order, bounds, deadlines, one record each, and nobody else's token."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import yaml
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet, _transport
+from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
+from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+
+EMPTY = Answer(200, b'{"models": []}')
+
+
+def ask_all(endpoints, exchange, concurrency=50, fleet_timeout=60.0, told=None):
+    return _fleet.ask_all(endpoints, "loaded", concurrency, fleet_timeout, (told if told is not None else []).append, exchange)
+
+
+def endpoints(number, timeout=5.0, token=None):
+    return [make_endpoint({"url": f"http://h{n}.invalid", "timeout": timeout, "token": token}, "") for n in range(number)]
+
+
+def test_no_endpoint_is_no_work():
+    assert ask_all([], lambda endpoint, guard: EMPTY) == []
+
+
+def test_order_is_kept_and_concurrency_is_bounded():
+    lock, running, most = threading.Lock(), [], []
+    full = threading.Event()
+
+    def exchange(endpoint, guard):
+        with lock:
+            running.append(endpoint)
+            most.append(len(running))
+            if len(running) == 7:
+                full.set()
+        # All seven have to be there at once before the first may go.
+        assert full.wait(10)
+        with lock:
+            running.remove(endpoint)
+        return EMPTY
+
+    asked = endpoints(40)
+    records = ask_all(asked, exchange, concurrency=7)
+    assert [record["url"] for record in records] == [endpoint.url for endpoint in asked]
+    assert max(most) == 7
+
+
+def test_equal_endpoints_are_asked_once_and_others_are_not_mixed_up():
+    asked = []
+
+    def exchange(endpoint, guard):
+        asked.append(endpoint)
+        return EMPTY
+
+    one, other = endpoints(1, token="token-number-one")[0], endpoints(1, token="token-number-two")[0]
+    records = ask_all([one, other, one, one], exchange)
+    assert sorted(endpoint.token for endpoint in asked) == ["token-number-one", "token-number-two"]
+    assert len({id(record) for record in records}) == 4
+
+
+def test_each_keeps_its_own_deadline_and_a_thread_that_hangs_is_replaced():
+    released = threading.Event()
+    hanging = set(endpoints(3, timeout=0.3))
+
+    def exchange(endpoint, guard):
+        if endpoint in hanging:
+            released.wait(30)
+        return EMPTY
+
+    quick = [make_endpoint({"url": f"http://quick{number}", "timeout": 20}, "") for number in range(10)]
+    try:
+        records = ask_all([*hanging, *quick], exchange, concurrency=2)
+    finally:
+        released.set()
+    assert [record["status"] for record in records] == ["timeout"] * 3 + ["ok"] * 10
+    assert "within 0.3 seconds" in records[0]["error"]["message"]
+
+
+def test_the_deadline_of_the_fleet_leaves_a_record_for_everyone():
+    released = threading.Event()
+
+    def exchange(endpoint, guard):
+        if not endpoint.url.endswith("h0.invalid"):
+            released.wait(30)
+        return EMPTY
+
+    try:
+        records = ask_all(endpoints(9, timeout=25), exchange, concurrency=3, fleet_timeout=0.4)
+    finally:
+        released.set()
+    assert [record["status"] for record in records] == ["ok"] + ["timeout"] * 8
+    assert "whole fleet" in records[8]["error"]["message"] and "fleet_timeout" in records[8]["error"]["hint"]
+
+
+def test_an_error_of_options_in_a_thread_reaches_the_caller():
+    def exchange(endpoint, guard):
+        raise OptionError("ca_path", "it holds nothing")
+
+    with pytest.raises(OptionError, match="ca_path"):
+        ask_all(endpoints(20), exchange)
+
+
+@pytest.mark.parametrize(
+    "concurrency, seconds, option", [(0, 1, "concurrency"), (1, 0, "fleet_timeout"), (1, float("inf"), "fleet_timeout")]
+)
+def test_bounds_that_cannot_be_used_are_named(concurrency, seconds, option):
+    with pytest.raises(OptionError, match=f"^{option}: "):
+        ask_all(endpoints(1), lambda endpoint, guard: EMPTY, concurrency, seconds)
+
+
+def test_progress_is_told(monkeypatch):
+    monkeypatch.setattr(_fleet, "PROGRESS_SECONDS", 0.1)
+    told: list[str] = []
+    released = threading.Event()
+
+    class Told(list):
+        def append(self, line):
+            told.append(line)
+            released.set()
+
+    def exchange(endpoint, guard):
+        if endpoint.url.endswith("h1.invalid"):
+            assert released.wait(20)
+        return Answer(503) if endpoint.url.endswith("h0.invalid") else EMPTY
+
+    ask_all(endpoints(3, timeout=30), exchange, told=Told())
+    assert "2/3 asked, 1 not ok" in told
+
+
+@pytest.mark.parametrize("exchange", [_http.exchange, _transport.exchange], ids=["http.client", "requests"])
+def test_a_real_fleet_with_every_kind_of_host(tmp_path, exchange):
+    hosts = {f"gpu{number:03}": {"token": f"token-of-gpu{number:03}"} for number in range(60)}
+    for number in range(0, 60, 10):
+        hosts[f"gpu{number:03}"] = {"fault": "silence"}
+        hosts[f"gpu{number + 1:03}"] = {"fault": "refused"}
+        hosts[f"gpu{number + 2:03}"]["token"] = "another-token"
+    (tmp_path / "fleet.yml").write_text(yaml.safe_dump({"hosts": hosts}))
+    with Simulator(tmp_path / "fleet.yml") as fleet:
+        asked = [make_endpoint({"url": url, "token": f"token-of-{name}", "timeout": 3}, "") for name, url in fleet.urls.items()]
+        began = time.monotonic()
+        records = ask_all(asked, exchange)
+        assert time.monotonic() - began < 5
+        assert [record["url"] for record in records] == list(fleet.urls.values())
+        expected = ["timeout", "refused", "auth", "ok", "ok", "ok", "ok", "ok", "ok", "ok"] * 6
+        assert [record["status"] for record in records] == expected
+        for name in hosts:
+            sent = {request["headers"]["authorization"] for request in fleet.requests(name)}
+            assert sent <= {f"Bearer token-of-{name}"}
+
+
+INTERRUPTED = """
+import sys
+sys.path[:0] = [sys.argv[1]]
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
+endpoints = [make_endpoint({"url": sys.argv[2] + "/" + str(n), "timeout": 60}, "") for n in range(30)]
+print("asking", flush=True)
+ask_all(endpoints, "loaded", 10, 600, lambda line: print(line, flush=True))
+"""
+
+
+def test_an_interrupt_ends_it_at_once(tmp_path):
+    (tmp_path / "fleet.yml").write_text(yaml.safe_dump({"hosts": {"gpu01": {"fault": "silence"}}}))
+    with Simulator(tmp_path / "fleet.yml") as fleet:
+        process = subprocess.Popen(
+            [sys.executable, "-c", INTERRUPTED, str(collections_path()), fleet.urls["gpu01"]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        # The first line of progress shows that the round is under way.
+        lines = [process.stdout.readline(), process.stdout.readline()]
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=10)
+    assert lines == ["asking\n", "0/30 asked, 0 not ok\n"]
+    assert time.monotonic() - began < 2
+    assert "KeyboardInterrupt" in err and process.returncode != 0
