@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -23,6 +24,15 @@ def collections_path() -> Path:
     if not link.exists():
         link.symlink_to("../../..", target_is_directory=True)
     return path
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 sys.path.insert(0, str(collections_path()))

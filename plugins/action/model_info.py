@@ -12,7 +12,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments impor
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_task, validated
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
 
 MODULE = "gpufleet.lmstudio.model_info"
 
@@ -24,22 +23,24 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        via = self._task.args.get("via")
+        on_controller = is_set(via) and via != "target"
         try:
-            result.update(self._ask(task_vars or {}))
+            resolved = of_task(self._task.args, self._host(task_vars), on_controller)
+            # What can be checked is checked here for both, because only here it is known where an option was set.
+            options = validated(model_info_spec(environment=on_controller), resolved.options)
+            endpoint = make_endpoint(options, resolved.default_url, resolved.names, files_here=on_controller)
+            if on_controller:
+                result.update(self._ask_from_here(endpoint, options))
+            else:
+                self._need_python()
         except (AnsibleError, OptionError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             result.update(failed=True, msg=str(exc))
+        if not on_controller and not result.get("failed"):
+            result.update(self._execute_module(module_name=MODULE, module_args=resolved.options, task_vars=task_vars))
         return result
-
-    def _ask(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        host = self._host(task_vars)
-        via = self._task.args.get("via")
-        on_controller = is_set(via) and via != "target"
-        resolved = of_task(self._task.args, host, on_controller)
-        # What can be checked is checked here for both, because only here it is known where an option was set.
-        options = validated(model_info_spec(environment=on_controller), resolved.options)
-        endpoint = make_endpoint(options, resolved.default_url, resolved.names, files_here=on_controller)
-        return self._ask_from_here(endpoint, options) if on_controller else self._ask_on_target(resolved.options, task_vars)
 
     def _host(self, task_vars: dict[str, Any]) -> Host:
         connection = self._templar.template(task_vars.get("ansible_connection")) or self._task.connection
@@ -50,16 +51,17 @@ class ActionModule(ActionBase):
             local=connection in LOCAL_CONNECTIONS,
         )
 
-    def _ask_on_target(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _need_python(self) -> None:
         if getattr(self._connection._shell, "_IS_WINDOWS", False):
             raise AnsibleError(
                 "model_info cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, "
                 "and start LM Studio there with --bind 0.0.0.0."
             )
-        answer: dict[str, Any] = self._execute_module(module_name=MODULE, module_args=options, task_vars=task_vars)
-        return answer
 
     def _ask_from_here(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
+        # Here, because a target is asked without the libraries of the controller.
+        from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
+
         warning = endpoint.warning()
         if warning:
             self._display.warning(warning)

@@ -40,11 +40,6 @@ def connection_spec(environment: bool = True) -> dict[str, Any]:
     return spec
 
 
-def fleet_spec() -> dict[str, Any]:
-    """The options of the doors that ask many hosts at once. The documentation fragment ``connection.fleet`` describes them."""
-    return {"concurrency": {"type": "int", "default": 256}, "fleet_timeout": {"type": "float", "default": 600}}
-
-
 def detail_spec(default: str) -> dict[str, Any]:
     return {"detail": {"type": "str", "choices": ["full", "loaded"], "default": default}}
 

@@ -162,9 +162,12 @@ def connect(host: str, port: int, guard: Guard) -> socket.socket:
         raise ApiError("dns", f"could not be asked: the name {host} does not resolve") from None
     error: OSError = OSError("the name has no address")
     for number, (family, kind, protocol, _name, address) in enumerate(addresses):
-        sock = None
         try:
             sock = socket.socket(family, kind, protocol)
+        except OSError as exc:
+            error = exc
+            continue
+        try:
             guard.hold(sock)
             sock.settimeout(guard.left() / (len(addresses) - number))
             sock.connect(address)
@@ -172,12 +175,10 @@ def connect(host: str, port: int, guard: Guard) -> socket.socket:
             return sock
         except OSError as exc:
             error = exc
-        except BaseException:
-            if sock is not None:
-                sock.close()
-            raise
-        if sock is not None:
             sock.close()
+        except BaseException:
+            sock.close()
+            raise
     raise error
 
 

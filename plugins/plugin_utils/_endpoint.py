@@ -49,7 +49,6 @@ VARIABLES = {
 }
 """The host variable of each option that has one."""
 
-
 LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 
 
@@ -151,18 +150,19 @@ def _combined(strong: dict[str, Any], weak: dict[str, Any]) -> dict[str, Any]:
         weak.pop("token", None)
     if "token" in strong and authorizes(weak.get("headers")):
         weak["headers"] = {name: value for name, value in weak["headers"].items() if not authorizes({name: value})}
-    return {option: _decrypted(value) for option, value in {**weak, **strong}.items()}
+    return only_set({option: _decrypted(value) for option, value in {**weak, **strong}.items()})
 
 
 def _own_options(host: Host, on_controller: bool) -> tuple[dict[str, Any], dict[str, str]]:
     """The options that the host's variables set, and the names of those variables."""
-    names = {**VARIABLES, **({"url": CONTROLLER_URL} if on_controller and host.variable(CONTROLLER_URL) is not None else {})}
-    if names["url"] == CONTROLLER_URL:
+    names = dict(VARIABLES)
+    if on_controller and host.variable(CONTROLLER_URL) is not None:
+        # The port of the host belongs to the URL that this one replaces.
+        names["url"] = CONTROLLER_URL
         del names["port"]
-    values = {option: host.variable(name) for option, name in names.items()}
-    if on_controller and names["url"] == VARIABLES["url"] and values["url"] is not None and not host.local:
-        values["url"] = _seen_from_outside(str(values["url"]), host.address())
-    own = {option: value for option, value in values.items() if value is not None}
+    own = {option: value for option, name in names.items() if (value := host.variable(name)) is not None}
+    if on_controller and not host.local and "url" in own and names["url"] != CONTROLLER_URL:
+        own["url"] = _seen_from_outside(str(own["url"]), host.address())
     return own, {option: names[option] for option in own}
 
 

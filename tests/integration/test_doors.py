@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.tests.conftest import has_ipv6
 
 TOKENS = {"gpu01": "token-of-gpu01", "gpu02": "token-of-gpu02"}
 
@@ -293,12 +295,18 @@ def test_an_authorization_header_stands_in_place_of_the_environment(run, start):
         via: "{{ item }}"
         headers: "{{ sent }}"
       loop: [target, controller]
+    - name: As a host variable
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+      loop: [target, controller]
+      vars:
+        lmstudio_headers: "{{ sent }}"
     - name: In a lookup
       ansible.builtin.debug:
         msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, headers=sent) | map(attribute='status') }}"
 """
     run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, env={"LM_API_TOKEN": "token-of-environment"})
-    assert [request["headers"]["authorization"] for request in fleet.requests("gpu01")] == ["Basic c29tZWJvZHk6cGFzcw=="] * 3
+    assert [request["headers"]["authorization"] for request in fleet.requests("gpu01")] == ["Basic c29tZWJvZHk6cGFzcw=="] * 5
 
 
 def test_a_failure_of_options_is_a_sentence_and_not_a_traceback(run):
@@ -462,6 +470,7 @@ def test_a_local_connection_of_the_play_counts(run, start):
     assert len(fleet.requests("gpu01")) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
 def test_the_controller_asks_the_host_where_its_url_is_loopback(run, start):
     fleet = start({"outside": {"listen": "127.0.0.2:0"}, "prefixed": {"listen": "127.0.0.2:0", "prefix": "/lm"}, "gateway": {}})
     port = {name: int(url.rpartition(":")[2].partition("/")[0]) for name, url in fleet.urls.items()}
@@ -506,7 +515,12 @@ def test_the_controller_asks_the_host_where_its_url_is_loopback(run, start):
             "lmstudio_port": port["outside"],
             "expected_url": fleet.urls["outside"],
         },
-        "::1": {"ansible_connection": "ssh", "expected": "refused", "lmstudio_port": 9, "expected_url": "http://[::1]:9"},
+        "::1": {
+            "ansible_connection": "ssh",
+            "expected": "refused" if has_ipv6() else "no_route",
+            "lmstudio_port": 9,
+            "expected_url": "http://[::1]:9",
+        },
         "local": {"lmstudio_url": fleet.urls["gateway"], "expected": "ok", "expected_url": fleet.urls["gateway"]},
         "windows": {
             **remote,
@@ -618,5 +632,26 @@ def test_without_requests_only_the_controller_fails(run, start, tmp_path):
           - "'pip install --upgrade requests urllib3 into the Python that runs Ansible' in answer.msg"
 """
     (tmp_path / "blocked").mkdir()
-    (tmp_path / "blocked" / "requests.py").write_text("raise ImportError('blocked by a test')\n")
-    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, env={"PYTHONPATH": str(tmp_path / "blocked")})
+    noted = tmp_path / "imported"
+    (tmp_path / "blocked" / "requests.py").write_text(f"open({str(noted)!r}, 'w').close()\nraise ImportError('blocked by a test')\n")
+    settings = {"env": {"PYTHONPATH": str(tmp_path / "blocked")}}
+    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
+    run(play.partition("    - name: The controller does")[0], hosts, **settings)
+    assert not noted.exists()
+    run(play, hosts, **settings)
+    assert noted.exists()
+
+
+@pytest.mark.skipif(not shutil.which("ssh"), reason="there is no ssh here")
+def test_a_host_that_cannot_be_reached_is_unreachable(run):
+    play = """
+- name: Ask a host that is down
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+"""
+    down = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    outcome = run(play, {"gpu01": down}, ends=4)
+    assert "unreachable=1" in outcome.output

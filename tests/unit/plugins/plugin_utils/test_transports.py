@@ -25,6 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
+from ansible_collections.gpufleet.lmstudio.tests.conftest import has_ipv6
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 TOKEN = "sk-lm-0123456789abcdef"
@@ -68,15 +69,6 @@ def fetch(request, monkeypatch):
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return request.param
-
-
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def start(folder: Path, hosts: dict) -> Simulator:
