@@ -344,6 +344,7 @@ def test_gather_facts_takes_a_templated_token_from_module_defaults(run, start, d
   module_defaults:
     setup:
       gather_subset: ["!all", "!min", "python"]
+      gather_timeout: 300
     {defaults_of}:
       url: "{{{{ lmstudio_url }}}}"
       token: "{{{{ lmstudio_token | default({default}) }}}}"
