@@ -68,19 +68,25 @@ def install(folder: Path) -> Path:
 
 def write_inventory(path: Path, urls: dict[str, str]) -> None:
     hosts: dict[str, dict[str, str]] = {name: {"lmstudio_url": url} for name, url in urls.items()}
-    for name, token in TOKENS.items():
-        if name in hosts:
-            hosts[name]["lmstudio_token"] = token
+    for name, host in hosts.items():
+        host["lmstudio_token"] = TOKENS.get(name, "{{ lookup('env', 'LM_API_TOKEN') }}")
     # The simulated hosts are this machine, so there is nobody to log in to.
     variables = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     path.write_text(json.dumps({"all": {"hosts": hosts, "vars": variables}}, indent=2) + "\n")
+
+
+def host_name(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "lmstudio"
+    except ValueError:
+        return "lmstudio"
 
 
 def fleet(installed: Path) -> tuple[AbstractContextManager[Any], dict[str, str]]:
     """The servers to ask: that of LMSTUDIO_URL, or a simulated fleet from the installed collection."""
     url = os.environ.get("LMSTUDIO_URL")
     if url:
-        return nullcontext(), {urlsplit(url).hostname or "lmstudio": url}
+        return nullcontext(), {host_name(url): url}
     sys.path.insert(0, str(installed / "tests" / "simulator"))
     from client import Simulator
 
