@@ -49,9 +49,9 @@ def run(tmp_path: Path) -> Run:
         *arguments: str,
         ends: int = 0,
         env: dict[str, str] | None = None,
-        connection: dict[str, Any] = LOCAL,
+        connection: dict[str, Any] | None = None,
     ) -> Outcome:
-        variables = {"ansible_python_interpreter": TARGET_PYTHON, **connection}
+        variables = {"ansible_python_interpreter": TARGET_PYTHON, **(LOCAL if connection is None else connection)}
         inventory = {"all": {"hosts": hosts, "vars": variables}}
         (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory))
         (tmp_path / "play.yml").write_text(play)

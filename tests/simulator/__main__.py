@@ -16,12 +16,14 @@ import asyncio
 import copy
 import gzip
 import json
+import os
 import re
 import signal
 import socket
 import ssl
 import struct
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -472,21 +474,31 @@ def read_fleet(path: Path) -> Fleet:
         raise FleetError(f"{path} is no fleet file (an object with hosts: {{name: settings}}): {exc}") from None
 
 
-async def run(fleet: Fleet) -> None:
+async def run(fleet: Fleet, until_eof: bool) -> None:
     await fleet.start()
     print(json.dumps(fleet.addresses()), flush=True)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
+    if until_eof:
+        threading.Thread(target=wait_for_eof, args=(loop, stopped), daemon=True).start()
     await stopped.wait()
+
+
+def wait_for_eof(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    loop.call_soon_threadsafe(stopped.set)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="A look-alike of LM Studio. Prints the addresses as one line of JSON when all are up.")
     parser.add_argument("fleet", type=Path, help="the fleet file (YAML)")
+    parser.add_argument("--until-eof", action="store_true", help="end when standard input is closed, and so with the process that holds it")
+    arguments = parser.parse_args()
     try:
-        asyncio.run(run(read_fleet(parser.parse_args().fleet)))
+        asyncio.run(run(read_fleet(arguments.fleet), arguments.until_eof))
     except FleetError as exc:
         print(f"simulator: {exc}", file=sys.stderr)
         return 2

@@ -18,9 +18,10 @@ class Simulator:
     """The simulator as a process of its own. Use it as a context manager, or call :meth:`stop`."""
 
     def __init__(self, fleet: Path) -> None:
-        # Closed by stop(), because the process has to outlive this line.
-        self._process = subprocess.Popen([sys.executable, str(Path(__file__).parent), str(fleet)], stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
+        # Its standard input closes at the latest when this process ends, however it ends, and the simulator ends with it.
+        command = [sys.executable, str(Path(__file__).parent), "--until-eof", str(fleet)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin is not None and self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"the simulator ended with status {self._process.wait()} before it was ready")
@@ -39,8 +40,9 @@ class Simulator:
         if self._process.poll() is None:
             self._process.terminate()
         self._process.wait(timeout=10)
-        if self._process.stdout:
-            self._process.stdout.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                stream.close()
 
     def load(self, host: str, model: str, **settings: Any) -> None:
         """Load one more instance. Settings: id, context_length (tokens), ttl (seconds)."""

@@ -25,7 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
-from ansible_collections.gpufleet.lmstudio.tests.conftest import has_ipv6
+from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path, has_ipv6
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 TOKEN = "sk-lm-0123456789abcdef"
@@ -432,3 +432,20 @@ def test_what_the_controller_says_without_requests(monkeypatch):
         AnsibleError, match="urllib3 1.26.20 is older .* pip install --upgrade requests urllib3 into the Python that runs Ansible"
     ):
         record_of(_transport.fetch, "http://127.0.0.1:1")
+
+
+LEFT = """
+import os, sys
+sys.path[:0] = [sys.argv[1]]
+from pathlib import Path
+from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+simulator = Simulator(Path(sys.argv[2]))
+os._exit(0)
+"""
+
+
+def test_a_simulator_ends_with_the_process_that_started_it(tmp_path):
+    (tmp_path / "fleet.yml").write_text("hosts: {gpu01: {}}")
+    command = [sys.executable, "-c", LEFT, str(collections_path()), str(tmp_path / "fleet.yml")]
+    # The simulator holds the standard error that it inherited: reading that to its end waits for the simulator's end.
+    subprocess.run(command, check=True, capture_output=True, timeout=20)
