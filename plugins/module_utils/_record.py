@@ -23,7 +23,7 @@ Record = Dict[str, Any]
 Fetch = Callable[[Endpoint], Answer]
 """A transport. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
 
-FULL, LOADED = "full", "loaded"
+FULL = "full"
 _EMBEDDING_TYPES = ("embedding", "embeddings")
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 

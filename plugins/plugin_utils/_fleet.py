@@ -147,11 +147,11 @@ class _Round:
             "Raise fleet_timeout or concurrency, or ask fewer hosts at once.",
         )
         with self._lock:
-            never_asked = list(self._waiting)
+            # Who was never asked has nothing to end, and is left in the same way.
+            self._running.update((number, Guard(0)) for number in self._waiting)
             self._waiting.clear()
-            running = list(self._running)
-            self._running.update((number, Guard(0)) for number in never_asked)
-        for number in running + never_asked:
+            unanswered = list(self._running)
+        for number in unanswered:
             self._leave(number, late)
 
     def _leave(self, number: int, why: ApiError) -> bool:
