@@ -87,10 +87,10 @@ notes:
 options:
   concurrency:
     description:
-      - How many hosts are asked at once, fewer where the limit of open files is low.
+      - How many hosts are asked at once, fewer where the hard limit of open files is low.
       - More than the number of dead hosts that are to be expected, or these make the others wait.
     type: int
-    default: 256
+    default: 1000
   fleet_timeout:
     description:
       - Seconds for all hosts together. What has no answer then has the status V(timeout).

@@ -179,9 +179,12 @@ class _Warnings:
 class _Reader:
     """Reads one JSON object of the answer: known fields by type, the rest passed through."""
 
-    def __init__(self, raw: dict[str, Any], where: str, warnings: _Warnings) -> None:
+    __slots__ = ("raw", "warnings", "where")
+
+    def __init__(self, raw: dict[str, Any], where: Callable[[], str], warnings: _Warnings) -> None:
         self.raw = raw
         self.where = where
+        """Says which object it is, for messages. Most are never asked."""
         self.warnings = warnings
 
     def get(self, name: str, kind: Kind, unknown: Any = None) -> Any:
@@ -191,7 +194,7 @@ class _Reader:
         try:
             return kind(value)
         except _Wrong as exc:
-            self.warnings.add(f"{self.where}.{name}", str(exc), value)
+            self.warnings.add(f"{self.where()}.{name}", str(exc), value)
             return unknown
 
     def strict(self, name: str, kind: Kind, required: bool = False) -> Any:
@@ -202,22 +205,23 @@ class _Reader:
         try:
             return kind(value)
         except _Wrong as exc:
-            raise _invalid_field(f"{self.where}.{name}", str(exc), value) from None
+            raise _invalid_field(f"{self.where()}.{name}", str(exc), value) from None
 
     def child(self, name: str, absent: Any = None) -> _Reader:
         """The reader of a container. A missing one, null or `absent`, reads as an empty one."""
         value = self.raw.get(name)
-        where = f"{self.where}.{name}"
         if value is None or value is absent:
             value = {}
         elif not isinstance(value, dict):
-            self.warnings.add(where, "an object", value)
+            self.warnings.add(f"{self.where()}.{name}", "an object", value)
             value = {}
-        return _Reader(value, where, self.warnings)
+        return _Reader(value, lambda: f"{self.where()}.{name}", self.warnings)
 
-    def rest(self, known: Any) -> dict[str, Any]:
+    def rest(self, known: dict[str, Any]) -> dict[str, Any]:
         """The fields that are not documented, under their own names."""
-        passed = {}
+        passed: dict[str, Any] = {}
+        if self.raw.keys() <= known.keys():
+            return passed
         for key, value in self.raw.items():
             if key in known or _reserved(key):
                 continue
@@ -225,7 +229,7 @@ class _Reader:
                 passed[key] = _passed(value)
             except _Wrong as exc:
                 passed[key] = None
-                self.warnings.add(f"{self.where}.{printable(key)}", str(exc), value)
+                self.warnings.add(f"{self.where()}.{printable(key)}", str(exc), value)
         return passed
 
 
@@ -275,11 +279,14 @@ def _entry(reader: _Reader) -> Entry:
     instances = []
     raw_instances = reader.raw.get("loaded_instances")
     if raw_instances is not None and not isinstance(raw_instances, list):
-        raise _invalid_field(reader.where + ".loaded_instances", "a list", raw_instances)
+        raise _invalid_field(reader.where() + ".loaded_instances", "a list", raw_instances)
     for number, raw in enumerate(raw_instances or []):
-        where = f"{reader.where}.loaded_instances[{number}]"
+
+        def where(number: int = number) -> str:
+            return f"{reader.where()}.loaded_instances[{number}]"
+
         if not isinstance(raw, dict):
-            raise _invalid_field(where, "an object", raw)
+            raise _invalid_field(where(), "an object", raw)
         instances.append(_instance(_Reader(raw, where, reader.warnings)))
     entry: Entry = {
         "type": reader.strict("type", _text),
@@ -312,11 +319,13 @@ def _read_entries(raw_models: list[Any]) -> tuple[list[Entry], list[str]]:
     entries = []
     instances = 0
     for number, raw in enumerate(raw_models):
-        where = f"models[{number}]"
+
+        def where(number: int = number, raw: Any = raw) -> str:
+            key = raw.get("key") if isinstance(raw, dict) else None
+            return f"models[{number}]" + (f" ({printable(key)})" if isinstance(key, str) else "")
+
         if not isinstance(raw, dict):
-            raise _invalid_field(where, "an object", raw)
-        if isinstance(raw.get("key"), str):
-            where += " ({})".format(printable(raw["key"]))
+            raise _invalid_field(where(), "an object", raw)
         entry = _entry(_Reader(raw, where, warnings))
         instances += len(entry["loaded_instances"])
         if instances > MAX_ENTRIES:

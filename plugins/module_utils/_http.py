@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import base64
 import errno
+import functools
 import http.client
 import os
 import socket
 import ssl
 import threading
 import time
-from typing import Callable, NamedTuple
+from typing import Callable, Iterable, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
@@ -183,29 +184,43 @@ def connect(host: str, port: int, guard: Guard) -> socket.socket:
 
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """The TLS options of an endpoint. Raises :class:`OptionError` for files that hold something else."""
-    folder = endpoint.ca_path is not None and os.path.isdir(endpoint.ca_path)
+    """The TLS options of an endpoint. Raises :class:`OptionError` for files that hold something else.
+
+    Equal options share one, because reading the CA certificates of a system takes longer than an exchange.
+    """
+    return _tls_context(endpoint.validate_certs, endpoint.ca_path, endpoint.client_cert, endpoint.client_key)
+
+
+@functools.lru_cache(maxsize=None)
+def _tls_context(validate_certs: bool, ca_path: str | None, client_cert: str | None, client_key: str | None) -> ssl.SSLContext:
+    folder = ca_path is not None and os.path.isdir(ca_path)
     try:
-        context = ssl.create_default_context(
-            cafile=None if folder else endpoint.ca_path,
-            capath=endpoint.ca_path if folder else None,
-        )
+        context = ssl.create_default_context(cafile=None if folder else ca_path, capath=ca_path if folder else None)
     except (OSError, ValueError):
-        raise OptionError("ca_path", f"the file {printable(str(endpoint.ca_path))!r} holds no CA certificates in PEM form.") from None
-    if not endpoint.validate_certs:
+        raise OptionError("ca_path", f"the file {printable(str(ca_path))!r} holds no CA certificates in PEM form.") from None
+    if not validate_certs:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if endpoint.client_cert and endpoint.client_key:
+    if client_cert and client_key:
         try:
             # The empty password keeps OpenSSL from asking the terminal for one.
-            context.load_cert_chain(endpoint.client_cert, endpoint.client_key, password="")
+            context.load_cert_chain(client_cert, client_key, password="")
         except (OSError, ValueError):
             raise OptionError(
                 "client_cert",
-                f"{printable(endpoint.client_cert)!r} and client_key {printable(endpoint.client_key)!r} "
+                f"{printable(client_cert)!r} and client_key {printable(client_key)!r} "
                 "are no certificate and matching key in PEM form without a password.",
             ) from None
     return context
+
+
+def check_files(endpoints: Iterable[Endpoint]) -> None:
+    """Read what the TLS options and the environment's proxies say, anew, before many are asked. Raises :class:`OptionError`."""
+    _tls_context.cache_clear()
+    for endpoint in endpoints:
+        proxy_of(endpoint)
+        if endpoint.scheme == "https":
+            tls_context(endpoint)
 
 
 class Proxy(NamedTuple):

@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import Any, Callable, Dict
+from collections import Counter
+from typing import Any, Callable, Dict, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError, Entry, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint
@@ -28,25 +29,49 @@ _EMBEDDING_TYPES = ("embedding", "embeddings")
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
+class Outcome(NamedTuple):
+    """What came of asking one endpoint, not yet read."""
+
+    answer: Answer | ApiError
+    asked_at: str
+    response_ms: int | None
+    """Null when there was no answer."""
+
+
 def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
     """Ask one endpoint and return its record. Nothing that a server does raises."""
+    return record_of(endpoint, outcome_of(endpoint, fetch), detail)
+
+
+def outcome_of(endpoint: Endpoint, fetch: Fetch) -> Outcome:
+    """Ask one endpoint. The reading, which costs time of its own, is left to :func:`record_of`."""
+    asked_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    started = time.monotonic()
+    try:
+        answer = fetch(endpoint)
+    except ApiError as exc:
+        return Outcome(exc, asked_at, None)
+    return Outcome(answer, asked_at, round((time.monotonic() - started) * 1000))
+
+
+def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
+    """The record of an endpoint that was asked."""
     record: Record = {
         "ok": False,
         "status": "",
         "error": None,
         "url": endpoint.url,
-        "asked_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "response_ms": None,
+        "asked_at": outcome.asked_at,
+        "response_ms": outcome.response_ms,
         "detail": detail,
     }
     entries: list[Entry] = []
     warnings: list[str] = []
     secrets = endpoint.secrets()
-    started = time.monotonic()
     try:
-        answer = fetch(endpoint)
-        record["response_ms"] = round((time.monotonic() - started) * 1000)
-        entries, warnings = read_models(answer, endpoint.max_response_bytes, token_sent=bool(endpoint.token))
+        if isinstance(outcome.answer, ApiError):
+            raise outcome.answer
+        entries, warnings = read_models(outcome.answer, endpoint.max_response_bytes, token_sent=bool(endpoint.token))
         record["ok"], record["status"] = True, "ok"
     except ApiError as exc:
         record["status"] = exc.status
@@ -101,8 +126,11 @@ def _facts(entries: list[Entry], detail: str) -> Record:
 
 def fingerprint(entries: list[Entry]) -> str:
     """One text for the whole answer: equal when nothing but order and remaining TTLs differs, at either detail."""
-    lines = sorted(_canonical(_comparable(entry)) for entry in entries)
-    return "sha256:" + hashlib.sha256("\n".join(["ok", *lines]).encode("ascii")).hexdigest()
+    comparable = [_comparable(entry) for entry in entries]
+    keys = Counter(entry["key"] for entry in entries)
+    # Encoding them all at once is several times quicker than each by itself, so only entries that share a key are compared whole.
+    comparable.sort(key=lambda entry: (entry["key"], _canonical(entry) if keys[entry["key"]] > 1 else ""))
+    return "sha256:" + hashlib.sha256(_canonical(["ok", comparable]).encode("ascii")).hexdigest()
 
 
 def _comparable(entry: Entry) -> Entry:

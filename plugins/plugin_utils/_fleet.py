@@ -11,6 +11,7 @@ Threads ask; the calling thread alone decides. It watches the deadlines, tells t
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
@@ -18,18 +19,22 @@ import resource
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, timed_out
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, Record, ask
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, Record, ask, outcome_of, record_of
 
 PROGRESS_SECONDS = 2.0
 # How late a deadline may be noticed.
 _TICK = 0.05
+# A socket, and the guard's handle of it.
+_FILES_EACH = 2
+# For Ansible itself, and for the resolution of names.
+_FILES_LEFT = 200
 
 Progress = Callable[[str], None]
 """Gets a line for people, such as "412/1000 asked, 9 not ok"."""
@@ -41,19 +46,22 @@ def ask_all(
     concurrency: int,
     fleet_timeout: float,
     progress: Progress,
-    exchange: Exchange = _transport.exchange,
+    exchange: Exchange = _http.exchange,
 ) -> list[Record]:
     """One record for each endpoint, in order, whatever happens. Equal endpoints are asked once. An interrupt ends it at once.
 
-    Raises ``OptionError``. `concurrency` bounds how many are asked at once, `fleet_timeout` the seconds for all.
+    Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the
+    seconds for all.
     """
-    _transport.need_requests()
     if concurrency < 1:
         raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
     if not 0 < fleet_timeout < math.inf:
         raise OptionError("fleet_timeout", f"{fleet_timeout:g} is not a usable number of seconds. Give more than 0.")
     distinct = list(dict.fromkeys(endpoints))
-    records = dict(zip(distinct, _Round(distinct, detail, exchange, progress).run(_within_open_files(concurrency), fleet_timeout)))
+    _http.check_files(distinct)
+    with _open_files(min(concurrency, len(distinct))) as concurrency:
+        asked = _Round(distinct, detail, exchange, progress).run(concurrency, fleet_timeout)
+    records = dict(zip(distinct, asked))
     answered: set[Endpoint] = set()
     ordered = []
     for endpoint in endpoints:
@@ -62,10 +70,23 @@ def ask_all(
     return ordered
 
 
-def _within_open_files(concurrency: int) -> int:
-    """An exchange has a socket and the guard's handle of it; a quarter of the files is left to Ansible."""
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return concurrency if soft == resource.RLIM_INFINITY else max(1, min(concurrency, soft * 3 // 8))
+@contextlib.contextmanager
+def _open_files(concurrency: int) -> Iterator[int]:
+    """Let this process open the files that so many exchanges at once need, while they run. Yields how many are possible."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = concurrency * _FILES_EACH + _FILES_LEFT
+    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        yield concurrency
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, possible), hard))
+    except (OSError, ValueError):
+        possible = soft
+    try:
+        yield max(1, min(concurrency, (possible - _FILES_LEFT) // _FILES_EACH))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class _Round:
@@ -77,6 +98,7 @@ class _Round:
         self._exchange = exchange
         self._progress = progress
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._woken = threading.Event()
         self._waiting = deque(range(len(endpoints)))
         self._running: dict[int, Guard] = {}
@@ -87,8 +109,10 @@ class _Round:
         began = time.monotonic()
         told = began
         try:
-            for _number in range(min(concurrency, len(self._endpoints))):
-                self._start_thread()
+            # Nobody reads before all have begun to ask: whoever is silent for long is waited for from the start.
+            with self._reading:
+                for _number in range(min(concurrency, len(self._endpoints))):
+                    self._start_thread()
             while len(self._records) < len(self._endpoints) and not self._errors:
                 self._woken.wait(_TICK)
                 now = time.monotonic()
@@ -108,27 +132,29 @@ class _Round:
         threading.Thread(target=self._ask_waiting, daemon=True, name="lmstudio").start()
 
     def _ask_waiting(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    return
-                number = self._waiting.popleft()
-                endpoint = self._endpoints[number]
-                guard = self._running[number] = Guard(endpoint.timeout)
-            try:
-                record = ask(endpoint, self._watched_by(guard), self._detail)
-            except BaseException as exc:
-                self._errors.append(exc)
-                self._woken.set()
-                return
-            finally:
-                guard.end()
-            with self._lock:
-                if self._running.pop(number, None) is None:
-                    return  # It was left at its deadline, and another thread has taken this one's place.
-                self._records[number] = record
+        try:
+            while True:
+                with self._lock:
+                    if not self._waiting:
+                        return
+                    number = self._waiting.popleft()
+                    endpoint = self._endpoints[number]
+                    guard = self._running[number] = Guard(endpoint.timeout)
+                try:
+                    outcome = outcome_of(endpoint, self._watched_by(guard))
+                finally:
+                    guard.end()
+                with self._lock:
+                    if self._running.pop(number, None) is None:
+                        return  # It was left at its deadline, and another thread has taken this one's place.
+                # One at a time: the others that want to read would only keep those that want to ask from running.
+                with self._reading:
+                    self._records[number] = record_of(endpoint, outcome, self._detail)
                 if len(self._records) == len(self._endpoints):
                     self._woken.set()
+        except BaseException as exc:
+            self._errors.append(exc)
+            self._woken.set()
 
     def _watched_by(self, guard: Guard) -> Fetch:
         return lambda endpoint: self._exchange(endpoint, guard)

@@ -121,6 +121,42 @@ def test_bounds_that_cannot_be_used_are_named(concurrency, seconds, option):
         ask_all(endpoints(1), lambda endpoint, guard: EMPTY, concurrency, seconds)
 
 
+FILES = """
+import resource, sys, threading
+sys.path[:0] = [sys.argv[1]]
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[3])))
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
+at_once, together = int(sys.argv[4]), threading.Barrier(int(sys.argv[4]))
+def exchange(endpoint, guard):
+    together.wait(20)
+    return Answer(200, b'{"models": []}')
+endpoints = [make_endpoint({"url": f"http://h{n}.invalid", "timeout": 30}, "") for n in range(at_once * 2)]
+records = ask_all(endpoints, "loaded", 300, 60, print, exchange)
+print({record["status"] for record in records}, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+@pytest.mark.parametrize(
+    "soft, hard, at_once",
+    [pytest.param(256, 1000, 300, id="raised for a while"), pytest.param(256, 300, 50, id="fewer at once")],
+)
+def test_a_low_limit_of_open_files(soft, hard, at_once):
+    arguments = [str(number) for number in (soft, hard, at_once)]
+    done = subprocess.run([sys.executable, "-c", FILES, str(collections_path()), *arguments], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{{'ok'}} {soft}\n", "")
+
+
+def test_files_that_cannot_be_used_are_named_before_any_request(tmp_path):
+    (tmp_path / "ca.pem").write_text("nothing")
+    asked = []
+    bad = make_endpoint({"url": "https://h9.invalid", "ca_path": str(tmp_path / "ca.pem")}, "")
+    with pytest.raises(OptionError, match="^ca_path: "):
+        ask_all([*endpoints(3), bad], lambda endpoint, guard: asked.append(endpoint) or EMPTY)
+    assert asked == []
+
+
 def test_progress_is_told(monkeypatch):
     monkeypatch.setattr(_fleet, "PROGRESS_SECONDS", 0.1)
     told: list[str] = []
