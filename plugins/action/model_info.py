@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
         try:
             resolved = of_task(self._task.args, self._host(task_vars), on_controller)
             # What can be checked is checked here for both, because only here it is known where an option was set.
-            options = validated(model_info_spec(environment=on_controller), resolved.options)
+            options = validated(model_info_spec(environment=on_controller), resolved.options, resolved.names)
             endpoint = make_endpoint(options, resolved.default_url, resolved.names, files_here=on_controller)
             if on_controller:
                 result.update(self._ask_from_here(endpoint, options))

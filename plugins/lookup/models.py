@@ -13,7 +13,7 @@ author:
 description:
   - Asks C(GET /api/v1/models) of every LM Studio server that a term names, all at once and from the controller, and returns one
     item per term, in order. Equal servers are asked once.
-  - The controller needs the Python library requests.
+  - Nothing is needed for it, neither on the servers nor on the controller.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.fleet
@@ -116,7 +116,7 @@ class LookupModule(LookupBase):
         try:
             endpoints = [self._endpoint(number, term, options, variables or {}) for number, term in enumerate(flat, 1)]
             if not terms:
-                endpoints = [in_fleet(options, self._host_of_task(variables or {}))]
+                endpoints = in_fleet(options, [self._host_of_task(variables or {})])
             self._warn({endpoint.warning() for endpoint in endpoints} - {None})
             records = ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], self._display.display)
         except (AnsibleError, OptionError) as exc:
@@ -143,7 +143,7 @@ class LookupModule(LookupBase):
             token = options["token"] or (None if authorizes(options["headers"]) else os.environ.get(TOKEN_VARIABLE))
             return make_endpoint({**options, "token": token, "url": term}, "", {"url": name})
         if term in variables.get("groups", {}).get("all", ()):
-            return in_fleet(options, host_of(term, variables["hostvars"]))
+            return in_fleet(options, [host_of(term, variables["hostvars"])])[0]
         if term.count(":") == 1:
             return make_endpoint({**options, "port": None, "url": f"http://{term}"}, "", {"url": name})
         return make_endpoint(options, f"http://{bracketed(term)}", {"url": name})

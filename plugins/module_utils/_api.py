@@ -139,7 +139,8 @@ def _kind_of(value: Any) -> str:
     return "a list" if isinstance(value, list) else "an object"
 
 
-def _reserved(key: str) -> bool:
+def is_reserved(key: str) -> bool:
+    """Whether a key breaks Ansible's own serialisation of results."""
     return key.startswith(_RESERVED_KEYS)
 
 
@@ -155,7 +156,7 @@ def _passed(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [_passed(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {key: _passed(item, depth + 1) for key, item in value.items() if not _reserved(key)}
+        return {key: _passed(item, depth + 1) for key, item in value.items() if not is_reserved(key)}
     return value
 
 
@@ -223,7 +224,7 @@ class _Reader:
         if self.raw.keys() <= known.keys():
             return passed
         for key, value in self.raw.items():
-            if key in known or _reserved(key):
+            if key in known or is_reserved(key):
                 continue
             try:
                 passed[key] = _passed(value)

@@ -54,6 +54,20 @@ def model_info_spec(environment: bool = True) -> dict[str, Any]:
     }
 
 
+def fleet_info_spec() -> dict[str, Any]:
+    """The options of ``fleet_info``. Each host has its own URL, and the environment's token is for one server, not for a fleet."""
+    spec = connection_spec(environment=False)
+    del spec["url"]
+    return {
+        **spec,
+        **detail_spec("loaded"),
+        "hosts": {"type": "list", "elements": "str"},
+        "on_error": {"type": "str", "choices": ["fail", "warn", "report"], "default": "report"},
+        "concurrency": {"type": "int", "default": 1000},
+        "fleet_timeout": {"type": "float", "default": 600},
+    }
+
+
 def is_set(value: Any) -> bool:
     """Whether an option has a value.
 

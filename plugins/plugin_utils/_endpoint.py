@@ -13,7 +13,8 @@ token must not go to the fleet. The environment and the defaults are those of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -109,28 +110,43 @@ def of_task(task_options: Mapping[str, Any], host: Host, on_controller: bool) ->
     return Resolved(_combined(strong, own), names, _address_url(host) if on_controller else TARGET_URL)
 
 
-def in_fleet(options: Mapping[str, Any], host: Host) -> Endpoint:
-    """The endpoint of one host among many. `options` are defaults for hosts that have none of their own.
+def in_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint]:
+    """The endpoint of each host among many. `options` are defaults for hosts that have none of their own.
 
-    Raises ``AnsibleError`` that names the host for variables that cannot be used.
+    Raises ``AnsibleError`` that names every host with variables that cannot be used.
     """
     spec = connection_spec(environment=False)
     weak = only_set({option: value for option, value in options.items() if option in spec})
-    try:
-        own, names = _own_options(host, on_controller=True)
-        return make_endpoint(validated(spec, _combined(own, weak)), _address_url(host), names)
-    except (AnsibleError, OptionError) as exc:
-        raise AnsibleError(f"host {host.name}: {exc}") from None
+    endpoints, problems = [], []
+    for host in hosts:
+        try:
+            own, names = _own_options(host, on_controller=True)
+            endpoints.append(make_endpoint(validated(spec, _combined(own, weak), names), _address_url(host), names))
+        except (AnsibleError, OptionError) as exc:
+            problems.append(f"host {host.name}: {exc}")
+    if problems:
+        raise AnsibleError("\n".join(problems))
+    return endpoints
 
 
-def validated(spec: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with the types and defaults of an argument spec. Raises ``AnsibleError`` without showing a secret."""
+def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The options with the types and defaults of an argument spec. `names` says how an option was called where it was set.
+
+    Raises ``AnsibleError`` without showing a secret.
+    """
     unknown = sorted(set(options) - set(spec))
     if unknown:
         raise AnsibleError(f"unknown option {', '.join(unknown)}. The options are {', '.join(sorted(spec))}.")
     result = ArgumentSpecValidator(spec).validate(options)
     if result.error_messages:
-        raise AnsibleError(without_secrets("; ".join(result.error_messages), options))
+        # Ansible puts names of its own classes between, which tell nobody anything.
+        message = "; ".join(
+            re.sub(r" is of type .*unable to convert to (\w+).*", r" cannot be converted to \1", message)
+            for message in result.error_messages
+        )
+        for option, name in (names or {}).items():
+            message = message.replace(f"'{option}'", f"'{name}'")
+        raise AnsibleError(without_secrets(message, options))
     return dict(result.validated_parameters)
 
 

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import fleet_info_spec, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import host_of, in_fleet, validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_batch, of_pattern
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of
+
+
+class ActionModule(ActionBase):
+    """Asks many hosts at once, in one task that runs once."""
+
+    TRANSFERS_FILES = False
+    BYPASS_HOST_LOOP = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        if not self._task.run_once:
+            self._display.warning(
+                "fleet_info asks all hosts once, but without run_once: true Ansible registers its result on one host only. "
+                "Set run_once: true on this task."
+            )
+        try:
+            options = validated(fleet_info_spec(), only_set(self._task.args))
+            records = self._ask(self._names(options["hosts"], task_vars or {}), options, task_vars or {})
+        except (AnsibleError, OptionError) as exc:
+            # Not raised again: Ansible would show where in the code it happened, which helps nobody.
+            result.update(failed=True, msg=str(exc))
+            return result
+        result.update(changed=False, hosts=records, summary=summary_of(records))
+        if options["on_error"] == "fail" and result["summary"]["not_ok"]:
+            result.update(failed=True, msg="\n".join(complaint(records)))
+        elif options["on_error"] == "warn" and result["summary"]["not_ok"]:
+            self._display.warning(" ".join(complaint(records, at_most=20)))
+        return result
+
+    def _names(self, pattern: list[str] | None, task_vars: dict[str, Any]) -> list[str]:
+        if not pattern:
+            return of_batch(task_vars)
+        names = of_pattern(pattern, task_vars["groups"], self._loader)
+        if not names:
+            raise OptionError("hosts", f"no host of the inventory matches {','.join(pattern)}.")
+        return names
+
+    def _ask(self, names: list[str], options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Record]:
+        endpoints = in_fleet(options, (host_of(name, task_vars["hostvars"]) for name in names))
+        for warning in sorted({endpoint.warning() or "" for endpoint in endpoints} - {""}):
+            self._display.warning(warning)
+        records = ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], self._display.display)
+        return dict(zip(names, records))

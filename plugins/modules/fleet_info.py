@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_info
+short_description: Ask the LM Studio of many hosts at once, in one task
+version_added: 1.0.0
+author:
+  - gpufleet (@gpufleet)
+description:
+  - Asks C(GET /api/v1/models) of many hosts from the controller, all at once, and returns a record for each and a summary.
+  - Each host is asked with its own variables, as M(gpufleet.lmstudio.model_info) with C(via=controller) does. The options of
+    the connection are defaults for hosts that have none of their own. There is no C(url), because every host has its own.
+  - A thousand hosts take seconds, because there is no process and no connection per host. The servers must listen on the
+    network. Nothing is needed on the hosts, and nothing but Python on the controller.
+extends_documentation_fragment:
+  - gpufleet.lmstudio.connection
+  - gpufleet.lmstudio.connection.fleet
+  - gpufleet.lmstudio.attributes
+attributes:
+  action:
+    description: Has an action plugin, so all of it runs on the controller.
+    support: full
+  async:
+    description: Can be used with C(async).
+    support: none
+  bypass_host_loop:
+    description: Runs once for all hosts of the batch, with the variables of its first host.
+    support: full
+    details: >-
+      The result is registered on one host only, unless the task also says C(run_once=true). So say it always. Without it the
+      task warns. O(ignore:when) and templates in options see the variables of the first host. The strategy C(free) cannot run
+      it. A failure, such as that of O(on_error=fail), fails the task for all hosts.
+options:
+  hosts:
+    description:
+      - A pattern, as in the C(hosts) of a play. Every host of the inventory that matches is asked, also one outside the play and
+        one that C(--limit) leaves out. A pattern that matches no host is an error.
+      - Unset means the hosts of the current batch of the play, those that failed before included.
+    type: list
+    elements: str
+  detail:
+    description:
+      - V(loaded) returns in C(models) of each record only the entries of loaded models, V(full) those of all models.
+      - All the rest of a record is the same at either detail. Every entry costs time and memory again in each task that uses the
+        result, so ask for V(full) only where the fleet is small or the entries are needed.
+    type: str
+    choices: [full, loaded]
+    default: loaded
+  on_error:
+    description:
+      - What happens when a host gives no model list, whatever the reason. Options that cannot be used always fail the task.
+      - V(report) returns its record as data. V(warn) also warns. V(fail) fails the task for all hosts, names each that gave
+        none, and returns the records all the same.
+    type: str
+    choices: [fail, warn, report]
+    default: report
+notes:
+  - Only variables of the inventory, facts and extra variables are seen of each host, not those of the play, of the task or of roles.
+  - E(LM_API_TOKEN) does not count here. A token in the option O(token) goes to every host that is asked and has none of its own.
+  - The proxy and TLS options concern the controller.
+seealso:
+  - module: gpufleet.lmstudio.model_info
+  - plugin: gpufleet.lmstudio.models
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+- name: Ask all hosts of the play
+  gpufleet.lmstudio.fleet_info:
+  run_once: true
+  register: fleet
+
+- name: Say which hosts serve a model
+  ansible.builtin.debug:
+    msg: "{{ fleet.summary.serving['qwen/qwen3-8b'] | default([]) | join(', ') }}"
+  run_once: true
+
+- name: Each host uses its own record
+  ansible.builtin.debug:
+    msg: "{{ inventory_hostname }} is {{ fleet.hosts[inventory_hostname].status }}"
+
+- name: Ask a part of the inventory, whatever the play is, and stop unless all answer
+  gpufleet.lmstudio.fleet_info:
+    hosts: gpu:!gpu_spare
+    timeout: 5
+    on_error: fail
+  run_once: true
+  register: production
+"""
+
+RETURN = r"""
+hosts:
+  description:
+    - The record of each host, by its name in the inventory and in the order of the inventory.
+    - Each is what RV(gpufleet.lmstudio.model_info#module:lmstudio) describes.
+  returned: always, but for options that cannot be used
+  type: dict
+summary:
+  description: What the records come to.
+  returned: always, but for options that cannot be used
+  type: dict
+  contains:
+    total:
+      description: How many hosts were asked.
+      type: int
+      sample: 40
+    ok:
+      description: How many gave a model list.
+      type: int
+      sample: 38
+    by_status:
+      description: The names of the hosts by their status. There is no key for a status that no host has.
+      type: dict
+      sample: {"ok": ["gpu01", "gpu02"], "refused": ["gpu03"]}
+    not_ok:
+      description: The names of the hosts that gave no model list.
+      type: list
+      elements: str
+      sample: ["gpu03"]
+    serving:
+      description: The names of the hosts that have a loaded instance of a model, by the key of the model.
+      type: dict
+      sample: {"qwen/qwen3-8b": ["gpu01", "gpu02"]}
+    counts:
+      description: Sums over all hosts of what C(counts) of a record has.
+      type: dict
+    size_bytes:
+      description:
+        - Sums over all hosts of what C(size_bytes) of a record has, in bytes.
+        - A server that lists the models of linked machines counts theirs too.
+      type: dict
+"""

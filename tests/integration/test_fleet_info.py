@@ -1,0 +1,292 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Many hosts in one task: whom it asks, with what, and what it returns."""
+
+from __future__ import annotations
+
+import json
+
+TOKENS = {name: f"token-of-{name}" for name in ("gpu01", "gpu02", "gpu03")}
+
+
+def sent_to(fleet, name):
+    return {request["headers"].get("authorization") for request in fleet.requests(name)}
+
+
+def hosts_of(fleet):
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    for name, token in TOKENS.items():
+        hosts[name]["lmstudio_token"] = token
+    return hosts
+
+
+def start_three(start, **others):
+    return start({**{name: {"payload": "two_loaded.json", "token": token} for name, token in TOKENS.items()}, **others})
+
+
+def test_it_asks_the_batch_once_and_every_host_has_the_result(run, start):
+    fleet = start_three(start, gpu04={"fault": "refused"}, mac01={"payload": "mac.json", "token": "another"})
+    play = """
+- name: Audit
+  hosts: all
+  gather_facts: false
+  vars:
+    lmstudio_token: a variable of the play, which belongs to no host
+  tasks:
+    - name: One has failed before
+      ansible.builtin.fail:
+      when: inventory_hostname == 'gpu02'
+    - name: Ask them all
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      check_mode: "{{ checked | default(false) }}"
+      register: fleet
+    - name: Every host that is left has it
+      ansible.builtin.assert:
+        that:
+          - fleet is not changed
+          - fleet.hosts | list == ['gpu01', 'gpu02', 'gpu03', 'gpu04', 'mac01']
+          - fleet.hosts.gpu03.models | map(attribute='key') == ['qwen/qwen3-8b', 'openai/gpt-oss-20b']
+          - fleet.hosts.gpu03.detail == 'loaded' and fleet.hosts.gpu03.available | length == 4
+          - fleet.hosts.gpu04.error.hint != ''
+          - fleet.summary.total == 5 and fleet.summary.ok == 3
+          - "fleet.summary.by_status == {'auth': ['mac01'], 'ok': ['gpu01', 'gpu02', 'gpu03'], 'refused': ['gpu04']}"
+          - fleet.summary.not_ok == ['gpu04', 'mac01']
+          - "fleet.summary.serving == {'openai/gpt-oss-20b': names, 'qwen/qwen3-8b': names}"
+          - "fleet.summary.counts == {'models': 12, 'llm': 9, 'embedding': 3, 'loaded': 6, 'instances': 9}"
+          - fleet.summary.size_bytes.loaded == fleet.hosts.gpu01.size_bytes.loaded * 3
+      vars:
+        names: [gpu01, gpu02, gpu03]
+"""
+    for more in ([], ["-e", "{checked: true}"]):
+        outcome = run(play, hosts_of(fleet), *more, ends=2)
+        assert outcome.output.count("failed=0") == 4
+    for name, token in TOKENS.items():
+        assert sent_to(fleet, name) == {"Bearer " + token} and len(fleet.requests(name)) == 2
+    assert sent_to(fleet, "mac01") == {None}
+
+
+def test_under_serial_each_batch_asks_its_own_with_their_own_tokens(run, start):
+    fleet = start_three(start)
+    play = """
+- name: One at a time
+  hosts: all
+  serial: 1
+  gather_facts: false
+  tasks:
+    - name: Ask the batch
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: fleet
+    - name: It was this host
+      ansible.builtin.assert:
+        that:
+          - fleet.hosts | list == [inventory_hostname]
+          - fleet.summary.not_ok == []
+    - name: Ask all three by a lookup
+      ansible.builtin.assert:
+        that: query('gpufleet.lmstudio.models', groups['all']) | map(attribute='ok') | unique == [true]
+"""
+    run(play, hosts_of(fleet), env={"LM_API_TOKEN": "token-of-environment"})
+    for name, token in TOKENS.items():
+        assert sent_to(fleet, name) == {"Bearer " + token}
+        assert len(fleet.requests(name)) == 1 + 3
+
+
+def test_a_pattern_asks_hosts_outside_of_play_and_limit(run, start):
+    fleet = start_three(start, spare={})
+    play = """
+- name: Ask from a play on one of them
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: A part of the inventory
+      gpufleet.lmstudio.fleet_info:
+        hosts: "{{ pattern }}"
+        token: a-token-for-hosts-without-one
+      run_once: true
+      register: fleet
+    - name: All of it, in order
+      ansible.builtin.assert:
+        that: fleet.hosts | list == expected
+    - name: A pattern without a host
+      gpufleet.lmstudio.fleet_info:
+        hosts: [gpu1, gpu2]
+      run_once: true
+      ignore_errors: true
+      register: nobody
+    - name: Is no success
+      ansible.builtin.assert:
+        that:
+          - nobody is failed
+          - "nobody.msg == 'hosts: no host of the inventory matches gpu1,gpu2.'"
+
+- name: Ask from a play on localhost
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Without a pattern it is the implicit localhost
+      gpufleet.lmstudio.fleet_info:
+        port: 1
+      run_once: true
+      register: local
+    - name: Which has no server
+      ansible.builtin.assert:
+        that: local.hosts.localhost.status == 'refused'
+"""
+    limit = ["--limit", "gpu03,localhost"]
+    run(play, hosts_of(fleet), *limit, "-e", json.dumps({"pattern": "gpu*:spare:!gpu02", "expected": ["gpu01", "gpu03", "spare"]}))
+    run(play, hosts_of(fleet), *limit, "-e", json.dumps({"pattern": ["gpu02", "spare"], "expected": ["gpu02", "spare"]}))
+    assert sent_to(fleet, "spare") == {"Bearer a-token-for-hosts-without-one"}
+    assert [sent_to(fleet, name) for name in TOKENS] == [{"Bearer " + token} for token in TOKENS.values()]
+
+
+def test_without_run_once_it_warns(run, start):
+    fleet = start_three(start)
+    play = """
+- name: Audit
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask them all
+      gpufleet.lmstudio.fleet_info:
+      register: fleet
+"""
+    warning = "Set run_once: true on this task"
+    outcome = run(play, hosts_of(fleet))
+    assert warning in " ".join(outcome.output.split())
+    assert [len(fleet.requests(name)) for name in TOKENS] == [1, 1, 1]
+    assert warning not in " ".join(run(play + "      run_once: true\n", hosts_of(fleet)).output.split())
+
+
+def test_on_error_says_who_and_why(run, start):
+    fleet = start_three(start, gpu04={"fault": "refused"}, gpu05={"fault": "refused"}, gpu06={"fault": "unavailable"})
+    play = """
+- name: Audit
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask them all
+      gpufleet.lmstudio.fleet_info:
+        on_error: "{{ wanted }}"
+      run_once: true
+      register: fleet
+      ignore_errors: true
+    - name: The records are there whatever happened
+      ansible.builtin.assert:
+        that:
+          - fleet.hosts | length == 6
+          - fleet.summary.not_ok == ['gpu04', 'gpu05', 'gpu06']
+          - (fleet is failed) is sameas (wanted == 'fail')
+"""
+    complaints = [
+        "3 of 6 hosts gave no model list.",
+        f"gpu04: {fleet.urls['gpu04']} refused the connection.",
+        f"gpu05: {fleet.urls['gpu05']} refused the connection.",
+        f"gpu06: {fleet.urls['gpu06']} answered HTTP 503",
+        "(refused) Start LM Studio's server",
+        "(unavailable) The server or the proxy before it",
+    ]
+    for wanted in ("report", "warn", "fail"):
+        outcome = run(play, hosts_of(fleet), "-e", f"wanted={wanted}")
+        words = " ".join(outcome.output.replace("\\n", " ").split())
+        assert [complaint in words for complaint in complaints] == [wanted != "report"] * 6, outcome.output
+        assert ("[WARNING]: 3 of 6" in words) == (wanted == "warn")
+
+
+def test_every_host_with_variables_that_cannot_be_used_is_named_before_any_request(run, start):
+    fleet = start_three(start)
+    hosts = hosts_of(fleet)
+    hosts["gpu02"]["lmstudio_timeout"] = "soon"
+    hosts["gpu03"]["lmstudio_url"] = "gpu03"
+    play = """
+- name: Audit
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask them all
+      gpufleet.lmstudio.fleet_info: {}
+      run_once: true
+      ignore_errors: true
+      register: fleet
+    - name: Both are named
+      ansible.builtin.assert:
+        that:
+          - fleet is failed and fleet.hosts is not defined
+          - fleet.msg.splitlines()[0] == says[0]
+          - says[1] in fleet.msg.splitlines()[1]
+      vars:
+        says:
+          - "host gpu02: argument 'lmstudio_timeout' cannot be converted to float"
+          - "host gpu03: lmstudio_url: 'gpu03' is not a URL"
+"""
+    run(play, hosts)
+    wrong = """
+- name: Audit
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Use options that there are not
+      gpufleet.lmstudio.fleet_info: "{{ item }}"
+      loop: [{url: "http://gpu01"}, {concurency: 1}, {concurrency: 0}, {fleet_timeout: -1}, {detail: all}]
+      run_once: true
+      ignore_errors: true
+      register: wrong
+    - name: Each is named
+      ansible.builtin.assert:
+        that:
+          - item is failed and item.hosts is not defined
+          - item.item | list | first in item.msg
+      loop: "{{ wrong.results }}"
+"""
+    run(wrong, hosts_of(fleet))
+    assert [fleet.requests(name) for name in TOKENS] == [[], [], []]
+
+
+def test_what_a_server_sends_is_text(run, start):
+    fleet = start({"gpu01": {"payload": "hostile.json"}})
+    play = """
+- name: Audit
+  hosts: all
+  gather_facts: false
+  vars:
+    sum: "{{ '{{' }} 7 * 7 {{ '}}' }}"
+  tasks:
+    - name: Ask a hostile server
+      gpufleet.lmstudio.fleet_info:
+        detail: full
+      run_once: true
+      register: fleet
+    - name: Keep it
+      ansible.builtin.set_fact:
+        kept: "{{ fleet }}"
+    - name: Names are text, as keys too
+      ansible.builtin.assert:
+        that:
+          - kept.summary.serving | list == [sum]
+          - kept.hosts.gpu01.available | first == sum
+          - kept.hosts.gpu01.models | map(attribute='key') | first == sum
+    - name: Print it
+      ansible.builtin.debug:
+        var: kept.summary
+"""
+    outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+    assert not list(outcome.folder.rglob("pwned"))
+    assert "\x1b" not in outcome.output
+
+
+def test_the_free_strategy_says_that_it_cannot_run_it(run, start):
+    fleet = start_three(start)
+    play = """
+- name: Audit
+  hosts: all
+  strategy: ansible.builtin.free
+  gather_facts: false
+  tasks:
+    - name: Ask them all
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+"""
+    assert "bypass" in run(play, hosts_of(fleet), ends=1).output
