@@ -56,5 +56,5 @@ class ActionModule(ActionBase):
         endpoints = in_fleet(options, (host_of(name, task_vars["hostvars"]) for name in names))
         for warning in sorted({endpoint.warning() or "" for endpoint in endpoints} - {""}):
             self._display.warning(warning)
-        records = ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], self._display.display)
+        records = ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"])
         return dict(zip(names, records))

@@ -101,7 +101,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     make_endpoint,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record, explain
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import host_of, in_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import host_of, in_fleet, spelled_out
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
 
 
@@ -118,7 +118,7 @@ class LookupModule(LookupBase):
             if not terms:
                 endpoints = in_fleet(options, [self._host_of_task(variables or {})])
             self._warn({endpoint.warning() for endpoint in endpoints} - {None})
-            records = ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], self._display.display)
+            records = ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"])
         except (AnsibleError, OptionError) as exc:
             raise AnsibleLookupError(str(exc)) from None
         self._report([record for record in records if not record["ok"]], options["on_error"])
@@ -139,13 +139,11 @@ class LookupModule(LookupBase):
         name = f"term {number}"
         if not term or not isinstance(term, str):
             raise OptionError(name, f"it is {'empty' if not term else 'no text'}. Write a URL, or the name of a host.")
-        if "://" in term:
-            token = options["token"] or (None if authorizes(options["headers"]) else os.environ.get(TOKEN_VARIABLE))
-            return make_endpoint({**options, "token": token, "url": term}, "", {"url": name})
         if term in variables.get("groups", {}).get("all", ()):
             return in_fleet(options, [host_of(term, variables["hostvars"])])[0]
-        if term.count(":") == 1:
-            return make_endpoint({**options, "port": None, "url": f"http://{term}"}, "", {"url": name})
+        options = spelled_out(options, term)
+        if "://" in term and not options["token"] and not authorizes(options["headers"]):
+            options["token"] = os.environ.get(TOKEN_VARIABLE)
         return make_endpoint(options, f"http://{bracketed(term)}", {"url": name})
 
     @staticmethod

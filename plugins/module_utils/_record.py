@@ -25,6 +25,8 @@ Fetch = Callable[[Endpoint], Answer]
 """A transport. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
 
 FULL = "full"
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+"""Of ``asked_at``, in UTC."""
 _EMBEDDING_TYPES = ("embedding", "embeddings")
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -45,7 +47,7 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
 
 def outcome_of(endpoint: Endpoint, fetch: Fetch) -> Outcome:
     """Ask one endpoint. The reading, which costs time of its own, is left to :func:`record_of`."""
-    asked_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    asked_at = time.strftime(TIME_FORMAT, time.gmtime())
     started = time.monotonic()
     try:
         answer = fetch(endpoint)
@@ -80,10 +82,21 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
             "hint": exc.hint,
             "http_status": exc.http_status,
         }
+    text = _comparable_text(entries)
+    if _holds_any(secrets, text + _canonical(warnings)):
+        entries, warnings = _masked(secrets, entries, warnings)
+        text = _comparable_text(entries)
     record.update(_facts(entries, detail))
-    record["fingerprint"] = fingerprint(entries) if record["ok"] else None
+    record["fingerprint"] = "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest() if record["ok"] else None
     record["warnings"] = warnings
-    return _masked(record, secrets)
+    return record
+
+
+def at_detail(record: Record, detail: str) -> Record:
+    """A record of detail ``full`` at this detail."""
+    if detail == FULL or record["detail"] == detail:
+        return record
+    return {**record, "detail": detail, "models": [entry for entry in record["models"] if entry["loaded"]]}
 
 
 def explain(record: Record) -> str:
@@ -124,13 +137,13 @@ def _facts(entries: list[Entry], detail: str) -> Record:
     }
 
 
-def fingerprint(entries: list[Entry]) -> str:
-    """One text for the whole answer: equal when nothing but order and remaining TTLs differs, at either detail."""
+def _comparable_text(entries: list[Entry]) -> str:
+    """One text for the whole answer: equal when nothing but order and remaining TTLs differs."""
     comparable = [_comparable(entry) for entry in entries]
     keys = Counter(entry["key"] for entry in entries)
-    # Encoding them all at once is several times quicker than each by itself, so only entries that share a key are compared whole.
+    # Encoding them all at once is quicker than each by itself, so only entries that share a key are compared whole.
     comparable.sort(key=lambda entry: (entry["key"], _canonical(entry) if keys[entry["key"]] > 1 else ""))
-    return "sha256:" + hashlib.sha256(_canonical(["ok", comparable]).encode("ascii")).hexdigest()
+    return _canonical(["ok", comparable])
 
 
 def _comparable(entry: Entry) -> Entry:
@@ -151,14 +164,12 @@ def _comparable(entry: Entry) -> Entry:
     return comparable
 
 
-def _masked(record: Record, secrets: tuple[str, ...]) -> Record:
-    """The record without any text that was sent to the server as a secret, wherever the server may have put it."""
-    if not secrets:
-        return record
-    foreign = {name: record[name] for name in ("models", "instances", "available", "loaded", "warnings")}
-    text = json.dumps(foreign, ensure_ascii=False)
-    if not any(json.dumps(secret, ensure_ascii=False)[1:-1] in text for secret in secrets):
-        return record
+def _holds_any(secrets: tuple[str, ...], json_text: str) -> bool:
+    return any(_canonical(secret)[1:-1] in json_text for secret in secrets)
+
+
+def _masked(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]]:
+    """Both without any text that was sent to the server as a secret, wherever the server may have put it."""
     names = _documented_names()
 
     def mask(value: Any) -> Any:
@@ -170,9 +181,10 @@ def _masked(record: Record, secrets: tuple[str, ...]) -> Record:
             return {key if key in names else mask(key): mask(item) for key, item in value.items()}
         return value
 
-    record.update(mask(foreign))
-    record["warnings"].append("the server sent back text that equals the token or a header, which is masked here")
-    return record
+    masked = mask([entries, warnings])
+    if masked != [entries, warnings]:
+        masked[1].append("the server sent back text that equals the token or a header, which is masked here")
+    return masked[0], masked[1]
 
 
 def _without(secrets: tuple[str, ...], text: str) -> str:
@@ -182,7 +194,7 @@ def _without(secrets: tuple[str, ...], text: str) -> str:
 
 
 def _documented_names() -> set[str]:
-    """Every key of a record, its containers included: those keep their names even if a token is one of them."""
+    """Every key of an entry, its containers included: those keep their names even if a token is one of them."""
     entries, _warnings = read_models(Answer(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
 
     def names(value: Any) -> set[str]:
@@ -192,4 +204,4 @@ def _documented_names() -> set[str]:
             return set(value).union(*(names(item) for item in value.values()))
         return set()
 
-    return names(_facts(entries, FULL)) | {"warnings"}
+    return names(entries)

@@ -65,6 +65,8 @@ class Host(NamedTuple):
     template: Callable[[Any], Any]
     local: bool
     """Whether its connection is local: then the controller is the host itself."""
+    spelled: str = ""
+    """The URL or the ``NAME:PORT`` by which the user asks for it, if that says more than its name."""
 
     def variable(self, name: str) -> Any:
         """A variable's value, or None when it is not set or empty."""
@@ -111,7 +113,8 @@ def of_task(task_options: Mapping[str, Any], host: Host, on_controller: bool) ->
 
 
 def in_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint]:
-    """The endpoint of each host among many. `options` are defaults for hosts that have none of their own.
+    """The endpoint of each host among many. `options` are defaults for hosts that have none of their own, and so is how a host
+    is spelled.
 
     Raises ``AnsibleError`` that names every host with variables that cannot be used.
     """
@@ -121,12 +124,22 @@ def in_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint
     for host in hosts:
         try:
             own, names = _own_options(host, on_controller=True)
-            endpoints.append(make_endpoint(validated(spec, _combined(own, weak), names), _address_url(host), names))
+            raw = _combined(own, spelled_out(weak, host.spelled))
+            endpoints.append(make_endpoint(validated(spec, raw, names), _address_url(host), names))
         except (AnsibleError, OptionError) as exc:
             problems.append(f"host {host.name}: {exc}")
     if problems:
         raise AnsibleError("\n".join(problems))
     return endpoints
+
+
+def spelled_out(options: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The options for a URL, a ``NAME:PORT``, or a plain name or address, which adds nothing to them."""
+    if "://" in text:
+        return {**options, "url": text}
+    if text.count(":") == 1 or "]:" in text:
+        return {**options, "url": f"http://{text}", "port": None}
+    return dict(options)
 
 
 def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
+from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
@@ -45,7 +46,7 @@ def ask_all(
     detail: str,
     concurrency: int,
     fleet_timeout: float,
-    progress: Progress,
+    progress: Progress | None = None,
     exchange: Exchange = _http.exchange,
 ) -> list[Record]:
     """One record for each endpoint, in order, whatever happens. Equal endpoints are asked once. An interrupt ends it at once.
@@ -60,7 +61,7 @@ def ask_all(
     distinct = list(dict.fromkeys(endpoints))
     _http.check_files(distinct)
     with _open_files(min(concurrency, len(distinct))) as concurrency:
-        asked = _Round(distinct, detail, exchange, progress).run(concurrency, fleet_timeout)
+        asked = _Round(distinct, detail, exchange, progress or tell).run(concurrency, fleet_timeout)
     records = dict(zip(distinct, asked))
     answered: set[Endpoint] = set()
     ordered = []
@@ -68,6 +69,11 @@ def ask_all(
         ordered.append(copy.deepcopy(records[endpoint]) if endpoint in answered else records[endpoint])
         answered.add(endpoint)
     return ordered
+
+
+def tell(line: str) -> None:
+    """To people. Standard output may be read by a program."""
+    Display().display(line, stderr=True)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -55,27 +56,95 @@ def run(tmp_path: Path) -> Run:
         inventory = {"all": {"hosts": hosts, "vars": variables}}
         (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory))
         (tmp_path / "play.yml").write_text(play)
-        (tmp_path / "ansible.cfg").write_text("[defaults]\nretry_files_enabled = false\n")
-        binaries = Path(sys.executable).parent
-        # Not resolve(): that would leave the virtual environment.
-        command = [str(binaries / "ansible-playbook"), "-i", "inventory.yml", "-f", "10", "play.yml", *arguments]
-        settings = {
-            "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
-            "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
-            "ANSIBLE_NOCOLOR": "1",
-            "HOME": str(tmp_path),
-            "LANG": "C.UTF-8",
-            "PATH": os.pathsep.join([str(binaries), "/usr/local/bin", "/usr/bin", "/bin"]),
-            **(env or {}),
-        }
-        done = subprocess.run(
-            command, cwd=tmp_path, env=settings, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False
-        )
+        command = ["ansible-playbook", "-i", "inventory.yml", "-f", "10", "play.yml", *arguments]
+        done = run_in(tmp_path, command, env or {})
         output = done.stdout + done.stderr
         assert done.returncode == ends, output
         return Outcome(done.returncode, output, tmp_path)
 
     return run_play
+
+
+def run_in(folder: Path, command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command of this Python's ansible-core in a folder, which is the home folder too."""
+    (folder / "ansible.cfg").write_text("[defaults]\nretry_files_enabled = false\n")
+    # Not resolve(): that would leave the virtual environment.
+    binaries = Path(sys.executable).parent
+    settings = {
+        "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "PATH": os.pathsep.join([str(binaries), "/usr/local/bin", "/usr/bin", "/bin"]),
+        **env,
+    }
+    return subprocess.run(
+        [str(binaries / command[0]), *command[1:]],
+        cwd=folder,
+        env=settings,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+READ_INVENTORY = """
+import json, sys
+from ansible import context
+from ansible.module_utils.common.collections import ImmutableDict
+context.CLIARGS = ImmutableDict(extra_vars=tuple(json.loads(sys.argv[2])))
+from ansible.plugins.loader import init_plugin_loader
+init_plugin_loader()
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.manager import VariableManager
+loader = DataLoader()
+inventory = InventoryManager(loader, sources=json.loads(sys.argv[1]))
+def read():
+    variables = VariableManager(loader, inventory)
+    return {
+        "groups": {name: sorted(hosts) for name, hosts in inventory.get_groups_dict().items()},
+        "variables": {host.name: variables.get_vars(host=host, include_hostvars=False) for host in inventory.get_hosts()},
+    }
+answers = [read()]
+if "refresh" in sys.argv[3:]:
+    inventory.refresh_inventory()
+    answers.append(read())
+print("READ " + json.dumps(answers, default=str))
+"""
+
+
+class Read(NamedTuple):
+    groups: dict[str, list[str]]
+    variables: dict[str, dict[str, Any]]
+    output: str
+    refreshed: dict[str, Any] | None = None
+    """Groups and variables after a refresh."""
+
+
+@pytest.fixture
+def read_inventory(tmp_path: Path) -> Callable[..., Read]:
+    """Read sources of an inventory ({file name: text or data}) with Ansible's own InventoryManager."""
+
+    def read(
+        files: dict[str, Any], refresh: bool = False, extra_vars: tuple[str, ...] = (), env: dict[str, str] | None = None, ends: int = 0
+    ) -> Read:
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True, parents=True)
+            path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        sources = [str(tmp_path / name) for name in files if "/" not in name]
+        arguments = [json.dumps(sources), json.dumps(extra_vars)] + (["refresh"] if refresh else [])
+        done = run_in(tmp_path, ["python", "-c", READ_INVENTORY, *arguments], env or {})
+        assert done.returncode == ends, done.stdout + done.stderr
+        found = [json.loads(line[5:]) for line in done.stdout.splitlines() if line.startswith("READ ")]
+        answers = found[0] if found else [{"groups": {}, "variables": {}}]
+        return Read(**answers[0], output=done.stdout + done.stderr, refreshed=answers[-1] if refresh else None)
+
+    return read
 
 
 @pytest.fixture

@@ -134,6 +134,7 @@ def test_a_lookup_of_inventory_hosts_asks_each_with_its_own_variables(run, start
           - query('gpufleet.lmstudio.models', 'nowhere.invalid', on_error='report')[0].url == 'http://nowhere.invalid:1234'
           - query('gpufleet.lmstudio.models', 'nowhere.invalid', port=99, on_error='report')[0].url == 'http://nowhere.invalid:99'
           - query('gpufleet.lmstudio.models', '::1', port=9, on_error='report')[0].url == 'http://[::1]:9'
+          - query('gpufleet.lmstudio.models', '[::1]:8', port=9, on_error='report')[0].url == 'http://[::1]:8'
 """
     names = ("gpu01", "gpu02", "gpu03")
     hosts = {name: {"lmstudio_url": fleet.urls[name]} for name in names}

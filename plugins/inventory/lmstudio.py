@@ -1,0 +1,372 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: lmstudio
+short_description: Hosts, groups and variables from what LM Studio servers answer
+version_added: 1.0.0
+author:
+  - gpufleet (@gpufleet)
+description:
+  - Asks C(GET /api/v1/models) of many LM Studio servers from the controller, all at once. Each host gets one variable with its
+    record, and stands in groups that say whether it answered and what it has loaded.
+  - It takes hosts that the inventory has already, hosts of its own, or both.
+  - The name of the file must end in C(lmstudio.yml) or C(lmstudio.yaml).
+  - A host that gives no model list stays in the inventory. Its record says what happened.
+  - It never sets a variable that says how to connect, such as C(ansible_host) or C(lmstudio_url).
+extends_documentation_fragment:
+  - gpufleet.lmstudio.connection
+  - gpufleet.lmstudio.connection.fleet
+  - ansible.builtin.constructed
+  - ansible.builtin.inventory_cache
+options:
+  plugin:
+    description:
+      - The name of this plugin.
+    type: str
+    required: true
+    choices: [gpufleet.lmstudio.lmstudio]
+  hosts:
+    description:
+      - A pattern, as in the C(hosts) of a play, or a list of them. Hosts that earlier sources of the inventory have and that match
+        are asked with their own variables. Those are the ones of the inventory and extra variables.
+      - Sources are read in the order of C(-i), and the files of a folder by name. So this file has to come after them, as in
+        C(-i hosts.yml -i lmstudio.yml), or as C(90-lmstudio.yml) beside C(10-hosts.yml). A pattern that matches nothing is a
+        warning.
+      - May be a template.
+    type: list
+    elements: str
+    default: []
+  endpoints:
+    description:
+      - Servers to add as hosts. Each is a URL, a name or address, or C(NAME:PORT), and may have ranges such as C(gpu[01:40]).
+      - The host is called by the name in it. If the list has several servers with one name, each of them is called C(NAME_PORT).
+      - If the inventory has a host of that name already, its own variables win.
+      - May be a template.
+    type: list
+    elements: str
+    default: []
+  variable:
+    description:
+      - The variable that gets the record of a host, as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes it.
+    type: str
+    default: lmstudio
+  detail:
+    description:
+      - V(loaded) keeps in C(models) of a record only the entries of loaded models, V(full) those of all models.
+      - All the rest of a record is the same at either detail. Variables cost time and memory in every task of every play, so keep
+        V(full) for small fleets.
+    type: str
+    choices: [full, loaded]
+    default: loaded
+  on_error:
+    description:
+      - What happens when a host gives no model list, whatever the reason. Options that cannot be used always fail the source.
+      - V(warn) warns, and names the first twenty. V(report) says nothing. V(fail) fails the source, which Ansible reports as a
+        warning unless C(ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED) is set.
+    type: str
+    choices: [fail, warn, report]
+    default: warn
+  use_vars_plugins:
+    description:
+      - Whether variables in C(host_vars) and C(group_vars) beside the sources of the inventory are read for hosts that are asked.
+    type: bool
+    default: true
+  token:
+    description:
+      - The API token for hosts that have none of their own, sent as a bearer token. It goes to every one of them.
+      - May be a template or vaulted.
+  headers:
+    description:
+      - More request headers, for hosts that have none of their own. Values may be templates or vaulted.
+notes:
+  - Every host is in C(lmstudio_ok) or in C(lmstudio_not_ok), and in C(lmstudio_status_STATUS). It is in C(lmstudio_loaded_MODEL)
+    for each model with a loaded instance. In the name of a group, every character of MODEL but letters of English, digits and
+    C(_) becomes C(_), so two models may share a group. The exact keys are in the variable.
+  - E(LM_API_TOKEN) does not count here, because one token must not go to the whole fleet by accident.
+  - A cache keeps the answers, and that a host could not be reached, with the time when it was asked. Options of this file apply
+    at once, because they are applied to what is in the cache, and a host whose connection is changed is asked anew. So is one
+    that answered with an error. C(--flush-cache) and C(meta=refresh_inventory) ask all anew.
+  - A cache has no token in it. Files of a cache are readable by their owner only.
+seealso:
+  - module: gpufleet.lmstudio.fleet_info
+  - plugin: ansible.builtin.constructed
+    plugin_type: inventory
+"""
+
+EXAMPLES = r"""
+# Ask hosts that another source has. Run: ansible-inventory -i hosts.yml -i lmstudio.yml --graph
+plugin: gpufleet.lmstudio.lmstudio
+hosts: gpu
+timeout: 5
+
+---
+# Add forty servers, with a token from the environment
+plugin: gpufleet.lmstudio.lmstudio
+endpoints:
+  - gpu[01:40].example:1234
+  - https://lab.example/lmstudio
+token: "{{ lookup('ansible.builtin.env', 'FLEET_TOKEN') }}"
+
+---
+# Make variables and groups of what the servers answer, and keep the answers for ten minutes
+plugin: gpufleet.lmstudio.lmstudio
+hosts: gpu
+cache: true
+cache_plugin: ansible.builtin.jsonfile
+cache_connection: ~/.cache/lmstudio
+cache_timeout: 600
+strict: true
+compose:
+  loaded_models: lmstudio.loaded
+groups:
+  long_context: lmstudio.instances | selectattr('context_length', 'ge', 32768) | list | length > 0
+keyed_groups:
+  - key: lmstudio.status
+    prefix: status
+"""
+
+import keyword
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError, AnsibleParserError
+from ansible.inventory.helpers import get_group_vars, sort_groups
+from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable, expand_hostname_range
+from ansible.utils.vars import combine_vars
+from ansible.vars.plugins import get_vars_from_inventory_sources
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, bracketed, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Record, at_detail
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, record_from
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import (
+    CONTROLLER_URL,
+    LOCAL_CONNECTIONS,
+    VARIABLES,
+    Host,
+    in_fleet,
+    spelled_out,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._trust import group_name, untrusted
+
+_RANGE = re.compile(r"\[[0-9A-Za-z]*:[0-9A-Za-z]+(:[0-9]+)?\]")
+_TEMPLATES = ("token", "headers", "hosts", "endpoints")
+
+
+class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
+    """Asks hosts, and gives each its record and its groups."""
+
+    NAME = "gpufleet.lmstudio.lmstudio"
+
+    _sanitize_group_name = staticmethod(group_name)
+
+    def verify_file(self, path: str) -> bool:
+        return bool(super().verify_file(path)) and path.endswith(("lmstudio.yml", "lmstudio.yaml"))
+
+    def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
+        super().parse(inventory, loader, path, cache)
+        self._group_variables: dict[tuple[str, ...], dict[str, Any]] = {}
+        try:
+            options = self._read_options(path)
+            spelled = self._spelled_by_name(options["endpoints"], options["port"])
+            names = list(dict.fromkeys([*self._matching(options["hosts"]), *spelled]))
+            for name in spelled:
+                if name not in inventory.hosts:
+                    inventory.add_host(name)
+            endpoints = dict(zip(names, in_fleet(options, [self._host(name, spelled.get(name, ""), path) for name in names])))
+            for warning in sorted({endpoint.warning() or "" for endpoint in endpoints.values()} - {""}):
+                self.display.warning(warning)
+            records = self._records(endpoints, options, path, cache)
+        except OptionError as exc:
+            raise AnsibleParserError(str(exc)) from None
+        self._report(records, options["on_error"])
+        self._populate(records, options, path)
+
+    def update_cache_if_changed(self) -> None:
+        super().update_cache_if_changed()
+        self._protect_cache()
+
+    def set_cache_plugin(self) -> None:
+        super().set_cache_plugin()
+        self._protect_cache()
+
+    def _read_options(self, path: str) -> dict[str, Any]:
+        try:
+            raw = self._read_config_data(path)
+            options = {name: self.get_option(name) for name in self.option_definitions}
+        except AnsibleError as exc:
+            raise AnsibleParserError(without_secrets(str(exc), self.loader.load_from_file(path))) from None
+        unknown = sorted(set(raw) - set(options))
+        if unknown:
+            raise AnsibleParserError("unknown option {}. The options are {}.".format(", ".join(unknown), ", ".join(sorted(options))))
+        for name in _TEMPLATES:
+            options[name] = self._templated(name, options[name])
+        for name in ("hosts", "endpoints"):
+            if not all(isinstance(item, str) and item for item in options[name]):
+                raise OptionError(name, "it has an entry that is empty or no text.")
+        if not options["hosts"] and not options["endpoints"]:
+            raise AnsibleParserError("neither endpoints nor hosts is given. Name servers to add, or a pattern of hosts to ask.")
+        _check_variable(options["variable"])
+        return options
+
+    def _templated(self, name: str, value: Any) -> Any:
+        self.templar.available_variables = self._vars
+        try:
+            value = self.templar.template(value)
+        except AnsibleError as exc:
+            problem = without_secrets(str(exc), {name: self.get_option(name)})
+            raise OptionError(name, f"its template cannot be used: {problem}") from None
+        if name not in ("hosts", "endpoints"):
+            return value
+        # A template may have become a list in the list.
+        return [item for part in value or [] for item in (part if isinstance(part, list) else [part])]
+
+    def _spelled_by_name(self, texts: Iterable[str], port: int | None) -> dict[str, str]:
+        """The endpoints as they are spelled, ranges expanded, by the name of the host."""
+        urls: dict[str, str] = {}
+        for text in texts:
+            for spelled in _expanded(text):
+                endpoint = make_endpoint(spelled_out({"port": port}, spelled), "http://" + bracketed(spelled), {"url": "endpoints"})
+                urls.setdefault(endpoint.url, spelled)
+        names = Counter(Endpoint(url).host for url in urls)
+        by_name: dict[str, str] = {}
+        for url, spelled in urls.items():
+            name = Endpoint(url).host
+            if names[name] > 1:
+                name, spelled = f"{name}_{Endpoint(url).port}", url
+            if name in by_name:
+                raise OptionError("endpoints", f"{by_name[name]} and {spelled} are both host {name}. Add one of them by another source.")
+            by_name[name] = spelled
+        return by_name
+
+    def _matching(self, pattern: list[str]) -> list[str]:
+        if not pattern:
+            return []
+        # Only when all sources are read does Ansible itself put every host into all.
+        names = of_pattern(pattern, {**self.inventory.get_groups_dict(), "all": list(self.inventory.hosts)}, self.loader)
+        if not names:
+            self.display.warning(
+                f"hosts: {','.join(pattern)} matches no host of the sources that were read before this one. "
+                "Give the source that has them first, as in -i hosts.yml -i lmstudio.yml."
+            )
+        return names
+
+    def _host(self, name: str, spelled: str, path: str) -> Host:
+        variables = combine_vars(self._variables(name, path), self._vars)
+
+        def template(value: Any) -> Any:
+            self.templar.available_variables = variables
+            return self.templar.template(value)
+
+        host = Host(name, variables, template, local=False, spelled=spelled)
+        return host._replace(local=host.variable("ansible_connection") in LOCAL_CONNECTIONS)
+
+    def _variables(self, name: str, path: str) -> dict[str, Any]:
+        """The variables of a host that the inventory has so far, as ``ansible.builtin.constructed`` reads them."""
+        host = self.inventory.get_host(name)
+        # Ansible puts every host into all, and some into ungrouped, when all sources are read.
+        groups = {group.name: group for group in [self.inventory.groups["all"], *host.get_groups()]}
+        key = tuple(sorted(groups))
+        if key not in self._group_variables:
+            ordered = sort_groups(groups.values())
+            self._group_variables[key] = combine_vars(get_group_vars(ordered), self._of_plugins(ordered, path))
+        own: dict[str, Any] = combine_vars(host.get_vars(), self._of_plugins([host], path))
+        return dict(combine_vars(self._group_variables[key], own))
+
+    def _of_plugins(self, entities: list[Any], path: str) -> dict[str, Any]:
+        if not self.get_option("use_vars_plugins"):
+            return {}
+        variables: dict[str, Any] = get_vars_from_inventory_sources(self.loader, [*self.inventory.processed_sources, path], entities, "all")
+        return variables
+
+    def _records(self, endpoints: dict[str, Endpoint], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
+        """The record of each host, from the cache where that may be."""
+        key = self.get_cache_key(path)
+        entries = self._cached(key) if options["cache"] and read_cache else {}
+        known = {
+            name: record
+            for name, endpoint in endpoints.items()
+            if name in entries and (record := record_from(endpoint, entries[name], options["detail"], options["cache_timeout"]))
+        }
+        missing = {name: endpoint for name, endpoint in endpoints.items() if name not in known}
+        detail = FULL if options["cache"] else options["detail"]
+        asked = dict(zip(missing, ask_all(list(missing.values()), detail, options["concurrency"], options["fleet_timeout"])))
+        if options["cache"]:
+            entries = {name: entries[name] for name in known}
+            entries.update((name, entry) for name, record in asked.items() if (entry := entry_of(endpoints[name], record)))
+            self._cache[key] = entries
+        asked = {name: at_detail(record, options["detail"]) for name, record in asked.items()}
+        return {name: known.get(name) or asked[name] for name in endpoints}
+
+    def _cached(self, key: str) -> dict[str, Any]:
+        try:
+            entries = self._cache[key]
+        except KeyError:
+            return {}
+        except Exception as exc:  # Whatever a cache plugin raises, the servers still know.
+            self.display.warning(f"The inventory cache cannot be read, so every host is asked anew: {exc}")
+            return {}
+        return dict(entries) if isinstance(entries, Mapping) else {}
+
+    def _protect_cache(self) -> None:
+        """Let only its owner read the file of a cache plugin that writes files, which Ansible lets everyone read."""
+        folder = Path(os.path.expandvars(str(self.get_option("cache_connection") or ""))).expanduser()
+        for key in self._cache if folder.is_dir() else ():
+            for file in folder.glob(f"*{key}*"):
+                file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+
+    def _report(self, records: dict[str, Record], on_error: str) -> None:
+        if on_error == "fail" and (lines := complaint(records)):
+            raise AnsibleParserError("\n".join(lines))
+        if on_error == "warn" and (lines := complaint(records, at_most=20)):
+            self.display.warning(" ".join(lines))
+
+    def _populate(self, records: dict[str, Record], options: dict[str, Any], path: str) -> None:
+        for name in ("lmstudio_ok", "lmstudio_not_ok"):
+            self.inventory.add_group(name)
+        for name, record in records.items():
+            self.inventory.set_variable(name, options["variable"], untrusted(record))
+            groups = ["lmstudio_ok" if record["ok"] else "lmstudio_not_ok", "lmstudio_status_" + record["status"]]
+            for group in groups + [group_name("lmstudio_loaded_" + model) for model in record["loaded"]]:
+                self.inventory.add_child(self.inventory.add_group(group), name)
+            self._construct(name, options, path)
+
+    def _construct(self, name: str, options: dict[str, Any], path: str) -> None:
+        if options["compose"]:
+            self._set_composite_vars(options["compose"], self._variables(name, path), name, strict=options["strict"])
+        if options["groups"] or options["keyed_groups"]:
+            variables = self._variables(name, path)
+            self._add_host_to_composed_groups(options["groups"], variables, name, options["strict"], fetch_hostvars=False)
+            self._add_host_to_keyed_groups(options["keyed_groups"], variables, name, options["strict"], fetch_hostvars=False)
+
+    def _compose(self, *args: Any, **kwargs: Any) -> Any:
+        # What an expression makes of server text is server text.
+        return untrusted(super()._compose(*args, **kwargs))
+
+
+def _expanded(text: str) -> list[str]:
+    scheme, separator, rest = text.rpartition("://")
+    if not _RANGE.search(rest):
+        return [text]
+    try:
+        return [scheme + separator + item for item in expand_hostname_range(rest)]
+    except (AnsibleError, ValueError) as exc:
+        raise OptionError("endpoints", f"{text!r} has a range that cannot be used: {exc}. Write it as gpu[01:40].") from None
+
+
+def _check_variable(name: str) -> None:
+    if not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", name) or keyword.iskeyword(name):
+        raise OptionError("variable", f"{name!r} is not a valid name of a variable.")
+    if name.startswith("ansible_") or name in (*VARIABLES.values(), CONTROLLER_URL):
+        raise OptionError("variable", f"{name} decides how a host is reached. Choose another name.")

@@ -1,0 +1,67 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What an inventory cache keeps of a host, and what of it still counts.
+
+Kept are the whole answer, without what a server may have sent back of a token, and that a host could not be reached. The other
+failures are quickly asked for again, and may be over as soon as a token or a header is changed.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import time
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Record, record_of
+
+Entry = dict[str, Any]
+
+
+def entry_of(endpoint: Endpoint, record: Record) -> Entry | None:
+    """What to keep of a record of detail ``full``. None if it is to be asked for again."""
+    entry = {"asked_with": _asked_with(endpoint), "asked_at": record["asked_at"], "response_ms": record["response_ms"]}
+    if record["ok"]:
+        # As text it is read more quickly than as data, which Ansible inspects piece by piece.
+        return {**entry, "body": json.dumps({"models": record["models"]}), "warnings": record["warnings"]}
+    if record["error"]["http_status"] is None:
+        return {**entry, "status": record["status"], "error": record["error"]}
+    return None
+
+
+def record_from(endpoint: Endpoint, entry: Any, detail: str, max_age: float) -> Record | None:
+    """The record of an entry. None if there is none, or if it is broken, too old, or of other options.
+
+    `max_age` is in seconds, 0 means that no age is too high. Nothing in an entry is believed: it is read like an answer.
+    """
+    try:
+        if entry["asked_with"] != _asked_with(endpoint):
+            return None
+        age = time.time() - calendar.timegm(time.strptime(entry["asked_at"], TIME_FORMAT))
+        if max_age and not 0 <= age <= max_age:
+            return None
+        if "body" in entry:
+            answer: Answer | ApiError = Answer(200, entry["body"].encode("utf-8"))
+        else:
+            answer = ApiError(entry["status"], "")
+        record = record_of(endpoint, Outcome(answer, entry["asked_at"], entry["response_ms"]), detail)
+        if record["ok"]:
+            record["warnings"] = [str(text) for text in entry["warnings"]]
+        elif "body" in entry or entry["status"] not in HINTS or entry["error"]["http_status"] is not None:
+            return None
+        else:
+            record["error"].update(message=str(entry["error"]["message"]), hint=str(entry["error"]["hint"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return record
+
+
+def _asked_with(endpoint: Endpoint) -> str:
+    """The options that decide about an answer, without those that are secret."""
+    return json.dumps(endpoint._replace(token=None, headers=(), max_response_bytes=0))

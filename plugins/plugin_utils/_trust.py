@@ -1,0 +1,31 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Server text is data, never a template, and never an invalid name."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible import template
+from ansible.utils.unsafe_proxy import wrap_var
+
+_MAX_NAME = 200
+
+
+def untrusted(value: Any) -> Any:
+    """The value, so that ansible-core takes no text in it for a template.
+
+    From 2.19 on, plain text is no template anyway. Older versions evaluate what an inventory plugin sets, unless it is wrapped.
+    """
+    return value if hasattr(template, "trust_as_template") else wrap_var(value)
+
+
+def group_name(text: str) -> str:
+    """A valid name of a group. Different texts may become the same one."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", str(text))[:_MAX_NAME]
+    return name if re.match(r"[A-Za-z_]", name) else "_" + name

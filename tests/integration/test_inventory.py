@@ -1,0 +1,514 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The inventory plugin, read by Ansible's own inventory manager and used by plays."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+TOKENS = {name: f"token-of-{name}" for name in ("gpu01", "gpu02", "gpu03")}
+PLUGIN = {"plugin": "gpufleet.lmstudio.lmstudio"}
+VOLATILE = ("asked_at", "response_ms")
+
+
+def sent_to(fleet, name):
+    return {request["headers"].get("authorization") for request in fleet.requests(name)}
+
+
+def local(fleet, **more):
+    """A source with the hosts of a simulated fleet, which the controller reaches over loopback."""
+    hosts = {name: {"lmstudio_controller_url": url, **more.get(name, {})} for name, url in fleet.urls.items()}
+    return {"gpu": {"hosts": hosts}}
+
+
+def steady(variables):
+    """Without what differs from one question to the next."""
+    return {
+        host: {name: value for name, value in own["lmstudio"].items() if name not in VOLATILE}
+        for host, own in variables.items()
+        if "lmstudio" in own
+    }
+
+
+def test_hosts_of_another_source_get_a_variable_and_groups(read_inventory, start):
+    fleet = start(
+        {
+            "gpu01": {"payload": "two_loaded.json"},
+            "gpu02": {"payload": "none_loaded.json"},
+            "gpu03": {"fault": "refused"},
+            "gpu04": {"fault": "unauthorized"},
+            "mac01": {"payload": "mac.json"},
+        }
+    )
+    read = read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": {**PLUGIN, "hosts": "gpu:!mac01"}}, refresh=True)
+    assert read.groups == {
+        "all": ["gpu01", "gpu02", "gpu03", "gpu04", "mac01"],
+        "ungrouped": [],
+        "gpu": ["gpu01", "gpu02", "gpu03", "gpu04", "mac01"],
+        "lmstudio_ok": ["gpu01", "gpu02"],
+        "lmstudio_not_ok": ["gpu03", "gpu04"],
+        "lmstudio_status_ok": ["gpu01", "gpu02"],
+        "lmstudio_status_refused": ["gpu03"],
+        "lmstudio_status_auth": ["gpu04"],
+        "lmstudio_loaded_qwen_qwen3_8b": ["gpu01"],
+        "lmstudio_loaded_openai_gpt_oss_20b": ["gpu01"],
+    }
+    record = read.variables["gpu01"]["lmstudio"]
+    assert record["loaded"] == ["openai/gpt-oss-20b", "qwen/qwen3-8b"] and record["detail"] == "loaded"
+    assert [entry["key"] for entry in record["models"]] == ["qwen/qwen3-8b", "openai/gpt-oss-20b"]
+    assert read.variables["gpu04"]["lmstudio"]["error"]["http_status"] == 401
+    assert "lmstudio" not in read.variables["mac01"]
+    for name in fleet.urls:
+        assert not [key for key in read.variables[name] if key.startswith("ansible_") and key not in read.variables["mac01"]]
+    assert read.refreshed["groups"] == read.groups
+    assert steady(read.refreshed["variables"]) == steady(read.variables)
+    assert [len(fleet.requests(name)) for name in fleet.urls] == [2, 2, 0, 2, 0]
+    assert "2 of 4 hosts gave no model list. gpu03: " in " ".join(read.output.split())
+
+
+def test_endpoints_become_hosts(read_inventory, start):
+    fleet = start({"one": {}, "two": {"prefix": "/lm"}})
+    one, two = (urlsplit(url).netloc for url in fleet.urls.values())
+    config = {
+        **PLUGIN,
+        "endpoints": [
+            one,
+            fleet.urls["two"],
+            "gpu[08:11:3].invalid",
+            "https://lab[a:b].invalid/lm[1:1]",
+            "10.[1:1].0.1:7",
+            "::1",
+            "[::1]:7",
+        ],
+        "timeout": 2,
+        "on_error": "report",
+    }
+    read = read_inventory({"fleet.lmstudio.yml": config})
+    assert read.variables, read.output
+    urls = {name: own["lmstudio"]["url"] for name, own in read.variables.items()}
+    assert urls == {
+        "127.0.0.1_" + one.partition(":")[2]: f"http://{one}",
+        "127.0.0.1_" + two.partition(":")[2]: fleet.urls["two"],
+        "gpu08.invalid": "http://gpu08.invalid:1234",
+        "gpu11.invalid": "http://gpu11.invalid:1234",
+        "laba.invalid": "https://laba.invalid/lm1",
+        "labb.invalid": "https://labb.invalid/lm1",
+        "10.1.0.1": "http://10.1.0.1:7",
+        "::1_1234": "http://[::1]:1234",
+        "::1_7": "http://[::1]:7",
+    }
+    assert len(read.groups["lmstudio_ok"]) == 2
+    assert set(read.variables) == set(read.groups["all"])
+    read = read_inventory({"fleet.lmstudio.yml": {**PLUGIN, "endpoints": ["gpu[1:1].invalid", "gpu2.invalid:7"], "port": 9}})
+    urls = [own["lmstudio"]["url"] for own in read.variables.values()]
+    assert urls == ["http://gpu1.invalid:9", "http://gpu2.invalid:7"]
+
+
+def test_an_endpoint_that_is_a_host_already_keeps_its_own_variables(read_inventory, start):
+    fleet = start({"gpu01": {"token": TOKENS["gpu01"]}, "gpu02": {}})
+    hosts = local(fleet, gpu01={"lmstudio_token": TOKENS["gpu01"]})
+    read = read_inventory({"hosts.yml": hosts, "lmstudio.yml": {**PLUGIN, "endpoints": ["gpu01:1", "gpu02"], "hosts": ["gpu02"]}})
+    assert read.groups["lmstudio_ok"] == ["gpu01", "gpu02"]
+    assert read.variables["gpu01"]["lmstudio"]["url"] == fleet.urls["gpu01"]
+    assert len(fleet.requests("gpu02")) == 1
+
+
+def vaulted(folder, text):
+    (folder / "password").write_text("the password of the vault")
+    command = [Path(sys.executable).parent / "ansible-vault", "encrypt_string", "--vault-password-file", folder / "password", text]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "HOME": str(folder)}).stdout
+
+
+def test_one_hosts_token_goes_to_that_host_only(run, start, tmp_path):
+    fleet = start({**{name: {"token": token} for name, token in TOKENS.items()}, "gpu04": {}, "gpu05": {}})
+    hosts = {name: {"lmstudio_controller_url": url} for name, url in fleet.urls.items()}
+    hosts["gpu01"]["lmstudio_token"] = "{{ 'token-of-' ~ inventory_hostname }}"
+    for folder, name, text in (
+        ("host_vars", "gpu02", f"lmstudio_token: {vaulted(tmp_path, TOKENS['gpu02'])}"),
+        ("group_vars", "three", f"lmstudio_token: {TOKENS['gpu03']}"),
+        ("group_vars", "all", "lmstudio_timeout: 20\nlmstudio_headers: {X-Fleet: everyone}"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"{name}.yml").write_text(text)
+    (tmp_path / "three.yml").write_text(yaml.safe_dump({"three": {"hosts": {"gpu03": {}}}}))
+    text = "{plugin: gpufleet.lmstudio.lmstudio, hosts: 'all:!gpu05', token: \"{{ lookup('ansible.builtin.env', 'FLEET_TOKEN') }}\"}"
+    (tmp_path / "lmstudio.yml").write_text(text)
+    play = """
+- name: Use the inventory
+  hosts: lmstudio_ok
+  serial: 1
+  gather_facts: false
+  tasks:
+    - name: Every batch has one
+      ansible.builtin.assert:
+        that: lmstudio.ok and ansible_play_batch | length == 1
+"""
+    sources = ["-i", "three.yml", "-i", "lmstudio.yml", "--vault-password-file", "password"]
+    env = {"FLEET_TOKEN": "token-of-the-fleet", "LM_API_TOKEN": "token-of-environment"}
+    outcome = run(play, hosts, *sources, "-vvvv", env=env)
+    assert outcome.output.count("failed=0") == 4
+    assert [sent_to(fleet, name) for name in TOKENS] == [{"Bearer " + token} for token in TOKENS.values()]
+    assert sent_to(fleet, "gpu04") == {"Bearer token-of-the-fleet"}
+    assert fleet.requests("gpu05") == []
+    assert {request["headers"]["x-fleet"] for request in fleet.requests("gpu01")} == {"everyone"}
+    for token in (*TOKENS.values(), "token-of-the-fleet"):
+        # Output of -vvvv names the token of a host variable nowhere, but the inventory file has two of them as text.
+        assert token not in outcome.output
+
+
+def test_without_vars_plugins_only_the_inventory_counts(read_inventory, start):
+    fleet = start({"gpu01": {"token": TOKENS["gpu01"]}})
+    files = {"hosts.yml": local(fleet), "host_vars/gpu01.yml": {"lmstudio_token": TOKENS["gpu01"]}}
+    for used in (True, False):
+        read = read_inventory({**files, "lmstudio.yml": {**PLUGIN, "hosts": "gpu", "use_vars_plugins": used}})
+        assert read.groups["lmstudio_ok"] == (["gpu01"] if used else [])
+    read = read_inventory({**files, "lmstudio.yml": {**PLUGIN, "hosts": "gpu"}}, extra_vars=("lmstudio_token=extra",))
+    assert read.groups["lmstudio_status_auth"] == ["gpu01"]
+
+
+def test_a_loopback_server_is_still_asked_on_its_host(run, start, tmp_path):
+    fleet = start({"gpu01": {"payload": "mac.json"}})
+    (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump({**PLUGIN, "hosts": "gpu01", "timeout": 2}))
+    play = """
+- name: Ask again on the host itself
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: By the inventory it could not be asked
+      ansible.builtin.assert:
+        that: lmstudio.status == 'dns' and 'ansible_host' not in vars
+    - name: On the host
+      gpufleet.lmstudio.model_info:
+      register: answer
+    - name: From the controller as before
+      gpufleet.lmstudio.model_info:
+        via: controller
+        on_error: report
+      register: remote
+    - name: Each as without the inventory
+      ansible.builtin.assert:
+        that:
+          - answer.lmstudio.ok and answer.lmstudio.url == lmstudio_url
+          - remote.lmstudio.status == 'dns'
+          - hostvars[inventory_hostname].lmstudio.status == 'dns'
+    - name: Read the inventory again
+      ansible.builtin.meta: refresh_inventory
+    - name: It is the same
+      ansible.builtin.assert:
+        that: lmstudio.status == 'dns' and groups.lmstudio_not_ok == ['gpu01.invalid']
+    - name: On the host, once more
+      gpufleet.lmstudio.model_info:
+"""
+    # A connection that is not local but needs no network.
+    (tmp_path / "connection_plugins").mkdir()
+    (tmp_path / "connection_plugins" / "elsewhere.py").write_text(
+        "from ansible.plugins.connection.local import Connection, DOCUMENTATION\n"
+        "DOCUMENTATION = DOCUMENTATION.replace('name: local', 'name: elsewhere')\n"
+        "Connection.transport = 'elsewhere'\n"
+    )
+    hosts = {"gpu01.invalid": {"lmstudio_url": fleet.urls["gpu01"]}}
+    (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump({**PLUGIN, "hosts": "all", "timeout": 5}))
+    run(play, hosts, "-i", "lmstudio.yml", connection={"ansible_connection": "elsewhere"})
+
+
+NAMES = [
+    "{{ lookup('pipe', 'touch pwned') }}",
+    "{% for x in y %}",
+    "two\nlines\x1b[31m",
+    "\"quotes\" and 'quotes'",
+    "n" * 300,
+    "modèle/日本語",
+    "---",
+    "!!!",
+    "qwen/qwen3-8b",
+    "qwen.qwen3_8b",
+    "__ansible_type",
+    "",
+]
+HOSTILE_SOURCE = """
+plugin: gpufleet.lmstudio.lmstudio
+hosts: gpu
+detail: full
+strict: true
+compose:
+  first: lmstudio.loaded[0]
+  all_of_them: lmstudio.models | map(attribute='display_name') | list
+  joined: lmstudio.loaded | join(' ')
+  ids: "dict(lmstudio.instances | map(attribute='id') | zip(lmstudio.instances | map(attribute='model')))"
+groups:
+  has_dashes: "'---' in lmstudio.loaded"
+keyed_groups:
+  - key: lmstudio.loaded
+    prefix: serves
+  - key: lmstudio.models[0].display_name
+    separator: ""
+"""
+
+
+def entry(name):
+    return {"key": name, "type": "llm", "display_name": name, "loaded_instances": [{"id": name, "config": {}}]}
+
+
+def test_hostile_names_are_text_everywhere(run, read_inventory, start, tmp_path):
+    fleet = start({"gpu01": {"payload": {"models": [entry(name) for name in NAMES]}}})
+    read = read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": HOSTILE_SOURCE})
+    made = [name for name in read.groups if name.startswith(("lmstudio_loaded_", "serves_"))]
+    assert len(made) == 2 * (len(NAMES) - 2)  # --- and !!! share a group, so do the two of qwen
+    for name in read.groups:
+        assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,250}", name), name
+    assert read.groups["has_dashes"] == ["gpu01"] == read.groups["lmstudio_loaded_qwen_qwen3_8b"]
+    record = read.variables["gpu01"]["lmstudio"]
+    assert record["available"] == sorted(NAMES) == record["loaded"]
+    play = """
+- name: Print and use everything
+  hosts: lmstudio_loaded_qwen_qwen3_8b
+  gather_facts: false
+  tasks:
+    - name: Print
+      ansible.builtin.debug:
+        msg: "{{ [lmstudio, first, all_of_them, joined, ids, group_names, groups] }}"
+    - name: The exact keys are there
+      ansible.builtin.assert:
+        that:
+          - "'qwen/qwen3-8b' in lmstudio.loaded and 'qwen.qwen3_8b' in lmstudio.loaded"
+          - lmstudio.loaded == names | from_json
+          - all_of_them | sort == names | from_json
+          - first == names | from_json | first
+          - joined == names | from_json | join(' ')
+          - ids | dict2items | map(attribute='value') | sort == names | from_json | sort
+    - name: Write
+      ansible.builtin.copy:
+        content: "{{ vars.lmstudio | to_json }}"
+        dest: written.json
+        mode: "0600"
+"""
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps({"names": json.dumps(sorted(NAMES))}).replace("{{", "\\u007b\\u007b").replace("{%", "\\u007b%"))
+    hosts = {"gpu01": {"lmstudio_controller_url": fleet.urls["gpu01"]}}
+    (tmp_path / "lmstudio.yml").write_text(HOSTILE_SOURCE.replace("hosts: gpu", "hosts: all"))
+    (tmp_path / "names.yml").write_text("names: !unsafe " + json.dumps(json.dumps(sorted(NAMES))) + "\n")
+    outcome = run(play, hosts, "-i", "lmstudio.yml", "-e", "@names.yml", "-v")
+    assert json.loads((tmp_path / "written.json").read_text())["loaded"] == sorted(NAMES)
+    assert "\x1b" not in outcome.output
+    assert not list(tmp_path.rglob("pwned"))
+
+
+CACHED = {
+    **PLUGIN,
+    "hosts": "gpu",
+    "on_error": "report",
+    "cache": True,
+    "cache_plugin": "ansible.builtin.jsonfile",
+    "cache_connection": "cache",
+}
+
+
+def cache_files(folder):
+    return [path for path in (folder / "cache").iterdir() if path.is_file()]
+
+
+def test_a_cache_answers_in_place_of_the_servers(read_inventory, start, tmp_path):
+    # Longer than what may stand in a name, so that a beginning of it would be found as well.
+    token = "sk-lm-Zq81x7Kw0pVt5"
+    fleet = start(
+        {
+            "gpu01": {"payload": "two_loaded.json", "token": token},
+            "gpu02": {"fault": "echoed_token"},
+            "gpu03": {"fault": "refused"},
+            "gpu04": {"fault": "unauthorized"},
+        }
+    )
+    hosts = local(fleet, **{name: {"lmstudio_token": token} for name in fleet.urls})
+    asked = lambda: [len(fleet.requests(name)) for name in fleet.urls]  # noqa: E731
+    first = read_inventory({"hosts.yml": hosts, "lmstudio.yml": CACHED})
+    assert asked() == [1, 1, 0, 1]
+    (path,) = cache_files(tmp_path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert token[:10] not in path.read_text()
+    fleet.unload("gpu01", "qwen/qwen3-8b")
+    fleet.fault("gpu03", None)
+
+    second = read_inventory({"hosts.yml": hosts, "lmstudio.yml": CACHED})
+    assert asked() == [1, 1, 0, 2]  # A refused token is tried again.
+    assert second.groups == first.groups
+    drop_401 = {name: own["lmstudio"] for name, own in first.variables.items() if name != "gpu04"}
+    assert {name: own["lmstudio"] for name, own in second.variables.items() if name != "gpu04"} == drop_401
+
+    # What is asked for changes at once, without a question.
+    changed = {**CACHED, "detail": "full", "variable": "answer", "compose": {"n": "answer.counts.models"}, "hosts": "gpu01:gpu02"}
+    third = read_inventory({"hosts.yml": hosts, "lmstudio.yml": changed})
+    assert len(third.variables["gpu01"]["answer"]["models"]) == 4 == int(third.variables["gpu01"]["n"])
+    assert "lmstudio" not in third.variables["gpu01"]
+    assert asked() == [1, 1, 0, 2]
+
+    # Where it is asked changes at once, with a question to that host.
+    fourth = read_inventory({"hosts.yml": hosts, "lmstudio.yml": {**CACHED, "timeout": 9}}, extra_vars=("lmstudio_use_proxy=true",))
+    assert asked() == [2, 2, 1, 3]
+    assert fourth.groups["lmstudio_ok"] == ["gpu01", "gpu02", "gpu03"]
+    assert [instance["id"] for instance in fourth.variables["gpu01"]["lmstudio"]["instances"]] == ["qwen/qwen3-8b:2", "gpt-oss"]
+    assert token[:10] not in path.read_text() and stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_flush_and_refresh_ask_all_anew(run, start, tmp_path):
+    fleet = start({"gpu01": {}})
+    (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump({**CACHED, "hosts": "all"}))
+    hosts = {"gpu01": {"lmstudio_controller_url": fleet.urls["gpu01"], "control": fleet.control}}
+    play = """
+- name: Use the inventory
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: State as of the cache
+      ansible.builtin.debug:
+        msg: "loaded: {{ lmstudio.loaded }}"
+"""
+    refresh = """
+    - name: Read it again
+      ansible.builtin.meta: refresh_inventory
+    - name: State now
+      ansible.builtin.debug:
+        msg: "now: {{ lmstudio.loaded }}"
+"""
+    for arguments, more, expected in (
+        ([], "", 1),
+        ([], "", 1),
+        (["--flush-cache"], "", 2),
+        ([], "", 2),
+        ([], refresh, 3),
+    ):
+        run(play + more, hosts, "-i", "lmstudio.yml", *arguments)
+        assert len(fleet.requests("gpu01")) == expected, arguments
+
+
+def with_body(entries, body):
+    return {name: {**entry, "body": body} for name, entry in entries.items()}
+
+
+BROKEN_FILES = {
+    "no JSON": lambda text: text[: len(text) // 2],
+    "another shape": lambda text: "[1, 2, 3]",
+    "nothing": lambda text: "",
+    "too old": lambda text: re.sub(r"20\d\d-", "2001-", text),
+    "of the future": lambda text: re.sub(r"20\d\d-", "2999-", text),
+    "no time": lambda text: text.replace("asked_at", "asked"),
+}
+BROKEN_ENTRIES = {
+    "entries as a list": lambda entries: list(entries.items()),
+    "of another inventory": lambda entries: {"hosts": ["gpu01"], "gpu02": {}},
+    "an entry of another shape": lambda entries: {"gpu01": [7]},
+    "an entry of another plugin": lambda entries: {"gpu01": {"ansible_host": "10.0.0.1"}},
+    "a body of another type": lambda entries: with_body(entries, 7),
+    "a body that is no model list": lambda entries: with_body(entries, '{"data": []}'),
+    "a body that says it is refused": lambda entries: {"gpu01": {**entries["gpu01"], "body": None, "status": "ok"}},
+}
+
+
+def broken(how, text):
+    if how in BROKEN_FILES:
+        return BROKEN_FILES[how](text)
+    document = json.loads(text)
+    if "__payload__" not in document:
+        return json.dumps(BROKEN_ENTRIES[how](document))
+    # ansible-core 2.19 and later keep a text in the file.
+    return json.dumps({"__payload__": json.dumps(BROKEN_ENTRIES[how](json.loads(document["__payload__"])))})
+
+
+@pytest.mark.parametrize("how", [*BROKEN_FILES, *BROKEN_ENTRIES])
+def test_a_broken_or_foreign_cache_is_asked_anew(read_inventory, start, tmp_path, how):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    files = {"hosts.yml": local(fleet), "lmstudio.yml": CACHED}
+    first = read_inventory(files)
+    (path,) = cache_files(tmp_path)
+    before = path.read_text()
+    path.write_text(broken(how, before))
+    assert path.read_text() != before
+    second = read_inventory(files)
+    assert steady(second.variables) == steady(first.variables) and second.groups == first.groups
+    assert len(fleet.requests("gpu01")) == 2
+    read_inventory(files)
+    assert len(fleet.requests("gpu01")) == 2
+
+
+def test_a_cache_does_not_grow_old_unseen(read_inventory, start, tmp_path):
+    fleet = start({"gpu01": {}, "gpu02": {"fault": "unauthorized"}})
+    files = {"hosts.yml": local(fleet), "lmstudio.yml": {**CACHED, "cache_timeout": 3600}}
+    read_inventory(files)
+    (path,) = cache_files(tmp_path)
+    # Half an hour ago: the file of a cache is written anew when one host is, but the answers in it keep their age.
+    then = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 1800))
+    path.write_text(re.sub(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", then, path.read_text()))
+    assert read_inventory(files).variables["gpu01"]["lmstudio"]["asked_at"] == then
+    files["lmstudio.yml"]["cache_timeout"] = 1700
+    os.utime(path)
+    assert read_inventory(files).variables["gpu01"]["lmstudio"]["asked_at"] != then
+
+
+WRONG = [
+    ({"hosts": "gpu", "tokn": "x"}, "unknown option tokn"),
+    ({"hosts": "gpu", "url": "http://gpu01"}, "unknown option url"),
+    ({}, "neither endpoints nor hosts"),
+    ({"hosts": ["gpu", ""]}, "hosts: it has an entry"),
+    ({"endpoints": ["gpu 01"]}, "endpoints: 'http://gpu 01'"),
+    ({"endpoints": ["gpu[07:01]", "gpu[1:02]x[z:a]"]}, "endpoints: "),
+    ({"endpoints": ["http://u:hunter2hunter2@gpu01"]}, "endpoints: a URL with a user name"),
+    ({"endpoints": ["http://gpu01/a", "http://gpu01/b"]}, "endpoints: http://gpu01/a and http://gpu01/b are both host gpu01_80"),
+    ({"hosts": "gpu", "variable": "ansible_host"}, "variable: ansible_host decides how a host is reached"),
+    ({"hosts": "gpu", "variable": "lmstudio_url"}, "variable: lmstudio_url decides"),
+    ({"hosts": "gpu", "variable": "a-b"}, "variable: 'a-b' is not a valid name"),
+    ({"hosts": "gpu", "timeout": 0}, "host gpu01: timeout: 0 is not"),
+    ({"hosts": "gpu", "timeout": "soon"}, "timeout"),
+    ({"hosts": "gpu", "concurrency": 0}, "concurrency: 0"),
+    ({"hosts": "gpu", "ca_path": "/no/such/file.pem"}, "ca_path: there is no file"),
+    ({"hosts": "gpu", "token": "{{ no_such_variable }}"}, "token: its template cannot be used"),
+    ({"hosts": "gpu", "token": "hunter2hunter2 hunter2hunter2"}, "token: it contains spaces"),
+    ({"hosts": "gpu", "headers": "hunter2hunter2"}, "headers"),
+    ({"hosts": "gpu", "compose": {"x": "lmstudio.nothing.there"}, "strict": True}, "Could not set x for host gpu01"),
+]
+
+
+@pytest.mark.parametrize("options, says", WRONG, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_wrong_option_fails_the_source_with_its_name(read_inventory, start, options, says):
+    fleet = start({"gpu01": {}})
+    env = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
+    read = read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": {**PLUGIN, **options}}, env=env, ends=1)
+    words = " ".join(read.output.split())
+    assert says in words, words
+    assert "hunter2" not in words
+    assert fleet.requests("gpu01") == [] or "compose" in options
+
+
+def test_on_error_says_who_and_why(read_inventory, start):
+    fleet = start({"gpu01": {}, "gpu02": {"fault": "unavailable"}})
+    for on_error in ("report", "warn", "fail"):
+        read = read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": {**PLUGIN, "hosts": "gpu", "on_error": on_error}})
+        words = " ".join(read.output.split())
+        said = f"1 of 2 hosts gave no model list. gpu02: {fleet.urls['gpu02']} answered HTTP 503"
+        assert (said in words) == (on_error != "report"), words
+        assert ("lmstudio" in read.variables["gpu01"]) == (on_error != "fail")
+
+
+def test_a_pattern_that_matches_nothing_says_how_to_order_the_sources(read_inventory, start):
+    fleet = start({"gpu01": {}})
+    read = read_inventory({"lmstudio.yml": {**PLUGIN, "hosts": "gpu"}, "hosts.yml": local(fleet)})
+    assert "matches no host of the sources that were read before this one" in " ".join(read.output.split())
+    assert read.groups["gpu"] == ["gpu01"]
+    assert "lmstudio" not in read.variables["gpu01"]
+
+
+def test_only_files_of_its_name_are_read(read_inventory, start):
+    fleet = start({"gpu01": {}})
+    read = read_inventory({"hosts.yml": local(fleet), "other.yml": {**PLUGIN, "hosts": "gpu"}})
+    assert fleet.requests("gpu01") == [] and "other.yml" in read.output
