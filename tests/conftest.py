@@ -35,5 +35,22 @@ def has_ipv6() -> bool:
     return True
 
 
+# Not resolve(): that would leave the virtual environment.
+BINARIES = Path(sys.executable).parent
+
+
+def settings_in(folder: Path) -> dict[str, str]:
+    """The environment of commands of this Python's ansible-core: nothing of the machine's own Ansible settings counts."""
+    (folder / "ansible.cfg").write_text("[defaults]\nretry_files_enabled = false\n")
+    return {
+        "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "PATH": os.pathsep.join([str(BINARIES), "/usr/local/bin", "/usr/bin", "/bin"]),
+    }
+
+
 sys.path.insert(0, str(collections_path()))
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(collections_path())

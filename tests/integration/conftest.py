@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, settings_in
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 TARGET_PYTHON = os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable)
@@ -67,22 +68,10 @@ def run(tmp_path: Path) -> Run:
 
 def run_in(folder: Path, command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command of this Python's ansible-core in a folder, which is the home folder too."""
-    (folder / "ansible.cfg").write_text("[defaults]\nretry_files_enabled = false\n")
-    # Not resolve(): that would leave the virtual environment.
-    binaries = Path(sys.executable).parent
-    settings = {
-        "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
-        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-        "ANSIBLE_NOCOLOR": "1",
-        "HOME": str(folder),
-        "LANG": "C.UTF-8",
-        "PATH": os.pathsep.join([str(binaries), "/usr/local/bin", "/usr/bin", "/bin"]),
-        **env,
-    }
     return subprocess.run(
-        [str(binaries / command[0]), *command[1:]],
+        [str(BINARIES / command[0]), *command[1:]],
         cwd=folder,
-        env=settings,
+        env={**settings_in(folder), **env},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 
 TOKEN = "sk-lm-Zq81x7Kw0pVt5"
 STATUS_OF_FAULT = {
@@ -65,6 +66,12 @@ EVERY_DOOR = """
       ansible.builtin.set_fact:
         looked_up: >-
           {{ query('gpufleet.lmstudio.models', lmstudio_url, on_error='report', timeout=lmstudio_timeout | default(10), max_response_bytes=1000000) }}
+    - name: From the fleet action
+      gpufleet.lmstudio.fleet_info:
+        max_response_bytes: 1000000
+        timeout: 20
+      run_once: true
+      register: fleet
     - name: All tell the same
       ansible.builtin.assert:
         that:
@@ -72,10 +79,15 @@ EVERY_DOOR = """
           - controller.lmstudio.status == expected
           - ansible_facts.lmstudio.status == expected
           - looked_up | map(attribute='status') == [expected]
+          - fleet.hosts[inventory_hostname].status == expected
+          - lmstudio.status == expected
           - target.lmstudio.ok is sameas (expected == 'ok')
           - target.lmstudio.error == controller.lmstudio.error
           - target.lmstudio.error == ansible_facts.lmstudio.error
           - target.lmstudio.error == looked_up[0].error
+          - target.lmstudio.error == fleet.hosts[inventory_hostname].error
+          - target.lmstudio.error == lmstudio.error
+          - target.lmstudio.keys() == lmstudio.keys()
           - target.lmstudio.keys() == ansible_facts.lmstudio.keys()
           - target.lmstudio.url == lmstudio_url
           - target is not changed and controller is not changed
@@ -107,7 +119,7 @@ EVERY_DOOR = """
 """
 
 
-def test_every_row_of_the_error_table_at_every_door(run, start):
+def test_every_row_of_the_error_table_at_every_door(run, start, tmp_path):
     fleet = start({**{fault: {"fault": fault} for fault in STATUS_OF_FAULT}, "plain": {}})
     hosts = {
         fault.replace("_", "-"): {
@@ -120,8 +132,11 @@ def test_every_row_of_the_error_table_at_every_door(run, start):
     for name, (url, status) in UNREACHABLE.items():
         url = url.format(authority=fleet.urls["plain"].partition("//")[2])
         hosts[name] = {"lmstudio_url": url, "expected": status}
-    outcome = run(EVERY_DOOR, hosts)
-    assert len(re.findall(r"ok=9 .*failed=0 ", outcome.output)) == len(hosts)
+    source = {"plugin": "gpufleet.lmstudio.lmstudio", "hosts": "all", "max_response_bytes": 1000000, "timeout": 20}
+    (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump(source))
+    outcome = run(EVERY_DOOR, hosts, "-i", "lmstudio.yml")
+    # One task more on the host that runs the fleet action.
+    assert len(re.findall(r"ok=(9|10) .*failed=0 ", outcome.output)) == len(hosts)
 
 
 SECRETIVE = """
@@ -145,6 +160,22 @@ SECRETIVE = """
     - name: Lookup
       ansible.builtin.debug:
         msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=lmstudio_token, on_error='warn') }}"
+    - name: The fleet
+      gpufleet.lmstudio.fleet_info:
+        token: "{{ lmstudio_token }}"
+        on_error: fail
+      run_once: true
+      register: fleet
+      ignore_errors: true
+    - name: Options of a wrong type for the fleet
+      gpufleet.lmstudio.fleet_info:
+        token: "{{ lmstudio_token }}"
+        headers: "{{ lmstudio_token }}"
+      run_once: true
+      ignore_errors: true
+    - name: All that the inventory and the fleet tell
+      ansible.builtin.debug:
+        msg: "{{ [lmstudio, fleet] }}"
     - name: A lookup that fails
       ansible.builtin.debug:
         msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=lmstudio_token) }}"
@@ -181,10 +212,13 @@ def test_no_output_holds_a_token_or_its_beginning(run, start, tmp_path, verbosit
     faults = ["unauthorized", "forbidden", "echoed_token", "server_error", "redirect", "unavailable"]
     fleet = start({**{fault: {"fault": fault} for fault in faults}, "healthy": {"token": TOKEN}, "other": {"token": "another"}})
     hosts = {name.replace("_", "-"): {"lmstudio_url": url, "lmstudio_token": TOKEN} for name, url in fleet.urls.items()}
+    (tmp_path / "lmstudio.yml").write_text(f"{{plugin: gpufleet.lmstudio.lmstudio, hosts: all, cache: true, token: {TOKEN}}}")
     outcome = run(
         SECRETIVE,
         hosts,
         verbosity,
+        "-i",
+        "lmstudio.yml",
         env={
             "ANSIBLE_LOG_PATH": str(tmp_path / "ansible.log"),
             "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
@@ -194,7 +228,8 @@ def test_no_output_holds_a_token_or_its_beginning(run, start, tmp_path, verbosit
     assert "does not accept the token" in outcome.output
     written = [outcome.output, (tmp_path / "ansible.log").read_text()]
     cached = [path.read_text() for path in (tmp_path / "facts").iterdir()]
-    assert len(cached) == len(hosts)
+    # A file of facts for each host, and one of the inventory.
+    assert len(cached) == len(hosts) + 1
     for text in written + cached:
         assert TOKEN[:10] not in text
     for name, url in fleet.urls.items():

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A thousand hosts at each door that asks many, and an end when it is wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT, settings_in
+
+HOSTS = 1000
+
+
+@pytest.fixture
+def thousand(start):
+    """A thousand servers with 30 KB to tell, each with a model of its own, and some that fail."""
+    entries = json.loads((ROOT / "tests" / "simulator" / "payloads" / "two_loaded.json").read_text())["models"]
+    idle = {**entries[1], "loaded_instances": []}
+    shelf = [{**idle, "key": f"shelf/model-{number:02}"} for number in range(60)]
+    hosts = {}
+    for number in range(HOSTS):
+        name = f"gpu{number:04}"
+        hosts[name] = {"payload": {"models": [{**entries[0], "key": f"own/{name}"}, *shelf]}}
+        if number % 100 == 7:
+            hosts[name] = {"fault": ["refused", "unauthorized", "silence"][number // 100 % 3]}
+    assert 28_000 < len(json.dumps(hosts["gpu0000"]["payload"])) < 40_000
+    return start(hosts)
+
+
+def test_a_thousand_hosts_at_every_door_that_asks_many(run, thousand, tmp_path):
+    hosts = {name: {"lmstudio_url": url} for name, url in thousand.urls.items()}
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all, timeout: 5, on_error: report}")
+    play = """
+- name: Ask a thousand
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: In one task
+      gpufleet.lmstudio.fleet_info:
+        timeout: 5
+      run_once: true
+      register: fleet
+    - name: In one expression
+      ansible.builtin.set_fact:
+        items: "{{ query('gpufleet.lmstudio.models', groups['all'], timeout=5, detail='loaded', on_error='report') }}"
+      run_once: true
+    - name: Write all three down
+      ansible.builtin.copy:
+        content: "{{ {'fleet': fleet, 'items': items, 'inventory': groups['all'] | map('extract', hostvars, 'lmstudio')} | to_json }}"
+        dest: answers.json
+        mode: "0600"
+      run_once: true
+"""
+    run(play, hosts, "-i", "lmstudio.yml")
+    answers = json.loads((tmp_path / "answers.json").read_text())
+    assert list(answers["fleet"]["hosts"]) == list(thousand.urls)
+    for records in (list(answers["fleet"]["hosts"].values()), answers["items"], answers["inventory"]):
+        assert [record["url"] for record in records] == list(thousand.urls.values())
+        for number, record in enumerate(records):
+            expected = ["refused", "auth", "timeout"][number // 100 % 3] if number % 100 == 7 else "ok"
+            assert record["status"] == expected, (number, record["error"])
+            assert record["loaded"] == ([f"own/gpu{number:04}"] if record["ok"] else [])
+    assert answers["fleet"]["summary"]["ok"] == HOSTS - 10
+    for number in range(0, HOSTS, 97):
+        assert len(thousand.requests(f"gpu{number:04}")) == (0 if number % 300 == 7 else 3)
+
+
+PLAY = """
+- name: Wait for a silent server
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      {task}
+      run_once: true
+"""
+LOOKUP = "ansible.builtin.debug: {msg: \"{{ query('gpufleet.lmstudio.models', 'gpu01', timeout=100) }}\"}"
+
+
+@pytest.mark.parametrize(
+    "task, sources",
+    [
+        pytest.param("gpufleet.lmstudio.fleet_info: {timeout: 100}", ["hosts.yml"], id="fleet_info"),
+        pytest.param(LOOKUP, ["hosts.yml"], id="lookup"),
+        pytest.param("ansible.builtin.debug:", ["hosts.yml", "lmstudio.yml"], id="inventory"),
+    ],
+)
+def test_long_runs_tell_their_progress_and_an_interrupt_ends_them_at_once(start, tmp_path, task, sources):
+    fleet = start({"gpu01": {"fault": "silence"}})
+    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "ansible_connection": "local"}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all, timeout: 100}")
+    (tmp_path / "play.yml").write_text(PLAY.replace("{task}", task))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), *[f"-i{source}" for source in sources], "play.yml"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=settings_in(tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    # So that a test that fails ends as well.
+    watchdog = threading.Timer(60, os.killpg, [process.pid, signal.SIGKILL])
+    watchdog.start()
+    try:
+        for line in process.stderr:
+            if re.search(r"^0/1 asked, 0 not ok", line):
+                break
+        else:
+            pytest.fail("there was no line of progress")
+        # As a terminal does it: the interrupt goes to all processes of the group.
+        began = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate()
+    finally:
+        watchdog.cancel()
+    assert process.returncode != 0
+    assert time.monotonic() - began < 10, "the server would have been given 100 seconds"
