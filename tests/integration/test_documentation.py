@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the README and the overview playbook show works as it is written."""
+"""What the documentation shows works as it is written."""
 
 from __future__ import annotations
 
@@ -12,20 +12,92 @@ import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 
-PLAYS = re.findall(r"```yaml\n(- name: .*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+PAGES = ["README.md", *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").glob("*.md")))]
+BLOCKS = [(page, block) for page in PAGES for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))]
+PLAYS = [pytest.param(block, id=f"{page}: {block.splitlines()[0]}") for page, block in BLOCKS if block.startswith("- name: ")]
+SOURCES = [pytest.param(block, id=f"{page} {n}") for n, (page, block) in enumerate(BLOCKS) if "plugin: gpufleet" in block]
 
 
-def test_the_readme_has_plays():
-    assert len(PLAYS) >= 4
+def examples_of(kind, name):
+    text = (ROOT / "plugins" / kind / f"{name}.py").read_text(encoding="utf-8")
+    return re.search(r'EXAMPLES = r"""\n(.*?)"""', text, re.DOTALL)[1]
 
 
-@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.splitlines()[0])
-def test_a_play_of_the_readme_works_as_it_is(run, start, play):
-    fleet = start({"gpu": {"payload": "two_loaded.json"}})
-    hosts = {"gpu": {"lmstudio_url": fleet.urls["gpu"]}}
-    outcome = run(play, hosts, "-e", f"server={fleet.urls['gpu']}")
-    assert "failed=0" in outcome.output
-    assert fleet.requests("gpu")
+def on_the_fleet(text, fleet):
+    """An example with the addresses of a simulated fleet in place of those that it names."""
+    for name, url in fleet.urls.items():
+        text = text.replace(f"http://{name}:1234", url)
+    return text
+
+
+@pytest.fixture
+def fleet(start):
+    return start({name: {"payload": "two_loaded.json"} for name in ("gpu01", "gpu02")})
+
+
+@pytest.fixture
+def hosts(fleet):
+    return {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+
+
+def test_the_pages_have_plays_and_sources():
+    assert len(PLAYS) >= 7
+    assert len(SOURCES) >= 3
+
+
+@pytest.mark.parametrize("play", PLAYS)
+def test_a_play_of_the_documentation_works_as_it_is(run, fleet, hosts, tmp_path, play):
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
+    outcome = run(grouped(play), hosts, "-i", "lmstudio.yml", "-e", f"server={fleet.urls['gpu01']}")
+    assert "failed=0" in outcome.output and "skipping: no hosts matched" not in outcome.output
+    assert all(fleet.requests(name) for name in hosts)
+
+
+def grouped(play):
+    """The group of the examples, before the play."""
+    return (
+        """
+- name: Have a group
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Of all hosts
+      ansible.builtin.group_by: {key: gpu}
+"""
+        + play
+    )
+
+
+@pytest.mark.parametrize(
+    "kind, name", [("modules", "model_info"), ("modules", "fleet_info"), ("modules", "model_facts"), ("lookup", "models")]
+)
+def test_the_examples_of_a_plugin_work_as_they_are(run, fleet, hosts, kind, name):
+    examples = on_the_fleet(examples_of(kind, name), fleet)
+    if "  hosts: gpu\n  gather_facts" not in examples:
+        examples = "- name: Examples\n  hosts: gpu\n  gather_facts: false\n  tasks:\n" + re.sub("(?m)^", "    ", examples)
+    outcome = run(grouped(examples), hosts, "-e", "vault_lmstudio_token=a-token-of-a-vault")
+    assert outcome.output.count("failed=0") == len(hosts)
+    assert all(fleet.requests(name) for name in hosts)
+
+
+EXAMPLE_SOURCES = [pytest.param(text, id=f"example {n}") for n, text in enumerate(examples_of("inventory", "lmstudio").split("---\n"))]
+
+
+@pytest.mark.parametrize("source", EXAMPLE_SOURCES + SOURCES)
+def test_a_source_of_the_documentation_works_as_it_is(read_inventory, fleet, hosts, source):
+    authority = fleet.urls["gpu01"].partition("//")[2]
+    source = source.replace("gpu[01:40].example:1234", authority).replace(
+        "https://lab.example/lmstudio", f"http://localhost:{authority[10:]}"
+    )
+    gpu = {"gpu": {"hosts": hosts, "vars": {"ansible_connection": "local"}}}
+    files = {"hosts.yml": gpu, "lmstudio.yml": source}
+    read = read_inventory(files, env={"FLEET_TOKEN": "a-token-of-the-fleet", "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"})
+    expected = (["gpu01", "gpu02"] if "hosts: gpu" in source else []) + (["127.0.0.1", "localhost"] if "endpoints:" in source else [])
+    assert read.groups["lmstudio_ok"] == sorted(expected), read.output
+    if "compose:" in source:
+        assert read.groups["long_context"] == read.groups["status_ok"] == ["gpu01", "gpu02"]
+        assert read.variables["gpu01"]["loaded_models"] == ["openai/gpt-oss-20b", "qwen/qwen3-8b"]
 
 
 def test_the_overview_shows_the_fleet_of_the_demonstration(run, start):

@@ -119,3 +119,13 @@ def test_the_fingerprint_ignores_order_and_ttls_and_is_equal_at_both_details(mod
             instance["remaining_ttl_seconds"] = data.draw(st.none() | st.integers(0, 3600))
     body = json.dumps({"models": other}).encode()
     assert judge(body, 200)["fingerprint"] == judge(body, 200, "loaded")["fingerprint"] == record["fingerprint"]
+
+
+@settings(deadline=None)
+@given(st.lists(entries | valid_entries, max_size=4))
+def test_reading_what_was_read_changes_nothing(raw):
+    try:
+        read, _warnings = read_models(Answer(200, json.dumps({"models": raw}).encode()))
+    except ApiError:
+        return
+    assert read_models(Answer(200, json.dumps({"models": read}).encode())) == (read, [])
