@@ -98,6 +98,7 @@ seealso:
 """
 
 EXAMPLES = r"""
+# fmt: code
 # Ask hosts that another source has. Run: ansible-inventory -i hosts.yml -i lmstudio.yml --graph
 plugin: gpufleet.lmstudio.lmstudio
 hosts: gpu

@@ -332,7 +332,10 @@ def test_a_cache_answers_in_place_of_the_servers(read_inventory, start, tmp_path
         }
     )
     hosts = local(fleet, **{name: {"lmstudio_token": token} for name in fleet.urls})
-    asked = lambda: [len(fleet.requests(name)) for name in fleet.urls]  # noqa: E731
+
+    def asked():
+        return [len(fleet.requests(name)) for name in fleet.urls]
+
     first = read_inventory({"hosts.yml": hosts, "lmstudio.yml": CACHED})
     assert asked() == [1, 1, 0, 1]
     (path,) = cache_files(tmp_path)
