@@ -1,0 +1,576 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What is required of a host, and whether its record meets it: parse, judge, explain.
+
+The one place where this is decided, for assertions, tests, filters and roles. No socket, no Ansible object.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from fnmatch import fnmatchcase
+from typing import Any, Callable, Dict, Iterable, Mapping, NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Entry
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Record
+
+Violation = Dict[str, Any]
+"""``{requirement, check, expected, actual, severity, message}``"""
+
+LOADED, AVAILABLE, UNLOADED, ABSENT = STATES = ("loaded", "available", "unloaded", "absent")
+FAIL, WARN = SEVERITIES = ("fail", "warn")
+CAPABILITIES = ("vision", "trained_for_tool_use", "reasoning")
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([KMGT])(i?))?B\Z", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_NAMES_SHOWN = 5
+
+
+class RequirementError(Exception):
+    """A requirement that cannot be used, or not on this record. Its text names the key and says what to write instead."""
+
+
+class Requirement(NamedTuple):
+    """A checked requirement. Make it with :func:`parse`. Attributes are tuples of what is accepted; empty means anything."""
+
+    name: str = ""
+    model: tuple[str, ...] = ()
+    state: str = LOADED
+    type: tuple[str, ...] = ()
+    publisher: tuple[str, ...] = ()
+    architecture: tuple[str, ...] = ()
+    format: tuple[str, ...] = ()
+    quantization: tuple[str, ...] = ()
+    min_bits_per_weight: float | None = None
+    min_context_length: int | None = None
+    min_parallel: int | None = None
+    min_instances: int | None = None
+    max_instances: int | None = None
+    capabilities: tuple[str, ...] = ()
+    """All of them."""
+    max_size: int | None = None
+    """Bytes."""
+    config: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    severity: str = FAIL
+
+    @property
+    def subject(self) -> str:
+        """What it is about, for messages: the model, or what selects one."""
+        if self.model:
+            return _either(self.model)
+        selectors = [(name, getattr(self, name)) for name in (*_IDENTITY, "capabilities") if getattr(self, name)]
+        return "a model with {}".format(" and ".join(f"{_WORDS.get(name, name)} {_either(values)}" for name, values in selectors))
+
+
+KEYS = Requirement._fields
+# What says which model is meant, and so can stand in for its name.
+_IDENTITY = ("type", "publisher", "architecture", "format", "quantization")
+_SELECTORS = ("model", *_IDENTITY, "capabilities")
+_OF_INSTANCES = ("min_parallel", "config", "min_instances", "max_instances")
+_WORDS = {"capabilities": "the capability"}
+
+
+# Parsing. Numbers may be text, because templates give text on ansible-core before 2.19.
+
+
+def parse_all(raw: Any, where: str = "require") -> list[Requirement]:
+    """The requirements of a list. Raises :class:`RequirementError`, also for an empty one, which would pass anything."""
+    if isinstance(raw, Mapping):
+        raise RequirementError(f"{where}: it is one requirement. Write a list, with a dash before it.")
+    if not isinstance(raw, (list, tuple)):
+        raise RequirementError(f"{where}: {_shown(raw)} is no list of requirements.")
+    if not raw:
+        raise RequirementError(f"{where}: it is empty, which would pass on any host. Give at least one requirement.")
+    return [parse(item, f"{where}[{number}]") for number, item in enumerate(raw)]
+
+
+def parse(raw: Any, where: str = "requirement") -> Requirement:
+    """One requirement. Raises :class:`RequirementError` that names the key and the value."""
+    if not isinstance(raw, Mapping):
+        raise RequirementError(f"{where}: {_shown(raw)} is no requirement. Write keys and values. The keys are {', '.join(KEYS)}.")
+    for key in raw:
+        if key not in KEYS:
+            close = difflib.get_close_matches(str(key), KEYS, 1)
+            meant = f" Did you mean {close[0]}?" if close else ""
+            raise RequirementError(f"{where}: unknown key {_shown(key)}.{meant} The keys are {', '.join(KEYS)}.")
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        if value is None:
+            raise RequirementError(f"{where}: {key} has no value. Give one, or remove the key.")
+        try:
+            values[key] = _READERS[key](value)
+        except (ValueError, TypeError) as exc:
+            raise RequirementError(f"{where}: {key}: {_shown(value)} is not {exc}.") from None
+    requirement = Requirement(**values)
+    _check_sense(requirement, where)
+    return requirement
+
+
+def _check_sense(requirement: Requirement, where: str) -> None:
+    """Refuse what contradicts itself, and what could never fail."""
+    state = requirement.state
+    if not any(getattr(requirement, key) for key in _SELECTORS):
+        raise RequirementError(f"{where}: it says of no model. Give at least one of {', '.join(_SELECTORS)}.")
+    refused: Iterable[str] = ()
+    if state == AVAILABLE:
+        refused = _OF_INSTANCES
+    elif state in (UNLOADED, ABSENT):
+        refused = (*_OF_INSTANCES, "min_context_length", "min_bits_per_weight", "max_size")
+    for key in refused:
+        if getattr(requirement, key) not in (None, ()):
+            raise RequirementError(f"{where}: {key} contradicts state: {state}. Remove one of the two.")
+    least, most = requirement.min_instances, requirement.max_instances
+    if most is not None and most < (1 if least is None else least):
+        raise RequirementError(
+            f"{where}: max_instances {most} contradicts min_instances {1 if least is None else least}"
+            f"{' (the default)' if least is None else ''}. For a model that must not be loaded, write state: unloaded."
+        )
+    if least == 0 and most is None:
+        raise RequirementError(f"{where}: min_instances 0 without max_instances can never fail. Remove it, or give max_instances.")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text")
+    return str(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, (list, tuple)) and value:
+        return tuple(_text(item) for item in value)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text or a list of texts")
+    return (str(value),)
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return str(value)
+
+    return read
+
+
+def _capabilities(value: Any) -> tuple[str, ...]:
+    texts = _texts(value)
+    if not set(texts) <= set(CAPABILITIES):
+        raise ValueError(f"one or several of {', '.join(CAPABILITIES)}")
+    return texts
+
+
+def _whole(least: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if isinstance(value, str) and re.match(r"\d{1,18}\Z", value.strip()):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"a whole number of {least} or more")
+        return int(value)
+
+    return read
+
+
+def _bits(value: Any) -> float:
+    if isinstance(value, str) and re.match(r"\d{1,9}(\.\d{1,9})?\Z", value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1000:
+        raise ValueError("a number above 0")
+    return float(value)
+
+
+def _size(value: Any) -> int:
+    number = _SIZE.match(value.strip()) if isinstance(value, str) else None
+    if number:
+        size = round(float(number[1]) * (1024 if number[3] else 1000) ** _POWERS[(number[2] or "").lower()])
+        if size:
+            return size
+    try:
+        whole: int = _whole(1)(value)
+    except ValueError:
+        raise ValueError("a size. Write bytes, or a text such as 40GB or 40GiB") from None
+    return whole
+
+
+def _config(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError("a mapping of settings, such as flash_attention: true")
+    settings = []
+    for name, accepted in value.items():
+        accepted = tuple(accepted) if isinstance(accepted, (list, tuple)) else (accepted,)
+        if not accepted or not all(isinstance(item, (str, int, float)) for item in accepted):
+            raise ValueError(f"usable: {_shown(name)} wants a text, a number, true or false, or a list of them")
+        settings.append((_text(name), accepted))
+    return tuple(settings)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "name": _text,
+    "model": _texts,
+    "state": _one_of(STATES),
+    **dict.fromkeys(_IDENTITY, _texts),
+    "min_bits_per_weight": _bits,
+    "min_context_length": _whole(1),
+    "min_parallel": _whole(1),
+    "min_instances": _whole(0),
+    "max_instances": _whole(0),
+    "capabilities": _capabilities,
+    "max_size": _size,
+    "config": _config,
+    "severity": _one_of(SEVERITIES),
+}
+
+
+# Judging.
+
+
+class Check(NamedTuple):
+    """One attribute of one entry or instance."""
+
+    name: str
+    expected: Any
+    actual: Any
+    met: bool | None
+    """None when the server does not tell."""
+    says: str
+    """Completes a sentence that begins with the model."""
+
+
+class _Candidate(NamedTuple):
+    """An entry, or an instance of one, that a requirement may be about."""
+
+    entry: Entry
+    instance: Entry | None
+    checks: list[Check]
+
+    @property
+    def unmet(self) -> list[Check]:
+        return [check for check in self.checks if not check.met]
+
+    @property
+    def possible(self) -> bool:
+        return all(check.met is not False for check in self.checks)
+
+    @property
+    def subject(self) -> str:
+        key = printable(self.entry["key"])
+        if self.instance is None or self.instance["id"] == self.entry["key"]:
+            return key
+        return f"{key} (instance {printable(self.instance['id'])})"
+
+
+def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool = False) -> list[Violation]:
+    """Every violation of every requirement, in order. `exclusive` forbids any loaded model that none of them is about.
+
+    Raises :class:`RequirementError` when the record does not carry what is to be judged.
+    """
+    requirements = list(requirements)
+    violations = [violation for requirement in requirements for violation in _judge_one(record, requirement)]
+    if exclusive:
+        violations += _judge_exclusive(record, requirements)
+    return violations
+
+
+def selected(record: Record, requirement: Requirement) -> list[Entry]:
+    """The entries of a record that meet a requirement as it stands, in the order of the server."""
+    if not record["ok"]:
+        return []
+    if requirement.state == ABSENT:
+        raise RequirementError("state: absent selects nothing. Use one of loaded, available, unloaded.")
+    if requirement.state != LOADED:
+        _need_full(record, requirement)
+    met = [candidate.entry for candidate in _candidates(record, requirement) if not candidate.unmet]
+    idle = requirement.state == UNLOADED
+    return [entry for entry in record["models"] if any(entry is other for other in met) and not (idle and entry["loaded"])]
+
+
+def _judge_one(record: Record, requirement: Requirement) -> list[Violation]:
+    if not record["ok"]:
+        why = printable(str((record["error"] or {}).get("message") or record["status"]), 300)
+        return [_violation(requirement, "status", "ok", record["status"], f"{requirement.subject} is not known, because {why}")]
+    if requirement.state == LOADED:
+        return _judge_loaded(record, requirement)
+    if requirement.state == AVAILABLE:
+        return _judge_available(record, requirement)
+    return _judge_none(record, requirement)
+
+
+def _judge_loaded(record: Record, requirement: Requirement) -> list[Violation]:
+    candidates = _candidates(record, requirement)
+    meeting = [candidate for candidate in candidates if not candidate.unmet]
+    least = 1 if requirement.min_instances is None else requirement.min_instances
+    violations = []
+    if len(meeting) < least:
+        others = sorted((candidate for candidate in candidates if candidate.unmet), key=lambda candidate: len(candidate.unmet))
+        violations += [_unmet(requirement, others[0], check) for check in (others[0].unmet if others else [])]
+        if not candidates:
+            violations.append(_not_there(record, requirement))
+        if least > 1:
+            says = f"{requirement.subject} has {_instances(len(meeting))} as required, at least {least} must be"
+            violations.append(_violation(requirement, "min_instances", least, len(meeting), says))
+    possible = sum(candidate.possible for candidate in candidates)
+    if requirement.max_instances is not None and possible > requirement.max_instances:
+        says = f"{requirement.subject} has {_instances(possible)}, at most {requirement.max_instances} may be"
+        violations.append(_violation(requirement, "max_instances", requirement.max_instances, possible, says))
+    return violations
+
+
+def _judge_available(record: Record, requirement: Requirement) -> list[Violation]:
+    candidates = _candidates(record, requirement)
+    if any(not candidate.unmet for candidate in candidates):
+        return []
+    if record["detail"] != FULL and not _more_than_model(requirement) and _listed(record, requirement):
+        return []
+    if not _complete(record) and (not requirement.model or _may_be_listed(record, requirement)):
+        _need_full(record, requirement)
+    if not candidates:
+        return [_not_there(record, requirement)]
+    closest = min(candidates, key=lambda candidate: len(candidate.unmet))
+    return [_unmet(requirement, closest, check) for check in closest.unmet]
+
+
+def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
+    """Of unloaded and absent: nothing may match, not even perhaps."""
+    absent = requirement.state == ABSENT
+    if absent and not _complete(record) and (_more_than_model(requirement) or _may_be_listed(record, requirement)):
+        if _more_than_model(requirement) or not _listed(record, requirement):
+            _need_full(record, requirement)
+        names = _listed(record, requirement)
+    else:
+        entries = [entry for entry in record["models"] if absent or entry["loaded"]]
+        found = [candidate for entry in entries for candidate in _of_entry(requirement, entry, not absent) if candidate.possible]
+        names = list(dict.fromkeys(candidate.entry["key"] for candidate in found))
+    if not names:
+        return []
+    actual = AVAILABLE if absent else LOADED
+    says = "{} must be absent, but is listed" if absent else "{} must not be loaded, but is"
+    named = "" if names == list(requirement.model) else f": {_names(names)}"
+    says = says.format(requirement.subject) + named
+    return [_violation(requirement, "state", requirement.state, actual, says)]
+
+
+def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Violation]:
+    if not record["ok"]:
+        return []
+    wanted = [requirement for requirement in requirements if requirement.state in (LOADED, AVAILABLE)]
+    others = [
+        entry["key"]
+        for entry in record["models"]
+        if entry["loaded"] and not any(_of_entry(requirement, entry, by_instance=False) for requirement in wanted)
+    ]
+    return [
+        {
+            "requirement": "exclusive",
+            "check": "exclusive",
+            "expected": [requirement.name or requirement.subject for requirement in wanted],
+            "actual": key,
+            "severity": FAIL,
+            "message": f"{printable(key)} is loaded, and no requirement asks for it (exclusive)",
+        }
+        for key in dict.fromkeys(others)
+    ]
+
+
+def _candidates(record: Record, requirement: Requirement) -> list[_Candidate]:
+    by_instance = requirement.state == LOADED
+    return [candidate for entry in record["models"] for candidate in _of_entry(requirement, entry, by_instance)]
+
+
+def _of_entry(requirement: Requirement, entry: Entry, by_instance: bool) -> list[_Candidate]:
+    """The instances of an entry that a requirement is about, or the entry itself."""
+    if by_instance:
+        found = [
+            _candidate(requirement, entry, instance) for instance in entry["loaded_instances"] if _is_named(requirement, entry, [instance])
+        ]
+    elif _is_named(requirement, entry, entry["loaded_instances"]):
+        found = [_candidate(requirement, entry, None)]
+    else:
+        found = []
+    if requirement.model:
+        return found
+    # Without a name, its kind says which model is meant. What is not known may be the one that must not be there, but is no
+    # reason to take another model for the one that must.
+    kinds = (*_IDENTITY, "capabilities")
+    never = (False,) if requirement.state in (UNLOADED, ABSENT) else (False, None)
+    return [candidate for candidate in found if not any(check.met in never for check in candidate.checks if check.name in kinds)]
+
+
+def _is_named(requirement: Requirement, entry: Entry, instances: list[Entry]) -> bool:
+    names = [entry["key"], entry["selected_variant"] or "", *(instance["id"] for instance in instances)]
+    return not requirement.model or any(_matches(pattern, name) for pattern in requirement.model for name in names if name)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return pattern == name or fnmatchcase(name, pattern)
+
+
+def _candidate(requirement: Requirement, entry: Entry, instance: Entry | None) -> _Candidate:
+    checks = _entry_checks(requirement, entry)
+    if instance is not None:
+        checks += _instance_checks(requirement, instance["config"])
+    elif requirement.min_context_length is not None:
+        supported = entry["max_context_length"]
+        checks.append(
+            _minimum("min_context_length", requirement.min_context_length, supported, f"supports a context of {_shown(supported)}")
+        )
+    return _Candidate(entry, instance, checks)
+
+
+def _entry_checks(requirement: Requirement, entry: Entry) -> list[Check]:
+    actual = {**{key: entry[key] for key in _IDENTITY}, "quantization": entry["quantization"]["name"]}
+    checks = [_choice(key, getattr(requirement, key), actual[key]) for key in _IDENTITY if getattr(requirement, key)]
+    if requirement.min_bits_per_weight is not None:
+        bits = entry["quantization"]["bits_per_weight"]
+        checks.append(_minimum("min_bits_per_weight", requirement.min_bits_per_weight, bits, f"has bits per weight {_shown(bits)}"))
+    if requirement.max_size is not None:
+        size = entry["size_bytes"]
+        met = None if size is None else size <= requirement.max_size
+        says = f"has a size of {_shown_size(size)}, at most {_shown_size(requirement.max_size)} is allowed"
+        checks.append(Check("max_size", requirement.max_size, size, met, says))
+    abilities = entry["capabilities"]
+    for name in requirement.capabilities:
+        able = (
+            bool(abilities["reasoning"]["allowed_options"] or abilities["reasoning"]["default"]) if name == "reasoning" else abilities[name]
+        )
+        checks.append(Check("capabilities", name, able, able, f"does not have the capability {name}, which is required"))
+    return checks
+
+
+def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
+    checks = []
+    for key, setting, says in (
+        ("min_context_length", "context_length", "a context of"),
+        ("min_parallel", "parallel", "parallel"),
+    ):
+        least = getattr(requirement, key)
+        if least is not None:
+            actual = config[setting]
+            checks.append(_minimum(key, least, actual, f"is loaded with {says} {_shown(actual)}"))
+    for setting, accepted in requirement.config:
+        actual = config.get(setting)
+        met = None if actual is None else any(_same(actual, item) for item in accepted)
+        says = f"is loaded with {printable(setting)} {_shown(actual)}, {_either(accepted)} is required"
+        checks.append(Check("config", {setting: _single(accepted)}, actual, met, says))
+    return checks
+
+
+def _choice(key: str, accepted: tuple[str, ...], actual: Any) -> Check:
+    met = None if actual is None else any(_same_kind(key, actual, item) for item in accepted)
+    return Check(key, _single(accepted), actual, met, f"has the {key} {_shown(actual)}, {_either(accepted)} is required")
+
+
+def _minimum(name: str, least: float, actual: Any, says: str) -> Check:
+    met = None if actual is None else actual >= least
+    return Check(
+        name,
+        least,
+        actual,
+        met,
+        f"{says}, at least {least:g} is required" if isinstance(least, float) else f"{says}, at least {least} is required",
+    )
+
+
+def _same_kind(key: str, actual: str, accepted: str) -> bool:
+    if key == "type" and {actual, accepted} == {"embedding", "embeddings"}:
+        return True
+    return actual == accepted
+
+
+def _same(actual: Any, accepted: Any) -> bool:
+    """Whether a setting has a value. A value may be text, because templates give text on ansible-core before 2.19."""
+    if isinstance(accepted, str) and not isinstance(actual, str):
+        return _shown(actual).lower() == accepted.strip().lower()
+    return isinstance(actual, bool) == isinstance(accepted, bool) and bool(actual == accepted)
+
+
+# What a record of detail loaded carries of models that are not loaded: their keys.
+
+
+def _complete(record: Record) -> bool:
+    return bool(record["detail"] == FULL or len(record["models"]) == record["counts"]["models"])
+
+
+def _listed(record: Record, requirement: Requirement) -> list[str]:
+    return [key for key in record["available"] if any(_matches(pattern, key) for pattern in requirement.model)]
+
+
+def _may_be_listed(record: Record, requirement: Requirement) -> bool:
+    """Whether a model that the record does not carry may be the one: by its key, or by a variant, which has an @."""
+    return bool(_listed(record, requirement)) or any("@" in pattern for pattern in requirement.model)
+
+
+def _more_than_model(requirement: Requirement) -> bool:
+    return any(getattr(requirement, key) not in (None, ()) for key in KEYS if key not in ("name", "model", "state", "severity"))
+
+
+def _need_full(record: Record, requirement: Requirement) -> None:
+    if not _complete(record):
+        raise RequirementError(
+            f"{requirement.name or requirement.subject}: the record has detail: {record['detail']}, which tells of models that are "
+            f"not loaded only their keys. To judge state: {requirement.state} with this requirement, gather with detail: full."
+        )
+
+
+# Explaining.
+
+
+def _unmet(requirement: Requirement, candidate: _Candidate, check: Check) -> Violation:
+    return _violation(requirement, check.name, check.expected, check.actual, f"{candidate.subject} {check.says}")
+
+
+def _not_there(record: Record, requirement: Requirement) -> Violation:
+    listed = _listed(record, requirement) or [
+        entry["key"] for entry in record["models"] if _of_entry(requirement, entry, by_instance=False)
+    ]
+    if requirement.state == LOADED and (listed or not requirement.model):
+        says = f"{requirement.subject} is not loaded. Loaded: {_names(record['loaded'])}"
+        return _violation(requirement, "state", LOADED, AVAILABLE if listed else None, says)
+    return _violation(requirement, "model", _single(requirement.model), None, f"{requirement.subject} is not listed by this host")
+
+
+def _violation(requirement: Requirement, check: str, expected: Any, actual: Any, says: str) -> Violation:
+    return {
+        "requirement": requirement.name or requirement.subject,
+        "check": check,
+        "expected": expected,
+        "actual": actual,
+        "severity": requirement.severity,
+        "message": f"{printable(requirement.name)}: {says}" if requirement.name else says,
+    }
+
+
+def _names(keys: list[str]) -> str:
+    shown = [printable(key) for key in keys[:_NAMES_SHOWN]]
+    more = f" and {len(keys) - _NAMES_SHOWN} more" if len(keys) > _NAMES_SHOWN else ""
+    return (", ".join(shown) or "nothing") + more
+
+
+def _instances(number: int) -> str:
+    return "1 instance" if number == 1 else f"{number} instances"
+
+
+def _single(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _either(values: Iterable[Any]) -> str:
+    return " or ".join(_shown(value) for value in values)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(not known)"
+    return str(value).lower() if isinstance(value, bool) else printable(str(value))
+
+
+def _shown_size(size: int | None) -> str:
+    if size is None:
+        return "(not known)"
+    for unit, number in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if size >= number:
+            return f"{size / number:.4g} {unit}"
+    return f"{size} bytes"

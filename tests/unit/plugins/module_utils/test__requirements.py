@@ -1,0 +1,615 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The vocabulary of requirements: what is refused, what is met, and what a violation says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
+    KEYS,
+    RequirementError,
+    judge,
+    parse,
+    parse_all,
+    selected,
+)
+
+
+def instance(name, context=8192, **config):
+    return {"id": name, "config": {"context_length": context, **config}}
+
+
+CHAT = {
+    "type": "llm",
+    "publisher": "qwen",
+    "key": "qwen/qwen3-8b",
+    "architecture": "qwen3",
+    "quantization": {"name": "Q4_K_M", "bits_per_weight": 4},
+    "size_bytes": 5_000_000_000,
+    "max_context_length": 40960,
+    "format": "gguf",
+    "capabilities": {"vision": False, "trained_for_tool_use": True, "reasoning": {"allowed_options": ["on"], "default": "on"}},
+    "selected_variant": "qwen/qwen3-8b@q4_k_m",
+    "loaded_instances": [
+        instance("qwen/qwen3-8b", 16384, parallel=4, flash_attention=True),
+        instance("qwen/qwen3-8b:2", 4096, parallel=1, flash_attention=False),
+    ],
+}
+IDLE = {
+    **CHAT,
+    "key": "idle/model",
+    "publisher": "idle",
+    "selected_variant": "idle/model@8bit",
+    "max_context_length": 2048,
+    "loaded_instances": [],
+}
+BARE = {"key": "bare/model", "loaded_instances": [{"id": "My Own Name", "config": {}}]}
+EMBEDDING = {"type": "embeddings", "key": "text-embedding", "loaded_instances": [instance("text-embedding", 512)]}
+
+
+def record(*entries, detail="full"):
+    body = json.dumps({"models": entries or [CHAT, IDLE, BARE, EMBEDDING]}).encode()
+    return record_of(make_endpoint({"url": "http://gpu01:1234"}, ""), Outcome(Answer(200, body), "2026-11-22T20:00:00Z", 1), detail)
+
+
+DOWN = record_of(
+    make_endpoint({"url": "http://gpu01:1234"}, ""),
+    Outcome(ApiError("refused", "refused the connection"), "2026-11-22T20:00:00Z", None),
+    "full",
+)
+
+
+def violations(requirement, of=None, exclusive=False):
+    return judge(of or record(), parse_all([requirement]), exclusive)
+
+
+def messages(requirement, of=None):
+    return [violation["message"] for violation in violations(requirement, of)]
+
+
+# Parsing
+
+
+@pytest.mark.parametrize(
+    "raw, says",
+    [
+        (
+            {"model": "m", "min_contex_length": 1},
+            "unknown key min_contex_length. Did you mean min_context_length? The keys are name, model,",
+        ),
+        ({"model": "m", "xyz": 1}, "unknown key xyz. The keys are name, model, state, type"),
+        ({"model": "m", 7: 1}, "unknown key 7."),
+        ("qwen/qwen3-8b", "qwen/qwen3-8b is no requirement. Write keys and values. The keys are name,"),
+        (None, "(not known) is no requirement"),
+        ([], "[] is no requirement"),
+        ({}, "it says of no model. Give at least one of model, type, publisher, architecture, format, quantization, capabilities."),
+        ({"min_context_length": 5}, "it says of no model"),
+        ({"model": None}, "model has no value"),
+        ({"model": ""}, "model:  is not a text or a list of texts."),
+        ({"model": " "}, "model:   is not a text or a list of texts."),
+        ({"model": []}, "model: [] is not a text or a list of texts."),
+        ({"model": ["a", ""]}, "model: ['a', ''] is not a text."),
+        ({"model": ["a", 5]}, "model: ['a', 5] is not a text."),
+        ({"model": 5}, "model: 5 is not a text or a list of texts."),
+        ({"model": "m", "name": ["a"]}, "name: ['a'] is not a text."),
+        ({"model": "m", "name": ""}, "name:  is not a text."),
+        ({"model": "m", "state": "present"}, "state: present is not one of loaded, available, unloaded, absent."),
+        ({"model": "m", "state": ["loaded"]}, "state: ['loaded'] is not one of loaded, available, unloaded, absent."),
+        ({"model": "m", "severity": "info"}, "severity: info is not one of fail, warn."),
+        ({"model": "m", "min_context_length": "lots"}, "min_context_length: lots is not a whole number of 1 or more."),
+        ({"model": "m", "min_context_length": True}, "min_context_length: true is not a whole number of 1 or more."),
+        ({"model": "m", "min_context_length": 0}, "min_context_length: 0 is not a whole number of 1 or more."),
+        ({"model": "m", "min_context_length": 1.5}, "min_context_length: 1.5 is not a whole number of 1 or more."),
+        ({"model": "m", "min_context_length": "1e3"}, "min_context_length: 1e3 is not a whole number of 1 or more."),
+        ({"model": "m", "min_context_length": "9" * 19}, "is not a whole number of 1 or more."),
+        ({"model": "m", "min_context_length": [1]}, "min_context_length: [1] is not a whole number of 1 or more."),
+        ({"model": "m", "min_parallel": 0}, "min_parallel: 0 is not a whole number of 1 or more."),
+        ({"model": "m", "min_instances": -1}, "min_instances: -1 is not a whole number of 0 or more."),
+        ({"model": "m", "max_instances": -1}, "max_instances: -1 is not a whole number of 0 or more."),
+        ({"model": "m", "min_bits_per_weight": 0}, "min_bits_per_weight: 0 is not a number above 0."),
+        ({"model": "m", "min_bits_per_weight": "4,5"}, "min_bits_per_weight: 4,5 is not a number above 0."),
+        ({"model": "m", "min_bits_per_weight": True}, "min_bits_per_weight: true is not a number above 0."),
+        ({"model": "m", "min_bits_per_weight": 1000}, "min_bits_per_weight: 1000 is not a number above 0."),
+        ({"model": "m", "min_bits_per_weight": [4]}, "min_bits_per_weight: [4] is not a number above 0."),
+        ({"model": "m", "max_size": "40 apples"}, "max_size: 40 apples is not a size. Write bytes, or a text such as 40GB or 40GiB."),
+        ({"model": "m", "max_size": "5iB"}, "max_size: 5iB is not a size."),
+        ({"model": "m", "max_size": "0GB"}, "max_size: 0GB is not a size."),
+        ({"model": "m", "max_size": True}, "max_size: true is not a size."),
+        ({"model": "m", "max_size": "1GBx"}, "max_size: 1GBx is not a size."),
+        (
+            {"model": "m", "capabilities": ["vison"]},
+            "capabilities: ['vison'] is not one or several of vision, trained_for_tool_use, reasoning.",
+        ),
+        ({"model": "m", "capabilities": []}, "capabilities: [] is not a text or a list of texts."),
+        ({"model": "m", "config": []}, "config: [] is not a mapping of settings, such as flash_attention: true."),
+        ({"model": "m", "config": {}}, "config: {} is not a mapping of settings"),
+        ({"model": "m", "config": {"a": None}}, "is not usable: a wants a text, a number, true or false, or a list of them."),
+        ({"model": "m", "config": {"a": []}}, "is not usable: a wants"),
+        ({"model": "m", "config": {"a": [{}]}}, "is not usable: a wants"),
+        ({"model": "m", "config": {"": 1}}, "config: {'': 1} is not a text."),
+        ({"model": "m", "state": "available", "min_parallel": 1}, "min_parallel contradicts state: available. Remove one of the two."),
+        ({"model": "m", "state": "available", "config": {"a": 1}}, "config contradicts state: available."),
+        ({"model": "m", "state": "available", "min_instances": 0}, "min_instances contradicts state: available."),
+        ({"model": "m", "state": "available", "max_instances": 1}, "max_instances contradicts state: available."),
+        ({"model": "m", "state": "unloaded", "min_context_length": 1}, "min_context_length contradicts state: unloaded."),
+        ({"model": "m", "state": "absent", "max_size": 1}, "max_size contradicts state: absent."),
+        ({"model": "m", "state": "absent", "min_bits_per_weight": 1}, "min_bits_per_weight contradicts state: absent."),
+        ({"model": "m", "state": "unloaded", "max_instances": 1}, "max_instances contradicts state: unloaded."),
+        (
+            {"model": "m", "max_instances": 0},
+            "max_instances 0 contradicts min_instances 1 (the default). For a model that must not be loaded",
+        ),
+        ({"model": "m", "max_instances": 1, "min_instances": 2}, "max_instances 1 contradicts min_instances 2. For a model"),
+        ({"model": "m", "min_instances": 0}, "min_instances 0 without max_instances can never fail."),
+    ],
+)
+def test_what_cannot_be_used_is_named(raw, says):
+    with pytest.raises(RequirementError) as caught:
+        parse(raw, "require[3]")
+    assert str(caught.value).startswith("require[3]: ") and says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "raw, says",
+    [
+        ([], "require: it is empty, which would pass on any host. Give at least one requirement."),
+        ({"model": "m"}, "require: it is one requirement. Write a list, with a dash before it."),
+        ("m", "require: m is no list of requirements."),
+        (None, "require: (not known) is no list of requirements."),
+        ([{"model": "m"}, {"modle": "m"}], "require[1]: unknown key modle. Did you mean model?"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_named(raw, says):
+    with pytest.raises(RequirementError) as caught:
+        parse_all(raw)
+    assert str(caught.value).startswith(says)
+
+
+@pytest.mark.parametrize(
+    "value, size",
+    [
+        (5, 5),
+        ("5", 5),
+        ("5B", 5),
+        ("40GB", 40 * 10**9),
+        ("40 gb", 40 * 10**9),
+        ("40GiB", 40 * 2**30),
+        ("1.5KiB", 1536),
+        ("1.5KB", 1500),
+        ("3MB", 3 * 10**6),
+        ("3MiB", 3 * 2**20),
+        ("2TB", 2 * 10**12),
+        (" 2TiB ", 2 * 2**40),
+    ],
+)
+def test_sizes(value, size):
+    assert parse({"model": "m", "max_size": value}).max_size == size
+
+
+def test_numbers_may_be_text_as_templates_make_them():
+    found = parse({"model": "m", "min_context_length": "8192", "min_parallel": " 2 ", "min_instances": "1", "min_bits_per_weight": "4.5"})
+    assert (found.min_context_length, found.min_parallel, found.min_instances, found.min_bits_per_weight) == (8192, 2, 1, 4.5)
+    assert parse({"model": ("a", "b")}).model == ("a", "b")
+    assert parse({"model": "m", "config": {"a": (1, 2), "b": "x"}}).config == (("a", (1, 2)), ("b", ("x",)))
+    assert parse({"model": "m", "min_bits_per_weight": 999.5}).min_bits_per_weight == 999.5
+
+
+def test_every_key_can_be_read():
+    whole = {
+        "name": "n", "model": "m", "state": "loaded", "type": "llm", "publisher": "p", "architecture": "a", "format": "f",
+        "quantization": "q", "min_bits_per_weight": 4, "min_context_length": 1, "min_parallel": 1, "min_instances": 1,
+        "max_instances": 1, "capabilities": "vision", "max_size": 1, "config": {"a": 1}, "severity": "warn",
+    }  # fmt: skip
+    assert tuple(whole) == KEYS and all(value not in (None, ()) for value in parse(whole))
+    assert (parse({"model": "m"}).state, parse({"model": "m"}).severity) == ("loaded", "fail")
+
+
+# Judging
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        {"model": "qwen/qwen3-8b"},
+        {"model": "qwen/*"},
+        {"model": "qwen/qwen3-8b@q4_k_m"},
+        {"model": "qwen/qwen3-8b:2"},
+        {"model": "My Own Name"},
+        {"model": ["nothing", "qwen/qwen3-?b"]},
+        {"type": "llm"},
+        {"type": "embedding"},
+        {"type": "embeddings"},
+        {"publisher": ["x", "qwen"], "architecture": "qwen3", "format": ["mlx", "gguf"], "quantization": "Q4_K_M"},
+        {"capabilities": ["trained_for_tool_use", "reasoning"]},
+        {"model": "qwen/qwen3-8b", "min_bits_per_weight": 4, "max_size": "5GB"},
+        {"model": "qwen/qwen3-8b", "min_context_length": 16384, "min_parallel": 4, "config": {"flash_attention": True}},
+        {"model": "qwen/qwen3-8b", "min_context_length": 4096, "min_instances": 2, "max_instances": 2},
+        {"model": "qwen/qwen3-8b", "min_context_length": 16384, "max_instances": 1},
+        {"model": "qwen/qwen3-8b", "config": {"flash_attention": "True", "parallel": "4", "context_length": ["1", 16384]}},
+        {"model": "nothing", "min_instances": 0, "max_instances": 1},
+        {"model": "idle/model", "state": "available"},
+        {"model": "idle/model@8bit", "state": "available"},
+        {"model": "My Own Name", "state": "available"},
+        {"model": "idle/model", "state": "available", "min_context_length": 2048, "capabilities": "reasoning", "type": "llm"},
+        {"model": "qwen/qwen3-8b", "state": "available", "min_context_length": 40960},
+        {"model": "idle/model", "state": "unloaded"},
+        {"model": "nothing", "state": "unloaded"},
+        {"model": "nothing", "state": "absent"},
+        {"model": "idle/*", "state": "absent", "publisher": "qwen"},
+        {"publisher": "idle", "model": "idle/*", "state": "unloaded"},
+    ],
+    ids=json.dumps,
+)
+def test_met(requirement):
+    assert violations(requirement) == []
+
+
+@pytest.mark.parametrize(
+    "requirement, expected",
+    [
+        ({"model": "nothing"}, [("model", "nothing", None, "nothing is not listed by this host")]),
+        ({"model": ["no/*", "none"]}, [("model", ["no/*", "none"], None, "no/* or none is not listed by this host")]),
+        (
+            {"model": "idle/model"},
+            [("state", "loaded", "available", "idle/model is not loaded. Loaded: bare/model, qwen/qwen3-8b, text-embedding")],
+        ),
+        (
+            {"model": "idle/model@8bit"},
+            [("state", "loaded", "available", "idle/model@8bit is not loaded. Loaded: bare/model, qwen/qwen3-8b, text-embedding")],
+        ),
+        ({"name": "chat model", "model": "nothing"}, [("model", "nothing", None, "chat model: nothing is not listed by this host")]),
+        (
+            {"publisher": "idle", "type": "llm"},
+            [
+                (
+                    "state",
+                    "loaded",
+                    "available",
+                    "a model with type llm and publisher idle is not loaded. Loaded: bare/model, qwen/qwen3-8b, text-embedding",
+                )
+            ],
+        ),
+        (
+            {"capabilities": "vision"},
+            # What is not known is no reason to take another model for the one that is meant.
+            [
+                (
+                    "state",
+                    "loaded",
+                    None,
+                    "a model with the capability vision is not loaded. Loaded: bare/model, qwen/qwen3-8b, text-embedding",
+                )
+            ],
+        ),
+        (
+            {"model": "qwen/qwen3-8b", "min_context_length": 32768},
+            [("min_context_length", 32768, 16384, "qwen/qwen3-8b is loaded with a context of 16384, at least 32768 is required")],
+        ),
+        (
+            {"model": "qwen/qwen3-8b", "min_context_length": 32768, "min_parallel": 8},
+            [
+                ("min_context_length", 32768, 16384, "qwen/qwen3-8b is loaded with a context of 16384, at least 32768 is required"),
+                ("min_parallel", 8, 4, "qwen/qwen3-8b is loaded with parallel 4, at least 8 is required"),
+            ],
+        ),
+        (
+            # Both must hold on one instance.
+            {"model": "qwen/qwen3-8b", "min_context_length": 8192, "config": {"flash_attention": False}},
+            [("config", {"flash_attention": False}, True, "qwen/qwen3-8b is loaded with flash_attention true, false is required")],
+        ),
+        (
+            {"model": "qwen/qwen3-8b:2", "min_context_length": 8192},
+            [
+                (
+                    "min_context_length",
+                    8192,
+                    4096,
+                    "qwen/qwen3-8b (instance qwen/qwen3-8b:2) is loaded with a context of 4096, at least 8192 is required",
+                )
+            ],
+        ),
+        (
+            {"model": "qwen/qwen3-8b", "min_context_length": 8192, "min_instances": 2},
+            [
+                (
+                    "min_context_length",
+                    8192,
+                    4096,
+                    "qwen/qwen3-8b (instance qwen/qwen3-8b:2) is loaded with a context of 4096, at least 8192 is required",
+                ),
+                ("min_instances", 2, 1, "qwen/qwen3-8b has 1 instance as required, at least 2 must be"),
+            ],
+        ),
+        (
+            {"model": "qwen/qwen3-8b", "min_instances": 3},
+            [("min_instances", 3, 2, "qwen/qwen3-8b has 2 instances as required, at least 3 must be")],
+        ),
+        (
+            {"model": "qwen/qwen3-8b", "max_instances": 1},
+            [("max_instances", 1, 2, "qwen/qwen3-8b has 2 instances, at most 1 may be")],
+        ),
+        (
+            {"model": "bare/model", "min_instances": 0, "max_instances": 0, "quantization": "Q4_K_M"},
+            [("max_instances", 0, 1, "bare/model has 1 instance, at most 0 may be")],
+        ),
+        (
+            {"model": "nothing", "min_instances": 2},
+            [
+                ("model", "nothing", None, "nothing is not listed by this host"),
+                ("min_instances", 2, 0, "nothing has 0 instances as required, at least 2 must be"),
+            ],
+        ),
+        (
+            {"model": "bare/model", "min_context_length": 1, "min_parallel": 1, "config": {"flash_attention": [True, False]}},
+            [
+                (
+                    "min_context_length",
+                    1,
+                    None,
+                    "bare/model (instance My Own Name) is loaded with a context of (not known), at least 1 is required",
+                ),
+                (
+                    "min_parallel",
+                    1,
+                    None,
+                    "bare/model (instance My Own Name) is loaded with parallel (not known), at least 1 is required",
+                ),
+                (
+                    "config",
+                    {"flash_attention": [True, False]},
+                    None,
+                    "bare/model (instance My Own Name) is loaded with flash_attention (not known), true or false is required",
+                ),
+            ],
+        ),
+        (
+            {
+                "model": "bare/model",
+                "type": "llm",
+                "quantization": ["Q8_0", "8bit"],
+                "min_bits_per_weight": 8,
+                "max_size": "1GB",
+                "capabilities": ["vision"],
+            },
+            [
+                ("type", "llm", None, "bare/model (instance My Own Name) has the type (not known), llm is required"),
+                (
+                    "quantization",
+                    ["Q8_0", "8bit"],
+                    None,
+                    "bare/model (instance My Own Name) has the quantization (not known), Q8_0 or 8bit is required",
+                ),
+                (
+                    "min_bits_per_weight",
+                    8.0,
+                    None,
+                    "bare/model (instance My Own Name) has bits per weight (not known), at least 8 is required",
+                ),
+                ("max_size", 10**9, None, "bare/model (instance My Own Name) has a size of (not known), at most 1 GB is allowed"),
+                (
+                    "capabilities",
+                    "vision",
+                    False,
+                    "bare/model (instance My Own Name) does not have the capability vision, which is required",
+                ),
+            ],
+        ),
+        (
+            {
+                "model": "qwen/qwen3-8b",
+                "quantization": "Q8_0",
+                "min_bits_per_weight": 4.5,
+                "max_size": "4.9GB",
+                "publisher": "x",
+                "architecture": "y",
+                "format": "z",
+            },
+            [
+                ("publisher", "x", "qwen", "qwen/qwen3-8b has the publisher qwen, x is required"),
+                ("architecture", "y", "qwen3", "qwen/qwen3-8b has the architecture qwen3, y is required"),
+                ("format", "z", "gguf", "qwen/qwen3-8b has the format gguf, z is required"),
+                ("quantization", "Q8_0", "Q4_K_M", "qwen/qwen3-8b has the quantization Q4_K_M, Q8_0 is required"),
+                ("min_bits_per_weight", 4.5, 4, "qwen/qwen3-8b has bits per weight 4, at least 4.5 is required"),
+                ("max_size", 4_900_000_000, 5_000_000_000, "qwen/qwen3-8b has a size of 5 GB, at most 4.9 GB is allowed"),
+            ],
+        ),
+        ({"model": "nothing", "state": "available"}, [("model", "nothing", None, "nothing is not listed by this host")]),
+        (
+            {"model": "idle/model", "state": "available", "min_context_length": 4096},
+            [("min_context_length", 4096, 2048, "idle/model supports a context of 2048, at least 4096 is required")],
+        ),
+        (
+            # What the model supports never stands in for what is loaded, nor the other way round.
+            {"model": "bare/model", "state": "available", "min_context_length": 1},
+            [("min_context_length", 1, None, "bare/model supports a context of (not known), at least 1 is required")],
+        ),
+        ({"model": "qwen/*", "state": "unloaded"}, [("state", "unloaded", "loaded", "qwen/* must not be loaded, but is: qwen/qwen3-8b")]),
+        (
+            {"model": "My Own Name", "state": "unloaded"},
+            [("state", "unloaded", "loaded", "My Own Name must not be loaded, but is: bare/model")],
+        ),
+        ({"model": "idle/model", "state": "absent"}, [("state", "absent", "available", "idle/model must be absent, but is listed")]),
+        (
+            {"model": ["idle/*", "qwen/*"], "state": "absent"},
+            [("state", "absent", "available", "idle/* or qwen/* must be absent, but is listed: qwen/qwen3-8b, idle/model")],
+        ),
+        # A quantization that is not known may be the one that must not be there.
+        (
+            {"quantization": "Q8_0", "state": "unloaded"},
+            [("state", "unloaded", "loaded", "a model with quantization Q8_0 must not be loaded, but is: bare/model, text-embedding")],
+        ),
+    ],
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+)
+def test_violated(requirement, expected):
+    found = violations(requirement)
+    assert [(v["check"], v["expected"], v["actual"], v["message"]) for v in found] == expected
+    for violation in found:
+        assert set(violation) == {"requirement", "check", "expected", "actual", "severity", "message"}
+        assert violation["severity"] == "fail"
+        assert violation["requirement"] == requirement.get("name", violation["requirement"])
+
+
+def test_severity_and_name_are_carried():
+    (found,) = violations({"model": "nothing", "name": "a \x1b[31mlabel", "severity": "warn"})
+    assert found["severity"] == "warn" and found["requirement"] == "a \x1b[31mlabel"
+    assert found["message"] == "a \\x1b[31mlabel: nothing is not listed by this host"
+
+
+@pytest.mark.parametrize("state", ["loaded", "available", "unloaded", "absent"])
+def test_nothing_is_met_by_a_host_that_is_not_ok(state):
+    (found,) = violations({"model": "nothing", "state": state}, DOWN)
+    assert (found["check"], found["expected"], found["actual"]) == ("status", "ok", "refused")
+    assert found["message"] == "nothing is not known, because http://gpu01:1234 refused the connection."
+    assert len(violations({"model": "nothing", "state": state}, DOWN, exclusive=True)) == 1
+
+
+def test_every_requirement_is_judged_in_order():
+    found = judge(record(), parse_all([{"model": "b"}, {"model": "qwen/*"}, {"model": "a"}]))
+    assert [violation["requirement"] for violation in found] == ["b", "a"]
+
+
+def test_repeated_keys_and_instances_over_entries():
+    other = {**CHAT, "loaded_instances": [instance("other", 32768)]}
+    both = record(CHAT, other)
+    assert violations({"model": "qwen/qwen3-8b", "min_context_length": 32768}, both) == []
+    assert violations({"model": "qwen/qwen3-8b", "min_instances": 3, "max_instances": 3}, both) == []
+    assert violations({"model": "qwen/qwen3-8b", "max_instances": 2}, both)[0]["actual"] == 3
+
+
+def test_a_pattern_is_matched_exactly_first():
+    odd = {"key": "odd[1]", "loaded_instances": [instance("odd[1]")]}
+    assert violations({"model": "odd[1]"}, record(odd)) == []
+    assert violations({"model": "ODD*"}, record(odd)) != []
+    assert violations({"model": "odd?1?"}, record(odd)) == []
+
+
+def test_the_closest_candidate_is_explained():
+    # The second fails one check, the first two.
+    found = messages({"model": "qwen/qwen3-8b", "min_parallel": 2, "config": {"flash_attention": False}, "min_context_length": 4096})
+    assert found == ["qwen/qwen3-8b is loaded with flash_attention true, false is required"]
+    found = messages({"model": ["bare/model", "qwen/qwen3-8b"], "state": "available", "type": "llm", "min_context_length": 99999})
+    assert found == ["qwen/qwen3-8b supports a context of 40960, at least 99999 is required"]
+
+
+def test_names_of_a_long_list_are_few():
+    entries = [{"key": f"m{number}", "loaded_instances": [instance(f"m{number}")]} for number in range(9)]
+    assert messages({"model": "m*", "state": "absent"}, record(*entries)) == [
+        "m* must be absent, but is listed: m0, m1, m2, m3, m4 and 4 more"
+    ]
+    assert messages({"model": "m*", "state": "absent"}, record(*entries[:5])) == ["m* must be absent, but is listed: m0, m1, m2, m3, m4"]
+    assert messages({"type": "llm"}, record(IDLE)) == ["a model with type llm is not loaded. Loaded: nothing"]
+
+
+def test_server_text_in_a_message_is_printable():
+    entry = {"key": "m\x1b[31m", "quantization": {"name": "q\n"}, "loaded_instances": [instance("i\x07")]}
+    (said,) = messages({"model": "m*", "quantization": "x"}, record(entry))
+    assert said == "m\\x1b[31m (instance i\\x07) has the quantization q\\n, x is required"
+
+
+def test_exclusive_forbids_every_other_loaded_model():
+    found = violations({"model": "qwen/*", "min_context_length": 99999}, exclusive=True)
+    assert [violation["check"] for violation in found] == ["min_context_length", "exclusive", "exclusive"]
+    assert [violation["actual"] for violation in found[1:]] == ["bare/model", "text-embedding"]
+    assert found[1] == {
+        "requirement": "exclusive",
+        "check": "exclusive",
+        "expected": ["qwen/*"],
+        "actual": "bare/model",
+        "severity": "fail",
+        "message": "bare/model is loaded, and no requirement asks for it (exclusive)",
+    }
+    wanted = [{"model": ["qwen/*", "My Own Name"]}, {"name": "vectors", "type": "embedding", "state": "available"}]
+    assert judge(record(), parse_all(wanted), exclusive=True) == []
+    # What must not be there is not asked for.
+    found = judge(record(CHAT), parse_all([{"model": "idle/model"}, {"model": "qwen/*", "state": "unloaded"}]), exclusive=True)
+    assert [violation["check"] for violation in found] == ["model", "state", "exclusive"]
+
+
+# Records that carry only what is loaded
+
+
+@pytest.mark.parametrize(
+    "requirement, checks",
+    [
+        ({"model": "qwen/qwen3-8b", "min_context_length": 16384}, []),
+        ({"model": "idle/model"}, ["state"]),
+        ({"model": "nothing"}, ["model"]),
+        ({"model": "idle/model", "state": "available"}, []),
+        ({"model": "idle/*", "state": "available"}, []),
+        ({"model": "qwen/qwen3-8b", "state": "available", "type": "llm", "min_context_length": 1}, []),
+        ({"model": "nothing", "state": "available"}, ["model"]),
+        ({"model": "nothing", "state": "available", "type": "llm"}, ["model"]),
+        ({"model": "idle/model", "state": "unloaded"}, []),
+        ({"model": "qwen/*", "state": "unloaded", "type": "llm"}, ["state"]),
+        ({"model": "nothing", "state": "absent"}, []),
+        ({"model": "idle/model", "state": "absent"}, ["state"]),
+        ({"model": "i*", "state": "absent"}, ["state"]),
+    ],
+    ids=json.dumps,
+)
+def test_a_record_of_loaded_models_is_enough_for(requirement, checks):
+    assert [violation["check"] for violation in violations(requirement, record(detail="loaded"))] == checks
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        {"model": "idle/model", "state": "available", "type": "llm"},
+        {"model": "idle/model", "state": "available", "min_context_length": 1},
+        {"model": "idle/model", "state": "available", "max_size": "1GB"},
+        {"model": "idle/model@8bit", "state": "available"},
+        {"type": "image", "state": "available"},
+        {"model": "idle/model@8bit", "state": "absent"},
+        {"model": "idle/model", "state": "absent", "publisher": "qwen"},
+        {"quantization": "Q8_0", "state": "absent"},
+    ],
+    ids=json.dumps,
+)
+def test_a_record_of_loaded_models_is_not_enough_for(requirement):
+    with pytest.raises(RequirementError, match="gather with detail: full"):
+        violations(requirement, record(detail="loaded"))
+    assert isinstance(violations(requirement, record(CHAT, BARE, EMBEDDING, detail="loaded")), list)
+
+
+# Selecting
+
+
+@pytest.mark.parametrize(
+    "requirement, keys",
+    [
+        ({"type": "llm"}, ["qwen/qwen3-8b"]),
+        ({"type": "llm", "state": "available"}, ["qwen/qwen3-8b", "idle/model"]),
+        ({"type": "llm", "state": "unloaded"}, ["idle/model"]),
+        ({"model": "*"}, ["qwen/qwen3-8b", "bare/model", "text-embedding"]),
+        ({"model": "*", "min_context_length": 600}, ["qwen/qwen3-8b"]),
+        ({"model": "*", "state": "available", "min_context_length": 2048}, ["qwen/qwen3-8b", "idle/model"]),
+        ({"model": "nothing"}, []),
+        ({"model": "idle/*", "state": "unloaded"}, ["idle/model"]),
+        ({"model": "qwen/*", "state": "unloaded"}, []),
+    ],
+    ids=json.dumps,
+)
+def test_selected(requirement, keys):
+    assert [entry["key"] for entry in selected(record(), parse(requirement))] == keys
+    assert selected(DOWN, parse(requirement)) == []
+
+
+def test_equal_entries_are_selected_each():
+    assert len(selected(record(CHAT, CHAT), parse({"model": "qwen/*"}))) == 2
+
+
+def test_what_cannot_be_selected():
+    with pytest.raises(RequirementError, match="state: absent selects nothing"):
+        selected(record(), parse({"model": "m", "state": "absent"}))
+    for state in ("available", "unloaded"):
+        with pytest.raises(RequirementError, match="gather with detail: full"):
+            selected(record(detail="loaded"), parse({"model": "m", "state": state}))
+    assert selected(record(detail="loaded"), parse({"model": "m"})) == []
