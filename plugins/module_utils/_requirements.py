@@ -186,7 +186,7 @@ def _bits(value: Any) -> float:
 def _size(value: Any) -> int:
     number = _SIZE.match(value.strip()) if isinstance(value, str) else None
     if number:
-        size = round(float(number[1]) * (1024 if number[3] else 1000) ** _POWERS[(number[2] or "").lower()])
+        size = int(float(number[1]) * (1024 if number[3] else 1000) ** _POWERS[(number[2] or "").lower()])
         if size:
             return size
     try:
