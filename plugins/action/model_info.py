@@ -6,65 +6,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set, model_info_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_task, validated
-
-MODULE = "gpufleet.lmstudio.model_info"
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import model_info_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, ask, explain
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
 
 
-class ActionModule(ActionBase):
-    """Adds the host's variables to the options, then asks: with the module on the target, or from here."""
+class ActionModule(OneHostAction):
+    MODULE = "model_info"
 
-    TRANSFERS_FILES = False
+    def spec(self, environment: bool) -> dict[str, Any]:
+        return model_info_spec(environment)
 
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        via = self._task.args.get("via")
-        on_controller = is_set(via) and via != "target"
-        try:
-            resolved = of_task(self._task.args, self._host(task_vars), on_controller)
-            # What can be checked is checked here for both, because only here it is known where an option was set.
-            options = validated(model_info_spec(environment=on_controller), resolved.options, resolved.names)
-            endpoint = make_endpoint(options, resolved.default_url, resolved.names, files_here=on_controller)
-            if on_controller:
-                result.update(self._ask_from_here(endpoint, options))
-            else:
-                self._need_python()
-        except (AnsibleError, OptionError) as exc:
-            # Not raised again: Ansible would show where in the code it happened, which helps nobody.
-            result.update(failed=True, msg=str(exc))
-        if not on_controller and not result.get("failed"):
-            result.update(self._execute_module(module_name=MODULE, module_args=resolved.options, task_vars=task_vars))
-        return result
-
-    def _host(self, task_vars: dict[str, Any]) -> Host:
-        connection = self._templar.template(task_vars.get("ansible_connection")) or self._task.connection
-        return Host(
-            name=task_vars["inventory_hostname"],
-            variables=task_vars,
-            template=self._templar.template,
-            local=connection in LOCAL_CONNECTIONS,
-        )
-
-    def _need_python(self) -> None:
-        if getattr(self._connection._shell, "_IS_WINDOWS", False):
-            raise AnsibleError(
-                "model_info cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, "
-                "and start LM Studio there with --bind 0.0.0.0."
-            )
-
-    def _ask_from_here(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
-        # Here, because a target is asked without the libraries of the controller.
-        from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
-
-        warning = endpoint.warning()
-        if warning:
-            self._display.warning(warning)
+    def from_here(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
         record = ask(endpoint, fetch, options["detail"])
         answer = {"changed": False, "lmstudio": record}
         if options["on_error"] == "fail" and not record["ok"]:

@@ -12,7 +12,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, OptionError, make_endpoint, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
+    TARGET_URL,
+    Endpoint,
+    OptionError,
+    make_endpoint,
+    without_userinfo,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record, ask
 
@@ -29,14 +35,22 @@ class LMStudioModule(AnsibleModule):
             # Here, before Ansible notes the options in the system's log and in results. What is left is still refused.
             self.params["url"] = without_userinfo(str(self.params["url"]))
 
-    def ask(self) -> Record:
-        """The record. Options that cannot be used end the module, before any request."""
+    def endpoint(self) -> Endpoint:
+        """The endpoint of the options. Options that cannot be used end the module."""
         try:
             endpoint = make_endpoint(self.params, TARGET_URL)
-            warning = endpoint.warning()
-            if warning:
-                self.warn(warning)
-            return ask(endpoint, fetch, self.params["detail"])
         except OptionError as exc:
             self.fail_json(msg=str(exc))
             raise  # fail_json does not return, which type checkers cannot know
+        warning = endpoint.warning()
+        if warning:
+            self.warn(warning)
+        return endpoint
+
+    def ask(self) -> Record:
+        """The record. Options that cannot be used end the module, before any request."""
+        try:
+            return ask(self.endpoint(), fetch, self.params["detail"])
+        except OptionError as exc:
+            self.fail_json(msg=str(exc))
+            raise

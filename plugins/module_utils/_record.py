@@ -15,10 +15,10 @@ import hashlib
 import json
 import time
 from collections import Counter
-from typing import Any, Callable, Dict, NamedTuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError, Entry, read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint, OptionError
 
 Record = Dict[str, Any]
 Fetch = Callable[[Endpoint], Answer]
@@ -97,6 +97,22 @@ def at_detail(record: Record, detail: str) -> Record:
     if detail == FULL or record["detail"] == detail:
         return record
     return {**record, "detail": detail, "models": [entry for entry in record["models"] if entry["loaded"]]}
+
+
+def record_in(value: Any) -> Record:
+    """The record in what a user hands in: itself, facts with it, or the registered result of a module that asked.
+
+    Raises :class:`OptionError`.
+    """
+    for path in ((), ("lmstudio",), ("ansible_facts", "lmstudio")):
+        found = value
+        for name in path:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        if isinstance(found, Mapping) and all(name in found for name in ("ok", "status", "fingerprint", "instances")):
+            return dict(found)
+    raise OptionError(
+        "record", "it is no host record. Give ansible_facts.lmstudio, the variable of the inventory, or a registered result of model_info."
+    )
 
 
 def explain(record: Record) -> str:

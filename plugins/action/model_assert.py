@@ -1,0 +1,32 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import model_assert_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import assertion_of, of_endpoint, of_record, warnings_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
+
+
+class ActionModule(OneHostAction):
+    MODULE = "model_assert"
+
+    def spec(self, environment: bool) -> dict[str, Any]:
+        return model_assert_spec(environment)
+
+    def without_asking(self, options: dict[str, Any]) -> dict[str, Any] | None:
+        assertion = assertion_of(options)
+        return None if options.get("record") is None else self._warned(of_record(assertion, options["record"]))
+
+    def from_here(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
+        return self._warned(of_endpoint(assertion_of(options), endpoint, fetch))
+
+    def _warned(self, answer: dict[str, Any]) -> dict[str, Any]:
+        for warning in warnings_of(answer):
+            self._display.warning(warning)
+        return answer

@@ -1,0 +1,135 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""An assertion: judge a record, or ask until it is met, and say the outcome. The same on the target and on the controller."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, Callable, Mapping, NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch, Record, ask, at_detail, record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
+    FAIL,
+    Requirement,
+    Violation,
+    judge,
+    parse_all,
+)
+
+_MAX_SECONDS = 86400
+# How long a question may take that is asked when the time is over: whoever waits for a deadline accepts no more beyond it.
+_LAST_SECONDS = 0.8
+
+
+class Assertion(NamedTuple):
+    """What is asserted. Make it with :func:`assertion_of`."""
+
+    requirements: list[Requirement]
+    exclusive: bool
+    wait_timeout: float
+    delay: float
+    fail_msg: str | None
+    success_msg: str | None
+    quiet: bool
+
+
+def assertion_of(options: Mapping[str, Any]) -> Assertion:
+    """The checked options. Raises :class:`OptionError` or :class:`RequirementError`."""
+    wait_timeout, delay = options["wait_timeout"], options["delay"]
+    if not math.isfinite(wait_timeout) or not 0 <= wait_timeout <= _MAX_SECONDS:
+        raise OptionError("wait_timeout", f"{wait_timeout:g} is not a usable number of seconds. Give 0 or more and at most {_MAX_SECONDS}.")
+    if not math.isfinite(delay) or not 0.1 <= delay <= _MAX_SECONDS:
+        raise OptionError("delay", f"{delay:g} is not a usable number of seconds. Give 0.1 or more and at most {_MAX_SECONDS}.")
+    return Assertion(
+        requirements=parse_all(options["require"]),
+        exclusive=options["exclusive"],
+        wait_timeout=wait_timeout,
+        delay=delay,
+        fail_msg=options.get("fail_msg"),
+        success_msg=options.get("success_msg"),
+        quiet=options["quiet"],
+    )
+
+
+def of_record(assertion: Assertion, given: Any) -> dict[str, Any]:
+    """The result of judging what was gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
+    if assertion.wait_timeout:
+        raise OptionError("wait_timeout", "a record that was gathered before does not change. Remove one of record and wait_timeout.")
+    record = record_in(given)
+    return _result(assertion, record, judged(record, assertion.requirements, assertion.exclusive), 0, 0.0)
+
+
+def judged(record: Record, requirements: list[Requirement], exclusive: bool = False) -> list[Violation]:
+    """The violations of a record that a user hands in, which may have been changed on the way."""
+    try:
+        return judge(record, requirements, exclusive)
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise OptionError("record", f"it is not complete, {exc} is missing or wrong. Hand in the record as it was gathered.") from None
+
+
+def of_endpoint(
+    assertion: Assertion,
+    endpoint: Endpoint,
+    fetch: Fetch,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """The result of asking until the requirements are met, or until the time is over."""
+    began = clock()
+    polls = 0
+    last: tuple[Record, list[Violation]] | None = None
+    while True:
+        left = assertion.wait_timeout - (clock() - began)
+        allowed = min(endpoint.timeout, max(left, _LAST_SECONDS)) if assertion.wait_timeout else endpoint.timeout
+        record = ask(endpoint._replace(timeout=allowed), fetch, FULL)
+        polls += 1
+        violations = judge(record, assertion.requirements, assertion.exclusive)
+        # A question that was cut short by the deadline tells less than the one before.
+        if last is None or record["status"] != "timeout" or allowed == endpoint.timeout:
+            last = record, violations
+        left = assertion.wait_timeout - (clock() - began)
+        if _met(violations) or left <= 0:
+            return _result(assertion, *last, polls, clock() - began)
+        sleep(min(assertion.delay, left))
+
+
+def _met(violations: list[Violation]) -> bool:
+    return not any(violation["severity"] == FAIL for violation in violations)
+
+
+def _result(assertion: Assertion, record: Record, violations: list[Violation], polls: int, waited: float) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "changed": False,
+        "met": _met(violations),
+        "violations": violations,
+        "polls": polls,
+        "waited": round(waited, 1),
+    }
+    if not assertion.quiet:
+        result["lmstudio"] = at_detail(record, "loaded")
+    if result["met"]:
+        number = len(assertion.requirements)
+        result["msg"] = assertion.success_msg or ("The requirement is met." if number == 1 else f"All {number} requirements are met.")
+        return result
+    lines = [_line(violation) for violation in violations]
+    if assertion.wait_timeout:
+        lines.append(f"Waited {result['waited']:g} seconds, asked {polls} times.")
+    if not record["ok"]:
+        lines.append(record["error"]["hint"])
+    result.update(failed=True, msg="\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + lines))
+    return result
+
+
+def _line(violation: Violation) -> str:
+    return violation["message"] if violation["severity"] == FAIL else "(warning) {}".format(violation["message"])
+
+
+def warnings_of(result: Mapping[str, Any]) -> list[str]:
+    """What to warn of although the task does not fail for it."""
+    return [violation["message"] for violation in result["violations"] if violation["severity"] != FAIL]

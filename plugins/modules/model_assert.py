@@ -1,0 +1,189 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_assert
+short_description: Stop unless a host's LM Studio serves what is required
+version_added: 1.0.0
+author:
+  - gpufleet (@gpufleet)
+description:
+  - Judges the models of a host by a list of requirements, and fails with one line for each that is violated.
+  - It asks LM Studio 0.4 or later, as M(gpufleet.lmstudio.model_info) does and with the same host variables, once or until the
+    requirements are met. Or it judges a record that was gathered before, with O(record).
+  - On a host that gives no model list nothing is met, not even that a model is absent.
+extends_documentation_fragment:
+  - gpufleet.lmstudio.connection
+  - gpufleet.lmstudio.connection.url
+  - gpufleet.lmstudio.requirements
+  - gpufleet.lmstudio.attributes
+attributes:
+  action:
+    description: Has an action plugin, so parts of it run on the controller.
+    support: full
+  async:
+    description: Can be used with C(async).
+    support: none
+options:
+  require:
+    required: true
+  record:
+    description:
+      - Judge this, without asking. C(ansible_facts.lmstudio), the variable of the inventory plugin, a registered result of
+        M(gpufleet.lmstudio.model_info), or one of the records of M(gpufleet.lmstudio.fleet_info).
+      - The options of the connection do not matter then.
+    type: dict
+  via:
+    description:
+      - Who asks, as for M(gpufleet.lmstudio.model_info). Everything is judged where it is asked.
+      - For a long O(wait_timeout), V(controller) is the better choice. With V(target) a module waits on the host, which keeps an
+        SSH session open for the whole time.
+    type: str
+    choices: [target, controller]
+    default: target
+  wait_timeout:
+    description:
+      - Seconds to go on asking until the requirements are met. Whatever happens meanwhile is part of the wait, also that the server
+        is down.
+      - When they are over, the task fails with the last violations. V(0) asks once.
+    type: float
+    default: 0
+  delay:
+    description:
+      - Seconds between two questions.
+    type: float
+    default: 5
+  fail_msg:
+    description:
+      - Text to put before the list of violations.
+    type: str
+  success_msg:
+    description:
+      - Text in place of RV(msg) when all is met.
+    type: str
+  quiet:
+    description:
+      - Leave RV(lmstudio) out of the result. Ansible prints the whole result of a task that fails.
+    type: bool
+    default: false
+seealso:
+  - module: gpufleet.lmstudio.model_info
+"""
+
+EXAMPLES = r"""
+- name: Stop unless the chat model is there, with room to talk
+  gpufleet.lmstudio.model_assert:
+    require:
+      - name: chat model
+        model: qwen/qwen3-8b
+        min_context_length: 8192
+        quantization: [Q4_K_M, 4bit]
+    fail_msg: This host is not ready for the release.
+
+- name: Wait until it is loaded again, without holding an SSH session
+  gpufleet.lmstudio.model_assert:
+    require:
+      - model: qwen/qwen3-8b
+    via: controller
+    wait_timeout: 300
+    delay: 2
+
+- name: Gather once
+  gpufleet.lmstudio.model_info:
+  register: answer
+
+- name: Judge what was gathered, and only warn where a second copy is missing
+  gpufleet.lmstudio.model_assert:
+    record: "{{ answer.lmstudio }}"
+    require:
+      - model: qwen/*
+        capabilities: [trained_for_tool_use]
+      - model: qwen/qwen3-8b
+        min_instances: 2
+        severity: warn
+      - model: "*-uncensored"
+        state: absent
+"""
+
+RETURN = r"""
+met:
+  description: Whether nothing of severity V(fail) is violated.
+  returned: when the requirements were judged
+  type: bool
+violations:
+  description: What is violated, in the order of the requirements.
+  returned: when the requirements were judged
+  type: list
+  elements: dict
+  contains:
+    requirement:
+      description: The C(name) of the requirement, or else what it is about. V(exclusive) for a model that none asks for.
+      type: str
+    check:
+      description: The key of the requirement that is violated. Or V(status) where the host gave no model list, or V(exclusive).
+      type: str
+    expected:
+      description: What is required.
+      type: raw
+    actual:
+      description: What is there. Null if there is nothing, or if it is not known.
+      type: raw
+    severity:
+      description: V(fail) or V(warn).
+      type: str
+    message:
+      description: A sentence that says all this.
+      type: str
+      sample: "chat model: qwen/qwen3-8b is loaded with a context of 4096, at least 8192 is required"
+polls:
+  description: How often the server was asked. Zero with O(record).
+  returned: when the requirements were judged
+  type: int
+waited:
+  description: Seconds from the first question to the end.
+  returned: when the requirements were judged
+  type: float
+lmstudio:
+  description:
+    - The record that was judged, as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes it, with the entries of loaded
+      models only.
+  returned: when the requirements were judged, unless O(quiet)
+  type: dict
+msg:
+  description: All violations, a line each, or that all is met.
+  returned: always
+  type: str
+"""
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import model_assert_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import assertion_of, of_endpoint, of_record, warnings_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
+
+
+def main() -> None:
+    module = LMStudioModule(argument_spec=model_assert_spec(), supports_check_mode=True)
+    try:
+        assertion = assertion_of(module.params)
+        if module.params["record"] is None:
+            result = of_endpoint(assertion, module.endpoint(), fetch)
+        else:
+            result = of_record(assertion, module.params["record"])
+    except (OptionError, RequirementError) as exc:
+        module.fail_json(msg=str(exc))
+        raise  # fail_json does not return, which type checkers cannot know
+    for warning in warnings_of(result):
+        module.warn(warning)
+    if result["met"]:
+        module.exit_json(**result)
+    module.fail_json(**result)
+
+
+if __name__ == "__main__":
+    main()

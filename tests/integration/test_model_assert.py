@@ -1,0 +1,224 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A gate: what it says, from where it asks, and how it waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+
+def test_it_fails_with_every_violation_from_everywhere(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    play = """
+- name: Assert
+  hosts: all
+  gather_facts: false
+  module_defaults:
+    gpufleet.lmstudio.model_assert:
+      require:
+        - name: chat model
+          model: qwen/qwen3-8b
+          min_context_length: 32768
+          quantization: Q8_0
+        - model: nothing
+        - model: openai/*
+          min_instances: 2
+          severity: warn
+        - model: openai/gpt-oss-20b
+      fail_msg: Not ready.
+  tasks:
+    - name: Gather
+      gpufleet.lmstudio.model_info:
+      register: answer
+    - name: On the target
+      gpufleet.lmstudio.model_assert:
+      register: target
+      ignore_errors: true
+    - name: From the controller
+      gpufleet.lmstudio.model_assert:
+        via: controller
+      check_mode: true
+      register: controller
+      ignore_errors: true
+    - name: What was gathered
+      gpufleet.lmstudio.model_assert:
+        record: "{{ answer }}"
+      register: gathered
+      ignore_errors: true
+    - name: All say the same
+      ansible.builtin.assert:
+        that:
+          - item is failed and item is not changed and not item.met
+          - item.msg.splitlines() == said
+          - item.violations | map(attribute='severity') == ['fail', 'fail', 'fail', 'warn']
+          - item.violations == target.violations
+          - item.violations[1].expected == 32768 and item.violations[1].actual == 16384
+          - item.lmstudio.detail == 'loaded' and item.lmstudio.fingerprint == answer.lmstudio.fingerprint
+          - item.polls == polls
+      vars:
+        polls: "{{ (item.waited | float > -1) | ternary(item.polls, 0) }}"
+        said:
+          - Not ready.
+          - "chat model: qwen/qwen3-8b has the quantization Q4_K_M, Q8_0 is required"
+          - "chat model: qwen/qwen3-8b is loaded with a context of 16384, at least 32768 is required"
+          - nothing is not listed by this host
+          - (warning) openai/* has 1 instance as required, at least 2 must be
+      loop: "{{ [target, controller, gathered] }}"
+      loop_control: {label: x}
+    - name: Asked once, or not at all
+      ansible.builtin.assert:
+        that: "[target.polls, controller.polls, gathered.polls] == [1, 1, 0]"
+"""
+    outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+    assert " ".join(outcome.output.split()).count("[WARNING]: openai/* has 1 instance") >= 1
+    assert len(fleet.requests("gpu01")) == 3
+
+
+def test_it_passes_and_says_so(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    play = """
+- name: Assert
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Facts
+      gpufleet.lmstudio.model_facts:
+        url: "{{ lmstudio_url }}"
+    - name: Each way
+      gpufleet.lmstudio.model_assert: "{{ item }}"
+      loop:
+        - {require: "{{ wanted }}"}
+        - {require: "{{ wanted }}", via: controller, exclusive: true, wait_timeout: 30}
+        - {require: "{{ wanted }}", record: "{{ ansible_facts.lmstudio }}", success_msg: Go., quiet: true}
+        - {require: "{{ wanted[:1] }}", record: {ansible_facts: "{{ ansible_facts }}"}}
+      loop_control: {label: x}
+      vars:
+        wanted:
+          - {model: qwen/qwen3-8b, min_context_length: "{{ 2 ** 14 }}", config: {flash_attention: "{{ true }}"}}
+          - {model: openai/*, state: available}
+      register: passed
+    - name: Say so
+      ansible.builtin.assert:
+        that:
+          - passed.results | map(attribute='met') | unique == [true]
+          - passed.results | map(attribute='msg') == said
+          - passed.results | map(attribute='polls') == [1, 1, 0, 0]
+          - passed.results[0].lmstudio is defined and passed.results[2].lmstudio is not defined
+      vars:
+        said: [All 2 requirements are met., All 2 requirements are met., Go., The requirement is met.]
+"""
+    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"require": []}, "require: it is empty, which would pass on any host"),
+        (
+            {"require": [{"model": "m", "min_contex_length": 1}]},
+            "require[0]: unknown key min_contex_length. Did you mean min_context_length?",
+        ),
+        ({"require": [{"model": "m"}], "wait_timeout": -1}, "wait_timeout: -1 is not a usable number of seconds"),
+        ({"require": [{"model": "m"}], "delay": 0}, "delay: 0 is not a usable number of seconds"),
+        ({"require": [{"model": "m"}], "record": {"loaded": []}}, "record: it is no host record. Give ansible_facts.lmstudio"),
+        ({"require": [{"model": "m"}], "record": "RECORD", "wait_timeout": 1}, "wait_timeout: a record that was gathered before"),
+        ({"require": [{"type": "llm", "state": "available"}], "record": "RECORD"}, "gather with detail: full"),
+        ({"exclusive": True}, "missing required arguments: require"),
+        ({"require": ["qwen/qwen3-8b"]}, "require"),
+    ],
+)
+def test_what_cannot_be_used_fails_before_any_request(run, start, options, says):
+    fleet = start({"gpu01": {"payload": "none_loaded.json"}})
+    play = f"""
+- name: Assert
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Facts
+      gpufleet.lmstudio.model_facts:
+        url: "{{{{ lmstudio_url }}}}"
+    - name: Wrong
+      gpufleet.lmstudio.model_assert: {options | {"via": "VIA"}}
+      register: wrong
+      ignore_errors: true
+    - name: Says so
+      ansible.builtin.assert:
+        that:
+          - wrong is failed and wrong.violations is not defined
+          - says in wrong.msg
+      vars: {{says: "{says}"}}
+""".replace("'RECORD'", '"{{ ansible_facts.lmstudio }}"')
+    for via in ("target", "controller"):
+        run(play.replace("VIA", via), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+    assert len(fleet.requests("gpu01")) == 2
+
+
+WAITING = """
+- name: Wait
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Until it is loaded
+      gpufleet.lmstudio.model_assert:
+        require: [{{model: qwen/qwen3-8b, min_context_length: 12000}}]
+        via: {via}
+        wait_timeout: {wait}
+        delay: 0.5
+        timeout: 2
+      register: gate
+      ignore_errors: true
+    - name: Outcome
+      ansible.builtin.debug:
+        msg: "met {{{{ gate.met }}}}, polls {{{{ gate.polls }}}}, waited {{{{ gate.waited }}}}, {{{{ gate.msg }}}}"
+"""
+
+
+@pytest.mark.parametrize("via", ["target", "controller"])
+def test_it_waits_through_a_restart_until_the_model_is_back(run, start, via):
+    fleet = start({"gpu01": {"payload": "none_loaded.json"}})
+    fleet.fault("gpu01", "refused")
+    seen = []
+
+    def restart():
+        # Refused, then slow, then there, then loading, then loaded: each as soon as the step before was seen.
+        time.sleep(1.5)
+        fleet.fault("gpu01", "silence")
+        seen.append(requests_reach(fleet, 1))
+        fleet.fault("gpu01", "unavailable")
+        seen.append(requests_reach(fleet, 2))
+        fleet.fault("gpu01", None)
+        seen.append(requests_reach(fleet, 3))
+        fleet.load("gpu01", "qwen/qwen3-8b", context_length=16384)
+        seen.append(time.monotonic())
+
+    restarting = threading.Thread(target=restart)
+    restarting.start()
+    outcome = run(WAITING.format(via=via, wait=60), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+    restarting.join()
+    assert all(seen) and "met True" in outcome.output
+    # Loaded after the third question was seen, it is met by the next one, or the one after if that was under way.
+    assert len(fleet.requests("gpu01")) in (4, 5)
+
+
+def requests_reach(fleet, number):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if len(fleet.requests("gpu01")) >= number:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize(
+    "fault, says", [(None, "is not loaded. Loaded: nothing"), ("refused", "refused the connection"), ("silence", "did not answer within")]
+)
+def test_it_gives_up_at_its_deadline_with_the_last_violations(run, start, fault, says):
+    fleet = start({"gpu01": {"payload": "none_loaded.json", "fault": fault}})
+    outcome = run(WAITING.format(via="controller", wait=3), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+    waited = float(outcome.output.partition("waited ")[2].partition(",")[0])
+    assert "met False" in outcome.output and says in outcome.output and 2.9 <= waited <= 4
