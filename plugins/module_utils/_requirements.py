@@ -275,6 +275,25 @@ def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool =
     return violations
 
 
+def judge_fleet(
+    records: Mapping[str, Record], requirements: Iterable[Requirement], min_hosts: int | None = None, consistent: Iterable[str] = ()
+) -> list[Violation]:
+    """Every violation over many hosts, each with its `host`, or null where it is about all of them.
+
+    Without `min_hosts` every host has to meet every requirement; with it, so many of them. `consistent` names what has to be
+    the same on all hosts that have the model: some of :data:`CONSISTENT`. Raises :class:`RequirementError`.
+    """
+    violations = []
+    for requirement in requirements:
+        by_host = {name: _judge_one(record, requirement) for name, record in records.items()}
+        if min_hosts is None:
+            violations += [_on_host(name, violation) for name, found in by_host.items() for violation in found]
+        elif sum(not found for found in by_host.values()) < min_hosts:
+            violations.append(_too_few(records, requirement, by_host, min_hosts))
+        violations += [violation for attribute in consistent for violation in _judge_consistent(records, requirement, attribute)]
+    return violations
+
+
 def selected(record: Record, requirement: Requirement) -> list[Entry]:
     """The entries of a record that meet a requirement as it stands, in the order of the server."""
     if not record["ok"]:
@@ -373,6 +392,44 @@ def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vi
         }
         for key in dict.fromkeys(others)
     ]
+
+
+def _on_host(host: str | None, violation: Violation) -> Violation:
+    message = violation["message"] if host is None else f"{host}: {violation['message']}"
+    return {**violation, "host": host, "message": message}
+
+
+def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: Mapping[str, list[Violation]], least: int) -> Violation:
+    meeting = [name for name, found in by_host.items() if not found]
+    unknown = [name for name, record in records.items() if not record["ok"]]
+    failing = [name for name, found in by_host.items() if found and name not in unknown]
+    says = f"{requirement.subject} is as required on {len(meeting)} of {len(records)} hosts, at least {least} are needed"
+    for what, names in (("Not as required", failing), ("Not known", unknown)):
+        says += f". {what}: {_names(names)}" if names else ""
+    return _on_host(None, _violation(requirement, "min_hosts", least, len(meeting), says))
+
+
+def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
+    hosts_of: dict[Any, list[str]] = {}
+    for name, record in records.items():
+        candidates = _candidates(record, requirement) if record["ok"] else []
+        for value in dict.fromkeys(_VALUES[attribute](candidate) for candidate in candidates):
+            hosts_of.setdefault(value, []).append(name)
+    if len(hosts_of) < 2:
+        return []
+    says = f"{requirement.subject} has not the same {attribute} everywhere: "
+    says += "; ".join(f"{_shown(value)} on {_names(names)}" for value, names in hosts_of.items())
+    actual = [{"value": value, "hosts": names} for value, names in hosts_of.items()]
+    return [_on_host(None, _violation(requirement, "consistent", attribute, actual, says))]
+
+
+_VALUES: dict[str, Callable[[_Candidate], Any]] = {
+    "quantization": lambda candidate: candidate.entry["quantization"]["name"],
+    "selected_variant": lambda candidate: candidate.entry["selected_variant"],
+    "context_length": lambda candidate: candidate.instance and candidate.instance["config"]["context_length"],
+}
+CONSISTENT = tuple(_VALUES)
+"""What can be compared over hosts."""
 
 
 def _candidates(record: Record, requirement: Requirement) -> list[_Candidate]:

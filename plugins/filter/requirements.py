@@ -1,0 +1,72 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filters that judge host records by requirements. Each is documented in the YAML file of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
+    CONSISTENT,
+    LOADED,
+    RequirementError,
+    judge,
+    judge_fleet,
+    parse,
+    parse_all,
+    selected,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._templates import about, records_in, template_plugin
+
+
+@template_plugin
+def select_models(record: Any, **requirement: Any) -> list[Any]:
+    for name in ("name", "severity", "min_instances", "max_instances"):
+        if name in requirement:
+            raise RequirementError(f"{name} selects nothing. Remove it.")
+    return selected(record_in(record), parse(requirement, "arguments"))
+
+
+@template_plugin
+def violations(record: Any, require: Any, exclusive: bool = False) -> list[Any]:
+    return judge(record_in(record), parse_all(require), _flag("exclusive", exclusive))
+
+
+@template_plugin
+def hosts_serving(hosts: Any, model: Any, **attributes: Any) -> list[str]:
+    requirement = about(model, LOADED, attributes)
+    return [name for name, record in records_in(hosts).items() if not judge(record, [requirement])]
+
+
+@template_plugin
+def fleet_violations(hosts: Any, require: Any, min_hosts: Any = None, consistent: Any = ()) -> list[Any]:
+    if min_hosts is not None:
+        text = str(min_hosts).strip()
+        if isinstance(min_hosts, bool) or not text.isdigit() or int(text) < 1:
+            raise RequirementError(f"min_hosts: {min_hosts} is not a whole number of 1 or more.")
+        min_hosts = int(text)
+    consistent = [consistent] if isinstance(consistent, str) else list(consistent)
+    for name in consistent:
+        if name not in CONSISTENT:
+            raise RequirementError(f"consistent: {name} is not one of {', '.join(CONSISTENT)}.")
+    return judge_fleet(records_in(hosts), parse_all(require), min_hosts, consistent)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise RequirementError(f"{name}: {value} is not true or false.")
+    return value
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "select_models": select_models,
+            "violations": violations,
+            "hosts_serving": hosts_serving,
+            "fleet_violations": fleet_violations,
+        }
