@@ -31,7 +31,7 @@ options:
       - C(min_bits_per_weight) (number) and C(max_size) (bytes, or text such as V(40GB) and V(40GiB)) are about the file.
       - C(min_context_length) (tokens) is about the context with which an instance is loaded. With C(state=available) it is about
         what the model supports.
-      - C(min_parallel) (number) and C(config) (settings and their values, such as C({flash_attention: true})) are about how an
+      - C(min_parallel) (number) and C(config) (settings and their values, such as a C(flash_attention) of V(true)) are about how an
         instance is loaded.
       - C(min_instances) (1) and C(max_instances) (no limit) count the instances, of all entries, that meet the rest.
       - C(severity) is V(fail) (the default) or V(warn), which is reported and lets the host pass.

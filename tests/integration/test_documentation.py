@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -13,13 +14,17 @@ import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 
 BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
-PAGES = ["README.md", *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = ["README.md", *(str(page.relative_to(ROOT)) for where in ("docs/*.md", "roles/*/README.md") for page in sorted(ROOT.glob(where)))]
+SIDECARS = [(path.parent.name, path.stem) for path in sorted(ROOT.glob("plugins/*/*.yml"))]
 BLOCKS = [(page, block) for page in PAGES for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))]
 PLAYS = [pytest.param(block, id=f"{page}: {block.splitlines()[0]}") for page, block in BLOCKS if block.startswith("- name: ")]
 SOURCES = [pytest.param(block, id=f"{page} {n}") for n, (page, block) in enumerate(BLOCKS) if "plugin: gpufleet" in block]
 
 
 def examples_of(kind, name):
+    sidecar = ROOT / "plugins" / kind / f"{name}.yml"
+    if sidecar.exists():
+        return str(yaml.safe_load(sidecar.read_text(encoding="utf-8"))["EXAMPLES"])
     text = (ROOT / "plugins" / kind / f"{name}.py").read_text(encoding="utf-8")
     return re.search(r'EXAMPLES = r"""\n(.*?)"""', text, re.DOTALL)[1]
 
@@ -49,7 +54,8 @@ def test_the_pages_have_plays_and_sources():
 @pytest.mark.parametrize("play", PLAYS)
 def test_a_play_of_the_documentation_works_as_it_is(run, fleet, hosts, tmp_path, play):
     (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
-    outcome = run(grouped(play), hosts, "-i", "lmstudio.yml", "-e", f"server={fleet.urls['gpu01']}")
+    variables = json.dumps({"server": fleet.urls["gpu01"], "restart_command": "true"})
+    outcome = run(grouped(play), hosts, "-i", "lmstudio.yml", "-e", variables)
     assert "failed=0" in outcome.output and "skipping: no hosts matched" not in outcome.output
     assert all(fleet.requests(name) for name in hosts)
 
@@ -70,7 +76,15 @@ def grouped(play):
 
 
 @pytest.mark.parametrize(
-    "kind, name", [("modules", "model_info"), ("modules", "fleet_info"), ("modules", "model_facts"), ("lookup", "models")]
+    "kind, name",
+    [
+        ("modules", "model_info"),
+        ("modules", "model_assert"),
+        ("modules", "fleet_info"),
+        ("modules", "model_facts"),
+        ("lookup", "models"),
+        *SIDECARS,
+    ],
 )
 def test_the_examples_of_a_plugin_work_as_they_are(run, fleet, hosts, kind, name):
     examples = on_the_fleet(examples_of(kind, name), fleet)
