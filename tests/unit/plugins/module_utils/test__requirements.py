@@ -13,9 +13,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answ
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
+    CONSISTENT,
     KEYS,
     RequirementError,
     judge,
+    judge_fleet,
     parse,
     parse_all,
     selected,
@@ -613,3 +615,64 @@ def test_what_cannot_be_selected():
         with pytest.raises(RequirementError, match="gather with detail: full"):
             selected(record(detail="loaded"), parse({"model": "m", "state": state}))
     assert selected(record(detail="loaded"), parse({"model": "m"})) == []
+
+
+# Fleets
+
+
+THREE = {"a": record(CHAT), "b": record({**CHAT, "quantization": {"name": "4bit"}, "loaded_instances": [instance("x", 8192)]}), "c": DOWN}
+WANTED = [{"name": "chat", "model": "qwen/*"}]
+
+
+def fleet_messages(require=WANTED, records=THREE, **options):
+    return [violation["message"] for violation in judge_fleet(records, parse_all(require), **options)]
+
+
+def test_every_host_must_meet_every_requirement():
+    found = judge_fleet(THREE, parse_all([*WANTED, {"model": "nothing"}]))
+    assert [(violation["host"], violation["check"]) for violation in found] == [
+        ("c", "status"),
+        ("a", "model"),
+        ("b", "model"),
+        ("c", "status"),
+    ]
+    assert found[1]["message"] == "a: nothing is not listed by this host"
+    assert found[0]["message"].startswith("c: chat: qwen/* is not known, because")
+
+
+def test_so_many_hosts_must_meet_it():
+    assert fleet_messages(min_hosts=2) == []
+    (few,) = judge_fleet(THREE, parse_all([{**WANTED[0], "severity": "warn"}]), min_hosts=3)
+    assert few == {
+        "requirement": "chat",
+        "check": "min_hosts",
+        "expected": 3,
+        "actual": 2,
+        "severity": "warn",
+        "message": "chat: qwen/* is as required on 2 of 3 hosts, at least 3 are needed. Not known: c",
+        "host": None,
+    }
+    large = [{"model": "qwen/*", "min_context_length": 10000}]
+    assert fleet_messages(large, min_hosts=2) == [
+        "qwen/* is as required on 1 of 3 hosts, at least 2 are needed. Not as required: b. Not known: c"
+    ]
+    assert fleet_messages(large, {"a": THREE["a"], "b": THREE["b"]}, min_hosts=2) == [
+        "qwen/* is as required on 1 of 2 hosts, at least 2 are needed. Not as required: b"
+    ]
+    assert fleet_messages(WANTED, {}, min_hosts=1) == ["chat: qwen/* is as required on 0 of 0 hosts, at least 1 are needed"]
+
+
+def test_what_must_be_the_same_everywhere():
+    (mixed,) = judge_fleet(THREE, parse_all(WANTED), 2, ["quantization"])
+    assert (mixed["check"], mixed["expected"], mixed["host"]) == ("consistent", "quantization", None)
+    assert mixed["actual"] == [{"value": "Q4_K_M", "hosts": ["a"]}, {"value": "4bit", "hosts": ["b"]}]
+    assert mixed["message"] == "chat: qwen/* has not the same quantization everywhere: Q4_K_M on a; 4bit on b"
+    assert fleet_messages(min_hosts=2, consistent=["selected_variant"]) == []
+    # The two instances of one host differ as well.
+    assert fleet_messages(min_hosts=2, consistent=["context_length"]) == [
+        "chat: qwen/* has not the same context_length everywhere: 16384 on a; 4096 on a; 8192 on b"
+    ]
+    assert fleet_messages([{"model": "qwen/*", "state": "available"}], min_hosts=1, consistent=["context_length"]) == []
+    unknown = {**THREE, "d": record({"key": "qwen/other", "loaded_instances": [instance("i")]})}
+    assert "(not known) on d" in fleet_messages(records=unknown, min_hosts=1, consistent=["quantization"])[0]
+    assert CONSISTENT == ("quantization", "selected_variant", "context_length")
