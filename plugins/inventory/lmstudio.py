@@ -322,8 +322,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _protect_cache(self) -> None:
         """Let only its owner read the file of a cache plugin that writes files, which Ansible lets everyone read."""
-        folder = Path(os.path.expandvars(str(self.get_option("cache_connection") or ""))).expanduser()
-        for key in self._cache if folder.is_dir() else ():
+        connection = self.get_option("cache_connection")
+        if not connection or not (folder := Path(os.path.expandvars(connection)).expanduser()).is_dir():
+            return
+        for key in self._cache:
             for file in folder.glob(f"*{key}*"):
                 file.chmod(stat.S_IRUSR | stat.S_IWUSR)
 
