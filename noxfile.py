@@ -97,6 +97,18 @@ def units(session: nox.Session, core: str) -> None:
     session.run("ansible-test", "units", "--venv", "--color", "no", *session.posargs)
 
 
+@nox.session(python=found(CORES["newest"][1]), default=False)
+def mutation(session: nox.Session) -> None:
+    """Change `_requirements.py` in every small way: at least nine of ten changes must fail a test. Takes ten minutes."""
+    session.install(CORES["newest"][0], "cosmic-ray==8.7.0", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
+    session.chdir(copied_tree(session))
+    session.run("cosmic-ray", "init", "tests/mutation.toml", "mutation.sqlite")
+    session.run("cr-filter-operators", "mutation.sqlite", "tests/mutation.toml")
+    session.run("cosmic-ray", "exec", "tests/mutation.toml", "mutation.sqlite", env={"PYTHONDONTWRITEBYTECODE": "1"})
+    session.run("cr-report", "--surviving-only", "--show-diff", "mutation.sqlite")
+    session.run("cr-rate", "--fail-over", "10", "mutation.sqlite")
+
+
 def register(gate: Callable[[nox.Session, str], None], core: str) -> None:
     def session_of_core(session: nox.Session) -> None:
         gate(session, core)

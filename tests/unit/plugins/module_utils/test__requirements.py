@@ -118,6 +118,9 @@ def messages(requirement, of=None):
         ({"model": "m", "min_bits_per_weight": 0}, "min_bits_per_weight: 0 is not a number above 0."),
         ({"model": "m", "min_bits_per_weight": "4,5"}, "min_bits_per_weight: 4,5 is not a number above 0."),
         ({"model": "m", "min_bits_per_weight": True}, "min_bits_per_weight: true is not a number above 0."),
+        ({"model": "m", "min_bits_per_weight": -1}, "min_bits_per_weight: -1 is not a number above 0."),
+        ({"model": "m", "min_bits_per_weight": 2000}, "min_bits_per_weight: 2000 is not a number above 0."),
+        ({"model": "m", "max_size": 0}, "max_size: 0 is not a size."),
         ({"model": "m", "min_bits_per_weight": 1000}, "min_bits_per_weight: 1000 is not a number above 0."),
         ({"model": "m", "min_bits_per_weight": [4]}, "min_bits_per_weight: [4] is not a number above 0."),
         ({"model": "m", "max_size": "40 apples"}, "max_size: 40 apples is not a size. Write bytes, or a text such as 40GB or 40GiB."),
@@ -236,6 +239,8 @@ def test_every_key_can_be_read():
         {"model": "qwen/qwen3-8b", "min_context_length": 16384, "max_instances": 1},
         {"model": "qwen/qwen3-8b", "config": {"flash_attention": "True", "parallel": "4", "context_length": ["1", 16384]}},
         {"model": "nothing", "min_instances": 0, "max_instances": 1},
+        {"model": "*", "min_context_length": 600},
+        {"model": "qwen/qwen3-8b", "max_size": "6GB"},
         {"model": "idle/model", "state": "available"},
         {"model": "idle/model@8bit", "state": "available"},
         {"model": "My Own Name", "state": "available"},
@@ -506,6 +511,8 @@ def test_names_of_a_long_list_are_few():
     assert messages({"model": "m*", "state": "absent"}, record(*entries)) == [
         "m* must be absent, but is listed: m0, m1, m2, m3, m4 and 4 more"
     ]
+    more = [{"key": f"n{number:02}"} for number in range(12)]
+    assert messages({"model": "n*", "state": "absent"}, record(*more))[0].endswith("n04 and 7 more")
     assert messages({"model": "m*", "state": "absent"}, record(*entries[:5])) == ["m* must be absent, but is listed: m0, m1, m2, m3, m4"]
     assert messages({"type": "llm"}, record(IDLE)) == ["a model with type llm is not loaded. Loaded: nothing"]
 
@@ -676,3 +683,55 @@ def test_what_must_be_the_same_everywhere():
     unknown = {**THREE, "d": record({"key": "qwen/other", "loaded_instances": [instance("i")]})}
     assert "(not known) on d" in fleet_messages(records=unknown, min_hosts=1, consistent=["quantization"])[0]
     assert CONSISTENT == ("quantization", "selected_variant", "context_length")
+
+
+@pytest.mark.parametrize(
+    "size, shown",
+    [(999, "999 bytes"), (1000, "1 KB"), (999_900, "999.9 KB"), (10**6, "1 MB"), (10**9, "1 GB"), (2_500_000_000_000, "2.5 TB")],
+)
+def test_sizes_are_shown_as_people_write_them(size, shown):
+    entry = {**CHAT, "size_bytes": size}
+    (said,) = messages({"model": "qwen/*", "max_size": 1}, record(entry))
+    assert said.startswith(f"qwen/qwen3-8b has a size of {shown}, at most 1 bytes")
+
+
+@pytest.mark.parametrize(
+    "config, met",
+    [
+        ({"flash_attention": "true"}, True),
+        ({"flash_attention": "false"}, False),
+        ({"flash_attention": 1}, False),
+        ({"parallel": True}, False),
+        ({"parallel": 1}, True),
+        ({"parallel": 5}, False),
+        ({"parallel": "1"}, True),
+        ({"parallel": "5"}, False),
+        ({"mode": "fast"}, True),
+        ({"mode": "slow"}, False),
+        ({"mode": "Fast"}, False),
+    ],
+    ids=json.dumps,
+)
+def test_settings_are_compared_by_value_and_kind(config, met):
+    entry = {"key": "m", "loaded_instances": [instance("m", flash_attention=True, parallel=1, mode="fast")]}
+    assert (violations({"model": "m", "config": config}, record(entry)) == []) is met
+
+
+@pytest.mark.parametrize(
+    "reasoning, able",
+    [(None, False), (False, False), ({"allowed_options": ["on"]}, True), ({"default": "on"}, True), ({"allowed_options": []}, False)],
+)
+def test_reasoning_is_having_any_of_it(reasoning, able):
+    entry = {**CHAT, "capabilities": {"vision": True, "reasoning": reasoning}}
+    assert (violations({"model": "qwen/*", "capabilities": ["vision", "reasoning"]}, record(entry)) == []) is able
+    assert violations({"model": "qwen/*", "capabilities": "trained_for_tool_use"}, record(entry)) != []
+
+
+def test_all_capabilities_can_be_required():
+    three = ("vision", "trained_for_tool_use", "reasoning")
+    assert parse({"model": "m", "capabilities": list(three)}).capabilities == three
+
+
+def test_an_error_of_judging_begins_with_the_name():
+    with pytest.raises(RequirementError, match="^tools: the record has detail: loaded"):
+        violations({"name": "tools", "type": "image", "state": "available"}, record(detail="loaded"))
