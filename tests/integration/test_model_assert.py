@@ -59,9 +59,7 @@ def test_it_fails_with_every_violation_from_everywhere(run, start):
           - item.violations == target.violations
           - item.violations[1].expected == 32768 and item.violations[1].actual == 16384
           - item.lmstudio.detail == 'loaded' and item.lmstudio.fingerprint == answer.lmstudio.fingerprint
-          - item.polls == polls
       vars:
-        polls: "{{ (item.waited | float > -1) | ternary(item.polls, 0) }}"
         said:
           - Not ready.
           - "chat model: qwen/qwen3-8b has the quantization Q4_K_M, Q8_0 is required"
