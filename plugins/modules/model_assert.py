@@ -171,10 +171,11 @@ def main() -> None:
     module = LMStudioModule(argument_spec=model_assert_spec(), supports_check_mode=True)
     try:
         assertion = assertion_of(module.params)
-        if module.params["record"] is None:
-            result = of_endpoint(assertion, module.endpoint(), fetch)
-        else:
-            result = of_record(assertion, module.params["record"])
+        result = (
+            of_endpoint(assertion, module.endpoint(), fetch)
+            if module.params["record"] is None
+            else of_record(assertion, module.params["record"])
+        )
     except (OptionError, RequirementError) as exc:
         module.fail_json(msg=str(exc))
         raise  # fail_json does not return, which type checkers cannot know

@@ -106,7 +106,7 @@ def test_filters(run, start):
 
 
 WRONG = [
-    ("answer is gpufleet.lmstudio.model_loaded('m', min_contex_length=1)", "model_loaded: arguments: unknown key min_contex_length. Did you mean min_context_length?"),
+    ("answer is gpufleet.lmstudio.model_loaded('m', min_contex_length=1)", "unknown key min_contex_length. Did you mean min_context_length?"),
     ("answer is gpufleet.lmstudio.model_loaded('m', state='absent')", "model_loaded: state has no meaning here"),
     ("answer is gpufleet.lmstudio.model_loaded('m', 8192)", "model_loaded: takes"),
     ("answer is gpufleet.lmstudio.model_loaded", "model_loaded: missing 1 required positional argument"),
@@ -124,8 +124,8 @@ WRONG = [
     ("answer | gpufleet.lmstudio.hosts_serving('m')", "has no host record. Give the hosts of a registered result of fleet_info"),
     ("[answer] | gpufleet.lmstudio.hosts_serving('m')", "hosts_serving: hosts: they are no mapping"),
     ("{'a': answer} | gpufleet.lmstudio.fleet_violations([{'model':'m'}], min_hosts=0)", "fleet_violations: min_hosts: 0 is not a whole number of 1 or more"),
-    ("{'a': answer} | gpufleet.lmstudio.fleet_violations([{'model':'m'}], consistent=['size'])", "fleet_violations: consistent: size is not one of quantization, selected_variant, context_length"),
-    ("answer.lmstudio | combine({'models': [{}]}) is gpufleet.lmstudio.model_loaded('m')", "model_loaded: the record is not complete, 'loaded_instances' is missing"),
+    ("{'a': answer} | gpufleet.lmstudio.fleet_violations([{'model':'m'}], consistent=['size'])", "consistent: size is not one of quantization"),
+    ("answer.lmstudio | combine({'models': [{}]}) is gpufleet.lmstudio.model_loaded('m')", "not complete, 'loaded_instances' is missing"),
 ]  # fmt: skip
 
 

@@ -26,7 +26,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-import conftest  # noqa: E402, F401 (makes the collection importable)
+__import__("conftest")  # makes the collection importable
+
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet, _transport  # noqa: E402

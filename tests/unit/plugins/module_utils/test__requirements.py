@@ -631,8 +631,9 @@ THREE = {"a": record(CHAT), "b": record({**CHAT, "quantization": {"name": "4bit"
 WANTED = [{"name": "chat", "model": "qwen/*"}]
 
 
-def fleet_messages(require=WANTED, records=THREE, **options):
-    return [violation["message"] for violation in judge_fleet(records, parse_all(require), **options)]
+def fleet_messages(require=None, records=None, **options):
+    found = judge_fleet(THREE if records is None else records, parse_all(require or WANTED), **options)
+    return [violation["message"] for violation in found]
 
 
 def test_every_host_must_meet_every_requirement():
