@@ -28,7 +28,8 @@ def select_models(record: Any, **requirement: Any) -> list[Any]:
     for name in ("name", "severity", "min_instances", "max_instances"):
         if name in requirement:
             raise RequirementError(f"{name} selects nothing. Remove it.")
-    return selected(record_in(record), parse(requirement, "arguments"))
+    anything = {"model": "*"} if requirement else {}
+    return selected(record_in(record), parse({**anything, **requirement}, "arguments"))
 
 
 @template_plugin

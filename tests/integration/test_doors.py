@@ -231,6 +231,30 @@ HOSTILE = """
           - item.models[1] | list | select('match', '__') == []
       loop: "{{ [answers.results[0].lmstudio, answers.results[1].lmstudio, ansible_facts.lmstudio, kept[0]] }}"
       loop_control: {label: x}
+    - name: A gate that names them
+      gpufleet.lmstudio.model_assert:
+        via: "{{ item }}"
+        detail: "{{ omit }}" # the default of the group, which this module does not have
+        require: [{model: "*", type: embedding}, {model: "*", state: unloaded}]
+        exclusive: true
+      loop: [target, controller]
+      register: gates
+      ignore_errors: true
+    - name: What filters make of them
+      ansible.builtin.set_fact:
+        judged: "{{ answers.results[0] | gpufleet.lmstudio.violations([{'model': '*', 'type': 'embedding'}]) }}"
+        named: "{{ (ansible_facts.lmstudio | gpufleet.lmstudio.select_models(state='available'))[1].key }}"
+    - name: Reasons are text too
+      ansible.builtin.assert:
+        that:
+          - item is failed
+          - item.violations == gates.results[0].violations
+          - item.violations | map(attribute='message') | select('search', 'touch pwned') | length > 0
+          - pipe in item.msg
+          - judged | map(attribute='message') | select('in', item.msg) | length == judged | length
+          - named == pipe
+      loop: "{{ gates.results }}"
+      loop_control: {label: x}
     - name: Printing and writing them evaluates nothing
       ansible.builtin.copy:
         content: "{{ item | to_json }}"

@@ -153,6 +153,20 @@ SECRETIVE = """
       loop: [target, controller]
       ignore_errors: true
       register: answer
+    - name: A gate
+      gpufleet.lmstudio.model_assert:
+        via: "{{ item }}"
+        require: [{model: nothing}]
+      loop: [target, controller]
+      ignore_errors: true
+      register: gate
+    - name: A gate that cannot be used
+      gpufleet.lmstudio.model_assert:
+        via: "{{ item }}"
+        require: [{model: nothing, headers: "{{ lmstudio_token }}"}]
+        headers: "{{ lmstudio_token }}"
+      loop: [target, controller]
+      ignore_errors: true
     - name: Facts
       gpufleet.lmstudio.model_facts:
         url: "{{ lmstudio_url }}"
@@ -175,7 +189,7 @@ SECRETIVE = """
       ignore_errors: true
     - name: All that the inventory and the fleet tell
       ansible.builtin.debug:
-        msg: "{{ [lmstudio, fleet] }}"
+        msg: "{{ [lmstudio, fleet, gate] }}"
     - name: A lookup that fails
       ansible.builtin.debug:
         msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=lmstudio_token) }}"

@@ -76,6 +76,7 @@ def test_filters(run, start):
         that:
           - answer | gpufleet.lmstudio.select_models(type='llm') | map(attribute='key') == ['qwen/qwen3-8b', 'openai/gpt-oss-20b']
           - answer | gpufleet.lmstudio.select_models(type='llm', state='available') | length == 3
+          - answer | gpufleet.lmstudio.select_models(state='loaded') | map(attribute='key') == ['qwen/qwen3-8b', 'openai/gpt-oss-20b']
           - answer | gpufleet.lmstudio.select_models(type='llm', state='unloaded') | map(attribute='key') == ['google/gemma-3-27b']
           - ansible_facts.lmstudio | gpufleet.lmstudio.select_models(type='llm', min_context_length=20000) | map(attribute='key') == ['openai/gpt-oss-20b']
           - answer | gpufleet.lmstudio.violations([wanted]) == []
@@ -118,6 +119,7 @@ WRONG = [
     ("facts is gpufleet.lmstudio.meets({'type':'x', 'state':'available'})", "gather with detail: full"),
     ("answer | gpufleet.lmstudio.violations([])", "violations: require: it is empty"),
     ("answer | gpufleet.lmstudio.violations([{'model':'m'}], exclusive='yes')", "violations: exclusive: yes is not true or false"),
+    ("answer | gpufleet.lmstudio.select_models", "select_models: arguments: it says of no model"),
     ("answer | gpufleet.lmstudio.select_models(typ='llm')", "select_models: arguments: unknown key typ. Did you mean type?"),
     ("answer | gpufleet.lmstudio.select_models(model='m', min_instances=2)", "select_models: min_instances selects nothing"),
     ("answer | gpufleet.lmstudio.select_models(model='m', state='absent')", "select_models: state: absent selects nothing"),
