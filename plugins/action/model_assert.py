@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import model_assert_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import assertion_of, of_endpoint, of_record, warnings_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
 
@@ -21,12 +21,13 @@ class ActionModule(OneHostAction):
 
     def without_asking(self, options: dict[str, Any]) -> dict[str, Any] | None:
         assertion = assertion_of(options)
-        return None if options.get("record") is None else self._warned(of_record(assertion, options["record"]))
+        if self._task.args.get("record", self) in ("", None):
+            raise OptionError("record", "it is empty. Give what was gathered, or remove the option to ask the server.")
+        return None if options.get("record") is None else of_record(assertion, options["record"])
 
     def from_here(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
-        return self._warned(of_endpoint(assertion_of(options), endpoint, fetch))
+        return of_endpoint(assertion_of(options), endpoint, fetch)
 
-    def _warned(self, answer: dict[str, Any]) -> dict[str, Any]:
+    def warn_of(self, answer: dict[str, Any], host: str) -> None:
         for warning in warnings_of(answer):
-            self._display.warning(warning)
-        return answer
+            self._display.warning(f"{host}: {warning}")

@@ -14,8 +14,8 @@ options:
     description:
       - What is required. All of the list must hold. Within one requirement, all of its keys must hold on the same model, and those
         about instances on the same instance.
-      - Every key but those that are numbers takes one value or a list of values, any of which will do. Of C(capabilities) all must
-        be there.
+      - C(model), C(type), C(publisher), C(architecture), C(format), C(quantization) and the values of C(config) take one value or a
+        list of values, any of which will do. C(capabilities) takes one or a list, all of which must be there. The others take one.
       - Unknown keys, wrong values and contradictions are errors, and so is an empty list.
       - At least one of C(model), C(type), C(publisher), C(architecture), C(format), C(quantization) and C(capabilities) is needed,
         to say which model is meant.
@@ -25,8 +25,8 @@ options:
         wildcards C(*), C(?) and C([...]), and case matters.
       - C(state) is V(loaded) (the default, an instance is there), V(available) (it is listed), V(unloaded) (no instance is there,
         listed or not) or V(absent) (it is not listed).
-      - C(type), C(publisher), C(architecture), C(format) and C(quantization) (text) are compared with what the server tells.
-        The C(type) V(embedding) is V(embeddings) as well.
+      - C(type) is V(llm) or V(embedding). C(publisher), C(architecture), C(format) and C(quantization) (text) are compared with
+        what the server tells. Their case does not matter.
       - C(capabilities) are V(vision), V(trained_for_tool_use) and V(reasoning).
       - C(min_bits_per_weight) (number) and C(max_size) (bytes, or text such as V(40GB) and V(40GiB)) are about the file.
       - C(min_context_length) (tokens) is about the context with which an instance is loaded. With C(state=available) it is about

@@ -11,9 +11,10 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
-    CONSISTENT,
     LOADED,
     RequirementError,
+    flag,
+    fleet_terms,
     judge,
     judge_fleet,
     parse,
@@ -33,8 +34,8 @@ def select_models(record: Any, **requirement: Any) -> list[Any]:
 
 
 @template_plugin
-def violations(record: Any, require: Any, exclusive: bool = False) -> list[Any]:
-    return judge(record_in(record), parse_all(require), _flag("exclusive", exclusive))
+def violations(record: Any, require: Any, exclusive: Any = False) -> list[Any]:
+    return judge(record_in(record), parse_all(require), flag(exclusive, "exclusive"))
 
 
 @template_plugin
@@ -45,22 +46,7 @@ def hosts_serving(hosts: Any, model: Any, **attributes: Any) -> list[str]:
 
 @template_plugin
 def fleet_violations(hosts: Any, require: Any, min_hosts: Any = None, consistent: Any = ()) -> list[Any]:
-    if min_hosts is not None:
-        text = str(min_hosts).strip()
-        if isinstance(min_hosts, bool) or not text.isdigit() or int(text) < 1:
-            raise RequirementError(f"min_hosts: {min_hosts} is not a whole number of 1 or more.")
-        min_hosts = int(text)
-    consistent = [consistent] if isinstance(consistent, str) else list(consistent)
-    for name in consistent:
-        if name not in CONSISTENT:
-            raise RequirementError(f"consistent: {name} is not one of {', '.join(CONSISTENT)}.")
-    return judge_fleet(records_in(hosts), parse_all(require), min_hosts, consistent)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise RequirementError(f"{name}: {value} is not true or false.")
-    return value
+    return judge_fleet(records_in(hosts), parse_all(require), *fleet_terms(min_hosts, consistent))
 
 
 class FilterModule:

@@ -12,7 +12,7 @@ import math
 import time
 from typing import Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch, Record, ask, at_detail, record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
     FAIL,
@@ -113,17 +113,22 @@ def _result(assertion: Assertion, record: Record, violations: list[Violation], p
     }
     if not assertion.quiet:
         result["lmstudio"] = at_detail(record, "loaded")
-    if result["met"]:
-        number = len(assertion.requirements)
-        result["msg"] = assertion.success_msg or ("The requirement is met." if number == 1 else f"All {number} requirements are met.")
-        return result
     lines = [_line(violation) for violation in violations]
+    if result["met"]:
+        result["msg"] = "\n".join([assertion.success_msg or _praise(len(assertion.requirements), len(violations)), *lines])
+        return result
     if assertion.wait_timeout:
-        lines.append(f"Waited {result['waited']:g} seconds, asked {polls} times.")
+        lines.append(f"Waited {result['waited']:g} seconds, asked {'once' if polls == 1 else f'{polls} times'}.")
     if not record["ok"]:
-        lines.append(record["error"]["hint"])
-    result.update(failed=True, msg="\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + lines))
+        lines.append(printable(str((record["error"] or {}).get("hint") or ""), 300))
+    result.update(failed=True, msg="\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + [line for line in lines if line]))
     return result
+
+
+def _praise(number: int, warnings: int) -> str:
+    if warnings:
+        return "Nothing that is required is missing, with {}:".format("1 warning" if warnings == 1 else f"{warnings} warnings")
+    return "The requirement is met." if number == 1 else f"All {number} requirements are met."
 
 
 def _line(violation: Violation) -> str:
@@ -132,4 +137,4 @@ def _line(violation: Violation) -> str:
 
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
     """What to warn of although the task does not fail for it."""
-    return [violation["message"] for violation in result["violations"] if violation["severity"] != FAIL]
+    return [violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL]

@@ -109,6 +109,8 @@ def record_in(value: Any) -> Record:
         for name in path:
             found = found.get(name) if isinstance(found, Mapping) else None
         if isinstance(found, Mapping) and all(name in found for name in ("ok", "status", "fingerprint", "instances")):
+            if not isinstance(found["ok"], bool):
+                raise OptionError("record", "its ok is neither true nor false. Hand in the record as it was gathered.")
             return dict(found)
     raise OptionError(
         "record", "it is no host record. Give ansible_facts.lmstudio, the variable of the inventory, or a registered result of model_info."

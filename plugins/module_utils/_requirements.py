@@ -26,8 +26,10 @@ Violation = Dict[str, Any]
 LOADED, AVAILABLE, UNLOADED, ABSENT = STATES = ("loaded", "available", "unloaded", "absent")
 FAIL, WARN = SEVERITIES = ("fail", "warn")
 CAPABILITIES = ("vision", "trained_for_tool_use", "reasoning")
-_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([KMGT])(i?))?B\Z", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+TYPES = ("llm", "embedding", "embeddings")
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT])(i?)B\Z|([0-9]{1,18})\s*B\Z", re.IGNORECASE)
+_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
+_BOOLEANS = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
 _NAMES_SHOWN = 5
 
 
@@ -134,10 +136,34 @@ def _check_sense(requirement: Requirement, where: str) -> None:
         raise RequirementError(f"{where}: min_instances 0 without max_instances can never fail. Remove it, or give max_instances.")
 
 
+def flag(value: Any, where: str) -> bool:
+    """True or false. Raises :class:`RequirementError`."""
+    found = value if isinstance(value, bool) else _BOOLEANS.get(str(value).strip().lower())
+    if found is None:
+        raise RequirementError(f"{where}: {_shown(value)} is not true or false.")
+    return found
+
+
+def fleet_terms(min_hosts: Any, consistent: Any, where: str = "") -> tuple[int | None, tuple[str, ...]]:
+    """What :func:`judge_fleet` takes beside the requirements, checked. Raises :class:`RequirementError`."""
+    try:
+        least = None if min_hosts is None else _whole(1)(min_hosts)
+    except ValueError as exc:
+        raise RequirementError(f"{where}min_hosts: {_shown(min_hosts)} is not {exc}.") from None
+    if consistent is None or isinstance(consistent, str):
+        consistent = (consistent,) if consistent else ()
+    if not isinstance(consistent, (list, tuple)):
+        raise RequirementError(f"{where}consistent: {_shown(consistent)} is no list.")
+    for name in consistent:
+        if name not in CONSISTENT:
+            raise RequirementError(f"{where}consistent: {_shown(name)} is not one of {', '.join(CONSISTENT)}.")
+    return least, tuple(str(name) for name in consistent)
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text")
-    return str(value)
+    return str(value).strip()
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -145,7 +171,7 @@ def _texts(value: Any) -> tuple[str, ...]:
         return tuple(_text(item) for item in value)
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text or a list of texts")
-    return (str(value),)
+    return (str(value).strip(),)
 
 
 def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
@@ -157,16 +183,19 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     return read
 
 
-def _capabilities(value: Any) -> tuple[str, ...]:
-    texts = _texts(value)
-    if not set(texts) <= set(CAPABILITIES):
-        raise ValueError(f"one or several of {', '.join(CAPABILITIES)}")
-    return texts
+def _some_of(choices: tuple[str, ...]) -> Callable[[Any], tuple[str, ...]]:
+    def read(value: Any) -> tuple[str, ...]:
+        texts = _texts(value)
+        if not set(texts) <= set(choices):
+            raise ValueError(f"one or several of {', '.join(choices)}")
+        return texts
+
+    return read
 
 
 def _whole(least: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
-        if isinstance(value, str) and re.match(r"\d{1,18}\Z", value.strip()):
+        if isinstance(value, str) and re.match(r"[0-9]{1,18}\Z", value.strip()):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"a whole number of {least} or more")
@@ -176,7 +205,7 @@ def _whole(least: int) -> Callable[[Any], int]:
 
 
 def _bits(value: Any) -> float:
-    if isinstance(value, str) and re.match(r"\d{1,9}(\.\d{1,9})?\Z", value.strip()):
+    if isinstance(value, str) and re.match(r"[0-9]{1,9}(\.[0-9]{1,9})?\Z", value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1000:
         raise ValueError("a number above 0")
@@ -185,10 +214,10 @@ def _bits(value: Any) -> float:
 
 def _size(value: Any) -> int:
     number = _SIZE.match(value.strip()) if isinstance(value, str) else None
-    if number:
-        size = int(float(number[1]) * (1024 if number[3] else 1000) ** _POWERS[(number[2] or "").lower()])
-        if size:
-            return size
+    if number and number[2]:
+        value = int(float(number[1]) * (1024 if number[3] else 1000) ** _POWERS[number[2].lower()])
+    elif number:
+        value = number[4]
     try:
         whole: int = _whole(1)(value)
     except ValueError:
@@ -202,9 +231,11 @@ def _config(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     settings = []
     for name, accepted in value.items():
         accepted = tuple(accepted) if isinstance(accepted, (list, tuple)) else (accepted,)
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"usable: {_shown(name)} is no name of a setting")
         if not accepted or not all(isinstance(item, (str, int, float)) for item in accepted):
             raise ValueError(f"usable: {_shown(name)} wants a text, a number, true or false, or a list of them")
-        settings.append((_text(name), accepted))
+        settings.append((str(name).strip(), accepted))
     return tuple(settings)
 
 
@@ -218,7 +249,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "min_parallel": _whole(1),
     "min_instances": _whole(0),
     "max_instances": _whole(0),
-    "capabilities": _capabilities,
+    "type": _some_of(TYPES),
+    "capabilities": _some_of(CAPABILITIES),
     "max_size": _size,
     "config": _config,
     "severity": _one_of(SEVERITIES),
@@ -276,15 +308,19 @@ def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool =
 
 
 def judge_fleet(
-    records: Mapping[str, Record], requirements: Iterable[Requirement], min_hosts: int | None = None, consistent: Iterable[str] = ()
+    records: Mapping[str, Record], requirements: Iterable[Requirement], min_hosts: int | None = None, consistent: tuple[str, ...] = ()
 ) -> list[Violation]:
     """Every violation over many hosts, each with its `host`, or null where it is about all of them.
 
     Without `min_hosts` every host has to meet every requirement; with it, so many of them. `consistent` names what has to be
-    the same on all hosts that have the model: some of :data:`CONSISTENT`. Raises :class:`RequirementError`.
+    the same on all hosts that have the model: some of :data:`CONSISTENT`. Raises :class:`RequirementError`, also for no host
+    at all, which would meet anything.
     """
+    if not records and min_hosts is None:
+        raise RequirementError("hosts: there are none, which would meet anything. Check the pattern, the group or the play that asked.")
     violations = []
     for requirement in requirements:
+        _check_comparable(requirement, consistent)
         by_host = {name: _judge_one(record, requirement) for name, record in records.items()}
         if min_hosts is None:
             violations += [_on_host(name, violation) for name, found in by_host.items() for violation in found]
@@ -309,8 +345,8 @@ def selected(record: Record, requirement: Requirement) -> list[Entry]:
 
 def _judge_one(record: Record, requirement: Requirement) -> list[Violation]:
     if not record["ok"]:
-        why = printable(str((record["error"] or {}).get("message") or record["status"]), 300)
-        return [_violation(requirement, "status", "ok", record["status"], f"{requirement.subject} is not known, because {why}")]
+        label = printable(requirement.name) + ": " if requirement.name else ""
+        return [_not_known(record, requirement.name or requirement.subject, label + requirement.subject, requirement.severity)]
     if requirement.state == LOADED:
         return _judge_loaded(record, requirement)
     if requirement.state == AVAILABLE:
@@ -344,7 +380,7 @@ def _judge_available(record: Record, requirement: Requirement) -> list[Violation
         return []
     if record["detail"] != FULL and not _more_than_model(requirement) and _listed(record, requirement):
         return []
-    if not _complete(record) and (not requirement.model or _may_be_listed(record, requirement)):
+    if _may_be_uncarried(record, requirement):
         _need_full(record, requirement)
     if not candidates:
         return [_not_there(record, requirement)]
@@ -355,7 +391,7 @@ def _judge_available(record: Record, requirement: Requirement) -> list[Violation
 def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
     """Of unloaded and absent: nothing may match, not even perhaps."""
     absent = requirement.state == ABSENT
-    if absent and not _complete(record) and (_more_than_model(requirement) or _may_be_listed(record, requirement)):
+    if absent and _may_be_uncarried(record, requirement):
         if _more_than_model(requirement) or not _listed(record, requirement):
             _need_full(record, requirement)
         names = _listed(record, requirement)
@@ -374,7 +410,7 @@ def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
 
 def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Violation]:
     if not record["ok"]:
-        return []
+        return [_not_known(record, "exclusive", "what else is loaded", FAIL)]
     wanted = [requirement for requirement in requirements if requirement.state in (LOADED, AVAILABLE)]
     others = [
         entry["key"]
@@ -399,6 +435,13 @@ def _on_host(host: str | None, violation: Violation) -> Violation:
     return {**violation, "host": host, "message": message}
 
 
+def _check_comparable(requirement: Requirement, consistent: tuple[str, ...]) -> None:
+    state = requirement.state
+    if consistent and (state in (UNLOADED, ABSENT) or (state == AVAILABLE and "context_length" in consistent)):
+        what = "context_length" if state == AVAILABLE else ", ".join(consistent)
+        raise RequirementError(f"consistent: with state: {state} there is no {what} to compare. Remove it, or write state: loaded.")
+
+
 def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: Mapping[str, list[Violation]], least: int) -> Violation:
     meeting = [name for name, found in by_host.items() if not found]
     unknown = [name for name, record in records.items() if not record["ok"]]
@@ -412,6 +455,8 @@ def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: M
 def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
     hosts_of: dict[Any, list[str]] = {}
     for name, record in records.items():
+        if record["ok"] and requirement.state == AVAILABLE and _may_be_uncarried(record, requirement):
+            _need_full(record, requirement)
         candidates = _candidates(record, requirement) if record["ok"] else []
         for value in dict.fromkeys(_VALUES[attribute](candidate) for candidate in candidates):
             hosts_of.setdefault(value, []).append(name)
@@ -509,8 +554,11 @@ def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
             checks.append(_minimum(key, least, actual, f"is loaded with {says} {_shown(actual)}"))
     for setting, accepted in requirement.config:
         actual = config.get(setting)
-        met = None if actual is None else any(_same(actual, item) for item in accepted)
+        same = [_same(actual, item) for item in accepted]
+        met = True if True in same else None if None in same else False
         says = f"is loaded with {printable(setting)} {_shown(actual)}, {_either(accepted)} is required"
+        if setting not in config:
+            says = f"has no setting {printable(setting)}, {_either(accepted)} is required. The settings are {_names(list(config))}"
         checks.append(Check("config", {setting: _single(accepted)}, actual, met, says))
     return checks
 
@@ -534,14 +582,26 @@ def _minimum(name: str, least: float, actual: Any, says: str) -> Check:
 def _same_kind(key: str, actual: str, accepted: str) -> bool:
     if key == "type" and {actual, accepted} == {"embedding", "embeddings"}:
         return True
-    return actual == accepted
+    # What must not be there must not pass for being written in capitals.
+    return actual.lower() == accepted.lower()
 
 
-def _same(actual: Any, accepted: Any) -> bool:
-    """Whether a setting has a value. A value may be text, because templates give text on ansible-core before 2.19."""
+def _same(actual: Any, accepted: Any) -> bool | None:
+    """Whether a setting has a value. None when that cannot be told: the server does not tell it, or it is of another kind.
+
+    A number, true and false may be text, because templates give text on ansible-core before 2.19.
+    """
+    if actual is None:
+        return None
     if isinstance(accepted, str) and not isinstance(actual, str):
-        return _shown(actual).lower() == accepted.strip().lower()
-    return isinstance(actual, bool) == isinstance(accepted, bool) and bool(actual == accepted)
+        text = accepted.strip().lower()
+        if isinstance(actual, bool):
+            accepted = _BOOLEANS.get(text)
+        elif re.match(r"-?[0-9]{1,18}(\.[0-9]{1,9})?\Z", text):
+            accepted = float(text)
+    if isinstance(actual, bool) != isinstance(accepted, bool) or isinstance(actual, str) != isinstance(accepted, str):
+        return None
+    return bool(actual == accepted)
 
 
 # What a record of detail loaded carries of models that are not loaded: their keys.
@@ -556,8 +616,22 @@ def _listed(record: Record, requirement: Requirement) -> list[str]:
 
 
 def _may_be_listed(record: Record, requirement: Requirement) -> bool:
-    """Whether a model that the record does not carry may be the one: by its key, or by a variant, which has an @."""
-    return bool(_listed(record, requirement)) or any("@" in pattern for pattern in requirement.model)
+    """Whether a model that the record does not carry may be the one: by its key, or by its variant, which is the key, an @ and more."""
+    if _listed(record, requirement):
+        return True
+    carried = {entry["key"] for entry in record["models"]} if len(record["available"]) == record["counts"]["models"] else set()
+    return any(
+        fnmatchcase(key + "@", pattern[:end])
+        for key in record["available"]
+        if key not in carried
+        for pattern in requirement.model
+        for end in range(1, len(pattern) + 1)
+    )
+
+
+def _may_be_uncarried(record: Record, requirement: Requirement) -> bool:
+    """Whether what is judged may be a model of which the record carries the key only."""
+    return not _complete(record) and (not requirement.model or _may_be_listed(record, requirement))
 
 
 def _more_than_model(requirement: Requirement) -> bool:
@@ -587,6 +661,19 @@ def _not_there(record: Record, requirement: Requirement) -> Violation:
         says = f"{requirement.subject} is not loaded. Loaded: {_names(record['loaded'])}"
         return _violation(requirement, "state", LOADED, AVAILABLE if listed else None, says)
     return _violation(requirement, "model", _single(requirement.model), None, f"{requirement.subject} is not listed by this host")
+
+
+def _not_known(record: Record, label: str, subject: str, severity: str) -> Violation:
+    why = printable(str((record["error"] or {}).get("message") or record["status"]), 300)
+    message = f"{subject} is not known, because {why}"
+    return {
+        "requirement": label,
+        "check": "status",
+        "expected": "ok",
+        "actual": record["status"],
+        "severity": severity,
+        "message": message,
+    }
 
 
 def _violation(requirement: Requirement, check: str, expected: Any, actual: Any, says: str) -> Violation:

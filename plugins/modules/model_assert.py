@@ -35,7 +35,7 @@ options:
     description:
       - Judge this, without asking. C(ansible_facts.lmstudio), the variable of the inventory plugin, a registered result of
         M(gpufleet.lmstudio.model_info), or one of the records of M(gpufleet.lmstudio.fleet_info).
-      - The options of the connection do not matter then.
+      - The options of the connection do not matter then. An empty text is an error here, not an option that is not set.
     type: dict
   via:
     description:
@@ -54,7 +54,8 @@ options:
     default: 0
   delay:
     description:
-      - Seconds between two questions.
+      - Seconds between the end of a question and the next one. A question that the server leaves without an answer takes up to
+        O(timeout), so give O(timeout) a small value where a server may hang while it starts.
     type: float
     default: 5
   fail_msg:
@@ -160,7 +161,7 @@ msg:
 """
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import model_assert_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import assertion_of, of_endpoint, of_record, warnings_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import assertion_of, of_endpoint, of_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
@@ -179,8 +180,6 @@ def main() -> None:
     except (OptionError, RequirementError) as exc:
         module.fail_json(msg=str(exc))
         raise  # fail_json does not return, which type checkers cannot know
-    for warning in warnings_of(result):
-        module.warn(warning)
     if result["met"]:
         module.exit_json(**result)
     module.fail_json(**result)

@@ -38,6 +38,9 @@ class OneHostAction(ActionBase):
         """The result of asking from the controller."""
         raise NotImplementedError
 
+    def warn_of(self, answer: dict[str, Any], host: str) -> None:
+        """Warn of what is in a result. Here, because a module does not know the name of its host, and equal warnings are shown once."""
+
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
@@ -60,6 +63,7 @@ class OneHostAction(ActionBase):
         if answer is None:
             # Outside of the try, so that a host that cannot be reached stays unreachable.
             answer = self._execute_module(module_name="gpufleet.lmstudio." + self.MODULE, module_args=resolved.options, task_vars=task_vars)
+        self.warn_of(answer, task_vars["inventory_hostname"])
         result.update(answer)
         return result
 

@@ -73,8 +73,58 @@ def test_it_fails_with_every_violation_from_everywhere(run, start):
         that: "[target.polls, controller.polls, gathered.polls] == [1, 1, 0]"
 """
     outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
-    assert " ".join(outcome.output.split()).count("[WARNING]: openai/* has 1 instance") >= 1
+    assert " ".join(outcome.output.split()).count("[WARNING]: gpu01: openai/* has 1 instance") == 1
     assert len(fleet.requests("gpu01")) == 3
+
+
+def test_it_passes_with_warnings_of_each_host(run, start):
+    fleet = start({name: {"payload": "two_loaded.json"} for name in ("gpu01", "gpu02")})
+    play = """
+- name: Assert
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Only a warning
+      gpufleet.lmstudio.model_assert:
+        require: [{model: qwen/qwen3-8b}, {model: nothing, severity: warn}]
+        via: "{{ item }}"
+      loop: [target, controller]
+      register: gate
+    - name: Say so
+      ansible.builtin.assert:
+        that:
+          - gate.results | map(attribute='met') | unique == [true]
+          - gate.results | map(attribute='msg') | unique == [said]
+      vars:
+        said: |-
+          Nothing that is required is missing, with 1 warning:
+          (warning) nothing is not listed by this host
+"""
+    outcome = run(play, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
+    for name in ("gpu01", "gpu02"):
+        assert f"[WARNING]: {name}: nothing is not listed by this host" in outcome.output
+
+
+def test_a_changed_record_without_an_error_is_judged(run):
+    play = """
+- name: Assert
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Judge
+      gpufleet.lmstudio.model_assert:
+        require: [{model: m, state: absent, severity: warn}]
+        exclusive: true
+        record: {ok: false, status: refused, error: null, fingerprint: null, instances: [], models: [], detail: full}
+      register: gate
+      ignore_errors: true
+    - name: It is not known
+      ansible.builtin.assert:
+        that: gate.msg.splitlines() == said
+      vars:
+        said: ["(warning) m is not known, because refused", "what else is loaded is not known, because refused"]
+"""
+    run(play, {"gpu01": {}})
 
 
 def test_it_passes_and_says_so(run, start):
@@ -124,6 +174,11 @@ def test_it_passes_and_says_so(run, start):
         ({"require": [{"model": "m"}], "wait_timeout": -1}, "wait_timeout: -1 is not a usable number of seconds"),
         ({"require": [{"model": "m"}], "delay": 0}, "delay: 0 is not a usable number of seconds"),
         ({"require": [{"model": "m"}], "record": {"loaded": []}}, "record: it is no host record. Give ansible_facts.lmstudio"),
+        ({"require": [{"model": "m"}], "record": ""}, "record: it is empty. Give what was gathered, or remove the option"),
+        (
+            {"require": [{"model": "m"}], "record": {"ok": "False", "status": "", "fingerprint": None, "instances": []}},
+            "record: its ok is neither true nor false",
+        ),
         ({"require": [{"model": "m"}], "record": "RECORD", "wait_timeout": 1}, "wait_timeout: a record that was gathered before"),
         ({"require": [{"type": "llm", "state": "available"}], "record": "RECORD"}, "gather with detail: full"),
         ({"exclusive": True}, "missing required arguments: require"),

@@ -16,6 +16,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements im
     CONSISTENT,
     KEYS,
     RequirementError,
+    flag,
+    fleet_terms,
     judge,
     judge_fleet,
     parse,
@@ -138,7 +140,11 @@ def messages(requirement, of=None):
         ({"model": "m", "config": {"a": None}}, "is not usable: a wants a text, a number, true or false, or a list of them."),
         ({"model": "m", "config": {"a": []}}, "is not usable: a wants"),
         ({"model": "m", "config": {"a": [{}]}}, "is not usable: a wants"),
-        ({"model": "m", "config": {"": 1}}, "config: {'': 1} is not a text."),
+        ({"model": "m", "config": {"": 1}}, "config: {'': 1} is not usable:  is no name of a setting."),
+        ({"model": "m", "config": {1: 2}}, "config: {1: 2} is not usable: 1 is no name of a setting."),
+        ({"model": "m", "max_size": "1.5B"}, "max_size: 1.5B is not a size."),
+        ({"model": "m", "max_size": "\u0664\u0660GB"}, "is not a size."),
+        ({"type": "lllm"}, "type: lllm is not one or several of llm, embedding, embeddings."),
         ({"model": "m", "state": "available", "min_parallel": 1}, "min_parallel contradicts state: available. Remove one of the two."),
         ({"model": "m", "state": "available", "config": {"a": 1}}, "config contradicts state: available."),
         ({"model": "m", "state": "available", "min_instances": 0}, "min_instances contradicts state: available."),
@@ -475,7 +481,10 @@ def test_nothing_is_met_by_a_host_that_is_not_ok(state):
     (found,) = violations({"model": "nothing", "state": state}, DOWN)
     assert (found["check"], found["expected"], found["actual"]) == ("status", "ok", "refused")
     assert found["message"] == "nothing is not known, because http://gpu01:1234 refused the connection."
-    assert len(violations({"model": "nothing", "state": state}, DOWN, exclusive=True)) == 1
+    beside, other = violations({"model": "nothing", "state": state, "severity": "warn"}, DOWN, exclusive=True)
+    assert (beside["severity"], other["severity"]) == ("warn", "fail")
+    assert (other["requirement"], other["check"], other["expected"], other["actual"]) == ("exclusive", "status", "ok", "refused")
+    assert other["message"] == "what else is loaded is not known, because http://gpu01:1234 refused the connection."
 
 
 def test_every_requirement_is_judged_in_order():
@@ -575,7 +584,10 @@ def test_a_record_of_loaded_models_is_enough_for(requirement, checks):
         {"model": "idle/model", "state": "available", "min_context_length": 1},
         {"model": "idle/model", "state": "available", "max_size": "1GB"},
         {"model": "idle/model@8bit", "state": "available"},
-        {"type": "image", "state": "available"},
+        {"architecture": "other", "state": "available"},
+        {"model": "idle*8bit", "state": "available"},
+        {"model": "idle/model?8bit", "state": "absent"},
+        {"model": ["x", "*[8]bit"], "state": "absent"},
         {"model": "idle/model@8bit", "state": "absent"},
         {"model": "idle/model", "state": "absent", "publisher": "qwen"},
         {"quantization": "Q8_0", "state": "absent"},
@@ -631,8 +643,8 @@ THREE = {"a": record(CHAT), "b": record({**CHAT, "quantization": {"name": "4bit"
 WANTED = [{"name": "chat", "model": "qwen/*"}]
 
 
-def fleet_messages(require=None, records=None, **options):
-    found = judge_fleet(THREE if records is None else records, parse_all(require or WANTED), **options)
+def fleet_messages(require=None, records=None, consistent=(), **options):
+    found = judge_fleet(THREE if records is None else records, parse_all(require or WANTED), consistent=tuple(consistent), **options)
     return [violation["message"] for violation in found]
 
 
@@ -671,7 +683,7 @@ def test_so_many_hosts_must_meet_it():
 
 
 def test_what_must_be_the_same_everywhere():
-    (mixed,) = judge_fleet(THREE, parse_all(WANTED), 2, ["quantization"])
+    (mixed,) = judge_fleet(THREE, parse_all(WANTED), 2, ("quantization",))
     assert (mixed["check"], mixed["expected"], mixed["host"]) == ("consistent", "quantization", None)
     assert mixed["actual"] == [{"value": "Q4_K_M", "hosts": ["a"]}, {"value": "4bit", "hosts": ["b"]}]
     assert mixed["message"] == "chat: qwen/* has not the same quantization everywhere: Q4_K_M on a; 4bit on b"
@@ -680,10 +692,115 @@ def test_what_must_be_the_same_everywhere():
     assert fleet_messages(min_hosts=2, consistent=["context_length"]) == [
         "chat: qwen/* has not the same context_length everywhere: 16384 on a; 4096 on a; 8192 on b"
     ]
-    assert fleet_messages([{"model": "qwen/*", "state": "available"}], min_hosts=1, consistent=["context_length"]) == []
+    assert "quantization" in fleet_messages([{"model": "qwen/*", "state": "available"}], min_hosts=1, consistent=("quantization",))[0]
     unknown = {**THREE, "d": record({"key": "qwen/other", "loaded_instances": [instance("i")]})}
     assert "(not known) on d" in fleet_messages(records=unknown, min_hosts=1, consistent=["quantization"])[0]
     assert CONSISTENT == ("quantization", "selected_variant", "context_length")
+
+
+@pytest.mark.parametrize(
+    "state, attribute", [("available", "context_length"), ("unloaded", "quantization"), ("absent", "selected_variant")]
+)
+def test_what_cannot_be_compared_is_an_error(state, attribute):
+    with pytest.raises(RequirementError) as caught:
+        fleet_messages([{"model": "qwen/*", "state": state}], min_hosts=1, consistent=[attribute])
+    assert str(caught.value) == (f"consistent: with state: {state} there is no {attribute} to compare. Remove it, or write state: loaded.")
+
+
+def test_a_fleet_without_hosts_meets_nothing():
+    with pytest.raises(RequirementError, match="^hosts: there are none, which would meet anything"):
+        fleet_messages(records={})
+
+
+def test_models_that_are_not_loaded_cannot_be_compared_at_detail_loaded():
+    idle = [{"model": "idle/model", "state": "available"}]
+    slim = {"a": record(detail="loaded"), "down": DOWN}
+    assert fleet_messages(idle, slim, min_hosts=1) == []
+    with pytest.raises(RequirementError, match="gather with detail: full"):
+        fleet_messages(idle, slim, min_hosts=1, consistent=["quantization"])
+    assert fleet_messages([{"model": "qwen/*"}], slim, min_hosts=1, consistent=["quantization"]) == []
+    assert fleet_messages([{"model": "elsewhere", "state": "available"}], slim, min_hosts=1, consistent=["quantization"]) != []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["elsewhere/*", "idle/model-2*", "model@8bit", "qwen/qwen3-8b@8bit"],
+)
+def test_a_pattern_that_no_unloaded_model_can_meet_needs_no_more_detail(pattern):
+    assert violations({"model": pattern, "state": "absent"}, record(detail="loaded")) == []
+    (found,) = violations({"model": pattern, "state": "available"}, record(detail="loaded"))
+    assert found["check"] == "model"
+
+
+def test_a_key_that_is_listed_twice_may_have_a_variant_that_is_not_carried():
+    twice = record(CHAT, {**CHAT, "loaded_instances": [], "selected_variant": "qwen/qwen3-8b@8bit"}, detail="loaded")
+    with pytest.raises(RequirementError, match="gather with detail: full"):
+        violations({"model": "qwen/qwen3-8b@8bit", "state": "absent"}, twice)
+
+
+@pytest.mark.parametrize("requirement", [{"format": "GGUF"}, {"quantization": "q4_k_m"}, {"architecture": "Qwen3"}, {"publisher": "QWEN"}])
+def test_capitals_make_no_other_kind(requirement):
+    assert violations({**requirement}) == []
+    assert violations({**requirement, "state": "unloaded"}) != []
+
+
+def test_spaces_around_a_text_do_not_count():
+    assert violations({"model": " qwen/qwen3-8b "}) == []
+    assert violations({"model": [" qwen/qwen3-8b\n"], "type": "llm "}) == []
+
+
+@pytest.mark.parametrize(
+    "accepted, met",
+    [("yes", True), ("On", True), ("no", False), ("off ", False), ("maybe", None), (1, None), (True, True), (["x", True], True)],
+)
+def test_settings_that_are_true_or_false(accepted, met):
+    of = record({**CHAT, "loaded_instances": [instance("x", flash_attention=True), instance("y", flash_attention=True)]})
+    found = violations({"model": "qwen/*", "config": {"flash_attention": accepted}, "min_instances": 0, "max_instances": 1}, of)
+    # What cannot be told counts as if it were met, where it must not be there too often.
+    assert bool(found) is (met is not False)
+    assert bool(violations({"model": "qwen/*", "config": {"flash_attention": accepted}}, of)) is (met is not True)
+
+
+@pytest.mark.parametrize(
+    "accepted, met", [("4", True), ("4.0", True), ("5", False), ("four", None), (4.0, True), ("-4", False), (True, None), (None, None)]
+)
+def test_settings_that_are_numbers(accepted, met):
+    if accepted is None:
+        of, accepted = record({**CHAT, "loaded_instances": [instance("x"), instance("y")]}), 4
+    else:
+        of = record({**CHAT, "loaded_instances": [instance("x", parallel=4), instance("y", parallel=4)]})
+    found = violations({"model": "qwen/*", "config": {"parallel": accepted}, "min_instances": 0, "max_instances": 1}, of)
+    assert bool(found) is (met is not False)
+    assert bool(violations({"model": "qwen/*", "config": {"parallel": accepted}}, of)) is (met is not True)
+
+
+def test_a_setting_that_does_not_exist_is_named_with_those_that_do():
+    (found,) = messages({"model": "qwen/*", "config": {"flash_atention": True}}, record({**CHAT, "loaded_instances": [instance("x")]}))
+    assert found.startswith("qwen/qwen3-8b (instance x) has no setting flash_atention, true is required. The settings are context_length")
+
+
+@pytest.mark.parametrize("value, expected", [(True, True), ("yes", True), (" FALSE ", False), ("off", False)])
+def test_flags(value, expected):
+    assert flag(value, "x") is expected
+
+
+def test_flags_that_are_none():
+    with pytest.raises(RequirementError, match="^x: 1 is not true or false.$"):
+        flag(1, "x")
+
+
+def test_terms_of_a_fleet():
+    assert fleet_terms(None, []) == fleet_terms(None, None) == fleet_terms(None, "") == (None, ())
+    assert fleet_terms("2", "quantization") == (2, ("quantization",))
+    for min_hosts, consistent, says in (
+        (0, [], "at.min_hosts: 0 is not a whole number of 1 or more."),
+        ("\u00b2", [], "at.min_hosts: \u00b2 is not a whole number of 1 or more."),
+        (1, {}, "at.consistent: {} is no list."),
+        (1, ["size"], "at.consistent: size is not one of quantization, selected_variant, context_length."),
+    ):
+        with pytest.raises(RequirementError) as caught:
+            fleet_terms(min_hosts, consistent, "at.")
+        assert str(caught.value) == says
 
 
 @pytest.mark.parametrize(
@@ -735,4 +852,4 @@ def test_all_capabilities_can_be_required():
 
 def test_an_error_of_judging_begins_with_the_name():
     with pytest.raises(RequirementError, match="^tools: the record has detail: loaded"):
-        violations({"name": "tools", "type": "image", "state": "available"}, record(detail="loaded"))
+        violations({"name": "tools", "architecture": "other", "state": "available"}, record(detail="loaded"))
