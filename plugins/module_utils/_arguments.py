@@ -84,6 +84,22 @@ def fleet_info_spec() -> dict[str, Any]:
     }
 
 
+def fleet_report_spec() -> dict[str, Any]:
+    """The options of ``fleet_report``, which asks nobody."""
+    return {
+        "hosts": {"type": "dict", "required": True},
+        "policy": {"type": "dict"},
+        "baseline": {"type": "path"},
+        "formats": {
+            "type": "list",
+            "elements": "str",
+            "choices": ["html", "json", "csv", "markdown", "junit", "prometheus"],
+            "default": ["html", "json"],
+        },
+        "dest": {"type": "path", "default": "fleet_audit"},
+    }
+
+
 def is_set(value: Any) -> bool:
     """Whether an option has a value.
 

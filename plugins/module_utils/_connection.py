@@ -40,6 +40,7 @@ class OptionError(Exception):
     def __init__(self, option: str, problem: str) -> None:
         super().__init__(f"{option}: {problem}")
         self.option = option
+        self.problem = problem
 
 
 class Endpoint(NamedTuple):

@@ -1,0 +1,89 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import fleet_report_spec, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import Audit, audit_of, baseline_of, policies_of, without_times
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._reports import FORMATS, as_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._words import headline, problems
+
+
+class ActionModule(ActionBase):
+    """Judges the records of a fleet and writes reports, in one task that runs once."""
+
+    TRANSFERS_FILES = False
+    BYPASS_HOST_LOOP = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        try:
+            options = validated(fleet_report_spec(), only_set(self._task.args))
+            if not options["hosts"]:
+                raise OptionError("hosts", "there are none to report on. Give the hosts of a registered result of fleet_info.")
+            policies = policies_of(options["policy"], (task_vars or {}).get("groups", {}))
+            baseline = self._baseline(options["baseline"])
+            audit = audit_of(options["hosts"], policies, baseline, time.strftime(TIME_FORMAT, time.gmtime()))
+            folder = Path(os.path.abspath(options["dest"]))
+            changed = self._write(folder, {FORMATS[name][0]: FORMATS[name][1] for name in options["formats"]}, audit)
+        except (AnsibleError, OptionError, RequirementError) as exc:
+            # Not raised again: Ansible would show where in the code it happened, which helps nobody.
+            result.update(failed=True, msg=str(exc))
+            return result
+        paths = {name: str(folder / FORMATS[name][0]) for name in options["formats"]}
+        result.update(
+            changed=changed,
+            msg=headline(audit),
+            reports=paths,
+            summary=audit["summary"],
+            problems=problems(audit),
+            lines=as_lines(audit, paths),
+        )
+        return result
+
+    def _baseline(self, path: str | None) -> Audit | None:
+        if path is None:
+            return None
+        try:
+            return baseline_of(json.loads(Path(path).read_bytes()))
+        except OSError as exc:
+            raise OptionError("baseline", f"{path} cannot be read, {exc.strerror}. Give the JSON report of an earlier run.") from None
+        except ValueError:
+            raise OptionError("baseline", f"{path} is no JSON. Give the JSON report of an earlier run.") from None
+        except OptionError as exc:
+            raise OptionError("baseline", f"{path}: {exc.problem}") from None
+
+    def _write(self, folder: Path, formats: dict[str, Any], audit: Audit) -> bool:
+        """Write the reports. Returns whether one of them tells something else than before; new times are nothing else."""
+        texts = {name: render(audit) for name, render in formats.items()}
+        changed = False
+        for name, text in texts.items():
+            before = read_text(folder / name)
+            changed = changed or before is None or (before != text and _differs(before, text, formats[name](without_times(audit))))
+        if not self._task.check_mode:
+            try:
+                write_all(folder, texts)
+            except OSError as exc:
+                raise OptionError("dest", f"{folder} cannot be written to, {exc.strerror}. The earlier reports are as they were.") from None
+        return changed
+
+
+def _differs(before: str, now: str, with_other_times: str) -> bool:
+    lines, others, earlier = now.splitlines(), with_other_times.splitlines(), before.splitlines()
+    if len(lines) != len(earlier):
+        return True
+    return any(was != line and line == other for was, line, other in zip(earlier, lines, others))

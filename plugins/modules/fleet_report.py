@@ -1,0 +1,151 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_report
+short_description: Judge what was gathered of a fleet, and write reports
+version_added: 1.0.0
+author:
+  - gpufleet (@gpufleet)
+description:
+  - Takes host records that were gathered before, judges them by a policy, compares them with a baseline, and writes reports on the
+    controller. It asks no server.
+  - The role C(gpufleet.lmstudio.fleet_audit) gathers, calls this, prints the summary and fails where it should.
+  - All reports are views of one document, which is the JSON report. Its JSON Schema is C(files/fleet_audit.schema.json) in that
+    role.
+extends_documentation_fragment:
+  - gpufleet.lmstudio.attributes
+attributes:
+  action:
+    description: Has an action plugin, so all of it runs on the controller.
+    support: full
+  async:
+    description: Can be used with C(async).
+    support: none
+  bypass_host_loop:
+    description: Runs once for all hosts of the batch, with the variables of its first host.
+    support: full
+    details: Say C(run_once=true), so that every host has the registered result.
+options:
+  hosts:
+    description:
+      - The records, by the name of the host. C(hosts) of a registered result of M(gpufleet.lmstudio.fleet_info), or a mapping of
+        names to records or to registered results of M(gpufleet.lmstudio.model_info).
+      - A host whose value has no record is reported with the status V(not_asked).
+    type: dict
+    required: true
+  policy:
+    description:
+      - What the fleet has to be like.
+      - C(require) is a list of requirements that every host has to meet, as O(gpufleet.lmstudio.model_assert#module:require)
+        describes them. With C(exclusive=true) any other loaded model is a violation.
+      - C(fleet) is a list of requirements for the hosts together. Each entry has C(require) (requirements), and C(min_hosts) (how
+        many hosts have to meet each of them), C(consistent) (what must be the same on all hosts that have the model, some of
+        V(quantization), V(selected_variant) and V(context_length)), or both.
+      - C(groups) has, by the name of a group of the inventory, C(require), C(exclusive) and C(fleet) for the hosts of that group.
+        A group that the inventory does not have is an error.
+    type: dict
+  baseline:
+    description:
+      - The path of a JSON report of an earlier run. Models that were added or removed, loaded or unloaded, and other contexts,
+        quantizations and variants of a model are drift. Order and remaining TTLs never are.
+      - It is read before any report is written, so it may be the report that is about to be replaced.
+    type: path
+  formats:
+    description:
+      - Which reports to write. V(html) is for people, V(markdown) for a pull request or the summary of a job, V(csv) for a
+        spreadsheet, V(junit) for a CI system, V(prometheus) for the textfile collector of node_exporter, V(json) for everything
+        else and as a baseline.
+    type: list
+    elements: str
+    choices: [html, json, csv, markdown, junit, prometheus]
+    default: [html, json]
+  dest:
+    description:
+      - The folder for the reports, on the controller. It is made if it is not there. A relative path begins where Ansible was
+        started.
+      - The files are called C(fleet_audit) with C(.html), C(.json), C(.csv), C(.md), C(.xml) and C(.prom). Each is whole at any
+        moment, however the run ends.
+    type: path
+    default: fleet_audit
+seealso:
+  - module: gpufleet.lmstudio.fleet_info
+  - module: gpufleet.lmstudio.model_assert
+"""
+
+EXAMPLES = r"""
+- name: Ask the whole fleet
+  gpufleet.lmstudio.fleet_info:
+  register: fleet
+  run_once: true
+
+- name: Judge it, and write reports
+  gpufleet.lmstudio.fleet_report:
+    hosts: "{{ fleet.hosts }}"
+    policy:
+      require:
+        - name: embeddings
+          type: embedding
+      fleet:
+        - require: [{name: chat, model: qwen/*, min_context_length: 8192}]
+          min_hosts: 2
+          consistent: [quantization]
+    formats: [html, json, junit]
+    dest: audit
+  register: report
+  run_once: true
+
+- name: Stop where something is wrong
+  ansible.builtin.assert:
+    that: report.summary.violations.fail == 0
+    fail_msg: "{{ report.problems.violations }}"
+  run_once: true
+"""
+
+RETURN = r"""
+changed:
+  description:
+    - Whether a report is new, or tells something else than the one before. Times alone do not count, although they are written.
+  returned: always
+  type: bool
+msg:
+  description: The outcome in one sentence.
+  returned: always
+  type: str
+  sample: 5 of 6 hosts gave a model list, 2 violations, 0 warnings.
+reports:
+  description: The path of each report, by its format.
+  returned: success
+  type: dict
+  sample: {"html": "/home/me/audit/fleet_audit.html"}
+summary:
+  description: The figures of the document, as its JSON Schema describes them.
+  returned: success
+  type: dict
+problems:
+  description: What is wrong, a sentence each.
+  returned: success
+  type: dict
+  contains:
+    violations:
+      description: Violations of severity C(fail).
+      type: list
+      elements: str
+    not_ok:
+      description: Hosts that gave no model list.
+      type: list
+      elements: str
+    drift:
+      description: Changes since the baseline.
+      type: list
+      elements: str
+lines:
+  description: The summary for a terminal, at most 40 lines.
+  returned: success
+  type: list
+  elements: str
+"""

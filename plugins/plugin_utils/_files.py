@@ -1,0 +1,48 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Files that are whole at any moment, however a run ends."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a file, or None if there is none that can be read as text."""
+    try:
+        # No translation of line ends: what is compared is what is there.
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def write_all(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write files by their names, all of them beside the earlier ones before any takes the place of one.
+
+    Raises ``OSError``. The earlier files are then as they were, unless it happened between two of the last renamings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished: dict[Path, Path] = {}
+    try:
+        for name, text in texts.items():
+            path = folder / name
+            unfinished[path] = folder / f".{name}.{secrets.token_hex(4)}.unfinished"
+            with open(unfinished[path], "x", encoding="utf-8", newline="") as file:
+                if path.exists():
+                    os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, written in list(unfinished.items()):
+            os.replace(written, path)
+            del unfinished[path]
+    finally:
+        for written in unfinished.values():
+            written.unlink(missing_ok=True)
