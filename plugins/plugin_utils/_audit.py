@@ -61,14 +61,14 @@ def policies_of(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy]:
         return []
     keys = _checked(raw, "policy", ("require", "exclusive", "fleet", "groups"))
     found = _of_hosts(keys, "policy", ALL_HOSTS, None)
-    for name, part in _mapping(keys.get("groups") or {}, "policy.groups").items():
+    of_groups = keys.get("groups", {})
+    if not isinstance(of_groups, Mapping):
+        raise OptionError("policy.groups", "it is no mapping of group names to what is required there.")
+    for name, part in of_groups.items():
+        where = f"policy.groups.{printable(str(name))}"
         if name not in groups:
-            raise OptionError("policy", f"groups: the inventory has no group {printable(str(name))}. Correct the name, or remove it.")
-        where = f"policy.groups.{name}"
-        part = _checked(part, where, ("require", "exclusive", "fleet"))
-        found += _of_hosts(part, where, GROUP.format(name), frozenset(groups[name]))
-    if not found:
-        raise OptionError("policy", "it requires nothing. Give at least one of require, fleet and groups, or no policy at all.")
+            raise OptionError(where, "the inventory has no such group. Correct the name, or remove it.")
+        found += _of_hosts(_checked(part, where, ("require", "exclusive", "fleet")), where, GROUP.format(name), frozenset(groups[name]))
     return found
 
 
@@ -78,32 +78,31 @@ def _of_hosts(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset[s
     if "require" in keys:
         found.append(Policy(name, hosts, parse_all(keys["require"], f"{where}.require"), exclusive))
     elif exclusive:
-        raise OptionError("policy", f"{where}.exclusive: it wants require beside it, which says what may be loaded.")
+        raise OptionError(f"{where}.exclusive", "it wants require beside it, which says what may be loaded.")
     parts = keys.get("fleet", [])
     if not isinstance(parts, (list, tuple)):
-        raise OptionError("policy", f"{where}.fleet: it is no list. Write a dash before each entry.")
+        raise OptionError(f"{where}.fleet", "it is no list. Write a dash before each entry.")
     for number, part in enumerate(parts):
         at = f"{where}.fleet[{number}]"
         part = _checked(part, at, ("require", "min_hosts", "consistent"))
         requirements = parse_all(part.get("require"), f"{at}.require")
         least, consistent = fleet_terms(part.get("min_hosts"), part.get("consistent"), at + ".")
         if least is None and not consistent:
-            raise OptionError("policy", f"{at}: give min_hosts or consistent. What each host must meet stands in require, not in fleet.")
-        # Unless a number of hosts is given, only what they have in common counts here.
+            raise OptionError(at, "give min_hosts or consistent. What each host must meet stands in require, not in fleet.")
         found.append(Policy(FLEET if hosts is None else f"{FLEET} of {name}", hosts, requirements, False, True, least, consistent))
+    if not found and not keys.get("groups"):
+        raise OptionError(
+            where, f"it requires nothing. Give at least one of {'require, fleet and groups' if hosts is None else 'require and fleet'}."
+        )
     return found
 
 
 def _checked(raw: Any, where: str, known: tuple[str, ...]) -> Mapping[str, Any]:
-    for key in _mapping(raw, where):
-        if key not in known:
-            raise OptionError("policy", f"{where}: unknown key {printable(str(key))}. The keys are {', '.join(known)}.")
-    return dict(raw)
-
-
-def _mapping(raw: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(raw, Mapping):
-        raise OptionError("policy", f"{where}: {printable(str(raw))} is no mapping of keys and values.")
+        raise OptionError(where, f"{printable(str(raw))} is no mapping. The keys are {', '.join(known)}.")
+    for key in raw:
+        if key not in known:
+            raise OptionError(where, f"unknown key {printable(str(key))}. The keys are {', '.join(known)}.")
     return raw
 
 
@@ -141,7 +140,11 @@ def audit_of(hosts: Mapping[str, Any], policies: Iterable[Policy], baseline: Aud
 def without_times(audit: Audit) -> Audit:
     """The same with other times: where the two differ in a report, there stand times, and nothing else does."""
     never = "1970-01-01T00:00:00Z"
-    hosts = {name: {"asked_at": never, "response_ms": times["response_ms"] and -1} for name, times in audit["run"]["hosts"].items()}
+    hosts = {
+        # A time of 0 milliseconds is a time.
+        name: {"asked_at": never, "response_ms": None if times["response_ms"] is None else -1}
+        for name, times in audit["run"]["hosts"].items()
+    }
     return {**audit, "run": {"audited_at": never, "baseline_at": audit["run"]["baseline_at"] and never, "hosts": hosts}}
 
 
@@ -271,9 +274,10 @@ def _checks(policy: Policy, records: Mapping[str, Record]) -> list[dict[str, Any
     checks = []
     for name, record in those.items():
         checks += [_check(policy, name, requirement, judge(record, [requirement])) for requirement in policy.requirements]
-        if policy.exclusive and record["ok"]:
-            found = [violation for violation in judge(record, policy.requirements, exclusive=True) if violation["check"] == "exclusive"]
-            checks.append(_outcome(policy, name, "exclusive", found))
+        if policy.exclusive:
+            # Those of the requirements come first.
+            others = judge(record, policy.requirements, exclusive=True)[len(judge(record, policy.requirements)) :]
+            checks.append(_outcome(policy, name, "exclusive", others))
     return checks
 
 

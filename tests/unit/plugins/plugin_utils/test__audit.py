@@ -1,0 +1,230 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import audit_of, baseline_of, policies_of, violations_in
+
+ENDPOINT = make_endpoint({"url": "http://gpu:1234"}, "")
+WHEN = "2026-11-23T08:00:00Z"
+
+
+def model(key, *contexts, quantization="Q4_K_M", variant="v", ttl=60, **more):
+    instances = [
+        {"id": f"{key}:{number}", "config": {"context_length": context}, "remaining_ttl_seconds": ttl}
+        for number, context in enumerate(contexts)
+    ]
+    return {
+        "key": key,
+        "type": "llm",
+        "loaded_instances": instances,
+        "quantization": {"name": quantization, "bits_per_weight": 4},
+        "selected_variant": variant,
+        "size_bytes": 1000,
+        **more,
+    }
+
+
+def having(*models, detail="full"):
+    return record_of(ENDPOINT, Outcome(Answer(200, json.dumps({"models": models}).encode()), WHEN, 1), detail)
+
+
+DOWN = record_of(ENDPOINT, Outcome(ApiError("refused", "refused the connection"), WHEN, None), "full")
+
+
+def audited(hosts, policy=None, groups=None, baseline=None):
+    return audit_of(hosts, policies_of(policy, groups or {}), baseline, WHEN)
+
+
+def drift(before, now):
+    baseline = baseline_of(json.loads(json.dumps(audited(before))))
+    return audited(now, baseline=baseline)["drift"]
+
+
+def changes(before, now):
+    return [(change["model"], change["change"], change["before"], change["now"]) for change in drift({"a": before}, {"a": now})["changes"]]
+
+
+# Drift
+
+
+@pytest.mark.parametrize(
+    "before, now, expected",
+    [
+        ([], [model("m")], [("m", "added", None, None)]),
+        ([model("m")], [], [("m", "removed", None, None)]),
+        ([model("m")], [model("m", 1)], [("m", "loaded", None, None)]),
+        ([model("m", 1)], [model("m")], [("m", "unloaded", None, None)]),
+        ([model("m", 1)], [model("m", 2)], [("m", "context_length", [1], [2])]),
+        ([model("m", 1)], [model("m", 1, 2)], [("m", "context_length", [1], [1, 2])]),
+        ([model("m", 1)], [model("m", 1, quantization="Q8_0")], [("m", "quantization", ["Q4_K_M"], ["Q8_0"])]),
+        ([model("m")], [model("m", variant="w")], [("m", "selected_variant", ["v"], ["w"])]),
+        (
+            [model("b", 1), model("a")],
+            [model("a", 1), model("b", 2), model("c")],
+            [("a", "loaded", None, None), ("b", "context_length", [1], [2]), ("c", "added", None, None)],
+        ),
+    ],
+)
+def test_what_is_drift(before, now, expected):
+    assert changes(having(*before), having(*now)) == expected
+
+
+@pytest.mark.parametrize(
+    "before, now",
+    [
+        ([model("a", 1, 2), model("b")], [model("b"), model("a", 2, 1)]),
+        ([model("m", 1, ttl=5)], [model("m", 1, ttl=900)]),
+        ([model("m", size_bytes=1, display_name="x")], [model("m", size_bytes=2, display_name="y")]),
+        ([model("m"), model("m", quantization="Q8_0")], [model("m", quantization="Q8_0"), model("m")]),
+    ],
+)
+def test_order_and_ttls_and_the_rest_are_no_drift(before, now):
+    assert changes(having(*before), having(*now)) == []
+
+
+def test_what_one_of_the_two_does_not_tell_is_no_drift():
+    full, slim = having(model("m"), model("n", 1)), having(model("m", quantization="Q8_0"), model("n", 1), detail="loaded")
+    assert changes(full, slim) == changes(slim, full) == []
+
+
+def test_hosts_that_cannot_be_compared_are_named():
+    found = drift(
+        {"a": having(model("m")), "b": DOWN, "c": having(), "d": having()},
+        {"a": DOWN, "b": having(model("m")), "d": having(), "e": having()},
+    )
+    assert found["changes"] == []
+    assert [entry["message"] for entry in found["not_compared"]] == [
+        "a is refused now, so its models cannot be compared",
+        "b is refused in the baseline, so its models cannot be compared",
+        "c was not audited, the baseline has it",
+        "e is not in the baseline",
+    ]
+
+
+@pytest.mark.parametrize(
+    "document, says",
+    [
+        ([], "it is no JSON report of fleet_audit"),
+        ({"hosts": []}, "it is no JSON report of fleet_audit"),
+        ({"schema_version": 2}, "it has schema_version 2, this collection reads 1"),
+        ({"schema_version": 1, "run": {"audited_at": ""}}, "it is not complete"),
+        ({"schema_version": 1, "run": {"audited_at": ""}, "hosts": [{"name": "a", "ok": True, "status": "ok"}]}, "it is not complete"),
+        (
+            {"schema_version": 1, "run": {"audited_at": ""}, "hosts": [{"name": "a", "ok": True, "status": "ok", "models": [{}]}]},
+            "not complete",
+        ),
+        ({"schema_version": 1, "run": [], "hosts": 1}, "it is not complete"),
+    ],
+)
+def test_a_baseline_that_cannot_be_used_is_named(document, says):
+    with pytest.raises(OptionError, match="^baseline: .*" + says):
+        baseline_of(document)
+
+
+# The policy
+
+
+def outcomes(audit):
+    return [(check["policy"], check["host"], check["requirement"], check["outcome"]) for check in audit["checks"]]
+
+
+def test_every_requirement_is_checked_on_every_host_it_is_about():
+    policy = {
+        "require": [{"model": "m"}],
+        "exclusive": True,
+        "fleet": [{"require": [{"model": "m"}], "min_hosts": 1}, {"require": [{"model": "m"}], "consistent": "context_length"}],
+        "groups": {"g": {"require": [{"model": "n", "severity": "warn"}], "fleet": [{"require": [{"model": "m"}], "min_hosts": 1}]}},
+    }
+    hosts = {"a": having(model("m", 1)), "b": having(model("m", 2), model("o", 1)), "c": DOWN, "d": None}
+    found = audited(hosts, policy, {"g": ["b", "elsewhere"]})
+    assert outcomes(found) == [
+        ("all hosts", "a", "m", "passed"),
+        ("all hosts", "a", "exclusive", "passed"),
+        ("all hosts", "b", "m", "passed"),
+        ("all hosts", "b", "exclusive", "failed"),
+        ("all hosts", "c", "m", "failed"),
+        ("all hosts", "c", "exclusive", "failed"),
+        ("all hosts", "d", "m", "failed"),
+        ("all hosts", "d", "exclusive", "failed"),
+        ("fleet", None, "m", "passed"),
+        ("fleet", None, "m", "failed"),
+        ("group g", "b", "n", "warned"),
+        ("fleet of group g", None, "m", "passed"),
+    ]
+    assert found["summary"]["checks"] == {"total": 12, "passed": 5}
+    assert found["summary"]["violations"] == {"fail": 6, "warn": 1}
+    assert [violation["host"] for violation in violations_in(found)] == ["b", "c", "c", "d", "d", None, "b"]
+
+
+def test_a_group_without_a_host_of_the_audit_is_noted():
+    found = audited({"a": having()}, {"groups": {"g": {"require": [{"model": "m"}]}}}, {"g": ["b"]})
+    assert found["checks"] == []
+    assert found["notes"] == ["The policy of group g judged nothing, because no host of this audit is in it."]
+
+
+@pytest.mark.parametrize(
+    "policy, says",
+    [
+        ({"requires": []}, "policy: unknown key requires. The keys are require, exclusive, fleet, groups."),
+        ([{"model": "m"}], "policy: [{'model': 'm'}] is no mapping. The keys are require,"),
+        ({"require": []}, "policy.require: it is empty"),
+        ({"require": [{"model": "m", "min_contex_length": 1}]}, "Did you mean min_context_length"),
+        ({"exclusive": True}, "it wants require beside it"),
+        ({"require": [{"model": "m"}], "exclusive": "maybe"}, "policy.exclusive: maybe is not true or false"),
+        ({"fleet": {"require": []}}, "policy.fleet: it is no list"),
+        ({"fleet": [{"require": [{"model": "m"}]}]}, "give min_hosts or consistent"),
+        ({"fleet": [{"min_hosts": 1}]}, "fleet[0].require: (not known) is no list of requirements"),
+        ({"fleet": [{"require": [{"model": "m"}], "min_hosts": 0}]}, "fleet[0].min_hosts: 0 is not a whole number"),
+        ({"fleet": [{"require": [{"model": "m"}], "consistent": ["size"]}]}, "fleet[0].consistent: size is not one of"),
+        ({"groups": {"typo": {"require": [{"model": "m"}]}}}, "policy.groups.typo: the inventory has no such group"),
+        ({"groups": {"g": {"requires": []}}}, "policy.groups.g: unknown key requires"),
+        ({"groups": {"g": {}}}, "policy.groups.g: it requires nothing"),
+        ({"groups": {}}, "it requires nothing"),
+        ({"groups": ["g"]}, "policy.groups: it is no mapping"),
+        ({"groups": {"g": ["x"]}}, "policy.groups.g: ['x'] is no mapping. The keys are require,"),
+    ],
+)
+def test_a_policy_that_cannot_be_used_is_named(policy, says):
+    with pytest.raises((OptionError, RequirementError)) as caught:
+        policies_of(policy, {"g": ["a"]})
+    assert says in str(caught.value)
+
+
+def test_a_record_that_does_not_carry_what_is_judged_is_an_error():
+    with pytest.raises(RequirementError, match="gather with detail: full"):
+        audited({"a": having(model("m"), detail="loaded")}, {"require": [{"model": "m", "state": "available", "format": "gguf"}]})
+
+
+# The document
+
+
+def test_a_host_that_lists_a_key_twice_counts_once():
+    twice = [model("m", 1), model("m", quantization="Q8_0")]
+    for detail in ("full", "loaded"):
+        found = audited({"a": having(*twice, detail=detail), "b": having(model("m"), detail=detail)})
+        (entry,) = found["models"]
+        assert (entry["hosts_listing"], entry["hosts_loaded"], entry["instances"]) == (2, 1, 1)
+        assert [host["duplicates"] for host in found["hosts"]] == [1, 0]
+        assert len(found["notes"]) == 1 and "listed more than once on a." in found["notes"][0]
+    assert [entry["times_listed"] for entry in audited({"a": having(*twice)})["hosts"][0]["models"]] == [2, 2]
+
+
+def test_hosts_come_in_natural_order():
+    names = ["gpu10", "gpu2", "a", "gpu", "gpu1b", "10", "9", "b-1-2"]
+    assert [host["name"] for host in audited(dict.fromkeys(names))["hosts"]] == ["9", "10", "a", "b-1-2", "gpu", "gpu1b", "gpu2", "gpu10"]
+
+
+@pytest.mark.parametrize("given", [None, {}, "text", {"msg": "Failed to connect"}, {"lmstudio": {}}])
+def test_a_host_without_a_record_is_not_asked(given):
+    (host,) = audited({"a": given})["hosts"]
+    assert (host["ok"], host["status"], host["models"]) == (False, "not_asked", [])
+    assert ("Failed to connect" in host["error"]["message"]) is (given == {"msg": "Failed to connect"})
