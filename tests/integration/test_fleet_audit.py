@@ -1,0 +1,267 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook as a user runs it, and its reports as other programs read them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import jsonschema
+import junitparser
+import pytest
+from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = json.loads((ROOT / "roles/fleet_audit/files/fleet_audit.schema.json").read_text())
+GOLDEN = ROOT / "tests/unit/plugins/plugin_utils/golden"
+FORMATS = {"html": "html", "json": "json", "csv": "csv", "markdown": "md", "junit": "xml", "prometheus": "prom"}
+TOKEN = "kept-secret-0123456789"
+FLEET = {
+    "gpu1": {"payload": "two_loaded.json"},
+    "gpu2": {"payload": "workstation.json", "token": TOKEN},
+    "gpu10": {"payload": "none_loaded.json"},
+    "down": {"fault": "refused"},
+    "locked": {"fault": "echoed_token"},
+    "evil": {"payload": "hostile.json"},
+}
+POLICY = {
+    "require": [{"name": "chat", "model": "qwen/*", "min_context_length": 8192}, {"type": "embedding", "severity": "warn"}],
+    "fleet": [{"require": [{"model": "qwen/*"}], "min_hosts": 3, "consistent": ["context_length"]}],
+}
+PLAYBOOK = "- name: The playbook of the collection\n  ansible.builtin.import_playbook: gpufleet.lmstudio.fleet_audit\n"
+
+
+def hosts_of(fleet: Simulator):
+    return {name: {"lmstudio_url": url, "lmstudio_token": TOKEN if name in ("gpu2", "locked") else ""} for name, url in fleet.urls.items()}
+
+
+def reports_in(folder: Path) -> dict[str, str]:
+    return {name: (folder / f"fleet_audit.{ending}").read_bytes().decode() for name, ending in FORMATS.items()}
+
+
+@pytest.fixture
+def audit(run, tmp_path):
+    """Run the playbook with these variables, in the folder of the test."""
+
+    def audit_with(hosts, *arguments, ends=0, playbook=PLAYBOOK, **variables):
+        settings = {"fleet_audit_formats": list(FORMATS), "fleet_audit_dest": "audit", **variables}
+        return run(playbook, hosts, "-e", json.dumps(settings), *arguments, ends=ends)
+
+    return audit_with
+
+
+def test_it_reports_in_every_format_and_a_second_run_changes_nothing(audit, start, tmp_path):
+    fleet = start(FLEET)
+    hosts = hosts_of(fleet)
+    first = audit(hosts, fleet_audit_policy=POLICY)
+    assert first.output.count("changed: [") == 1
+    assert "4 of 6 hosts" not in first.output and "5 of 6 hosts gave a model list" in first.output
+    texts = reports_in(tmp_path / "audit")
+    for consumer in (by_schema, by_csv, by_junit, by_prometheus):
+        consumer(texts)
+
+    second = audit(hosts, fleet_audit_policy=POLICY)
+    assert "changed: [" not in second.output
+    before, now = json.loads(texts["json"]), json.loads(reports_in(tmp_path / "audit")["json"])
+    assert before.pop("run") != now.pop("run")
+    assert json.dumps(before) == json.dumps(now)
+
+    # Drift since the first run, whose report is the one that is replaced now.
+    fleet.load("gpu10", "qwen/qwen3-8b", context_length=8192)
+    drifted = audit(hosts, fleet_audit_baseline="audit/fleet_audit.json")
+    assert drifted.output.count("changed: [") == 1
+    assert "gpu10: qwen/qwen3-8b is loaded now and was not before" in drifted.output
+    document = json.loads(reports_in(tmp_path / "audit")["json"])
+    assert [(change["host"], change["change"]) for change in document["drift"]["changes"]] == [("gpu10", "loaded")]
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+
+    for text in [*texts.values(), first.output, second.output, drifted.output]:
+        assert TOKEN[:10] not in text
+        assert "\x1b" not in text
+    assert not list(tmp_path.rglob("pwned"))
+    assert not list(tmp_path.rglob("*.unfinished"))
+
+
+def by_schema(texts):
+    document = json.loads(texts["json"])
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(document)
+    assert document["summary"]["hosts"]["by_status"] == {"ok": 5, "refused": 1}
+
+
+def by_csv(texts):
+    rows = list(csv.DictReader(io.StringIO(texts["csv"], newline=""), strict=True))
+    document = json.loads(texts["json"])
+    assert {(row["host"], row["model"]) for row in rows if row["model"]} == {
+        (host["name"], model["key"]) for host in document["hosts"] for model in host["models"]
+    }
+    assert [row["status"] for row in rows if row["host"] == "down"] == ["refused"]
+    (loaded,) = [row for row in rows if (row["host"], row["model"]) == ("gpu1", "qwen/qwen3-8b")]
+    assert (loaded["state"], loaded["context_lengths"], loaded["quantization"]) == ("loaded", "16384 4096", "Q4_K_M")
+
+
+def by_junit(texts):
+    suites = list(junitparser.JUnitXml.fromstring(texts["junit"].encode()))
+    document = json.loads(texts["json"])
+    cases = {(suite.name, case.classname, case.name): case for suite in suites for case in suite}
+    assert {suite.name: (suite.tests, suite.failures) for suite in suites}["hosts answer"] == (6, 1)
+    checked = [(check["policy"], check["host"] or "the fleet", check["requirement"]) for check in document["checks"]]
+    assert set(checked) <= set(cases)
+    for check, name in zip(document["checks"], checked):
+        assert cases[name].is_failure is (check["outcome"] == "failed")
+    assert len(cases) == sum(suite.tests for suite in suites) == 6 + len(checked)
+
+
+def by_prometheus(texts):
+    families = {family.name: family for family in text_string_to_metric_families(texts["prometheus"])}
+    ok = {sample.labels["host"]: sample.value for sample in families["lmstudio_host_ok"].samples}
+    assert ok == {name: name != "down" for name in FLEET}
+    contexts = {
+        (sample.labels["host"], sample.labels["model"], sample.labels["instance"]): sample.value
+        for sample in families["lmstudio_instance_context_length"].samples
+    }
+    assert contexts["gpu1", "qwen/qwen3-8b", "qwen/qwen3-8b:2"] == 4096
+    assert any("{{ 7 * 7 }}" in model for _host, model, _instance in contexts)
+    assert {sample.labels["severity"] for sample in families["lmstudio_violations"].samples} == {"fail", "warn"}
+
+
+def test_hostile_names_are_text_for_every_consumer():
+    """The golden files have worse names than a recorded answer."""
+    texts = reports_in(GOLDEN)
+    document = json.loads(texts["json"])
+    jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(document)
+    rows = list(csv.DictReader(io.StringIO(texts["csv"], newline=""), strict=True))
+    assert any(row["model"].startswith("<script>") for row in rows)
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "-", "@"))]
+    names = [case.name for suite in junitparser.JUnitXml.fromstring(texts["junit"].encode()) for case in suite]
+    assert len(names) == len(document["checks"]) + len(document["drift"]["changes"]) + len(document["hosts"])
+    shown = [sample.labels.get("model", "") for family in text_string_to_metric_families(texts["prometheus"]) for sample in family.samples]
+    assert any(name.startswith("<script>") for name in shown)
+
+
+@pytest.mark.parametrize("source", ["target", "variable"])
+def test_the_other_sources_report_the_same(audit, start, tmp_path, source):
+    fleet = start({name: FLEET[name] for name in ("gpu1", "gpu2", "down")})
+    hosts = hosts_of(fleet)
+    audit(hosts, fleet_audit_policy=POLICY)
+    asked = [len(fleet.requests(name)) for name in ("gpu1", "gpu2")]
+    expected = json.loads(reports_in(tmp_path / "audit")["json"])
+    arguments = []
+    if source == "variable":
+        (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
+        arguments = ["-i", "lmstudio.yml"]
+    outcome = audit(hosts, *arguments, fleet_audit_policy=POLICY, fleet_audit_source=source, fleet_audit_dest="other")
+    found = json.loads(reports_in(tmp_path / "other")["json"])
+    expected.pop("run"), found.pop("run")
+    for document in (expected, found):
+        for host in document["hosts"]:
+            # What to do next depends on who asked.
+            host["error"] = host["error"] and host["error"]["message"]
+    assert found == expected
+    assert [len(fleet.requests(name)) for name in ("gpu1", "gpu2")] == [number + 1 for number in asked]
+    assert TOKEN[:10] not in outcome.output
+
+
+@pytest.mark.skipif(not shutil.which("ssh"), reason="there is no ssh here")
+def test_hosts_without_a_record_are_findings(audit, start, tmp_path):
+    fleet = start({"gpu1": {}})
+    hosts = {
+        "gone": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_ssh_retries": 0},
+        "gpu1": {"lmstudio_url": fleet.urls["gpu1"]},
+        "wrong": {"lmstudio_url": fleet.urls["gpu1"], "lmstudio_port": "many"},
+    }
+    audit(hosts, fleet_audit_source="target")
+    found = {host["name"]: host for host in json.loads(reports_in(tmp_path / "audit")["json"])["hosts"]}
+    assert {name: host["status"] for name, host in found.items()} == {"gone": "not_asked", "gpu1": "ok", "wrong": "not_asked"}
+    assert "lmstudio_port" in found["wrong"]["error"]["message"]
+
+    audit(hosts, fleet_audit_source="variable", fleet_audit_variable="not_there")
+    found = json.loads(reports_in(tmp_path / "audit")["json"])
+    assert found["summary"]["hosts"]["by_status"] == {"not_asked": 3}
+
+
+@pytest.mark.parametrize(
+    "fail_on, says",
+    [
+        (["violations"], "gpu10: chat: qwen/* is not loaded"),
+        (["not_ok"], "down: http://127.0.0.1"),
+        (["drift"], None),
+        (["drift", "not_ok"], "refused the connection"),
+    ],
+)
+def test_it_fails_where_it_should_after_the_reports_are_written(audit, start, tmp_path, fail_on, says):
+    fleet = start({name: FLEET[name] for name in ("gpu1", "gpu10", "down")})
+    outcome = audit(hosts_of(fleet), fleet_audit_policy=POLICY, fleet_audit_fail_on=fail_on, ends=2 if says else 0)
+    reports_in(tmp_path / "audit")
+    if says:
+        assert says in outcome.output.split("Fail where it should")[1]
+
+
+WRONG = [
+    ({"fleet_audit_policy": {"require": [{"model": "m", "min_contex_length": 1}]}}, "policy.require[0]: unknown key min_contex_length."),
+    ({"fleet_audit_policy": {"groups": {"typo": {"require": [{"model": "m"}]}}}}, "policy.groups.typo: the inventory has no such group"),
+    ({"fleet_audit_policy": {"require": [{"type": "llm", "state": "available", "format": "x"}]}}, "gather with detail: full"),
+    ({"fleet_audit_baseline": "nowhere.json"}, "baseline: nowhere.json cannot be read, No such file or directory."),
+    ({"fleet_audit_baseline": "play.yml"}, "baseline: play.yml is no JSON."),
+    ({"fleet_audit_baseline": "other.json"}, "baseline: other.json: it is no JSON report of fleet_audit."),
+    ({"fleet_audit_dest": "play.yml"}, "cannot be written to"),
+    ({"fleet_audit_formats": ["pdf"]}, "value of fleet_audit_formats must be one or more of: html, json, csv, markdown, junit, prometheus"),
+    ({"fleet_audit_fail_on": ["violation"]}, "value of fleet_audit_fail_on must be one or more of: violations, not_ok, drift"),
+    ({"fleet_audit_source": "cloud"}, "value of fleet_audit_source must be one of: controller, target, variable"),
+]
+
+
+@pytest.mark.parametrize("variables, says", WRONG)
+def test_what_cannot_be_used_is_named_and_loses_no_report(audit, start, tmp_path, variables, says):
+    fleet = start({"gpu1": {}})
+    (tmp_path / "other.json").write_text("[]")
+    (tmp_path / "audit").mkdir()
+    for ending in FORMATS.values():
+        (tmp_path / "audit" / f"fleet_audit.{ending}").write_text("earlier")
+    outcome = audit(hosts_of(fleet), ends=2, **variables)
+    assert says in " ".join(outcome.output.split())
+    assert set(reports_in(tmp_path / "audit").values()) == {"earlier"}
+
+
+def test_check_mode_writes_nothing_and_tells_what_would_change(audit, start, tmp_path):
+    hosts = hosts_of(start({"gpu1": {}}))
+    assert audit(hosts, "--check").output.count("changed: [") == 1
+    assert not (tmp_path / "audit").exists()
+    audit(hosts)
+    written = reports_in(tmp_path / "audit")
+    assert "changed: [" not in audit(hosts, "--check").output
+    assert reports_in(tmp_path / "audit") == written
+
+
+def test_an_interrupted_run_leaves_the_earlier_reports_whole(audit, start, tmp_path):
+    """Every write fails after some bytes, as on a full disk."""
+    hosts = hosts_of(start({"gpu1": {}}))
+    audit(hosts)
+    written = reports_in(tmp_path / "audit")
+    (tmp_path / "audit" / "fleet_audit.html").chmod(0o640)
+    from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _files
+
+    class Full(Exception):
+        pass
+
+    def fsync(_number):
+        raise Full
+
+    real, _files.os.fsync = _files.os.fsync, fsync
+    try:
+        with pytest.raises(Full):
+            _files.write_all(tmp_path / "audit", {"fleet_audit.html": "new", "fleet_audit.json": "new"})
+    finally:
+        _files.os.fsync = real
+    assert reports_in(tmp_path / "audit") == written
+    assert sorted(os.listdir(tmp_path / "audit")) == sorted(f"fleet_audit.{ending}" for ending in FORMATS.values())
+    _files.write_all(tmp_path / "audit", {"fleet_audit.html": "new"})
+    assert (tmp_path / "audit" / "fleet_audit.html").stat().st_mode & 0o777 == 0o640
