@@ -1,0 +1,272 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The HTML report in a real browser. Run by `nox -s browser`, which needs Chromium; pictures are kept in tests/output."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import audit_of, baseline_of, policies_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._html import as_html
+from playwright.sync_api import Page, sync_playwright
+
+OUTPUT = Path(__file__).resolve().parents[1] / "output"
+ENDPOINT = make_endpoint({"url": "http://gpu:1234"}, "")
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} \" ' </script> \u202e"
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def model(key, *contexts, quantization="Q4_K_M"):
+    instances = [{"id": f"{key}:{number}", "config": {"context_length": context}} for number, context in enumerate(contexts)]
+    return {
+        "key": key, "type": "llm", "publisher": "p", "size_bytes": 5_000_000_000, "selected_variant": f"{key}@{quantization}",
+        "quantization": {"name": quantization, "bits_per_weight": 4}, "loaded_instances": instances,
+    }  # fmt: skip
+
+
+def having(*models):
+    return record_of(ENDPOINT, Outcome(Answer(200, json.dumps({"models": models}).encode()), "2026-11-22T20:00:00Z", 5), "full")
+
+
+DOWN = record_of(ENDPOINT, Outcome(ApiError("refused", "refused the connection"), "2026-11-22T20:00:00Z", None), "full")
+SMALL = {
+    "gpu1": having(model("qwen/qwen3-8b", 16384, 4096), model("text/embed", quantization="Q8_0")),
+    "gpu2": having(model("qwen/qwen3-8b", 32768, quantization="4bit"), model("other/m")),
+    "gpu10": having(model("qwen/qwen3-8b"), model("text/embed", 2048, quantization="Q8_0")),
+    "down": DOWN,
+    "evil": having(model(HOSTILE, 1, quantization=HOSTILE)),
+}
+POLICY = {"require": [{"name": "chat", "model": "qwen/*", "min_context_length": 16384}]}
+LARGE = {
+    f"gpu{host}": DOWN
+    if host % 50 == 7
+    else having(*[model(f"maker{number % 9}/model-{number}", *([8192] if (host + number) % 17 == 0 else [])) for number in range(100)])
+    for host in range(1000)
+}
+
+
+def audited(hosts, policy=None):
+    before = {**SMALL, "gpu10": having(model("qwen/qwen3-8b", 8192))}
+    baseline = baseline_of(audit_of(before, [], None, "2026-11-01T08:00:00Z"))
+    return as_html(audit_of(hosts, policies_of(policy, {}), baseline, "2026-11-23T08:00:00Z"))
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
+    for name, text in (("small", audited(SMALL, POLICY)), ("large", audited(LARGE, {"require": [{"model": "*", "min_instances": 6}]}))):
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert executable, "there is no Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def show(browser, reports):
+    """Open a report. Whatever it logs, asks the network for, or opens as a dialog is a failure."""
+    contexts, wrong = [], []
+
+    def opened(name="small", **settings) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1400, "height": 1000}, **settings})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url))
+        page.goto((reports / f"{name}.html").as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def hosts_in(page: Page) -> list[str]:
+    return page.locator(".matrix tbody th").all_inner_texts()
+
+
+def picture(page: Page, name: str) -> None:
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=OUTPUT / f"fleet_audit-{name}.png", full_page=True)
+
+
+def test_it_shows_figures_violations_drift_and_the_matrix(show):
+    page = show()
+    assert "4 of 5 hosts gave a model list, 3 violations" in page.locator(".headline").inner_text()
+    titles = page.locator("h2").all_inner_texts()
+    assert titles.index("Violations") < titles.index("Drift") < titles.index("Hosts and models")
+    assert "chat: qwen/* is not loaded" in page.get_by_role("region", name="Violations").first.inner_text()
+    row = page.locator(".matrix tbody tr", has=page.get_by_role("rowheader", name="gpu1", exact=True))
+    assert row.locator("td.loaded").inner_text() == "16384\n4096"
+    assert row.locator("td.loaded").get_attribute("title").startswith("qwen/qwen3-8b on gpu1: loaded, context 16384, 4096; Q4_K_M")
+    assert row.locator("td.listed").inner_text() == "listed" and row.locator("td.absent").first.inner_text() == "\u2013"
+    assert "refused the connection" in page.locator(".matrix tbody tr", has_text="down").inner_text()
+    charts = page.get_by_role("img").all()
+    assert len(charts) == 3 and charts[0].get_attribute("aria-label") == "Hosts by status: ok 4, refused 1"
+    picture(page, "light")
+
+
+def test_it_filters_by_host_model_status_and_trouble(show):
+    page = show()
+    assert hosts_in(page) == ["down", "evil", "gpu1", "gpu2", "gpu10"]
+    page.get_by_role("searchbox", name="Host").fill("GPU1")
+    assert hosts_in(page) == ["gpu1", "gpu10"]
+    assert page.get_by_role("status").inner_text() == "2 of 5 hosts, 4 of 4 models."
+    page.get_by_role("button", name="Reset").click()
+    page.locator(".matrix tbody tr").nth(4).wait_for()
+    page.get_by_role("searchbox", name="Model").fill("embed")
+    assert hosts_in(page) == ["gpu1", "gpu10"]
+    page.get_by_role("searchbox", name="Model").fill("")
+    page.get_by_role("combobox", name="Status").select_option("refused")
+    assert hosts_in(page) == ["down"]
+    page.get_by_role("combobox", name="Status").select_option("")
+    page.get_by_role("combobox", name="Show").select_option("changed")
+    assert hosts_in(page) == ["gpu10"]
+    page.get_by_role("combobox", name="Show").select_option("loaded")
+    assert hosts_in(page) == ["evil", "gpu1", "gpu2", "gpu10"]
+    page.get_by_role("checkbox", name="only models that are loaded somewhere").check()
+    assert page.get_by_role("status").inner_text() == "4 of 5 hosts, 3 of 4 models."
+
+
+def test_it_sorts_by_any_column(show):
+    page = show()
+    assert page.locator(".matrix").get_by_role("columnheader", name="Host").get_attribute("aria-sort") == "ascending"
+    page.locator(".matrix").get_by_role("button", name="Host").click()
+    assert hosts_in(page) == ["gpu10", "gpu2", "gpu1", "evil", "down"]
+    page.locator(".matrix").get_by_role("button", name="qwen/qwen3-8b").click()
+    assert hosts_in(page)[:3] == ["gpu2", "gpu1", "gpu10"]
+    page.locator(".matrix").get_by_role("button", name="Violations").click()
+    assert set(hosts_in(page)[:3]) == {"down", "evil", "gpu10"}
+
+
+def test_it_is_dark_where_the_reader_is(show):
+    for scheme, other in (("light", "Dark"), ("dark", "Light")):
+        page = show(color_scheme=scheme)
+        before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (before == "rgb(16, 21, 28)") is (scheme == "dark")
+        picture(page, scheme)
+        page.get_by_role("button", name=other).click()
+        assert (page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 21, 28)") is (scheme != "dark")
+
+
+def test_names_from_a_server_are_text(show):
+    page = show()
+    shown = page.locator(".matrix").inner_text()
+    assert "<script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }}" in shown
+    assert page.locator("img").count() == 0
+    assert page.locator("script").count() == 2
+
+
+def test_no_other_script_runs(browser, reports):
+    """Even where escaping failed, the policy of the page would stop it."""
+    context = browser.new_context()
+    page = context.new_page()
+    refused = []
+    page.on("console", lambda message: refused.append(message.text))
+    text = (reports / "small.html").read_text(encoding="utf-8").replace("</main>", "<script>document.title = 'pwned'</script></main>")
+    (reports / "changed.html").write_text(text, encoding="utf-8")
+    page.goto((reports / "changed.html").as_uri())
+    assert page.title().startswith("LM Studio fleet")
+    assert any("Content Security Policy" in message for message in refused)
+    context.close()
+
+
+def test_the_keyboard_alone_reaches_everything(show):
+    page = show()
+    wanted = page.evaluate(
+        """() => [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex="0"]')]
+            .filter((element) => element.id === 'skip' || element.checkVisibility()).length"""
+    )
+    reached = set()
+    for _step in range(wanted + 5):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate("""() => { const all = [...document.querySelectorAll('*')]; return all.indexOf(document.activeElement); }""")
+        )
+        if page.evaluate("document.activeElement !== document.body"):
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    assert len(reached - {page.evaluate("[...document.querySelectorAll('*')].indexOf(document.body)")}) >= wanted
+    # Sorting keeps the focus on its button, so that it can be pressed again.
+    page.locator(".matrix").get_by_role("button", name="Loaded").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    assert page.locator(".matrix").get_by_role("columnheader", name="Loaded").get_attribute("aria-sort") == "descending"
+
+
+def test_everything_has_a_name_for_a_screen_reader(show):
+    page = show()
+    tree = page.locator("body").aria_snapshot()
+    for line in (
+        "banner",
+        "main",
+        'heading "LM Studio fleet" [level=1]',
+        'region "Violations"',
+        'searchbox "Host"',
+        'combobox "Status"',
+        "table",
+    ):
+        assert line in tree, line
+    assert page.locator("th:not([scope])").count() == 0
+
+
+def test_a_phone_can_show_it(show):
+    page = show(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    picture(page, "phone")
+
+
+def test_it_can_be_printed(show):
+    page = show("large")
+    page.emulate_media(media="print")
+    assert not page.locator("#controls").is_visible()
+    assert page.evaluate("getComputedStyle(document.getElementById('place')).maxHeight") == "none"
+    page.emulate_media(media="screen")
+    page = show()
+    assert len(page.pdf()) > 10_000
+
+
+def test_a_thousand_hosts_and_a_hundred_models(show):
+    page = show("large")
+    assert page.get_by_role("status").inner_text() == "1000 of 1000 hosts, 100 of 100 models."
+    # What is drawn at once is bounded, whatever the size of the fleet: that keeps it quick on any machine.
+    assert page.locator(".matrix td").count() <= 25 * 104
+    assert page.locator("#page").inner_text() == "Page 1 of 40"
+    page.get_by_role("button", name="Next").click()
+    assert hosts_in(page)[0] == "gpu25"
+    took = page.evaluate(
+        """() => ['gpu9', 'gpu99', ''].map((text) => {
+            const began = performance.now();
+            const box = document.getElementById('host');
+            box.value = text;
+            box.dispatchEvent(new Event('input', { bubbles: true }));
+            document.getElementById('place').getBoundingClientRect();
+            return Math.round(performance.now() - began);
+        })"""
+    )
+    opened = page.evaluate("Math.round(performance.timing.loadEventEnd - performance.timing.navigationStart)")
+    print(f"1,000 hosts and 100 models: opened in {opened} ms, filtered in {took} ms")
+    page.get_by_role("combobox", name="Status").select_option("refused")
+    assert len(hosts_in(page)) == 20
+    assert len(page.locator(".matrix tbody tr").first.locator("td").all()) == 5
+    picture(page, "large")
