@@ -27,7 +27,7 @@ CORES = {
     "2.19": ("ansible-core~=2.19.0", ["3.13", "3.12", "3.11"], ["3.9"]),
     "newest": ("ansible-core>=2.21", ["3.14", "3.13", "3.12"], ["3.9"]),
 }
-TEST_LIBRARIES = ["hypothesis", "pytest", "pytest-xdist", "pyyaml", "trustme"]
+TEST_LIBRARIES = ["hypothesis", "jsonschema", "junitparser", "prometheus-client", "pytest", "pytest-xdist", "pyyaml", "trustme"]
 
 
 def found(versions: list[str]) -> str:
@@ -95,6 +95,15 @@ def units(session: nox.Session, core: str) -> None:
     session.install(CORES[core][0])
     session.chdir(copied_tree(session))
     session.run("ansible-test", "units", "--venv", "--color", "no", *session.posargs)
+
+
+@nox.session(python=found(CORES["newest"][1]))
+def browser(session: nox.Session) -> None:
+    """The HTML report in Chromium. Pictures of it are kept in tests/output."""
+    if not (shutil.which("chromium") or shutil.which("chromium-browser")):
+        session.skip("there is no Chromium here. On Debian: apt-get install chromium")
+    session.install(CORES["newest"][0], "playwright", "pytest", "-c", "requirements-dev.txt")
+    session.run("python", "-m", "pytest", "-s", "tests/browser", *session.posargs)
 
 
 @nox.session(python=found(CORES["newest"][1]), default=False)

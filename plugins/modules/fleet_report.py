@@ -90,6 +90,7 @@ EXAMPLES = r"""
       require:
         - name: embeddings
           type: embedding
+          severity: warn
       fleet:
         - require: [{name: chat, model: qwen/*, min_context_length: 8192}]
           min_hosts: 2

@@ -81,6 +81,7 @@ def grouped(play):
         ("modules", "model_info"),
         ("modules", "model_assert"),
         ("modules", "fleet_info"),
+        ("modules", "fleet_report"),
         ("modules", "model_facts"),
         ("lookup", "models"),
         *SIDECARS,
@@ -112,6 +113,15 @@ def test_a_source_of_the_documentation_works_as_it_is(read_inventory, fleet, hos
     if "compose:" in source:
         assert read.groups["long_context"] == read.groups["status_ok"] == ["gpu01", "gpu02"]
         assert read.variables["gpu01"]["loaded_models"] == ["openai/gpt-oss-20b", "qwen/qwen3-8b"]
+
+
+def test_the_variables_of_an_audit_in_the_documentation_work_as_they_are(run, fleet, hosts, tmp_path):
+    (variables,) = [block for _page, block in BLOCKS if block.startswith("# audit.yml")]
+    (tmp_path / "audit.yml").write_text(variables)
+    play = grouped("- name: Audit\n  ansible.builtin.import_playbook: gpufleet.lmstudio.fleet_audit\n")
+    outcome = run(play, hosts, "-e", "@audit.yml")
+    assert "2 of 2 hosts gave a model list, 0 violations" in outcome.output
+    assert len(list((tmp_path / "fleet_audit").iterdir())) == 4
 
 
 def test_the_overview_shows_the_fleet_of_the_demonstration(run, start):

@@ -15,6 +15,7 @@
   ];
   // What a host has in a column, found without a search.
   for (const host of data.hosts) host.cells = new Map(host.has.map((cell) => [cell[0], cell]));
+  const order = data.models.map((_model, number) => number).sort((a, b) => collator.compare(data.models[a][0], data.models[b][0]));
   let sort = { column: "Host", down: false };
   let page = 0;
   let everything = false;
@@ -30,11 +31,10 @@
   const columns = () => {
     const wanted = by("model").value.trim().toLowerCase();
     const anywhere = by("anywhere").checked;
-    const found = [];
-    data.models.forEach(([key, loaded], number) => {
-      if (key.toLowerCase().includes(wanted) && (!anywhere || loaded > 0)) found.push(number);
+    return order.filter((number) => {
+      const [key, loaded] = data.models[number];
+      return key.toLowerCase().includes(wanted) && (!anywhere || loaded > 0);
     });
-    return found;
   };
 
   const shownHosts = (shown) => {
