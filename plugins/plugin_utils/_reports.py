@@ -47,7 +47,7 @@ _CSV_COLUMNS = (
 def as_csv(audit: Audit) -> str:
     """One row for each host and model. A host without a model has one row, too."""
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CSV_COLUMNS)
     for host in audit["hosts"]:
         for model in host["models"] or [{}]:
