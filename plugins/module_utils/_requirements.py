@@ -625,7 +625,7 @@ def _may_be_listed(record: Record, requirement: Requirement) -> bool:
         for key in record["available"]
         if key not in carried
         for pattern in requirement.model
-        for end in range(1, len(pattern) + 1)
+        for end in range(len(pattern))
     )
 
 

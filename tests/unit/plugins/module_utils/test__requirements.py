@@ -481,6 +481,9 @@ def test_nothing_is_met_by_a_host_that_is_not_ok(state):
     (found,) = violations({"model": "nothing", "state": state}, DOWN)
     assert (found["check"], found["expected"], found["actual"]) == ("status", "ok", "refused")
     assert found["message"] == "nothing is not known, because http://gpu01:1234 refused the connection."
+    assert found["requirement"] == "nothing"
+    (named,) = violations({"name": "label", "model": "nothing", "state": state}, DOWN)
+    assert named["requirement"] == "label" and named["message"].startswith("label: nothing is not known, because ")
     beside, other = violations({"model": "nothing", "state": state, "severity": "warn"}, DOWN, exclusive=True)
     assert (beside["severity"], other["severity"]) == ("warn", "fail")
     assert (other["requirement"], other["check"], other["expected"], other["actual"]) == ("exclusive", "status", "ok", "refused")
