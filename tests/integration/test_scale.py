@@ -86,6 +86,8 @@ PLAY = """
       {task}
       run_once: true
 """
+# What a shell starts in the background ignores interrupts, and so does all that it starts.
+HEEDING_INTERRUPTS = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 LOOKUP = "ansible.builtin.debug: {msg: \"{{ query('gpufleet.lmstudio.models', 'gpu01', timeout=100) }}\"}"
 
 
@@ -105,7 +107,7 @@ def test_long_runs_tell_their_progress_and_an_interrupt_ends_them_at_once(start,
     (tmp_path / "play.yml").write_text(PLAY.replace("{task}", task))
     command = [str(Path(sys.executable).parent / "ansible-playbook"), *[f"-i{source}" for source in sources], "play.yml"]
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-c", HEEDING_INTERRUPTS, *command],
         cwd=tmp_path,
         env=settings_in(tmp_path),
         stdin=subprocess.DEVNULL,

@@ -198,7 +198,9 @@ def test_a_real_fleet_with_every_kind_of_host(tmp_path, exchange):
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
+# What a shell starts in the background ignores interrupts, and so does all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = [sys.argv[1]]
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
