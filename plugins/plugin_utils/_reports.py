@@ -131,9 +131,11 @@ def as_prometheus(audit: Audit) -> str:
     lines: list[str] = []
 
     def family(name: str, help_text: str, samples: Iterable[tuple[dict[str, str], Any]]) -> None:
-        shown = [_sample(f"lmstudio_{name}", labels, value) for labels, value in samples if value is not None]
+        # Different names may look the same once they are printable, and a sample that comes twice spoils the whole file.
+        shown = {_labelled(f"lmstudio_{name}", labels): int(value) for labels, value in samples if value is not None}
         if shown:
-            lines.extend([f"# HELP lmstudio_{name} {help_text}", f"# TYPE lmstudio_{name} gauge", *shown])
+            lines.extend([f"# HELP lmstudio_{name} {help_text}", f"# TYPE lmstudio_{name} gauge"])
+            lines.extend(f"{sample} {value}" for sample, value in shown.items())
 
     for name, help_text, value_of in _PER_HOST:
         family(name, help_text, [({"host": host["name"]}, value_of(host)) for host in hosts])
@@ -161,12 +163,12 @@ def as_prometheus(audit: Audit) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
+def _labelled(name: str, labels: Mapping[str, str]) -> str:
     def escaped(text: str) -> str:
         return printable(text, 1000).replace("\\", "\\\\").replace('"', '\\"')
 
     shown = ",".join(f'{label}="{escaped(text)}"' for label, text in labels.items())
-    return f"{name}{{{shown}}} {int(value)}" if shown else f"{name} {int(value)}"
+    return f"{name}{{{shown}}}" if shown else name
 
 
 # For people.

@@ -156,7 +156,7 @@
 
   const root = document.documentElement;
   const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  const name = () => { by("theme").textContent = isDark() ? "Light" : "Dark"; };
+  const name = () => { by("theme").textContent = isDark() ? "Light colours" : "Dark colours"; };
   by("theme").addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; name(); });
   name();
 

@@ -193,6 +193,17 @@ def test_a_cell_is_no_formula(text):
     assert not [cell for cell in cells if cell.strip(' \t\r\u00a0"').startswith(("=", "+", "-", "@"))]
 
 
+def test_names_that_look_the_same_are_one_sample():
+    found = audit_of(
+        {"gpu": answering(entry("m\x1b", instances=[instance("i", 1)]), entry("m\\x1b", instances=[instance("i", 2)]))},
+        [],
+        None,
+        "2026-11-23T08:00:00Z",
+    )
+    samples = [line for line in FORMATS["prometheus"][1](found).splitlines() if line.startswith("lmstudio_instance_context_length")]
+    assert samples == ['lmstudio_instance_context_length{host="gpu",model="m\\\\x1b",instance="i"} 2']
+
+
 def test_an_empty_fleet_of_hosts_that_are_down_has_every_report():
     found = audit_of({"gpu": None}, [], None, "2026-11-23T08:00:00Z")
     for _file_name, render in FORMATS.values():
