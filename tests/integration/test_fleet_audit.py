@@ -147,6 +147,21 @@ def test_hostile_names_are_text_for_every_consumer():
     assert any(name.startswith("<script>") for name in shown)
 
 
+def test_odd_answers_make_valid_reports(audit, start, tmp_path):
+    odd = {"key": "a\ud800b", "type": "llm", "size_bytes": -5, "quantization": {"name": "\udfff"}, "display_name": "\ufffe\x00"}
+    odd["loaded_instances"] = [{"id": "\ud800", "config": {"context_length": 10**11, "parallel": -1}}]
+    long = {"key": "x" * 100_000, "type": "llm", "size_bytes": 10**30, "loaded_instances": [{"id": "i"}, {"id": "i"}]}
+    fleet = start({"gpu1": {"payload": {"models": [odd, long, odd]}}})
+    audit(hosts_of(fleet), fleet_audit_policy=POLICY)
+    texts = reports_in(tmp_path / "audit")
+    jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(json.loads(texts["json"]))
+    assert len(list(csv.DictReader(io.StringIO(texts["csv"], newline=""), strict=True))) == 3
+    assert len(list(junitparser.JUnitXml.fromstring(texts["junit"].encode()))) == 3
+    assert list(text_string_to_metric_families(texts["prometheus"]))
+    # And as a baseline.
+    audit(hosts_of(fleet), fleet_audit_baseline="audit/fleet_audit.json", fleet_audit_fail_on=["drift"])
+
+
 @pytest.mark.parametrize("source", ["target", "variable"])
 def test_the_other_sources_report_the_same(audit, start, tmp_path, source):
     fleet = start({name: FLEET[name] for name in ("gpu1", "gpu2", "down")})

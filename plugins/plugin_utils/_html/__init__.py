@@ -123,7 +123,7 @@ def _charts(audit: Audit) -> list[dict[str, Any]]:
             [
                 (printable(host["name"], 40), host["size_bytes"]["loaded"], size(host["size_bytes"]["loaded"]))
                 for host in by_size
-                if host["size_bytes"]["loaded"]
+                if host["size_bytes"]["loaded"] > 0
             ],
         ),
         ("Quantization of loaded instances", [(name, number, str(number)) for name, number in most_used]),
