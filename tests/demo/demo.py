@@ -24,7 +24,10 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).resolve().parents[2]
 # The second token is not the one that gpu04 wants.
 TOKENS = {"gpu03": "demo-token-of-gpu03", "gpu04": "an-old-token-of-gpu04"}
+AUDIT = {"fleet_audit_policy": {"require": [{"name": "chat", "model": "qwen/*", "min_context_length": 8192}]}}
 NEXT = """
+Open {report} in a browser: the report of the audit.
+
 Next, with a host of your own:
 
   1. Ask a server that you can reach from here:
@@ -101,10 +104,13 @@ def main(folder: Path) -> int:
     running, urls = fleet(installed)
     with running:
         write_inventory(inventory, urls)
-        command = [ansible("ansible-playbook"), "-i", str(inventory), "gpufleet.lmstudio.overview"]
-        status = subprocess.run(command, check=False, env=environment(folder)).returncode
+        status = 0
+        for playbook, *arguments in (["overview"], ["fleet_audit", "-e", json.dumps({**AUDIT, "fleet_audit_dest": str(folder / "audit")})]):
+            command = [ansible("ansible-playbook"), "-i", str(inventory), "gpufleet.lmstudio." + playbook, *arguments]
+            status = status or subprocess.run(command, check=False, env=environment(folder)).returncode
     if status == 0:
-        print(NEXT.format(tarball=os.path.relpath(tarball), playbook=os.path.relpath(ROOT / "playbooks" / "overview.yml")))
+        names = {"tarball": tarball, "playbook": ROOT / "playbooks" / "overview.yml", "report": folder / "audit" / "fleet_audit.html"}
+        print(NEXT.format(**{name: os.path.relpath(path) for name, path in names.items()}))
     return status
 
 
