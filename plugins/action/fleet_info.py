@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import fleet_info_spec, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import host_of, in_fleet, validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import VARIABLES, host_of, in_fleet, validated
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_batch, of_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of
@@ -32,7 +32,9 @@ class ActionModule(ActionBase):
             )
         try:
             options = validated(fleet_info_spec(), only_set(self._task.args))
-            records = self._ask(self._names(options["hosts"], task_vars or {}), options, task_vars or {})
+            names = self._names(options["hosts"], task_vars or {})
+            self._keep_own_secrets(options, names, task_vars or {})
+            records = self._ask(names, options, task_vars or {})
         except (AnsibleError, OptionError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             result.update(failed=True, msg=str(exc))
@@ -45,12 +47,32 @@ class ActionModule(ActionBase):
         return result
 
     def _names(self, pattern: list[str] | None, task_vars: dict[str, Any]) -> list[str]:
-        if not pattern:
+        if pattern is None:
             return of_batch(task_vars)
+        if not pattern:
+            raise OptionError("hosts", "it is an empty list. Give a pattern, or remove the option to ask the hosts of the play.")
         names = of_pattern(pattern, task_vars["groups"], self._loader)
         if not names:
             raise OptionError("hosts", f"no host of the inventory matches {','.join(pattern)}.")
         return names
+
+    def _keep_own_secrets(self, options: dict[str, Any], names: list[str], task_vars: dict[str, Any]) -> None:
+        """Take an option that is the secret of one host for no default of others.
+
+        A template such as ``token: "{{ lmstudio_token }}"``, in the defaults of a group of modules most of all, sees the variables
+        of the first host of the batch, and would send its token to every host that has none.
+        """
+        first = host_of(task_vars["inventory_hostname"], task_vars["hostvars"])
+        for option in ("token", "headers"):
+            if options[option] and options[option] == first.variable(VARIABLES[option]):
+                options[option] = None
+                others = [name for name in names if host_of(name, task_vars["hostvars"]).variable(VARIABLES[option]) is None]
+                if others:
+                    shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+                    self._display.warning(
+                        f"{option} is the {VARIABLES[option]} of {first.name}, so it is not sent to hosts that have none: {shown}. "
+                        "Set it as a variable of those hosts if it is meant for them too."
+                    )
 
     def _ask(self, names: list[str], options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Record]:
         endpoints = in_fleet(options, (host_of(name, task_vars["hostvars"]) for name in names))

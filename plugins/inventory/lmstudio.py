@@ -86,11 +86,14 @@ notes:
   - Every host is in C(lmstudio_ok) or in C(lmstudio_not_ok), and in C(lmstudio_status_STATUS). It is in C(lmstudio_loaded_MODEL)
     for each model with a loaded instance. In the name of a group, every character of MODEL but letters of English, digits and
     C(_) becomes C(_), so two models may share a group. The exact keys are in the variable.
+  - Templates in variables of hosts see the variables of that host. C(groups) and C(hostvars) are not there yet.
+  - Where several sources of this plugin ask a host, its groups are those of the last one.
   - E(LM_API_TOKEN) does not count here, because one token must not go to the whole fleet by accident.
   - A cache keeps the answers, and that a host could not be reached, with the time when it was asked. Options of this file apply
     at once, because they are applied to what is in the cache, and a host whose connection is changed is asked anew. So is one
-    that answered with an error. C(--flush-cache) and C(meta=refresh_inventory) ask all anew.
-  - A cache has no token in it. Files of a cache are readable by their owner only.
+    that answered with an error. C(ansible-playbook --flush-cache) and C(meta=refresh_inventory) ask all anew.
+  - A cache has no token in it, nor anything that derives from one. So it cannot tell that a token or a header was changed. Flush it
+    then. Files of a cache are readable by their owner only.
 seealso:
   - module: gpufleet.lmstudio.fleet_info
   - plugin: ansible.builtin.constructed
@@ -145,7 +148,13 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 from ansible.utils.vars import combine_vars
 from ansible.vars.plugins import get_vars_from_inventory_sources
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import without_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, bracketed, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
+    Endpoint,
+    OptionError,
+    bracketed,
+    make_endpoint,
+    without_userinfo,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Record, at_detail
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, record_from
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import (
@@ -161,6 +170,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._trust import group_name, untrusted
 
+_OWN_GROUP = re.compile(r"lmstudio_(ok|not_ok|status_.*|loaded_.*)\Z")
 _RANGE = re.compile(r"\[[0-9A-Za-z]*:[0-9A-Za-z]+(:[0-9]+)?\]")
 _TEMPLATES = ("token", "headers", "hosts", "endpoints")
 
@@ -178,6 +188,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache)
         self._group_variables: dict[tuple[str, ...], dict[str, Any]] = {}
+        before = set(inventory.hosts)
         try:
             options = self._read_options(path)
             spelled = self._spelled_by_name(options["endpoints"], options["port"])
@@ -189,9 +200,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             for warning in sorted({endpoint.warning() or "" for endpoint in endpoints.values()} - {""}):
                 self.display.warning(warning)
             records = self._records(endpoints, options, path, cache)
-        except OptionError as exc:
+            self._report(records, options["on_error"])
+        except (AnsibleError, OptionError) as exc:
+            # A source that failed has added nothing.
+            for name in set(inventory.hosts) - before:
+                inventory.remove_host(inventory.hosts[name])
             raise AnsibleParserError(str(exc)) from None
-        self._report(records, options["on_error"])
         self._populate(records, options, path)
 
     def update_cache_if_changed(self) -> None:
@@ -240,12 +254,14 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             for spelled in _expanded(text):
                 endpoint = make_endpoint(spelled_out({"port": port}, spelled), "http://" + bracketed(spelled), {"url": "endpoints"})
                 urls.setdefault(endpoint.url, spelled)
-        names = Counter(Endpoint(url).host for url in urls)
+        known = {name.lower(): name for name in self.inventory.hosts}
+        names = Counter(known.get(Endpoint(url).host, Endpoint(url).host) for url in urls)
         by_name: dict[str, str] = {}
         for url, spelled in urls.items():
-            name = Endpoint(url).host
+            # A URL has its host in small letters, an inventory may not.
+            name = known.get(Endpoint(url).host, Endpoint(url).host)
             if names[name] > 1:
-                name, spelled = f"{name}_{Endpoint(url).port}", url
+                name, spelled = f"{name}_{Endpoint(url).port}", url if "://" in spelled else url.partition("://")[2]
             if name in by_name:
                 raise OptionError("endpoints", f"{by_name[name]} and {spelled} are both host {name}. Add one of them by another source.")
             by_name[name] = spelled
@@ -255,7 +271,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if not pattern:
             return []
         # Only when all sources are read does Ansible itself put every host into all.
-        names = of_pattern(pattern, {**self.inventory.get_groups_dict(), "all": list(self.inventory.hosts)}, self.loader)
+        found = of_pattern(pattern, {**self.inventory.get_groups_dict(), "all": list(self.inventory.hosts)}, self.loader)
+        # A pattern may mean the implicit localhost, which is no host that could have variables and groups.
+        names = [name for name in found if name in self.inventory.hosts]
         if not names:
             self.display.warning(
                 f"hosts: {','.join(pattern)} matches no host of the sources that were read before this one. "
@@ -327,7 +345,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             return
         for key in self._cache:
             for file in folder.glob(f"*{key}*"):
-                file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+                try:
+                    file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+                except OSError as exc:
+                    self.display.warning(f"The inventory cache {file} may be read by others, and that cannot be changed: {exc.strerror}.")
 
     def _report(self, records: dict[str, Record], on_error: str) -> None:
         if on_error == "fail" and (lines := complaint(records)):
@@ -340,10 +361,18 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.inventory.add_group(name)
         for name, record in records.items():
             self.inventory.set_variable(name, options["variable"], untrusted(record))
+            self._leave_groups(name)
             groups = ["lmstudio_ok" if record["ok"] else "lmstudio_not_ok", "lmstudio_status_" + record["status"]]
             for group in groups + [group_name("lmstudio_loaded_" + model) for model in record["loaded"]]:
                 self.inventory.add_child(self.inventory.add_group(group), name)
             self._construct(name, options, path)
+
+    def _leave_groups(self, name: str) -> None:
+        """Forget what an earlier source of this plugin found, so that no host is ok and not ok."""
+        host = self.inventory.get_host(name)
+        for group in list(host.get_groups()):
+            if _OWN_GROUP.match(group.name):
+                group.remove_host(host)
 
     def _construct(self, name: str, options: dict[str, Any], path: str) -> None:
         if options["compose"]:
@@ -362,10 +391,15 @@ def _expanded(text: str) -> list[str]:
     scheme, separator, rest = text.rpartition("://")
     if not _RANGE.search(rest):
         return [text]
+    shown = repr(without_userinfo(text))
     try:
-        return [scheme + separator + item for item in expand_hostname_range(rest)]
+        expanded = [scheme + separator + item for item in expand_hostname_range(rest)]
     except (AnsibleError, ValueError) as exc:
-        raise OptionError("endpoints", f"{text!r} has a range that cannot be used: {exc}. Write it as gpu[01:40].") from None
+        problem = str(exc).replace(rest, "it")
+        raise OptionError("endpoints", f"{shown} has a range that cannot be used: {problem}. Write it as gpu[01:40].") from None
+    if not expanded:
+        raise OptionError("endpoints", f"{shown} has a range without a number in it. Write the smaller one first, as in gpu[01:40].")
+    return expanded
 
 
 def _check_variable(name: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Record, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import GIVEN_UP_HINT
 
 Entry = dict[str, Any]
 
@@ -30,7 +31,8 @@ def entry_of(endpoint: Endpoint, record: Record) -> Entry | None:
     if record["ok"]:
         # As text it is read more quickly than as data, which Ansible inspects piece by piece.
         return {**entry, "body": json.dumps({"models": record["models"]}), "warnings": record["warnings"]}
-    if record["error"]["http_status"] is None:
+    # That time was short for the fleet says nothing of the host.
+    if record["error"]["http_status"] is None and record["error"]["hint"] != GIVEN_UP_HINT:
         return {**entry, "status": record["status"], "error": record["error"]}
     return None
 

@@ -57,6 +57,9 @@ LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 _OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
 
 
+_SECRET = (VARIABLES["token"], VARIABLES["headers"])
+
+
 class Host(NamedTuple):
     """A host as the inventory knows it, with a function that templates one of its variables."""
 
@@ -77,7 +80,9 @@ class Host(NamedTuple):
         except _OMITTED_ERROR:
             return None
         except AnsibleError as exc:
-            raise AnsibleError(f"{name} of host {self.name} cannot be templated: {exc}") from None
+            # Before ansible-core 2.19 the error shows the text.
+            problem = "a text that has {{ or {% in it and is no template needs !unsafe before it" if name in _SECRET else exc
+            raise AnsibleError(f"{name} of host {self.name} cannot be templated: {problem}") from None
         if isinstance(value, str) and "{{" in value:
             # Before ansible-core 2.19, hostvars hand over a template as it is when a variable in it is undefined.
             raise AnsibleError(f"{name} of host {self.name} cannot be templated: a variable in it is not defined")
@@ -124,6 +129,9 @@ def in_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint
     for host in hosts:
         try:
             own, names = _own_options(host, on_controller=True)
+            if names_port(host.spelled):
+                # The port of the endpoint is that of the endpoint, whatever the port of the group is.
+                own.pop("port", None)
             raw = _combined(own, spelled_out(weak, host.spelled))
             endpoints.append(make_endpoint(validated(spec, raw, names), _address_url(host), names))
         except (AnsibleError, OptionError) as exc:
@@ -137,9 +145,14 @@ def spelled_out(options: Mapping[str, Any], text: str) -> dict[str, Any]:
     """The options for a URL, a ``NAME:PORT``, or a plain name or address, which adds nothing to them."""
     if "://" in text:
         return {**options, "url": text}
-    if text.count(":") == 1 or "]:" in text:
+    if names_port(text):
         return {**options, "url": f"http://{text}", "port": None}
     return dict(options)
+
+
+def names_port(text: str) -> bool:
+    """Whether a ``NAME:PORT`` has a port."""
+    return "://" not in text and (text.count(":") == 1 or "]:" in text)
 
 
 def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:

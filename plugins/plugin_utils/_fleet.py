@@ -40,6 +40,8 @@ _FILES_LEFT = 200
 Progress = Callable[[str], None]
 """Gets a line for people, such as "412/1000 asked, 9 not ok"."""
 
+GIVEN_UP_HINT = "Raise fleet_timeout or concurrency, or ask fewer hosts at once."
+
 
 def ask_all(
     endpoints: Sequence[Endpoint],
@@ -176,7 +178,7 @@ class _Round:
         late = ApiError(
             "timeout",
             f"was given up when the {fleet_timeout:g} seconds for the whole fleet were over",
-            "Raise fleet_timeout or concurrency, or ask fewer hosts at once.",
+            GIVEN_UP_HINT,
         )
         with self._lock:
             # Who was never asked has nothing to end, and is left in the same way.

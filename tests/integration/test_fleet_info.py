@@ -95,6 +95,44 @@ def test_under_serial_each_batch_asks_its_own_with_their_own_tokens(run, start):
         assert len(fleet.requests(name)) == 1 + 3
 
 
+def test_the_secret_of_the_first_host_is_no_default_for_others(run, start):
+    fleet = start({"gpu01": {"token": "token-of-gpu01"}, "gpu02": {}, "gpu03": {"token": "token-of-gpu03"}})
+    hosts = hosts_of(fleet)
+    hosts["gpu02"].pop("lmstudio_token", None)
+    play = """
+- name: Ask with defaults that are templates
+  hosts: all
+  gather_facts: false
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      token: "{{ lmstudio_token | default('') }}"
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+"""
+    outcome = run(play, hosts)
+    assert [sent_to(fleet, name) for name in hosts] == [{"Bearer token-of-gpu01"}, {None}, {"Bearer token-of-gpu03"}]
+    assert "token is the lmstudio_token of gpu01, so it is not sent to hosts that have none: gpu02." in " ".join(outcome.output.split())
+
+
+def test_no_hosts_are_not_all_hosts(run, start):
+    fleet = start({"gpu01": {}})
+    play = """
+- name: Ask nobody
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Of an empty group
+      gpufleet.lmstudio.fleet_info:
+        hosts: "{{ groups['nothing'] | default([]) }}"
+      run_once: true
+"""
+    outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, ends=2)
+    assert "hosts: it is an empty list. Give a pattern" in outcome.output
+    assert fleet.requests("gpu01") == []
+
+
 def test_a_pattern_asks_hosts_outside_of_play_and_limit(run, start):
     fleet = start_three(start, spare={})
     play = """

@@ -466,6 +466,8 @@ WRONG = [
     ({"hosts": ["gpu", ""]}, "hosts: it has an entry"),
     ({"endpoints": ["gpu 01"]}, "endpoints: 'http://gpu 01'"),
     ({"endpoints": ["gpu[07:01]", "gpu[1:02]x[z:a]"]}, "endpoints: "),
+    ({"endpoints": ["gpu[5:1]"]}, "endpoints: 'gpu[5:1]' has a range"),
+    ({"endpoints": ["https://u:hunter2hunter2@gpu[1:b].example"]}, "has a range that cannot be used"),
     ({"endpoints": ["http://u:hunter2hunter2@gpu01"]}, "endpoints: a URL with a user name"),
     ({"endpoints": ["http://gpu01/a", "http://gpu01/b"]}, "endpoints: http://gpu01/a and http://gpu01/b are both host gpu01_80"),
     ({"hosts": "gpu", "variable": "ansible_host"}, "variable: ansible_host decides how a host is reached"),
@@ -501,6 +503,65 @@ def test_on_error_says_who_and_why(read_inventory, start):
         said = f"1 of 2 hosts gave no model list. gpu02: {fleet.urls['gpu02']} answered HTTP 503"
         assert (said in words) == (on_error != "report"), words
         assert ("lmstudio" in read.variables["gpu01"]) == (on_error != "fail")
+
+
+def test_a_source_that_failed_has_added_nothing(read_inventory, start):
+    fleet = start({"gpu01": {}, "gpu02": {"fault": "refused"}})
+    ports = [url.rpartition(":")[2] for url in fleet.urls.values()]
+    options = {"endpoints": [f"127.0.0.1:{port}" for port in ports], "on_error": "fail"}
+    read = read_inventory({"lmstudio.yml": {**PLUGIN, **options}})
+    assert read.groups.get("all", []) == [] and "1 of 2 hosts gave no model list" in " ".join(read.output.split())
+
+
+def test_the_port_of_an_endpoint_is_that_of_the_endpoint(read_inventory, start):
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    first, second = (int(url.rpartition(":")[2]) for url in fleet.urls.values())
+    known = {"all": {"hosts": {"127.0.0.1": {}}, "vars": {"lmstudio_port": first}}}
+    read = read_inventory({"hosts.yml": known, "lmstudio.yml": {**PLUGIN, "endpoints": [f"127.0.0.1:{second}"]}})
+    assert read.variables["127.0.0.1"]["lmstudio"]["url"] == fleet.urls["gpu02"], read.output
+    two = {"port": first, "endpoints": ["127.0.0.1", f"127.0.0.1:{second}"]}
+    read = read_inventory({"hosts.yml": {"all": {}}, "lmstudio.yml": {**PLUGIN, **two}})
+    assert read.groups["lmstudio_ok"] == sorted([f"127.0.0.1_{first}", f"127.0.0.1_{second}"]), read.output
+
+
+def test_an_endpoint_is_a_known_host_whatever_its_capitals(read_inventory, start):
+    fleet = start({"gpu01": {}})
+    port = fleet.urls["gpu01"].rpartition(":")[2]
+    known = {"all": {"hosts": {"LOCALHOST": {"lmstudio_controller_url": fleet.urls["gpu01"]}}}}
+    read = read_inventory({"hosts.yml": known, "lmstudio.yml": {**PLUGIN, "endpoints": [f"localhost:{port}"]}})
+    assert read.groups["lmstudio_ok"] == read.groups["all"] == ["LOCALHOST"]
+
+
+def test_the_implicit_localhost_is_no_host_of_a_pattern(read_inventory, start):
+    fleet = start({"gpu01": {}})
+    read = read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": {**PLUGIN, "hosts": ["gpu", "localhost"]}})
+    assert read.groups["lmstudio_ok"] == ["gpu01"], read.output
+
+
+def test_the_last_of_two_sources_decides_the_groups(read_inventory, start):
+    fleet = start({"gpu01": {"token": "a-token-of-gpu01"}})
+    sources = {"a.lmstudio.yml": {**PLUGIN, "hosts": "gpu"}, "b.lmstudio.yml": {**PLUGIN, "hosts": "gpu", "token": "a-token-of-gpu01"}}
+    read = read_inventory({"hosts.yml": local(fleet), **sources})
+    assert read.groups["lmstudio_ok"] == ["gpu01"] and read.groups["lmstudio_not_ok"] == read.groups["lmstudio_status_auth"] == []
+
+
+def test_a_fleet_that_was_given_up_is_not_cached(read_inventory, start, tmp_path):
+    fleet = start({"gpu01": {"fault": "silence"}, "gpu02": {}})
+    cache = {"cache": True, "cache_plugin": "jsonfile", "cache_connection": str(tmp_path / "cache")}
+    hurried = {**PLUGIN, "hosts": "gpu", **cache, "concurrency": 1, "fleet_timeout": 0.5}
+    files = {"hosts.yml": local(fleet), "lmstudio.yml": hurried}
+    assert read_inventory(files).groups["lmstudio_status_timeout"] == ["gpu01", "gpu02"]
+    files["lmstudio.yml"] = {**hurried, "concurrency": 10, "fleet_timeout": 60, "timeout": 1}
+    assert read_inventory(files).groups["lmstudio_ok"] == ["gpu02"]
+
+
+def test_a_token_that_looks_like_a_template_is_not_shown(read_inventory, start):
+    fleet = start({"gpu01": {}})
+    hosts = {"gpu": {"hosts": {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "lmstudio_token": "hunter2hunter2{%abcdef"}}}}
+    read = read_inventory({"hosts.yml": hosts, "lmstudio.yml": {**PLUGIN, "hosts": "gpu"}})
+    said = read.output.partition("READ ")[2].partition("\n")[2]
+    assert "lmstudio_token of host gpu01 cannot be templated" in " ".join(said.split())
+    assert "hunter2" not in said
 
 
 def test_a_pattern_that_matches_nothing_says_how_to_order_the_sources(read_inventory, start):
