@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
             reports=paths,
             summary=audit["summary"],
             problems=problems(audit),
-            lines=as_lines(audit, paths),
+            lines=as_lines(audit, paths, written=not self._task.check_mode),
         )
         return result
 

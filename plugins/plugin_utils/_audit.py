@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record, record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Record, record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
     FAIL,
     Requirement,
@@ -113,12 +113,18 @@ def audit_of(hosts: Mapping[str, Any], policies: Iterable[Policy], baseline: Aud
     """The document. `hosts` holds what was gathered of each host: a record, a result with one, or nothing usable.
 
     All that differs between two runs on an unchanged fleet stands under `run`. Raises :class:`RequirementError` when a record
-    does not carry what the policy judges.
+    does not carry what the policy judges, and :class:`OptionError` for a record that was changed on the way.
     """
     policies = list(policies)
-    records = {name: _record(hosts[name]) for name in sorted(hosts, key=_natural)}
-    described = [_host(name, record) for name, record in records.items()]
-    checks = [check for policy in policies for check in _checks(policy, records)]
+    records, described = {}, []
+    for name in sorted(hosts, key=_natural):
+        try:
+            records[name] = _record(hosts[name])
+            described.append(_host(name, records[name]))
+        except (KeyError, TypeError, AttributeError) as exc:
+            problem = f"the record of {name} is not complete, {exc} is missing or wrong. Hand in records as they were gathered."
+            raise OptionError("hosts", problem) from None
+    checks = [check for policy in policies for check in _checks(policy, policies, records)]
     drift = None if baseline is None else _drift(described, baseline)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -157,7 +163,7 @@ def violations_in(audit: Audit) -> list[Violation]:
 
 def _record(given: Any) -> Record:
     try:
-        return record_in(given)
+        return _in_order(record_in(given))
     except OptionError:
         why = given.get("msg") if isinstance(given, Mapping) else None
         error = {
@@ -178,6 +184,21 @@ def _record(given: Any) -> Record:
     }
 
 
+def _in_order(record: Record) -> Record:
+    """A record whose entries and instances come in an order that is not that of the server, which may change it."""
+
+    def instances(entry: Mapping[str, Any]) -> list[Any]:
+        return sorted(entry["loaded_instances"], key=lambda instance: (instance["id"], instance["config"]["context_length"] or 0))
+
+    models = [{**entry, "loaded_instances": instances(entry)} for entry in record["models"]]
+    # An LM Link duplicate differs in some of these, or in nothing.
+    models.sort(key=lambda entry: (entry["key"], not entry["loaded"], str(entry["quantization"]), str(entry["selected_variant"])))
+    # The number of an entry is its place in the answer.
+    warnings = sorted(re.sub(r"^models\[\d+\]", "models", str(text)) for text in record["warnings"])
+    error = None if record["ok"] else record["error"] or {"message": f"It is {record['status']}.", "hint": "", "http_status": None}
+    return {**record, "models": models, "warnings": warnings, "error": error}
+
+
 def _natural(name: str) -> list[tuple[int, int | str]]:
     """Sorts gpu2 before gpu10."""
     return [(0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in re.split(r"(\d{1,18})", name)]
@@ -185,11 +206,13 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
 
 def _host(name: str, record: Record) -> dict[str, Any]:
     carried = {entry["key"] for entry in record["models"]}
+    duplicates = record["counts"]["models"] - len(record["available"])
     times = Counter(entry["key"] for entry in record["models"])
-    models = [_model(entry, times[entry["key"]]) for entry in record["models"]]
-    models += [_unknown(key) for key in record["available"] if key not in carried]
-    # An LM Link duplicate differs in some of these, or in nothing.
-    models.sort(key=lambda model: (model["key"], model["state"] != "loaded", str(model["quantization"]), str(model["selected_variant"])))
+    # At detail loaded, what is listed twice but not loaded is known by its number only.
+    told = record["detail"] == FULL or not duplicates
+    models = [_model(entry, times[entry["key"]] if told else None) for entry in record["models"]]
+    models += [_unknown(key, 1 if told else None) for key in record["available"] if key not in carried]
+    models.sort(key=lambda model: model["key"])
     return {
         "name": name,
         "ok": record["ok"],
@@ -201,13 +224,12 @@ def _host(name: str, record: Record) -> dict[str, Any]:
         "size_bytes": record["size_bytes"],
         "fingerprint": record["fingerprint"],
         "warnings": record["warnings"],
-        # At detail loaded, what is listed twice but not loaded is known by its number only.
-        "duplicates": record["counts"]["models"] - len(record["available"]),
+        "duplicates": duplicates,
         "models": models,
     }
 
 
-def _model(entry: Mapping[str, Any], times: int) -> dict[str, Any]:
+def _model(entry: Mapping[str, Any], times: int | None) -> dict[str, Any]:
     instances = [
         {"id": instance["id"], "context_length": instance["config"]["context_length"], "parallel": instance["config"]["parallel"]}
         for instance in entry["loaded_instances"]
@@ -226,7 +248,7 @@ def _model(entry: Mapping[str, Any], times: int) -> dict[str, Any]:
         "selected_variant": entry["selected_variant"],
         "size_bytes": entry["size_bytes"],
         "max_context_length": entry["max_context_length"],
-        "instances": sorted(instances, key=lambda instance: (instance["id"], instance["context_length"] or 0)),
+        "instances": instances,
     }
 
 
@@ -236,9 +258,9 @@ _ATTRIBUTES = (
 )  # fmt: skip
 
 
-def _unknown(key: str) -> dict[str, Any]:
+def _unknown(key: str, times: int | None) -> dict[str, Any]:
     """What a record of detail loaded tells of a model that is not loaded."""
-    return {"key": key, "state": "available", "times_listed": 1, **dict.fromkeys(_ATTRIBUTES), "instances": []}
+    return {"key": key, "state": "available", "times_listed": times, **dict.fromkeys(_ATTRIBUTES), "instances": []}
 
 
 def _models(hosts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -266,7 +288,7 @@ def _known(values: Iterable[Any]) -> list[Any]:
     return sorted({value for value in values if value is not None})
 
 
-def _checks(policy: Policy, records: Mapping[str, Record]) -> list[dict[str, Any]]:
+def _checks(policy: Policy, policies: Iterable[Policy], records: Mapping[str, Record]) -> list[dict[str, Any]]:
     """One check for each requirement on each host it is about, or one for the hosts together."""
     those = {name: record for name, record in records.items() if policy.hosts is None or name in policy.hosts}
     if policy.of_fleet:
@@ -275,8 +297,14 @@ def _checks(policy: Policy, records: Mapping[str, Record]) -> list[dict[str, Any
     for name, record in those.items():
         checks += [_check(policy, name, requirement, judge(record, [requirement])) for requirement in policy.requirements]
         if policy.exclusive:
-            # Those of the requirements come first.
-            others = judge(record, policy.requirements, exclusive=True)[len(judge(record, policy.requirements)) :]
+            # What any policy of the host asks for may be loaded. The violations of the requirements come first.
+            wanted = [
+                requirement
+                for other in policies
+                if not other.of_fleet and (other.hosts is None or name in other.hosts)
+                for requirement in other.requirements
+            ]
+            others = judge(record, wanted, exclusive=True)[len(judge(record, wanted)) :]
             checks.append(_outcome(policy, name, "exclusive", others))
     return checks
 
@@ -323,7 +351,9 @@ def _summary(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: d
 
 
 def _notes_of_policies(policies: Iterable[Policy], records: Mapping[str, Record]) -> list[str]:
-    nobody = dict.fromkeys(policy.name for policy in policies if policy.hosts is not None and not policy.hosts.intersection(records))
+    nobody = dict.fromkeys(
+        policy.name for policy in policies if policy.hosts is not None and not policy.of_fleet and not policy.hosts.intersection(records)
+    )
     return [f"The policy of {name} judged nothing, because no host of this audit is in it." for name in nobody]
 
 
@@ -354,7 +384,7 @@ def baseline_of(document: Any) -> Audit:
         str(document["run"]["audited_at"])
         for host in document["hosts"]:
             _compared(host)
-            str(host["name"]), bool(host["ok"]), str(host["status"])
+            str(host["name"]), bool(host["ok"]), str(host["status"]), str(host["detail"])
     except (KeyError, TypeError, AttributeError):
         raise OptionError("baseline", "it is not complete. Give a fleet_audit.json as an earlier run wrote it.") from None
     return dict(document)
@@ -374,38 +404,50 @@ def _drift(hosts: list[dict[str, Any]], baseline: Audit) -> dict[str, Any]:
             when, status = ("now", now[name]["status"]) if before[name]["ok"] else ("in the baseline", before[name]["status"])
             apart.append({"host": name, "message": f"{name} is {printable(str(status))} {when}, so its models cannot be compared"})
         else:
-            changes += _changes(name, _compared(before[name]), _compared(now[name]))
+            changes += _changes(now[name], before[name])
     return {"changes": changes, "not_compared": apart}
 
 
 def _compared(host: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
-    """What counts as drift, for each key. Order and remaining TTLs never count."""
+    """What counts as drift, for each key. Order and remaining TTLs never count, nor does how often a key is listed."""
     found: dict[str, dict[str, list[Any]]] = {}
     for model in host["models"]:
-        has = found.setdefault(model["key"], {"context_length": [], "quantization": [], "selected_variant": [], "loaded": []})
-        has["loaded"] += ["loaded"] if model["state"] == "loaded" else []
+        if not isinstance(model["key"], str):
+            raise TypeError("key")
+        has = found.setdefault(model["key"], {name: [] for name in ("context_length", *_KINDS, *(f"loaded {name}" for name in _KINDS))})
         has["context_length"] += [instance["context_length"] or 0 for instance in model["instances"]]
-        for name in ("quantization", "selected_variant"):
-            has[name] += [] if model[name] is None else [model[name]]
-    return {key: {name: sorted(values) for name, values in has.items()} for key, has in found.items()}
+        for name in _KINDS:
+            has[name] += [str(model[name])] if model[name] is not None else []
+            has[f"loaded {name}"] += [str(model[name])] if model["state"] == "loaded" and model[name] is not None else []
+    return {
+        key: {name: sorted(values) if name == "context_length" else sorted(set(values)) for name, values in has.items()}
+        for key, has in found.items()
+    }
 
 
-def _changes(host: str, before: dict[str, dict[str, list[Any]]], now: dict[str, dict[str, list[Any]]]) -> list[dict[str, Any]]:
+def _changes(host: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
     changes = []
+    name, before, now = host["name"], _compared(earlier), _compared(host)
+    # What one of the two does not tell, such as the quantization of a model that was not loaded then, is no change.
+    all_told = host["detail"] == earlier["detail"] == FULL
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if old is None or new is None:
-            changes.append(_change(host, key, "removed" if new is None else "added", None, None))
+            changes.append(_change(name, key, "removed" if new is None else "added", None, None))
             continue
-        if bool(old["loaded"]) != bool(new["loaded"]):
-            changes.append(_change(host, key, "loaded" if new["loaded"] else "unloaded", None, None))
-        for name in ("context_length", "quantization", "selected_variant"):
-            # What one of the two does not tell, such as the quantization of a model that was not loaded then, is no change.
-            if old[name] and new[name] and old[name] != new[name]:
-                changes.append(_change(host, key, name, old[name], new[name]))
+        if bool(old["context_length"]) != bool(new["context_length"]):
+            changes.append(_change(name, key, "loaded" if new["context_length"] else "unloaded", None, None))
+        elif old["context_length"] != new["context_length"]:
+            changes.append(_change(name, key, "context_length", old["context_length"], new["context_length"]))
+        for kind in _KINDS:
+            for which in (f"loaded {kind}", kind) if all_told else (f"loaded {kind}",):
+                if old[which] and new[which] and old[which] != new[which]:
+                    changes.append(_change(name, key, kind, old[which], new[which]))
+                    break
     return changes
 
 
+_KINDS = ("quantization", "selected_variant")
 _CHANGED = {
     "added": "is listed now and was not before",
     "removed": "is not listed any more",

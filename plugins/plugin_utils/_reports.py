@@ -230,12 +230,12 @@ def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> lis
 
 
 def _code(text: str) -> str:
-    """As code, where nothing is a link, a mention or HTML."""
-    shown = printable(text, 500).replace("`", "'").replace("|", "\\|")
+    """As code, where nothing is a link, a mention or HTML. There is no way to write | in it that is right in every table."""
+    shown = printable(text, 500).replace("`", "'").replace("|", "\u00a6")
     return f"`{shown}`"
 
 
-def as_lines(audit: Audit, paths: Mapping[str, str]) -> list[str]:
+def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> list[str]:
     """The summary for a terminal: at most 40 lines, what is wrong first, and where the reports are."""
     found = problems(audit)
     lines = [headline(audit)]
@@ -254,13 +254,13 @@ def as_lines(audit: Audit, paths: Mapping[str, str]) -> list[str]:
     lines.append(f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTS':>5}  {'LOADED':>9}  MODELS (CONTEXT)")
     rows = [
         f"{printable(host['name'], width):<{width}}  {printable(host['status']):<12}  {host['counts']['models']:>5}  "
-        f"{size(host['size_bytes']['loaded']):>9}  {printable(', '.join(_loaded(host)) or '-', 90)}"
+        f"{size(host['size_bytes']['loaded']):>9}  {printable(', '.join(_loaded(host)) if host['ok'] else host['error']['message'], 110) or '-'}"
         for host in hosts
     ]
     lines += _cut(rows, left)
     if audit["notes"]:
         lines.append(printable(audit["notes"][0], 200))
-    return [*lines, "Reports:", *where] if where else lines
+    return [*lines, "Reports:" if written else "Reports, not written in check mode:", *where] if where else lines
 
 
 def _cut(lines: list[str], room: int) -> list[str]:

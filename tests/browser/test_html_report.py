@@ -27,6 +27,9 @@ ARGUMENTS = (
 )  # fmt: skip
 
 
+COLOUR = "(what) => getComputedStyle(document.querySelector(what)).color.match(/[0-9]+/g).slice(0, 3)"
+
+
 def model(key, *contexts, quantization="Q4_K_M"):
     instances = [{"id": f"{key}:{number}", "config": {"context_length": context}} for number, context in enumerate(contexts)]
     return {
@@ -157,6 +160,7 @@ def test_it_sorts_by_any_column(show):
     page.locator(".matrix").get_by_role("button", name="qwen/qwen3-8b").click()
     assert hosts_in(page)[:3] == ["gpu2", "gpu1", "gpu10"]
     page.locator(".matrix").get_by_role("button", name="Violations").click()
+    assert page.locator(".matrix").get_by_role("columnheader", name="Violations").get_attribute("aria-sort") == "descending"
     assert set(hosts_in(page)[:3]) == {"down", "evil", "gpu10"}
 
 
@@ -211,6 +215,7 @@ def test_the_keyboard_alone_reaches_everything(show):
     page.locator(".matrix").get_by_role("button", name="Loaded").focus()
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
     assert page.locator(".matrix").get_by_role("columnheader", name="Loaded").get_attribute("aria-sort") == "descending"
 
 
@@ -242,18 +247,30 @@ def test_it_can_be_printed(show):
     assert not page.locator("#controls").is_visible()
     assert page.evaluate("getComputedStyle(document.getElementById('place')).maxHeight") == "none"
     page.emulate_media(media="screen")
-    page = show()
-    assert len(page.pdf()) > 10_000
+    for settings in ({}, {"color_scheme": "dark"}):
+        page = show(**settings)
+        if not settings:
+            page.get_by_role("button", name="Dark").click()
+        page.emulate_media(media="print")
+        for what in (".badge.bad", "td.loaded", "body", "h2"):
+            red, green, blue = (int(part) for part in page.evaluate(COLOUR, what))
+            assert red + green + blue < 400, f"{what} is too light for paper"
+        assert len(page.pdf()) > 10_000
 
 
 def test_a_thousand_hosts_and_a_hundred_models(show):
     page = show("large")
-    assert page.get_by_role("status").inner_text() == "1000 of 1000 hosts, 100 of 100 models."
+    assert page.get_by_role("status").inner_text() == "1000 of 1000 hosts, 100 of 100 models, page 1 of 40."
     # What is drawn at once is bounded, whatever the size of the fleet: that keeps it quick on any machine.
     assert page.locator(".matrix td").count() <= 25 * 104
     assert page.locator("#page").inner_text() == "Page 1 of 40"
     page.get_by_role("button", name="Next").click()
     assert hosts_in(page)[0] == "gpu25"
+    for _page in range(38):
+        page.get_by_role("button", name="Next").press("Enter")
+    assert page.evaluate("document.activeElement.id") == "previous"
+    page.get_by_role("searchbox", name="Host").fill("zzz")
+    assert page.locator(".matrix tbody").inner_text() == "No host is like that."
     took = page.evaluate(
         """() => ['gpu9', 'gpu99', ''].map((text) => {
             const began = performance.now();

@@ -208,8 +208,9 @@ def test_hosts_without_a_record_are_findings(audit, start, tmp_path):
     [
         (["violations"], "gpu10: chat: qwen/* is not loaded"),
         (["not_ok"], "down: http://127.0.0.1"),
-        (["drift"], None),
-        (["drift", "not_ok"], "refused the connection"),
+        ("violations,not_ok", "gpu10: chat: qwen/* is not loaded"),
+        ("not_ok", "refused the connection"),
+        ([], None),
     ],
 )
 def test_it_fails_where_it_should_after_the_reports_are_written(audit, start, tmp_path, fail_on, says):
@@ -230,6 +231,8 @@ WRONG = [
     ({"fleet_audit_dest": "play.yml"}, "cannot be written to"),
     ({"fleet_audit_formats": ["pdf"]}, "value of fleet_audit_formats must be one or more of: html, json, csv, markdown, junit, prometheus"),
     ({"fleet_audit_fail_on": ["violation"]}, "value of fleet_audit_fail_on must be one or more of: violations, not_ok, drift"),
+    ({"fleet_audit_fail_on": ["violations"]}, "so it could never fail"),
+    ({"fleet_audit_fail_on": "drift"}, "so it could never fail"),
     ({"fleet_audit_source": "cloud"}, "value of fleet_audit_source must be one of: controller, target, variable"),
 ]
 

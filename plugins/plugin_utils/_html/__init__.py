@@ -24,7 +24,7 @@ import jinja2
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import FAIL
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import Audit, violations_in
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._words import headline, size
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._words import headline, problems, size
 
 _FOLDER = Path(__file__).parent
 _MAX_ROWS = 500
@@ -40,11 +40,12 @@ def as_html(audit: Audit) -> str:
     violations = violations_in(audit)
     # The least severe last; the sort keeps the order otherwise.
     violations.sort(key=lambda violation: violation["severity"] != FAIL)
+    not_ok = [host for host in audit["hosts"] if not host["ok"]]
     drift = audit["drift"] or {"changes": [], "not_compared": []}
     return environment.from_string((_FOLDER / "report.html.j2").read_text(encoding="utf-8")).render(
         audit=audit,
         headline=headline(audit),
-        passed=not audit["summary"]["violations"]["fail"] and audit["summary"]["hosts"]["ok"] == audit["summary"]["hosts"]["total"],
+        passed=not any(problems(audit).values()),
         loaded=size(audit["summary"]["size_bytes"]["loaded"]),
         listed=size(audit["summary"]["size_bytes"]["available"]),
         violations=violations[:_MAX_ROWS],
@@ -52,7 +53,9 @@ def as_html(audit: Audit) -> str:
         changes=drift["changes"][:_MAX_ROWS],
         more_changes=max(0, len(drift["changes"]) - _MAX_ROWS),
         not_compared=drift["not_compared"][:_MAX_ROWS],
-        not_ok=[host for host in audit["hosts"] if not host["ok"]][:_MAX_ROWS],
+        more_not_compared=max(0, len(drift["not_compared"]) - _MAX_ROWS),
+        not_ok=not_ok[:_MAX_ROWS],
+        more_not_ok=max(0, len(not_ok) - _MAX_ROWS),
         charts=_charts(audit),
         data=_data(audit, violations),
         script=script,
@@ -95,14 +98,15 @@ def _data(audit: Audit, violations: list[dict[str, Any]]) -> str:
 
 
 def _cells(host: Mapping[str, Any], column: Mapping[str, int]) -> list[list[Any]]:
-    """`[column, contexts of the instances, or null if it is not loaded, what else to tell]` for each key that a host lists."""
+    """`[column, contexts of the instances, or null if it is not loaded, what else to tell, how often it is listed]` for each key that a host lists."""
     cells: dict[int, list[Any]] = {}
     for model in host["models"]:
-        cell = cells.setdefault(column[model["key"]], [column[model["key"]], None, ""])
+        cell = cells.setdefault(column[model["key"]], [column[model["key"]], None, "", 1])
         if model["state"] == "loaded":
             cell[1] = (cell[1] or []) + [instance["context_length"] for instance in model["instances"]]
         about = ", ".join(printable(str(model[name])) for name in ("quantization", "selected_variant") if model[name] is not None)
         cell[2] = "; ".join(part for part in (cell[2], about) if part)
+        cell[3] = max(cell[3], model["times_listed"] or 1)
     return list(cells.values())
 
 

@@ -9,9 +9,9 @@
   const fixed = [
     { title: "Host", of: (host) => host.name },
     { title: "Status", of: (host) => host.status },
-    { title: "Violations", of: (host) => -host.wrong },
-    { title: "Drift", of: (host) => -host.changed },
-    { title: "Loaded", of: (host) => -host.bytes },
+    { title: "Violations", of: (host) => host.wrong, down: true },
+    { title: "Drift", of: (host) => host.changed, down: true },
+    { title: "Loaded", of: (host) => host.bytes, down: true },
   ];
   // What a host has in a column, found without a search.
   for (const host of data.hosts) host.cells = new Map(host.has.map((cell) => [cell[0], cell]));
@@ -51,7 +51,7 @@
 
   const rank = (host, number) => {
     const cell = host.cells.get(number);
-    return cell === undefined ? 1e12 : cell[1] === null ? 1e11 : -Math.max(0, ...cell[1]);
+    return cell === undefined ? -2 : cell[1] === null ? -1 : Math.max(0, ...cell[1]);
   };
 
   const sorted = (hosts) => {
@@ -62,7 +62,7 @@
     return hosts;
   };
 
-  const heading = (column, title) => {
+  const heading = (column, title, largestFirst) => {
     const cell = element("th");
     cell.scope = "col";
     const button = element("button", title);
@@ -74,7 +74,8 @@
       button.append(element("span", sort.down ? " ↓" : " ↑"));
     }
     button.addEventListener("click", () => {
-      sort = { column, down: active && !sort.down };
+      // What is largest is what one looks for in a column of numbers.
+      sort = { column, down: active ? !sort.down : largestFirst };
       page = 0;
       draw();
       by("place").querySelector(`button[data-column="${column}"]`).focus();
@@ -93,9 +94,10 @@
     } else if (has[1] === null) {
       cell = element("td", "listed", "listed");
       cell.title = what + "listed, not loaded" + (has[2] ? "; " + has[2] : "");
+      if (has[3] > 1) cell.textContent += ` ${has[3]} times`;
     } else {
       const contexts = has[1].map((context) => (context === null ? "?" : String(context)));
-      cell = element("td", contexts.join("\n") || "loaded", "loaded");
+      cell = element("td", contexts.join("\n") + (has[3] > 1 ? `\nlisted ${has[3]} times` : ""), "loaded");
       cell.title = what + "loaded, context " + contexts.join(", ") + (has[2] ? "; " + has[2] : "");
     }
     return cell;
@@ -128,15 +130,22 @@
     const table = element("table", undefined, "matrix");
     table.append(element("caption", "Each host with its models: the context of what is loaded, listed, or absent", "hidden-title"));
     const head = element("tr");
-    for (const column of fixed) head.append(heading(column.title, column.title));
-    for (const number of shown) head.append(heading(number, data.models[number][0]));
+    for (const column of fixed) head.append(heading(column.title, column.title, column.down === true));
+    for (const number of shown) head.append(heading(number, data.models[number][0], true));
     const thead = element("thead");
     thead.append(head);
     const body = element("tbody");
     for (const host of hosts.slice(page * rows, (page + 1) * rows)) body.append(row(host, shown));
+    if (hosts.length === 0) {
+      const none = element("td", "No host is like that.");
+      none.colSpan = fixed.length + shown.length;
+      const only = element("tr");
+      only.append(none);
+      body.append(only);
+    }
     table.append(thead, body);
     by("place").replaceChildren(table);
-    by("said").textContent = `${hosts.length} of ${data.hosts.length} hosts, ${shown.length} of ${data.models.length} models.`;
+    by("said").textContent = `${hosts.length} of ${data.hosts.length} hosts, ${shown.length} of ${data.models.length} models` + (pages > 1 ? `, page ${page + 1} of ${pages}.` : ".");
     by("page").textContent = `Page ${page + 1} of ${pages}`;
     by("pages").hidden = pages < 2;
     by("previous").disabled = page === 0;
@@ -151,8 +160,14 @@
   by("controls").addEventListener("input", again);
   by("controls").addEventListener("reset", () => setTimeout(again));
   by("controls").addEventListener("submit", (event) => event.preventDefault());
-  by("previous").addEventListener("click", () => { page -= 1; draw(); });
-  by("next").addEventListener("click", () => { page += 1; draw(); });
+  const turn = (by_pages, used, other) => {
+    page += by_pages;
+    draw();
+    // A button that is disabled would lose the focus to the top of the page.
+    if (by(used).disabled) by(other).focus();
+  };
+  by("previous").addEventListener("click", () => turn(-1, "previous", "next"));
+  by("next").addEventListener("click", () => turn(1, "next", "previous"));
 
   const root = document.documentElement;
   const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";

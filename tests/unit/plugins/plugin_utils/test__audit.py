@@ -91,6 +91,26 @@ def test_order_and_ttls_and_the_rest_are_no_drift(before, now):
     assert changes(having(*before), having(*now)) == []
 
 
+def test_a_second_copy_is_a_context_more_and_nothing_else():
+    one, two = [model("m", 4096), model("m")], [model("m", 4096), model("m", 4096)]
+    for detail in ("full", "loaded"):
+        found = changes(having(*one, detail=detail), having(*two, detail=detail))
+        assert found == [("m", "context_length", [4096], [4096, 4096])]
+    assert changes(having(*one), having(one[0])) == []
+
+
+def test_a_load_that_moves_to_another_copy_is_drift():
+    before = having(model("m", 4096), model("m", quantization="Q8_0"))
+    now = having(model("m"), model("m", 4096, quantization="Q8_0"))
+    assert changes(before, now) == [("m", "quantization", ["Q4_K_M"], ["Q8_0"])]
+
+
+def test_a_copy_that_one_of_the_two_does_not_tell_of_is_no_drift():
+    models = [model("m", 1), model("m", quantization="Q8_0", variant="w")]
+    full, slim = having(*models), having(*models, detail="loaded")
+    assert changes(full, slim) == changes(slim, full) == []
+
+
 def test_what_one_of_the_two_does_not_tell_is_no_drift():
     full, slim = having(model("m"), model("n", 1)), having(model("m", quantization="Q8_0"), model("n", 1), detail="loaded")
     assert changes(full, slim) == changes(slim, full) == []
@@ -123,6 +143,14 @@ def test_hosts_that_cannot_be_compared_are_named():
             "not complete",
         ),
         ({"schema_version": 1, "run": [], "hosts": 1}, "it is not complete"),
+        (
+            {
+                "schema_version": 1,
+                "run": {"audited_at": ""},
+                "hosts": [{"name": "a", "ok": True, "status": "ok", "detail": "full", "models": [{"key": 1}]}],
+            },
+            "it is not complete",
+        ),
     ],
 )
 def test_a_baseline_that_cannot_be_used_is_named(document, says):
@@ -163,6 +191,29 @@ def test_every_requirement_is_checked_on_every_host_it_is_about():
     assert found["summary"]["checks"] == {"total": 12, "passed": 5}
     assert found["summary"]["violations"] == {"fail": 6, "warn": 1}
     assert [violation["host"] for violation in violations_in(found)] == ["b", "c", "c", "d", "d", None, "b"]
+
+
+def test_exclusive_allows_what_any_policy_of_the_host_asks_for():
+    policy = {"require": [{"model": "m"}], "groups": {"g": {"exclusive": True, "require": [{"model": "n"}]}}}
+    hosts = {"a": having(model("m", 1), model("n", 1)), "b": having(model("m", 1), model("n", 1), model("o", 1))}
+    found = [check for check in audited(hosts, policy, {"g": ["a", "b"]})["checks"] if check["requirement"] == "exclusive"]
+    assert [(check["host"], check["outcome"]) for check in found] == [("a", "passed"), ("b", "failed")]
+    assert [violation["actual"] for violation in found[1]["violations"]] == ["o"]
+
+
+def test_the_order_of_a_server_does_not_count():
+    models = [
+        model("b", 2048, 4096),
+        model("a", 4096, size_bytes="odd"),
+        model("a", 2, quantization="Q8_0"),
+        model("c", 1, quantization="x"),
+    ]
+    turned = [{**entry, "loaded_instances": entry["loaded_instances"][::-1]} for entry in models[::-1]]
+    policy = {
+        "require": [{"model": "*", "min_context_length": 9999}, {"model": "*", "state": "unloaded"}],
+        "fleet": [{"require": [{"model": "*"}], "consistent": ["quantization", "context_length"]}],
+    }
+    assert json.dumps(audited({"a": having(*models)}, policy)) == json.dumps(audited({"a": having(*turned)}, policy))
 
 
 def test_a_group_without_a_host_of_the_audit_is_noted():
@@ -216,11 +267,21 @@ def test_a_host_that_lists_a_key_twice_counts_once():
         assert [host["duplicates"] for host in found["hosts"]] == [1, 0]
         assert len(found["notes"]) == 1 and "listed more than once on a." in found["notes"][0]
     assert [entry["times_listed"] for entry in audited({"a": having(*twice)})["hosts"][0]["models"]] == [2, 2]
+    slim = having(*twice, model("q"), model("q"), detail="loaded")
+    assert [entry["times_listed"] for entry in audited({"a": slim})["hosts"][0]["models"]] == [None, None]
 
 
 def test_hosts_come_in_natural_order():
     names = ["gpu10", "gpu2", "a", "gpu", "gpu1b", "10", "9", "b-1-2"]
     assert [host["name"] for host in audited(dict.fromkeys(names))["hosts"]] == ["9", "10", "a", "b-1-2", "gpu", "gpu1b", "gpu2", "gpu10"]
+
+
+def test_a_record_that_was_changed_on_the_way_is_named():
+    record = {"ok": True, "status": "ok", "fingerprint": None, "instances": []}
+    with pytest.raises(OptionError, match="^hosts: the record of a is not complete, 'models' is missing or wrong"):
+        audited({"a": record})
+    (host,) = audited({"a": {**DOWN, "error": None}})["hosts"]
+    assert host["error"]["message"] == "It is refused."
 
 
 @pytest.mark.parametrize("given", [None, {}, "text", {"msg": "Failed to connect"}, {"lmstudio": {}}])
