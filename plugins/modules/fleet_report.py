@@ -46,6 +46,7 @@ options:
       - C(fleet) is a list of requirements for the hosts together. Each entry has C(require) (requirements), and C(min_hosts) (how
         many hosts have to meet each of them), C(consistent) (what must be the same on all hosts that have the model, some of
         V(quantization), V(selected_variant) and V(context_length)), or both.
+      - For C(exclusive), what any policy of the host asks for may be loaded.
       - C(groups) has, by the name of a group of the inventory, C(require), C(exclusive) and C(fleet) for the hosts of that group.
         A group that the inventory does not have is an error.
     type: dict
