@@ -80,8 +80,11 @@ class Host(NamedTuple):
         except _OMITTED_ERROR:
             return None
         except AnsibleError as exc:
-            # Before ansible-core 2.19 the error shows the text.
-            problem = "a text that has {{ or {% in it and is no template needs !unsafe before it" if name in _SECRET else exc
+            problem = str(exc)
+            if name in _SECRET:
+                # Before ansible-core 2.19 the error shows the text.
+                undefined = re.search(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined", problem)
+                problem = f"{undefined[1]} is not defined" if undefined else "a text with {{ or {% in it that is no template needs !unsafe"
             raise AnsibleError(f"{name} of host {self.name} cannot be templated: {problem}") from None
         if isinstance(value, str) and "{{" in value:
             # Before ansible-core 2.19, hostvars hand over a template as it is when a variable in it is undefined.
