@@ -112,6 +112,8 @@ class _Round:
         self._running: dict[int, Guard] = {}
         self._records: dict[int, Record] = {}
         self._errors: list[BaseException] = []
+        self._threads_to_start = 0
+        self._any_started = False
 
     def run(self, concurrency: int, fleet_timeout: float) -> list[Record]:
         began = time.monotonic()
@@ -119,12 +121,12 @@ class _Round:
         try:
             # Nobody reads before all have begun to ask: whoever is silent for long is waited for from the start.
             with self._reading:
-                for _number in range(min(concurrency, len(self._endpoints))):
-                    self._start_thread()
+                self._start_threads(min(concurrency, len(self._endpoints)))
             while len(self._records) < len(self._endpoints) and not self._errors:
                 self._woken.wait(_TICK)
                 now = time.monotonic()
                 self._leave_overdue()
+                self._start_threads(0)
                 if now - began >= fleet_timeout:
                     self._leave_all(fleet_timeout)
                 if now - told >= PROGRESS_SECONDS:
@@ -136,8 +138,18 @@ class _Round:
             raise self._errors[0]
         return [self._records[number] for number in range(len(self._endpoints))]
 
-    def _start_thread(self) -> None:
-        threading.Thread(target=self._ask_waiting, daemon=True, name="lmstudio").start()
+    def _start_threads(self, more: int) -> None:
+        """Start so many more. Those that the system does not allow now, as in a container with a limit, are started later."""
+        self._threads_to_start += more
+        while self._threads_to_start and self._waiting:
+            try:
+                threading.Thread(target=self._ask_waiting, daemon=True, name="lmstudio").start()
+            except RuntimeError:
+                if not self._any_started:
+                    raise
+                return
+            self._any_started = True
+            self._threads_to_start -= 1
 
     def _ask_waiting(self) -> None:
         try:
@@ -172,7 +184,7 @@ class _Round:
             overdue = [number for number, guard in self._running.items() if guard.overdue]
         for number in overdue:
             if self._leave(number, timed_out(self._endpoints[number])):
-                self._start_thread()
+                self._start_threads(1)
 
     def _leave_all(self, fleet_timeout: float) -> None:
         late = ApiError(

@@ -58,6 +58,38 @@ def test_order_is_kept_and_concurrency_is_bounded():
     assert max(most) == 7
 
 
+def test_a_limit_of_threads_costs_time_and_nothing_else(monkeypatch):
+    start, started = threading.Thread.start, []
+
+    def start_three_at_once(thread):
+        if thread.name == "lmstudio":
+            if sum(other.is_alive() for other in started) >= 3:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_three_at_once)
+    never = threading.Event()
+
+    def exchange(endpoint, guard):
+        # One hangs beyond its deadline, and keeps its thread until then.
+        if endpoint.url == "http://h2.invalid":
+            never.wait(1)
+        return EMPTY
+
+    records = ask_all(endpoints(12, timeout=0.3), exchange)
+    found = {record["url"]: record["status"] for record in records}
+    assert {url for url, status in found.items() if status != "ok"} == {"http://h2.invalid"}
+    assert len(records) == 12 and len(started) >= 3
+
+    def start_none(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start_none)
+    with pytest.raises(RuntimeError):
+        ask_all(endpoints(1), lambda endpoint, guard: EMPTY)
+
+
 def test_equal_endpoints_are_asked_once_and_others_are_not_mixed_up():
     asked = []
 
