@@ -110,9 +110,11 @@ def test_a_source_of_the_documentation_works_as_it_is(read_inventory, fleet, hos
     read = read_inventory(files, env={"FLEET_TOKEN": "a-token-of-the-fleet", "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"})
     expected = (["gpu01", "gpu02"] if "hosts: gpu" in source else []) + (["127.0.0.1", "localhost"] if "endpoints:" in source else [])
     assert read.groups["lmstudio_ok"] == sorted(expected), read.output
-    if "compose:" in source:
+    if "long_context:" in source:
         assert read.groups["long_context"] == read.groups["status_ok"] == ["gpu01", "gpu02"]
         assert read.variables["gpu01"]["loaded_models"] == ["openai/gpt-oss-20b", "qwen/qwen3-8b"]
+    if "lmstudio_controller_url:" in source:
+        assert read.variables["localhost"]["lmstudio_controller_url"] == f"http://localhost:{authority[10:]}"
 
 
 def test_the_variables_of_an_audit_in_the_documentation_work_as_they_are(run, fleet, hosts, tmp_path):
