@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ CORES = {
     "2.19": ("ansible-core~=2.19.0", ["3.13", "3.12", "3.11"], ["3.9"]),
     "newest": ("ansible-core>=2.21", ["3.14", "3.13", "3.12"], ["3.9"]),
 }
+MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 TEST_LIBRARIES = ["hypothesis", "jsonschema", "junitparser", "prometheus-client", "pytest", "pytest-xdist", "pyyaml", "trustme"]
 
 
@@ -62,6 +64,7 @@ def lint(session: nox.Session) -> None:
     session.run(str(tools / "ruff"), "format", "--check", ".")
     session.run(str(tools / "mypy"), "--package", "ansible_collections.gpufleet.lmstudio.plugins", env=env)
     session.run(str(tools / "mypy"), "tests/simulator/client.py", "tests/simulator/__main__.py", "tests/demo/demo.py", env=env)
+    session.run(str(tools / "mypy"), "tests/lab/__main__.py", env=env)
     session.run(str(tools / "ansible-lint"), "--offline", "--strict", env=env)
     session.run(str(tools / "reuse"), "lint", "--quiet")
     session.run(str(tools / "antsibull-changelog"), "lint", env=env)
@@ -104,6 +107,20 @@ def browser(session: nox.Session) -> None:
         session.skip("there is no Chromium here. On Debian: apt-get install chromium")
     session.install(CORES["newest"][0], "playwright", "pytest", "-c", "requirements-dev.txt")
     session.run("python", "-m", "pytest", "-s", "tests/browser", *session.posargs)
+
+
+@nox.session(python=False)
+def molecule(session: nox.Session) -> None:
+    """Real hosts over SSH, in network namespaces. Names of scenarios as arguments run those only."""
+    missing = [program for program in ("ip", "sshd", "busybox") if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
+    if os.geteuid() != 0 or missing:
+        why = f"there is no {' and no '.join(missing)} here. On Debian: apt-get install {MOLECULE_PACKAGES}" if missing else "it needs root"
+        session.skip(f"the hosts of the scenarios are network namespaces: {why}")
+    tools = Path(sys.executable).parent
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(collections_path()), "PATH": f"{tools}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    scenarios = session.posargs or ["--all"]
+    for scenario in scenarios:
+        session.run(str(tools / "molecule"), "test", *(["--all"] if scenario == "--all" else ["-s", scenario]), env=env)
 
 
 @nox.session(python=found(CORES["newest"][1]), default=False)

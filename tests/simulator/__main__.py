@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import copy
+import ctypes
 import gzip
 import json
 import os
@@ -25,7 +27,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +35,8 @@ import yaml
 
 PAYLOADS = Path(__file__).resolve().parent / "payloads"
 MODELS_PATH = "/api/v1/models"
-HOST_KEYS = {"listen", "payload", "token", "prefix", "fault", "tls"}
+HOST_KEYS = {"listen", "namespace", "payload", "token", "prefix", "fault", "tls"}
+CLONE_NEWNET = 0x40000000
 
 
 class Request(NamedTuple):
@@ -58,6 +61,23 @@ def json_reply(status: int, document: Any) -> Reply:
     return Reply(status, json.dumps(document).encode())
 
 
+@contextlib.contextmanager
+def inside(namespace: str | None) -> Iterator[None]:
+    """In that network namespace of `ip netns` (Linux, as root). A socket stays in the one that it was made in."""
+    if namespace is None:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as own, open(f"/run/netns/{namespace}") as other:
+        if libc.setns(other.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"namespace {namespace}: {os.strerror(ctypes.get_errno())}")
+        try:
+            yield
+        finally:
+            if libc.setns(own.fileno(), CLONE_NEWNET):
+                raise RuntimeError("there is no way back from the network namespace")
+
+
 class Host:
     """One LM Studio: its address, its models, its fault, and the requests it has seen."""
 
@@ -73,10 +93,13 @@ class Host:
         self._kept: Reply | None = None
         self.fault: str | None = None
         self.interval = 1.0
+        self.seconds: float | None = None
+        self._healing: asyncio.Task[None] | None = None
         self.set_fault(settings.get("fault"))
         self.context = self._tls_context(settings.get("tls"), folder)
         address, _colon, port = str(settings.get("listen", "127.0.0.1:0")).rpartition(":")
         self.address, self.port = address.strip("[]"), int(port)
+        self.namespace: str | None = settings.get("namespace")
         self._reserved: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None] | None] = set()
@@ -87,12 +110,13 @@ class Host:
         return f"{'https' if self.context else 'http'}://{address}:{self.port}{self.prefix}"
 
     def set_fault(self, fault: Any) -> None:
-        """A name, or an object with name and interval (seconds between two bytes), or null for none."""
+        """A name, or an object with name, interval (seconds between two bytes) and seconds (until it is over), or null for none."""
         settings = fault if isinstance(fault, dict) else {"name": fault}
         name = settings.get("name")
         if name is not None and name != "refused" and name not in FAULTS:
             raise FleetError(f"host {self.name}: unknown fault {name}. There are refused, {', '.join(sorted(FAULTS))}.")
         self.fault, self.interval = name, float(settings.get("interval", 1))
+        self.seconds = float(settings["seconds"]) if "seconds" in settings else None
 
     async def listen(self) -> None:
         """Open the port, or only keep it, so that connections are refused. The port stays the same ever after."""
@@ -101,7 +125,11 @@ class Host:
             self._server = None
         if self._reserved:
             self._reserved.close()
-        sock = socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET)
+        try:
+            with inside(self.namespace):
+                sock = socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET)
+        except OSError as exc:
+            raise FleetError(f"host {self.name}: cannot listen: {exc.strerror}") from None
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((self.address, self.port))
@@ -114,6 +142,14 @@ class Host:
         else:
             self._reserved = None
             self._server = await asyncio.start_server(self._serve, sock=sock, ssl=self.context, backlog=512)
+        if self._healing and self._healing is not asyncio.current_task():
+            self._healing.cancel()
+        self._healing = asyncio.create_task(self._heal_after(self.seconds)) if self.seconds is not None else None
+
+    async def _heal_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self.set_fault(None)
+        await self.listen()
 
     def load(self, settings: dict[str, Any]) -> None:
         """What just-in-time loading or a person does: one more instance of a model."""
@@ -421,18 +457,22 @@ FAULTS: dict[str, Fault] = {
 class Fleet:
     """All hosts of a fleet file, and the endpoint that changes them while they run."""
 
-    def __init__(self, hosts: dict[str, Host]) -> None:
+    def __init__(self, hosts: dict[str, Host], control: str = "127.0.0.1") -> None:
         self.hosts = hosts
+        self.control_address = control
         self.control_port = 0
 
     async def start(self) -> None:
         for host in self.hosts.values():
             await host.listen()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._serve, self.control_address, 0)
         self.control_port = server.sockets[0].getsockname()[1]
 
     def addresses(self) -> dict[str, Any]:
-        return {"control": f"http://127.0.0.1:{self.control_port}", "hosts": {name: host.url for name, host in self.hosts.items()}}
+        return {
+            "control": f"http://{self.control_address}:{self.control_port}",
+            "hosts": {name: host.url for name, host in self.hosts.items()},
+        }
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -469,7 +509,8 @@ def read_fleet(path: Path) -> Fleet:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         hosts = document["hosts"]
-        return Fleet({name: Host(name, settings or {}, path.parent) for name, settings in hosts.items()})
+        known = {name: Host(name, settings or {}, path.parent) for name, settings in hosts.items()}
+        return Fleet(known, document.get("control", "127.0.0.1"))
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as exc:
         raise FleetError(f"{path} is no fleet file (an object with hosts: {{name: settings}}): {exc}") from None
 
