@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import nox
 
@@ -21,20 +24,40 @@ from conftest import collections_path  # noqa: E402
 
 nox.options.error_on_missing_interpreters = False
 
-# Each ansible-core with the controller Pythons it supports and the target Pythons it is tried with, the preferred ones first.
+
+class Core(NamedTuple):
+    """An ansible-core, and the Pythons of the controller that it supports, the preferred one first."""
+
+    package: str
+    controllers: list[str]
+    oldest_target: str
+
+
 CORES = {
-    "2.16": ("ansible-core~=2.16.0", ["3.10", "3.11", "3.12"], ["3.8"]),
-    "2.18": ("ansible-core~=2.18.0", ["3.12", "3.13", "3.11"], ["3.8"]),
-    "2.19": ("ansible-core~=2.19.0", ["3.13", "3.12", "3.11"], ["3.9"]),
-    "newest": ("ansible-core>=2.21", ["3.14", "3.13", "3.12"], ["3.9"]),
+    "2.16": Core("ansible-core~=2.16.0", ["3.10", "3.11", "3.12"], "3.8"),
+    "2.17": Core("ansible-core~=2.17.0", ["3.12", "3.10", "3.11"], "3.8"),
+    "2.18": Core("ansible-core~=2.18.0", ["3.11", "3.12", "3.13"], "3.8"),
+    "2.19": Core("ansible-core~=2.19.0", ["3.13", "3.12", "3.11"], "3.8"),
+    "2.20": Core("ansible-core~=2.20.0", ["3.12", "3.13", "3.14"], "3.9"),
+    "newest": Core("ansible-core>=2.21", ["3.14", "3.13", "3.12"], "3.9"),
+    "pre-release": Core("ansible-core>=2.22.0.dev0", ["3.14", "3.13"], "3.9"),
 }
+TARGETS = [f"3.{minor}" for minor in range(6, 16)]
 MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 TEST_LIBRARIES = ["hypothesis", "jsonschema", "junitparser", "prometheus-client", "pytest", "pytest-xdist", "pyyaml", "trustme"]
 
 
 def found(versions: list[str]) -> str:
     """The first Python that the machine has. Without any the first one, so that nox skips the session by its name."""
-    return next((version for version in versions if shutil.which(f"python{version}")), versions[0])
+    return next((version for version in versions if python(version)), versions[0])
+
+
+@functools.lru_cache(maxsize=None)
+def python(version: str) -> str | None:
+    """The real path of that Python, if the machine has it. What is found may be a wrapper that has nothing to start."""
+    program = shutil.which(f"python{version}") or "false"
+    done = subprocess.run([program, "-c", "import sys; print(sys.executable)"], check=False, capture_output=True, text=True)
+    return done.stdout.strip() or None
 
 
 def copied_tree(session: nox.Session) -> Path:
@@ -73,39 +96,94 @@ def lint(session: nox.Session) -> None:
 
 def plays(session: nox.Session, core: str) -> None:
     """The plays and the unit tests on one ansible-core, with modules on an old Python where there is one."""
-    package, _controllers, targets = CORES[core]
-    session.install(package, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
+    session.install(CORES[core].package, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
     session.run("ansible", "--version")
-    env = {}
-    target = shutil.which(f"python{found(targets)}")
-    if target:
-        env["LMSTUDIO_TARGET_PYTHON"] = target
-        session.log(f"modules run on {target}")
-    else:
-        session.log(f"modules run on the controller's Python: there is no Python {' or '.join(targets)} here")
-    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *session.posargs, env=env)
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *session.posargs, env=on_oldest_target(session, core))
+
+
+def on_oldest_target(session: nox.Session, core: str) -> dict[str, str]:
+    """The environment that lets modules run on the oldest Python that this ansible-core supports, where there is one."""
+    oldest = CORES[core].oldest_target
+    target = python(oldest)
+    session.log(f"modules run on {target}" if target else f"modules run on the controller's Python: there is no Python {oldest} here")
+    return {"LMSTUDIO_TARGET_PYTHON": target} if target else {}
+
+
+@nox.session(python=False, default=False)
+def matrix(session: nox.Session) -> None:
+    """The doors on every ansible-core with each Python of the controller that is here, and a table of what ran.
+
+    With --once, as in CI, each ansible-core runs with one Python.
+    """
+    once = "--once" in session.posargs
+    arguments = [argument for argument in session.posargs if argument != "--once"]
+    rows = []
+    failed = False
+    for name, core in CORES.items():
+        controllers = [version for version in sorted(core.controllers, key=core.controllers.index) if python(version)]
+        rows += [(name, version, "SKIPPED: there is no such Python here") for version in core.controllers if version not in controllers]
+        for number, controller in enumerate(controllers):
+            if once and number:
+                rows.append((name, controller, "left out (--once)"))
+                continue
+            began = time.monotonic()
+            told = matrix_entry(session, name, controller, arguments)
+            failed |= not told.startswith("passed")
+            rows.append((name, controller, f"{told} ({time.monotonic() - began:.0f} s)"))
+    targets = [version for version in TARGETS if python(version)]
+    print(f"\nModules ran on Python {', '.join(version for version in targets if version != '3.6')} where ansible-core supports it.")
+    print(
+        "A target with Python 3.6 was asked from the controller."
+        if "3.6" in targets
+        else "SKIPPED: a target with Python 3.6, there is none."
+    )
+    print(f"\n{'ansible-core':<14}{'controller':<12}result")
+    for name, controller, told in rows:
+        print(f"{name:<14}{controller:<12}{told}")
+    if failed:
+        session.error("not all of the matrix passed")
+
+
+def matrix_entry(session: nox.Session, core: str, controller: str, arguments: list[str]) -> str:
+    """Run one ansible-core on one Python, and tell how it ended."""
+    folder = Path(".nox", f"matrix-{core}-{controller}").absolute()
+    binary = str(folder / "bin" / "python")
+    session.run(str(python(controller)), "-m", "venv", "--clear", str(folder), external=True)
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", CORES[core].package]
+    try:
+        session.run(binary, *install, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES, external=True)
+    except nox.command.CommandFailed:
+        return "FAILED: it does not install"
+    version = "import ansible.release; print(ansible.release.__version__)"
+    installed = str(session.run(binary, "-c", version, silent=True, external=True)).strip()
+    try:
+        words = ["-m", "pytest", "-q", "-m", "matrix", "-n", "auto", "--dist", "worksteal", *arguments]
+        session.run(binary, *words, external=True, env=on_oldest_target(session, core))
+    except nox.command.CommandFailed:
+        return f"FAILED with {installed}"
+    return f"passed with {installed}"
 
 
 def sanity(session: nox.Session, core: str) -> None:
     """ansible-test sanity, without an ignore file."""
-    session.install(CORES[core][0])
+    session.install(CORES[core].package)
     session.chdir(copied_tree(session))
     session.run("ansible-test", "sanity", "--venv", "--color", "no", *session.posargs)
 
 
 def units(session: nox.Session, core: str) -> None:
     """ansible-test units: what runs on targets on every Python there is, the rest on the controller's."""
-    session.install(CORES[core][0])
+    session.install(CORES[core].package)
     session.chdir(copied_tree(session))
     session.run("ansible-test", "units", "--venv", "--color", "no", *session.posargs)
 
 
-@nox.session(python=found(CORES["newest"][1]))
+@nox.session(python=found(CORES["newest"].controllers))
 def browser(session: nox.Session) -> None:
     """The HTML report in Chromium. Pictures of it are kept in tests/output."""
     if not (shutil.which("chromium") or shutil.which("chromium-browser")):
         session.skip("there is no Chromium here. On Debian: apt-get install chromium")
-    session.install(CORES["newest"][0], "playwright", "pytest", "-c", "requirements-dev.txt")
+    session.install(CORES["newest"].package, "playwright", "pytest", "-c", "requirements-dev.txt")
     session.run("python", "-m", "pytest", "-s", "tests/browser", *session.posargs)
 
 
@@ -123,10 +201,10 @@ def molecule(session: nox.Session) -> None:
         session.run(str(tools / "molecule"), "test", *(["--all"] if scenario == "--all" else ["-s", scenario]), env=env)
 
 
-@nox.session(python=found(CORES["newest"][1]), default=False)
+@nox.session(python=found(CORES["newest"].controllers), default=False)
 def mutation(session: nox.Session) -> None:
     """Change `_requirements.py` in every small way: at least nine of ten changes must fail a test. Takes ten minutes."""
-    session.install(CORES["newest"][0], "cosmic-ray==8.7.0", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
+    session.install(CORES["newest"].package, "cosmic-ray==8.7.0", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
     session.chdir(copied_tree(session))
     session.run("cosmic-ray", "init", "tests/mutation.toml", "mutation.sqlite")
     session.run("cr-filter-operators", "mutation.sqlite", "tests/mutation.toml")
@@ -140,11 +218,12 @@ def register(gate: Callable[[nox.Session, str], None], core: str) -> None:
         gate(session, core)
 
     session_of_core.__doc__ = gate.__doc__
-    nox.session(session_of_core, name=f"{gate.__name__}-{core}", python=found(CORES[core][1]))
+    nox.session(session_of_core, name=f"{gate.__name__}-{core}", python=found(CORES[core].controllers))
 
 
-for tested in CORES:
+# `nox -s matrix` has those between.
+for tested in ("2.16", "newest"):
     register(plays, tested)
-for tested in ("2.18", "newest"):
+for tested in ("2.17", "newest"):
     register(sanity, tested)
 register(units, "2.18")

@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.lmstudio.tests.conftest import has_ipv6
 TOKENS = {"gpu01": "token-of-gpu01", "gpu02": "token-of-gpu02"}
 
 
+@pytest.mark.matrix
 def test_records_are_the_same_at_every_door_and_follow_the_server(run, start):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}})
     play = """
@@ -275,6 +276,7 @@ HOSTILE = """
 """
 
 
+@pytest.mark.matrix
 def test_a_model_whose_name_is_a_template_arrives_as_text(run, start):
     fleet = start({"gpu01": {"payload": "hostile.json"}})
     outcome = run(HOSTILE, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
@@ -284,6 +286,7 @@ def test_a_model_whose_name_is_a_template_arrives_as_text(run, start):
     assert "\x1b" not in outcome.output
 
 
+@pytest.mark.matrix
 def test_omit_is_none_everywhere(run, start):
     fleet = start({"gpu01": {}})
     play = """
@@ -354,6 +357,7 @@ def test_a_failure_of_options_is_a_sentence_and_not_a_traceback(run):
     assert "Traceback" not in outcome.output and "OptionError" not in outcome.output
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parallel", ["true", "false"])
 @pytest.mark.parametrize("default", ["''", "omit"])
 @pytest.mark.parametrize("defaults_of", ["gpufleet.lmstudio.model_facts", "group/gpufleet.lmstudio.lmstudio"])
@@ -390,6 +394,7 @@ def test_gather_facts_takes_a_templated_token_from_module_defaults(run, start, d
     assert "authorization" not in fleet.requests("gpu02")[0]["headers"]
 
 
+@pytest.mark.matrix
 def test_who_wins(run, start, tmp_path):
     """Task option, module defaults, the host's variables, the environment; never a netrc file or a proxy of the environment."""
     fleet = start({"gpu01": {}, "gpu02": {}})
@@ -440,6 +445,7 @@ def test_who_wins(run, start, tmp_path):
     )
 
 
+@pytest.mark.matrix
 def test_a_vaulted_token_works_at_every_door(run, start, tmp_path):
     fleet = start({"gpu01": {"token": TOKENS["gpu01"]}})
     (tmp_path / "password").write_text("the password of the vault")

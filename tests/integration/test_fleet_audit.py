@@ -58,6 +58,7 @@ def audit(run, tmp_path):
     return audit_with
 
 
+@pytest.mark.matrix
 def test_it_reports_in_every_format_and_a_second_run_changes_nothing(audit, start, tmp_path):
     fleet = start(FLEET)
     hosts = hosts_of(fleet)

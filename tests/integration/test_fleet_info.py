@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 TOKENS = {name: f"token-of-{name}" for name in ("gpu01", "gpu02", "gpu03")}
 
 
@@ -26,6 +28,7 @@ def start_three(start, **others):
     return start({**{name: {"payload": "two_loaded.json", "token": token} for name, token in TOKENS.items()}, **others})
 
 
+@pytest.mark.matrix
 def test_it_asks_the_batch_once_and_every_host_has_the_result(run, start):
     fleet = start_three(start, gpu04={"fault": "refused"}, mac01={"payload": "mac.json", "token": "another"})
     play = """
@@ -283,6 +286,7 @@ def test_every_host_with_variables_that_cannot_be_used_is_named_before_any_reque
     assert [fleet.requests(name) for name in TOKENS] == [[], [], []]
 
 
+@pytest.mark.matrix
 def test_what_a_server_sends_is_text(run, start):
     fleet = start({"gpu01": {"payload": "hostile.json"}})
     play = """

@@ -43,6 +43,7 @@ def steady(variables):
     }
 
 
+@pytest.mark.matrix
 def test_hosts_of_another_source_get_a_variable_and_groups(read_inventory, start):
     fleet = start(
         {
@@ -79,6 +80,7 @@ def test_hosts_of_another_source_get_a_variable_and_groups(read_inventory, start
     assert "2 of 4 hosts gave no model list. gpu03: " in " ".join(read.output.split())
 
 
+@pytest.mark.matrix
 def test_endpoints_become_hosts(read_inventory, start):
     fleet = start({"one": {}, "two": {"prefix": "/lm"}})
     one, two = (urlsplit(url).netloc for url in fleet.urls.values())
@@ -262,6 +264,7 @@ def entry(name):
     return {"key": name, "type": "llm", "display_name": name, "loaded_instances": [{"id": name, "config": {}}]}
 
 
+@pytest.mark.matrix
 def test_hostile_names_are_text_everywhere(run, read_inventory, start, tmp_path):
     fleet = start({"gpu01": {"payload": {"models": [entry(name) for name in NAMES]}}})
     read = read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": HOSTILE_SOURCE})
@@ -320,6 +323,7 @@ def cache_files(folder):
     return [path for path in (folder / "cache").iterdir() if path.is_file()]
 
 
+@pytest.mark.matrix
 def test_a_cache_answers_in_place_of_the_servers(read_inventory, start, tmp_path):
     # Longer than what may stand in a name, so that a beginning of it would be found as well.
     token = "sk-lm-Zq81x7Kw0pVt5"

@@ -12,6 +12,7 @@ import time
 import pytest
 
 
+@pytest.mark.matrix
 def test_it_fails_with_every_violation_from_everywhere(run, start):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}})
     play = """
@@ -231,6 +232,7 @@ WAITING = """
 """
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("via", ["target", "controller"])
 def test_it_waits_through_a_restart_until_the_model_is_back(run, start, via):
     fleet = start({"gpu01": {"payload": "none_loaded.json"}})

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 GATHER = """
 - name: Judge
   hosts: all
@@ -32,6 +34,7 @@ def start_two(start):
     return fleet, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
 
 
+@pytest.mark.matrix
 def test_tests_are_real_conditionals(run, start):
     _fleet, hosts = start_two(start)
     play = """
@@ -68,6 +71,7 @@ def test_tests_are_real_conditionals(run, start):
     assert "gpu01 is chosen" in outcome.output and "gpu02 is chosen" not in outcome.output
 
 
+@pytest.mark.matrix
 def test_filters(run, start):
     _fleet, hosts = start_two(start)
     play = """
