@@ -19,7 +19,7 @@ import zlib
 from typing import Any, Callable, Dict, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import bracketed, printable
 
 Entry = Dict[str, Any]
 
@@ -29,7 +29,9 @@ _MAX_DEPTH = 16
 _MAX_WARNINGS = 20
 _MAX_DIGITS = 18
 _RESERVED_KEYS = ("__ansible_", "__payload__")
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_ODD_TEXT = re.compile(r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]|[\x7f-\x9f]")
+"""Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 HINTS = {
     "refused": "Start LM Studio's server on that host (lms server start) and check url and port. "
@@ -40,10 +42,10 @@ HINTS = {
     "timeout": "Check that the host is up and not overloaded, that no firewall drops packets, or raise timeout.",
     "disconnected": "Look at LM Studio's log on that host (lms log stream), and at any proxy between. Then try again.",
     "auth": "Set token (lmstudio_token, or LM_API_TOKEN in the environment) to an API token that is valid on that server.",
-    "forbidden": "The token is known but may not list models, or a proxy forbids it. Check the token's permissions.",
+    "forbidden": "The token may not list models, or a proxy before the server forbids it. Check the token's permissions and the proxy's rules.",
     "unsupported": "LM Studio before 0.4 does not have this API: update it. "
     "If the URL has a path, check it too: the path before /api/v1/models is wrong.",
-    "unavailable": "The server or the proxy before it is overloaded or starting. Try again in a moment.",
+    "unavailable": "A proxy answers so when LM Studio behind it is not running, overloaded or starting. Check it there (lms server status).",
     "redirect": "Redirects are not followed, so that a token goes nowhere else. Set url to the final address if you trust it.",
     "not_lmstudio": "Check url and port: something else answers there. LM Studio listens on port 1234 unless told otherwise.",
     "http_error": "Look at LM Studio's log on that host (lms log stream), and at any proxy between.",
@@ -379,21 +381,25 @@ def _parse(body: bytes) -> Any:
         raise ApiError("invalid", "sent a body that is not UTF-8 text") from None
     try:
         document = json.loads(text, parse_constant=_not_a_number, parse_int=_integer)
-        return _without_lone_surrogates(document) if _SURROGATE.search(text) else document
+        return _cleaned(document) if _ODD_TEXT.search(text) else document
     except RecursionError:
         raise ApiError("invalid", "sent JSON that is nested too deep") from None
     except ValueError:
         raise ApiError("invalid", "sent a body that is not valid JSON" if body.strip() else "sent an empty body") from None
 
 
-def _without_lone_surrogates(value: Any) -> Any:
-    """The document with text that can be encoded: half a character becomes the replacement character."""
+def _cleaned(value: Any) -> Any:
+    """The document with text that can be encoded, and shown on a terminal.
+
+    Half a character, and any control character but tab and line feed, becomes the replacement character.
+    """
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return _CONTROL.sub("\ufffd", whole)
     if isinstance(value, list):
-        return [_without_lone_surrogates(item) for item in value]
+        return [_cleaned(item) for item in value]
     if isinstance(value, dict):
-        return {_without_lone_surrogates(key): _without_lone_surrogates(item) for key, item in value.items()}
+        return {_cleaned(key): _cleaned(item) for key, item in value.items()}
     return value
 
 
@@ -416,13 +422,34 @@ def _unexpected_endpoint(document: Any, body: bytes) -> bool:
 
 
 def _redirect(answer: Answer) -> ApiError:
+    """Host and port of where it leads, and no more: the rest could quote the token."""
     try:
         target = urlsplit(answer.location)
         port = f":{target.port}" if target.port else ""
-        where = f" to {target.scheme}://{target.hostname}{port}" if target.scheme and target.hostname else ""
+        host = bracketed(target.hostname or "")
     except ValueError:
-        where = ""
+        where = " to what is no address"
+    else:
+        if host:
+            where = " to " + (f"{target.scheme}:" if target.scheme else "") + f"//{host}{port}"
+        elif target.scheme:
+            where = " to an address of another kind"
+        else:
+            where = " to another path of this server" if answer.location else ""
     return ApiError("redirect", f"answered HTTP {answer.http_status}: it redirects{printable(where)}")
+
+
+def _web_page(code: int) -> ApiError:
+    """A page of HTML in place of a model list. Its HTTP status tells what a proxy may mean by it."""
+    hint = None
+    if code == 400:
+        hint = (
+            "A proxy such as nginx answers so when it wants a client certificate that it accepts (client_cert, client_key), "
+            "when its TLS port is asked with http://, or when a header is too long. Its error log has the reason."
+        )
+    elif code in (413, 429) or code >= 500:
+        hint = "If there is a proxy, its error log has the reason. If there is none, check url and port: something else answers there."
+    return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page", hint)
 
 
 def _shape(document: Any, usable_models: bool) -> str | None:
@@ -436,23 +463,28 @@ def _shape(document: Any, usable_models: bool) -> str | None:
     return None
 
 
-def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, token_sent: bool = False) -> tuple[list[Entry], list[str]]:
+def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None = None) -> tuple[list[Entry], list[str]]:
     """The model entries of an answer and the warnings about single fields, or an :class:`ApiError`.
 
-    `limit` bounds the decoded body in bytes. `token_sent` says whether the request carried a token.
+    `limit` bounds the decoded body in bytes. `sent` is the option whose secret the request carried: token, headers or none.
     """
     try:
-        return _judge(answer, limit, token_sent)
+        return _judge(answer, limit, sent)
     except ApiError as exc:
         exc.http_status = answer.http_status
         raise
 
 
-def _judge(answer: Answer, limit: int, token_sent: bool) -> tuple[list[Entry], list[str]]:
+def _judge(answer: Answer, limit: int, sent: str | None) -> tuple[list[Entry], list[str]]:
     code = answer.http_status
     if code == 401:
-        why = "it does not accept the token that was sent" if token_sent else "it wants a token, and none was sent"
-        raise ApiError("auth", f"answered HTTP 401: {why}")
+        why = (
+            f"it does not accept the {sent} that {'was' if sent == 'token' else 'were'} sent"
+            if sent
+            else "it wants a token, and none was sent"
+        )
+        hint = "Set headers (lmstudio_headers) to what that server, or the proxy before it, accepts." if sent == "headers" else None
+        raise ApiError("auth", f"answered HTTP 401: {why}", hint)
     if code == 403:
         raise ApiError("forbidden", "answered HTTP 403: it forbids the request")
 
@@ -480,7 +512,7 @@ def _judge(answer: Answer, limit: int, token_sent: bool) -> tuple[list[Entry], l
     if shape:
         raise ApiError("not_lmstudio", f"is not LM Studio: {shape}")
     if unreadable and not answer.too_large and _looks_like_html(answer, body):
-        raise ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page")
+        raise _web_page(code)
     if code != 200:
         raise ApiError("http_error", f"answered HTTP {code} instead of a model list")
     if unreadable:

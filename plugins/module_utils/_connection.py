@@ -96,6 +96,10 @@ class Endpoint(NamedTuple):
             headers[name] = value
         return headers
 
+    def sent(self) -> str | None:
+        """The option that says who asks, if any: token or headers."""
+        return "token" if self.token else "headers" if self.headers else None
+
     def secrets(self) -> tuple[str, ...]:
         """Texts that must not come back in a record, the longest first.
 

@@ -34,6 +34,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
 )
 
 _CHUNK = 65536
+_MAX_DIGITS = 18
 _CUT_OFF = "closed the connection before the answer was complete"
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
 
@@ -270,9 +271,7 @@ def read_answer(
     body = b""
     too_large = False
     if http_status not in (401, 403):
-        chunked = header("Transfer-Encoding")
-        declared_text = (header("Content-Length") or "").strip()
-        declared = int(declared_text) if declared_text.isdigit() and len(declared_text) < 19 and not chunked else None
+        declared = None if header("Transfer-Encoding") else declared_length(header("Content-Length"))
         if declared is not None and declared > limit:
             too_large = True
         else:
@@ -286,6 +285,28 @@ def read_answer(
         content_encoding=header("Content-Encoding") or "",
         location=header("Location") or "",
         too_large=too_large,
+    )
+
+
+def declared_length(text: str | None) -> int | None:
+    """The bytes that a Content-Length announces, if there is one. Several of them are one text, with commas between.
+
+    Raises :class:`ApiError` for what is no number, and for different ones: nobody can say where such an answer ends.
+    """
+    if text is None:
+        return None
+    lengths = {part.strip() for part in text.split(",")}
+    length = lengths.pop()
+    if lengths or not (length.isascii() and length.isdecimal()):
+        raise unclear_length()
+    return int(length) if len(length) <= _MAX_DIGITS else 10**_MAX_DIGITS
+
+
+def unclear_length() -> ApiError:
+    return ApiError(
+        "invalid",
+        "sent an answer whose Content-Length is not one number",
+        "LM Studio sends one. Look at the proxy between, or check url and port: something else may answer there.",
     )
 
 
@@ -329,6 +350,13 @@ def failure(exc: BaseException, endpoint: Endpoint, connecting: bool) -> ApiErro
         return ApiError("disconnected", _CUT_OFF)
     if isinstance(exc, OSError):
         return _system_failure(exc, endpoint, connecting)
+    if isinstance(exc, http.client.LineTooLong) or type(exc) is http.client.HTTPException:
+        # The bare exception is what http.client raises for too many headers.
+        return ApiError(
+            "invalid",
+            "sent more HTTP headers, or longer ones, than are believed",
+            "Look at the proxy between, or check url and port: something else may answer there.",
+        )
     return ApiError(
         "invalid",
         "did not answer in HTTP",
@@ -363,13 +391,31 @@ def _reason(exc: OSError) -> str:
 
 _PLAIN_HTTP_HINT = "Check that this port speaks TLS. LM Studio itself does not: without a proxy before it, write http://."
 
+# OpenSSL's numbers of why a certificate is not trusted (X509_V_ERR_...), with what helps.
+_CERTIFICATE_HINTS = {
+    9: "Check the clock of the machine that asks, and that of the server which signed the certificate.",
+    10: "Renew the certificate on the server. If it is new, check the clock of the machine that asks.",
+    18: "Set ca_path to this certificate if you trust it, or have it signed by a CA that you trust.",
+    19: "Set ca_path to the CA at the end of the server's chain if you trust it.",
+    20: "Set ca_path to the CA that signed it, and check that the server sends its intermediate certificates.",
+    21: "Set ca_path to the CA that signed it, and check that the server sends its intermediate certificates.",
+    62: "Use the name in the URL that the certificate is for, or get a certificate for this one.",
+    64: "Use the name in the URL that the certificate is for: it is not for this address.",
+}
+
 
 def _tls_failure(exc: ssl.SSLError) -> ApiError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         reason = printable(getattr(exc, "verify_message", "") or str(exc), 160).rstrip(".")
-        return ApiError("tls", f"has a certificate that is not trusted ({reason})")
+        return ApiError("tls", f"has a certificate that is not trusted ({reason})", _CERTIFICATE_HINTS.get(getattr(exc, "verify_code", 0)))
     reason = exc.reason or ""
     if reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", ""):
         return ApiError("tls", "did not answer in TLS", _PLAIN_HTTP_HINT)
-    hint = "It may want a client certificate: set client_cert and client_key." if "CERTIFICATE" in reason or "HANDSHAKE" in reason else None
+    hint = None
+    if "PROTOCOL_VERSION" in reason or "UNSUPPORTED_PROTOCOL" in reason:
+        hint = "The server and this Python have no version of TLS in common. Let the server offer TLS 1.2 or later."
+    elif "CERTIFICATE" in reason:
+        hint = "It wants a client certificate that it accepts: set client_cert and client_key."
+    elif "HANDSHAKE" in reason:
+        hint = "It may want a client certificate (client_cert, client_key), or have no cipher in common with this Python."
     return ApiError("tls", "broke off the TLS handshake ({})".format(printable(reason.lower().replace("_", " "))), hint)

@@ -73,7 +73,7 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
     try:
         if isinstance(outcome.answer, ApiError):
             raise outcome.answer
-        entries, warnings = read_models(outcome.answer, endpoint.max_response_bytes, token_sent=bool(endpoint.token))
+        entries, warnings = read_models(outcome.answer, endpoint.max_response_bytes, endpoint.sent())
         record["ok"], record["status"] = True, "ok"
     except ApiError as exc:
         record["status"] = exc.status

@@ -136,6 +136,7 @@ lmstudio:
         - The entries of the list, in the order of the server. One key can stand in several entries.
         - What the server does not tell is null (false for the two abilities, empty for a list). Fields that the API has beyond
           these pass through under their own names.
+        - Control characters in texts, but for tabs and line feeds, are replaced by U+FFFD, so that no name does something to a terminal.
       type: list
       elements: dict
       contains:

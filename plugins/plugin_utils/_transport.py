@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import logging
 import ssl
 import threading
 from typing import Any
@@ -24,6 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import (
     proxy_of,
     read_answer,
     tls_context,
+    unclear_length,
     within_deadline,
 )
 
@@ -43,6 +45,15 @@ else:
     MISSING = None
 
     _current = threading.local()
+
+    class _Silence(logging.Filter):
+        """Keeps urllib3 from logging what a server sent, such as headers it cannot parse: Ansible's log would have it raw."""
+
+        def filter(self, record: logging.LogRecord) -> bool:
+            return not hasattr(_current, "guard")
+
+    for _module in (urllib3.connection, urllib3.connectionpool):
+        logging.getLogger(_module.__name__).addFilter(_Silence())
 
     class _Guarded:
         """A connection that is made as the target's transport makes it, watched by the guard of the running exchange."""
@@ -144,8 +155,13 @@ def exchange(endpoint: Endpoint, guard: Guard) -> Answer:
                     functools.partial(response.raw.read, decode_content=False),
                     endpoint.max_response_bytes,
                 )
+        except requests.exceptions.InvalidHeader:
+            # What urllib3 says of lengths that contradict one another.
+            raise unclear_length() from None
         except (OSError, ValueError, urllib3.exceptions.HTTPError, http.client.HTTPException) as exc:
             raise failure(_cause(exc), endpoint, connecting=False) from None
+        finally:
+            del _current.endpoint, _current.guard
 
 
 def _cause(exc: BaseException) -> BaseException:

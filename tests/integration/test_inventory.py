@@ -229,7 +229,7 @@ def test_a_loopback_server_is_still_asked_on_its_host(run, start, tmp_path):
 NAMES = [
     "{{ lookup('pipe', 'touch pwned') }}",
     "{% for x in y %}",
-    "two\nlines\x1b[31m",
+    "two\nlines\ufffd[31m",
     "\"quotes\" and 'quotes'",
     "n" * 300,
     "modèle/日本語",
@@ -266,7 +266,7 @@ def entry(name):
 
 @pytest.mark.matrix
 def test_hostile_names_are_text_everywhere(run, read_inventory, start, tmp_path):
-    fleet = start({"gpu01": {"payload": {"models": [entry(name) for name in NAMES]}}})
+    fleet = start({"gpu01": {"payload": {"models": [entry(name.replace("\ufffd", "\x1b")) for name in NAMES]}}})
     read = read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": HOSTILE_SOURCE})
     made = [name for name in read.groups if name.startswith(("lmstudio_loaded_", "serves_"))]
     assert len(made) == 2 * (len(NAMES) - 2)  # --- and !!! share a group, so do the two of qwen

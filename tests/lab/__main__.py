@@ -53,7 +53,10 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def command(*words: str, stdin: str | None = None) -> str:
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise LabError(f"there is no program {words[0]} here. On Debian: apt-get install iproute2 openssh-server") from None
     if done.returncode:
         raise LabError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
@@ -99,9 +102,6 @@ class Lab:
 
     def up(self, folder: Path) -> None:
         """Make the hosts, wait until they accept connections, and write the inventory."""
-        for program in ("ip", "sshd", "ssh-keygen", "unshare"):
-            if not shutil.which(program):
-                raise LabError(f"there is no program {program} here. On Debian: apt-get install iproute2 openssh-server")
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("client_key", "host_key"):
@@ -183,7 +183,7 @@ class Lab:
         config.write_text("\n".join(settings) + "\n")
         Path("/run/sshd").mkdir(exist_ok=True)
         script = 'hostname "$0" && exec "$1" -f "$2"'
-        words = ["unshare", "--uts", "sh", "-c", script, name, str(shutil.which("sshd")), str(config)]
+        words = ["unshare", "--uts", "sh", "-c", script, name, shutil.which("sshd") or "sshd", str(config)]
         # Its output goes to no pipe: the server, which goes on, would hold that open.
         with (folder / f"{name}.log").open("w") as log:
             done = subprocess.run(

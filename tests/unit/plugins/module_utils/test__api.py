@@ -31,9 +31,9 @@ def read(document, status=200, **more):
     return read_models(answer(document, status, **more), LIMIT)
 
 
-def error(document, status=200, token_sent=False, **more):
+def error(document, status=200, sent=None, **more):
     with pytest.raises(ApiError) as caught:
-        read_models(answer(document, status, **more), LIMIT, token_sent)
+        read_models(answer(document, status, **more), LIMIT, sent)
     assert caught.value.http_status == status
     return caught.value
 
@@ -248,7 +248,7 @@ def test_a_model_that_is_called_like_the_error_is_a_model():
 
 def test_a_401_says_whether_a_token_was_sent():
     assert "none was sent" in error({}, 401).what
-    assert "does not accept the token" in error({}, 401, token_sent=True).what
+    assert "does not accept the token" in error({}, 401, sent="token").what
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 500, 503, 302])
@@ -262,9 +262,13 @@ def test_no_error_quotes_the_body(status):
     [
         ("https://gw.example:8443/secret?token=x", " to https://gw.example:8443"),
         ("https://user:secret@gw.example/", " to https://gw.example"),
-        ("/login", ""),
-        ("http://[::1", ""),
-        ("http://gw.example:secret/", ""),
+        ("http://[::1]:8080/secret", " to http://[::1]:8080"),
+        ("//gw.example/secret", " to //gw.example"),
+        ("/secret", " to another path of this server"),
+        ("file:///etc/secret", " to an address of another kind"),
+        ("http://[::1", " to what is no address"),
+        ("http://gw.example:secret/", " to what is no address"),
+        ("", ""),
     ],
 )
 def test_a_redirect_tells_host_and_port_of_the_target_only(location, told):

@@ -530,9 +530,9 @@ def test_names_of_a_long_list_are_few():
 
 
 def test_server_text_in_a_message_is_printable():
-    entry = {"key": "m\x1b[31m", "quantization": {"name": "q\n"}, "loaded_instances": [instance("i\x07")]}
+    entry = {"key": "m\u202e\x1b[31m", "quantization": {"name": "q\n"}, "loaded_instances": [instance("i\u2028")]}
     (said,) = messages({"model": "m*", "quantization": "x"}, record(entry))
-    assert said == "m\\x1b[31m (instance i\\x07) has the quantization q\\n, x is required"
+    assert said == "m\\u202e\ufffd[31m (instance i\\u2028) has the quantization q\\n, x is required"
 
 
 def test_exclusive_forbids_every_other_loaded_model():

@@ -195,13 +195,13 @@ def test_a_cell_is_no_formula(text):
 
 def test_names_that_look_the_same_are_one_sample():
     found = audit_of(
-        {"gpu": answering(entry("m\x1b", instances=[instance("i", 1)]), entry("m\\x1b", instances=[instance("i", 2)]))},
+        {"gpu": answering(entry("m\u202e", instances=[instance("i", 1)]), entry("m\\u202e", instances=[instance("i", 2)]))},
         [],
         None,
         "2026-11-23T08:00:00Z",
     )
     samples = [line for line in FORMATS["prometheus"][1](found).splitlines() if line.startswith("lmstudio_instance_context_length")]
-    assert samples == ['lmstudio_instance_context_length{host="gpu",model="m\\\\x1b",instance="i"} 2']
+    assert samples == ['lmstudio_instance_context_length{host="gpu",model="m\\\\u202e",instance="i"} 1']
 
 
 def test_an_empty_fleet_of_hosts_that_are_down_has_every_report():

@@ -262,7 +262,7 @@ class TestTls:
     def test_an_unknown_authority(self, fetch, fleet):
         record = record_of(fetch, fleet.urls["tls"])
         assert record["status"] == "tls"
-        assert "not trusted" in record["error"]["message"] and "ca_path" in record["error"]["hint"]
+        assert "not trusted" in record["error"]["message"] and "Set ca_path" in record["error"]["hint"]
 
     def test_the_environment_does_not_change_what_is_trusted(self, fetch, fleet, certificates, monkeypatch):
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
