@@ -1,0 +1,346 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Servers that are broken on purpose: what both transports make of each, byte by byte, within time and memory."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import re
+import resource
+import socket
+import ssl
+import threading
+import time
+import zlib
+
+import pytest
+import trustme
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_ENTRIES
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
+
+TOKEN = "sk-lm-Zq81x7Kw0pVt5"
+SENT = TOKEN.encode()
+# What must never come back: the whole token, and what LM Studio quotes of it.
+QUOTED = TOKEN[:10]
+EMPTY = b'{"models": []}'
+
+
+@pytest.fixture(params=[_http.fetch, _transport.fetch], ids=["http.client", "requests"])
+def fetch(request):
+    return request.param
+
+
+class Server(threading.Thread):
+    """Answers every request with the same bytes, or one byte at a time without end, and counts the requests."""
+
+    def __init__(self, first: bytes, forever: bytes = b"", context: ssl.SSLContext | None = None, reads: bool = True):
+        super().__init__(daemon=True)
+        self.first, self.forever, self.context, self.reads = first, forever, context, reads
+        self.asked = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _address = self.listener.accept()
+            except OSError:
+                return
+            try:
+                with client:
+                    self.answer(client)
+            except OSError:
+                pass  # The client has heard enough.
+
+    def answer(self, client):
+        if self.context:
+            client = self.context.wrap_socket(client, server_side=True)
+        if self.reads:
+            client.recv(65536)
+        self.asked += 1
+        client.sendall(self.first)
+        while self.forever:
+            for byte in self.forever:
+                client.sendall(bytes([byte]))
+                time.sleep(0.01)  # The drip is the attack.
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
+        self.listener.close()
+
+
+def http(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 " + status, *headers, b"Content-Length: %d" % len(body), b"", body])
+
+
+def framed(*headers: bytes, body: bytes = EMPTY) -> bytes:
+    """An answer that says of its length what the headers say."""
+    return b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"", body])
+
+
+def chunks(body: bytes, extension: bytes = b"", trailer: bytes = b"") -> bytes:
+    return b"%x%s\r\n%s\r\n0\r\n%s\r\n" % (len(body), extension, body, trailer)
+
+
+def listing(**fields) -> bytes:
+    return json.dumps({"models": [{"type": "llm", "key": "m", **fields}]}).encode()
+
+
+def record_of(fetch, server: Server, scheme="http", **options):
+    options = {"url": f"{scheme}://127.0.0.1:{server.port}", "timeout": 20, "token": TOKEN, **options}
+    return ask(make_endpoint(options, ""), fetch, "full")
+
+
+CHUNKED = b"Transfer-Encoding: chunked"
+GZIP = b"Content-Encoding: gzip"
+
+# name: (the answer, the status of the record, words of the message)
+ANSWERS = {
+    # JSON
+    "nested 100,000 deep": (http(b"[" * 100000), "invalid", "nested too deep"),
+    "objects nested 100,000 deep": (http(b'{"models":' * 100000), "invalid", "nested too deep"),
+    "a field nested 500 deep": (http(listing(x=json.loads("[" * 500 + "]" * 500))), "ok", ""),
+    "more models than are believed": (http(b'{"models": [' + b"{}," * MAX_ENTRIES + b"{}]}"), "invalid", "more than the 10000 that"),
+    "an integer of 10,000 digits": (http(b'{"models": [{"key": "m", "size_bytes": %s}]}' % (b"9" * 10000)), "ok", ""),
+    "a context of 10,000 digits": (
+        http(b'{"models": [{"key": "m", "loaded_instances": [{"id": "i", "config": {"context_length": %s}}]}]}' % (b"9" * 10000)),
+        "invalid",
+        "context_length is a number, not a whole number",
+    ),
+    "NaN": (http(b'{"models": [{"key": "m", "x": NaN}]}'), "invalid", "not valid JSON"),
+    "Infinity": (http(b'{"models": [{"key": "m", "x": -Infinity}]}'), "invalid", "not valid JSON"),
+    "a number that overflows": (http(b'{"models": [{"key": "m", "x": 1e999}]}'), "ok", ""),
+    "duplicate keys": (http(b'{"models": [{"key": "a"}], "models": []}'), "ok", ""),
+    "invalid UTF-8": (http(b'{"models": [{"key": "\xff\xfe"}]}'), "invalid", "not UTF-8"),
+    "UTF-8 with a BOM": (http(b"\xef\xbb\xbf" + EMPTY), "ok", ""),
+    "UTF-16": (http(EMPTY.decode().encode("utf-16")), "invalid", "not UTF-8"),
+    "UTF-32": (http(EMPTY.decode().encode("utf-32")), "invalid", "not UTF-8"),
+    "lone surrogates": (http(b'{"models": [{"key": "\\ud800", "\\udfff": "\\udfff"}]}'), "ok", ""),
+    "a raw NUL in JSON": (http(b'{"models": [{"key": "\x00"}]}'), "invalid", "not valid JSON"),
+    "nothing but spaces": (http(b" " * 1000), "invalid", "empty body"),
+    # headers
+    "a flood of headers": (framed(*(b"X-%d: y" % n for n in range(100000))), "invalid", "more HTTP headers, or longer ones"),
+    "a header of a megabyte": (framed(b"X: " + b"y" * 1000000), "invalid", "more HTTP headers, or longer ones"),
+    "a status line of a megabyte": (b"HTTP/1.1 200 " + b"y" * 1000000 + b"\r\n\r\n", "invalid", "more HTTP headers, or longer ones"),
+    "headers that are none": (framed(b"foo", b": bar", b"\x1b[31m", b"Content-Length: 14"), "ok", ""),
+    "a status that is no number": (b"HTTP/1.1 OK\r\n\r\n" + EMPTY, "invalid", "did not answer in HTTP"),
+    "a status of 1000": (b"HTTP/1.1 1000 OK\r\n\r\n" + EMPTY, "invalid", "did not answer in HTTP"),
+    "a status of 999": (http(EMPTY, status=b"999 OK"), "http_error", "HTTP 999"),
+    "no status line": (EMPTY, "invalid", "did not answer in HTTP"),
+    "HTTP/2 that nobody asked for": (b"HTTP/2 200 OK\r\n\r\n" + EMPTY, "invalid", "did not answer in HTTP"),
+    "a continue before the answer": (b"HTTP/1.1 100 Continue\r\n\r\n" + http(EMPTY), "ok", ""),
+    "early hints before the answer": (b"HTTP/1.1 103 Early Hints\r\n\r\n" + http(EMPTY), "http_error", "HTTP 103"),
+    "another protocol": (b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n" + http(EMPTY), "http_error", "HTTP 101"),
+    # lengths
+    "one length twice": (framed(b"Content-Length: 14", b"Content-Length: 14"), "ok", ""),
+    "two lengths": (framed(b"Content-Length: 14", b"Content-Length: 13"), "invalid", "Content-Length is not one number"),
+    "two lengths in one line": (framed(b"Content-Length: 14, 13"), "invalid", "Content-Length is not one number"),
+    "a negative length": (framed(b"Content-Length: -14"), "invalid", "Content-Length is not one number"),
+    "a length with a sign": (framed(b"Content-Length: +14"), "invalid", "Content-Length is not one number"),
+    "a length in words": (framed(b"Content-Length: many"), "invalid", "Content-Length is not one number"),
+    "a length in other digits": (framed(b"Content-Length: \xb2"), "invalid", "Content-Length is not one number"),
+    "a length of 10,000 digits": (framed(b"Content-Length: " + b"9" * 10000), "invalid", "more than the 16777216 bytes"),
+    "a length that is too small": (framed(b"Content-Length: 5"), "invalid", "not valid JSON"),
+    "a length that is too large": (framed(b"Content-Length: 15"), "disconnected", "before the answer was complete"),
+    # Chunks count, as HTTP says. Nothing follows on this connection that could be misread.
+    "a length beside chunks": (framed(b"Content-Length: 3", CHUNKED, body=chunks(EMPTY)), "ok", ""),
+    "a chunk size that is none": (framed(CHUNKED, body=b"zz\r\n" + EMPTY), "disconnected", "before the answer was complete"),
+    "a chunk size of 17 digits": (framed(CHUNKED, body=b"f" * 17 + b"\r\n" + EMPTY), "disconnected", "before the answer was complete"),
+    "a negative chunk size": (framed(CHUNKED, body=b"-e\r\n" + EMPTY), "invalid", "did not answer in HTTP"),
+    "an unknown transfer coding": (framed(b"Transfer-Encoding: gzip, chunked", body=chunks(EMPTY)), "invalid", "not valid JSON"),
+    # bombs
+    "a gzip bomb": (http(gzip.compress(b" " * 100_000_000), GZIP), "invalid", "more than the 16777216 bytes"),
+    "a gzip bomb in gzip": (http(gzip.compress(gzip.compress(b" " * 100_000_000)), GZIP), "invalid", "not UTF-8"),
+    "a deflate bomb": (http(zlib.compress(b" " * 100_000_000), b"Content-Encoding: deflate"), "invalid", "more than the 16777216 bytes"),
+    "gzip that is none": (http(EMPTY, GZIP), "invalid", "says it is gzip and is not"),
+    "gzip that ends too early": (http(gzip.compress(EMPTY)[:-9], GZIP), "invalid", "ends too early"),
+    "codings nobody asked for": (http(EMPTY, b"Content-Encoding: gzip, gzip, br"), "invalid", "an encoding that was not asked for"),
+    # redirects
+    "a redirect to a file": (http(b"", b"Location: file:///etc/passwd", status=b"302 F"), "redirect", "to an address of another kind"),
+    "a redirect to a cloud's metadata": (
+        http(b"", b"Location: http://169.254.169.254/latest/meta-data/", status=b"307 T"),
+        "redirect",
+        "redirects to http://169.254.169.254.",
+    ),
+    "a redirect without a scheme": (http(b"", b"Location: //evil.example/x", status=b"301 M"), "redirect", "redirects to //evil.example."),
+    "a redirect with escape sequences": (http(b"", b"Location: http://\x1b7evil.example/", status=b"302 F"), "redirect", r"//\x1b7evil"),
+    "a refresh": (http(EMPTY, b"Refresh: 0; url=file:///etc/passwd"), "ok", ""),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_every_answer_has_a_stated_outcome(fetch, name):
+    answer, status, says = ANSWERS[name]
+    with Server(answer) as server:
+        record = record_of(fetch, server)
+        assert server.asked == 1  # Nothing is followed, and nothing is tried again.
+    assert record["status"] == status, record["error"]
+    message = record["error"]["message"] if record["error"] else ""
+    assert says in message
+    assert message.isprintable() and len(message) < 400
+    json.dumps(record, allow_nan=False, ensure_ascii=False).encode("utf-8")
+
+
+def test_ten_million_models_end_at_the_limit(fetch):
+    body = b'{"models": [' + b"{}," * 10_000_000 + b"{}]}"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with Server(http(body)) as server:
+        assert "more than the 16777216 bytes" in record_of(fetch, server)["error"]["message"]
+    with Server(framed(CHUNKED, body=chunks(body))) as server:
+        assert "more than the 16777216 bytes" in record_of(fetch, server)["error"]["message"]
+    # The chunked body has no length to judge by, and is read up to the limit. (Kilobytes; the test itself holds the body.)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+
+
+# name: what comes first, and what then comes one byte at a time without end
+DRIPS = {
+    "the status line": (b"", b"H"),
+    "continues": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "continues with headers": (b"", b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n"),
+    "a header": (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+    "the body": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+    "a body without a length": (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+    "the size of a chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    "a chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n", b" "),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "the trailer": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", DRIPS)
+def test_slow_bytes_end_at_the_deadline(fetch, name):
+    with Server(*DRIPS[name]) as server:
+        began = time.monotonic()
+        record = record_of(fetch, server, timeout=0.5)
+        took = time.monotonic() - began
+    assert record["status"] == "timeout", record["error"]
+    assert took < 1.5
+
+
+@pytest.mark.parametrize(
+    "first, forever",
+    [
+        (b"", b"\x16"),  # the type of a handshake record, again and again
+        (b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03", b"\x00"),  # a ServerHello that does not end
+    ],
+)
+def test_a_slow_handshake_ends_at_the_deadline(fetch, first, forever):
+    with Server(first, forever) as server:
+        began = time.monotonic()
+        record = record_of(fetch, server, scheme="https", timeout=0.5)
+        took = time.monotonic() - began
+    # OpenSSL may see at once that this is no TLS.
+    assert record["status"] in ("timeout", "tls"), record["error"]
+    assert took < 1.5
+
+
+def test_a_flood_of_continues_ends_at_the_deadline_with_constant_memory(fetch):
+    class Flood(Server):
+        def answer(self, client):
+            client.recv(65536)
+            while True:
+                client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with Flood(b"") as server:
+        assert record_of(fetch, server, timeout=1)["status"] == "timeout"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
+
+
+def test_control_characters_become_a_replacement(fetch):
+    name = "".join(chr(code) for code in (0, 7, 8, 10, 9, 13, 27, 0x7F, 0x80, 0x9B, 0x9F)) + "m"
+    for ensure_ascii in (True, False):
+        body = json.dumps({"models": [{"key": name, name: {"deep": [name]}}]}, ensure_ascii=ensure_ascii).encode()
+        with Server(http(body)) as server:
+            record = record_of(fetch, server)
+        shown = json.dumps(record, ensure_ascii=False)
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f]|\\u00|\\[bfr]", shown)
+        assert record["models"][0]["key"] == "\ufffd" * 3 + "\n\t" + "\ufffd" * 6 + "m"
+
+
+ECHOES = {
+    "the reason": http(EMPTY, status=b"200 " + SENT),
+    "a reason of an error": http(b"", status=b"500 " + SENT),
+    "a name of a header": http(EMPTY, SENT + b": x"),
+    "a header": http(EMPTY, b"X: " + SENT),
+    "a header that is none": framed(SENT, b": " + SENT, b"Content-Length: 14"),
+    "the status line": SENT + b"\r\n\r\n",
+    "the type": http(SENT, b"Content-Type: " + SENT),
+    "the coding": http(EMPTY, b"Content-Encoding: " + SENT),
+    "the transfer coding": framed(b"Transfer-Encoding: " + SENT),
+    "the length": framed(b"Content-Length: " + SENT),
+    "two lengths": framed(b"Content-Length: 1", b"Content-Length: " + SENT),
+    "a redirect's host": http(b"", b"Location: http://" + SENT + b".example/", status=b"302 F"),
+    "a redirect's scheme": http(b"", b"Location: " + SENT + b"://x/", status=b"302 F"),
+    "a redirect's userinfo": http(b"", b"Location: http://" + SENT + b"@x/", status=b"302 F"),
+    "a chunk's extension": framed(CHUNKED, body=chunks(EMPTY, extension=b";x=" + SENT)),
+    "a chunk's size": framed(CHUNKED, body=SENT + b"\r\n"),
+    "the trailer": framed(CHUNKED, body=chunks(EMPTY, trailer=b"X: " + SENT + b"\r\n")),
+    "a body that is no JSON": http(SENT),
+    "a text": http(json.dumps(TOKEN).encode()),
+    "an error": http(json.dumps({"error": {"message": TOKEN, TOKEN: TOKEN}}).encode()),
+    "the API's own key": http(json.dumps({"models": TOKEN}).encode()),
+    "every field": http(
+        listing(**dict.fromkeys(("type", "key", "display_name", "size_bytes", "format", "variants", "capabilities", TOKEN), TOKEN))
+    ),
+    "a key of an instance": http(listing(loaded_instances=[{"id": TOKEN, "config": {TOKEN: [TOKEN, {TOKEN: 1}]}, TOKEN: TOKEN}])),
+    "a wrong type": http(listing(loaded_instances=TOKEN)),
+    "a long text": http(listing(description="x" * 100 + TOKEN + "x" * 100)),
+    "escaped letters": http(b'{"models": [{"key": "%s"}]}' % b"".join(b"\\u%04x" % ord(letter) for letter in TOKEN)),
+    "a web page": http(b"<html>" + SENT, b"Content-Type: text/html"),
+    **{f"the body of a {code}": http(SENT, status=b"%d X" % code) for code in (400, 401, 403, 404, 407, 418, 500, 502, 503)},
+}
+
+
+@pytest.mark.parametrize("beginning", [False, True], ids=["whole", "its beginning"])
+@pytest.mark.parametrize("name", ECHOES)
+def test_a_token_that_is_echoed_is_nowhere(fetch, caplog, name, beginning):
+    caplog.set_level(logging.DEBUG)
+    with Server(ECHOES[name].replace(SENT, SENT[: len(QUOTED)].ljust(len(SENT), b"-")) if beginning else ECHOES[name]) as server:
+        record = record_of(fetch, server)
+    assert QUOTED not in json.dumps(record)
+    # Ansible's log file gets what libraries log.
+    assert QUOTED not in caplog.text
+
+
+def test_what_urllib3_logs_of_other_requests_is_still_logged(caplog):
+    with Server(framed(b"foo", b"Content-Length: 14")) as server:
+        assert record_of(_transport.fetch, server)["ok"]
+        assert not caplog.records
+        import requests
+
+        requests.get(f"http://127.0.0.1:{server.port}/", timeout=5)
+    assert "Failed to parse headers" in caplog.text
+
+
+HOSTILE_NAMES = ["{{ lookup('pipe', 'id') }}", "\x1b]0;title\x07\x1b[31m", "a" * 60, TOKEN]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_certificate_with_a_hostile_name_is_tls_in_one_printable_line(fetch, name, tmp_path):
+    authority = trustme.CA(organization_name=name[:64])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("other.example", *(f"host{n}.example" for n in range(1000)), common_name=name).configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for options in ({}, {"ca_path": str(tmp_path / "ca.pem")}):
+        with Server(http(EMPTY), context=context) as server:
+            record = record_of(fetch, server, scheme="https", **options)
+            assert server.asked == 0
+        message = record["error"]["message"]
+        assert record["status"] == "tls"
+        assert message.isprintable() and len(message) < 300
+        assert QUOTED not in json.dumps(record) and "lookup" not in message
