@@ -75,7 +75,7 @@ def test_records_are_the_same_at_every_door_and_follow_the_server(run, start):
           - full_facts.ansible_facts.lmstudio.detail == 'full' and full_facts.ansible_facts.lmstudio.models | length == 4
           - target is not changed and controller is not changed and facts is not changed and checked is not changed
           - facts.ansible_facts | list == ['lmstudio']
-          - (facts | list | difference(['ansible_facts', 'changed', 'failed', 'invocation', 'warnings', 'deprecations'])) == []
+          - (facts | list | difference(['ansible_facts', 'changed', 'failed', 'invocation', 'warnings', 'deprecations', 'ansible_parsed'])) == []
           - (controller | list | difference(['lmstudio', 'changed', 'failed'])) == []
 """
     run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})

@@ -225,7 +225,7 @@ SECRETIVE = """
 @pytest.mark.matrix
 @pytest.mark.parametrize("verbosity", ["-v", "-vvvv"])
 def test_no_output_holds_a_token_or_its_beginning(run, start, tmp_path, verbosity):
-    faults = ["unauthorized", "forbidden", "echoed_token", "server_error", "redirect", "unavailable"]
+    faults = ["unauthorized", "forbidden", "echoed_token", "echoed_headers", "server_error", "redirect", "unavailable"]
     fleet = start({**{fault: {"fault": fault} for fault in faults}, "healthy": {"token": TOKEN}, "other": {"token": "another"}})
     hosts = {name.replace("_", "-"): {"lmstudio_url": url, "lmstudio_token": TOKEN} for name, url in fleet.urls.items()}
     (tmp_path / "lmstudio.yml").write_text(f"{{plugin: gpufleet.lmstudio.lmstudio, hosts: all, cache: true, token: {TOKEN}}}")

@@ -404,6 +404,14 @@ async def redirect_endless(host: Host, request: Request, reader: asyncio.StreamR
     await endless_body(writer, head_of(Reply(302, b"", headers=(("Location", "/elsewhere"),)), None))
 
 
+async def echoed_headers(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A hostile server that puts the token into every part of the head, and into lines that are no headers."""
+    token, body = sent_token(request), host.answer(request).body
+    lines = [f"HTTP/1.1 200 {token}", f"X-Sent: {token}", f"{token}: {token}", f"Content-Length: {len(body)}", token, f": {token}"]
+    writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+    await writer.drain()
+
+
 async def not_http(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
     await writer.drain()
@@ -440,6 +448,7 @@ FAULTS: dict[str, Fault] = {
     "redirect": replies(lambda host, request: Reply(302, b"", headers=(("Location", f"http://127.0.0.1:9/?{sent_token(request)}"),))),
     "redirect_nowhere": replies(lambda host, request: Reply(302, b"", headers=(("Location", "http://[::1"),))),
     "redirect_endless": redirect_endless,
+    "echoed_headers": echoed_headers,
     "gzip": replies(compressed),
     "gzip_bomb": replies(bomb),
     "chunked": chunked,
