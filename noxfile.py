@@ -42,6 +42,7 @@ CORES = {
     "newest": Core("ansible-core>=2.21", ["3.14", "3.13", "3.12"], "3.9"),
     "pre-release": Core("ansible-core>=2.22.0.dev0", ["3.14", "3.13"], "3.9"),
 }
+ALL_TESTS_ON = ("2.16", "newest")
 TARGETS = [f"3.{minor}" for minor in range(6, 16)]
 MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 TEST_LIBRARIES = ["hypothesis", "jsonschema", "junitparser", "prometheus-client", "pytest", "pytest-xdist", "pyyaml", "trustme"]
@@ -113,18 +114,19 @@ def on_oldest_target(session: nox.Session, core: str) -> dict[str, str]:
 def matrix(session: nox.Session) -> None:
     """The doors on every ansible-core with each Python of the controller that is here, and a table of what ran.
 
-    With --once, as in CI, each ansible-core runs with one Python.
+    With --once, as in CI, each ansible-core runs with one Python, unless `plays` run all tests on it.
     """
     once = "--once" in session.posargs
     arguments = [argument for argument in session.posargs if argument != "--once"]
     rows = []
     failed = False
     for name, core in CORES.items():
-        controllers = [version for version in sorted(core.controllers, key=core.controllers.index) if python(version)]
+        controllers = [version for version in core.controllers if python(version)]
         rows += [(name, version, "SKIPPED: there is no such Python here") for version in core.controllers if version not in controllers]
         for number, controller in enumerate(controllers):
-            if once and number:
-                rows.append((name, controller, "left out (--once)"))
+            if once and (number or name in ALL_TESTS_ON):
+                told = f"plays-{name} runs it" if name in ALL_TESTS_ON and not number else "left out (--once)"
+                rows.append((name, controller, told))
                 continue
             began = time.monotonic()
             told = matrix_entry(session, name, controller, arguments)
@@ -201,6 +203,20 @@ def molecule(session: nox.Session) -> None:
         session.run(str(tools / "molecule"), "test", *(["--all"] if scenario == "--all" else ["-s", scenario]), env=env)
 
 
+@nox.session(python=found(CORES["newest"].controllers))
+def fuzz(session: nox.Session) -> None:
+    """Answers that nobody thought of, for both transports. LMSTUDIO_FUZZ_SECONDS says how long at each of two targets (20)."""
+    session.install(CORES["newest"].package, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
+    session.run("python", "-m", "pytest", "-s", "tests/fuzz", *session.posargs)
+
+
+@nox.session(python=found(CORES["newest"].controllers))
+def soak(session: nox.Session) -> None:
+    """Ten thousand polls of a flapping fleet in one process: memory, files and threads must not grow."""
+    session.install(CORES["newest"].package, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
+    session.run("python", "-m", "pytest", "-s", "tests/soak", *session.posargs)
+
+
 @nox.session(python=found(CORES["newest"].controllers), default=False)
 def mutation(session: nox.Session) -> None:
     """Change `_requirements.py` in every small way: at least nine of ten changes must fail a test. Takes ten minutes."""
@@ -221,8 +237,7 @@ def register(gate: Callable[[nox.Session, str], None], core: str) -> None:
     nox.session(session_of_core, name=f"{gate.__name__}-{core}", python=found(CORES[core].controllers))
 
 
-# `nox -s matrix` has those between.
-for tested in ("2.16", "newest"):
+for tested in ALL_TESTS_ON:
     register(plays, tested)
 for tested in ("2.17", "newest"):
     register(sanity, tested)

@@ -35,6 +35,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
 
 _CHUNK = 65536
 _MAX_DIGITS = 18
+_FRAMING_HINT = "Look at the proxy between, or check url and port: something else may answer there."
 _CUT_OFF = "closed the connection before the answer was complete"
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
 
@@ -268,16 +269,11 @@ def read_answer(
 
     The body of a 401 or a 403 quotes the token and is never read.
     """
+    declared = _declared_length(header)
     body = b""
-    too_large = False
-    if http_status not in (401, 403):
-        declared = None if header("Transfer-Encoding") else declared_length(header("Content-Length"))
-        if declared is not None and declared > limit:
-            too_large = True
-        else:
-            body, too_large = _read_body(read, limit)
-            if declared is not None and not too_large and len(body) < declared:
-                raise ApiError("disconnected", _CUT_OFF)
+    too_large = declared is not None and declared > limit
+    if http_status not in (401, 403) and not too_large:
+        body, too_large = _read_body(read, limit, declared)
     return Answer(
         http_status=http_status,
         body=body,
@@ -288,12 +284,16 @@ def read_answer(
     )
 
 
-def declared_length(text: str | None) -> int | None:
-    """The bytes that a Content-Length announces, if there is one. Several of them are one text, with commas between.
+def _declared_length(header: Callable[[str], str | None]) -> int | None:
+    """The bytes that a body says it has, or None where its chunks or its end tell. Several headers are one text with commas.
 
-    Raises :class:`ApiError` for what is no number, and for different ones: nobody can say where such an answer ends.
+    Raises :class:`ApiError` where nobody can say where the body ends: libraries guess differently there.
     """
-    if text is None:
+    coding = (header("Transfer-Encoding") or "identity").strip().lower()
+    if coding not in ("chunked", "identity"):
+        raise ApiError("invalid", "sent an answer in a transfer coding that was not asked for", _FRAMING_HINT)
+    text = header("Content-Length")
+    if text is None or coding == "chunked":
         return None
     lengths = {part.strip() for part in text.split(",")}
     length = lengths.pop()
@@ -303,24 +303,24 @@ def declared_length(text: str | None) -> int | None:
 
 
 def unclear_length() -> ApiError:
-    return ApiError(
-        "invalid",
-        "sent an answer whose Content-Length is not one number",
-        "LM Studio sends one. Look at the proxy between, or check url and port: something else may answer there.",
-    )
+    return ApiError("invalid", "sent an answer whose Content-Length is not one number", _FRAMING_HINT)
 
 
-def _read_body(read: Callable[[int], bytes], limit: int) -> tuple[bytes, bool]:
+def _read_body(read: Callable[[int], bytes], limit: int, declared: int | None) -> tuple[bytes, bool]:
+    """The body, and whether it was longer than `limit` and is not here. What follows the declared length is no part of it."""
     chunks: list[bytes] = []
     size = 0
-    while True:
-        chunk = read(min(_CHUNK, limit + 1 - size))
+    while size != declared:
+        chunk = read(min(_CHUNK, (limit + 1 if declared is None else declared) - size))
         if not chunk:
-            return b"".join(chunks), False
+            if declared is not None:
+                raise ApiError("disconnected", _CUT_OFF)
+            break
         size += len(chunk)
         if size > limit:
             return b"", True
         chunks.append(chunk)
+    return b"".join(chunks), False
 
 
 def timed_out(endpoint: Endpoint) -> ApiError:
@@ -355,7 +355,7 @@ def failure(exc: BaseException, endpoint: Endpoint, connecting: bool) -> ApiErro
         return ApiError(
             "invalid",
             "sent more HTTP headers, or longer ones, than are believed",
-            "Look at the proxy between, or check url and port: something else may answer there.",
+            _FRAMING_HINT,
         )
     return ApiError(
         "invalid",

@@ -52,8 +52,9 @@ else:
         def filter(self, record: logging.LogRecord) -> bool:
             return not hasattr(_current, "guard")
 
-    for _module in (urllib3.connection, urllib3.connectionpool):
-        logging.getLogger(_module.__name__).addFilter(_Silence())
+    # A filter counts for the very logger it is added to, so each of them gets one.
+    for _name in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
+        logging.getLogger(f"urllib3.{_name}").addFilter(_Silence())
 
     class _Guarded:
         """A connection that is made as the target's transport makes it, watched by the guard of the running exchange."""

@@ -160,7 +160,14 @@ ANSWERS = {
     "a chunk size that is none": (framed(CHUNKED, body=b"zz\r\n" + EMPTY), "disconnected", "before the answer was complete"),
     "a chunk size of 17 digits": (framed(CHUNKED, body=b"f" * 17 + b"\r\n" + EMPTY), "disconnected", "before the answer was complete"),
     "a negative chunk size": (framed(CHUNKED, body=b"-e\r\n" + EMPTY), "invalid", "did not answer in HTTP"),
-    "an unknown transfer coding": (framed(b"Transfer-Encoding: gzip, chunked", body=chunks(EMPTY)), "invalid", "not valid JSON"),
+    "an unknown transfer coding": (
+        framed(b"Transfer-Encoding: gzip, chunked", body=chunks(EMPTY)),
+        "invalid",
+        "a transfer coding that was not",
+    ),
+    "two transfer codings": (framed(CHUNKED, b"Transfer-Encoding: x", body=chunks(EMPTY)), "invalid", "a transfer coding that was not"),
+    "more than the length": (framed(b"Content-Length: 14", body=EMPTY + b"more"), "ok", ""),
+    "more than the length, twice": (framed(b"Content-Length: 14, 14", body=EMPTY + b"more"), "ok", ""),
     # bombs
     "a gzip bomb": (http(gzip.compress(b" " * 100_000_000), GZIP), "invalid", "more than the 16777216 bytes"),
     "a gzip bomb in gzip": (http(gzip.compress(gzip.compress(b" " * 100_000_000)), GZIP), "invalid", "not UTF-8"),
