@@ -255,6 +255,19 @@ def test_a_slow_handshake_ends_at_the_deadline(fetch, first, forever):
     assert took < 1.5
 
 
+def test_a_slow_proxy_ends_at_the_deadline(fetch, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Server(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n") as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        endpoint = make_endpoint({"url": "https://gpu01.invalid", "timeout": 0.5, "use_proxy": True}, "")
+        began = time.monotonic()
+        record = ask(endpoint, fetch, "full")
+        took = time.monotonic() - began
+    assert record["status"] == "timeout", record["error"]
+    assert took < 1.5
+
+
 def test_a_flood_of_continues_ends_at_the_deadline_with_constant_memory(fetch):
     class Flood(Server):
         def answer(self, client):
