@@ -149,8 +149,9 @@ def exchange(endpoint: Endpoint, guard: Guard) -> Answer:
             raise failure(exc, endpoint, connecting=True) from None
         try:
             connection.request("GET", target, headers=headers)
-            response = connection.getresponse()
-            return read_answer(response.status, response.getheader, response.read, endpoint.max_response_bytes)
+            # The response holds the socket by now, so it is what has to be closed.
+            with connection.getresponse() as response:
+                return read_answer(response.status, response.getheader, response.read, endpoint.max_response_bytes)
         except (OSError, ValueError, http.client.HTTPException) as exc:
             raise failure(exc, endpoint, connecting=False) from None
     finally:
@@ -267,12 +268,12 @@ def read_answer(
 ) -> Answer:
     """Read a body up to `limit` bytes, whatever it says of its own length.
 
-    The body of a 401 or a 403 quotes the token and is never read.
+    The body of a 401 or a 403 quotes the token and is never read. HTTP knows none for 1xx, 204 and 304.
     """
     declared = _declared_length(header)
     body = b""
     too_large = declared is not None and declared > limit
-    if http_status not in (401, 403) and not too_large:
+    if http_status >= 200 and http_status not in (204, 304, 401, 403) and not too_large:
         body, too_large = _read_body(read, limit, declared)
     return Answer(
         http_status=http_status,
@@ -350,8 +351,8 @@ def failure(exc: BaseException, endpoint: Endpoint, connecting: bool) -> ApiErro
         return ApiError("disconnected", _CUT_OFF)
     if isinstance(exc, OSError):
         return _system_failure(exc, endpoint, connecting)
-    if isinstance(exc, http.client.LineTooLong) or type(exc) is http.client.HTTPException:
-        # The bare exception is what http.client raises for too many headers.
+    if isinstance(exc, http.client.LineTooLong) or str(exc).startswith("got more than"):
+        # http.client has no exception of its own for too many headers.
         return ApiError(
             "invalid",
             "sent more HTTP headers, or longer ones, than are believed",

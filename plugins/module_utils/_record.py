@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections import Counter
 from typing import Any, Callable, Dict, Mapping, NamedTuple
@@ -183,7 +184,8 @@ def _comparable(entry: Entry) -> Entry:
 
 
 def _holds_any(secrets: tuple[str, ...], json_text: str) -> bool:
-    return any(_canonical(secret)[1:-1] in json_text for secret in secrets)
+    lower = json_text.lower()
+    return any(_canonical(secret)[1:-1].lower() in lower for secret in secrets)
 
 
 def _masked(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]]:
@@ -206,8 +208,9 @@ def _masked(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str])
 
 
 def _without(secrets: tuple[str, ...], text: str) -> str:
+    # Names of hosts and codings arrive in small letters, whatever the server wrote.
     for secret in secrets:
-        text = text.replace(secret, MASK)
+        text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
     return text
 
 

@@ -332,7 +332,7 @@ def test_a_token_that_is_echoed_is_nowhere(fetch, caplog, name, beginning):
     caplog.set_level(logging.DEBUG)
     with Server(ECHOES[name].replace(SENT, SENT[: len(QUOTED)].ljust(len(SENT), b"-")) if beginning else ECHOES[name]) as server:
         record = record_of(fetch, server)
-    assert QUOTED not in json.dumps(record)
+    assert QUOTED.lower() not in json.dumps(record).lower()
     # Ansible's log file gets what libraries log.
     assert QUOTED not in caplog.text
 
