@@ -29,7 +29,7 @@ _MAX_DEPTH = 16
 _MAX_WARNINGS = 20
 _MAX_DIGITS = 18
 _RESERVED_KEYS = ("__ansible_", "__payload__")
-_ODD_TEXT = re.compile(r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]|[\x7f-\x9f]")
+_ODD_ESCAPE = re.compile(r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]")
 """Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -120,14 +120,6 @@ def _texts(value: Any) -> list[str]:
 
 Kind = Callable[[Any], Any]
 
-_CONFIG: tuple[tuple[str, Kind], ...] = (
-    ("eval_batch_size", _whole_number),
-    ("parallel", _whole_number),
-    ("flash_attention", _flag),
-    ("num_experts", _whole_number),
-    ("offload_kv_cache_to_gpu", _flag),
-)
-
 
 def _kind_of(value: Any) -> str:
     if value is None:
@@ -147,7 +139,7 @@ def is_reserved(key: str) -> bool:
 
 
 def _passed(value: Any, depth: int = 0) -> Any:
-    """A value that we do not know: kept as it is, without what breaks Ansible's own serialisation.
+    """A value that we do not know: kept as it is, in the order of its names, without what breaks Ansible's own serialisation.
 
     Raises :class:`_Wrong` when it is nested too deep.
     """
@@ -158,159 +150,177 @@ def _passed(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [_passed(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {key: _passed(item, depth + 1) for key, item in value.items() if not is_reserved(key)}
+        return {key: _passed(value[key], depth + 1) for key in sorted(value) if not is_reserved(key)}
     return value
 
 
 class _Warnings:
     """Fields of unexpected type, as sentences; bounded, because a hostile server can have any number of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, raw_models: list[Any]) -> None:
+        self._raw_models = raw_models
         self._found: list[str] = []
         self._more = 0
 
-    def add(self, where: str, expected: str, value: Any) -> None:
+    def add(self, number: int, inside: str, expected: str, value: Any) -> None:
         if len(self._found) < _MAX_WARNINGS:
+            where = self.place(number) + inside
             self._found.append(f"{where} is {_kind_of(value)}, {expected} was expected: taken as unknown")
         else:
             self._more += 1
+
+    def place(self, number: int) -> str:
+        """Which model of the list that is."""
+        raw = self._raw_models[number]
+        key = raw.get("key") if isinstance(raw, dict) else None
+        return f"models[{number}]" + (f" ({printable(key)})" if isinstance(key, str) else "")
 
     def all(self) -> list[str]:
         return self._found + ([f"{self._more} more fields of unexpected type"] if self._more else [])
 
 
+class _Field(NamedTuple):
+    """A documented field. Reading answers is most of what a fleet costs, so a value of the usual type passes without a call."""
+
+    name: str
+    usual: type | None
+    """Values of this very type are taken as they are."""
+    kind: Kind
+    """Converts or refuses any other value."""
+    unknown: Any = None
+    """What stands for one that is missing, null or refused."""
+    strict: bool = False
+    """With a wrong type, the answer as a whole cannot be trusted."""
+    required: bool = False
+
+
+_ENTRY = (
+    _Field("type", str, _text, strict=True),
+    _Field("publisher", str, _text),
+    _Field("key", str, _text, strict=True, required=True),
+    _Field("display_name", str, _text),
+    _Field("architecture", str, _text),
+    _Field("size_bytes", int, _whole_number),
+    _Field("params_string", str, _text),
+    _Field("max_context_length", int, _whole_number),
+    _Field("format", str, _text),
+    _Field("description", str, _text),
+    _Field("variants", None, _texts, ()),
+    _Field("selected_variant", str, _text),
+)
+_QUANTIZATION = (
+    _Field("name", str, _text),
+    _Field("bits_per_weight", int, _number),
+)
+_CAPABILITIES = (
+    _Field("vision", bool, _flag, False),
+    _Field("trained_for_tool_use", bool, _flag, False),
+)
+_REASONING = (
+    _Field("allowed_options", None, _texts, ()),
+    _Field("default", str, _text),
+)
+_INSTANCE = (
+    _Field("id", str, _text, strict=True, required=True),
+    _Field("remaining_ttl_seconds", int, _number),
+)
+_CONFIG = (
+    _Field("context_length", int, _whole_number, strict=True),
+    _Field("eval_batch_size", int, _whole_number),
+    _Field("parallel", int, _whole_number),
+    _Field("flash_attention", bool, _flag),
+    _Field("num_experts", int, _whole_number),
+    _Field("offload_kv_cache_to_gpu", bool, _flag),
+)
+
+
 class _Reader:
-    """Reads one JSON object of the answer: known fields by type, the rest passed through."""
+    """Reads the objects of one model: documented fields by type, then the rest as it is, in the order of its names."""
 
-    __slots__ = ("raw", "warnings", "where")
+    __slots__ = ("number", "warnings")
 
-    def __init__(self, raw: dict[str, Any], where: Callable[[], str], warnings: _Warnings) -> None:
-        self.raw = raw
-        self.where = where
-        """Says which object it is, for messages. Most are never asked."""
+    def __init__(self, number: int, warnings: _Warnings) -> None:
+        self.number = number
         self.warnings = warnings
 
-    def get(self, name: str, kind: Kind, unknown: Any = None) -> Any:
-        value = self.raw.get(name)
-        if value is None:
-            return unknown
+    def entry(self, raw: Entry) -> Entry:
+        instances = self._instances(raw.get("loaded_instances"))
+        entry = self._fields(raw, "", _ENTRY)
+        entry["quantization"] = self._whole(self._object(raw, "", "quantization"), ".quantization", _QUANTIZATION)
+        entry["capabilities"] = self._capabilities(self._object(raw, "", "capabilities"))
+        entry["loaded"] = bool(instances)
+        entry["loaded_instances"] = instances
+        return self._with_rest(entry, raw, "")
+
+    def _capabilities(self, raw: Entry) -> Entry:
+        inside = ".capabilities"
+        capabilities = self._fields(raw, inside, _CAPABILITIES)
+        reasoning = self._object(raw, inside, "reasoning", absent=False)
+        capabilities["reasoning"] = self._whole(reasoning, inside + ".reasoning", _REASONING)
+        return self._with_rest(capabilities, raw, inside)
+
+    def _instances(self, raw_instances: Any) -> list[Entry]:
+        if raw_instances is None:
+            return []
+        if not isinstance(raw_instances, list):
+            raise self._invalid(".loaded_instances", "a list", raw_instances)
+        return [self._instance(raw, f".loaded_instances[{number}]") for number, raw in enumerate(raw_instances)]
+
+    def _instance(self, raw: Any, inside: str) -> Entry:
+        if not isinstance(raw, dict):
+            raise self._invalid(inside, "an object", raw)
+        instance = self._fields(raw, inside, _INSTANCE)
+        instance["config"] = self._whole(self._object(raw, inside, "config"), inside + ".config", _CONFIG)
+        return self._with_rest(instance, raw, inside)
+
+    def _whole(self, raw: Entry, inside: str, fields: tuple[_Field, ...]) -> Entry:
+        return self._with_rest(self._fields(raw, inside, fields), raw, inside)
+
+    def _fields(self, raw: Entry, inside: str, fields: tuple[_Field, ...]) -> Entry:
+        read: Entry = {}
+        for field in fields:
+            name, usual, _kind, unknown, _strict, required = field
+            value = raw.get(name)
+            if value.__class__ is usual:
+                read[name] = value
+            elif value is None and not required:
+                read[name] = list(unknown) if unknown == () else unknown
+            else:
+                read[name] = self._converted(value, inside, field)
+        return read
+
+    def _converted(self, value: Any, inside: str, field: _Field) -> Any:
         try:
-            return kind(value)
+            return field.kind(value)
         except _Wrong as exc:
-            self.warnings.add(f"{self.where()}.{name}", str(exc), value)
-            return unknown
+            if field.strict:
+                raise self._invalid(f"{inside}.{field.name}", str(exc), value) from None
+            self.warnings.add(self.number, f"{inside}.{field.name}", str(exc), value)
+            return list(field.unknown) if field.unknown == () else field.unknown
 
-    def strict(self, name: str, kind: Kind, required: bool = False) -> Any:
-        """A field without which, or with another type, the answer as a whole cannot be trusted."""
-        value = self.raw.get(name)
-        if value is None and not required:
-            return None
-        try:
-            return kind(value)
-        except _Wrong as exc:
-            raise _invalid_field(f"{self.where()}.{name}", str(exc), value) from None
+    def _object(self, raw: Entry, inside: str, name: str, absent: Any = None) -> Entry:
+        """A container. A missing one, null or `absent`, reads as an empty one."""
+        value = raw.get(name)
+        if isinstance(value, dict):
+            return value
+        if value is not None and value is not absent:
+            self.warnings.add(self.number, f"{inside}.{name}", "an object", value)
+        return {}
 
-    def child(self, name: str, absent: Any = None) -> _Reader:
-        """The reader of a container. A missing one, null or `absent`, reads as an empty one."""
-        value = self.raw.get(name)
-        if value is None or value is absent:
-            value = {}
-        elif not isinstance(value, dict):
-            self.warnings.add(f"{self.where()}.{name}", "an object", value)
-            value = {}
-        return _Reader(value, lambda: f"{self.where()}.{name}", self.warnings)
+    def _with_rest(self, read: Entry, raw: Entry, inside: str) -> Entry:
+        """With the fields that are not documented, under their own names."""
+        if not raw.keys() <= read.keys():
+            for name in sorted(raw.keys() - read.keys()):
+                if not is_reserved(name):
+                    read[name] = self._converted(raw[name], inside, _Field(printable(name), None, _passed))
+        return read
 
-    def rest(self, known: dict[str, Any]) -> dict[str, Any]:
-        """The fields that are not documented, under their own names."""
-        passed: dict[str, Any] = {}
-        if self.raw.keys() <= known.keys():
-            return passed
-        for key, value in self.raw.items():
-            if key in known or is_reserved(key):
-                continue
-            try:
-                passed[key] = _passed(value)
-            except _Wrong as exc:
-                passed[key] = None
-                self.warnings.add(f"{self.where()}.{printable(key)}", str(exc), value)
-        return passed
+    def _invalid(self, inside: str, expected: str, value: Any) -> ApiError:
+        return _invalid_field(self.warnings.place(self.number) + inside, expected, value)
 
 
 def _invalid_field(where: str, expected: str, value: Any) -> ApiError:
     return ApiError("invalid", f"sent a model list in which {where} is {_kind_of(value)}, not {expected}")
-
-
-def _instance(reader: _Reader) -> Entry:
-    instance_id = reader.strict("id", _text, required=True)
-    config = reader.child("config")
-    settings: Entry = {"context_length": config.strict("context_length", _whole_number)}
-    for name, kind in _CONFIG:
-        settings[name] = config.get(name, kind)
-    settings.update(config.rest(settings))
-    instance: Entry = {
-        "id": instance_id,
-        "config": settings,
-        "remaining_ttl_seconds": reader.get("remaining_ttl_seconds", _number),
-    }
-    instance.update(reader.rest(instance))
-    return instance
-
-
-def _quantization(reader: _Reader) -> Entry:
-    quantization: Entry = {"name": reader.get("name", _text), "bits_per_weight": reader.get("bits_per_weight", _number)}
-    quantization.update(reader.rest(quantization))
-    return quantization
-
-
-def _capabilities(reader: _Reader) -> Entry:
-    reasoning_reader = reader.child("reasoning", absent=False)
-    reasoning: Entry = {
-        "allowed_options": reasoning_reader.get("allowed_options", _texts, []),
-        "default": reasoning_reader.get("default", _text),
-    }
-    reasoning.update(reasoning_reader.rest(reasoning))
-    capabilities: Entry = {
-        "vision": reader.get("vision", _flag, False),
-        "trained_for_tool_use": reader.get("trained_for_tool_use", _flag, False),
-        "reasoning": reasoning,
-    }
-    capabilities.update(reader.rest(capabilities))
-    return capabilities
-
-
-def _entry(reader: _Reader) -> Entry:
-    instances = []
-    raw_instances = reader.raw.get("loaded_instances")
-    if raw_instances is not None and not isinstance(raw_instances, list):
-        raise _invalid_field(reader.where() + ".loaded_instances", "a list", raw_instances)
-    for number, raw in enumerate(raw_instances or []):
-
-        def where(number: int = number) -> str:
-            return f"{reader.where()}.loaded_instances[{number}]"
-
-        if not isinstance(raw, dict):
-            raise _invalid_field(where(), "an object", raw)
-        instances.append(_instance(_Reader(raw, where, reader.warnings)))
-    entry: Entry = {
-        "type": reader.strict("type", _text),
-        "publisher": reader.get("publisher", _text),
-        "key": reader.strict("key", _text, required=True),
-        "display_name": reader.get("display_name", _text),
-        "architecture": reader.get("architecture", _text),
-        "quantization": _quantization(reader.child("quantization")),
-        "size_bytes": reader.get("size_bytes", _whole_number),
-        "params_string": reader.get("params_string", _text),
-        "loaded": bool(instances),
-        "loaded_instances": instances,
-        "max_context_length": reader.get("max_context_length", _whole_number),
-        "format": reader.get("format", _text),
-        "capabilities": _capabilities(reader.child("capabilities")),
-        "description": reader.get("description", _text),
-        "variants": reader.get("variants", _texts, []),
-        "selected_variant": reader.get("selected_variant", _text),
-    }
-    entry.update(reader.rest(entry))
-    return entry
 
 
 def _read_entries(raw_models: list[Any]) -> tuple[list[Entry], list[str]]:
@@ -318,18 +328,13 @@ def _read_entries(raw_models: list[Any]) -> tuple[list[Entry], list[str]]:
         raise ApiError("invalid", f"listed {len(raw_models)} models, more than the {MAX_ENTRIES} that are believed")
     if raw_models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in raw_models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
-    warnings = _Warnings()
+    warnings = _Warnings(raw_models)
     entries = []
     instances = 0
     for number, raw in enumerate(raw_models):
-
-        def where(number: int = number, raw: Any = raw) -> str:
-            key = raw.get("key") if isinstance(raw, dict) else None
-            return f"models[{number}]" + (f" ({printable(key)})" if isinstance(key, str) else "")
-
         if not isinstance(raw, dict):
-            raise _invalid_field(where(), "an object", raw)
-        entry = _entry(_Reader(raw, where, warnings))
+            raise _invalid_field(warnings.place(number), "an object", raw)
+        entry = _Reader(number, warnings).entry(raw)
         instances += len(entry["loaded_instances"])
         if instances > MAX_ENTRIES:
             raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are believed")
@@ -373,6 +378,14 @@ def _integer(digits: str) -> Any:
     return int(digits) if len(digits) <= _MAX_DIGITS else math.inf
 
 
+_JSON = json.JSONDecoder(parse_constant=_not_a_number, parse_int=_integer)
+
+
+def _may_be_odd(body: bytes, text: str) -> bool:
+    """Whether there may be half a character or a control character. Most answers have no place for one, which is seen quickly."""
+    return b"\x7f" in body or b"\xc2" in body or (b"\\" in body and _ODD_ESCAPE.search(text) is not None)
+
+
 def _parse(body: bytes) -> Any:
     """The JSON document. Raises :class:`ApiError` with status ``invalid``."""
     try:
@@ -380,8 +393,8 @@ def _parse(body: bytes) -> Any:
     except UnicodeDecodeError:
         raise ApiError("invalid", "sent a body that is not UTF-8 text") from None
     try:
-        document = json.loads(text, parse_constant=_not_a_number, parse_int=_integer)
-        return _cleaned(document) if _ODD_TEXT.search(text) else document
+        document = _JSON.decode(text)
+        return _cleaned(document) if _may_be_odd(body, text) else document
     except RecursionError:
         raise ApiError("invalid", "sent JSON that is nested too deep") from None
     except ValueError:
