@@ -47,7 +47,8 @@ class Guard:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+        self._began = time.monotonic()
+        self._end = self._began + seconds
         self._lock = threading.Lock()
         self._handle: socket.socket | None = None
         self._over = False
@@ -55,6 +56,10 @@ class Guard:
     @property
     def overdue(self) -> bool:
         return time.monotonic() >= self._end
+
+    def age(self) -> float:
+        """Seconds since the exchange began."""
+        return time.monotonic() - self._began
 
     def left(self) -> float:
         """Seconds that remain, never zero: for a socket zero means "do not wait at all"."""

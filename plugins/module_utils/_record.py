@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 import time
-from collections import Counter
+from operator import itemgetter
 from typing import Any, Callable, Dict, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError, Entry, read_models
@@ -160,9 +160,9 @@ def _facts(entries: list[Entry], detail: str) -> Record:
 def _comparable_text(entries: list[Entry]) -> str:
     """One text for the whole answer: equal when nothing but order and remaining TTLs differs."""
     comparable = [_comparable(entry) for entry in entries]
-    keys = Counter(entry["key"] for entry in entries)
-    # Encoding them all at once is quicker than each by itself, so only entries that share a key are compared whole.
-    comparable.sort(key=lambda entry: (entry["key"], _canonical(entry) if keys[entry["key"]] > 1 else ""))
+    # Encoding them all at once is quicker than each by itself, so entries are compared whole only where some share a key.
+    shared = len({entry["key"] for entry in entries}) < len(entries)
+    comparable.sort(key=(lambda entry: (entry["key"], _canonical(entry))) if shared else itemgetter("key"))
     return _canonical(["ok", comparable])
 
 

@@ -6,7 +6,7 @@
 
 """Many endpoints at once: bounded concurrency, one deadline each and one for all, one record each, in order.
 
-Threads ask; the calling thread alone decides. It watches the deadlines, tells the progress, and raises what a thread met.
+Threads ask; the calling thread reads what they bring, watches the deadlines, tells the progress, and raises what a thread met.
 """
 
 from __future__ import annotations
@@ -27,11 +27,15 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, timed_out
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, Record, ask, outcome_of, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, Outcome, Record, ask, outcome_of, record_of
 
 PROGRESS_SECONDS = 2.0
-# How late a deadline may be noticed.
+# How late a deadline may be noticed, but for the reading of one answer; and what is slow for an exchange.
 _TICK = 0.05
+# So many keep a core busy. More are started only beside slow ones, because each switch between threads costs time.
+_THREADS_AT_FIRST = 16
+# Of answers that wait to be read.
+_UNREAD_BYTES = 32 * 1024 * 1024
 # A socket, and the guard's handle of it.
 _FILES_EACH = 2
 # For Ansible itself, and for the resolution of names.
@@ -98,7 +102,11 @@ def _open_files(concurrency: int) -> Iterator[int]:
 
 
 class _Round:
-    """One question to each of some distinct endpoints."""
+    """One question to each of some distinct endpoints.
+
+    As far as memory allows, all are asked before any answer is read: whoever is silent is waited for from early on, and the
+    threads that ask do not compete with the one that reads.
+    """
 
     def __init__(self, endpoints: list[Endpoint], detail: str, exchange: Exchange, progress: Progress) -> None:
         self._endpoints = endpoints
@@ -106,56 +114,65 @@ class _Round:
         self._exchange = exchange
         self._progress = progress
         self._lock = threading.Lock()
-        self._reading = threading.Lock()
+        self._room = threading.Condition(self._lock)
         self._woken = threading.Event()
         self._waiting = deque(range(len(endpoints)))
         self._running: dict[int, Guard] = {}
+        self._unread: deque[tuple[int, Outcome]] = deque()
+        self._unread_bytes = 0
         self._records: dict[int, Record] = {}
         self._errors: list[BaseException] = []
-        self._threads_to_start = 0
-        self._any_started = False
+        self._threads = 0
 
     def run(self, concurrency: int, fleet_timeout: float) -> list[Record]:
-        began = time.monotonic()
-        told = began
+        began = told = time.monotonic()
         try:
-            # Nobody reads before all have begun to ask: whoever is silent for long is waited for from the start.
-            with self._reading:
-                self._start_threads(min(concurrency, len(self._endpoints)))
             while len(self._records) < len(self._endpoints) and not self._errors:
-                self._woken.wait(_TICK)
+                # Whoever is slow gets another thread beside it.
+                self._start_threads(min(concurrency, max(_THREADS_AT_FIRST, self._threads + self._slow())))
+                unread = len(self._unread)
+                if not self._reading_is_due():
+                    self._woken.wait(_TICK)
+                    self._woken.clear()
                 now = time.monotonic()
                 self._leave_overdue()
-                self._start_threads(0)
                 if now - began >= fleet_timeout:
                     self._leave_all(fleet_timeout)
                 if now - told >= PROGRESS_SECONDS:
                     told = now
                     self._tell()
+                if self._reading_is_due() or len(self._unread) == unread:
+                    self._read_until(now + _TICK)
         finally:
             self._end()
         if self._errors:
             raise self._errors[0]
         return [self._records[number] for number in range(len(self._endpoints))]
 
-    def _start_threads(self, more: int) -> None:
-        """Start so many more. Those that the system does not allow now, as in a container with a limit, are started later."""
-        self._threads_to_start += more
-        while self._threads_to_start and self._waiting:
+    def _slow(self) -> int:
+        with self._lock:
+            return sum(guard.age() >= _TICK for guard in self._running.values())
+
+    def _start_threads(self, wanted: int) -> None:
+        """Have so many. Those that the system does not allow now, as in a container with a limit, are started later."""
+        while self._threads < wanted and self._waiting:
             try:
                 threading.Thread(target=self._ask_waiting, daemon=True, name="lmstudio").start()
             except RuntimeError:
-                if not self._any_started:
+                if not self._threads:
                     raise
                 return
-            self._any_started = True
-            self._threads_to_start -= 1
+            with self._lock:
+                self._threads += 1
 
     def _ask_waiting(self) -> None:
         try:
             while True:
                 with self._lock:
+                    while self._unread_bytes >= _UNREAD_BYTES and self._waiting:
+                        self._room.wait()
                     if not self._waiting:
+                        self._threads -= 1
                         return
                     number = self._waiting.popleft()
                     endpoint = self._endpoints[number]
@@ -166,15 +183,27 @@ class _Round:
                     guard.end()
                 with self._lock:
                     if self._running.pop(number, None) is None:
-                        return  # It was left at its deadline, and another thread has taken this one's place.
-                # One at a time: the others that want to read would only keep those that want to ask from running.
-                with self._reading:
-                    self._records[number] = record_of(endpoint, outcome, self._detail)
-                if len(self._records) == len(self._endpoints):
+                        return  # It was left at its deadline, and this thread is no longer counted.
+                    self._unread.append((number, outcome))
+                    self._unread_bytes += _size(outcome)
+                if self._reading_is_due():
                     self._woken.set()
         except BaseException as exc:
             self._errors.append(exc)
             self._woken.set()
+
+    def _reading_is_due(self) -> bool:
+        """Nobody waits to be asked, or the memory for answers is used up. Without the lock: a moment ago is recent enough."""
+        return bool(self._unread) and (not self._waiting or self._unread_bytes >= _UNREAD_BYTES)
+
+    def _read_until(self, end: float) -> None:
+        while self._unread and time.monotonic() < end:
+            with self._lock:
+                number, outcome = self._unread.popleft()
+                self._unread_bytes -= _size(outcome)
+                if self._unread_bytes < _UNREAD_BYTES:
+                    self._room.notify_all()
+            self._records[number] = record_of(self._endpoints[number], outcome, self._detail)
 
     def _watched_by(self, guard: Guard) -> Fetch:
         return lambda endpoint: self._exchange(endpoint, guard)
@@ -184,7 +213,8 @@ class _Round:
             overdue = [number for number, guard in self._running.items() if guard.overdue]
         for number in overdue:
             if self._leave(number, timed_out(self._endpoints[number])):
-                self._start_threads(1)
+                with self._lock:
+                    self._threads -= 1
 
     def _leave_all(self, fleet_timeout: float) -> None:
         late = ApiError(
@@ -211,16 +241,21 @@ class _Round:
         return True
 
     def _tell(self) -> None:
-        not_ok = sum(not record["ok"] for record in list(self._records.values()))
+        not_ok = sum(not record["ok"] for record in self._records.values())
         self._progress(f"{len(self._records)}/{len(self._endpoints)} asked, {not_ok} not ok")
 
     def _end(self) -> None:
         with self._lock:
             self._waiting.clear()
+            self._room.notify_all()
             running = list(self._running.values())
             self._running.clear()
         for guard in running:
             guard.end()
+
+
+def _size(outcome: Outcome) -> int:
+    return 0 if isinstance(outcome.answer, ApiError) else len(outcome.answer.body)
 
 
 def _raise(why: ApiError, _endpoint: Endpoint) -> NoReturn:

@@ -69,15 +69,17 @@ def test_a_limit_of_threads_costs_time_and_nothing_else(monkeypatch):
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_three_at_once)
-    never = threading.Event()
+    never, all_three = threading.Event(), threading.Barrier(3)
 
     def exchange(endpoint, guard):
+        if endpoint.url in ("http://h0.invalid", "http://h1.invalid", "http://h2.invalid"):
+            all_three.wait(10)
         # One hangs beyond its deadline, and keeps its thread until then.
         if endpoint.url == "http://h2.invalid":
-            never.wait(1)
+            never.wait(3)
         return EMPTY
 
-    records = ask_all(endpoints(12, timeout=0.3), exchange)
+    records = ask_all(endpoints(12, timeout=1), exchange)
     found = {record["url"]: record["status"] for record in records}
     assert {url for url, status in found.items() if status != "ok"} == {"http://h2.invalid"}
     assert len(records) == 12 and len(started) >= 3
