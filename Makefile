@@ -8,11 +8,12 @@ PYTHON ?= python3
 DEMO := .venv/demo
 DEV := .venv/dev
 
-.PHONY: help demo test python clean
+.PHONY: help demo test bench python clean
 
 help:
 	@echo "make demo    set up, and run the collection on a simulated fleet (LMSTUDIO_URL=http://gpu01:1234 make demo: on that server)"
 	@echo "make test    set up, and run the tests"
+	@echo "make bench   set up, measure what the doors cost, and write the tables of docs/performance.md (nginx needed; takes an hour)"
 	@echo "make clean   remove what the others made"
 
 demo: $(DEMO)/ready
@@ -20,6 +21,10 @@ demo: $(DEMO)/ready
 
 test: $(DEV)/ready
 	$(DEV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+bench: $(DEV)/ready
+	$(DEV)/bin/nox -s bench -- --write
+	$(DEV)/bin/nox -s bench -- --profile --write
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -45,6 +45,8 @@ CORES = {
 ALL_TESTS_ON = ("2.16", "newest")
 TARGETS = [f"3.{minor}" for minor in range(6, 16)]
 MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
+# Not in requirements-dev.txt, because `make test` installs all of that, on Pythons that this one does not support too.
+ANSIBLE = "ansible==14.5.0"
 TEST_LIBRARIES = ["hypothesis", "jsonschema", "junitparser", "prometheus-client", "pytest", "pytest-xdist", "pyyaml", "trustme"]
 
 
@@ -198,9 +200,10 @@ def molecule(session: nox.Session) -> None:
         session.skip(f"the hosts of the scenarios are network namespaces: {why}")
     tools = Path(sys.executable).parent
     env = {"ANSIBLE_COLLECTIONS_PATH": str(collections_path()), "PATH": f"{tools}:{os.environ['PATH']}", "NO_COLOR": "1"}
-    scenarios = session.posargs or ["--all"]
+    scenarios = session.posargs or sorted(path.parent.name for path in ROOT.glob("extensions/molecule/*/molecule.yml"))
     for scenario in scenarios:
-        session.run(str(tools / "molecule"), "test", *(["--all"] if scenario == "--all" else ["-s", scenario]), env=env)
+        # One that was asked for by name is shown live, the others when they fail.
+        session.run(str(tools / "molecule"), "test", "-s", scenario, env=env, silent=not session.posargs)
 
 
 @nox.session(python=found(CORES["newest"].controllers))
@@ -215,6 +218,34 @@ def soak(session: nox.Session) -> None:
     """Ten thousand polls of a flapping fleet in one process: memory, files and threads must not grow."""
     session.install(CORES["newest"].package, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
     session.run("python", "-m", "pytest", "-s", "tests/soak", *session.posargs)
+
+
+@nox.session(python=found(CORES["newest"].controllers))
+def scaling(session: nox.Session) -> None:
+    """Slices of a fleet with ansible-runner, and caches that controllers share in Redis. Installs all of the package ansible."""
+    if not shutil.which("redis-server"):
+        session.skip("there is no Redis here. On Debian: apt-get install redis-server")
+    session.install(CORES["newest"].package, ANSIBLE, "ansible-runner", "pytest", "redis", "-c", "requirements-dev.txt")
+    session.run("python", "-m", "pytest", "-s", "tests/scaling", *session.posargs)
+
+
+@nox.session(python=found(CORES["newest"].controllers), default=False)
+def bench(session: nox.Session) -> None:
+    """What the doors cost, as ratios of commands taken in one run: see tests/performance. `make bench` writes the table, in an hour."""
+    measure(session, *session.posargs)
+
+
+@nox.session(python=found(CORES["newest"].controllers))
+def guard(session: nox.Session) -> None:
+    """The ratios of `bench` that are stable, with a wide margin, so that no change makes a door much slower unseen."""
+    measure(session, "--guard", *session.posargs)
+
+
+def measure(session: nox.Session, *arguments: str) -> None:
+    if not shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin"):
+        session.skip("there is no nginx here. On Debian: apt-get install nginx-light")
+    session.install(CORES["newest"].package, "-r", "requirements.txt", "py-spy", "pyyaml", "trustme", "-c", "requirements-dev.txt")
+    session.run("python", "tests/performance", *arguments)
 
 
 @nox.session(python=found(CORES["newest"].controllers), default=False)

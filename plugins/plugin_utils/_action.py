@@ -18,6 +18,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import F
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_task, validated
 
+# Ansible loads this before it forks a worker for each host, so that requests is imported once. A target is asked without it.
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
+
 
 class OneHostAction(ActionBase):
     """Adds the host's variables to the options, then asks: with the module on the target, or from here."""
@@ -84,9 +87,6 @@ class OneHostAction(ActionBase):
             )
 
     def _ask_from_here(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
-        # Here, because a target is asked without the libraries of the controller.
-        from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
-
         warning = endpoint.warning()
         if warning:
             self._display.warning(warning)

@@ -39,7 +39,7 @@ try:
     # urllib3 1 gives no host name to OpenSSL for an address, which then cannot check it.
     if int(urllib3.__version__.partition(".")[0]) < 2:  # type: ignore[attr-defined]
         raise ImportError(f"urllib3 {urllib3.__version__} is older than 2")  # type: ignore[attr-defined]
-except ImportError as exc:
+except Exception as exc:  # An installation that is broken in any way must not stop those who do without it.
     MISSING: str | None = str(exc)
 else:
     MISSING = None

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the doors cost, as ratios of whole commands that were taken in one run.
+
+    make bench                                   all figures, and the table of docs/performance.md; takes an hour
+    nox -s bench -- 4 9                          some of them, without writing
+    nox -s bench -- --guard                      those that are stable, with a wide margin: what CI runs
+    nox -s bench -- --profile                    where the time of each door goes
+
+nginx serves the answers from the same machine, so its share is in every line. Compare ratios, not seconds. Ends with 1 when a
+figure is not reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import profiles
+from bench import BINARIES, ROOT, Bench, Row
+from figures import FIGURES
+
+PAGE = ROOT / "docs" / "performance.md"
+HEADINGS = ["figure", "what", "measured", "promised", "reached", "in seconds, or beside it"]
+GUARDED = {"3": 1.5, "5": 1.5, "6": 1.5, "10": 1.3}
+"""The stable ratios, and how many times the promise CI lets pass: machines are noisy, and a mistake costs more than that."""
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, ["---"] * len(headings), *rows))
+
+
+def machine() -> str:
+    done = subprocess.run([BINARIES / "ansible", "--version"], check=True, capture_output=True, text=True)
+    core = re.search(r"core ([^\]]+)", done.stdout)
+    cpu = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
+    return (
+        f"Measured on {datetime.date.today():%Y-%m-%d} with ansible-core {core[1] if core else '?'} and Python {platform.python_version()} on "
+        f"{os.cpu_count()} cores ({cpu[1] if cpu else platform.machine()}), the web server and the hosts included."
+    )
+
+
+def write(name: str, text: str) -> None:
+    """Put a generated part in its place in the page."""
+    page = PAGE.read_text()
+    begin, end = f"<!-- {name}: written by make bench -->\n", f"\n<!-- end of {name} -->"
+    head, rest = page.split(begin)
+    PAGE.write_text(head + begin + "\n" + text + "\n" + end + rest.split(end)[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="What the doors cost, as ratios of whole commands that were taken in one run.")
+    parser.add_argument("figures", nargs="*", metavar="FIGURE", help=f"which ones: {', '.join(FIGURES)}; all unless given")
+    parser.add_argument("--repeats", type=int, default=5, help="pairs for each ratio (%(default)s)")
+    parser.add_argument("--guard", action="store_true", help=f"fail when a ratio of {', '.join(GUARDED)} is far from its promise")
+    parser.add_argument("--profile", action="store_true", help="where the time of each door goes")
+    parser.add_argument("--write", action="store_true", help="put what was measured into docs/performance.md")
+    arguments = parser.parse_args()
+    unknown = set(arguments.figures) - set(FIGURES)
+    if unknown:
+        parser.error(f"no figure {', '.join(sorted(unknown))}. There are {', '.join(FIGURES)}.")
+    chosen = arguments.figures or (list(GUARDED) if arguments.guard else [] if arguments.profile else list(FIGURES))
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name), 3 if arguments.guard else arguments.repeats)
+        bench.install()
+        with bench.serving():
+            for figure in chosen:
+                for row in FIGURES[figure](bench):
+                    print(" | ".join(row.cells()), flush=True)
+                    rows.append(row)
+            shares = profiles.shares(bench) if arguments.profile else {}
+    for door, parts in shares.items():
+        print(f"{door}: " + ", ".join(f"{part} {share:.0%}" for part, share in parts.items()))
+    if arguments.write:
+        if rows:
+            write("figures", machine() + "\n\n" + table(HEADINGS, [row.cells() for row in rows]))
+        if shares:
+            parts = list(dict.fromkeys(part for door in shares.values() for part in door))
+            cells = [[door, *(f"{shares[door].get(part, 0):.0%}" for part in parts)] for door in shares]
+            write("profiles", table(["door", *parts], cells))
+    missed = [row for row in rows if not row.within(GUARDED.get(row.figure, 1.0) if arguments.guard else 1.0)]
+    for row in missed:
+        print(f"not reached: figure {row.figure}, {row.what}: {row.measured:.2f}{row.unit}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is measured inside one process, of the collection that PYTHONPATH names. Prints the numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible.plugins.loader import init_plugin_loader, lookup_loader
+
+init_plugin_loader()
+
+from ansible.parsing.dataloader import DataLoader  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http, _record  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport  # noqa: E402
+
+ROUNDS = 7
+AT_A_TIME = 64
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def asked(urls: Iterable[str], **options: Any) -> None:
+    lookup_loader.get("gpufleet.lmstudio.models", loader=DataLoader()).run(list(urls), {}, detail="loaded", **options)
+
+
+def lookup(urls: list[str]) -> list[float]:
+    """The ratio of the lookup to the bare exchanges, then the seconds of both, and of the exchanges with requests."""
+    endpoints = [make_endpoint({"url": url}, "") for url in urls]
+
+    def loop(exchange: _http.Exchange) -> None:
+        def one(endpoint: Endpoint) -> Answer:
+            guard = _http.Guard(endpoint.timeout)
+            try:
+                return exchange(endpoint, guard)
+            finally:
+                guard.end()
+
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            list(pool.map(one, endpoints))
+
+    taken = [
+        (seconds(lambda: asked(urls)), seconds(lambda: loop(_http.exchange)), seconds(lambda: loop(_transport.exchange)))
+        for _round in range(ROUNDS)
+    ]
+    return [statistics.median(one / other for one, other, _requests in taken), *map(statistics.median, zip(*taken))]
+
+
+def reading(body: str) -> list[float]:
+    """The ratio of making a record to decoding and encoding the same JSON, then the seconds of both, for one answer."""
+    endpoint = make_endpoint({"url": "http://127.0.0.1:1234"}, "")
+    outcome = _record.Outcome(Answer(200, body.encode(), "application/json"), "2026-01-01T00:00:00Z", 1)
+    times = range(50)
+    taken = [
+        (
+            seconds(lambda: [_record.record_of(endpoint, outcome, "loaded") for _time in times]) / len(times),
+            seconds(lambda: [json.dumps(json.loads(body)) for _time in times]) / len(times),
+        )
+        for _round in range(ROUNDS)
+    ]
+    return [statistics.median(one / other for one, other in taken), *map(statistics.median, zip(*taken))]
+
+
+def dead(urls: list[str], timeout: int) -> list[float]:
+    """The seconds until every one of the endpoints has a record."""
+    return [seconds(lambda: asked(urls, timeout=timeout, on_error="report", concurrency=1000))]
+
+
+if __name__ == "__main__":
+    print(json.dumps({"lookup": lookup, "reading": reading, "dead": dead}[sys.argv[1]](*json.loads(sys.argv[2]))))
