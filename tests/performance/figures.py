@@ -191,6 +191,7 @@ def reading(bench: Bench) -> Iterator[Row]:
     yield Row(
         *("reading", "an answer of 30 KB made into a record, against decoding and encoding its JSON", ratio, " times"),
         f"record {record * 1000:.2f} ms, JSON {json_alone * 1000:.2f} ms",
+        4,
     )
 
 
