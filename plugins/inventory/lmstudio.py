@@ -209,7 +209,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._populate(records, options, path)
 
     def update_cache_if_changed(self) -> None:
-        super().update_cache_if_changed()
+        try:
+            super().update_cache_if_changed()
+        except Exception as exc:  # Whatever a cache plugin raises, the hosts and their records are there.
+            self.display.warning(f"The inventory cache cannot be written, so the next run asks every host anew: {exc}")
         self._protect_cache()
 
     def set_cache_plugin(self) -> None:

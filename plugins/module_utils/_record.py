@@ -29,7 +29,7 @@ FULL = "full"
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Of ``asked_at``, in UTC."""
 _EMBEDDING_TYPES = ("embedding", "embeddings")
-_canonical = json.JSONEncoder(separators=(",", ":")).encode
+_canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 """The names of an entry are in one order already, and sorting them again would take half of the time."""
 
 

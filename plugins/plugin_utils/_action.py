@@ -12,14 +12,14 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+
+# Not used here: loaded before Ansible forks a worker for each host, it spares each of them half of what requests imports.
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http  # noqa: F401
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_task, validated
-
-# Ansible loads this before it forks a worker for each host, so that requests is imported once. A target is asked without it.
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
 
 
 class OneHostAction(ActionBase):
@@ -87,6 +87,9 @@ class OneHostAction(ActionBase):
             )
 
     def _ask_from_here(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
+        # Here, because a target is asked without the libraries of the controller.
+        from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
+
         warning = endpoint.warning()
         if warning:
             self._display.warning(warning)

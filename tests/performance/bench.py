@@ -34,8 +34,22 @@ NOTHING_MODULE = """
 from ansible.module_utils.basic import AnsibleModule
 AnsibleModule({}, supports_check_mode=True).exit_json(changed=False)
 """
-# A module that does nothing, and an action that does nothing.
-NOTHING = {"library/nothing.py": NOTHING_MODULE, "library/no_action.py": NOTHING_MODULE, "actions/no_action.py": NOTHING_ACTION}
+READY_ACTION = """
+import json
+from ansible.plugins.action import ActionBase
+class ActionModule(ActionBase):
+    def run(self, tmp=None, task_vars=None):
+        with open(self._task.args["path"]) as file:
+            return {"changed": False, **json.load(file)}
+"""
+PLUGINS = {
+    "library/nothing.py": NOTHING_MODULE,
+    "library/no_action.py": NOTHING_MODULE,
+    "actions/no_action.py": NOTHING_ACTION,
+    "library/ready.py": NOTHING_MODULE,
+    "actions/ready.py": READY_ACTION,
+}
+"""To compare with: a module and an action that do nothing, and an action that returns what is ready in a file."""
 
 
 class Took(NamedTuple):
@@ -95,7 +109,7 @@ class Bench:
             "PATH": f"{BINARIES}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         }
         (folder / "ansible.cfg").write_text("[defaults]\nretry_files_enabled = false\nlibrary = library\naction_plugins = actions\n")
-        for name, text in NOTHING.items():
+        for name, text in PLUGINS.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text)
 

@@ -157,7 +157,11 @@ def the_fleet(bench: Bench) -> Iterator[Row]:
     asking = bench.play(fleet_info())
     ratio, one, other = bench.pairs(asking, bench.play())
     yield Row("4", "`fleet_info`, 1,000 hosts, against an empty play", ratio, " times", took(one, other, ("fleet_info", "empty")), 3)
-    bench.env["ANSIBLE_FORKS"] = "50"
+    path = bench.folder / "ready.json"
+    in_process(bench, "ready", payload(SIZES["30 KB"]).decode(), 1000, str(path))
+    ready = bench.play({"ready": {"path": str(path)}, "run_once": True, "register": "fleet"})
+    what = "Ansible alone: an action that has the same result ready in a file, against an empty play"
+    yield against(bench, ("4", what), (ready, bench.play()), None, ("ready", "empty"))
     uri = bench.run(bench.play(URI))
     yield Row(
         *("4", "`ansible.builtin.uri` with 50 forks against `fleet_info`, 1,000 hosts", uri.seconds / one.seconds, " times"),
@@ -173,6 +177,12 @@ def the_inventory(bench: Bench) -> Iterator[Row]:
     (bench.folder / "cached.lmstudio.yml").write_text(CACHED)
     cold, warm = inventory("lmstudio.yml"), inventory("cached.lmstudio.yml")
     yield against(bench, ("5", "inventory plugin, 1,000 hosts, against a plain file"), (cold, inventory()), 3, ("plugin", "file"))
+    bench.run(cold)
+    listed = json.loads((bench.folder / "output").read_text())
+    (bench.folder / "same.json").write_text(json.dumps({"all": {"hosts": listed["_meta"]["hostvars"]}}))
+    same = ["ansible-inventory", "-i", "same.json", "--list"]
+    what = "Ansible alone: a file with the same variables, against a plain file"
+    yield against(bench, ("5", what), (same, inventory()), None, ("same variables", "plain"))
     bench.run(warm)
     yield against(bench, ("5", "the same from a warm cache, against asking"), (warm, cold), 0.7, ("warm", "cold"))
 

@@ -75,10 +75,20 @@ def reading(body: str) -> list[float]:
     return [statistics.median(one / other for one, other in taken), *map(statistics.median, zip(*taken))]
 
 
+def ready(body: str, number: int, path: str) -> list[float]:
+    """Write what `fleet_info` returns of so many hosts, as far as it depends on their number."""
+    outcome = _record.Outcome(Answer(200, body.encode(), "application/json"), "2026-01-01T00:00:00Z", 1)
+    urls = {f"gpu{index:05}": f"http://127.0.0.1:1234/{index}" for index in range(number)}
+    hosts = {name: _record.record_of(make_endpoint({"url": url}, ""), outcome, "loaded") for name, url in urls.items()}
+    with open(path, "w") as file:
+        json.dump({"hosts": hosts}, file)
+    return []
+
+
 def dead(urls: list[str], timeout: int) -> list[float]:
     """The seconds until every one of the endpoints has a record."""
     return [seconds(lambda: asked(urls, timeout=timeout, on_error="report", concurrency=1000))]
 
 
 if __name__ == "__main__":
-    print(json.dumps({"lookup": lookup, "reading": reading, "dead": dead}[sys.argv[1]](*json.loads(sys.argv[2]))))
+    print(json.dumps({"lookup": lookup, "reading": reading, "ready": ready, "dead": dead}[sys.argv[1]](*json.loads(sys.argv[2]))))
