@@ -12,14 +12,15 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-
-# Not used here: loaded before Ansible forks a worker for each host, it spares each of them half of what requests imports.
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http  # noqa: F401
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_task, validated
+
+# Ansible loads this before it forks a worker for each host, and so none of them has to load what requests shares with it.
+_LOADED_BEFORE_FORKS = (_http,)
 
 
 class OneHostAction(ActionBase):
