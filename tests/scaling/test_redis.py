@@ -86,7 +86,8 @@ class Server:
         for number in (FACTS, INVENTORIES):
             database = self.database(number)
             for key in self.keys(number, ""):
-                names: Any = database.zrange(key, 0, -1) if database.type(key) == b"zset" else [database.get(key)]
+                kind = database.type(key)
+                names: Any = database.zrange(key, 0, -1) if kind == b"zset" else [database.get(key)]
                 found[f"{number}:{key}"] = b" ".join(names)
         return found
 
@@ -119,7 +120,7 @@ class Controller:
         (folder / "gather.yml").write_text(page.file("gather.yml"))
         (folder / "use.yml").write_text(USE)
         for line in page.commands("export ANSIBLE_CACHE_PLUGIN_CONNECTION"):
-            name, _, value = line.removeprefix("export ").partition("=")
+            name, _separator, value = line.removeprefix("export ").partition("=")
             assert value.startswith("redis.example:6379:") and value.endswith(":PASSWORD"), value
             value = value.replace("redis.example:6379", f"127.0.0.1:{server.port}").replace("PASSWORD", PASSWORD)
             self._env[name] = value
