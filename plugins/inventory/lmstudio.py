@@ -209,6 +209,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._populate(records, options, path)
 
     def update_cache_if_changed(self) -> None:
+        if not self.get_option("cache"):
+            return
         try:
             super().update_cache_if_changed()
         except Exception as exc:  # Whatever a cache plugin raises, the hosts and their records are there.
