@@ -13,6 +13,7 @@ server becomes part of a message unless it is made printable first. No socket, n
 from __future__ import annotations
 
 import json
+import marshal
 import math
 import re
 import zlib
@@ -28,6 +29,8 @@ MAX_ENTRIES = 10000
 _MAX_DEPTH = 16
 _MAX_WARNINGS = 20
 _MAX_DIGITS = 18
+_MAX_REMEMBERED = 4096
+_MAX_REMEMBERED_BYTES = 4096
 _RESERVED_KEYS = ("__ansible_", "__payload__")
 _ODD_ESCAPE = re.compile(r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]")
 """Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
@@ -80,6 +83,15 @@ class Answer(NamedTuple):
     location: str = ""
     too_large: bool = False
     """The body was longer than the limit, and is not here."""
+
+
+class Model(NamedTuple):
+    """A model that a server lists."""
+
+    entry: Entry
+    """May be shared with other answers, so it is not to be changed."""
+    text: str
+    """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
 
 
 class _Wrong(Exception):
@@ -174,6 +186,9 @@ class _Warnings:
         raw = self._raw_models[number]
         key = raw.get("key") if isinstance(raw, dict) else None
         return f"models[{number}]" + (f" ({printable(key)})" if isinstance(key, str) else "")
+
+    def number(self) -> int:
+        return len(self._found) + self._more
 
     def all(self) -> list[str]:
         return self._found + ([f"{self._more} more fields of unexpected type"] if self._more else [])
@@ -323,23 +338,79 @@ def _invalid_field(where: str, expected: str, value: Any) -> ApiError:
     return ApiError("invalid", f"sent a model list in which {where} is {_kind_of(value)}, not {expected}")
 
 
-def _read_entries(raw_models: list[Any]) -> tuple[list[Entry], list[str]]:
+canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+"""JSON of what was read. The names of an entry are in one order already, and sorting them again would take half of the time."""
+
+
+def model_of(entry: Entry) -> Model:
+    return Model(entry, canonical(_comparable(entry)))
+
+
+def _comparable(entry: Entry) -> Entry:
+    reasoning = entry["capabilities"]["reasoning"]
+    if len(entry["variants"]) < 2 and len(reasoning["allowed_options"]) < 2 and not entry["loaded"]:
+        return entry
+    comparable = {
+        **entry,
+        "variants": sorted(entry["variants"]),
+        "capabilities": {
+            **entry["capabilities"],
+            "reasoning": {**reasoning, "allowed_options": sorted(reasoning["allowed_options"])},
+        },
+    }
+    if entry["loaded"]:
+        lasting = [
+            {name: value for name, value in instance.items() if name != "remaining_ttl_seconds"} for instance in entry["loaded_instances"]
+        ]
+        comparable["loaded_instances"] = sorted(lasting, key=canonical)
+    return comparable
+
+
+_remembered: dict[bytes, Model] = {}
+"""Models on disk, by what a server said of each. Most hosts of a fleet have the same ones, and reading them is most of the work."""
+
+
+def _read_model(raw: Entry, number: int, warnings: _Warnings) -> Model:
+    said = b"" if raw.get("loaded_instances") else _said(raw)
+    known = _remembered.get(said)
+    if known:
+        return known
+    warned = warnings.number()
+    model = model_of(_Reader(number, warnings).entry(raw))
+    if said and warnings.number() == warned:
+        if len(_remembered) >= _MAX_REMEMBERED:
+            _remembered.clear()
+        _remembered[said] = model
+    return model
+
+
+def _said(raw: Entry) -> bytes:
+    """What tells this entry from every other, or nothing if it is too large to be remembered."""
+    try:
+        # Version 2 of the format depends on the values alone, and tells 1 from 1.0 and from true.
+        said = marshal.dumps(raw, 2)
+    except ValueError:  # nested too deep
+        return b""
+    return said if len(said) <= _MAX_REMEMBERED_BYTES else b""
+
+
+def _read_list(raw_models: list[Any]) -> tuple[list[Model], list[str]]:
     if len(raw_models) > MAX_ENTRIES:
         raise ApiError("invalid", f"listed {len(raw_models)} models, more than the {MAX_ENTRIES} that are believed")
     if raw_models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in raw_models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
     warnings = _Warnings(raw_models)
-    entries = []
+    models = []
     instances = 0
     for number, raw in enumerate(raw_models):
         if not isinstance(raw, dict):
             raise _invalid_field(warnings.place(number), "an object", raw)
-        entry = _Reader(number, warnings).entry(raw)
-        instances += len(entry["loaded_instances"])
+        model = _read_model(raw, number, warnings)
+        instances += len(model.entry["loaded_instances"])
         if instances > MAX_ENTRIES:
             raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are believed")
-        entries.append(entry)
-    return entries, warnings.all()
+        models.append(model)
+    return models, warnings.all()
 
 
 def _decoded(answer: Answer, limit: int) -> bytes:
@@ -481,8 +552,8 @@ def _shape(document: Any, usable_models: bool) -> str | None:
     return None
 
 
-def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None = None) -> tuple[list[Entry], list[str]]:
-    """The model entries of an answer and the warnings about single fields, or an :class:`ApiError`.
+def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None = None) -> tuple[list[Model], list[str]]:
+    """The models of an answer and the warnings about single fields, or an :class:`ApiError`.
 
     `limit` bounds the decoded body in bytes. `sent` is the option whose secret the request carried: token, headers or none.
     """
@@ -493,7 +564,7 @@ def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None 
         raise
 
 
-def _judge(answer: Answer, limit: int, sent: str | None) -> tuple[list[Entry], list[str]]:
+def _judge(answer: Answer, limit: int, sent: str | None) -> tuple[list[Model], list[str]]:
     code = answer.http_status
     if code == 401:
         why = (
@@ -542,4 +613,4 @@ def _judge(answer: Answer, limit: int, sent: str | None) -> tuple[list[Entry], l
         raise ApiError("invalid", f"sent {what} instead of a model list")
     if not isinstance(models, list):
         raise _invalid_field("models", "a list", models)
-    return _read_entries(models)
+    return _read_list(models)

@@ -12,13 +12,20 @@ No socket (the transport is handed in), no Ansible object.
 from __future__ import annotations
 
 import hashlib
-import json
+import marshal
 import re
 import time
-from operator import itemgetter
-from typing import Any, Callable, Dict, Mapping, NamedTuple
+from typing import Any, Callable, Dict, Iterable, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError, Entry, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
+    Answer,
+    ApiError,
+    Entry,
+    Model,
+    canonical,
+    model_of,
+    read_models,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint, OptionError
 
 Record = Dict[str, Any]
@@ -29,8 +36,6 @@ FULL = "full"
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Of ``asked_at``, in UTC."""
 _EMBEDDING_TYPES = ("embedding", "embeddings")
-_canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-"""The names of an entry are in one order already, and sorting them again would take half of the time."""
 
 
 class Outcome(NamedTuple):
@@ -69,13 +74,13 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
         "response_ms": outcome.response_ms,
         "detail": detail,
     }
-    entries: list[Entry] = []
+    models: list[Model] = []
     warnings: list[str] = []
     secrets = endpoint.secrets()
     try:
         if isinstance(outcome.answer, ApiError):
             raise outcome.answer
-        entries, warnings = read_models(outcome.answer, endpoint.max_response_bytes, endpoint.sent())
+        models, warnings = read_models(outcome.answer, endpoint.max_response_bytes, endpoint.sent())
         record["ok"], record["status"] = True, "ok"
     except ApiError as exc:
         record["status"] = exc.status
@@ -84,10 +89,11 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
             "hint": exc.hint,
             "http_status": exc.http_status,
         }
-    text = _comparable_text(entries)
-    if secrets and _holds_any(secrets, text + _canonical(warnings)):
+    text = _comparable_text(models)
+    entries = [model.entry for model in models]
+    if secrets and _holds_any(secrets, text + canonical(warnings)):
         entries, warnings = _masked(secrets, entries, warnings)
-        text = _comparable_text(entries)
+        text = _comparable_text(map(model_of, entries))
     record.update(_facts(entries, detail))
     record["fingerprint"] = "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest() if record["ok"] else None
     record["warnings"] = warnings
@@ -139,7 +145,7 @@ def _facts(entries: list[Entry], detail: str) -> Record:
         for instance in entry["loaded_instances"]
     ]
     return {
-        "models": entries if detail == FULL else loaded,
+        "models": _copied(entries) if detail == FULL else loaded,
         "instances": instances,
         "available": sorted({entry["key"] for entry in entries}),
         "loaded": sorted({entry["key"] for entry in loaded}),
@@ -157,38 +163,21 @@ def _facts(entries: list[Entry], detail: str) -> Record:
     }
 
 
-def _comparable_text(entries: list[Entry]) -> str:
+def _copied(entries: list[Entry]) -> list[Entry]:
+    """Those of models on disk are shared with other records, and whoever gets this one may change it."""
+    copied: list[Entry] = marshal.loads(marshal.dumps(entries))  # noqa: S302 - of what was dumped right here
+    return copied
+
+
+def _comparable_text(models: Iterable[Model]) -> str:
     """One text for the whole answer: equal when nothing but order and remaining TTLs differs."""
-    comparable = [_comparable(entry) for entry in entries]
-    # Encoding them all at once is quicker than each by itself, so entries are compared whole only where some share a key.
-    shared = len({entry["key"] for entry in entries}) < len(entries)
-    comparable.sort(key=(lambda entry: (entry["key"], _canonical(entry))) if shared else itemgetter("key"))
-    return _canonical(["ok", comparable])
-
-
-def _comparable(entry: Entry) -> Entry:
-    reasoning = entry["capabilities"]["reasoning"]
-    if len(entry["variants"]) < 2 and len(reasoning["allowed_options"]) < 2 and not entry["loaded"]:
-        return entry
-    comparable = {
-        **entry,
-        "variants": sorted(entry["variants"]),
-        "capabilities": {
-            **entry["capabilities"],
-            "reasoning": {**reasoning, "allowed_options": sorted(reasoning["allowed_options"])},
-        },
-    }
-    if entry["loaded"]:
-        lasting = [
-            {name: value for name, value in instance.items() if name != "remaining_ttl_seconds"} for instance in entry["loaded_instances"]
-        ]
-        comparable["loaded_instances"] = sorted(lasting, key=_canonical)
-    return comparable
+    texts = [text for _key, text in sorted((entry["key"], text) for entry, text in models)]
+    return '["ok",[' + ",".join(texts) + "]]"
 
 
 def _holds_any(secrets: tuple[str, ...], json_text: str) -> bool:
     lower = json_text.lower()
-    return any(_canonical(secret)[1:-1].lower() in lower for secret in secrets)
+    return any(canonical(secret)[1:-1].lower() in lower for secret in secrets)
 
 
 def _masked(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]]:
@@ -219,7 +208,7 @@ def _without(secrets: tuple[str, ...], text: str) -> str:
 
 def _documented_names() -> set[str]:
     """Every key of an entry, its containers included: those keep their names even if a token is one of them."""
-    entries, _warnings = read_models(Answer(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
+    models, _warnings = read_models(Answer(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
 
     def names(value: Any) -> set[str]:
         if isinstance(value, list):
@@ -228,4 +217,4 @@ def _documented_names() -> set[str]:
             return set(value).union(*(names(item) for item in value.values()))
         return set()
 
-    return names(entries)
+    return names([model.entry for model in models])

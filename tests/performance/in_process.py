@@ -19,7 +19,7 @@ from ansible.plugins.loader import init_plugin_loader, lookup_loader
 init_plugin_loader()
 
 from ansible.parsing.dataloader import DataLoader  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http, _record  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _api, _http, _record  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport  # noqa: E402
@@ -61,18 +61,23 @@ def lookup(urls: list[str]) -> list[float]:
 
 
 def reading(body: str) -> list[float]:
-    """The ratio of making a record to decoding and encoding the same JSON, then the seconds of both, for one answer."""
+    """The seconds to make a record of an answer whose models are all known, of one whose models are all new, and to decode and
+    encode the same JSON."""
     endpoint = make_endpoint({"url": "http://127.0.0.1:1234"}, "")
     outcome = _record.Outcome(Answer(200, body.encode(), "application/json"), "2026-01-01T00:00:00Z", 1)
-    times = range(50)
-    taken = [
-        (
-            seconds(lambda: [_record.record_of(endpoint, outcome, "loaded") for _time in times]) / len(times),
-            seconds(lambda: [json.dumps(json.loads(body)) for _time in times]) / len(times),
-        )
-        for _round in range(ROUNDS)
-    ]
-    return [statistics.median(one / other for one, other in taken), *map(statistics.median, zip(*taken))]
+
+    def known() -> None:
+        _record.record_of(endpoint, outcome, "loaded")
+
+    def new() -> None:
+        _api._remembered.clear()
+        known()
+
+    def fifty_times(work: Callable[[], Any]) -> float:
+        return seconds(lambda: [work() for _time in range(50)]) / 50
+
+    taken = [list(map(fifty_times, (known, new, lambda: json.dumps(json.loads(body))))) for _round in range(ROUNDS)]
+    return [statistics.median(column) for column in zip(*taken)]
 
 
 def ready(body: str, number: int, path: str) -> list[float]:

@@ -28,7 +28,8 @@ def answer(document, status=200, **more):
 
 
 def read(document, status=200, **more):
-    return read_models(answer(document, status, **more), LIMIT)
+    models, warnings = read_models(answer(document, status, **more), LIMIT)
+    return [model.entry for model in models], warnings
 
 
 def error(document, status=200, sent=None, **more):
