@@ -365,7 +365,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for name in ("lmstudio_ok", "lmstudio_not_ok"):
             self.inventory.add_group(name)
         for name, record in records.items():
-            self.inventory.set_variable(name, options["variable"], untrusted(record))
+            # The host itself, because the inventory would copy each value to say where it comes from, or that it may be a template.
+            self.inventory.get_host(name).set_variable(options["variable"], untrusted(record))
             self._leave_groups(name)
             groups = ["lmstudio_ok" if record["ok"] else "lmstudio_not_ok", "lmstudio_status_" + record["status"]]
             for group in groups + [group_name("lmstudio_loaded_" + model) for model in record["loaded"]]:
