@@ -23,8 +23,8 @@ test: $(DEV)/ready
 	$(DEV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 bench: $(DEV)/ready
+	$(DEV)/bin/nox -s bench -- --profile --memory --write
 	$(DEV)/bin/nox -s bench -- --write
-	$(DEV)/bin/nox -s bench -- --profile --write
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

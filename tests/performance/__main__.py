@@ -4,10 +4,11 @@
 
 """What the doors cost, as ratios of whole commands that were taken in one run.
 
-    make bench                                   all figures, and the table of docs/performance.md; takes an hour
+    make bench                                   all figures, and the tables of docs/performance.md; takes an hour
     nox -s bench -- 4 9                          some of them, without writing
     nox -s bench -- --guard                      those that are stable, with a wide margin: what CI runs
     nox -s bench -- --profile                    where the time of each door goes
+    nox -s bench -- --memory                     what each door needs of it; takes half an hour
 
 nginx serves the answers from the same machine, so its share is in every line. Compare ratios, not seconds. Ends with 1 when a
 figure is not reached.
@@ -28,7 +29,7 @@ from pathlib import Path
 
 import profiles
 from bench import BINARIES, ROOT, Bench, Row
-from figures import FIGURES
+from figures import FIGURES, memory
 
 PAGE = ROOT / "docs" / "performance.md"
 HEADINGS = ["figure", "what", "measured", "promised", "reached", "in seconds, or beside it"]
@@ -64,12 +65,13 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5, help="pairs for each ratio (%(default)s)")
     parser.add_argument("--guard", action="store_true", help=f"fail when a ratio of {', '.join(GUARDED)} is far from its promise")
     parser.add_argument("--profile", action="store_true", help="where the time of each door goes")
+    parser.add_argument("--memory", action="store_true", help="the peak of each door with 1,000 and 10,000 hosts")
     parser.add_argument("--write", action="store_true", help="put what was measured into docs/performance.md")
     arguments = parser.parse_args()
     unknown = set(arguments.figures) - set(FIGURES)
     if unknown:
         parser.error(f"no figure {', '.join(sorted(unknown))}. There are {', '.join(FIGURES)}.")
-    chosen = arguments.figures or (list(GUARDED) if arguments.guard else [] if arguments.profile else list(FIGURES))
+    chosen = arguments.figures or (list(GUARDED) if arguments.guard else [] if arguments.profile or arguments.memory else list(FIGURES))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), 3 if arguments.guard else arguments.repeats)
@@ -80,9 +82,14 @@ def main() -> int:
                     print(" | ".join(row.cells()), flush=True)
                     rows.append(row)
             shares = profiles.shares(bench) if arguments.profile else {}
+            peaks = list(memory(bench)) if arguments.memory else []
     for door, parts in shares.items():
         print(f"{door}: " + ", ".join(f"{part} {share:.0%}" for part, share in parts.items()))
+    for peak in peaks:
+        print(" | ".join(peak))
     if arguments.write:
+        if peaks:
+            write("memory", table(["door", "1,000 hosts", "10,000 hosts"], peaks))
         if rows:
             write("figures", machine() + "\n\n" + table(HEADINGS, [row.cells() for row in rows]))
         if shares:

@@ -44,7 +44,7 @@ def shares(bench: Bench) -> dict[str, dict[str, float]]:
         per_host = "model_" in door
         bench.hosts(PER_HOST if per_host else 1000, target=target)
         path = bench.folder / "samples"
-        recording = [BINARIES / "py-spy", "record", "--subprocesses", "--full-filenames", "--format", "raw", "--rate", "200"]
+        recording = [BINARIES / "py-spy", "record", "--subprocesses", "--gil", "--full-filenames", "--format", "raw", "--rate", "200"]
         subprocess.run(
             [*recording, "--output", path, "--", BINARIES / command[0], *command[1:]],
             cwd=bench.folder,
