@@ -34,7 +34,8 @@ PROGRESS_SECONDS = 2.0
 _TICK = 0.05
 # So many keep a core busy. More are started only beside slow ones, because each switch between threads costs time.
 _THREADS_AT_FIRST = 16
-# Of answers that wait to be read.
+# Of answers that wait to be read. When they are so many, nobody is asked until half of them are read: room for one answer at a time
+# would wake all threads for each.
 _UNREAD_BYTES = 32 * 1024 * 1024
 # A socket, and the guard's handle of it.
 _FILES_EACH = 2
@@ -120,6 +121,7 @@ class _Round:
         self._running: dict[int, Guard] = {}
         self._unread: deque[tuple[int, Outcome]] = deque()
         self._unread_bytes = 0
+        self._full = False
         self._records: dict[int, Record] = {}
         self._errors: list[BaseException] = []
         self._threads = 0
@@ -169,7 +171,7 @@ class _Round:
         try:
             while True:
                 with self._lock:
-                    while self._unread_bytes >= _UNREAD_BYTES and self._waiting:
+                    while self._full and self._waiting:
                         self._room.wait()
                     if not self._waiting:
                         self._threads -= 1
@@ -186,6 +188,7 @@ class _Round:
                         return  # It was left at its deadline, and this thread is no longer counted.
                     self._unread.append((number, outcome))
                     self._unread_bytes += _size(outcome)
+                    self._full = self._full or self._unread_bytes >= _UNREAD_BYTES
                 if self._reading_is_due():
                     self._woken.set()
         except BaseException as exc:
@@ -194,14 +197,15 @@ class _Round:
 
     def _reading_is_due(self) -> bool:
         """Nobody waits to be asked, or the memory for answers is used up. Without the lock: a moment ago is recent enough."""
-        return bool(self._unread) and (not self._waiting or self._unread_bytes >= _UNREAD_BYTES)
+        return bool(self._unread) and (not self._waiting or self._full)
 
     def _read_until(self, end: float) -> None:
         while self._unread and time.monotonic() < end:
             with self._lock:
                 number, outcome = self._unread.popleft()
                 self._unread_bytes -= _size(outcome)
-                if self._unread_bytes < _UNREAD_BYTES:
+                if self._full and self._unread_bytes <= _UNREAD_BYTES // 2:
+                    self._full = False
                     self._room.notify_all()
             self._records[number] = record_of(self._endpoints[number], outcome, self._detail)
 
