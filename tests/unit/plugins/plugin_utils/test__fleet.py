@@ -58,6 +58,28 @@ def test_order_is_kept_and_concurrency_is_bounded():
     assert max(most) == 7
 
 
+def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
+    """When the memory for answers is used up, half of it is freed before anybody is asked: waking the threads for each costs more."""
+    monkeypatch.setattr(_fleet, "_UNREAD_BYTES", 20 * len(EMPTY.body))
+    read, done = _fleet.record_of, []
+
+    def record_of(*arguments):
+        done.append("read")
+        time.sleep(0.001)  # Reading takes a while, in which a thread that may ask asks.
+        return read(*arguments)
+
+    def exchange(endpoint, guard):
+        done.append("asked")
+        return EMPTY
+
+    monkeypatch.setattr(_fleet, "record_of", record_of)
+    assert all(record["ok"] for record in ask_all(endpoints(400), exchange, concurrency=1))
+    unread = [done[:end].count("asked") - done[:end].count("read") for end in range(len(done))]
+    assert max(unread) <= 21
+    pauses = sum(pair == ("read", "asked") for pair in zip(done, done[1:]))
+    assert pauses < 100, "40 are enough"
+
+
 def test_a_limit_of_threads_costs_time_and_nothing_else(monkeypatch):
     start, started = threading.Thread.start, []
 
