@@ -122,7 +122,7 @@ class LookupModule(LookupBase):
         except (AnsibleError, OptionError) as exc:
             raise AnsibleLookupError(str(exc)) from None
         self._report([record for record in records if not record["ok"]], options["on_error"])
-        return records if options["select"] == "record" else [record[options["select"]] for record in records]
+        return list(records) if options["select"] == "record" else [dict(record)[options["select"]] for record in records]
 
     def _read_options(self, given: dict[str, Any]) -> dict[str, Any]:
         known = sorted(name for name in self.option_definitions if name != "_terms")

@@ -120,7 +120,8 @@ def _result(assertion: Assertion, record: Record, violations: list[Violation], p
     if assertion.wait_timeout:
         lines.append(f"Waited {result['waited']:g} seconds, asked {'once' if polls == 1 else f'{polls} times'}.")
     if not record["ok"]:
-        lines.append(printable(str((record["error"] or {}).get("hint") or ""), 300))
+        error: Mapping[str, Any] = record["error"] or {}
+        lines.append(printable(str(error.get("hint") or ""), 300))
     result.update(failed=True, msg="\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + [line for line in lines if line]))
     return result
 

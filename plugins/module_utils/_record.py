@@ -15,7 +15,7 @@ import hashlib
 import marshal
 import re
 import time
-from typing import Any, Callable, Dict, Iterable, Mapping, NamedTuple
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, TypedDict, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     Answer,
@@ -28,7 +28,55 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint, OptionError
 
-Record = Dict[str, Any]
+
+class Error(TypedDict):
+    message: str
+    hint: str
+    http_status: int | None
+
+
+class Instance(TypedDict):
+    id: str
+    model: str
+    type: str | None
+    context_length: int | None
+    remaining_ttl_seconds: float | None
+    config: Entry
+
+
+class Counts(TypedDict):
+    models: int
+    llm: int
+    embedding: int
+    loaded: int
+    instances: int
+
+
+class Sizes(TypedDict):
+    available: int
+    loaded: int
+
+
+class Record(TypedDict):
+    """What a host answered. The documentation of ``model_info`` says what each key means."""
+
+    ok: bool
+    status: str
+    error: Error | None
+    url: str
+    asked_at: str
+    response_ms: int | None
+    detail: str
+    models: list[Entry]
+    instances: list[Instance]
+    available: list[str]
+    loaded: list[str]
+    counts: Counts
+    size_bytes: Sizes
+    fingerprint: str | None
+    warnings: list[str]
+
+
 Fetch = Callable[[Endpoint], Answer]
 """A transport. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
 
@@ -65,39 +113,61 @@ def outcome_of(endpoint: Endpoint, fetch: Fetch) -> Outcome:
 
 def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
     """The record of an endpoint that was asked."""
-    record: Record = {
-        "ok": False,
-        "status": "",
-        "error": None,
-        "url": endpoint.url,
-        "asked_at": outcome.asked_at,
-        "response_ms": outcome.response_ms,
-        "detail": detail,
-    }
     models: list[Model] = []
     warnings: list[str] = []
+    status, error = "ok", None
     secrets = endpoint.secrets()
     try:
         if isinstance(outcome.answer, ApiError):
             raise outcome.answer
         models, warnings = read_models(outcome.answer, endpoint.max_response_bytes, endpoint.sent())
-        record["ok"], record["status"] = True, "ok"
     except ApiError as exc:
-        record["status"] = exc.status
-        record["error"] = {
-            "message": f"{endpoint.url} {_without(secrets, exc.what)}.",
-            "hint": exc.hint,
-            "http_status": exc.http_status,
-        }
+        status = exc.status
+        error = Error(message=f"{endpoint.url} {_without(secrets, exc.what)}.", hint=exc.hint, http_status=exc.http_status)
     text = _comparable_text(models)
     entries = [model.entry for model in models]
     if secrets and _holds_any(secrets, text + canonical(warnings)):
         entries, warnings = _masked(secrets, entries, warnings)
         text = _comparable_text(map(model_of, entries))
-    record.update(_facts(entries, detail))
-    record["fingerprint"] = "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest() if record["ok"] else None
-    record["warnings"] = warnings
-    return record
+    loaded = [entry for entry in entries if entry["loaded"]]
+    instances = [
+        Instance(
+            id=instance["id"],
+            model=entry["key"],
+            type=entry["type"],
+            context_length=instance["config"]["context_length"],
+            remaining_ttl_seconds=instance["remaining_ttl_seconds"],
+            config=instance["config"],
+        )
+        for entry in loaded
+        for instance in entry["loaded_instances"]
+    ]
+    return Record(
+        ok=error is None,
+        status=status,
+        error=error,
+        url=endpoint.url,
+        asked_at=outcome.asked_at,
+        response_ms=outcome.response_ms,
+        detail=detail,
+        models=_copied(entries) if detail == FULL else loaded,
+        instances=instances,
+        available=sorted({entry["key"] for entry in entries}),
+        loaded=sorted({entry["key"] for entry in loaded}),
+        counts=Counts(
+            models=len(entries),
+            llm=sum(entry["type"] == "llm" for entry in entries),
+            embedding=sum(entry["type"] in _EMBEDDING_TYPES for entry in entries),
+            loaded=len(loaded),
+            instances=len(instances),
+        ),
+        size_bytes=Sizes(
+            available=sum(entry["size_bytes"] or 0 for entry in entries),
+            loaded=sum(entry["size_bytes"] or 0 for entry in loaded),
+        ),
+        fingerprint=None if error else "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest(),
+        warnings=warnings,
+    )
 
 
 def at_detail(record: Record, detail: str) -> Record:
@@ -119,7 +189,7 @@ def record_in(value: Any) -> Record:
         if isinstance(found, Mapping) and all(name in found for name in ("ok", "status", "fingerprint", "instances")):
             if not isinstance(found["ok"], bool):
                 raise OptionError("record", "its ok is neither true nor false. Hand in the record as it was gathered.")
-            return dict(found)
+            return cast(Record, dict(found))
     raise OptionError(
         "record", "it is no host record. Give ansible_facts.lmstudio, the variable of the inventory, or a registered result of model_info."
     )
@@ -127,40 +197,7 @@ def record_in(value: Any) -> Record:
 
 def explain(record: Record) -> str:
     """The failure of a record as one text: what happened, to which URL, what to do next."""
-    return "{} {}".format(record["error"]["message"], record["error"]["hint"])
-
-
-def _facts(entries: list[Entry], detail: str) -> Record:
-    loaded = [entry for entry in entries if entry["loaded"]]
-    instances = [
-        {
-            "id": instance["id"],
-            "model": entry["key"],
-            "type": entry["type"],
-            "context_length": instance["config"]["context_length"],
-            "remaining_ttl_seconds": instance["remaining_ttl_seconds"],
-            "config": instance["config"],
-        }
-        for entry in loaded
-        for instance in entry["loaded_instances"]
-    ]
-    return {
-        "models": _copied(entries) if detail == FULL else loaded,
-        "instances": instances,
-        "available": sorted({entry["key"] for entry in entries}),
-        "loaded": sorted({entry["key"] for entry in loaded}),
-        "counts": {
-            "models": len(entries),
-            "llm": sum(entry["type"] == "llm" for entry in entries),
-            "embedding": sum(entry["type"] in _EMBEDDING_TYPES for entry in entries),
-            "loaded": len(loaded),
-            "instances": len(instances),
-        },
-        "size_bytes": {
-            "available": sum(entry["size_bytes"] or 0 for entry in entries),
-            "loaded": sum(entry["size_bytes"] or 0 for entry in loaded),
-        },
-    }
+    return "{message} {hint}".format(**record["error"]) if record["error"] else ""
 
 
 def _copied(entries: list[Entry]) -> list[Entry]:

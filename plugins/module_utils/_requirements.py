@@ -664,7 +664,8 @@ def _not_there(record: Record, requirement: Requirement) -> Violation:
 
 
 def _not_known(record: Record, label: str, subject: str, severity: str) -> Violation:
-    why = printable(str((record["error"] or {}).get("message") or record["status"]), 300)
+    error: Mapping[str, Any] = record["error"] or {}
+    why = printable(str(error.get("message") or record["status"]), 300)
     message = f"{subject} is not known, because {why}"
     return {
         "requirement": label,

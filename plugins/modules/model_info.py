@@ -157,8 +157,16 @@ lmstudio:
           description: The architecture.
           type: str
         quantization:
-          description: C(name) and C(bits_per_weight), which may be a fraction.
+          description: The quantization.
           type: dict
+          contains:
+            name:
+              description: Its name.
+              type: str
+              sample: Q4_K_M
+            bits_per_weight:
+              description: How many bits a weight takes, which may be a fraction.
+              type: float
         size_bytes:
           description: Size on disk in bytes.
           type: int
@@ -170,12 +178,38 @@ lmstudio:
           description: Whether there is a loaded instance.
           type: bool
         loaded_instances:
-          description:
-            - The loaded instances, each with C(id), C(config) and C(remaining_ttl_seconds), which is null for one that stays.
-            - C(config) holds C(context_length), C(eval_batch_size), C(parallel), C(flash_attention), C(num_experts) and
-              C(offload_kv_cache_to_gpu).
+          description: The loaded instances.
           type: list
           elements: dict
+          contains:
+            id:
+              description: The identifier of the instance.
+              type: str
+            remaining_ttl_seconds:
+              description: Seconds until it unloads when idle. Null for one that stays.
+              type: float
+            config:
+              description: The configuration with which it was loaded.
+              type: dict
+              contains:
+                context_length:
+                  description: The effective context, in tokens.
+                  type: int
+                eval_batch_size:
+                  description: How many tokens of a prompt are processed at once.
+                  type: int
+                parallel:
+                  description: How many requests it can serve at the same time.
+                  type: int
+                flash_attention:
+                  description: Whether flash attention is on.
+                  type: bool
+                num_experts:
+                  description: The number of active experts, of a model that has experts.
+                  type: int
+                offload_kv_cache_to_gpu:
+                  description: Whether the cache of keys and values is in the memory of the GPU.
+                  type: bool
         max_context_length:
           description: The context that the model supports, in tokens. The effective one is that of a loaded instance.
           type: int
@@ -183,8 +217,26 @@ lmstudio:
           description: Usually V(gguf) or V(mlx).
           type: str
         capabilities:
-          description: C(vision), C(trained_for_tool_use), and C(reasoning) with C(allowed_options) and C(default).
+          description: What the model is able to do.
           type: dict
+          contains:
+            vision:
+              description: Whether it reads images.
+              type: bool
+            trained_for_tool_use:
+              description: Whether it was trained to use tools.
+              type: bool
+            reasoning:
+              description: How its reasoning can be set.
+              type: dict
+              contains:
+                allowed_options:
+                  description: The settings that it knows.
+                  type: list
+                  elements: str
+                default:
+                  description: The one it has unless told otherwise.
+                  type: str
         description:
           description: A description.
           type: str
@@ -216,7 +268,7 @@ lmstudio:
           description: Seconds until it unloads when idle. Null for one that stays.
           type: float
         config:
-          description: Its whole configuration.
+          description: Its configuration, as in C(loaded_instances) of its model.
           type: dict
     available:
       description: The keys of all models that this host lists, each once, sorted.
@@ -227,11 +279,34 @@ lmstudio:
       type: list
       elements: str
     counts:
-      description: Numbers of entries C(models), C(llm), C(embedding) and C(loaded), and of loaded C(instances).
+      description: How many there are.
       type: dict
+      contains:
+        models:
+          description: Entries of the list.
+          type: int
+        llm:
+          description: Those of the type V(llm).
+          type: int
+        embedding:
+          description: Those of the type V(embedding).
+          type: int
+        loaded:
+          description: Those with a loaded instance.
+          type: int
+        instances:
+          description: Loaded instances.
+          type: int
     size_bytes:
-      description: Bytes on disk, summed over entries, of all that is C(available) and of what is C(loaded).
+      description: Bytes on disk, summed over entries.
       type: dict
+      contains:
+        available:
+          description: Of all entries.
+          type: int
+        loaded:
+          description: Of those with a loaded instance.
+          type: int
     fingerprint:
       description: Changes when anything but order and remaining TTLs changes. The same at either detail. Null unless RV(lmstudio.ok).
       type: str

@@ -14,10 +14,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Record, record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Counts, Record, Sizes, record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
     FAIL,
     Requirement,
@@ -171,17 +171,18 @@ def _record(given: Any) -> Record:
             "hint": "Ansible could not reach it, or the task that asks failed on it or did not run. See the output of the play.",
             "http_status": None,
         }
-    counts = dict.fromkeys(("models", "llm", "embedding", "loaded", "instances"), 0)
-    return {
+    # Nobody was asked, so there is no URL either.
+    record: dict[str, Any] = {
         **dict.fromkeys(("url", "asked_at", "response_ms", "fingerprint")),
         **{name: [] for name in ("models", "instances", "available", "loaded", "warnings")},
         "ok": False,
         "status": "not_asked",
         "error": error,
         "detail": "loaded",
-        "counts": counts,
-        "size_bytes": {"available": 0, "loaded": 0},
+        "counts": dict.fromkeys(Counts.__annotations__, 0),
+        "size_bytes": dict.fromkeys(Sizes.__annotations__, 0),
     }
+    return cast(Record, record)
 
 
 def _in_order(record: Record) -> Record:

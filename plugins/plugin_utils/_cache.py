@@ -19,7 +19,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Record, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Error, Outcome, Record, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import GIVEN_UP_HINT
 
 Entry = dict[str, Any]
@@ -28,12 +28,13 @@ Entry = dict[str, Any]
 def entry_of(endpoint: Endpoint, record: Record) -> Entry | None:
     """What to keep of a record of detail ``full``. None if it is to be asked for again."""
     entry = {"asked_with": _asked_with(endpoint), "asked_at": record["asked_at"], "response_ms": record["response_ms"]}
-    if record["ok"]:
+    error = record["error"]
+    if not error:
         # As text it is read more quickly than as data, which Ansible inspects piece by piece.
         return {**entry, "body": json.dumps({"models": record["models"]}), "warnings": record["warnings"]}
     # That time was short for the fleet says nothing of the host.
-    if record["error"]["http_status"] is None and record["error"]["hint"] != GIVEN_UP_HINT:
-        return {**entry, "status": record["status"], "error": record["error"]}
+    if error["http_status"] is None and error["hint"] != GIVEN_UP_HINT:
+        return {**entry, "status": record["status"], "error": error}
     return None
 
 
@@ -58,7 +59,7 @@ def record_from(endpoint: Endpoint, entry: Any, detail: str, max_age: float) -> 
         elif "body" in entry or entry["status"] not in HINTS or entry["error"]["http_status"] is not None:
             return None
         else:
-            record["error"].update(message=str(entry["error"]["message"]), hint=str(entry["error"]["hint"]))
+            record["error"] = Error(message=str(entry["error"]["message"]), hint=str(entry["error"]["hint"]), http_status=None)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
     return record

@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import is_reserved
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Counts, Record, Sizes
 
 
 def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -31,13 +31,13 @@ def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
         "by_status": dict(sorted(by_status.items())),
         "serving": dict(sorted(serving.items())),
         "not_ok": [name for name, record in records.items() if not record["ok"]],
-        "counts": _sums(records, "counts", ("models", "llm", "embedding", "loaded", "instances")),
-        "size_bytes": _sums(records, "size_bytes", ("available", "loaded")),
+        "counts": _sums([record["counts"] for record in records.values()], Counts),
+        "size_bytes": _sums([record["size_bytes"] for record in records.values()], Sizes),
     }
 
 
-def _sums(records: Mapping[str, Record], what: str, names: tuple[str, ...]) -> dict[str, int]:
-    return {name: sum(record[what][name] for record in records.values()) for name in names}
+def _sums(parts: Sequence[Any], kind: type) -> dict[str, int]:
+    return {name: sum(part[name] for part in parts) for name in kind.__annotations__}
 
 
 def complaint(records: Mapping[str, Record], at_most: int | None = None) -> list[str]:
@@ -45,13 +45,13 @@ def complaint(records: Mapping[str, Record], at_most: int | None = None) -> list
 
     `at_most` bounds how many hosts are named.
     """
-    not_ok = {name: record for name, record in records.items() if not record["ok"]}
+    not_ok = [(name, record["status"], record["error"]) for name, record in records.items() if record["error"]]
     if not not_ok:
         return []
-    named = list(not_ok.items())[:at_most]
+    named = not_ok[:at_most]
     lines = [f"{len(not_ok)} of {len(records)} hosts gave no model list."]
-    lines += [f"{name}: {record['error']['message']}" for name, record in named]
+    lines += [f"{name}: {error['message']}" for name, _status, error in named]
     if len(named) < len(not_ok):
         lines.append(f"And {len(not_ok) - len(named)} more.")
-    hints = {record["error"]["hint"]: record["status"] for _name, record in named}
+    hints = {error["hint"]: status for _name, status, error in named}
     return lines + [f"({status}) {hint}" for hint, status in hints.items()]
