@@ -138,7 +138,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     without_userinfo,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Record, at_detail
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, record_from
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, packed, record_from, unpacked
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import (
     CONTROLLER_URL,
     LOCAL_CONNECTIONS,
@@ -329,7 +329,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if options["cache"]:
             entries = {name: entries[name] for name in known}
             entries.update((name, entry) for name, record in asked.items() if (entry := entry_of(endpoints[name], record)))
-            self._cache[key] = entries
+            self._cache[key] = packed(entries)
         asked = {name: at_detail(record, options["detail"]) for name, record in asked.items()}
         return {name: known.get(name) or asked[name] for name in endpoints}
 
@@ -341,7 +341,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         except Exception as exc:  # Whatever a cache plugin raises, the servers still know.
             self.display.warning(f"The inventory cache cannot be read, so every host is asked anew: {exc}")
             return {}
-        return dict(entries) if isinstance(entries, Mapping) else {}
+        return unpacked(entries)
 
     def _protect_cache(self) -> None:
         """Let only its owner read the file of a cache plugin that writes files, which Ansible lets everyone read."""

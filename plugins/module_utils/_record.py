@@ -86,10 +86,17 @@ TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _EMBEDDING_TYPES = ("embedding", "embeddings")
 
 
-class Outcome(NamedTuple):
-    """What came of asking one endpoint, not yet read."""
+class Read(NamedTuple):
+    """An answer that was read before."""
 
-    answer: Answer | ApiError
+    models: list[Model]
+    warnings: list[str]
+
+
+class Outcome(NamedTuple):
+    """What came of asking one endpoint."""
+
+    answer: Answer | ApiError | Read
     asked_at: str
     response_ms: int | None
     """Null when there was no answer."""
@@ -120,7 +127,10 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
     try:
         if isinstance(outcome.answer, ApiError):
             raise outcome.answer
-        models, warnings = read_models(outcome.answer, endpoint.max_response_bytes, endpoint.sent())
+        if isinstance(outcome.answer, Read):
+            models, warnings = outcome.answer
+        else:
+            models, warnings = read_models(outcome.answer, endpoint.max_response_bytes, endpoint.sent())
     except ApiError as exc:
         status = exc.status
         error = Error(message=f"{endpoint.url} {_without(secrets, exc.what)}.", hint=exc.hint, http_status=exc.http_status)
@@ -150,7 +160,7 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
         asked_at=outcome.asked_at,
         response_ms=outcome.response_ms,
         detail=detail,
-        models=_copied(entries) if detail == FULL else loaded,
+        models=copied(entries) if detail == FULL else loaded,
         instances=instances,
         available=sorted({entry["key"] for entry in entries}),
         loaded=sorted({entry["key"] for entry in loaded}),
@@ -200,10 +210,10 @@ def explain(record: Record) -> str:
     return "{message} {hint}".format(**record["error"]) if record["error"] else ""
 
 
-def _copied(entries: list[Entry]) -> list[Entry]:
+def copied(entries: list[Entry]) -> list[Entry]:
     """Those of models on disk are shared with other records, and whoever gets this one may change it."""
-    copied: list[Entry] = marshal.loads(marshal.dumps(entries))  # noqa: S302 - of what was dumped right here
-    return copied
+    own: list[Entry] = marshal.loads(marshal.dumps(entries))  # noqa: S302 - of what was dumped right here
+    return own
 
 
 def _comparable_text(models: Iterable[Model]) -> str:

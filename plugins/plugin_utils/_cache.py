@@ -13,16 +13,19 @@ failures are quickly asked for again, and may be over as soon as a token or a he
 from __future__ import annotations
 
 import calendar
+import functools
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, Answer, ApiError, Model, canonical, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Error, Outcome, Record, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Error, Outcome, Read, Record, copied, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import GIVEN_UP_HINT
 
 Entry = dict[str, Any]
+"""Of one host. Its models are texts, because Ansible inspects data piece by piece, and most hosts have the same ones."""
 
 
 def entry_of(endpoint: Endpoint, record: Record) -> Entry | None:
@@ -30,8 +33,7 @@ def entry_of(endpoint: Endpoint, record: Record) -> Entry | None:
     entry = {"asked_with": _asked_with(endpoint), "asked_at": record["asked_at"], "response_ms": record["response_ms"]}
     error = record["error"]
     if not error:
-        # As text it is read more quickly than as data, which Ansible inspects piece by piece.
-        return {**entry, "body": json.dumps({"models": record["models"]}), "warnings": record["warnings"]}
+        return {**entry, "models": [canonical(model) for model in record["models"]], "warnings": record["warnings"]}
     # That time was short for the fleet says nothing of the host.
     if error["http_status"] is None and error["hint"] != GIVEN_UP_HINT:
         return {**entry, "status": record["status"], "error": error}
@@ -49,20 +51,51 @@ def record_from(endpoint: Endpoint, entry: Any, detail: str, max_age: float) -> 
         age = time.time() - calendar.timegm(time.strptime(entry["asked_at"], TIME_FORMAT))
         if max_age and not 0 <= age <= max_age:
             return None
-        if "body" in entry:
-            answer: Answer | ApiError = Answer(200, entry["body"].encode("utf-8"))
+        if "models" in entry:
+            answer: Read | ApiError = Read([_own(_read(text)) for text in entry["models"]], [str(text) for text in entry["warnings"]])
         else:
             answer = ApiError(entry["status"], "")
         record = record_of(endpoint, Outcome(answer, entry["asked_at"], entry["response_ms"]), detail)
-        if record["ok"]:
-            record["warnings"] = [str(text) for text in entry["warnings"]]
-        elif "body" in entry or entry["status"] not in HINTS or entry["error"]["http_status"] is not None:
-            return None
-        else:
+        if isinstance(answer, ApiError):
+            if entry["status"] not in HINTS or entry["error"]["http_status"] is not None:
+                return None
             record["error"] = Error(message=str(entry["error"]["message"]), hint=str(entry["error"]["hint"]), http_status=None)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (ApiError, KeyError, TypeError, ValueError, AttributeError):
         return None
     return record
+
+
+def packed(entries: Mapping[str, Entry]) -> dict[str, Any]:
+    """The entries of hosts as the cache has them: with the text of each model once."""
+    numbers: dict[str, int] = {}
+    hosts = {name: dict(entry) for name, entry in entries.items()}
+    for entry in hosts.values():
+        if "models" in entry:
+            entry["models"] = [numbers.setdefault(text, len(numbers)) for text in entry["models"]]
+    return {"hosts": hosts, "models": list(numbers)}
+
+
+def unpacked(value: Any) -> dict[str, Entry]:
+    """The entries of hosts in what a cache has, as far as it has any."""
+    try:
+        texts, hosts = value["models"], value["hosts"]
+        return {
+            name: {**entry, "models": [texts[number] for number in entry["models"]]} if "models" in entry else entry
+            for name, entry in hosts.items()
+        }
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return {}
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(text: str) -> Model:
+    (model,), _warnings = read_models(Answer(200, f'{{"models": [{text}]}}'.encode()))
+    return model
+
+
+def _own(model: Model) -> Model:
+    """Of a loaded model, one that no other record shares."""
+    return Model(copied([model.entry])[0], model.text) if model.entry["loaded"] else model
 
 
 def _asked_with(endpoint: Endpoint) -> str:

@@ -24,7 +24,7 @@ from typing import NoReturn
 
 from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, timed_out
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, Outcome, Record, ask, outcome_of, record_of
@@ -259,7 +259,7 @@ class _Round:
 
 
 def _size(outcome: Outcome) -> int:
-    return 0 if isinstance(outcome.answer, ApiError) else len(outcome.answer.body)
+    return len(outcome.answer.body) if isinstance(outcome.answer, Answer) else 0
 
 
 def _raise(why: ApiError, _endpoint: Endpoint) -> NoReturn:

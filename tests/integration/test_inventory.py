@@ -400,8 +400,8 @@ def test_flush_and_refresh_ask_all_anew(run, start, tmp_path):
         assert len(fleet.requests("gpu01")) == expected, arguments
 
 
-def with_body(entries, body):
-    return {name: {**entry, "body": body} for name, entry in entries.items()}
+def changed(cached, **entry):
+    return {**cached, "hosts": {name: {**kept, **entry} for name, kept in cached["hosts"].items()}}
 
 
 BROKEN_FILES = {
@@ -413,13 +413,19 @@ BROKEN_FILES = {
     "no time": lambda text: text.replace("asked_at", "asked"),
 }
 BROKEN_ENTRIES = {
-    "entries as a list": lambda entries: list(entries.items()),
-    "of another inventory": lambda entries: {"hosts": ["gpu01"], "gpu02": {}},
-    "an entry of another shape": lambda entries: {"gpu01": [7]},
-    "an entry of another plugin": lambda entries: {"gpu01": {"ansible_host": "10.0.0.1"}},
-    "a body of another type": lambda entries: with_body(entries, 7),
-    "a body that is no model list": lambda entries: with_body(entries, '{"data": []}'),
-    "a body that says it is refused": lambda entries: {"gpu01": {**entries["gpu01"], "body": None, "status": "ok"}},
+    "hosts as a list": lambda cached: {**cached, "hosts": list(cached["hosts"].items())},
+    "of another inventory": lambda cached: {"hosts": ["gpu01"], "gpu02": {}},
+    "an entry of another shape": lambda cached: {**cached, "hosts": {"gpu01": [7]}},
+    "an entry of another plugin": lambda cached: {"gpu01": {"ansible_host": "10.0.0.1"}},
+    "models of another type": lambda cached: changed(cached, models=7),
+    "models that are not there": lambda cached: {**cached, "models": []},
+    "a model that is none": lambda cached: {**cached, "models": ["7", *cached["models"][1:]]},
+    "a model that is no text": lambda cached: {**cached, "models": [{"key": "m"}, *cached["models"][1:]]},
+    "two models in a text": lambda cached: {**cached, "models": ['{"key": "a"}, {"key": "b"}', *cached["models"][1:]]},
+    "an entry that says it is refused": lambda cached: {
+        **cached,
+        "hosts": {"gpu01": {**{name: value for name, value in cached["hosts"]["gpu01"].items() if name != "models"}, "status": "ok"}},
+    },
 }
 
 

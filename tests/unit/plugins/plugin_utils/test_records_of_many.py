@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, at_detail, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, record_from
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, packed, record_from, unpacked
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._trust import group_name, untrusted
@@ -64,8 +64,27 @@ def test_a_complaint_names_each_host_and_each_next_step_once():
 def test_a_cached_record_is_the_record(path, detail):
     endpoint = make_endpoint({"url": "http://gpu01:1234"}, "")
     before = record(path.read_bytes())
-    entry = json.loads(json.dumps(entry_of(endpoint, before)))
-    assert record_from(endpoint, entry, detail, 0) == at_detail(before, detail) == record(path.read_bytes(), detail)
+    kept = json.loads(json.dumps(packed({"gpu01": entry_of(endpoint, before), "gpu02": entry_of(endpoint, before)})))
+    for entry in unpacked(kept).values():
+        assert record_from(endpoint, entry, detail, 0) == at_detail(before, detail) == record(path.read_bytes(), detail)
+
+
+def test_a_cache_has_each_model_once():
+    endpoint = make_endpoint({"url": "http://gpu01:1234"}, "")
+    entries = {f"gpu{number}": entry_of(endpoint, serving("a", "b")) for number in range(9)}
+    kept = packed({**entries, "gpu9": entry_of(endpoint, serving("b", "c")), "gpu10": entry_of(endpoint, record(ApiError("dns", "x")))})
+    assert len(kept["models"]) == 3
+    assert unpacked(kept)["gpu0"] == entries["gpu0"] and list(unpacked(kept)) == [*entries, "gpu9", "gpu10"]
+
+
+def test_records_of_one_cache_share_nothing_that_can_be_changed():
+    endpoint = make_endpoint({"url": "http://gpu01:1234"}, "")
+    entry = entry_of(endpoint, record({"models": [{"key": "a", "loaded_instances": [{"id": "a", "config": {}}]}, {"key": "b"}]}))
+    for detail in ("full", "loaded"):
+        one, other = (record_from(endpoint, entry, detail, 0) for _time in range(2))
+        one["models"][-1]["key"] = one["instances"][0]["config"]["context_length"] = "changed"
+        assert other == record_from(endpoint, entry, detail, 0)
+        assert other["instances"][0]["config"]["context_length"] is None
 
 
 def test_what_was_odd_about_an_answer_is_not_forgotten():
