@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,14 @@ TARGETS = [f"3.{minor}" for minor in range(6, 16)]
 MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 # Not in requirements-dev.txt, because `make test` installs all of that, on Pythons that this one does not support too.
 ANSIBLE = "ansible==14.5.0"
+RELEASE_TOOLS = ["ansible-builder==3.2.0", "galaxy-importer==0.4.44"]
+PUBLISHED = {
+    *("CHANGELOG.md", "CODE_OF_CONDUCT.md", "FILES.json", "LICENSE", "LICENSES", "MANIFEST.json", "README.md", "SECURITY.md"),
+    *("changelogs", "docs", "meta", "playbooks", "plugins", "requirements.txt", "roles"),
+    # for the tests of users
+    *("tests/lab", "tests/simulator"),
+}
+"""What a release has at its top, and in tests."""
 TEST_LIBRARIES = ["hypothesis", "jsonschema", "junitparser", "prometheus-client", "pytest", "pytest-xdist", "pyyaml", "trustme"]
 
 
@@ -95,6 +104,44 @@ def lint(session: nox.Session) -> None:
     session.run(str(tools / "reuse"), "lint", "--quiet")
     session.run(str(tools / "antsibull-changelog"), "lint", env=env)
     session.run(str(tools / "antsibull-docs"), "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", ".", env=env)
+
+
+@nox.session(python=found(CORES["newest"].controllers))
+def docs(session: nox.Session) -> None:
+    """The site, from the guides and from the code, with warnings as errors and without a network. It is docs/_build/index.html then."""
+    session.install(
+        CORES["newest"].package, "antsibull-docs", "-r", "requirements.txt", "-r", "docs/requirements.txt", "-c", "requirements-dev.txt"
+    )
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(collections_path()), "PYTHONPATH": str(collections_path())}
+    session.run("sphinx-build", "-W", "--keep-going", "--quiet", "docs", "docs/_build", *session.posargs, env=env)
+
+
+@nox.session(python=found(CORES["newest"].controllers))
+def release(session: nox.Session) -> None:
+    """What is published: built, installed without a network, read as Galaxy reads it, and the documentation's plays run from it."""
+    session.install(
+        CORES["newest"].package, "-r", "requirements.txt", "-c", "requirements-dev.txt", "ansible-lint", *RELEASE_TOOLS, *TEST_LIBRARIES
+    )
+    folder = Path(session.create_tmp()).resolve() / "release"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("ansible-galaxy", "collection", "build", str(copied_tree(session)), "--output-path", str(folder))
+    (built,) = folder.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        top = {"/".join(member.name.split("/")[: 2 if member.name.startswith("tests/") else 1]) for member in archive}
+    unexpected = top - PUBLISHED - {"tests"}
+    if unexpected:
+        session.error(f"published by mistake: {', '.join(sorted(unexpected))}. Name it in build_ignore of galaxy.yml, or in PUBLISHED.")
+    session.run("ansible-galaxy", "collection", "install", "--offline", str(built), "-p", str(folder / "collections"))
+    session.run("ansible-builder", "introspect", str(folder / "collections"))
+    strict = {f"GALAXY_IMPORTER_{name}": "true" for name in ("CHECK_REQUIRED_TAGS", "REQUIRE_V1_OR_GREATER")}
+    with session.chdir(folder):
+        command = ["python", "-m", "galaxy_importer.main", str(built)]
+        complaints = session.run(*command, env={**strict, "GALAXY_IMPORTER_LOG_LEVEL_MAIN": "WARNING"}, silent=True)
+    if str(complaints).strip():
+        session.error(f"galaxy-importer complains:\n{complaints}")
+    env = {"LMSTUDIO_COLLECTIONS_PATH": str(folder / "collections")}
+    page = "tests/integration/test_documentation.py"
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", page, *session.posargs, env=env)
 
 
 def plays(session: nox.Session, core: str) -> None:

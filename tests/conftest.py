@@ -53,4 +53,5 @@ def settings_in(folder: Path) -> dict[str, str]:
 
 
 sys.path.insert(0, str(collections_path()))
-os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(collections_path())
+# The commands under test can use an installed release in place of the working tree.
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = os.environ.get("LMSTUDIO_COLLECTIONS_PATH") or str(collections_path())

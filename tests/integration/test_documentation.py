@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, TARGET_PYTHON, run_in
 
 BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 PAGES = ["README.md", *(str(page.relative_to(ROOT)) for where in ("docs/*.md", "roles/*/README.md") for page in sorted(ROOT.glob(where)))]
@@ -19,6 +21,7 @@ SIDECARS = [(path.parent.name, path.stem) for path in sorted(ROOT.glob("plugins/
 BLOCKS = [(page, block) for page in PAGES for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))]
 PLAYS = [pytest.param(block, id=f"{page}: {block.splitlines()[0]}") for page, block in BLOCKS if block.startswith("- name: ")]
 SOURCES = [pytest.param(block, id=f"{page} {n}") for n, (page, block) in enumerate(BLOCKS) if "plugin: gpufleet" in block]
+PIPELINES = [pytest.param(block, id=block.splitlines()[0]) for _page, block in BLOCKS if block.startswith(("# .github/", "# .gitlab"))]
 
 
 def examples_of(kind, name):
@@ -44,6 +47,14 @@ def fleet(start):
 @pytest.fixture
 def hosts(fleet):
     return {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "SECURITY.md", "tests/simulator/README.md", "tests/lab/README.md"])
+def test_links_between_files_lead_to_files(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    # Those into the reference are checked when the site is built, which makes it.
+    linked = [target for target in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in target and not target.startswith("reference/")]
+    assert [target for target in linked if not (ROOT / page).parent.joinpath(target).exists()] == []
 
 
 def test_the_pages_have_plays_and_sources():
@@ -124,6 +135,45 @@ def test_the_variables_of_an_audit_in_the_documentation_work_as_they_are(run, fl
     outcome = run(play, hosts, "-e", "@audit.yml")
     assert "2 of 2 hosts gave a model list, 0 violations" in outcome.output
     assert len(list((tmp_path / "fleet_audit").iterdir())) == 4
+
+
+def test_the_first_play_of_the_troubleshooting_says_who_is_not_ok_and_why(run, start):
+    play = next(block for page, block in BLOCKS if page == "docs/troubleshooting.md")
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"token": "a-token-of-gpu02"}})
+    outcome = run(grouped(play), {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
+    assert f"gpu02 is auth. {fleet.urls['gpu02']} answered HTTP 401" in outcome.output
+    assert "gpu01 is" not in outcome.output
+
+
+def commands_in(pipeline):
+    """The commands of Ansible in the file of a pipeline."""
+    if isinstance(pipeline, str):
+        return [pipeline] if pipeline.startswith("ansible-playbook ") else []
+    parts = pipeline.values() if isinstance(pipeline, dict) else pipeline if isinstance(pipeline, list) else []
+    return [command for part in parts for command in commands_in(part)]
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_the_commands_of_a_pipeline_work_as_they_are(start, tmp_path, pipeline):
+    """With the gate, the policy and the variables of the group that the documentation shows."""
+    fleet = start({name: {"payload": "two_loaded.json", "token": "a-token-of-the-fleet"} for name in ("gpu01", "gpu02")})
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    shown = [block for page, block in BLOCKS if page in ("docs/audit.md", "docs/pipelines.md")]
+    files = {
+        "inventory.yml": yaml.safe_dump({"gpu": {"hosts": hosts, "vars": {**LOCAL, "ansible_python_interpreter": TARGET_PYTHON}}}),
+        "gate.yml": next(block for page, block in BLOCKS if page == "docs/pipelines.md" and block.startswith("- name: ")),
+        **{name: next(block for block in shown if block.startswith(f"# {name}\n")) for name in ("audit.yml", "group_vars/gpu.yml")},
+    }
+    (tmp_path / "group_vars").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    commands = commands_in(yaml.safe_load(pipeline))
+    assert [command.split()[1] for command in commands] == ["-i", "gpufleet.lmstudio.fleet_audit"]
+    for command in commands:
+        done = run_in(tmp_path, shlex.split(command), {"FLEET_TOKEN": "a-token-of-the-fleet"})
+        assert done.returncode == 0, done.stdout + done.stderr
+    reports = re.findall(r"fleet_audit/[a-z_]+\.[a-z]+", pipeline)
+    assert reports and all((tmp_path / report).exists() for report in reports)
 
 
 def test_the_overview_shows_the_fleet_of_the_demonstration(run, start):

@@ -5,7 +5,7 @@
 """What the doors cost, as ratios of whole commands that were taken in one run.
 
     make bench                                   all figures, and the tables of docs/performance.md; takes an hour
-    nox -s bench -- 4 9                          some of them, without writing
+    nox -s bench -- 4 9                          some of them; --write puts those into the tables, and leaves the others
     nox -s bench -- --guard                      those that are stable, with a wide margin: what CI runs
     nox -s bench -- --profile                    where the time of each door goes
     nox -s bench -- --memory                     what each door needs of it; takes half an hour
@@ -46,17 +46,32 @@ def machine() -> str:
     core = re.search(r"core ([^\]]+)", done.stdout)
     cpu = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
     return (
-        f"Measured on {datetime.date.today():%Y-%m-%d} with ansible-core {core[1] if core else '?'} and Python {platform.python_version()} on "
+        f"Last measured on {datetime.date.today():%Y-%m-%d} with ansible-core {core[1] if core else '?'} and Python {platform.python_version()} on "
         f"{os.cpu_count()} cores ({cpu[1] if cpu else platform.machine()}), the web server and the hosts included."
     )
 
 
+def parts_of_page(name: str) -> tuple[str, str, str]:
+    """What stands before a generated part of the page, the part, and what stands after it."""
+    begin, end = f"<!-- {name}: written by make bench -->\n", f"\n<!-- end of {name} -->"
+    head, rest = PAGE.read_text().split(begin)
+    written, tail = rest.split(end)
+    return head + begin, written, end + tail
+
+
 def write(name: str, text: str) -> None:
     """Put a generated part in its place in the page."""
-    page = PAGE.read_text()
-    begin, end = f"<!-- {name}: written by make bench -->\n", f"\n<!-- end of {name} -->"
-    head, rest = page.split(begin)
-    PAGE.write_text(head + begin + "\n" + text + "\n" + end + rest.split(end)[1])
+    head, _written, tail = parts_of_page(name)
+    PAGE.write_text(head + "\n" + text + "\n" + tail)
+
+
+def with_others(rows: Sequence[Row]) -> list[Sequence[str]]:
+    """The cells of these lines, and of the figures that were not measured now as the page has them, in order."""
+    lines = [line.strip("| ").split(" | ") for line in parts_of_page("figures")[1].splitlines() if line.startswith("| ")]
+    by_figure: dict[str, list[Sequence[str]]] = {figure: [line for line in lines if line[0] == figure] for figure in FIGURES}
+    for figure in {row.figure for row in rows}:
+        by_figure[figure] = [row.cells() for row in rows if row.figure == figure]
+    return [cells for of_figure in by_figure.values() for cells in of_figure]
 
 
 def main() -> int:
@@ -91,7 +106,7 @@ def main() -> int:
         if peaks:
             write("memory", table(["door", "1,000 hosts", "10,000 hosts"], peaks))
         if rows:
-            write("figures", machine() + "\n\n" + table(HEADINGS, [row.cells() for row in rows]))
+            write("figures", machine() + "\n\n" + table(HEADINGS, with_others(rows)))
         if shares:
             parts = list(dict.fromkeys(part for door in shares.values() for part in door))
             cells = [[door, *(f"{shares[door].get(part, 0):.0%}" for part in parts)] for door in shares]

@@ -9,11 +9,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     MAX_ENTRIES,
+    STATUSES,
     Answer,
     ApiError,
     read_models,
@@ -41,6 +43,11 @@ def error(document, status=200, sent=None, **more):
 
 def listing(**fields):
     return {"models": [{"type": "llm", "key": "qwen/qwen3-8b", "loaded_instances": [], **fields}]}
+
+
+def test_every_status_has_its_section_in_the_troubleshooting():
+    page = (Path(__file__).resolve().parents[4] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^## `(.*)`$", page) == [*STATUSES, "not_asked"]
 
 
 def test_an_entry_has_every_documented_field_even_if_the_server_sends_two():

@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The reference of the record: the keys and types of the code, each with what the documentation of model_info says of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Set
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+
+import yaml
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _api, _record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.modules import model_info
+from antsibull_docs_parser.md import to_md
+from antsibull_docs_parser.parser import Context, parse
+
+Documented = dict[str, Any]
+
+EXAMPLE = Path(__file__).parents[1] / "tests" / "simulator" / "payloads" / "mac.json"
+INTRODUCTION = """# The record
+
+What a host answered is a record, the same at every door: `ansible_facts.lmstudio` of
+[model_facts](model_facts_module.rst), `lmstudio` in the result of [model_info](model_info_module.rst), each of `hosts` in that of
+[fleet_info](fleet_info_module.rst), each answer of the [lookup](models_lookup.rst), and the variable `lmstudio` of the
+[inventory plugin](lmstudio_inventory.rst).
+
+All keys are always there. What a server does not tell is null, false or an empty list. Every other door that returns a record
+returns this one, so this is the only place that describes it.
+"""
+FIELDS = {
+    "models": _api._ENTRY,
+    "models.quantization": _api._QUANTIZATION,
+    "models.capabilities": _api._CAPABILITIES,
+    "models.capabilities.reasoning": _api._REASONING,
+    "models.loaded_instances": _api._INSTANCE,
+    "models.loaded_instances.config": _api._CONFIG,
+}
+"""The fields of what is read from an answer."""
+
+
+Row = tuple[str, str, str]
+"""A key, its type, and what it is."""
+
+
+def page() -> str:
+    """The page, in Markdown. Raises ``LookupError`` when the documentation and the code do not have the same keys."""
+    lines = [INTRODUCTION, "| key | type | what it is |", "| --- | --- | --- |"]
+    lines += [f"| {' | '.join(row)} |" for row in rows()]
+    return "\n".join([*lines, "", "## An example", "", "```json", json.dumps(example(), indent=2), "```", ""])
+
+
+def rows() -> list[Row]:
+    documented = yaml.safe_load(model_info.RETURN)["lmstudio"]["contains"]
+    return list(_of_type(_record.Record, documented, ""))
+
+
+def example() -> dict[str, Any]:
+    """A record as the code makes it."""
+    endpoint = make_endpoint({"url": "http://mac01:1234"}, "")
+    outcome = _record.Outcome(_api.Answer(200, EXAMPLE.read_bytes()), "2026-11-22T20:00:00Z", 12)
+    return dict(_record.record_of(endpoint, outcome, "loaded"))
+
+
+def _of_type(kind: Any, documented: Documented, prefix: str) -> Iterator[Row]:
+    hints = get_type_hints(kind)
+    _same_keys(set(hints), documented, prefix)
+    for name, hint in hints.items():
+        yield from _of_key(prefix + name, hint, documented[name])
+
+
+def _of_key(path: str, hint: Any, documented: Documented) -> Iterator[Row]:
+    yield _row(path, _told(hint), documented)
+    inner = [part for part in (*get_args(hint), hint) if is_typeddict(part)]
+    if inner:
+        yield from _of_type(inner[0], documented["contains"], path + ".")
+    elif path in FIELDS:
+        yield from _of_entry(path, documented["contains"])
+
+
+def _of_entry(path: str, documented: Documented) -> Iterator[Row]:
+    """The keys of what is read from an answer: its fields, and the containers in it."""
+    fields = {field.name: field for field in FIELDS[path]}
+    containers = {name.rpartition(".")[2] for name in FIELDS if name.rpartition(".")[0] == path}
+    computed = {"loaded"} if path == "models" else set()
+    _same_keys(fields.keys() | containers | computed, documented, path + ".")
+    for name, said in documented.items():
+        kind = f"list of {said['elements']}" if said["type"] == "list" else said["type"]
+        nullable = name in fields and fields[name].unknown is None and not fields[name].required
+        yield _row(f"{path}.{name}", kind + " or null" if nullable else kind, said)
+        if name in containers:
+            yield from _of_entry(f"{path}.{name}", said["contains"])
+
+
+def _same_keys(keys: Set[str], documented: Documented, where: str) -> None:
+    different = keys ^ documented.keys()
+    if different:
+        raise LookupError(f"in {where or 'the record'} either the code or the RETURN of model_info lacks {', '.join(sorted(different))}")
+
+
+def _row(path: str, kind: str, documented: Documented) -> Row:
+    texts = documented["description"]
+    text = " ".join([texts] if isinstance(texts, str) else texts)
+    return f"`{path}`", kind, to_md(parse(text, Context()))
+
+
+def _told(hint: Any) -> str:
+    """A type in the words of Ansible."""
+    if get_origin(hint) is UnionType:
+        return " or ".join("null" if part is type(None) else _told(part) for part in get_args(hint))
+    if get_origin(hint) is list:
+        return f"list of {_told(get_args(hint)[0])}"
+    return "dict" if is_typeddict(hint) or get_origin(hint) is dict else str(hint.__name__)
