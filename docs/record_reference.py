@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Set
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import yaml
@@ -111,7 +111,7 @@ def _row(path: str, kind: str, documented: Documented) -> Row:
 def _told(hint: Any) -> str:
     """A type in the words of Ansible."""
     if get_origin(hint) is UnionType:
-        return " or ".join("null" if part is type(None) else _told(part) for part in get_args(hint))
+        return " or ".join("null" if part is NoneType else _told(part) for part in get_args(hint))
     if get_origin(hint) is list:
         return f"list of {_told(get_args(hint)[0])}"
     return "dict" if is_typeddict(hint) or get_origin(hint) is dict else str(hint.__name__)
