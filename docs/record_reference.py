@@ -44,13 +44,18 @@ FIELDS = {
 
 
 Row = tuple[str, str, str]
-"""A key, its type, and what it is."""
+"""A key with those that it is in, its type, and what it is."""
 
 
 def page() -> str:
     """The page, in Markdown. Raises ``LookupError`` when the documentation and the code do not have the same keys."""
-    lines = [INTRODUCTION, "| key | type | what it is |", "| --- | --- | --- |"]
-    lines += [f"| {' | '.join(row)} |" for row in rows()]
+    tables: dict[str, list[str]] = {}
+    for path, kind, text in rows():
+        inside, _dot, key = path.rpartition(".")
+        tables.setdefault(inside, []).append(f"| `{key}` | {kind} | {text} |")
+    lines = [INTRODUCTION]
+    for inside, table in tables.items():
+        lines += ["", f"## {inside}" if inside else "", "", "| key | type | what it is |", "| --- | --- | --- |", *table]
     return "\n".join([*lines, "", "## An example", "", "```json", json.dumps(example(), indent=2), "```", ""])
 
 
@@ -105,7 +110,7 @@ def _same_keys(keys: Set[str], documented: Documented, where: str) -> None:
 def _row(path: str, kind: str, documented: Documented) -> Row:
     texts = documented["description"]
     text = " ".join([texts] if isinstance(texts, str) else texts)
-    return f"`{path}`", kind, to_md(parse(text, Context()))
+    return path, kind, to_md(parse(text, Context()))
 
 
 def _told(hint: Any) -> str:
