@@ -131,15 +131,19 @@ def release(session: nox.Session) -> None:
     unexpected = top - PUBLISHED - {"tests"}
     if unexpected:
         session.error(f"published by mistake: {', '.join(sorted(unexpected))}. Name it in build_ignore of galaxy.yml, or in PUBLISHED.")
-    session.run("ansible-galaxy", "collection", "install", "--offline", str(built), "-p", str(folder / "collections"))
-    session.run("ansible-builder", "introspect", str(folder / "collections"))
+    collections = str(folder / "collections")
+    env = {"ANSIBLE_COLLECTIONS_PATH": collections, "LMSTUDIO_COLLECTIONS_PATH": collections}
+    session.run("ansible-galaxy", "collection", "install", "--offline", str(built), "-p", collections, env=env)
+    needed = str(session.run("ansible-builder", "introspect", collections, env=env, silent=True))
+    if "requests" not in needed:
+        session.error(f"an execution environment would not get requests:\n{needed}")
     strict = {f"GALAXY_IMPORTER_{name}": "true" for name in ("CHECK_REQUIRED_TAGS", "REQUIRE_V1_OR_GREATER")}
     with session.chdir(folder):
         command = ["python", "-m", "galaxy_importer.main", str(built)]
-        complaints = session.run(*command, env={**strict, "GALAXY_IMPORTER_LOG_LEVEL_MAIN": "WARNING"}, silent=True)
+        quiet = {"GALAXY_IMPORTER_LOG_LEVEL_MAIN": "WARNING"}
+        complaints = session.run(*command, env={**env, **strict, **quiet}, silent=True)
     if str(complaints).strip():
         session.error(f"galaxy-importer complains:\n{complaints}")
-    env = {"LMSTUDIO_COLLECTIONS_PATH": str(folder / "collections")}
     page = "tests/integration/test_documentation.py"
     session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", page, *session.posargs, env=env)
 
