@@ -134,6 +134,7 @@ def release(session: nox.Session) -> None:
     collections = str(folder / "collections")
     env = {"ANSIBLE_COLLECTIONS_PATH": collections, "LMSTUDIO_COLLECTIONS_PATH": collections}
     session.run("ansible-galaxy", "collection", "install", "--offline", str(built), "-p", collections, env=env)
+    session.run("python", f"{collections}/ansible_collections/gpufleet/lmstudio/tests/simulator", "--help", silent=True)
     needed = str(session.run("ansible-builder", "introspect", collections, env=env, silent=True))
     if "requests" not in needed:
         session.error(f"an execution environment would not get requests:\n{needed}")
