@@ -13,7 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import yaml
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _api, _record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _api, _record, _record_type
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.modules import model_info
 from antsibull_docs_parser.md import to_md
@@ -61,7 +61,7 @@ def page() -> str:
 
 def rows() -> list[Row]:
     documented = yaml.safe_load(model_info.RETURN)["lmstudio"]["contains"]
-    return list(_of_type(_record.Record, documented, ""))
+    return list(_of_type(_record_type.Record, documented, ""))
 
 
 def example() -> dict[str, Any]:

@@ -8,12 +8,13 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import fleet_info_spec, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import VARIABLES, host_of, in_fleet, validated
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_batch, of_pattern
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import fleet_info_spec
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import fleet_report_spec, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import Audit, audit_of, baseline_of, policies_of, without_times
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import validated
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import fleet_report_spec
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._reports import FORMATS, as_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._words import headline, problems
 

@@ -147,7 +147,6 @@ from ansible.inventory.helpers import get_group_vars, sort_groups
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable, expand_hostname_range
 from ansible.utils.vars import combine_vars
 from ansible.vars.plugins import get_vars_from_inventory_sources
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
     Endpoint,
     OptionError,
@@ -155,7 +154,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     make_endpoint,
     without_userinfo,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Record, at_detail
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, at_detail
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, packed, record_from, unpacked
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import (
     CONTROLLER_URL,
@@ -167,6 +167,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._trust import group_name, untrusted
 

@@ -92,7 +92,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import TOKEN_VARIABLE, only_set, without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import TOKEN_VARIABLE, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
     Endpoint,
     OptionError,
@@ -100,9 +100,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     bracketed,
     make_endpoint,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record, explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import host_of, in_fleet, spelled_out
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
 
 
 class LookupModule(LookupBase):

@@ -18,9 +18,8 @@ import math
 import re
 import zlib
 from typing import Any, Callable, Dict, NamedTuple
-from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import bracketed, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
 
 Entry = Dict[str, Any]
 
@@ -32,9 +31,9 @@ _MAX_DIGITS = 18
 _MAX_REMEMBERED = 4096
 _MAX_REMEMBERED_BYTES = 4096
 _RESERVED_KEYS = ("__ansible_", "__payload__")
-_ODD_ESCAPE = re.compile(r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]")
+_ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
 """Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 
 HINTS = {
     "refused": "Start LM Studio's server on that host (lms server start) and check url and port. "
@@ -133,7 +132,7 @@ def _texts(value: Any) -> list[str]:
 Kind = Callable[[Any], Any]
 
 
-def _kind_of(value: Any) -> str:
+def kind_of(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -177,7 +176,7 @@ class _Warnings:
     def add(self, number: int, inside: str, expected: str, value: Any) -> None:
         if len(self._found) < _MAX_WARNINGS:
             where = self.place(number) + inside
-            self._found.append(f"{where} is {_kind_of(value)}, {expected} was expected: taken as unknown")
+            self._found.append(f"{where} is {kind_of(value)}, {expected} was expected: taken as unknown")
         else:
             self._more += 1
 
@@ -331,11 +330,11 @@ class _Reader:
         return read
 
     def _invalid(self, inside: str, expected: str, value: Any) -> ApiError:
-        return _invalid_field(self.warnings.place(self.number) + inside, expected, value)
+        return invalid_field(self.warnings.place(self.number) + inside, expected, value)
 
 
-def _invalid_field(where: str, expected: str, value: Any) -> ApiError:
-    return ApiError("invalid", f"sent a model list in which {where} is {_kind_of(value)}, not {expected}")
+def invalid_field(where: str, expected: str, value: Any) -> ApiError:
+    return ApiError("invalid", f"sent a model list in which {where} is {kind_of(value)}, not {expected}")
 
 
 canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -404,7 +403,7 @@ def _read_list(raw_models: list[Any]) -> tuple[list[Model], list[str]]:
     instances = 0
     for number, raw in enumerate(raw_models):
         if not isinstance(raw, dict):
-            raise _invalid_field(warnings.place(number), "an object", raw)
+            raise invalid_field(warnings.place(number), "an object", raw)
         model = _read_model(raw, number, warnings)
         instances += len(model.entry["loaded_instances"])
         if instances > MAX_ENTRIES:
@@ -458,7 +457,7 @@ _LONG_NUMBER = b"0" * (_MAX_DIGITS + 1)
 
 def _may_be_odd(body: bytes, text: str) -> bool:
     """Whether there may be half a character or a control character. Most answers have no place for one, which is seen quickly."""
-    return b"\x7f" in body or b"\xc2" in body or (b"\\" in body and _ODD_ESCAPE.search(text) is not None)
+    return b"\x7f" in body or b"\xc2" in body or (b"\\" in body and re.search(_ODD_ESCAPE, text) is not None)
 
 
 def _parse(body: bytes) -> Any:
@@ -484,72 +483,12 @@ def _cleaned(value: Any) -> Any:
     """
     if isinstance(value, str):
         whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return _CONTROL.sub("\ufffd", whole)
+        return re.sub(_CONTROL, "\ufffd", whole)
     if isinstance(value, list):
         return [_cleaned(item) for item in value]
     if isinstance(value, dict):
         return {_cleaned(key): _cleaned(item) for key, item in value.items()}
     return value
-
-
-def _looks_like_html(answer: Answer, body: bytes) -> bool:
-    start = body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if "json" in answer.content_type.lower() and not start.startswith(b"<"):
-        return False
-    return start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml")) or "text/html" in answer.content_type.lower()
-
-
-def _unexpected_endpoint(document: Any, body: bytes) -> bool:
-    if b"nexpected endpoint" not in body:
-        return False
-    if document is None:
-        return True
-    if isinstance(document, dict):
-        error = document.get("error", document.get("message"))
-        document = error.get("message") if isinstance(error, dict) else error
-    return isinstance(document, str) and "unexpected endpoint" in document.lower()
-
-
-def _redirect(answer: Answer) -> ApiError:
-    """Host and port of where it leads, and no more: the rest could quote the token."""
-    try:
-        target = urlsplit(answer.location)
-        port = f":{target.port}" if target.port else ""
-        host = bracketed(target.hostname or "")
-    except ValueError:
-        where = " to what is no address"
-    else:
-        if host:
-            where = " to " + (f"{target.scheme}:" if target.scheme else "") + f"//{host}{port}"
-        elif target.scheme:
-            where = " to an address of another kind"
-        else:
-            where = " to another path of this server" if answer.location else ""
-    return ApiError("redirect", f"answered HTTP {answer.http_status}: it redirects{printable(where)}")
-
-
-def _web_page(code: int) -> ApiError:
-    """A page of HTML in place of a model list. Its HTTP status tells what a proxy may mean by it."""
-    hint = None
-    if code == 400:
-        hint = (
-            "A proxy such as nginx answers so when it wants a client certificate that it accepts (client_cert, client_key), "
-            "when its TLS port is asked with http://, or when a header is too long. Its error log has the reason."
-        )
-    elif code in (413, 429) or code >= 500:
-        hint = "If there is a proxy, its error log has the reason. If there is none, check url and port: something else answers there."
-    return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page", hint)
-
-
-def _shape(document: Any, usable_models: bool) -> str | None:
-    """What a document that is no model list looks like, or None when it cannot be told."""
-    if not isinstance(document, dict):
-        return None
-    if "data" in document and not usable_models:
-        return "it answered in the shape of an OpenAI-style server (a list called data)"
-    if "detail" in document and "models" not in document:
-        return "it answered in the shape of a FastAPI server (an object with detail)"
-    return None
 
 
 def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None = None) -> tuple[list[Model], list[str]]:
@@ -565,18 +504,6 @@ def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None 
 
 
 def _judge(answer: Answer, limit: int, sent: str | None) -> tuple[list[Model], list[str]]:
-    code = answer.http_status
-    if code == 401:
-        why = (
-            f"it does not accept the {sent} that {'was' if sent == 'token' else 'were'} sent"
-            if sent
-            else "it wants a token, and none was sent"
-        )
-        hint = "Set headers (lmstudio_headers) to what that server, or the proxy before it, accepts." if sent == "headers" else None
-        raise ApiError("auth", f"answered HTTP 401: {why}", hint)
-    if code == 403:
-        raise ApiError("forbidden", "answered HTTP 403: it forbids the request")
-
     # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
     body = b""
     document: Any = None
@@ -588,29 +515,13 @@ def _judge(answer: Answer, limit: int, sent: str | None) -> tuple[list[Model], l
         document = _parse(body)
     except ApiError as exc:
         unreadable = exc
-
-    if _unexpected_endpoint(document, body):
-        raise ApiError("unsupported", "does not know the route /api/v1/models")
-    if code in (502, 503, 504):
-        raise ApiError("unavailable", f"answered HTTP {code}: it is not available now")
-    if 300 <= code < 400:
-        raise _redirect(answer)
     models = document.get("models") if isinstance(document, dict) else None
-    usable = isinstance(models, list) and (bool(models) or "data" not in document)
-    shape = _shape(document, usable)
-    if shape:
-        raise ApiError("not_lmstudio", f"is not LM Studio: {shape}")
-    if unreadable and not answer.too_large and _looks_like_html(answer, body):
-        raise _web_page(code)
-    if code != 200:
-        raise ApiError("http_error", f"answered HTTP {code} instead of a model list")
-    if unreadable:
-        raise unreadable
-    if not isinstance(document, dict):
-        raise ApiError("invalid", f"sent {_kind_of(document)} instead of a model list")
-    if models is None:
-        what = "an error" if "error" in document else "an object without models"
-        raise ApiError("invalid", f"sent {what} instead of a model list")
-    if not isinstance(models, list):
-        raise _invalid_field("models", "a list", models)
-    return _read_list(models)
+    if isinstance(models, list) and answer.http_status == 200 and (models or "data" not in document) and b"nexpected endpoint" not in body:
+        return _read_list(models)
+    # Here, because Ansible compiles what a module imports at every task, and most hosts send a list.
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._refusals import reason
+
+    why = reason(answer, body, document, unreadable, sent)
+    if why:
+        raise why
+    return _read_list(document["models"])

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible.module_utils.basic import env_fallback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, authorizes
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import authorizes
 
 TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)
 OMITTED = "__omit_place_holder__"
@@ -70,36 +70,6 @@ def model_assert_spec(environment: bool = True) -> dict[str, Any]:
     }
 
 
-def fleet_info_spec() -> dict[str, Any]:
-    """The options of ``fleet_info``. Each host has its own URL, and the environment's token is for one server, not for a fleet."""
-    spec = connection_spec(environment=False)
-    del spec["url"]
-    return {
-        **spec,
-        **detail_spec("loaded"),
-        "hosts": {"type": "list", "elements": "str"},
-        "on_error": {"type": "str", "choices": ["fail", "warn", "report"], "default": "report"},
-        "concurrency": {"type": "int", "default": 1000},
-        "fleet_timeout": {"type": "float", "default": 600},
-    }
-
-
-def fleet_report_spec() -> dict[str, Any]:
-    """The options of ``fleet_report``, which asks nobody."""
-    return {
-        "hosts": {"type": "dict", "required": True},
-        "policy": {"type": "dict"},
-        "baseline": {"type": "path"},
-        "formats": {
-            "type": "list",
-            "elements": "str",
-            "choices": ["html", "json", "csv", "markdown", "junit", "prometheus"],
-            "default": ["html", "json"],
-        },
-        "dest": {"type": "path", "default": "fleet_audit"},
-    }
-
-
 def is_set(value: Any) -> bool:
     """Whether an option has a value.
 
@@ -118,21 +88,3 @@ def only_set(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = {name: value for name, value in options.items() if is_set(value)}
     return {"token": "", **given} if authorizes(given.get("headers")) else given
-
-
-def without_secrets(message: str, options: Mapping[str, Any]) -> str:
-    """A message about raw options, which may quote one, without the values that must not be shown."""
-    spec = connection_spec()
-    for name, value in options.items():
-        if spec.get(name, {}).get("no_log"):
-            for secret in sorted(_texts_in(value), key=len, reverse=True):
-                message = message.replace(secret, MASK)
-    return message
-
-
-def _texts_in(value: Any) -> set[str]:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, (list, tuple, set)):
-        return set().union(*(_texts_in(item) for item in value))
-    return {str(value)} if str(value) else set()

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch, Record, ask, at_detail, record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch, ask, at_detail, record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
     FAIL,
     Requirement,
@@ -21,6 +21,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements im
     judge,
     parse_all,
 )
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 
 _MAX_SECONDS = 86400
 # How long a question may take that is asked when the time is over: whoever waits for a deadline accepts no more beyond it.

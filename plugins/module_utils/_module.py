@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
@@ -20,7 +20,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     without_userinfo,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Record, ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 
 
 class LMStudioModule(AnsibleModule):

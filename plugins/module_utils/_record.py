@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import marshal
-import re
 import time
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     Answer,
@@ -26,56 +25,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     model_of,
     read_models,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint, OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
 
-
-class Error(TypedDict):
-    message: str
-    hint: str
-    http_status: int | None
-
-
-class Instance(TypedDict):
-    id: str
-    model: str
-    type: str | None
-    context_length: int | None
-    remaining_ttl_seconds: float | None
-    config: Entry
-
-
-class Counts(TypedDict):
-    models: int
-    llm: int
-    embedding: int
-    loaded: int
-    instances: int
-
-
-class Sizes(TypedDict):
-    available: int
-    loaded: int
-
-
-class Record(TypedDict):
-    """What a host answered. The documentation of ``model_info`` says what each key means."""
-
-    ok: bool
-    status: str
-    error: Error | None
-    url: str
-    asked_at: str
-    response_ms: int | None
-    detail: str
-    models: list[Entry]
-    instances: list[Instance]
-    available: list[str]
-    loaded: list[str]
-    counts: Counts
-    size_bytes: Sizes
-    fingerprint: str | None
-    warnings: list[str]
-
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Error, Instance, Record
 
 Fetch = Callable[[Endpoint], Answer]
 """A transport. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
@@ -122,8 +75,11 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
     """The record of an endpoint that was asked."""
     models: list[Model] = []
     warnings: list[str] = []
-    status, error = "ok", None
+    status = "ok"
+    error: Error | None = None
     secrets = endpoint.secrets()
+    if secrets:
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _masking
     try:
         if isinstance(outcome.answer, ApiError):
             raise outcome.answer
@@ -133,51 +89,52 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
             models, warnings = read_models(outcome.answer, endpoint.max_response_bytes, endpoint.sent())
     except ApiError as exc:
         status = exc.status
-        error = Error(message=f"{endpoint.url} {_without(secrets, exc.what)}.", hint=exc.hint, http_status=exc.http_status)
+        what = _masking.without(secrets, exc.what) if secrets else exc.what
+        error = {"message": f"{endpoint.url} {what}.", "hint": exc.hint, "http_status": exc.http_status}
     text = _comparable_text(models)
     entries = [model.entry for model in models]
-    if secrets and _holds_any(secrets, text + canonical(warnings)):
-        entries, warnings = _masked(secrets, entries, warnings)
+    if secrets and _masking.holds_any(secrets, text + canonical(warnings)):
+        entries, warnings = _masking.masked(secrets, entries, warnings)
         text = _comparable_text(map(model_of, entries))
     loaded = [entry for entry in entries if entry["loaded"]]
-    instances = [
-        Instance(
-            id=instance["id"],
-            model=entry["key"],
-            type=entry["type"],
-            context_length=instance["config"]["context_length"],
-            remaining_ttl_seconds=instance["remaining_ttl_seconds"],
-            config=instance["config"],
-        )
+    instances: list[Instance] = [
+        {
+            "id": instance["id"],
+            "model": entry["key"],
+            "type": entry["type"],
+            "context_length": instance["config"]["context_length"],
+            "remaining_ttl_seconds": instance["remaining_ttl_seconds"],
+            "config": instance["config"],
+        }
         for entry in loaded
         for instance in entry["loaded_instances"]
     ]
-    return Record(
-        ok=error is None,
-        status=status,
-        error=error,
-        url=endpoint.url,
-        asked_at=outcome.asked_at,
-        response_ms=outcome.response_ms,
-        detail=detail,
-        models=copied(entries) if detail == FULL else loaded,
-        instances=instances,
-        available=sorted({entry["key"] for entry in entries}),
-        loaded=sorted({entry["key"] for entry in loaded}),
-        counts=Counts(
-            models=len(entries),
-            llm=sum(entry["type"] == "llm" for entry in entries),
-            embedding=sum(entry["type"] in _EMBEDDING_TYPES for entry in entries),
-            loaded=len(loaded),
-            instances=len(instances),
-        ),
-        size_bytes=Sizes(
-            available=sum(entry["size_bytes"] or 0 for entry in entries),
-            loaded=sum(entry["size_bytes"] or 0 for entry in loaded),
-        ),
-        fingerprint=None if error else "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest(),
-        warnings=warnings,
-    )
+    return {
+        "ok": error is None,
+        "status": status,
+        "error": error,
+        "url": endpoint.url,
+        "asked_at": outcome.asked_at,
+        "response_ms": outcome.response_ms,
+        "detail": detail,
+        "models": copied(entries) if detail == FULL else loaded,
+        "instances": instances,
+        "available": sorted({entry["key"] for entry in entries}),
+        "loaded": sorted({entry["key"] for entry in loaded}),
+        "counts": {
+            "models": len(entries),
+            "llm": sum(entry["type"] == "llm" for entry in entries),
+            "embedding": sum(entry["type"] in _EMBEDDING_TYPES for entry in entries),
+            "loaded": len(loaded),
+            "instances": len(instances),
+        },
+        "size_bytes": {
+            "available": sum(entry["size_bytes"] or 0 for entry in entries),
+            "loaded": sum(entry["size_bytes"] or 0 for entry in loaded),
+        },
+        "fingerprint": None if error else "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest(),
+        "warnings": warnings,
+    }
 
 
 def at_detail(record: Record, detail: str) -> Record:
@@ -199,7 +156,7 @@ def record_in(value: Any) -> Record:
         if isinstance(found, Mapping) and all(name in found for name in ("ok", "status", "fingerprint", "instances")):
             if not isinstance(found["ok"], bool):
                 raise OptionError("record", "its ok is neither true nor false. Hand in the record as it was gathered.")
-            return cast(Record, dict(found))
+            return cast("Record", dict(found))
     raise OptionError(
         "record", "it is no host record. Give ansible_facts.lmstudio, the variable of the inventory, or a registered result of model_info."
     )
@@ -220,48 +177,3 @@ def _comparable_text(models: Iterable[Model]) -> str:
     """One text for the whole answer: equal when nothing but order and remaining TTLs differs."""
     texts = [text for _key, text in sorted((entry["key"], text) for entry, text in models)]
     return '["ok",[' + ",".join(texts) + "]]"
-
-
-def _holds_any(secrets: tuple[str, ...], json_text: str) -> bool:
-    lower = json_text.lower()
-    return any(canonical(secret)[1:-1].lower() in lower for secret in secrets)
-
-
-def _masked(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]]:
-    """Both without any text that was sent to the server as a secret, wherever the server may have put it."""
-    names = _documented_names()
-
-    def mask(value: Any) -> Any:
-        if isinstance(value, str):
-            return _without(secrets, value)
-        if isinstance(value, list):
-            return [mask(item) for item in value]
-        if isinstance(value, dict):
-            return {key if key in names else mask(key): mask(item) for key, item in value.items()}
-        return value
-
-    masked = mask([entries, warnings])
-    if masked != [entries, warnings]:
-        masked[1].append("the server sent back text that equals the token or a header, which is masked here")
-    return masked[0], masked[1]
-
-
-def _without(secrets: tuple[str, ...], text: str) -> str:
-    # Names of hosts and codings arrive in small letters, whatever the server wrote.
-    for secret in secrets:
-        text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
-    return text
-
-
-def _documented_names() -> set[str]:
-    """Every key of an entry, its containers included: those keep their names even if a token is one of them."""
-    models, _warnings = read_models(Answer(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
-
-    def names(value: Any) -> set[str]:
-        if isinstance(value, list):
-            return set().union(*(names(item) for item in value))
-        if isinstance(value, dict):
-            return set(value).union(*(names(item) for item in value.values()))
-        return set()
-
-    return names([model.entry for model in models])

@@ -14,11 +14,14 @@ from __future__ import annotations
 import difflib
 import re
 from fnmatch import fnmatchcase
-from typing import Any, Callable, Dict, Iterable, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 
 Violation = Dict[str, Any]
 """``{requirement, check, expected, actual, severity, message}``"""

@@ -12,15 +12,15 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _failures, _http, _masking, _refusals, _route
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_task, validated
 
-# Ansible loads this before it forks a worker for each host, and so none of them has to load what requests shares with it.
-_LOADED_BEFORE_FORKS = (_http,)
+# Ansible loads this before it forks a worker for each host, and so none of them has to load these, or what requests shares with them.
+_LOADED_BEFORE_FORKS = (_http, _failures, _masking, _refusals, _route)
 
 
 class OneHostAction(ActionBase):

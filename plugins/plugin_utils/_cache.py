@@ -21,7 +21,8 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, Answer, ApiError, Model, canonical, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Error, Outcome, Read, Record, copied, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Read, copied, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Error, Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import GIVEN_UP_HINT
 
 Entry = dict[str, Any]

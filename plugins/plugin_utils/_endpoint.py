@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from ansible import errors
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, is_set, only_set, without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, is_set, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
     TARGET_URL,
     Endpoint,
@@ -31,6 +31,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     is_loopback,
     make_endpoint,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
 
 CONTROLLER_URL = "lmstudio_controller_url"
 VARIABLES = {

@@ -27,7 +27,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, timed_out
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, Outcome, Record, ask, outcome_of, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, Outcome, ask, outcome_of, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_files
 
 PROGRESS_SECONDS = 2.0
 # How late a deadline may be noticed, but for the reading of one answer; and what is slow for an exchange.
@@ -66,7 +68,7 @@ def ask_all(
     if not 0 < fleet_timeout < math.inf:
         raise OptionError("fleet_timeout", f"{fleet_timeout:g} is not a usable number of seconds. Give more than 0.")
     distinct = list(dict.fromkeys(endpoints))
-    _http.check_files(distinct)
+    check_files(distinct)
     with _open_files(min(concurrency, len(distinct))) as concurrency:
         asked = _Round(distinct, detail, exchange, progress or tell).run(concurrency, fleet_timeout)
     records = dict(zip(distinct, asked))

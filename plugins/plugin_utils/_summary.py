@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import is_reserved
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Counts, Record, Sizes
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Counts, Record, Sizes
 
 
 def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:

@@ -22,12 +22,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import (
     Guard,
     connect,
     failure,
-    proxy_of,
     read_answer,
-    tls_context,
     unclear_length,
     within_deadline,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of, tls_context
 
 try:
     import requests

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What was sent to a server as a secret must not come back in its record. Loaded only where one was sent."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, Entry, canonical, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK
+
+
+def holds_any(secrets: tuple[str, ...], json_text: str) -> bool:
+    lower = json_text.lower()
+    return any(canonical(secret)[1:-1].lower() in lower for secret in secrets)
+
+
+def masked(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]]:
+    """Both without any text that was sent to the server as a secret, wherever the server may have put it."""
+    names = _documented_names()
+
+    def mask(value: Any) -> Any:
+        if isinstance(value, str):
+            return without(secrets, value)
+        if isinstance(value, list):
+            return [mask(item) for item in value]
+        if isinstance(value, dict):
+            return {key if key in names else mask(key): mask(item) for key, item in value.items()}
+        return value
+
+    entries_left, warnings_left = mask([entries, warnings])
+    if [entries_left, warnings_left] != [entries, warnings]:
+        warnings_left.append("the server sent back text that equals the token or a header, which is masked here")
+    return entries_left, warnings_left
+
+
+def without(secrets: tuple[str, ...], text: str) -> str:
+    # Names of hosts and codings arrive in small letters, whatever the server wrote.
+    for secret in secrets:
+        text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
+    return text
+
+
+def _documented_names() -> set[str]:
+    """Every key of an entry, its containers included: those keep their names even if a token is one of them."""
+    models, _warnings = read_models(Answer(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
+
+    def names(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return set().union(*(names(item) for item in value))
+        if isinstance(value, dict):
+            return set(value).union(*(names(item) for item in value.values()))
+        return set()
+
+    return names([model.entry for model in models])
