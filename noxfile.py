@@ -283,7 +283,7 @@ def scaling(session: nox.Session) -> None:
 
 @nox.session(python=found(CORES["newest"].controllers), default=False)
 def bench(session: nox.Session) -> None:
-    """What the doors cost, as ratios of commands taken in one run: see tests/performance. `make bench` writes the table, in an hour."""
+    """What the doors cost, as ratios of commands taken in one run: see tests/performance. `make bench` writes the tables, in some hours."""
     measure(session, *session.posargs)
 
 

@@ -4,11 +4,11 @@
 
 """What the doors cost, as ratios of whole commands that were taken in one run.
 
-    make bench                                   all figures, and the tables of docs/performance.md; takes an hour
+    make bench                                   all figures, and the tables of docs/performance.md; takes some hours
     nox -s bench -- 4 9                          some of them; --write puts those into the tables, and leaves the others
     nox -s bench -- --guard                      those that are stable, with a wide margin: what CI runs
     nox -s bench -- --profile                    where the time of each door goes
-    nox -s bench -- --memory                     what each door needs of it; takes half an hour
+    nox -s bench -- --memory                     what each door needs of it; takes hours, and writes as it goes
 
 nginx serves the answers from the same machine, so its share is in every line. Compare ratios, not seconds. Ends with 1 when a
 figure is not reached.
@@ -97,14 +97,14 @@ def main() -> int:
                     print(" | ".join(row.cells()), flush=True)
                     rows.append(row)
             shares = profiles.shares(bench) if arguments.profile else {}
-            peaks = list(memory(bench)) if arguments.memory else []
+            for peaks in memory(bench) if arguments.memory else ():
+                found = table(["door", "1,000 hosts", "10,000 hosts"], peaks)
+                print(found + "\n", flush=True)
+                if arguments.write:
+                    write("memory", found)
     for door, parts in shares.items():
         print(f"{door}: " + ", ".join(f"{part} {share:.0%}" for part, share in parts.items()))
-    for peak in peaks:
-        print(" | ".join(peak))
     if arguments.write:
-        if peaks:
-            write("memory", table(["door", "1,000 hosts", "10,000 hosts"], peaks))
         if rows:
             write("figures", machine() + "\n\n" + table(HEADINGS, with_others(rows)))
         if shares:
