@@ -44,6 +44,7 @@ CORES = {
     "pre-release": Core("ansible-core>=2.22.0.dev0", ["3.14", "3.13"], "3.9"),
 }
 ALL_TESTS_ON = ("2.16", "newest")
+VERSION = "import ansible.release; print(ansible.release.__version__)"
 TARGETS = [f"3.{minor}" for minor in range(6, 16)]
 MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 # Not in requirements-dev.txt, because `make test` installs all of that, on Pythons that this one does not support too.
@@ -168,9 +169,12 @@ def on_oldest_target(session: nox.Session, core: str) -> dict[str, str]:
 def matrix(session: nox.Session) -> None:
     """The doors on every ansible-core with each Python of the controller that is here, and a table of what ran.
 
-    With --once, as in CI, each ansible-core runs with one Python, unless `plays` run all tests on it.
+    With --once, as in CI, each ansible-core runs with one Python, unless all tests run on it: in `plays`, or in `make test`.
     """
     once = "--once" in session.posargs
+    others = {name: f"plays-{name} runs it" for name in ALL_TESTS_ON}
+    version = subprocess.run([sys.executable, "-c", VERSION], check=True, capture_output=True, text=True).stdout
+    others[".".join(version.split(".")[:2])] = f"make test runs it, on Python {sys.version_info[0]}.{sys.version_info[1]}"
     arguments = [argument for argument in session.posargs if argument != "--once"]
     rows = []
     failed = False
@@ -178,9 +182,8 @@ def matrix(session: nox.Session) -> None:
         controllers = [version for version in core.controllers if python(version)]
         rows += [(name, version, "SKIPPED: there is no such Python here") for version in core.controllers if version not in controllers]
         for number, controller in enumerate(controllers):
-            if once and (number or name in ALL_TESTS_ON):
-                told = f"plays-{name} runs it" if name in ALL_TESTS_ON and not number else "left out (--once)"
-                rows.append((name, controller, told))
+            if once and (number or name in others):
+                rows.append((name, controller, "left out (--once)" if number else others[name]))
                 continue
             began = time.monotonic()
             told = matrix_entry(session, name, controller, arguments)
@@ -210,8 +213,7 @@ def matrix_entry(session: nox.Session, core: str, controller: str, arguments: li
         session.run(binary, *install, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES, external=True)
     except nox.command.CommandFailed:
         return "FAILED: it does not install"
-    version = "import ansible.release; print(ansible.release.__version__)"
-    installed = str(session.run(binary, "-c", version, silent=True, external=True)).strip()
+    installed = str(session.run(binary, "-c", VERSION, silent=True, external=True)).strip()
     try:
         words = ["-m", "pytest", "-q", "-m", "matrix", "-n", "auto", "--dist", "worksteal", *arguments]
         session.run(binary, *words, external=True, env=on_oldest_target(session, core))
