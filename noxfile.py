@@ -51,7 +51,17 @@ MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 ANSIBLE = "ansible==14.5.0"
 RELEASE_TOOLS = ["ansible-builder==3.2.0", "galaxy-importer==0.4.44"]
 PUBLISHED = {
-    *("CHANGELOG.md", "CODE_OF_CONDUCT.md", "FILES.json", "LICENSE", "LICENSES", "MANIFEST.json", "README.md", "SECURITY.md"),
+    *(
+        "CHANGELOG.md",
+        "CODE_OF_CONDUCT.md",
+        "CONTRIBUTING.md",
+        "FILES.json",
+        "LICENSE",
+        "LICENSES",
+        "MANIFEST.json",
+        "README.md",
+        "SECURITY.md",
+    ),
     *("changelogs", "docs", "meta", "playbooks", "plugins", "requirements.txt", "roles"),
     # for the tests of users
     *("tests/lab", "tests/simulator"),
@@ -125,7 +135,13 @@ def release(session: nox.Session) -> None:
     )
     folder = Path(session.create_tmp()).resolve() / "release"
     shutil.rmtree(folder, ignore_errors=True)
-    session.run("ansible-galaxy", "collection", "build", str(copied_tree(session)), "--output-path", str(folder))
+    tree = copied_tree(session)
+    changes = Path(sys.executable).parent / "antsibull-changelog"
+    with session.chdir(tree):
+        session.run(str(changes), "generate", external=True)
+    if (tree / "CHANGELOG.md").read_bytes() != (ROOT / "CHANGELOG.md").read_bytes():
+        session.error("CHANGELOG.md is not what changelogs/changelog.yaml says: antsibull-changelog generate")
+    session.run("ansible-galaxy", "collection", "build", str(tree), "--output-path", str(folder))
     (built,) = folder.glob("*.tar.gz")
     with tarfile.open(built) as archive:
         top = {"/".join(member.name.split("/")[: 2 if member.name.startswith("tests/") else 1]) for member in archive}

@@ -41,6 +41,8 @@ FIELDS = {
     "models.loaded_instances.config": _api._CONFIG,
 }
 """The fields of what is read from an answer."""
+TYPES = {_api._text: "str", _api._flag: "bool", _api._whole_number: "int", _api._number: "float", _api._texts: "list of str"}
+"""What the documentation calls what these read."""
 
 
 Row = tuple[str, str, str]
@@ -95,6 +97,8 @@ def _of_entry(path: str, documented: Documented) -> Iterator[Row]:
     _same_keys(fields.keys() | containers | computed, documented, path + ".")
     for name, said in documented.items():
         kind = f"list of {said['elements']}" if said["type"] == "list" else said["type"]
+        if name in fields and kind != TYPES[fields[name].kind]:
+            raise LookupError(f"{path}.{name} is {TYPES[fields[name].kind]} in the code, and {kind} in the RETURN of model_info")
         nullable = name in fields and fields[name].unknown is None and not fields[name].required
         yield _row(f"{path}.{name}", kind + " or null" if nullable else kind, said)
         if name in containers:

@@ -18,6 +18,9 @@ description:
     C(ansible_facts.lmstudio.ok) is false.
   - It has no action plugin, because C(gather_facts) would not use one. So host variables such as C(lmstudio_token) do not count by
     themselves. Name them in C(module_defaults), as the examples do.
+  - Ansible gathers the facts of several modules side by side, and ends each after about five seconds with C(Timeout exceeded), which
+    throws the host out of the play. Set the variable C(ansible_facts_parallel) to V(false), as the examples do. One after the other
+    they have the time that they need.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.url
@@ -45,6 +48,7 @@ EXAMPLES = r"""
   gather_facts: true
   vars:
     ansible_facts_modules: [ansible.legacy.setup, gpufleet.lmstudio.model_facts]
+    ansible_facts_parallel: false    # side by side, Ansible would end each after five seconds
   module_defaults:
     gpufleet.lmstudio.model_facts:
       url: "{{ lmstudio_url | default('') }}"

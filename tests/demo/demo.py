@@ -34,7 +34,7 @@ Next, with a host of your own:
        LMSTUDIO_URL=http://gpu01:1234 make demo
   2. Install the collection where you run Ansible:
        ansible-galaxy collection install {tarball}
-       pip install requests     (for what the controller asks; the hosts need nothing)
+       pip install 'requests>=2.31' 'urllib3>=2'     (only for tasks with via: controller)
   3. Run the same overview on your inventory. The hosts are asked over their own connection, so LM Studio
      may stay bound to 127.0.0.1. Put tokens into lmstudio_token, other addresses into lmstudio_url:
        ansible-playbook -i YOUR_INVENTORY gpufleet.lmstudio.overview

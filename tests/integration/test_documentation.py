@@ -6,22 +6,59 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
+import socket
+from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, TARGET_PYTHON, run_in
+from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 PAGES = ["README.md", *(str(page.relative_to(ROOT)) for where in ("docs/*.md", "roles/*/README.md") for page in sorted(ROOT.glob(where)))]
 SIDECARS = [(path.parent.name, path.stem) for path in sorted(ROOT.glob("plugins/*/*.yml"))]
 BLOCKS = [(page, block) for page in PAGES for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))]
+ELSEWHERE = {
+    "# 90-lmstudio.yml": "tests/scaling runs it, with Redis",
+    "# gather.yml": "tests/scaling runs it, with Redis",
+    "# execution-environment.yml, beside the base image of your choice": "it makes an image of a container",
+    "# input configuration": "a form of AWX",
+    "# injector configuration": "a form of AWX",
+}
+"""Blocks that nothing here runs, and why."""
+
+
+def is_source(block):
+    return "plugin: gpufleet" in block and block.splitlines()[0] not in ELSEWHERE
+
+
 PLAYS = [pytest.param(block, id=f"{page}: {block.splitlines()[0]}") for page, block in BLOCKS if block.startswith("- name: ")]
-SOURCES = [pytest.param(block, id=f"{page} {n}") for n, (page, block) in enumerate(BLOCKS) if "plugin: gpufleet" in block]
+SOURCES = [pytest.param(block, id=f"{page} {n}") for n, (page, block) in enumerate(BLOCKS) if is_source(block)]
+VARIABLES = [pytest.param(block, id=f"{page} {n}") for n, (page, block) in enumerate(BLOCKS) if re.match(r"# (host|group)_vars/", block)]
 PIPELINES = [pytest.param(block, id=block.splitlines()[0]) for _page, block in BLOCKS if block.startswith(("# .github/", "# .gitlab"))]
+
+
+RUN = ("- name: ", "# host_vars/", "# group_vars/", "# .github/", "# .gitlab", "# audit.yml", "# audit-fleet.yml")
+ASKED_BEFORE = re.compile(r"hosts: lmstudio_|(?<![.\w])lmstudio\.\w")
+"""A play that lives on what the inventory plugin asked."""
+
+
+def test_every_block_of_the_documentation_is_run_or_says_why_not():
+    others = [
+        (page, block.splitlines()[0])
+        for page, block in BLOCKS
+        if page != "docs/quickstart.md" and not block.startswith(RUN) and not is_source(block)
+    ]
+    assert [(page, line) for page, line in others if line not in ELSEWHERE] == []
+    assert {line for _page, line in others} == set(ELSEWHERE)
+    fences = {fence for page in PAGES for fence in re.findall(r"(?m)^\s*```(\w+)", (ROOT / page).read_text(encoding="utf-8"))}
+    assert fences <= {"console", "ini", "json", "nginx", "text", "yaml"}
 
 
 def examples_of(kind, name):
@@ -66,9 +103,12 @@ def test_the_pages_have_plays_and_sources():
 def test_a_play_of_the_documentation_works_as_it_is(run, fleet, hosts, tmp_path, play):
     (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
     variables = json.dumps({"server": fleet.urls["gpu01"], "restart_command": "true"})
-    outcome = run(grouped(play), hosts, "-i", "lmstudio.yml", "-e", variables)
+    # Only there, because it asks all hosts, and whether the play asks them is what counts.
+    source = ["-i", "lmstudio.yml"] if ASKED_BEFORE.search(play) else []
+    outcome = run(grouped(play), hosts, *source, "-e", variables)
     assert "failed=0" in outcome.output and "skipping: no hosts matched" not in outcome.output
-    assert all(fleet.requests(name) for name in hosts)
+    asked = ["gpu01"] if "server: http" in play else list(hosts)
+    assert all(fleet.requests(name) for name in asked)
 
 
 def grouped(play):
@@ -89,12 +129,7 @@ def grouped(play):
 @pytest.mark.parametrize(
     "kind, name",
     [
-        ("modules", "model_info"),
-        ("modules", "model_assert"),
-        ("modules", "fleet_info"),
-        ("modules", "fleet_report"),
-        ("modules", "model_facts"),
-        ("lookup", "models"),
+        *[(kind, path.stem) for kind in ("modules", "lookup") for path in sorted(ROOT.glob(f"plugins/{kind}/[a-z]*.py"))],
         *SIDECARS,
     ],
 )
@@ -131,10 +166,68 @@ def test_a_source_of_the_documentation_works_as_it_is(read_inventory, fleet, hos
 def test_the_variables_of_an_audit_in_the_documentation_work_as_they_are(run, fleet, hosts, tmp_path):
     (variables,) = [block for _page, block in BLOCKS if block.startswith("# audit.yml")]
     (tmp_path / "audit.yml").write_text(variables)
-    play = grouped("- name: Audit\n  ansible.builtin.import_playbook: gpufleet.lmstudio.fleet_audit\n")
-    outcome = run(play, hosts, "-e", "@audit.yml")
+    (playbook,) = [block for _page, block in BLOCKS if block.startswith("# audit-fleet.yml")]
+    outcome = run(grouped(playbook), hosts, "-e", "@audit.yml")
     assert "2 of 2 hosts gave a model list, 0 violations" in outcome.output
     assert len(list((tmp_path / "fleet_audit").iterdir())) == 4
+
+
+SECRET = "a-secret-of-the-vault"
+AUTHORIZATION = {
+    "lmstudio_token:": f"Bearer {SECRET}",
+    "Authorization:": "Basic " + base64.b64encode(f"{SECRET}:{SECRET}".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("variables", VARIABLES)
+def test_variables_of_the_documentation_count_when_a_host_is_asked(run, start, tmp_path, variables):
+    """The host is behind TLS and a prefix, and wants a client certificate where the variables name one."""
+    ca = trustme.CA()
+    files = {"/etc/ssl/own-ca.pem": ca.cert_pem}
+    for path, identity in (("server.pem", "localhost"), ("/etc/ssl/fleet-client.pem", "fleet@example.org")):
+        files[path] = ca.issue_cert(identity).private_key_and_cert_chain_pem
+    files["/etc/ssl/fleet-client.key"] = files["/etc/ssl/fleet-client.pem"]
+    for path, content in files.items():
+        content.write_to_path(str(tmp_path / Path(path).name))
+        variables = variables.replace(path, str(tmp_path / Path(path).name))
+    server = {"certificate": str(tmp_path / "server.pem"), "key": str(tmp_path / "server.pem")}
+    if "lmstudio_client_cert:" in variables:
+        server["client_ca"] = str(tmp_path / "own-ca.pem")
+    fleet = start({"gpu07": {"tls": server, "prefix": "/lm"}})
+    url = fleet.urls["gpu07"].replace("127.0.0.1", "localhost")
+    (path,) = re.findall(r"^# (\S+)", variables)
+    (tmp_path / path).parent.mkdir()
+    (tmp_path / path).write_text(variables.replace("https://gpu07.example/lm", url))
+    play = grouped(
+        '- hosts: gpu07\n  gather_facts: false\n  tasks:\n    - gpufleet.lmstudio.model_info: {via: "{{ lmstudio_via | default(omit) }}"}\n'
+    )
+    inventory = {"all": {"vars": {"lmstudio_url": url, "lmstudio_ca_path": str(tmp_path / "own-ca.pem")}}}
+    inventory["gpu"] = inventory["windows"] = {"hosts": {"gpu07": {}}}
+    (tmp_path / "groups.yml").write_text(json.dumps(inventory))
+    vault = dict.fromkeys(re.findall(r"vault_\w+", variables), SECRET)
+    run(play, {}, "-i", "groups.yml", "-e", json.dumps(vault), env=dict.fromkeys(("FLEET_TOKEN", "LM_API_TOKEN"), SECRET))
+    (request,) = fleet.requests("gpu07")
+    for word, sent in AUTHORIZATION.items():
+        assert word not in variables or request["headers"]["authorization"] == sent
+    assert "X-Api-Key:" not in variables or request["headers"]["x-api-key"] == SECRET
+
+
+def test_the_quickstart_works_without_a_gpu_as_it_is(run, tmp_path):
+    blocks = [block for page, block in BLOCKS if page == "docs/quickstart.md"]
+    settings, hosts = (yaml.safe_load(block) for block in blocks[-2:])
+    first = next(block for block in blocks if block.startswith("- name: "))
+    assert yaml.safe_load(blocks[0])["gpu"]["hosts"].keys() == hosts["gpu"]["hosts"].keys() == settings["hosts"].keys()
+    for name, host in settings["hosts"].items():
+        assert hosts["gpu"]["hosts"][name]["lmstudio_url"] == "http://" + host["listen"]
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            host["listen"] = f"127.0.0.1:{free.getsockname()[1]}"
+            hosts["gpu"]["hosts"][name]["lmstudio_url"] = f"http://{host['listen']}"
+    (tmp_path / "fleet.yml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts))
+    with Simulator(tmp_path / "fleet.yml"):
+        outcome = run(first, {}, "-i", "hosts.yml")
+    assert "ok: openai/gpt-oss-20b, qwen/qwen3-8b" in outcome.output
+    assert "refused: nothing is loaded" in outcome.output and "lms server start" in outcome.output
 
 
 def test_the_first_play_of_the_troubleshooting_says_who_is_not_ok_and_why(run, start):

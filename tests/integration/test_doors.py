@@ -394,6 +394,28 @@ def test_gather_facts_takes_a_templated_token_from_module_defaults(run, start, d
     assert "authorization" not in fleet.requests("gpu02")[0]["headers"]
 
 
+def test_a_slow_host_stays_in_the_play_when_facts_are_gathered_one_after_the_other(run, start):
+    """Side by side, Ansible ends a facts module after five seconds, and fails the host."""
+    fleet = start({"gpu01": {"fault": "silence"}})
+    play = """
+- name: Gather facts
+  hosts: all
+  gather_facts: true
+  vars:
+    ansible_facts_modules: [ansible.legacy.setup, gpufleet.lmstudio.model_facts]
+    ansible_facts_parallel: false
+  module_defaults:
+    gpufleet.lmstudio.model_facts:
+      url: "{{ lmstudio_url }}"
+      timeout: 6
+  tasks:
+    - name: The host is still there
+      ansible.builtin.assert:
+        that: ansible_facts.lmstudio.status == 'timeout'
+"""
+    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+
+
 @pytest.mark.matrix
 def test_who_wins(run, start, tmp_path):
     """Task option, module defaults, the host's variables, the environment; never a netrc file or a proxy of the environment."""
