@@ -23,8 +23,8 @@ IN_PROCESS = Path(__file__).with_name("in_process.py")
 Task = dict[str, Any]
 Command = Sequence[str]
 URI: Task = {"ansible.builtin.uri": {"url": "{{ lmstudio_url | default(lmstudio_controller_url) }}" + MODELS, "return_content": True}}
-ON_TARGET: Task = {"gpufleet.lmstudio.model_info": {"detail": "loaded"}}
-FROM_CONTROLLER: Task = {"gpufleet.lmstudio.model_info": {"detail": "loaded", "via": "controller"}}
+ON_TARGET: Task = {"gpufleet.lmstudio.model_info": {"detail": "loaded", "timeout": 60}}
+FROM_CONTROLLER: Task = {"gpufleet.lmstudio.model_info": {"detail": "loaded", "via": "controller", "timeout": 60}}
 FACTS: Task = {"gpufleet.lmstudio.model_facts": {}}
 GATE: Task = {
     "gpufleet.lmstudio.model_assert": {"record": "{{ fleet.hosts[inventory_hostname] }}", "require": [{"model": "qwen/qwen3-8b"}]}
