@@ -390,7 +390,8 @@ def test_gather_facts_takes_a_templated_token_from_module_defaults(run, start, d
     hosts = {name: {"lmstudio_url": url, "expected": "ok"} for name, url in fleet.urls.items()}
     hosts["gpu01"]["lmstudio_token"] = TOKENS["gpu01"]
     hosts["gpu03"]["expected"] = "refused"
-    run(play, hosts)
+    # One host after the other: side by side, Ansible ends a module after five seconds, which a busy machine may need for six of them.
+    run(play, hosts, "-f", "1")
     assert "authorization" not in fleet.requests("gpu02")[0]["headers"]
 
 
