@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -19,8 +21,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import F
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_task, validated
 
-# Ansible loads this before it forks a worker for each host, and so none of them has to load these, or what requests shares with them.
+# Ansible loads this before it forks a worker for each host, and so none of them has to load these.
 _LOADED_BEFORE_FORKS = (_http, _failures, _masking, _refusals, _route)
+# What requests stands on is most of what loading it costs. Itself is left to those who ask from here: a target is asked without it.
+for _library in ("urllib3", "charset_normalizer", "idna", "http.cookiejar"):
+    with contextlib.suppress(Exception):  # However an installation is broken, it matters only to those who need it.
+        importlib.import_module(_library)
 
 
 class OneHostAction(ActionBase):

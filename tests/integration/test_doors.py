@@ -666,7 +666,8 @@ def test_a_short_token_gets_a_warning_at_every_door(run, start):
         assert "value of token is short" in " ".join(outcome.output.split())
 
 
-def test_without_requests_only_the_controller_fails(run, start, tmp_path):
+@pytest.mark.parametrize("broken", [["requests"], ["requests", "urllib3", "charset_normalizer", "idna"]], ids=["requests", "all"])
+def test_without_requests_only_the_controller_fails(run, start, tmp_path, broken):
     fleet = start({"gpu01": {}})
     play = """
 - name: Ask both ways
@@ -688,6 +689,8 @@ def test_without_requests_only_the_controller_fails(run, start, tmp_path):
 """
     (tmp_path / "blocked").mkdir()
     noted = tmp_path / "imported"
+    for library in broken:
+        (tmp_path / "blocked" / f"{library}.py").write_text("raise RuntimeError('broken by a test')\n")
     (tmp_path / "blocked" / "requests.py").write_text(f"open({str(noted)!r}, 'w').close()\nraise ImportError('blocked by a test')\n")
     settings = {"env": {"PYTHONPATH": str(tmp_path / "blocked")}}
     hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
