@@ -6,8 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import model_assert_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import assertion_of, of_endpoint, of_record, warnings_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
+    assertion_of,
+    model_assert_spec,
+    of_endpoint,
+    of_record,
+    warnings_of,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction

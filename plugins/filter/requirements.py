@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
     LOADED,
     RequirementError,

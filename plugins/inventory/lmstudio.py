@@ -154,7 +154,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     make_endpoint,
     without_userinfo,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, at_detail
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import at_detail
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, packed, record_from, unpacked
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import (

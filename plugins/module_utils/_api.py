@@ -16,24 +16,22 @@ import json
 import marshal
 import math
 import re
-import zlib
-from typing import Any, Callable, Dict, NamedTuple
+from typing import Any, Dict, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
 
 Entry = Dict[str, Any]
 
+RESERVED_KEYS = ("__ansible_", "__payload__")
+"""Keys that begin so break Ansible's own serialisation of results."""
 MAX_ENTRIES = 10000
 """More models or loaded instances than this on one host are not believed."""
-_MAX_DEPTH = 16
 _MAX_WARNINGS = 20
-_MAX_DIGITS = 18
+MAX_DIGITS = 18
 _MAX_REMEMBERED = 4096
 _MAX_REMEMBERED_BYTES = 4096
-_RESERVED_KEYS = ("__ansible_", "__payload__")
 _ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
 """Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
-_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 
 HINTS = {
     "refused": "Start LM Studio's server on that host (lms server start) and check url and port. "
@@ -93,114 +91,14 @@ class Model(NamedTuple):
     """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
 
 
-class _Wrong(Exception):
-    """A value of a type that the field cannot have."""
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise _Wrong("text")
-
-
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise _Wrong("true or false")
-
-
-def _whole_number(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, float) and value.is_integer() and abs(value) < 10**_MAX_DIGITS:
-        return int(value)
-    raise _Wrong("a whole number")
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return int(value) if float(value).is_integer() and abs(value) < 10**_MAX_DIGITS else value
-    raise _Wrong("a number")
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return value
-    raise _Wrong("a list of texts")
-
-
-Kind = Callable[[Any], Any]
-
-
-def kind_of(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, str):
-        return "text"
-    return "a list" if isinstance(value, list) else "an object"
-
-
-def is_reserved(key: str) -> bool:
-    """Whether a key breaks Ansible's own serialisation of results."""
-    return key.startswith(_RESERVED_KEYS)
-
-
-def _passed(value: Any, depth: int = 0) -> Any:
-    """A value that we do not know: kept as it is, in the order of its names, without what breaks Ansible's own serialisation.
-
-    Raises :class:`_Wrong` when it is nested too deep.
-    """
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if depth >= _MAX_DEPTH and isinstance(value, (dict, list)):
-        raise _Wrong(f"fewer than {_MAX_DEPTH} levels")
-    if isinstance(value, list):
-        return [_passed(item, depth + 1) for item in value]
-    if isinstance(value, dict):
-        return {key: _passed(value[key], depth + 1) for key in sorted(value) if not is_reserved(key)}
-    return value
-
-
-class _Warnings:
-    """Fields of unexpected type, as sentences; bounded, because a hostile server can have any number of them."""
-
-    def __init__(self, raw_models: list[Any]) -> None:
-        self._raw_models = raw_models
-        self._found: list[str] = []
-        self._more = 0
-
-    def add(self, number: int, inside: str, expected: str, value: Any) -> None:
-        if len(self._found) < _MAX_WARNINGS:
-            where = self.place(number) + inside
-            self._found.append(f"{where} is {kind_of(value)}, {expected} was expected: taken as unknown")
-        else:
-            self._more += 1
-
-    def place(self, number: int) -> str:
-        """Which model of the list that is."""
-        raw = self._raw_models[number]
-        key = raw.get("key") if isinstance(raw, dict) else None
-        return f"models[{number}]" + (f" ({printable(key)})" if isinstance(key, str) else "")
-
-    def number(self) -> int:
-        return len(self._found) + self._more
-
-    def all(self) -> list[str]:
-        return self._found + ([f"{self._more} more fields of unexpected type"] if self._more else [])
-
-
 class _Field(NamedTuple):
     """A documented field. Reading answers is most of what a fleet costs, so a value of the usual type passes without a call."""
 
     name: str
     usual: type | None
     """Values of this very type are taken as they are."""
-    kind: Kind
-    """Converts or refuses any other value."""
+    kind: str
+    """The name of what converts or refuses any other value."""
     unknown: Any = None
     """What stands for one that is missing, null or refused."""
     strict: bool = False
@@ -209,55 +107,70 @@ class _Field(NamedTuple):
 
 
 _ENTRY = (
-    _Field("type", str, _text, strict=True),
-    _Field("publisher", str, _text),
-    _Field("key", str, _text, strict=True, required=True),
-    _Field("display_name", str, _text),
-    _Field("architecture", str, _text),
-    _Field("size_bytes", int, _whole_number),
-    _Field("params_string", str, _text),
-    _Field("max_context_length", int, _whole_number),
-    _Field("format", str, _text),
-    _Field("description", str, _text),
-    _Field("variants", None, _texts, ()),
-    _Field("selected_variant", str, _text),
+    _Field("type", str, "text", strict=True),
+    _Field("publisher", str, "text"),
+    _Field("key", str, "text", strict=True, required=True),
+    _Field("display_name", str, "text"),
+    _Field("architecture", str, "text"),
+    _Field("size_bytes", int, "whole_number"),
+    _Field("params_string", str, "text"),
+    _Field("max_context_length", int, "whole_number"),
+    _Field("format", str, "text"),
+    _Field("description", str, "text"),
+    _Field("variants", None, "texts", ()),
+    _Field("selected_variant", str, "text"),
 )
 _QUANTIZATION = (
-    _Field("name", str, _text),
-    _Field("bits_per_weight", int, _number),
+    _Field("name", str, "text"),
+    _Field("bits_per_weight", int, "number"),
 )
 _CAPABILITIES = (
-    _Field("vision", bool, _flag, False),
-    _Field("trained_for_tool_use", bool, _flag, False),
+    _Field("vision", bool, "flag", False),
+    _Field("trained_for_tool_use", bool, "flag", False),
 )
 _REASONING = (
-    _Field("allowed_options", None, _texts, ()),
-    _Field("default", str, _text),
+    _Field("allowed_options", None, "texts", ()),
+    _Field("default", str, "text"),
 )
 _INSTANCE = (
-    _Field("id", str, _text, strict=True, required=True),
-    _Field("remaining_ttl_seconds", int, _number),
+    _Field("id", str, "text", strict=True, required=True),
+    _Field("remaining_ttl_seconds", int, "number"),
 )
 _CONFIG = (
-    _Field("context_length", int, _whole_number, strict=True),
-    _Field("eval_batch_size", int, _whole_number),
-    _Field("parallel", int, _whole_number),
-    _Field("flash_attention", bool, _flag),
-    _Field("num_experts", int, _whole_number),
-    _Field("offload_kv_cache_to_gpu", bool, _flag),
+    _Field("context_length", int, "whole_number", strict=True),
+    _Field("eval_batch_size", int, "whole_number"),
+    _Field("parallel", int, "whole_number"),
+    _Field("flash_attention", bool, "flag"),
+    _Field("num_experts", int, "whole_number"),
+    _Field("offload_kv_cache_to_gpu", bool, "flag"),
 )
+
+
+def _is_plain(kind: str, value: Any) -> bool:
+    """Whether a value is taken as it is, though it is not of the one usual type."""
+    if kind == "texts":
+        return value.__class__ is list and all(item.__class__ is str for item in value)
+    if kind == "number":
+        return value.__class__ is float and math.isfinite(value) and not value.is_integer()
+    return kind == "anything" and value.__class__ in (str, int, bool)
 
 
 class _Reader:
-    """Reads the objects of one model: documented fields by type, then the rest as it is, in the order of its names."""
+    """Reads the models of a list: documented fields by type, then the rest as it is, in the order of its names."""
 
-    __slots__ = ("number", "warnings")
+    __slots__ = ("_found", "_more", "_number", "_raw_models")
 
-    def __init__(self, number: int, warnings: _Warnings) -> None:
-        self.number = number
-        self.warnings = warnings
+    def __init__(self, raw_models: list[Any]) -> None:
+        self._raw_models = raw_models
+        self._number = 0
+        self._found: list[str] = []
+        self._more = 0
 
-    def entry(self, raw: Entry) -> Entry:
+    def entry(self, number: int) -> Entry:
+        self._number = number
+        raw = self._raw_models[number]
+        if not isinstance(raw, dict):
+            raise self._invalid("", "an object", raw)
         instances = self._instances(raw.get("loaded_instances"))
         entry = self._fields(raw, "", _ENTRY)
         entry["quantization"] = self._whole(self._object(raw, "", "quantization"), ".quantization", _QUANTIZATION)
@@ -265,6 +178,14 @@ class _Reader:
         entry["loaded"] = bool(instances)
         entry["loaded_instances"] = instances
         return self._with_rest(entry, raw, "")
+
+    def warned(self) -> int:
+        """How many fields of unexpected type there were."""
+        return len(self._found) + self._more
+
+    def warnings(self) -> list[str]:
+        """Fields of unexpected type, as sentences; bounded, because a hostile server can have any number of them."""
+        return self._found + ([f"{self._more} more fields of unexpected type"] if self._more else [])
 
     def _capabilities(self, raw: Entry) -> Entry:
         inside = ".capabilities"
@@ -303,38 +224,49 @@ class _Reader:
                 read[name] = self._converted(value, inside, field)
         return read
 
-    def _converted(self, value: Any, inside: str, field: _Field) -> Any:
-        try:
-            return field.kind(value)
-        except _Wrong as exc:
-            if field.strict:
-                raise self._invalid(f"{inside}.{field.name}", str(exc), value) from None
-            self.warnings.add(self.number, f"{inside}.{field.name}", str(exc), value)
-            return list(field.unknown) if field.unknown == () else field.unknown
-
     def _object(self, raw: Entry, inside: str, name: str, absent: Any = None) -> Entry:
         """A container. A missing one, null or `absent`, reads as an empty one."""
         value = raw.get(name)
         if isinstance(value, dict):
             return value
         if value is not None and value is not absent:
-            self.warnings.add(self.number, f"{inside}.{name}", "an object", value)
+            self._warn(f"{inside}.{name}", "an object", value)
         return {}
 
     def _with_rest(self, read: Entry, raw: Entry, inside: str) -> Entry:
         """With the fields that are not documented, under their own names."""
         if not raw.keys() <= read.keys():
             for name in sorted(raw.keys() - read.keys()):
-                if not is_reserved(name):
-                    read[name] = self._converted(raw[name], inside, _Field(printable(name), None, _passed))
+                if not name.startswith(RESERVED_KEYS):
+                    read[name] = self._converted(raw[name], inside, _Field(printable(name), None, "anything"))
         return read
 
+    def _converted(self, value: Any, inside: str, field: _Field) -> Any:
+        if _is_plain(field.kind, value):
+            return value
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import CONVERTED, Wrong
+
+        try:
+            return CONVERTED[field.kind](value)
+        except Wrong as exc:
+            if field.strict:
+                raise self._invalid(f"{inside}.{field.name}", str(exc), value) from None
+            self._warn(f"{inside}.{field.name}", str(exc), value)
+            return list(field.unknown) if field.unknown == () else field.unknown
+
+    def _warn(self, inside: str, expected: str, value: Any) -> None:
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual
+
+        if len(self._found) < _MAX_WARNINGS:
+            where = _unusual.place(self._raw_models, self._number) + inside
+            self._found.append(f"{where} is {_unusual.kind_of(value)}, {expected} was expected: taken as unknown")
+        else:
+            self._more += 1
+
     def _invalid(self, inside: str, expected: str, value: Any) -> ApiError:
-        return invalid_field(self.warnings.place(self.number) + inside, expected, value)
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual
 
-
-def invalid_field(where: str, expected: str, value: Any) -> ApiError:
-    return ApiError("invalid", f"sent a model list in which {where} is {kind_of(value)}, not {expected}")
+        return _unusual.invalid_field(_unusual.place(self._raw_models, self._number) + inside, expected, value)
 
 
 canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -369,14 +301,15 @@ _remembered: dict[bytes, Model] = {}
 """Models on disk, by what a server said of each. Most hosts of a fleet have the same ones, and reading them is most of the work."""
 
 
-def _read_model(raw: Entry, number: int, warnings: _Warnings) -> Model:
-    said = b"" if raw.get("loaded_instances") else _said(raw)
+def _read_model(reader: _Reader, raw_models: list[Any], number: int) -> Model:
+    raw = raw_models[number]
+    said = b"" if not isinstance(raw, dict) or raw.get("loaded_instances") else _said(raw)
     known = _remembered.get(said)
     if known:
         return known
-    warned = warnings.number()
-    model = model_of(_Reader(number, warnings).entry(raw))
-    if said and warnings.number() == warned:
+    warned = reader.warned()
+    model = model_of(reader.entry(number))
+    if said and reader.warned() == warned:
         if len(_remembered) >= _MAX_REMEMBERED:
             _remembered.clear()
         _remembered[said] = model
@@ -398,18 +331,16 @@ def _read_list(raw_models: list[Any]) -> tuple[list[Model], list[str]]:
         raise ApiError("invalid", f"listed {len(raw_models)} models, more than the {MAX_ENTRIES} that are believed")
     if raw_models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in raw_models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
-    warnings = _Warnings(raw_models)
+    reader = _Reader(raw_models)
     models = []
     instances = 0
-    for number, raw in enumerate(raw_models):
-        if not isinstance(raw, dict):
-            raise invalid_field(warnings.place(number), "an object", raw)
-        model = _read_model(raw, number, warnings)
+    for number in range(len(raw_models)):
+        model = _read_model(reader, raw_models, number)
         instances += len(model.entry["loaded_instances"])
         if instances > MAX_ENTRIES:
             raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are believed")
         models.append(model)
-    return models, warnings.all()
+    return models, reader.warnings()
 
 
 def _decoded(answer: Answer, limit: int) -> bytes:
@@ -417,26 +348,9 @@ def _decoded(answer: Answer, limit: int) -> bytes:
     encoding = answer.content_encoding.strip().lower()
     if encoding in ("", "identity"):
         return answer.body
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ApiError("invalid", f"sent a body in an encoding that was not asked for ({printable(encoding, 20)})")
-    try:
-        decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        body = decoder.decompress(answer.body, limit + 1)
-    except zlib.error:
-        raise ApiError("invalid", f"sent a body that says it is {encoding} and is not") from None
-    if len(body) > limit:
-        raise _too_large(limit)
-    if not decoder.eof:
-        raise ApiError("invalid", f"sent a {encoding} body that ends too early")
-    return body
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import decompressed
 
-
-def _too_large(limit: int) -> ApiError:
-    return ApiError(
-        "invalid",
-        f"sent more than the {limit} bytes that are allowed",
-        "If the library really is that large, raise max_response_bytes.",
-    )
+    return decompressed(answer.body, encoding, limit)
 
 
 def _not_a_number(_name: str) -> Any:
@@ -445,14 +359,14 @@ def _not_a_number(_name: str) -> Any:
 
 def _integer(digits: str) -> Any:
     # A number of a million digits takes minutes to convert; as infinity it fails every type check instead.
-    return int(digits) if len(digits.lstrip("-")) <= _MAX_DIGITS else math.inf
+    return int(digits) if len(digits.lstrip("-")) <= MAX_DIGITS else math.inf
 
 
 _JSON = json.JSONDecoder(parse_constant=_not_a_number)
 # A function of ours for every number doubles what decoding costs.
 _JSON_OF_LONG_NUMBERS = json.JSONDecoder(parse_constant=_not_a_number, parse_int=_integer)
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER = b"0" * (_MAX_DIGITS + 1)
+_LONG_NUMBER = b"0" * (MAX_DIGITS + 1)
 
 
 def _may_be_odd(body: bytes, text: str) -> bool:
@@ -469,26 +383,15 @@ def _parse(body: bytes) -> Any:
     try:
         decoder = _JSON_OF_LONG_NUMBERS if _LONG_NUMBER in body.translate(_DIGITS_AS_ZERO) else _JSON
         document = decoder.decode(text)
-        return _cleaned(document) if _may_be_odd(body, text) else document
+        if _may_be_odd(body, text):
+            from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import cleaned
+
+            return cleaned(document)
+        return document
     except RecursionError:
         raise ApiError("invalid", "sent JSON that is nested too deep") from None
     except ValueError:
         raise ApiError("invalid", "sent a body that is not valid JSON" if body.strip() else "sent an empty body") from None
-
-
-def _cleaned(value: Any) -> Any:
-    """The document with text that can be encoded, and shown on a terminal.
-
-    Half a character, and any control character but tab and line feed, becomes the replacement character.
-    """
-    if isinstance(value, str):
-        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return re.sub(_CONTROL, "\ufffd", whole)
-    if isinstance(value, list):
-        return [_cleaned(item) for item in value]
-    if isinstance(value, dict):
-        return {_cleaned(key): _cleaned(item) for key, item in value.items()}
-    return value
 
 
 def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None = None) -> tuple[list[Model], list[str]]:
@@ -510,7 +413,9 @@ def _judge(answer: Answer, limit: int, sent: str | None) -> tuple[list[Model], l
     unreadable: ApiError | None = None
     try:
         if answer.too_large:
-            raise _too_large(limit)
+            from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import too_large
+
+            raise too_large(limit)
         body = _decoded(answer, limit)
         document = _parse(body)
     except ApiError as exc:

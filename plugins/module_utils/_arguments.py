@@ -54,22 +54,6 @@ def model_info_spec(environment: bool = True) -> dict[str, Any]:
     }
 
 
-def model_assert_spec(environment: bool = True) -> dict[str, Any]:
-    """The options of ``model_assert``: one spec for the module and for its action plugin."""
-    return {
-        **connection_spec(environment),
-        "require": {"type": "list", "elements": "dict", "required": True},
-        "exclusive": {"type": "bool", "default": False},
-        "record": {"type": "dict"},
-        "via": {"type": "str", "choices": ["target", "controller"], "default": "target"},
-        "wait_timeout": {"type": "float", "default": 0},
-        "delay": {"type": "float", "default": 5},
-        "fail_msg": {"type": "str"},
-        "success_msg": {"type": "str"},
-        "quiet": {"type": "bool", "default": False},
-    }
-
-
 def is_set(value: Any) -> bool:
     """Whether an option has a value.
 

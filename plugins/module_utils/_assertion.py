@@ -12,8 +12,10 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch, ask, at_detail, record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import at_detail, record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
     FAIL,
     Requirement,
@@ -28,6 +30,22 @@ if TYPE_CHECKING:
 _MAX_SECONDS = 86400
 # How long a question may take that is asked when the time is over: whoever waits for a deadline accepts no more beyond it.
 _LAST_SECONDS = 0.8
+
+
+def model_assert_spec(environment: bool = True) -> dict[str, Any]:
+    """The options of ``model_assert``: one spec for the module and for its action plugin."""
+    return {
+        **connection_spec(environment),
+        "require": {"type": "list", "elements": "dict", "required": True},
+        "exclusive": {"type": "bool", "default": False},
+        "record": {"type": "dict"},
+        "via": {"type": "str", "choices": ["target", "controller"], "default": "target"},
+        "wait_timeout": {"type": "float", "default": 0},
+        "delay": {"type": "float", "default": 5},
+        "fail_msg": {"type": "str"},
+        "success_msg": {"type": "str"},
+        "quiet": {"type": "bool", "default": False},
+    }
 
 
 class Assertion(NamedTuple):

@@ -12,7 +12,6 @@ Everything here is checked before a request is sent. No socket, no Ansible objec
 from __future__ import annotations
 
 import math
-import os
 import re
 from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
@@ -27,9 +26,8 @@ _MAX_TIMEOUT = 86400
 # A path that people paste although it names a route of the API, not its base. The longest come first.
 _API_ROUTES = (MODELS_PATH, "/api/v1", "/api/v0", "/v1")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
-_HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z"
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+\Z")
-_OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
+_FILES = ("ca_path", "client_cert", "client_key")
 _SHORT_SECRET = 12
 _QUOTED_PREFIX = 10
 
@@ -147,8 +145,10 @@ def bracketed(host: str) -> str:
 def without_userinfo(url: str) -> str:
     """A URL that may be shown: all before its last @ is masked, however odd the URL is."""
     before, at, after = url.rpartition("@")
+    if not at:
+        return url
     scheme = before.partition("://")[0] + "://" if re.match(r"https?://", before, re.IGNORECASE) else ""
-    return f"{scheme}{MASK}@{after}" if at else url
+    return f"{scheme}{MASK}@{after}"
 
 
 def authorizes(headers: Any) -> bool:
@@ -216,40 +216,11 @@ def check_port(port: int, option: str = "port") -> int:
     return port
 
 
-def _check_file(path: Any, name: str, here: bool, folder_too: bool = False) -> str | None:
-    if not path:
-        return None
-    if not here:
-        return str(path)
-    if not (os.path.isfile(path) or (folder_too and os.path.isdir(path))):
-        raise OptionError(name, f"there is no file {printable(path)!r} on the machine that asks.")
-    if not os.access(path, os.R_OK):
-        raise OptionError(name, f"the file {printable(path)!r} cannot be read by the user that asks.")
-    return str(path)
-
-
 def _check_token(token: Any, name: str) -> str | None:
     token = str(token or "").strip()
     if token and not _PRINTABLE_ASCII.match(token):
         raise OptionError(name, "it contains spaces or characters that an HTTP header cannot carry.")
     return token or None
-
-
-def _check_headers(headers: Mapping[Any, Any] | None, token: str | None, name: str) -> tuple[tuple[str, str], ...]:
-    checked = []
-    for header, value in (headers or {}).items():
-        header, value = str(header), "" if value is None else str(value).strip()
-        shown = printable(header)
-        if not re.match(_HEADER_NAME, header):
-            raise OptionError(name, f"{shown!r} is not a valid header name.")
-        if not all(" " <= char <= "~" or char == "\t" for char in value):
-            raise OptionError(name, f"the value of {shown} has characters that a header cannot carry.")
-        if header.lower() in _OWN_HEADERS:
-            raise OptionError(name, f"{shown} is set by the collection itself. Remove it.")
-        if header.lower() == "authorization" and token:
-            raise OptionError(name, f"{shown} is given beside a token, which makes that header. Remove one of the two.")
-        checked.append((header, value))
-    return tuple(checked)
 
 
 def make_endpoint(
@@ -283,16 +254,23 @@ def make_endpoint(
     if options.get("client_key") and not options.get("client_cert"):
         raise OptionError(name("client_key"), "it needs client_cert beside it. If one file holds both, name it twice.")
     token = _check_token(options.get("token"), name("token"))
+    headers: tuple[tuple[str, str], ...] = ()
+    files: dict[str, str] = {}
+    if options.get("headers") or any(options.get(option) for option in _FILES):
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import check_file, check_headers
+
+        headers = check_headers(options.get("headers") or {}, token, name("headers"))
+        for option in _FILES:
+            if options.get(option):
+                files[option] = check_file(options[option], name(option), files_here, folder_too=option == "ca_path")
     validate_certs = options.get("validate_certs")
     return Endpoint(
         url=url,
         token=token,
-        headers=_check_headers(options.get("headers"), token, name("headers")),
+        headers=headers,
         timeout=timeout,
         validate_certs=True if validate_certs is None else bool(validate_certs),
-        ca_path=_check_file(options.get("ca_path"), name("ca_path"), files_here, folder_too=True),
-        client_cert=_check_file(options.get("client_cert"), name("client_cert"), files_here),
-        client_key=_check_file(options.get("client_key"), name("client_key"), files_here),
         use_proxy=bool(options.get("use_proxy")),
         max_response_bytes=limit,
+        **files,
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, cast
+from typing import TYPE_CHECKING, Callable, Iterable, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     Answer,
@@ -25,7 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     model_of,
     read_models,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Error, Instance, Record
@@ -135,31 +135,6 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
         "fingerprint": None if error else "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest(),
         "warnings": warnings,
     }
-
-
-def at_detail(record: Record, detail: str) -> Record:
-    """A record of detail ``full`` at this detail."""
-    if detail == FULL or record["detail"] == detail:
-        return record
-    return {**record, "detail": detail, "models": [entry for entry in record["models"] if entry["loaded"]]}
-
-
-def record_in(value: Any) -> Record:
-    """The record in what a user hands in: itself, facts with it, or the registered result of a module that asked.
-
-    Raises :class:`OptionError`.
-    """
-    for path in ((), ("lmstudio",), ("ansible_facts", "lmstudio")):
-        found = value
-        for name in path:
-            found = found.get(name) if isinstance(found, Mapping) else None
-        if isinstance(found, Mapping) and all(name in found for name in ("ok", "status", "fingerprint", "instances")):
-            if not isinstance(found["ok"], bool):
-                raise OptionError("record", "its ok is neither true nor false. Hand in the record as it was gathered.")
-            return cast("Record", dict(found))
-    raise OptionError(
-        "record", "it is no host record. Give ansible_facts.lmstudio, the variable of the inventory, or a registered result of model_info."
-    )
 
 
 def explain(record: Record) -> str:

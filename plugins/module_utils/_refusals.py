@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError, invalid_field, kind_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import bracketed, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import invalid_field, kind_of
 
 
 def reason(answer: Answer, body: bytes, document: Any, unreadable: ApiError | None, sent: str | None) -> ApiError | None:

@@ -160,8 +160,7 @@ msg:
   type: str
 """
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import model_assert_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import assertion_of, of_endpoint, of_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import assertion_of, model_assert_spec, of_endpoint, of_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _failures, _http, _masking, _refusals, _route
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _checks, _failures, _http, _masking, _refusals, _route, _unusual
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
@@ -22,7 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements im
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_task, validated
 
 # Ansible loads this before it forks a worker for each host, and so none of them has to load these.
-_LOADED_BEFORE_FORKS = (_http, _failures, _masking, _refusals, _route)
+_LOADED_BEFORE_FORKS = (_http, _checks, _failures, _masking, _refusals, _route, _unusual)
 # What requests stands on is most of what loading it costs. Itself is left to those who ask from here: a target is asked without it.
 for _library in ("urllib3", "charset_normalizer", "idna", "http.cookiejar"):
     with contextlib.suppress(Exception):  # However an installation is broken, it matters only to those who need it.

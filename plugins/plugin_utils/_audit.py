@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Counts, Record, Sizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
     FAIL,

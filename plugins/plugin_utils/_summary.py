@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import is_reserved
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import RESERVED_KEYS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Counts, Record, Sizes
 
 
@@ -23,7 +23,7 @@ def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
         by_status.setdefault(record["status"], []).append(name)
         for model in record["loaded"]:
             # As a key it would break Ansible's own serialisation.
-            if not is_reserved(model):
+            if not model.startswith(RESERVED_KEYS):
                 serving.setdefault(model, []).append(name)
     return {
         "total": len(records),

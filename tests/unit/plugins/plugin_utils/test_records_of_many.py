@@ -12,7 +12,8 @@ import re
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, at_detail, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import at_detail
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, packed, record_from, unpacked
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of

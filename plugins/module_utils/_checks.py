@@ -1,0 +1,47 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Checks of the connection options that few hosts have: headers and files. Loaded only where one is set."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Mapping
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, printable
+
+_HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z"
+_OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
+
+
+def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> tuple[tuple[str, str], ...]:
+    """Headers as pairs of texts, or an :class:`OptionError`."""
+    checked = []
+    for header, value in headers.items():
+        header, value = str(header), "" if value is None else str(value).strip()
+        shown = printable(header)
+        if not re.match(_HEADER_NAME, header):
+            raise OptionError(name, f"{shown!r} is not a valid header name.")
+        if not all(" " <= char <= "~" or char == "\t" for char in value):
+            raise OptionError(name, f"the value of {shown} has characters that a header cannot carry.")
+        if header.lower() in _OWN_HEADERS:
+            raise OptionError(name, f"{shown} is set by the collection itself. Remove it.")
+        if header.lower() == "authorization" and token:
+            raise OptionError(name, f"{shown} is given beside a token, which makes that header. Remove one of the two.")
+        checked.append((header, value))
+    return tuple(checked)
+
+
+def check_file(path: Any, name: str, here: bool, folder_too: bool = False) -> str:
+    """A path as text, or an :class:`OptionError`. `here` says whether this machine asks, and has the file."""
+    if not here:
+        return str(path)
+    if not (os.path.isfile(path) or (folder_too and os.path.isdir(path))):
+        raise OptionError(name, f"there is no file {printable(path)!r} on the machine that asks.")
+    if not os.access(path, os.R_OK):
+        raise OptionError(name, f"the file {printable(path)!r} cannot be read by the user that asks.")
+    return str(path)
