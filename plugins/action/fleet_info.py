@@ -10,6 +10,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import VARIABLES, host_of, in_fleet, validated
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
@@ -77,7 +78,7 @@ class ActionModule(ActionBase):
 
     def _ask(self, names: list[str], options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Record]:
         endpoints = in_fleet(options, (host_of(name, task_vars["hostvars"]) for name in names))
-        for warning in sorted({endpoint.warning() or "" for endpoint in endpoints} - {""}):
+        for warning in sorted({warning_of(endpoint) or "" for endpoint in endpoints} - {""}):
             self._display.warning(warning)
         records = ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"])
         return dict(zip(names, records))

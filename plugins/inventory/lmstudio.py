@@ -155,6 +155,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     without_userinfo,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import at_detail
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, packed, record_from, unpacked
@@ -199,7 +200,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 if name not in inventory.hosts:
                     inventory.add_host(name)
             endpoints = dict(zip(names, in_fleet(options, [self._host(name, spelled.get(name, ""), path) for name in names])))
-            for warning in sorted({endpoint.warning() or "" for endpoint in endpoints.values()} - {""}):
+            for warning in sorted({warning_of(endpoint) or "" for endpoint in endpoints.values()} - {""}):
                 self.display.warning(warning)
             records = self._records(endpoints, options, path, cache)
             self._report(records, options["on_error"])

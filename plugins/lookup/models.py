@@ -100,6 +100,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     bracketed,
     make_endpoint,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import host_of, in_fleet, spelled_out
@@ -119,7 +120,7 @@ class LookupModule(LookupBase):
             endpoints = [self._endpoint(number, term, options, variables or {}) for number, term in enumerate(flat, 1)]
             if not terms:
                 endpoints = in_fleet(options, [self._host_of_task(variables or {})])
-            self._warn({endpoint.warning() for endpoint in endpoints} - {None})
+            self._warn({warning_of(endpoint) for endpoint in endpoints} - {None})
             records = ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"])
         except (AnsibleError, OptionError) as exc:
             raise AnsibleLookupError(str(exc)) from None

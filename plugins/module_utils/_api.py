@@ -16,7 +16,7 @@ import json
 import marshal
 import math
 import re
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
 
@@ -91,68 +91,54 @@ class Model(NamedTuple):
     """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
 
 
-class _Field(NamedTuple):
-    """A documented field. Reading answers is most of what a fleet costs, so a value of the usual type passes without a call."""
-
-    name: str
-    usual: type | None
-    """Values of this very type are taken as they are."""
-    kind: str
-    """The name of what converts or refuses any other value."""
-    unknown: Any = None
-    """What stands for one that is missing, null or refused."""
-    strict: bool = False
-    """With a wrong type, the answer as a whole cannot be trusted."""
-    required: bool = False
-
-
-_ENTRY = (
-    _Field("type", str, "text", strict=True),
-    _Field("publisher", str, "text"),
-    _Field("key", str, "text", strict=True, required=True),
-    _Field("display_name", str, "text"),
-    _Field("architecture", str, "text"),
-    _Field("size_bytes", int, "whole_number"),
-    _Field("params_string", str, "text"),
-    _Field("max_context_length", int, "whole_number"),
-    _Field("format", str, "text"),
-    _Field("description", str, "text"),
-    _Field("variants", None, "texts", ()),
-    _Field("selected_variant", str, "text"),
-)
-_QUANTIZATION = (
-    _Field("name", str, "text"),
-    _Field("bits_per_weight", int, "number"),
-)
-_CAPABILITIES = (
-    _Field("vision", bool, "flag", False),
-    _Field("trained_for_tool_use", bool, "flag", False),
-)
-_REASONING = (
-    _Field("allowed_options", None, "texts", ()),
-    _Field("default", str, "text"),
-)
-_INSTANCE = (
-    _Field("id", str, "text", strict=True, required=True),
-    _Field("remaining_ttl_seconds", int, "number"),
-)
-_CONFIG = (
-    _Field("context_length", int, "whole_number", strict=True),
-    _Field("eval_batch_size", int, "whole_number"),
-    _Field("parallel", int, "whole_number"),
-    _Field("flash_attention", bool, "flag"),
-    _Field("num_experts", int, "whole_number"),
-    _Field("offload_kv_cache_to_gpu", bool, "flag"),
-)
+# The documented fields, each with its usual type: reading answers is most of what a fleet costs, and values of this very type are
+# taken as they are. None stands for a list of texts.
+_ENTRY = {
+    "type": str,
+    "publisher": str,
+    "key": str,
+    "display_name": str,
+    "architecture": str,
+    "size_bytes": int,
+    "params_string": str,
+    "max_context_length": int,
+    "format": str,
+    "description": str,
+    "variants": None,
+    "selected_variant": str,
+}
+_QUANTIZATION = {"name": str, "bits_per_weight": int}
+_CAPABILITIES = {"vision": bool, "trained_for_tool_use": bool}
+_REASONING = {"allowed_options": None, "default": str}
+_INSTANCE = {"id": str, "remaining_ttl_seconds": int}
+_CONFIG = {
+    "context_length": int,
+    "eval_batch_size": int,
+    "parallel": int,
+    "flash_attention": bool,
+    "num_experts": int,
+    "offload_kv_cache_to_gpu": bool,
+}
+_Fields = Mapping[str, "type | None"]
+FRACTIONS = ("bits_per_weight", "remaining_ttl_seconds")
+"""Numbers that need not be whole."""
+_REQUIRED = ("key", "id")
+_STRICT = ("type", "key", "id", "context_length")
+"""With a wrong type, the answer as a whole cannot be trusted."""
 
 
-def _is_plain(kind: str, value: Any) -> bool:
-    """Whether a value is taken as it is, though it is not of the one usual type."""
-    if kind == "texts":
+def _unknown(name: str, usual: type | None) -> Any:
+    """What stands for a value that is missing, null or refused."""
+    return [] if usual is None else False if usual is bool and name in _CAPABILITIES else None
+
+
+def _is_plain(value: Any, name: str, usual: type | None) -> bool:
+    """Whether a value is taken as it is, though it is not of its one usual type."""
+    if usual is None:
         return value.__class__ is list and all(item.__class__ is str for item in value)
-    if kind == "number":
-        return value.__class__ is float and math.isfinite(value) and not value.is_integer()
-    return kind == "anything" and value.__class__ in (str, int, bool)
+    if usual is object:
+        return value is None or value.__class__ in (str, int, bool)
+    return name in FRACTIONS and value.__class__ is float and math.isfinite(value) and not value.is_integer()
 
 
 class _Reader:
@@ -208,20 +194,19 @@ class _Reader:
         instance["config"] = self._whole(self._object(raw, inside, "config"), inside + ".config", _CONFIG)
         return self._with_rest(instance, raw, inside)
 
-    def _whole(self, raw: Entry, inside: str, fields: tuple[_Field, ...]) -> Entry:
+    def _whole(self, raw: Entry, inside: str, fields: _Fields) -> Entry:
         return self._with_rest(self._fields(raw, inside, fields), raw, inside)
 
-    def _fields(self, raw: Entry, inside: str, fields: tuple[_Field, ...]) -> Entry:
+    def _fields(self, raw: Entry, inside: str, fields: _Fields) -> Entry:
         read: Entry = {}
-        for field in fields:
-            name, usual, _kind, unknown, _strict, required = field
+        for name, usual in fields.items():
             value = raw.get(name)
             if value.__class__ is usual:
                 read[name] = value
-            elif value is None and not required:
-                read[name] = list(unknown) if unknown == () else unknown
+            elif value is None and name not in _REQUIRED:
+                read[name] = _unknown(name, usual)
             else:
-                read[name] = self._converted(value, inside, field)
+                read[name] = self._converted(value, inside, name, usual)
         return read
 
     def _object(self, raw: Entry, inside: str, name: str, absent: Any = None) -> Entry:
@@ -238,21 +223,21 @@ class _Reader:
         if not raw.keys() <= read.keys():
             for name in sorted(raw.keys() - read.keys()):
                 if not name.startswith(RESERVED_KEYS):
-                    read[name] = self._converted(raw[name], inside, _Field(printable(name), None, "anything"))
+                    read[name] = self._converted(raw[name], inside, printable(name), object)
         return read
 
-    def _converted(self, value: Any, inside: str, field: _Field) -> Any:
-        if _is_plain(field.kind, value):
+    def _converted(self, value: Any, inside: str, name: str, usual: type | None) -> Any:
+        if _is_plain(value, name, usual):
             return value
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import CONVERTED, Wrong
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import Wrong, converted
 
         try:
-            return CONVERTED[field.kind](value)
+            return converted(value, name, usual)
         except Wrong as exc:
-            if field.strict:
-                raise self._invalid(f"{inside}.{field.name}", str(exc), value) from None
-            self._warn(f"{inside}.{field.name}", str(exc), value)
-            return list(field.unknown) if field.unknown == () else field.unknown
+            if name in _STRICT and usual is not object:
+                raise self._invalid(f"{inside}.{name}", str(exc), value) from None
+            self._warn(f"{inside}.{name}", str(exc), value)
+            return _unknown(name, usual)
 
     def _warn(self, inside: str, expected: str, value: Any) -> None:
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual

@@ -26,10 +26,7 @@ _MAX_TIMEOUT = 86400
 # A path that people paste although it names a route of the API, not its base. The longest come first.
 _API_ROUTES = (MODELS_PATH, "/api/v1", "/api/v0", "/v1")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
-_PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+\Z")
 _FILES = ("ca_path", "client_cert", "client_key")
-_SHORT_SECRET = 12
-_QUOTED_PREFIX = 10
 
 
 class OptionError(Exception):
@@ -98,30 +95,6 @@ class Endpoint(NamedTuple):
         """The option that says who asks, if any: token or headers."""
         return "token" if self.token else "headers" if self.headers else None
 
-    def secrets(self) -> tuple[str, ...]:
-        """Texts that must not come back in a record, the longest first.
-
-        LM Studio itself quotes the first characters of a token, so the beginning of a long one is a secret as well.
-        """
-        found = set()
-        if self.token:
-            found.add(self.token)
-            if len(self.token) >= _SHORT_SECRET:
-                found.add(self.token[:_QUOTED_PREFIX])
-        for _name, value in self.headers:
-            found.update(part for part in value.split() if len(part) >= _SHORT_SECRET)
-        return tuple(sorted(found, key=len, reverse=True))
-
-    def warning(self) -> str | None:
-        """What a person should know about these options although they can be used."""
-        short = [name for name, value in (("token", self.token or ""), *self.headers) if 0 < len(value) < _SHORT_SECRET]
-        if not short:
-            return None
-        return (
-            f"The value of {printable(short[0])} is short. Ansible hides every text that equals a secret, and all headers count as "
-            f"secrets, so names, numbers and times in results that contain it are masked. Use {_SHORT_SECRET} characters or more."
-        )
-
 
 def printable(text: str, limit: int = 80) -> str:
     """Text of foreign origin for a message: one line, no control or invisible characters, not longer than `limit`."""
@@ -156,6 +129,11 @@ def authorizes(headers: Any) -> bool:
     return isinstance(headers, Mapping) and any(str(name).lower() == "authorization" for name in headers)
 
 
+def _is_plain(text: str) -> bool:
+    """Whether it is ASCII that can be printed, without spaces."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 def normalise_url(url: str, port: int | None = None, option: str = "url", port_option: str = "port") -> str:
     """The base URL to ask, or an :class:`OptionError` that names the option.
 
@@ -169,14 +147,14 @@ def normalise_url(url: str, port: int | None = None, option: str = "url", port_o
             "Remove what stands before the @ and give the secret as token or headers. (An @ in a path is written %40.)",
         )
     scheme, separator, rest = url.partition("://")
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
     shown = printable(url)
     if not separator:
         raise OptionError(option, f"{shown!r} is not a URL. Write it as http://HOST:{DEFAULT_PORT}.")
     scheme = scheme.lower()
     if scheme not in ("http", "https"):
         raise OptionError(option, f"{shown!r} has an unknown scheme. Use http:// or https://.")
-    if not _PRINTABLE_ASCII.match(url):
+    if not _is_plain(url):
         raise OptionError(option, f"{shown!r} contains spaces or characters that a URL cannot have.")
     if "?" in rest or "#" in rest:
         raise OptionError(option, f"{shown!r} has a query or a fragment. Give the base URL alone.")
@@ -218,7 +196,7 @@ def check_port(port: int, option: str = "port") -> int:
 
 def _check_token(token: Any, name: str) -> str | None:
     token = str(token or "").strip()
-    if token and not _PRINTABLE_ASCII.match(token):
+    if not _is_plain(token):
         raise OptionError(name, "it contains spaces or characters that an HTTP header cannot carry.")
     return token or None
 

@@ -12,7 +12,36 @@ import re
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, Entry, canonical, read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint, printable
+
+_SHORT_SECRET = 12
+_QUOTED_PREFIX = 10
+
+
+def secrets_of(endpoint: Endpoint) -> tuple[str, ...]:
+    """Texts that must not come back in a record, the longest first.
+
+    LM Studio itself quotes the first characters of a token, so the beginning of a long one is a secret as well.
+    """
+    found = set()
+    if endpoint.token:
+        found.add(endpoint.token)
+        if len(endpoint.token) >= _SHORT_SECRET:
+            found.add(endpoint.token[:_QUOTED_PREFIX])
+    for _name, value in endpoint.headers:
+        found.update(part for part in value.split() if len(part) >= _SHORT_SECRET)
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def warning_of(endpoint: Endpoint) -> str | None:
+    """What a person should know about the secrets of an endpoint although they can be used."""
+    short = [name for name, value in (("token", endpoint.token or ""), *endpoint.headers) if 0 < len(value) < _SHORT_SECRET]
+    if not short:
+        return None
+    return (
+        f"The value of {printable(short[0])} is short. Ansible hides every text that equals a secret, and all headers count as "
+        f"secrets, so names, numbers and times in results that contain it are masked. Use {_SHORT_SECRET} characters or more."
+    )
 
 
 def holds_any(secrets: tuple[str, ...], json_text: str) -> bool:

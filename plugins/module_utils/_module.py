@@ -45,9 +45,12 @@ class LMStudioModule(AnsibleModule):
         except OptionError as exc:
             self.fail_json(msg=str(exc))
             raise  # fail_json does not return, which type checkers cannot know
-        warning = endpoint.warning()
-        if warning:
-            self.warn(warning)
+        if endpoint.sent():
+            from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
+
+            warning = warning_of(endpoint)
+            if warning:
+                self.warn(warning)
         return endpoint
 
     def ask(self) -> Record:

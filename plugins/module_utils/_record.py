@@ -77,9 +77,11 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
     warnings: list[str] = []
     status = "ok"
     error: Error | None = None
-    secrets = endpoint.secrets()
-    if secrets:
+    secrets: tuple[str, ...] = ()
+    if endpoint.sent():
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _masking
+
+        secrets = _masking.secrets_of(endpoint)
     try:
         if isinstance(outcome.answer, ApiError):
             raise outcome.answer

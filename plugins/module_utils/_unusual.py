@@ -16,7 +16,7 @@ import re
 import zlib
 from typing import Any, Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_DIGITS, RESERVED_KEYS, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import FRACTIONS, MAX_DIGITS, RESERVED_KEYS, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
 
 _MAX_DEPTH = 16
@@ -72,15 +72,21 @@ def _anything(value: Any, depth: int = 0) -> Any:
     return value
 
 
-CONVERTED: dict[str, Callable[[Any], Any]] = {
-    "text": _text,
-    "flag": _flag,
-    "whole_number": _whole_number,
-    "number": _number,
-    "texts": _texts,
-    "anything": _anything,
+_CONVERTERS: dict[type | None, Callable[[Any], Any]] = {
+    str: _text,
+    bool: _flag,
+    int: _whole_number,
+    None: _texts,
+    object: _anything,
 }
-"""What makes a value of each kind of another one, or raises :class:`Wrong`."""
+
+
+def converted(value: Any, name: str, usual: type | None) -> Any:
+    """The value of a field, by its usual type: None for a list of texts, object for a field that is not documented.
+
+    Raises :class:`Wrong`.
+    """
+    return _number(value) if usual is int and name in FRACTIONS else _CONVERTERS[usual](value)
 
 
 def kind_of(value: Any) -> str:

@@ -97,7 +97,7 @@ class OneHostAction(ActionBase):
         # Here, because a target is asked without the libraries of the controller.
         from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
 
-        warning = endpoint.warning()
+        warning = _masking.warning_of(endpoint)
         if warning:
             self._display.warning(warning)
         return self.from_here(endpoint, fetch, options)

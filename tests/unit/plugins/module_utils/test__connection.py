@@ -14,6 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     printable,
     without_userinfo,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
 
 # Userinfo in what is nearly a URL.
 ODD = [
@@ -181,14 +182,14 @@ def test_an_endpoint_does_not_show_its_secrets():
 
 
 def test_a_short_token_gets_a_warning():
-    assert "value of token is short" in endpoint(token="elevenchars").warning()
-    assert endpoint(token="twelve-chars").warning() is None
-    assert endpoint().warning() is None
+    assert "value of token is short" in warning_of(endpoint(token="elevenchars"))
+    assert warning_of(endpoint(token="twelve-chars")) is None
+    assert warning_of(endpoint()) is None
 
 
 def test_a_short_header_gets_one_too():
-    assert "value of X-Version is short" in endpoint(headers={"X-Long": "twelve-chars", "X-Version": 1}).warning()
-    assert endpoint(headers={"X-Long": "twelve-chars", "X-Empty": ""}).warning() is None
+    assert "value of X-Version is short" in warning_of(endpoint(headers={"X-Long": "twelve-chars", "X-Version": 1}))
+    assert warning_of(endpoint(headers={"X-Long": "twelve-chars", "X-Empty": ""})) is None
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.1", "127.255.0.9", "::1", "0.0.0.0", "a.localhost"])
