@@ -32,7 +32,7 @@ What a host answered is a record, the same at every door: `ansible_facts.lmstudi
 All keys are always there. What a server does not tell is null, false or an empty list. Every other door that returns a record
 returns this one, so this is the only place that describes it.
 """
-FIELDS = {
+FIELDS: dict[str, dict[str, type | None]] = {
     "models": _api._ENTRY,
     "models.quantization": _api._QUANTIZATION,
     "models.capabilities": _api._CAPABILITIES,
@@ -41,9 +41,6 @@ FIELDS = {
     "models.loaded_instances.config": _api._CONFIG,
 }
 """The fields of what is read from an answer."""
-TYPES = {_api._text: "str", _api._flag: "bool", _api._whole_number: "int", _api._number: "float", _api._texts: "list of str"}
-"""What the documentation calls what these read."""
-
 
 Row = tuple[str, str, str]
 """A key with those that it is in, its type, and what it is."""
@@ -91,18 +88,25 @@ def _of_key(path: str, hint: Any, documented: Documented) -> Iterator[Row]:
 
 def _of_entry(path: str, documented: Documented) -> Iterator[Row]:
     """The keys of what is read from an answer: its fields, and the containers in it."""
-    fields = {field.name: field for field in FIELDS[path]}
+    fields = FIELDS[path]
     containers = {name.rpartition(".")[2] for name in FIELDS if name.rpartition(".")[0] == path}
     computed = {"loaded"} if path == "models" else set()
     _same_keys(fields.keys() | containers | computed, documented, path + ".")
     for name, said in documented.items():
         kind = f"list of {said['elements']}" if said["type"] == "list" else said["type"]
-        if name in fields and kind != TYPES[fields[name].kind]:
-            raise LookupError(f"{path}.{name} is {TYPES[fields[name].kind]} in the code, and {kind} in the RETURN of model_info")
-        nullable = name in fields and fields[name].unknown is None and not fields[name].required
+        if name in fields and kind != _of_field(name, fields[name]):
+            raise LookupError(f"{path}.{name} is {_of_field(name, fields[name])} in the code, and {kind} in the RETURN of model_info")
+        nullable = name in fields and name not in _api._REQUIRED and _api._unknown(name, fields[name]) is None
         yield _row(f"{path}.{name}", kind + " or null" if nullable else kind, said)
         if name in containers:
             yield from _of_entry(f"{path}.{name}", said["contains"])
+
+
+def _of_field(name: str, usual: type | None) -> str:
+    """What the documentation calls the values of a field."""
+    if usual is None:
+        return "list of str"
+    return "float" if name in _api.FRACTIONS else usual.__name__
 
 
 def _same_keys(keys: Set[str], documented: Documented, where: str) -> None:
