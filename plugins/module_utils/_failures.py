@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, is_loopback, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CUT_OFF, FRAMING_HINT, timed_out
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CUT_OFF, timed_out
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http_client import FRAMING_HINT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of
 
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)

@@ -4,15 +4,15 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The target's transport, on ``http.client`` alone, and what both transports share: the deadline, the connection and the
-bounded reading.
+"""The target's transport, and what both transports share: the deadline and the connection.
 
-There is no netrc, no redirect, no cookie, no shared opener and no proxy unless asked for.
+A plain answer is read here, straight from the socket. TLS, proxies and every other kind of answer are left to ``http.client``, which
+most hosts need not load. There is no netrc, no redirect, no cookie, no shared opener and no proxy unless asked for.
 """
 
 from __future__ import annotations
 
-import http.client
+import re
 import socket
 import threading
 import time
@@ -24,10 +24,15 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     Endpoint,
 )
 
-_CHUNK = 65536
-_MAX_DIGITS = 18
-FRAMING_HINT = "Look at the proxy between, or check url and port: something else may answer there."
+CHUNK = 65536
+MAX_DIGITS = 18
+"""Of a length that is believed."""
+NEVER_READ = (401, 403)
+"""HTTP statuses whose bodies quote the token."""
 CUT_OFF = "closed the connection before the answer was complete"
+
+# A head that every reader of HTTP understands in the same way. Its names and values are ASCII without control characters.
+_PLAIN_HEAD = re.compile(rb"HTTP/1\.[01] ([2-5][0-9][0-9]) [\t -~]*\r\n((?:[A-Za-z0-9-]+:[\t -~]*\r\n){1,64})\r\n")
 
 
 class Guard:
@@ -46,6 +51,10 @@ class Guard:
     @property
     def overdue(self) -> bool:
         return time.monotonic() >= self._end
+
+    @property
+    def ended(self) -> bool:
+        return self._over
 
     def age(self) -> float:
         """Seconds since the exchange began."""
@@ -120,38 +129,102 @@ def fetch(endpoint: Endpoint) -> Answer:
 
 def exchange(endpoint: Endpoint, guard: Guard) -> Answer:
     """One request and its answer, in the calling thread; whoever holds the guard ends it at the deadline."""
-    headers = endpoint.request_headers()
-    target = urlsplit(endpoint.models_url).path
-    connection = http.client.HTTPConnection(endpoint.host, endpoint.port)
-    if endpoint.use_proxy or endpoint.scheme == "https":
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of, tls_context
+    if not is_direct(endpoint):
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http_client
 
-        proxy = proxy_of(endpoint)
-        host, port = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
-        if endpoint.scheme == "https":
-            connection = http.client.HTTPSConnection(host, port, context=tls_context(endpoint))
-            if proxy:
-                connection.set_tunnel(endpoint.host, endpoint.port, headers=proxy.headers)
-        elif proxy:
-            connection = http.client.HTTPConnection(host, port)
-            target = endpoint.models_url
-            headers.update(proxy.headers)
-    # The one hook of http.client for how it connects: ours tries every address and is watched by the guard.
-    connection._create_connection = lambda address, *_args, **_kwargs: connect(address[0], address[1], guard)  # type: ignore[attr-defined]
+        return _http_client.exchange(endpoint, guard)
     try:
+        sock = connect(endpoint.host, endpoint.port, guard)
+    except (OSError, ValueError) as exc:
+        raise failure(exc, endpoint, connecting=True) from None
+    with sock:
         try:
-            connection.connect()
-        except (OSError, ValueError, http.client.HTTPException) as exc:
-            raise failure(exc, endpoint, connecting=True) from None
-        try:
-            connection.request("GET", target, headers=headers)
-            # The response holds the socket by now, so it is what has to be closed.
-            with connection.getresponse() as response:
-                return read_answer(response.status, response.getheader, response.read, endpoint.max_response_bytes)
-        except (OSError, ValueError, http.client.HTTPException) as exc:
+            sock.sendall(request_of(endpoint))
+            incoming, data, answer = Incoming(endpoint.max_response_bytes), b"", None
+            while answer is None:
+                data = sock.recv(CHUNK)
+                answer = incoming.add(data)
+            return answer
+        except NotPlain:
+            return read_on(endpoint, sock, data)
+        except (OSError, ValueError) as exc:
             raise failure(exc, endpoint, connecting=False) from None
-    finally:
-        connection.close()
+
+
+def is_direct(endpoint: Endpoint) -> bool:
+    """Whether an endpoint is asked in the clear and without a proxy."""
+    return endpoint.scheme == "http" and not endpoint.use_proxy
+
+
+def request_of(endpoint: Endpoint) -> bytes:
+    """The request to an endpoint that is asked directly. Its parts were checked when the endpoint was made."""
+    lines = [f"GET {urlsplit(endpoint.models_url).path} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in endpoint.request_headers().items()]
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+class NotPlain(Exception):
+    """An answer that is not of the plain kind, so ``http.client`` has to read it."""
+
+
+class Incoming:
+    """A plain answer while it arrives: its whole head comes first and at once, and says how long the body is."""
+
+    __slots__ = ("_body", "_head", "_length", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._head: Answer | None = None
+        self._length = 0
+        self._body = bytearray()
+
+    def add(self, data: bytes) -> Answer | None:
+        """Take what has arrived, nothing at its end. The answer is returned once it is there.
+
+        Raises :class:`NotPlain` when the first that arrives is no plain head, or :class:`ApiError` when the end comes too early.
+        """
+        if self._head is None:
+            self._head, data = self._read_head(data)
+        elif not data:
+            raise ApiError("disconnected", CUT_OFF)
+        self._body += data
+        if len(self._body) < self._length:
+            return None
+        # What follows the declared length is no part of the answer.
+        return self._head._replace(body=bytes(self._body[: self._length]))
+
+    def _read_head(self, data: bytes) -> tuple[Answer, bytes]:
+        """What the head says, and what has arrived of the body."""
+        head = _PLAIN_HEAD.match(data)
+        if not head:
+            raise NotPlain
+        headers: dict[str, str] = {}
+        for line in head[2].decode("ascii").splitlines():
+            name, _colon, value = line.partition(":")
+            if name.lower() in headers:
+                raise NotPlain
+            headers[name.lower()] = value.strip()
+        status, length = int(head[1]), headers.get("content-length", "")
+        if status in (204, 304) or "transfer-encoding" in headers or not length.isdecimal() or len(length) > MAX_DIGITS:
+            raise NotPlain
+        too_large = int(length) > self._limit
+        self._length = 0 if too_large or status in NEVER_READ else int(length)
+        answer = Answer(
+            http_status=status,
+            content_type=headers.get("content-type", ""),
+            content_encoding=headers.get("content-encoding", ""),
+            location=headers.get("location", ""),
+            too_large=too_large,
+        )
+        return answer, data[head.end() :]
+
+
+def read_on(endpoint: Endpoint, sock: socket.socket, begun: bytes) -> Answer:
+    """The answer that began with these bytes, and is not plain."""
+    # Here, because Ansible compiles what a module imports at every task, and most answers are plain.
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http_client
+
+    return _http_client.read_on(endpoint, sock, begun)
 
 
 def connect(host: str, port: int, guard: Guard) -> socket.socket:
@@ -180,70 +253,6 @@ def connect(host: str, port: int, guard: Guard) -> socket.socket:
             sock.close()
             raise
     raise error
-
-
-def read_answer(
-    http_status: int,
-    header: Callable[[str], str | None],
-    read: Callable[[int], bytes],
-    limit: int,
-) -> Answer:
-    """Read a body up to `limit` bytes, whatever it says of its own length.
-
-    The body of a 401 or a 403 quotes the token and is never read. HTTP knows none for 1xx, 204 and 304.
-    """
-    declared = _declared_length(header)
-    body = b""
-    too_large = declared is not None and declared > limit
-    if http_status >= 200 and http_status not in (204, 304, 401, 403) and not too_large:
-        body, too_large = _read_body(read, limit, declared)
-    return Answer(
-        http_status=http_status,
-        body=body,
-        content_type=header("Content-Type") or "",
-        content_encoding=header("Content-Encoding") or "",
-        location=header("Location") or "",
-        too_large=too_large,
-    )
-
-
-def _declared_length(header: Callable[[str], str | None]) -> int | None:
-    """The bytes that a body says it has, or None where its chunks or its end tell. Several headers are one text with commas.
-
-    Raises :class:`ApiError` where nobody can say where the body ends: libraries guess differently there.
-    """
-    coding = (header("Transfer-Encoding") or "identity").strip().lower()
-    if coding not in ("chunked", "identity"):
-        raise ApiError("invalid", "sent an answer in a transfer coding that was not asked for", FRAMING_HINT)
-    text = header("Content-Length")
-    if text is None or coding == "chunked":
-        return None
-    lengths = {part.strip() for part in text.split(",")}
-    length = lengths.pop()
-    if lengths or not (length.isascii() and length.isdecimal()):
-        raise unclear_length()
-    return int(length) if len(length) <= _MAX_DIGITS else 10**_MAX_DIGITS
-
-
-def unclear_length() -> ApiError:
-    return ApiError("invalid", "sent an answer whose Content-Length is not one number", FRAMING_HINT)
-
-
-def _read_body(read: Callable[[int], bytes], limit: int, declared: int | None) -> tuple[bytes, bool]:
-    """The body, and whether it was longer than `limit` and is not here. What follows the declared length is no part of it."""
-    chunks: list[bytes] = []
-    size = 0
-    while size != declared:
-        chunk = read(min(_CHUNK, (limit + 1 if declared is None else declared) - size))
-        if not chunk:
-            if declared is not None:
-                raise ApiError("disconnected", CUT_OFF)
-            break
-        size += len(chunk)
-        if size > limit:
-            return b"", True
-        chunks.append(chunk)
-    return b"".join(chunks), False
 
 
 def timed_out(endpoint: Endpoint) -> ApiError:

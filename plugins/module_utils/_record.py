@@ -62,13 +62,19 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
 
 def outcome_of(endpoint: Endpoint, fetch: Fetch) -> Outcome:
     """Ask one endpoint. The reading, which costs time of its own, is left to :func:`record_of`."""
-    asked_at = time.strftime(TIME_FORMAT, time.gmtime())
     started = time.monotonic()
+    answer: Answer | ApiError
     try:
         answer = fetch(endpoint)
     except ApiError as exc:
-        return Outcome(exc, asked_at, None)
-    return Outcome(answer, asked_at, round((time.monotonic() - started) * 1000))
+        answer = exc
+    return outcome_after(time.monotonic() - started, answer)
+
+
+def outcome_after(seconds: float, answer: Answer | ApiError) -> Outcome:
+    """What came of a question that was asked so many seconds ago, and is answered now."""
+    asked_at = time.strftime(TIME_FORMAT, time.gmtime(time.time() - seconds))
+    return Outcome(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
 
 
 def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:

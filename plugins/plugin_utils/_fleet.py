@@ -6,36 +6,38 @@
 
 """Many endpoints at once: bounded concurrency, one deadline each and one for all, one record each, in order.
 
-Threads ask; the calling thread reads what they bring, watches the deadlines, tells the progress, and raises what a thread met.
+One thread asks all that have an address and are asked in the clear, others ask one endpoint each, because that can block. The
+calling thread reads what they bring, watches the deadlines, tells the progress, and raises what a thread met.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import math
 import resource
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from typing import NamedTuple
 
 from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, timed_out
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, Outcome, ask, outcome_of, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, read_on, timed_out
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, outcome_after, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_files
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._direct import Begun, Exchanges, address_of
 
 PROGRESS_SECONDS = 2.0
 # How late a deadline may be noticed, but for the reading of one answer; and what is slow for an exchange.
 _TICK = 0.05
 # So many keep a core busy. More are started only beside slow ones, because each switch between threads costs time.
 _THREADS_AT_FIRST = 16
+_DIRECT_AT_FIRST = 64
 # Of answers that wait to be read. When they are so many, nobody is asked until half of them are read: room for one answer at a time
 # would wake all threads for each.
 _UNREAD_BYTES = 32 * 1024 * 1024
@@ -70,7 +72,7 @@ def ask_all(
     distinct = list(dict.fromkeys(endpoints))
     check_files(distinct)
     with _open_files(min(concurrency, len(distinct))) as concurrency:
-        asked = _Round(distinct, detail, exchange, progress or tell).run(concurrency, fleet_timeout)
+        asked = _Round(distinct, detail, concurrency, exchange, progress or tell).run(fleet_timeout)
     records = dict(zip(distinct, asked))
     answered: set[Endpoint] = set()
     ordered = []
@@ -104,6 +106,14 @@ def _open_files(concurrency: int) -> Iterator[int]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+class _Running(NamedTuple):
+    """A question that is being asked."""
+
+    guard: Guard
+    threaded: bool
+    """Whether it has a thread of its own."""
+
+
 class _Round:
     """One question to each of some distinct endpoints.
 
@@ -111,16 +121,21 @@ class _Round:
     threads that ask do not compete with the one that reads.
     """
 
-    def __init__(self, endpoints: list[Endpoint], detail: str, exchange: Exchange, progress: Progress) -> None:
+    def __init__(self, endpoints: list[Endpoint], detail: str, concurrency: int, exchange: Exchange, progress: Progress) -> None:
         self._endpoints = endpoints
         self._detail = detail
+        self._concurrency = concurrency
         self._exchange = exchange
         self._progress = progress
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._woken = threading.Event()
-        self._waiting = deque(range(len(endpoints)))
-        self._running: dict[int, Guard] = {}
+        addresses = {number: address_of(endpoint) for number, endpoint in enumerate(endpoints)} if exchange is _http.exchange else {}
+        self._waiting = deque(number for number in range(len(endpoints)) if not addresses.get(number))
+        self._waiting_direct = deque((number, address) for number, address in addresses.items() if address)
+        self._direct = Exchanges()
+        self._begun: dict[int, Begun] = {}
+        self._running: dict[int, _Running] = {}
         self._unread: deque[tuple[int, Outcome]] = deque()
         self._unread_bytes = 0
         self._full = False
@@ -128,12 +143,14 @@ class _Round:
         self._errors: list[BaseException] = []
         self._threads = 0
 
-    def run(self, concurrency: int, fleet_timeout: float) -> list[Record]:
+    def run(self, fleet_timeout: float) -> list[Record]:
         began = told = time.monotonic()
+        direct = threading.Thread(target=self._ask_direct, daemon=True, name="lmstudio") if self._waiting_direct else None
         try:
+            if direct:
+                direct.start()
             while len(self._records) < len(self._endpoints) and not self._errors:
-                # Whoever is slow gets another thread beside it.
-                self._start_threads(min(concurrency, max(_THREADS_AT_FIRST, self._threads + self._slow())))
+                self._start_threads()
                 unread = len(self._unread)
                 if not self._reading_is_due():
                     self._woken.wait(_TICK)
@@ -149,21 +166,71 @@ class _Round:
                     self._read_until(now + _TICK)
         finally:
             self._end()
+        if direct:
+            direct.join()  # It has nobody left to ask, and closes what it has open.
         if self._errors:
             raise self._errors[0]
         return [self._records[number] for number in range(len(self._endpoints))]
 
-    def _slow(self) -> int:
+    def _slow(self, threaded: bool) -> int:
         with self._lock:
-            return sum(guard.age() >= _TICK for guard in self._running.values())
+            return sum(running.guard.age() >= _TICK for running in self._running.values() if running.threaded is threaded)
 
-    def _start_threads(self, wanted: int) -> None:
-        """Have so many. Those that the system does not allow now, as in a container with a limit, are started later."""
-        while self._threads < wanted and self._waiting:
+    def _ask_direct(self) -> None:
+        """Ask all that have an address, in this one thread."""
+        try:
+            while self._waiting_direct or len(self._direct):
+                self._direct.leave_ended()
+                # Whoever is slow gets another one beside it.
+                most = min(self._concurrency - self._threads, _DIRECT_AT_FIRST + self._slow(threaded=False))
+                until = time.monotonic() + _TICK
+                while (left := until - time.monotonic()) > 0 and (self._waiting_direct or len(self._direct)):
+                    self._begin_direct(most)
+                    for number, ended in self._direct.wait(left):
+                        self._take(number, ended)
+        except BaseException as exc:
+            self._errors.append(exc)
+            self._woken.set()
+        finally:
+            self._direct.close()
+
+    def _begin_direct(self, most: int) -> None:
+        while len(self._direct) < most and not self._full:
+            with self._lock:
+                if not self._waiting_direct:
+                    return
+                number, address = self._waiting_direct.popleft()
+                endpoint = self._endpoints[number]
+                guard = Guard(endpoint.timeout)
+                self._running[number] = _Running(guard, threaded=False)
+            failed = self._direct.start(number, endpoint, address, guard)
+            if failed:
+                self._take(number, failed)
+
+    def _take(self, number: int, ended: Answer | ApiError | Begun) -> None:
+        """What came of asking directly. An answer that has begun, and is not plain, gets a thread."""
+        with self._lock:
+            running = self._running.get(number)
+            if running and isinstance(ended, Begun):
+                self._begun[number] = ended
+                self._waiting.appendleft(number)
+        if isinstance(ended, Begun):
+            if not running:
+                ended.sock.close()
+            self._woken.set()
+        elif running:
+            running.guard.end()
+            self._note(number, running.guard, ended)
+
+    def _start_threads(self) -> None:
+        """Have as many as are useful. Those that the system does not allow now, as in a container with a limit, are started later."""
+        # Whoever is slow gets another one beside it.
+        useful = max(_THREADS_AT_FIRST, self._threads + self._slow(threaded=True))
+        while self._waiting and self._threads < useful and self._threads + len(self._direct) < self._concurrency:
             try:
                 threading.Thread(target=self._ask_waiting, daemon=True, name="lmstudio").start()
             except RuntimeError:
-                if not self._threads:
+                if not self._threads and not len(self._direct):
                     raise
                 return
             with self._lock:
@@ -180,26 +247,38 @@ class _Round:
                         return
                     number = self._waiting.popleft()
                     endpoint = self._endpoints[number]
-                    guard = self._running[number] = Guard(endpoint.timeout)
+                    begun = self._begun.pop(number, None)
+                    guard = self._running[number].guard if begun else Guard(endpoint.timeout)
+                    self._running[number] = _Running(guard, threaded=True)
+                answer: Answer | ApiError
                 try:
-                    outcome = outcome_of(endpoint, self._watched_by(guard))
+                    answer = _rest_of(begun, endpoint, guard) if begun else self._exchange(endpoint, guard)
+                except ApiError as exc:
+                    answer = exc
                 finally:
                     guard.end()
-                with self._lock:
-                    if self._running.pop(number, None) is None:
-                        return  # It was left at its deadline, and this thread is no longer counted.
-                    self._unread.append((number, outcome))
-                    self._unread_bytes += _size(outcome)
-                    self._full = self._full or self._unread_bytes >= _UNREAD_BYTES
-                if self._reading_is_due():
-                    self._woken.set()
+                if not self._note(number, guard, answer):
+                    return  # It was left at its deadline, and this thread is no longer counted.
         except BaseException as exc:
             self._errors.append(exc)
             self._woken.set()
 
+    def _note(self, number: int, guard: Guard, answer: Answer | ApiError) -> bool:
+        """Keep what came of a question for the reading. False when it was left before."""
+        outcome = outcome_after(guard.age(), answer)
+        with self._lock:
+            if self._running.pop(number, None) is None:
+                return False
+            self._unread.append((number, outcome))
+            self._unread_bytes += _size(outcome)
+            self._full = self._full or self._unread_bytes >= _UNREAD_BYTES
+        if self._reading_is_due():
+            self._woken.set()
+        return True
+
     def _reading_is_due(self) -> bool:
         """Nobody waits to be asked, or the memory for answers is used up. Without the lock: a moment ago is recent enough."""
-        return bool(self._unread) and (not self._waiting or self._full)
+        return bool(self._unread) and (self._full or not (self._waiting or self._waiting_direct))
 
     def _read_until(self, end: float) -> None:
         while self._unread and time.monotonic() < end:
@@ -211,16 +290,11 @@ class _Round:
                     self._room.notify_all()
             self._records[number] = record_of(self._endpoints[number], outcome, self._detail)
 
-    def _watched_by(self, guard: Guard) -> Fetch:
-        return lambda endpoint: self._exchange(endpoint, guard)
-
     def _leave_overdue(self) -> None:
         with self._lock:
-            overdue = [number for number, guard in self._running.items() if guard.overdue]
+            overdue = [number for number, running in self._running.items() if running.guard.overdue]
         for number in overdue:
-            if self._leave(number, timed_out(self._endpoints[number])):
-                with self._lock:
-                    self._threads -= 1
+            self._leave(number, timed_out(self._endpoints[number]))
 
     def _leave_all(self, fleet_timeout: float) -> None:
         late = ApiError(
@@ -230,21 +304,30 @@ class _Round:
         )
         with self._lock:
             # Who was never asked has nothing to end, and is left in the same way.
-            self._running.update((number, Guard(0)) for number in self._waiting)
+            never = [number for number in self._waiting if number not in self._begun] + [
+                number for number, _address in self._waiting_direct
+            ]
+            self._running.update((number, _Running(Guard(0), threaded=False)) for number in never)
             self._waiting.clear()
+            self._waiting_direct.clear()
             unanswered = list(self._running)
         for number in unanswered:
             self._leave(number, late)
 
-    def _leave(self, number: int, why: ApiError) -> bool:
-        """Record why an endpoint has no answer, and end its exchange. False when the answer was quicker."""
+    def _leave(self, number: int, why: ApiError) -> None:
+        """Record why an endpoint has no answer, and end its exchange, unless the answer was quicker."""
         with self._lock:
-            guard = self._running.pop(number, None)
-        if guard is None:
-            return False
-        guard.end()
-        self._records[number] = ask(self._endpoints[number], functools.partial(_raise, why), self._detail)
-        return True
+            running = self._running.pop(number, None)
+            if running is None:
+                return
+            self._threads -= running.threaded
+            begun = self._begun.pop(number, None)
+            if begun and number in self._waiting:
+                self._waiting.remove(number)
+        running.guard.end()
+        if begun:
+            begun.sock.close()
+        self._records[number] = record_of(self._endpoints[number], outcome_after(running.guard.age(), why), self._detail)
 
     def _tell(self) -> None:
         not_ok = sum(not record["ok"] for record in self._records.values())
@@ -253,16 +336,24 @@ class _Round:
     def _end(self) -> None:
         with self._lock:
             self._waiting.clear()
+            self._waiting_direct.clear()
             self._room.notify_all()
-            running = list(self._running.values())
+            guards = [running.guard for running in self._running.values()]
             self._running.clear()
-        for guard in running:
+            begun = list(self._begun.values())
+            self._begun.clear()
+        for guard in guards:
             guard.end()
+        for answer in begun:
+            answer.sock.close()
+
+
+def _rest_of(begun: Begun, endpoint: Endpoint, guard: Guard) -> Answer:
+    """The answer that began directly and is not plain."""
+    with begun.sock as sock:
+        sock.settimeout(guard.left())
+        return read_on(endpoint, sock, begun.data)
 
 
 def _size(outcome: Outcome) -> int:
     return len(outcome.answer.body) if isinstance(outcome.answer, Answer) else 0
-
-
-def _raise(why: ApiError, _endpoint: Endpoint) -> NoReturn:
-    raise why

@@ -22,10 +22,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import (
     Guard,
     connect,
     failure,
-    read_answer,
-    unclear_length,
     within_deadline,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http_client import read_answer, unclear_length
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of, tls_context
 
 try:

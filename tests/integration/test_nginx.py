@@ -24,9 +24,10 @@ import trustme
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -304,8 +305,8 @@ def nginx(tmp_path_factory, simulator, certificates) -> Iterator[Nginx]:
     ports.close()
 
 
-@pytest.fixture(params=[_http.fetch, _transport.fetch], ids=["http.client", "requests"])
-def fetch(request, monkeypatch):
+@pytest.fixture(params=ASK.values(), ids=ASK)
+def asking(request, monkeypatch):
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return request.param
@@ -321,8 +322,8 @@ def client_certificate(certificates, name="client"):
     return {"client_cert": file, "client_key": file}
 
 
-def record_of(fetch, url, **options):
-    return ask(make_endpoint({"url": url, "timeout": 60, **options}, ""), fetch, "full")
+def record_of(asking, url, **options):
+    return asking(make_endpoint({"url": url, "timeout": 60, **options}, ""), "full")
 
 
 def succeeded(record):
@@ -344,87 +345,87 @@ def seen_by(simulator, host):
 
 class TestTrust:
     @pytest.mark.parametrize("server", ["server", "chained"])
-    def test_an_own_authority_is_trusted_when_it_is_named_and_only_then(self, fetch, nginx, ca, server):
-        assert succeeded(record_of(fetch, nginx.tls(server), **ca))
-        error = error_of(record_of(fetch, nginx.tls(server)), "tls")
+    def test_an_own_authority_is_trusted_when_it_is_named_and_only_then(self, asking, nginx, ca, server):
+        assert succeeded(record_of(asking, nginx.tls(server), **ca))
+        error = error_of(record_of(asking, nginx.tls(server)), "tls")
         assert "certificate that is not trusted (" in error["message"]
         assert "Set ca_path to the CA" in error["hint"]
 
     @pytest.mark.parametrize("name", UNTRUSTED)
-    def test_a_bad_certificate_is_tls_with_the_reason_and_nothing_is_sent(self, fetch, nginx, simulator, ca, name):
+    def test_a_bad_certificate_is_tls_with_the_reason_and_nothing_is_sent(self, asking, nginx, simulator, ca, name):
         says, hints = UNTRUSTED[name]
         before = len(simulator.requests("behind_untrusted"))
-        error = error_of(record_of(fetch, nginx.tls(name), token=TOKEN, **ca), "tls")
+        error = error_of(record_of(asking, nginx.tls(name), token=TOKEN, **ca), "tls")
         assert re.search(rf"certificate that is not trusted \({says}\)", error["message"])
         assert hints in error["hint"]
         assert error["http_status"] is None
         assert len(simulator.requests("behind_untrusted")) == before
 
     @pytest.mark.parametrize("name", UNTRUSTED)
-    def test_a_bad_certificate_can_be_accepted_unseen(self, fetch, nginx, name):
-        assert succeeded(record_of(fetch, nginx.tls(name), validate_certs=False))
+    def test_a_bad_certificate_can_be_accepted_unseen(self, asking, nginx, name):
+        assert succeeded(record_of(asking, nginx.tls(name), validate_certs=False))
 
-    def test_a_self_signed_certificate_is_trusted_when_it_is_itself_the_ca_path(self, fetch, nginx, certificates):
-        assert succeeded(record_of(fetch, nginx.tls("self_signed"), ca_path=str(certificates / "self_signed.pem")))
+    def test_a_self_signed_certificate_is_trusted_when_it_is_itself_the_ca_path(self, asking, nginx, certificates):
+        assert succeeded(record_of(asking, nginx.tls("self_signed"), ca_path=str(certificates / "self_signed.pem")))
 
-    def test_the_name_in_the_url_chooses_among_the_servers_of_one_port(self, fetch, nginx, simulator, ca):
-        assert succeeded(record_of(fetch, nginx.tls("named", host="localhost"), **ca))
+    def test_the_name_in_the_url_chooses_among_the_servers_of_one_port(self, asking, nginx, simulator, ca):
+        assert succeeded(record_of(asking, nginx.tls("named", host="localhost"), **ca))
         assert seen_by(simulator, "gpu01")["x-ssl-server-name"] == "localhost"
-        error = error_of(record_of(fetch, nginx.tls("named"), **ca), "tls")
+        error = error_of(record_of(asking, nginx.tls("named"), **ca), "tls")
         assert "IP address mismatch" in error["message"]
 
-    def test_another_name_is_named(self, fetch, nginx, ca):
-        error = error_of(record_of(fetch, nginx.tls("stranger", host="localhost"), **ca), "tls")
+    def test_another_name_is_named(self, asking, nginx, ca):
+        error = error_of(record_of(asking, nginx.tls("stranger", host="localhost"), **ca), "tls")
         assert "(Hostname mismatch, certificate is not valid for 'localhost')" in error["message"]
 
-    def test_a_server_that_rejects_every_other_name(self, fetch, nginx, ca):
-        assert succeeded(record_of(fetch, nginx.tls("rejecting", host="localhost"), **ca))
-        error = error_of(record_of(fetch, nginx.tls("rejecting"), **ca), "tls")
+    def test_a_server_that_rejects_every_other_name(self, asking, nginx, ca):
+        assert succeeded(record_of(asking, nginx.tls("rejecting", host="localhost"), **ca))
+        error = error_of(record_of(asking, nginx.tls("rejecting"), **ca), "tls")
         assert "unrecognized name" in error["message"]
         assert "the name in the URL" in error["hint"]
 
     @pytest.mark.parametrize("server, protocol", [("tls12", "TLSv1.2"), ("tls13", "TLSv1.3")])
-    def test_each_version_of_tls(self, fetch, nginx, simulator, ca, server, protocol):
-        assert succeeded(record_of(fetch, nginx.tls(server), **ca))
+    def test_each_version_of_tls(self, asking, nginx, simulator, ca, server, protocol):
+        assert succeeded(record_of(asking, nginx.tls(server), **ca))
         assert seen_by(simulator, "gpu01")["x-ssl-protocol"] == protocol
 
-    def test_tls_to_the_plain_port_is_told(self, fetch, nginx):
-        error = error_of(record_of(fetch, nginx.plain("/cut").replace("http:", "https:")), "tls")
+    def test_tls_to_the_plain_port_is_told(self, asking, nginx):
+        error = error_of(record_of(asking, nginx.plain("/cut").replace("http:", "https:")), "tls")
         assert "did not answer in TLS" in error["message"]
         assert "http://" in error["hint"]
 
-    def test_plain_http_to_the_tls_port_is_not_lm_studio(self, fetch, nginx):
-        error = error_of(record_of(fetch, nginx.tls("server").replace("https:", "http:")), "not_lmstudio")
+    def test_plain_http_to_the_tls_port_is_not_lm_studio(self, asking, nginx):
+        error = error_of(record_of(asking, nginx.tls("server").replace("https:", "http:")), "not_lmstudio")
         assert "HTTP 400" in error["message"]
         assert "when its TLS port is asked with http://" in error["hint"]
 
 
 class TestClientCertificate:
     @pytest.mark.parametrize("server", ["client12", "client13", "client_403"])
-    def test_one_that_nginx_knows(self, fetch, nginx, simulator, certificates, ca, server):
-        assert succeeded(record_of(fetch, nginx.tls(server), **ca, **client_certificate(certificates)))
+    def test_one_that_nginx_knows(self, asking, nginx, simulator, certificates, ca, server):
+        assert succeeded(record_of(asking, nginx.tls(server), **ca, **client_certificate(certificates)))
         assert seen_by(simulator, "gpu01")["x-ssl-client-verify"] == "SUCCESS"
 
     @pytest.mark.parametrize("server", ["client12", "client13"])
-    def test_none_or_one_of_another_authority_is_answered_by_nginx_itself(self, fetch, nginx, certificates, ca, server):
+    def test_none_or_one_of_another_authority_is_answered_by_nginx_itself(self, asking, nginx, certificates, ca, server):
         for options in ({}, client_certificate(certificates, "unknown_client")):
-            error = error_of(record_of(fetch, nginx.tls(server), **ca, **options), "not_lmstudio")
+            error = error_of(record_of(asking, nginx.tls(server), **ca, **options), "not_lmstudio")
             assert "HTTP 400" in error["message"]
             assert "a client certificate that it accepts (client_cert, client_key)" in error["hint"]
             assert error["http_status"] == 400
 
-    def test_where_it_is_optional_nginx_may_forbid_the_rest(self, fetch, nginx, ca):
-        error = error_of(record_of(fetch, nginx.tls("client_403"), **ca), "forbidden")
+    def test_where_it_is_optional_nginx_may_forbid_the_rest(self, asking, nginx, ca):
+        error = error_of(record_of(asking, nginx.tls("client_403"), **ca), "forbidden")
         assert "HTTP 403" in error["message"]
         assert "a proxy before the server forbids it" in error["hint"]
 
-    def test_everything_at_once_and_what_is_said_when_one_thing_is_missing(self, fetch, nginx, simulator, certificates, ca):
+    def test_everything_at_once_and_what_is_said_when_one_thing_is_missing(self, asking, nginx, simulator, certificates, ca):
         options = {**ca, **client_certificate(certificates), "token": TOKEN}
         before = len(simulator.requests("behind_everything"))
 
         def status_without(*names, path="/gpu01"):
             rest = {name: value for name, value in options.items() if name not in names}
-            return record_of(fetch, nginx.tls("everything", path), **rest)["status"]
+            return record_of(asking, nginx.tls("everything", path), **rest)["status"]
 
         assert status_without("ca_path") == "tls"
         assert status_without("client_cert", "client_key") == "not_lmstudio"
@@ -437,92 +438,92 @@ class TestClientCertificate:
 
 class TestToken:
     @pytest.mark.parametrize("path", ["/token", "/token_403"])
-    def test_the_right_one_is_let_through(self, fetch, nginx, simulator, path):
-        assert succeeded(record_of(fetch, nginx.plain(path), token=TOKEN))
+    def test_the_right_one_is_let_through(self, asking, nginx, simulator, path):
+        assert succeeded(record_of(asking, nginx.plain(path), token=TOKEN))
         assert seen_by(simulator, "gpu01")["authorization"] == "Bearer " + TOKEN
 
-    def test_nginx_may_keep_it_from_lm_studio(self, fetch, nginx, simulator):
-        assert succeeded(record_of(fetch, nginx.plain("/token_stays"), token=TOKEN))
+    def test_nginx_may_keep_it_from_lm_studio(self, asking, nginx, simulator):
+        assert succeeded(record_of(asking, nginx.plain("/token_stays"), token=TOKEN))
         assert "authorization" not in seen_by(simulator, "gpu01")
 
-    def test_nginx_may_put_another_in_its_place(self, fetch, nginx, simulator):
-        assert succeeded(record_of(fetch, nginx.plain("/token_changes"), token=TOKEN))
+    def test_nginx_may_put_another_in_its_place(self, asking, nginx, simulator):
+        assert succeeded(record_of(asking, nginx.plain("/token_changes"), token=TOKEN))
         assert seen_by(simulator, "guarded")["authorization"] == "Bearer " + UPSTREAM_TOKEN
 
     @pytest.mark.parametrize("path", ["/token", "/token_stays", "/token_changes"])
-    def test_none_and_a_wrong_one_are_auth_and_nothing_of_it_is_shown(self, fetch, nginx, path):
-        error = error_of(record_of(fetch, nginx.plain(path)), "auth")
+    def test_none_and_a_wrong_one_are_auth_and_nothing_of_it_is_shown(self, asking, nginx, path):
+        error = error_of(record_of(asking, nginx.plain(path)), "auth")
         assert "HTTP 401: it wants a token, and none was sent" in error["message"]
-        record = record_of(fetch, nginx.plain(path), token=WRONG_TOKEN)
+        record = record_of(asking, nginx.plain(path), token=WRONG_TOKEN)
         error = error_of(record, "auth")
         assert "HTTP 401: it does not accept the token that was sent" in error["message"]
         assert "Set token" in error["hint"]
         assert WRONG_TOKEN[:10] not in json.dumps(record)
 
-    def test_a_403_is_forbidden_and_nothing_of_the_token_is_shown(self, fetch, nginx):
-        record = record_of(fetch, nginx.plain("/token_403"), token=WRONG_TOKEN)
+    def test_a_403_is_forbidden_and_nothing_of_the_token_is_shown(self, asking, nginx):
+        record = record_of(asking, nginx.plain("/token_403"), token=WRONG_TOKEN)
         error = error_of(record, "forbidden")
         assert "HTTP 403" in error["message"]
         assert "Check the token's permissions" in error["hint"]
         assert WRONG_TOKEN[:10] not in json.dumps(record)
 
-    def test_a_header_in_place_of_a_token(self, fetch, nginx):
-        assert succeeded(record_of(fetch, nginx.plain("/api_key"), headers={"X-Api-Key": API_KEY}))
-        error = error_of(record_of(fetch, nginx.plain("/api_key"), headers={"X-Api-Key": "another-key-than-that"}), "auth")
+    def test_a_header_in_place_of_a_token(self, asking, nginx):
+        assert succeeded(record_of(asking, nginx.plain("/api_key"), headers={"X-Api-Key": API_KEY}))
+        error = error_of(record_of(asking, nginx.plain("/api_key"), headers={"X-Api-Key": "another-key-than-that"}), "auth")
         assert "it does not accept the headers that were sent" in error["message"]
         assert "Set headers (lmstudio_headers)" in error["hint"]
 
-    def test_a_user_name_and_a_password_in_place_of_a_token(self, fetch, nginx):
+    def test_a_user_name_and_a_password_in_place_of_a_token(self, asking, nginx):
         def basic(password):
             return {"Authorization": "Basic " + base64.b64encode(f"fleet:{password}".encode()).decode()}
 
-        assert succeeded(record_of(fetch, nginx.plain("/password"), headers=basic(PASSWORD)))
-        error_of(record_of(fetch, nginx.plain("/password"), headers=basic("another")), "auth")
+        assert succeeded(record_of(asking, nginx.plain("/password"), headers=basic(PASSWORD)))
+        error_of(record_of(asking, nginx.plain("/password"), headers=basic("another")), "auth")
 
 
 class TestPrefix:
     @pytest.mark.parametrize("path, host, arrives", [("/cut", "gpu01", ""), ("/kept", "prefixed", "/kept")])
-    def test_nginx_cuts_it_or_keeps_it(self, fetch, nginx, simulator, path, host, arrives):
-        assert succeeded(record_of(fetch, nginx.plain(path)))
+    def test_nginx_cuts_it_or_keeps_it(self, asking, nginx, simulator, path, host, arrives):
+        assert succeeded(record_of(asking, nginx.plain(path)))
         assert simulator.requests(host)[-1]["path"] == arrives + "/api/v1/models"
 
-    def test_one_that_lm_studio_gets_to_see_is_unsupported(self, fetch, nginx):
-        error = error_of(record_of(fetch, nginx.plain("/not_cut")), "unsupported")
+    def test_one_that_lm_studio_gets_to_see_is_unsupported(self, asking, nginx):
+        error = error_of(record_of(asking, nginx.plain("/not_cut")), "unsupported")
         assert "the path before /api/v1/models is wrong" in error["hint"]
 
-    def test_one_that_nginx_does_not_know_is_not_lm_studio(self, fetch, nginx):
-        error = error_of(record_of(fetch, nginx.plain("/unknown")), "not_lmstudio")
+    def test_one_that_nginx_does_not_know_is_not_lm_studio(self, asking, nginx):
+        error = error_of(record_of(asking, nginx.plain("/unknown")), "not_lmstudio")
         assert "HTTP 404 with a web page" in error["message"]
         assert "Check url" in error["hint"]
 
 
 class TestAnswersOfNginxItself:
     @pytest.mark.parametrize("path, code", [("/down", 502), ("/impatient", 504), ("/returns_503", 503)])
-    def test_a_server_behind_it_that_does_not_answer_is_unavailable(self, fetch, nginx, path, code):
-        error = error_of(record_of(fetch, nginx.plain(path)), "unavailable")
+    def test_a_server_behind_it_that_does_not_answer_is_unavailable(self, asking, nginx, path, code):
+        error = error_of(record_of(asking, nginx.plain(path)), "unavailable")
         assert f"answered HTTP {code}: it is not available now" in error["message"]
         assert "LM Studio behind it is not running" in error["hint"]
         assert error["http_status"] == code
 
-    def test_the_deadline_is_kept_when_nginx_waits_for_longer(self, fetch, nginx):
-        error = error_of(record_of(fetch, nginx.plain("/patient"), timeout=0.5), "timeout")
+    def test_the_deadline_is_kept_when_nginx_waits_for_longer(self, asking, nginx):
+        error = error_of(record_of(asking, nginx.plain("/patient"), timeout=0.5), "timeout")
         assert "did not answer within 0.5 seconds" in error["message"]
 
     @pytest.mark.parametrize("code", [404, 413, 429, 500])
-    def test_any_other_web_page_of_its_own_is_not_lm_studio(self, fetch, nginx, code):
-        error = error_of(record_of(fetch, nginx.plain(f"/returns_{code}")), "not_lmstudio")
+    def test_any_other_web_page_of_its_own_is_not_lm_studio(self, asking, nginx, code):
+        error = error_of(record_of(asking, nginx.plain(f"/returns_{code}")), "not_lmstudio")
         assert f"answered HTTP {code} with a web page" in error["message"]
         assert ("error log" in error["hint"]) == (code != 404)
         assert error["http_status"] == code
 
-    def test_a_redirect_to_https_is_told_and_the_token_is_not_sent_on(self, fetch, nginx, simulator, ca):
+    def test_a_redirect_to_https_is_told_and_the_token_is_not_sent_on(self, asking, nginx, simulator, ca):
         final = nginx.tls("behind_redirect")
         before = len(simulator.requests("behind_redirect"))
-        error = error_of(record_of(fetch, nginx.plain("/moved"), token=TOKEN, **ca), "redirect")
+        error = error_of(record_of(asking, nginx.plain("/moved"), token=TOKEN, **ca), "redirect")
         assert f"answered HTTP 301: it redirects to {final}." in error["message"]
         assert "Set url to the final address" in error["hint"]
         assert len(simulator.requests("behind_redirect")) == before
-        assert succeeded(record_of(fetch, final, token=TOKEN, **ca))
+        assert succeeded(record_of(asking, final, token=TOKEN, **ca))
         assert len(simulator.requests("behind_redirect")) == before + 1
 
 
@@ -550,49 +551,49 @@ class Raw:
 
 
 class TestHttp:
-    def test_a_connection_that_nginx_would_keep_open_is_closed_at_once(self, fetch, nginx, simulator):
+    def test_a_connection_that_nginx_would_keep_open_is_closed_at_once(self, asking, nginx, simulator):
         with Raw(nginx.plain("/cut")) as raw:
             assert raw.headers()["Connection"] == "keep-alive"
             kept = raw.connection.sock
             assert raw.headers()["Connection"] == "keep-alive"
             assert raw.connection.sock is kept is not None
-        assert succeeded(record_of(fetch, nginx.plain("/cut")))
+        assert succeeded(record_of(asking, nginx.plain("/cut")))
         assert seen_by(simulator, "gpu01")["x-connection"] == "close"
 
-    def test_nginx_keeps_its_own_connection_to_lm_studio(self, fetch, nginx, simulator):
+    def test_nginx_keeps_its_own_connection_to_lm_studio(self, asking, nginx, simulator):
         for _time in range(3):
-            assert succeeded(record_of(fetch, nginx.plain("/kept_open")))
+            assert succeeded(record_of(asking, nginx.plain("/kept_open")))
             assert "connection" not in seen_by(simulator, "gpu01")
 
-    def test_a_server_that_offers_http_2_is_asked_in_http_1(self, fetch, nginx, simulator, ca):
-        assert succeeded(record_of(fetch, nginx.tls("http2"), **ca))
+    def test_a_server_that_offers_http_2_is_asked_in_http_1(self, asking, nginx, simulator, ca):
+        assert succeeded(record_of(asking, nginx.tls("http2"), **ca))
         assert seen_by(simulator, "gpu01")["x-server-protocol"] == "HTTP/1.1"
 
-    def test_chunks(self, fetch, nginx):
+    def test_chunks(self, asking, nginx):
         with Raw(nginx.plain("/chunked")) as raw:
             assert raw.headers()["Transfer-Encoding"] == "chunked"
-        assert succeeded(record_of(fetch, nginx.plain("/chunked")))
+        assert succeeded(record_of(asking, nginx.plain("/chunked")))
 
+    @pytest.mark.parametrize("fetch", [_http.fetch, _transport.fetch], ids=["http.client", "requests"])
     def test_nginx_does_not_compress_because_nobody_asks_for_it(self, fetch, nginx):
         assert fetch(make_endpoint({"url": nginx.plain("/compressible")}, "")).content_encoding == ""
-        assert succeeded(record_of(fetch, nginx.plain("/compressible")))
 
-    def test_what_nginx_compresses_all_the_same_is_read(self, fetch, nginx):
+    def test_what_nginx_compresses_all_the_same_is_read(self, asking, nginx):
         with Raw(nginx.plain("/compressed")) as raw:
             headers = raw.headers()
         assert (headers["Content-Encoding"], headers["Transfer-Encoding"]) == ("gzip", "chunked")
-        record = record_of(fetch, nginx.plain("/compressed"))
+        record = record_of(asking, nginx.plain("/compressed"))
         assert succeeded(record)
-        assert record["fingerprint"] == record_of(fetch, nginx.plain("/cut"))["fingerprint"]
+        assert record["fingerprint"] == record_of(asking, nginx.plain("/cut"))["fingerprint"]
 
     @pytest.mark.parametrize("path", ["/cut_off", "/cut_off_chunk"])
-    def test_an_answer_that_lm_studio_cuts_off_is_not_taken_for_a_whole_one(self, fetch, nginx, path):
-        error = error_of(record_of(fetch, nginx.plain(path)), "disconnected")
+    def test_an_answer_that_lm_studio_cuts_off_is_not_taken_for_a_whole_one(self, asking, nginx, path):
+        error = error_of(record_of(asking, nginx.plain(path)), "disconnected")
         assert "before the answer was complete" in error["message"]
         assert "any proxy between" in error["hint"]
 
-    def test_an_endless_answer_stops_at_the_limit(self, fetch, nginx):
-        error = error_of(record_of(fetch, nginx.plain("/endless"), max_response_bytes=1000000), "invalid")
+    def test_an_endless_answer_stops_at_the_limit(self, asking, nginx):
+        error = error_of(record_of(asking, nginx.plain("/endless"), max_response_bytes=1000000), "invalid")
         assert "more than the 1000000 bytes" in error["message"]
 
 

@@ -21,11 +21,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet, _transport
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 
 HOSTS = 50
 ROUNDS = 200
@@ -141,9 +140,9 @@ def ask_together(fleet, number):
 
 
 def ask_one_by_one(fleet, number):
-    fetch = (_http.fetch, _transport.fetch)[number % 2]
+    ask = ASK[("target", "requests")[number % 2]]
     fleet.change(hosts=5, silent=number % 4 < 2)
-    return [fleet.found(name, ask(fleet.endpoint_now(name), fetch, "full")) for name in fleet.names]
+    return [fleet.found(name, ask(fleet.endpoint_now(name), "full")) for name in fleet.names]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="it counts in /proc, which only Linux has")

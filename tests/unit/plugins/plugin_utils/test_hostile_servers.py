@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Servers that are broken on purpose: what both transports make of each, byte by byte, within time and memory."""
+"""Servers that are broken on purpose: what all transports make of each, byte by byte, within time and memory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ import zlib
 
 import pytest
 import trustme
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_ENTRIES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
+from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 
 TOKEN = "sk-lm-Zq81x7Kw0pVt5"
 SENT = TOKEN.encode()
@@ -32,8 +30,8 @@ QUOTED = TOKEN[:10]
 EMPTY = b'{"models": []}'
 
 
-@pytest.fixture(params=[_http.fetch, _transport.fetch], ids=["http.client", "requests"])
-def fetch(request):
+@pytest.fixture(params=ASK.values(), ids=ASK)
+def asking(request):
     return request.param
 
 
@@ -99,9 +97,9 @@ def listing(**fields) -> bytes:
     return json.dumps({"models": [{"type": "llm", "key": "m", **fields}]}).encode()
 
 
-def record_of(fetch, server: Server, scheme="http", **options):
+def record_of(asking, server: Server, scheme="http", **options):
     options = {"url": f"{scheme}://127.0.0.1:{server.port}", "timeout": 20, "token": TOKEN, **options}
-    return ask(make_endpoint(options, ""), fetch, "full")
+    return asking(make_endpoint(options, ""), "full")
 
 
 CHUNKED = b"Transfer-Encoding: chunked"
@@ -189,10 +187,10 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_every_answer_has_a_stated_outcome(fetch, name):
+def test_every_answer_has_a_stated_outcome(asking, name):
     answer, status, says = ANSWERS[name]
     with Server(answer) as server:
-        record = record_of(fetch, server)
+        record = record_of(asking, server)
         assert server.asked == 1  # Nothing is followed, and nothing is tried again.
     assert record["status"] == status, record["error"]
     message = record["error"]["message"] if record["error"] else ""
@@ -201,13 +199,13 @@ def test_every_answer_has_a_stated_outcome(fetch, name):
     json.dumps(record, allow_nan=False, ensure_ascii=False).encode("utf-8")
 
 
-def test_ten_million_models_end_at_the_limit(fetch):
+def test_ten_million_models_end_at_the_limit(asking):
     body = b'{"models": [' + b"{}," * 10_000_000 + b"{}]}"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with Server(http(body)) as server:
-        assert "more than the 16777216 bytes" in record_of(fetch, server)["error"]["message"]
+        assert "more than the 16777216 bytes" in record_of(asking, server)["error"]["message"]
     with Server(framed(CHUNKED, body=chunks(body))) as server:
-        assert "more than the 16777216 bytes" in record_of(fetch, server)["error"]["message"]
+        assert "more than the 16777216 bytes" in record_of(asking, server)["error"]["message"]
     # The chunked body has no length to judge by, and is read up to the limit. (Kilobytes; the test itself holds the body.)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
 
@@ -229,10 +227,10 @@ DRIPS = {
 
 
 @pytest.mark.parametrize("name", DRIPS)
-def test_slow_bytes_end_at_the_deadline(fetch, name):
+def test_slow_bytes_end_at_the_deadline(asking, name):
     with Server(*DRIPS[name]) as server:
         began = time.monotonic()
-        record = record_of(fetch, server, timeout=0.5)
+        record = record_of(asking, server, timeout=0.5)
         took = time.monotonic() - began
     assert record["status"] == "timeout", record["error"]
     assert took < 1.5
@@ -245,30 +243,30 @@ def test_slow_bytes_end_at_the_deadline(fetch, name):
         (b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03", b"\x00"),  # a ServerHello that does not end
     ],
 )
-def test_a_slow_handshake_ends_at_the_deadline(fetch, first, forever):
+def test_a_slow_handshake_ends_at_the_deadline(asking, first, forever):
     with Server(first, forever) as server:
         began = time.monotonic()
-        record = record_of(fetch, server, scheme="https", timeout=0.5)
+        record = record_of(asking, server, scheme="https", timeout=0.5)
         took = time.monotonic() - began
     # OpenSSL may see at once that this is no TLS.
     assert record["status"] in ("timeout", "tls"), record["error"]
     assert took < 1.5
 
 
-def test_a_slow_proxy_ends_at_the_deadline(fetch, monkeypatch):
+def test_a_slow_proxy_ends_at_the_deadline(asking, monkeypatch):
     for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with Server(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n") as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         endpoint = make_endpoint({"url": "https://gpu01.invalid", "timeout": 0.5, "use_proxy": True}, "")
         began = time.monotonic()
-        record = ask(endpoint, fetch, "full")
+        record = asking(endpoint, "full")
         took = time.monotonic() - began
     assert record["status"] == "timeout", record["error"]
     assert took < 1.5
 
 
-def test_a_flood_of_continues_ends_at_the_deadline_with_constant_memory(fetch):
+def test_a_flood_of_continues_ends_at_the_deadline_with_constant_memory(asking):
     class Flood(Server):
         def answer(self, client):
             client.recv(65536)
@@ -277,16 +275,16 @@ def test_a_flood_of_continues_ends_at_the_deadline_with_constant_memory(fetch):
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with Flood(b"") as server:
-        assert record_of(fetch, server, timeout=1)["status"] == "timeout"
+        assert record_of(asking, server, timeout=1)["status"] == "timeout"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
 
 
-def test_control_characters_become_a_replacement(fetch):
+def test_control_characters_become_a_replacement(asking):
     name = "".join(chr(code) for code in (0, 7, 8, 10, 9, 13, 27, 0x7F, 0x80, 0x9B, 0x9F)) + "m"
     for ensure_ascii in (True, False):
         body = json.dumps({"models": [{"key": name, name: {"deep": [name]}}]}, ensure_ascii=ensure_ascii).encode()
         with Server(http(body)) as server:
-            record = record_of(fetch, server)
+            record = record_of(asking, server)
         shown = json.dumps(record, ensure_ascii=False)
         assert not re.search(r"[\x00-\x1f\x7f-\x9f]|\\u00|\\[bfr]", shown)
         assert record["models"][0]["key"] == "\ufffd" * 3 + "\n\t" + "\ufffd" * 6 + "m"
@@ -328,10 +326,10 @@ ECHOES = {
 
 @pytest.mark.parametrize("beginning", [False, True], ids=["whole", "its beginning"])
 @pytest.mark.parametrize("name", ECHOES)
-def test_a_token_that_is_echoed_is_nowhere(fetch, caplog, name, beginning):
+def test_a_token_that_is_echoed_is_nowhere(asking, caplog, name, beginning):
     caplog.set_level(logging.DEBUG)
     with Server(ECHOES[name].replace(SENT, SENT[: len(QUOTED)].ljust(len(SENT), b"-")) if beginning else ECHOES[name]) as server:
-        record = record_of(fetch, server)
+        record = record_of(asking, server)
     assert QUOTED.lower() not in json.dumps(record).lower()
     # Ansible's log file gets what libraries log.
     assert QUOTED not in caplog.text
@@ -339,7 +337,7 @@ def test_a_token_that_is_echoed_is_nowhere(fetch, caplog, name, beginning):
 
 def test_what_urllib3_logs_of_other_requests_is_still_logged(caplog):
     with Server(framed(b"foo", b"Content-Length: 14")) as server:
-        assert record_of(_transport.fetch, server)["ok"]
+        assert record_of(ASK["requests"], server)["ok"]
         assert not caplog.records
         import requests
 
@@ -351,14 +349,14 @@ HOSTILE_NAMES = ["{{ lookup('pipe', 'id') }}", "\x1b]0;title\x07\x1b[31m", "a" *
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_a_certificate_with_a_hostile_name_is_tls_in_one_printable_line(fetch, name, tmp_path):
+def test_a_certificate_with_a_hostile_name_is_tls_in_one_printable_line(asking, name, tmp_path):
     authority = trustme.CA(organization_name=name[:64])
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("other.example", *(f"host{n}.example" for n in range(1000)), common_name=name).configure_cert(context)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     for options in ({}, {"ca_path": str(tmp_path / "ca.pem")}):
         with Server(http(EMPTY), context=context) as server:
-            record = record_of(fetch, server, scheme="https", **options)
+            record = record_of(asking, server, scheme="https", **options)
             assert server.asked == 0
         message = record["error"]["message"]
         assert record["status"] == "tls"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Both transports against real servers: one suite of faults, one taxonomy, one deadline."""
+"""All transports against real servers: one suite of faults, one taxonomy, one deadline."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ import pytest
 import trustme
 import yaml
 from ansible.errors import AnsibleError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path, has_ipv6
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 
 TOKEN = "sk-lm-0123456789abcdef"
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -64,8 +64,8 @@ STATUS_OF_FAULT = {
 }
 
 
-@pytest.fixture(params=[_http.fetch, _transport.fetch], ids=["http.client", "requests"])
-def fetch(request, monkeypatch):
+@pytest.fixture(params=ASK.values(), ids=ASK)
+def asking(request, monkeypatch):
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return request.param
@@ -106,14 +106,14 @@ def fleet(tmp_path_factory, certificates):
         yield simulator
 
 
-def record_of(fetch, url, detail="full", **options):
-    return ask(make_endpoint({"url": url, "timeout": 60, **options}, ""), fetch, detail)
+def record_of(asking, url, detail="full", **options):
+    return asking(make_endpoint({"url": url, "timeout": 60, **options}, ""), detail)
 
 
 @pytest.mark.parametrize("fault", sorted(STATUS_OF_FAULT))
-def test_every_fault_has_its_status_and_shows_nothing_of_the_token(fetch, fleet, fault):
+def test_every_fault_has_its_status_and_shows_nothing_of_the_token(asking, fleet, fault):
     seconds = 0.5 if STATUS_OF_FAULT[fault] == "timeout" else 60
-    record = record_of(fetch, fleet.urls[fault], token=TOKEN, timeout=seconds)
+    record = record_of(asking, fleet.urls[fault], token=TOKEN, timeout=seconds)
     assert record["status"] == STATUS_OF_FAULT[fault], record["error"]
     assert TOKEN[:10] not in json.dumps(record)
     if not record["ok"]:
@@ -122,24 +122,29 @@ def test_every_fault_has_its_status_and_shows_nothing_of_the_token(fetch, fleet,
 
 
 @pytest.mark.parametrize("fault", ["silence", "slow_body", "slow_headers", "tls_slow"])
-def test_the_deadline_ends_the_whole_exchange(fetch, fleet, fault):
+def test_the_deadline_ends_the_whole_exchange(asking, fleet, fault):
     began = time.monotonic()
-    record = record_of(fetch, fleet.urls[fault], timeout=1, validate_certs=False)
+    record = record_of(asking, fleet.urls[fault], timeout=1, validate_certs=False)
     assert record["status"] == "timeout"
     assert "within 1 seconds" in record["error"]["message"]
     assert 1 <= time.monotonic() - began < 2
 
 
-def test_a_name_resolution_that_hangs_is_left_at_the_deadline(fetch, monkeypatch):
-    released = threading.Event()
-    monkeypatch.setattr(_http.socket, "getaddrinfo", lambda *args, **kwargs: released.wait(20))
+def test_a_name_resolution_that_hangs_is_left_at_the_deadline(asking, monkeypatch):
+    released, resolve = threading.Event(), socket.getaddrinfo
+
+    def hang(*args, **kwargs):
+        # An address needs no resolution, and whoever asks only for that never waits.
+        return resolve(*args, **kwargs) if kwargs.get("flags") == socket.AI_NUMERICHOST else released.wait(20)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
     try:
-        assert record_of(fetch, "http://gpu01.invalid:1234", timeout=0.3)["status"] == "timeout"
+        assert record_of(asking, "http://gpu01.invalid:1234", timeout=0.3)["status"] == "timeout"
     finally:
         released.set()
 
 
-def test_a_connection_that_nobody_accepts_is_left_at_the_deadline(fetch):
+def test_a_connection_that_nobody_accepts_is_left_at_the_deadline(asking):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -150,16 +155,16 @@ def test_a_connection_that_nobody_accepts_is_left_at_the_deadline(fetch):
                 waiting.append(socket.socket())
                 waiting[-1].setblocking(False)
                 waiting[-1].connect_ex(listener.getsockname())
-            record = record_of(fetch, f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.5)
+            record = record_of(asking, f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.5)
         finally:
             for sock in waiting:
                 sock.close()
     assert record["status"] == "timeout"
 
 
-def test_a_tls_handshake_that_hangs_is_left_at_the_deadline(fetch):
+def test_a_tls_handshake_that_hangs_is_left_at_the_deadline(asking):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        record = record_of(fetch, f"https://127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
+        record = record_of(asking, f"https://127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
     assert record["status"] == "timeout"
 
 
@@ -175,17 +180,17 @@ def open_files():
     return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
 
 
-def test_nothing_is_left_behind_after_the_deadline(fetch, fleet):
+def test_nothing_is_left_behind_after_the_deadline(asking, fleet):
     assert finished_threads()
     before = open_files()
     for fault in ("silence", "slow_body", "slow_headers"):
-        record_of(fetch, fleet.urls[fault], timeout=0.2)
+        record_of(asking, fleet.urls[fault], timeout=0.2)
     assert finished_threads()
     assert open_files() <= before
 
 
-def test_the_request_is_the_same_from_both(fetch, fleet):
-    record = record_of(fetch, fleet.urls["healthy"], token=TOKEN, headers={"X-Fleet": "a"})
+def test_the_request_is_the_same_from_both(asking, fleet):
+    record = record_of(asking, fleet.urls["healthy"], token=TOKEN, headers={"X-Fleet": "a"})
     assert record["ok"] and record["loaded"] == ["openai/gpt-oss-20b", "qwen/qwen3-8b"]
     seen = fleet.requests("healthy")[-1]
     assert (seen["method"], seen["path"]) == ("GET", "/api/v1/models")
@@ -200,109 +205,110 @@ def test_the_request_is_the_same_from_both(fetch, fleet):
     }
 
 
-def test_a_netrc_entry_does_not_change_the_request(fetch, fleet, tmp_path, monkeypatch):
+def test_a_netrc_entry_does_not_change_the_request(asking, fleet, tmp_path, monkeypatch):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password stolen\ndefault login anybody password stolen\n")
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    assert record_of(fetch, fleet.urls["closed"], token=TOKEN)["ok"]
-    assert record_of(fetch, fleet.urls["closed"])["status"] == "auth"
+    assert record_of(asking, fleet.urls["closed"], token=TOKEN)["ok"]
+    assert record_of(asking, fleet.urls["closed"])["status"] == "auth"
     assert "authorization" not in fleet.requests("closed")[-1]["headers"]
 
 
-def test_a_prefix_is_kept(fetch, fleet):
-    assert record_of(fetch, fleet.urls["prefixed"])["ok"]
+def test_a_prefix_is_kept(asking, fleet):
+    assert record_of(asking, fleet.urls["prefixed"])["ok"]
     assert fleet.requests("prefixed")[-1]["path"] == "/gpu01/api/v1/models"
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
-def test_ipv6(fetch, tmp_path):
+def test_ipv6(asking, tmp_path):
     with start(tmp_path, {"loopback6": {"listen": "[::1]:0"}}) as fleet:
         url = fleet.urls["loopback6"]
         assert url.startswith("http://[::1]:")
-        assert record_of(fetch, url)["ok"]
-        refused = record_of(fetch, "http://[fe80::1%25lo]:9")
+        assert record_of(asking, url)["ok"]
+        refused = record_of(asking, "http://[fe80::1%25lo]:9")
         assert refused["status"] in ("no_route", "refused", "timeout")
 
 
-def test_a_redirect_is_not_followed(fetch, fleet):
-    record = record_of(fetch, fleet.urls["redirect"], token=TOKEN)
+def test_a_redirect_is_not_followed(asking, fleet):
+    record = record_of(asking, fleet.urls["redirect"], token=TOKEN)
     assert "redirects to http://127.0.0.1:9." in record["error"]["message"]
     assert len({request["path"] for request in fleet.requests("redirect")}) == 1
 
 
-def test_a_name_that_does_not_resolve(fetch):
-    record = record_of(fetch, "http://gpu01.invalid:1234")
+def test_a_name_that_does_not_resolve(asking):
+    record = record_of(asking, "http://gpu01.invalid:1234")
     assert record["status"] == "dns"
     assert "gpu01.invalid does not resolve" in record["error"]["message"]
 
 
-def test_no_route(fetch, monkeypatch):
+def test_no_route(asking, monkeypatch):
     def unreachable(self, address):
         raise OSError(113, "No route to host")
 
     monkeypatch.setattr(socket.socket, "connect", unreachable)
-    record = record_of(fetch, "http://192.0.2.1:1234")
+    monkeypatch.setattr(socket.socket, "connect_ex", lambda self, address: 113)
+    record = record_of(asking, "http://192.0.2.1:1234")
     assert record["status"] == "no_route"
     assert "(no route to host)" in record["error"]["message"]
 
 
 class TestTls:
-    def test_a_trusted_certificate(self, fetch, fleet, certificates):
-        assert record_of(fetch, fleet.urls["tls"], ca_path=str(certificates / "ca.pem"))["ok"]
+    def test_a_trusted_certificate(self, asking, fleet, certificates):
+        assert record_of(asking, fleet.urls["tls"], ca_path=str(certificates / "ca.pem"))["ok"]
 
     @pytest.mark.skipif(not shutil.which("openssl"), reason="the program openssl, which names the files of such a folder, is missing")
-    def test_a_folder_of_authorities(self, fetch, fleet, certificates, tmp_path):
+    def test_a_folder_of_authorities(self, asking, fleet, certificates, tmp_path):
         name = subprocess.run(
             ["openssl", "x509", "-hash", "-noout", "-in", str(certificates / "ca.pem")], check=True, capture_output=True, text=True
         )
         (tmp_path / (name.stdout.strip() + ".0")).write_bytes((certificates / "ca.pem").read_bytes())
-        assert record_of(fetch, fleet.urls["tls"], ca_path=str(tmp_path))["ok"]
+        assert record_of(asking, fleet.urls["tls"], ca_path=str(tmp_path))["ok"]
 
-    def test_an_unknown_authority(self, fetch, fleet):
-        record = record_of(fetch, fleet.urls["tls"])
+    def test_an_unknown_authority(self, asking, fleet):
+        record = record_of(asking, fleet.urls["tls"])
         assert record["status"] == "tls"
         assert "not trusted" in record["error"]["message"] and "Set ca_path" in record["error"]["hint"]
 
-    def test_the_environment_does_not_change_what_is_trusted(self, fetch, fleet, certificates, monkeypatch):
+    def test_the_environment_does_not_change_what_is_trusted(self, asking, fleet, certificates, monkeypatch):
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
             monkeypatch.setenv(name, str(certificates / "ca.pem"))
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-        assert record_of(fetch, fleet.urls["tls"])["status"] == "tls"
+        assert record_of(asking, fleet.urls["tls"])["status"] == "tls"
 
-    def test_a_certificate_of_another_name(self, fetch, fleet, certificates):
-        record = record_of(fetch, fleet.urls["tls_stranger"], ca_path=str(certificates / "ca.pem"))
+    def test_a_certificate_of_another_name(self, asking, fleet, certificates):
+        record = record_of(asking, fleet.urls["tls_stranger"], ca_path=str(certificates / "ca.pem"))
         assert record["status"] == "tls"
         assert "mismatch" in record["error"]["message"]
 
     @pytest.mark.parametrize("host", ["tls", "tls_stranger"])
-    def test_validation_can_be_turned_off(self, fetch, fleet, host, recwarn):
-        assert record_of(fetch, fleet.urls[host], validate_certs=False)["ok"]
+    def test_validation_can_be_turned_off(self, asking, fleet, host, recwarn):
+        assert record_of(asking, fleet.urls[host], validate_certs=False)["ok"]
         assert not recwarn.list
 
-    def test_a_client_certificate(self, fetch, fleet, certificates):
+    def test_a_client_certificate(self, asking, fleet, certificates):
         options = {"ca_path": str(certificates / "ca.pem")}
-        assert record_of(fetch, fleet.urls["tls_client"], **options)["status"] in ("tls", "disconnected")
+        assert record_of(asking, fleet.urls["tls_client"], **options)["status"] in ("tls", "disconnected")
         own = str(certificates / "client.pem")
-        assert record_of(fetch, fleet.urls["tls_client"], client_cert=own, client_key=own, **options)["ok"]
+        assert record_of(asking, fleet.urls["tls_client"], client_cert=own, client_key=own, **options)["ok"]
 
-    def test_files_that_hold_something_else_are_named(self, fetch, fleet, tmp_path):
+    def test_files_that_hold_something_else_are_named(self, asking, fleet, tmp_path):
         before = len(fleet.requests("tls"))
         (tmp_path / "notes.txt").write_text("not a certificate")
         notes = str(tmp_path / "notes.txt")
         with pytest.raises(OptionError, match="^ca_path: "):
-            record_of(fetch, fleet.urls["tls"], ca_path=notes)
+            record_of(asking, fleet.urls["tls"], ca_path=notes)
         with pytest.raises(OptionError, match="^client_cert: "):
-            record_of(fetch, fleet.urls["tls"], client_cert=notes, client_key=notes)
+            record_of(asking, fleet.urls["tls"], client_cert=notes, client_key=notes)
         assert len(fleet.requests("tls")) == before
 
-    def test_https_to_a_plain_server(self, fetch, fleet):
-        record = record_of(fetch, fleet.urls["healthy"].replace("http:", "https:"))
+    def test_https_to_a_plain_server(self, asking, fleet):
+        record = record_of(asking, fleet.urls["healthy"].replace("http:", "https:"))
         assert record["status"] == "tls"
         assert "http://" in record["error"]["hint"]
 
-    def test_plain_http_to_a_tls_server(self, fetch, fleet):
-        assert record_of(fetch, fleet.urls["tls"].replace("https:", "http:"))["status"] in ("invalid", "disconnected")
+    def test_plain_http_to_a_tls_server(self, asking, fleet):
+        assert record_of(asking, fleet.urls["tls"].replace("https:", "http:"))["status"] in ("invalid", "disconnected")
 
 
 class Proxy(threading.Thread):
@@ -346,33 +352,33 @@ def forbidding_proxy():
 
 
 class TestProxy:
-    def test_none_is_used_unless_asked_for(self, fetch, proxy, monkeypatch):
+    def test_none_is_used_unless_asked_for(self, asking, proxy, monkeypatch):
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, "http://" + proxy.address)
-        assert record_of(fetch, "http://gpu01.invalid:1234")["status"] == "dns"
+        assert record_of(asking, "http://gpu01.invalid:1234")["status"] == "dns"
         assert proxy.heads == []
 
     @pytest.mark.parametrize("use_proxy", [True, False])
-    def test_loopback_is_never_captured(self, fetch, fleet, proxy, monkeypatch, use_proxy):
+    def test_loopback_is_never_captured(self, asking, fleet, proxy, monkeypatch, use_proxy):
         monkeypatch.setenv("http_proxy", "http://" + proxy.address)
-        assert record_of(fetch, fleet.urls["healthy"], use_proxy=use_proxy)["counts"]["models"] > 0
+        assert record_of(asking, fleet.urls["healthy"], use_proxy=use_proxy)["counts"]["models"] > 0
         assert proxy.heads == []
 
-    def test_one_that_is_asked_for_gets_the_whole_url(self, fetch, proxy, monkeypatch):
+    def test_one_that_is_asked_for_gets_the_whole_url(self, asking, proxy, monkeypatch):
         monkeypatch.setenv("http_proxy", "http://some%20body:pass@" + proxy.address)
-        assert record_of(fetch, "http://gpu01.invalid:1234/x", use_proxy=True)["ok"]
+        assert record_of(asking, "http://gpu01.invalid:1234/x", use_proxy=True)["ok"]
         (head,) = proxy.heads
         assert head.startswith("GET http://gpu01.invalid:1234/x/api/v1/models HTTP/1.1\r\nHost: gpu01.invalid:1234\r\n")
         assert "Proxy-Authorization: Basic " + base64.b64encode(b"some body:pass").decode() in head
 
-    def test_no_proxy_counts(self, fetch, proxy, monkeypatch):
+    def test_no_proxy_counts(self, asking, proxy, monkeypatch):
         monkeypatch.setenv("http_proxy", "http://" + proxy.address)
         monkeypatch.setenv("no_proxy", ".invalid")
-        assert record_of(fetch, "http://gpu01.invalid:1234", use_proxy=True)["status"] == "dns"
+        assert record_of(asking, "http://gpu01.invalid:1234", use_proxy=True)["status"] == "dns"
 
-    def test_https_goes_through_a_tunnel_that_does_not_see_the_token(self, fetch, forbidding_proxy, monkeypatch):
+    def test_https_goes_through_a_tunnel_that_does_not_see_the_token(self, asking, forbidding_proxy, monkeypatch):
         monkeypatch.setenv("https_proxy", "http://a:b@" + forbidding_proxy.address)
-        record = record_of(fetch, "https://gpu01.invalid", use_proxy=True, token=TOKEN)
+        record = record_of(asking, "https://gpu01.invalid", use_proxy=True, token=TOKEN)
         (head,) = forbidding_proxy.heads
         assert head.startswith("CONNECT gpu01.invalid:443 HTTP/1.")
         assert "Proxy-Authorization: Basic " in head and TOKEN not in head
@@ -380,43 +386,39 @@ class TestProxy:
         assert "through the proxy http://" + forbidding_proxy.address in record["error"]["message"]
         assert "a:b" not in json.dumps(record)
 
-    def test_one_that_is_down_is_named(self, fetch, monkeypatch):
+    def test_one_that_is_down_is_named(self, asking, monkeypatch):
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))
             monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{reserved.getsockname()[1]}")
-            record = record_of(fetch, "http://gpu01.invalid:1234", use_proxy=True)
+            record = record_of(asking, "http://gpu01.invalid:1234", use_proxy=True)
         assert record["status"] == "no_route"
         assert "through the proxy" in record["error"]["message"]
 
-    def test_a_variable_that_is_no_url_is_an_error_without_its_value(self, fetch, monkeypatch):
+    def test_a_variable_that_is_no_url_is_an_error_without_its_value(self, asking, monkeypatch):
         monkeypatch.setenv("http_proxy", "socks5://user:hunter2@127.0.0.1:1")
         with pytest.raises(OptionError, match="^use_proxy: .*http_proxy") as caught:
-            record_of(fetch, "http://gpu01.invalid:1234", use_proxy=True)
+            record_of(asking, "http://gpu01.invalid:1234", use_proxy=True)
         assert "hunter2" not in str(caught.value)
 
 
 ENDLESS = """
 import resource, sys
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
-if sys.argv[2] == "requests":
-    from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
-else:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
+from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
-record = ask(make_endpoint({"url": sys.argv[1], "timeout": 20, "max_response_bytes": 1048576}, ""), fetch, "full")
+record = ASK[sys.argv[2]](make_endpoint({"url": sys.argv[1], "timeout": 20, "max_response_bytes": 1048576}, ""), "full")
 print(record["status"], peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="ru_maxrss is in bytes there")
 @pytest.mark.parametrize("fault", ["endless", "redirect_endless", "gzip_bomb"])
-@pytest.mark.parametrize("transport", ["http.client", "requests"])
-def test_a_body_of_a_gigabyte_stops_at_the_limit_with_constant_memory(fleet, transport, fault):
+@pytest.mark.parametrize("way", ASK)
+def test_a_body_of_a_gigabyte_stops_at_the_limit_with_constant_memory(fleet, way, fault):
     told = subprocess.run(
-        [sys.executable, "-c", ENDLESS, fleet.urls[fault], transport],
+        [sys.executable, "-c", ENDLESS, fleet.urls[fault], way],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=True,
         capture_output=True,
@@ -431,7 +433,7 @@ def test_what_the_controller_says_without_requests(monkeypatch):
     with pytest.raises(
         AnsibleError, match="urllib3 1.26.20 is older .* pip install --upgrade requests urllib3 into the Python that runs Ansible"
     ):
-        record_of(_transport.fetch, "http://127.0.0.1:1")
+        record_of(ASK["requests"], "http://127.0.0.1:1")
 
 
 LEFT = """

@@ -1,0 +1,32 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The ways in which the collection asks a server. What is promised of one holds for all of them, so they share their tests."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet, _transport
+
+
+def _alone(fetch: Fetch, endpoint: Endpoint, detail: str) -> Record:
+    return ask(endpoint, fetch, detail)
+
+
+def _in_fleet(endpoint: Endpoint, detail: str) -> Record:
+    (record,) = _fleet.ask_all([endpoint], detail, 1000, 600)
+    return record
+
+
+ASK: dict[str, Callable[[Endpoint, str], Record]] = {
+    "target": functools.partial(_alone, _http.fetch),
+    "requests": functools.partial(_alone, _transport.fetch),
+    "fleet": _in_fleet,
+}
