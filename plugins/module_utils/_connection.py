@@ -74,10 +74,20 @@ class Endpoint(NamedTuple):
     def models_url(self) -> str:
         return self.url + MODELS_PATH
 
+    @property
+    def authority(self) -> str:
+        """The host as it stands in the URL, and the port if it has one."""
+        return self.url.split("/", 3)[2]
+
+    @property
+    def target(self) -> str:
+        """What a request names of the URL."""
+        return self.models_url[self.url.index("://") + 3 + len(self.authority) :]
+
     def request_headers(self) -> dict[str, str]:
         """The headers of the request, the same from every transport."""
         headers = {
-            "Host": urlsplit(self.url).netloc,
+            "Host": self.authority,
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "gpufleet.lmstudio",

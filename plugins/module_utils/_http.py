@@ -17,7 +17,6 @@ import socket
 import threading
 import time
 from typing import Callable
-from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
@@ -158,7 +157,7 @@ def is_direct(endpoint: Endpoint) -> bool:
 
 def request_of(endpoint: Endpoint) -> bytes:
     """The request to an endpoint that is asked directly. Its parts were checked when the endpoint was made."""
-    lines = [f"GET {urlsplit(endpoint.models_url).path} HTTP/1.1"]
+    lines = [f"GET {endpoint.target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in endpoint.request_headers().items()]
     return "\r\n".join([*lines, "", ""]).encode("ascii")
 

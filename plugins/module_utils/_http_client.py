@@ -15,7 +15,6 @@ import http.client
 import io
 import socket
 from typing import Any, Callable
-from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
@@ -30,7 +29,7 @@ _NOT_READ = (204, 304, *NEVER_READ)
 def exchange(endpoint: Endpoint, guard: Guard) -> Answer:
     """One request and its answer, in the calling thread; whoever holds the guard ends it at the deadline."""
     headers = endpoint.request_headers()
-    target = urlsplit(endpoint.models_url).path
+    target = endpoint.target
     proxy = proxy_of(endpoint)
     host, port = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
     if endpoint.scheme == "https":

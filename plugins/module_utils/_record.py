@@ -14,12 +14,11 @@ from __future__ import annotations
 import hashlib
 import marshal
 import time
-from typing import TYPE_CHECKING, Callable, Iterable, NamedTuple
+from typing import TYPE_CHECKING, Callable, Iterable, NamedTuple, TypeVar
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     Answer,
     ApiError,
-    Entry,
     Model,
     canonical,
     model_of,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 Fetch = Callable[[Endpoint], Answer]
 """A transport. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
 
+T = TypeVar("T")
 FULL = "full"
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Of ``asked_at``, in UTC."""
@@ -150,9 +150,9 @@ def explain(record: Record) -> str:
     return "{message} {hint}".format(**record["error"]) if record["error"] else ""
 
 
-def copied(entries: list[Entry]) -> list[Entry]:
-    """Those of models on disk are shared with other records, and whoever gets this one may change it."""
-    own: list[Entry] = marshal.loads(marshal.dumps(entries))  # noqa: S302 - of what was dumped right here
+def copied(value: T) -> T:
+    """Entries of models on disk are shared with other records, and whoever gets one may change it."""
+    own: T = marshal.loads(marshal.dumps(value))  # type: ignore[arg-type]  # noqa: S302 - of what was dumped right here
     return own
 
 

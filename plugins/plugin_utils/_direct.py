@@ -91,11 +91,10 @@ class Exchanges:
             return failure(exc, endpoint, connecting=True)
         try:
             sock.setblocking(False)
-            guard.hold(sock)
             self._connect(sock, address)
             exchange = _Exchange(number, endpoint, guard, sock)
             self._selector.register(sock, selectors.EVENT_WRITE, exchange)
-        except (OSError, ApiError) as exc:
+        except OSError as exc:
             sock.close()
             return failure(exc, endpoint, connecting=True)
         self._running.add(exchange)
@@ -117,7 +116,7 @@ class Exchanges:
                 yield exchange.number, ended
 
     def leave_ended(self) -> None:
-        """Forget those whose guards have ended them."""
+        """Forget those that are to end. Their guards hold no socket, because that would cost as much as sending the request."""
         for exchange in [exchange for exchange in self._running if exchange.guard.ended]:
             self._forget(exchange, close=True)
 

@@ -129,6 +129,8 @@ def in_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint
     """
     spec = connection_spec(environment=False)
     weak = only_set({option: value for option, value in options.items() if option in spec})
+    # Most hosts differ in their URL alone, and checking an argument spec takes longer than all the rest.
+    checked: dict[str, dict[str, Any]] = {}
     endpoints, problems = [], []
     for host in hosts:
         try:
@@ -137,7 +139,9 @@ def in_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint
                 # The port of the endpoint is that of the endpoint, whatever the port of the group is.
                 own.pop("port", None)
             raw = _combined(own, spelled_out(weak, host.spelled))
-            endpoints.append(make_endpoint(validated(spec, raw, names), _address_url(host), names))
+            url = raw.pop("url") if isinstance(raw.get("url"), str) else None
+            typed = checked.get(repr(raw)) or checked.setdefault(repr(raw), validated(spec, raw, names))
+            endpoints.append(make_endpoint({**typed, "url": url or typed["url"]}, _address_url(host), names))
         except (AnsibleError, OptionError) as exc:
             problems.append(f"host {host.name}: {exc}")
     if problems:
@@ -202,12 +206,14 @@ def _combined(strong: dict[str, Any], weak: dict[str, Any]) -> dict[str, Any]:
 def _own_options(host: Host, on_controller: bool) -> tuple[dict[str, Any], dict[str, str]]:
     """The options that the host's variables set, and the names of those variables."""
     names = dict(VARIABLES)
-    if on_controller and host.variable(CONTROLLER_URL) is not None:
+    for_controller = host.variable(CONTROLLER_URL) if on_controller else None
+    if for_controller is not None:
         # The port of the host belongs to the URL that this one replaces.
-        names["url"] = CONTROLLER_URL
-        del names["port"]
+        del names["url"], names["port"]
     own = {option: value for option, name in names.items() if (value := host.variable(name)) is not None}
-    if on_controller and not host.local and "url" in own and names["url"] != CONTROLLER_URL:
+    if for_controller is not None:
+        names["url"], own["url"] = CONTROLLER_URL, for_controller
+    elif on_controller and "url" in own and not host.local:
         own["url"] = _seen_from_outside(str(own["url"]), host.address())
     return own, {option: names[option] for option in own}
 

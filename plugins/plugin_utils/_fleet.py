@@ -20,14 +20,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, read_on, timed_out
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, outcome_after, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, copied, outcome_after, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_files
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._direct import Begun, Exchanges, address_of
@@ -41,6 +41,9 @@ _DIRECT_AT_FIRST = 64
 # Of answers that wait to be read. When they are so many, nobody is asked until half of them are read: room for one answer at a time
 # would wake all threads for each.
 _UNREAD_BYTES = 32 * 1024 * 1024
+# Of answers that are remembered: how many, and the size of the largest.
+_MAX_KNOWN = 64
+_MAX_KNOWN_BYTES = 256 * 1024
 # A socket, and the guard's handle of it.
 _FILES_EACH = 2
 # For Ansible itself, and for the resolution of names.
@@ -140,6 +143,7 @@ class _Round:
         self._unread_bytes = 0
         self._full = False
         self._records: dict[int, Record] = {}
+        self._known: dict[tuple[Answer, int], dict[str, Any]] = {}
         self._errors: list[BaseException] = []
         self._threads = 0
 
@@ -288,7 +292,25 @@ class _Round:
                 if self._full and self._unread_bytes <= _UNREAD_BYTES // 2:
                     self._full = False
                     self._room.notify_all()
-            self._records[number] = record_of(self._endpoints[number], outcome, self._detail)
+            self._records[number] = self._record_of(self._endpoints[number], outcome)
+
+    def _record_of(self, endpoint: Endpoint, outcome: Outcome) -> Record:
+        """The record of an answer. Hosts that are set up alike often say the very same, which is then read once."""
+        answer = outcome.answer
+        # What a host is told as a secret is looked for in what it says, and an error names its URL.
+        if not isinstance(answer, Answer) or answer.http_status != 200 or len(answer.body) > _MAX_KNOWN_BYTES or endpoint.sent():
+            return record_of(endpoint, outcome, self._detail)
+        own = {"url": endpoint.url, "asked_at": outcome.asked_at, "response_ms": outcome.response_ms, "detail": self._detail}
+        key = answer, endpoint.max_response_bytes
+        known = self._known.get(key)
+        if known:
+            return cast("Record", {**copied(known), **own})
+        record = record_of(endpoint, outcome, self._detail)
+        if record["ok"]:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = copied({**record, **dict.fromkeys(own)})
+        return record
 
     def _leave_overdue(self) -> None:
         with self._lock:
@@ -351,6 +373,7 @@ class _Round:
 def _rest_of(begun: Begun, endpoint: Endpoint, guard: Guard) -> Answer:
     """The answer that began directly and is not plain."""
     with begun.sock as sock:
+        guard.hold(sock)
         sock.settimeout(guard.left())
         return read_on(endpoint, sock, begun.data)
 
