@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible.module_utils.basic import env_fallback
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import authorizes
 
 TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)

@@ -4,18 +4,56 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Checks of the connection options that few hosts have: headers and files. Loaded only where one is set."""
+"""Checks of the connection options that few hosts have: unusual URLs, headers and files. Loaded only where one is set."""
 
 from __future__ import annotations
 
 import os
 import re
 from typing import Any, Mapping
+from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import DEFAULT_PORT, HOST, OptionError, is_plain, printable
 
 _HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z"
 _OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
+
+
+def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:
+    """Scheme, host, port and path of any URL that can be asked, or an :class:`OptionError` that names the option."""
+    if "@" in url:
+        raise OptionError(
+            option,
+            "a URL with a user name or password in it is refused, because URLs are shown and logged. "
+            "Remove what stands before the @ and give the secret as token or headers. (An @ in a path is written %40.)",
+        )
+    scheme, separator, rest = url.partition("://")
+    authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
+    shown = printable(url)
+    if not separator:
+        raise OptionError(option, f"{shown!r} is not a URL. Write it as http://HOST:{DEFAULT_PORT}.")
+    scheme = scheme.lower()
+    if scheme not in ("http", "https"):
+        raise OptionError(option, f"{shown!r} has an unknown scheme. Use http:// or https://.")
+    if not is_plain(url):
+        raise OptionError(option, f"{shown!r} contains spaces or characters that a URL cannot have.")
+    if "?" in rest or "#" in rest:
+        raise OptionError(option, f"{shown!r} has a query or a fragment. Give the base URL alone.")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as exc:
+        raise OptionError(option, f"{shown!r} is not a valid URL: {printable(str(exc))}.") from None
+    if "[" in authority or ":" in host:
+        if ":" not in host or not re.match(r"[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+|%[A-Za-z0-9._~-]+)?\Z", host):
+            raise OptionError(option, f"{shown!r} does not name a valid IPv6 address.")
+    elif not re.match(HOST + r"\Z", host):
+        raise OptionError(option, f"{shown!r} does not name a valid host.")
+    if authority.endswith(":"):
+        raise OptionError(option, f"{shown!r} has a colon but no port after it.")
+    if port == 0:
+        raise OptionError(option, f"{shown!r} names port 0. A port is a number from 1 to 65535.")
+    return scheme, host, port, parts.path
 
 
 def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> tuple[tuple[str, str], ...]:

@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -23,10 +21,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import
 
 # Ansible loads this before it forks a worker for each host, and so none of them has to load these.
 _LOADED_BEFORE_FORKS = (_http, _checks, _failures, _masking, _refusals, _route, _unusual)
-# What requests stands on is most of what loading it costs. Itself is left to those who ask from here: a target is asked without it.
-for _library in ("urllib3", "charset_normalizer", "idna", "http.cookiejar"):
-    with contextlib.suppress(Exception):  # However an installation is broken, it matters only to those who need it.
-        importlib.import_module(_library)
 
 
 class OneHostAction(ActionBase):
@@ -94,8 +88,11 @@ class OneHostAction(ActionBase):
             )
 
     def _ask_from_here(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
-        # Here, because a target is asked without the libraries of the controller.
-        from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
+        if _http.is_direct(endpoint):
+            fetch = _http.fetch
+        else:
+            # Here, because nobody else needs its libraries, and each worker would have to load them.
+            from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
 
         warning = _masking.warning_of(endpoint)
         if warning:

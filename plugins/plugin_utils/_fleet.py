@@ -186,7 +186,7 @@ class _Round:
             while self._waiting_direct or len(self._direct):
                 self._direct.leave_ended()
                 # Whoever is slow gets another one beside it.
-                most = min(self._concurrency - self._threads, _DIRECT_AT_FIRST + self._slow(threaded=False))
+                most = _DIRECT_AT_FIRST + self._slow(threaded=False)
                 until = time.monotonic() + _TICK
                 while (left := until - time.monotonic()) > 0 and (self._waiting_direct or len(self._direct)):
                     self._begin_direct(most)
@@ -198,10 +198,14 @@ class _Round:
         finally:
             self._direct.close()
 
+    def _has_room(self) -> bool:
+        """Whether another one may be asked now. For who has the lock."""
+        return not self._full and len(self._running) < self._concurrency
+
     def _begin_direct(self, most: int) -> None:
-        while len(self._direct) < most and not self._full:
+        while len(self._direct) < most:
             with self._lock:
-                if not self._waiting_direct:
+                if not self._waiting_direct or not self._has_room():
                     return
                 number, address = self._waiting_direct.popleft()
                 endpoint = self._endpoints[number]
@@ -218,6 +222,7 @@ class _Round:
             if running and isinstance(ended, Begun):
                 self._begun[number] = ended
                 self._waiting.appendleft(number)
+                self._room.notify()
         if isinstance(ended, Begun):
             if not running:
                 ended.sock.close()
@@ -229,8 +234,8 @@ class _Round:
     def _start_threads(self) -> None:
         """Have as many as are useful. Those that the system does not allow now, as in a container with a limit, are started later."""
         # Whoever is slow gets another one beside it.
-        useful = max(_THREADS_AT_FIRST, self._threads + self._slow(threaded=True))
-        while self._waiting and self._threads < useful and self._threads + len(self._direct) < self._concurrency:
+        useful = min(self._concurrency, max(_THREADS_AT_FIRST, self._threads + self._slow(threaded=True)))
+        while self._threads < useful and self._waiting:
             try:
                 threading.Thread(target=self._ask_waiting, daemon=True, name="lmstudio").start()
             except RuntimeError:
@@ -244,7 +249,8 @@ class _Round:
         try:
             while True:
                 with self._lock:
-                    while self._full and self._waiting:
+                    # Whose answer has begun is being asked already.
+                    while self._waiting and self._waiting[0] not in self._begun and not self._has_room():
                         self._room.wait()
                     if not self._waiting:
                         self._threads -= 1
@@ -273,6 +279,7 @@ class _Round:
         with self._lock:
             if self._running.pop(number, None) is None:
                 return False
+            self._room.notify()
             self._unread.append((number, outcome))
             self._unread_bytes += _size(outcome)
             self._full = self._full or self._unread_bytes >= _UNREAD_BYTES
@@ -342,6 +349,7 @@ class _Round:
             running = self._running.pop(number, None)
             if running is None:
                 return
+            self._room.notify()
             self._threads -= running.threaded
             begun = self._begun.pop(number, None)
             if begun and number in self._waiting:

@@ -4,7 +4,10 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The controller's transport, on ``requests``. It connects, waits, reads and explains failures as the target's does."""
+"""The controller's transport for one host over TLS or through a proxy, on ``requests``.
+
+It connects, waits, reads and explains failures as the target's does.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +128,7 @@ def need_requests() -> None:
     """Raise an ``AnsibleError`` when the controller has no usable requests."""
     if MISSING:
         raise AnsibleError(
-            f"Asking from the controller needs the Python library requests, with urllib3 2 or later ({MISSING}): "
+            f"Asking over TLS or through a proxy from the controller needs the Python library requests, with urllib3 2 or later ({MISSING}): "
             "pip install --upgrade requests urllib3 into the Python that runs Ansible. (via: target does not need it.)"
         )
 

@@ -666,19 +666,24 @@ def test_a_short_token_gets_a_warning_at_every_door(run, start):
         assert "value of token is short" in " ".join(outcome.output.split())
 
 
-@pytest.mark.parametrize("broken", [["requests"], ["requests", "urllib3", "charset_normalizer", "idna"]], ids=["requests", "all"])
-def test_without_requests_only_the_controller_fails(run, start, tmp_path, broken):
+@pytest.mark.parametrize("indirect", ["https", "proxy"])
+def test_only_tls_and_proxies_need_requests_and_nobody_else_loads_it(run, start, tmp_path, indirect):
     fleet = start({"gpu01": {}})
     play = """
-- name: Ask both ways
+- name: Ask in every way
   hosts: all
   gather_facts: false
   tasks:
     - name: The target needs no library
       gpufleet.lmstudio.model_info:
-    - name: The controller does
+    - name: Nor does the controller in the clear
       gpufleet.lmstudio.model_info:
         via: controller
+    - name: This does
+      gpufleet.lmstudio.model_info:
+        via: controller
+        url: "{{ indirect_url }}"
+        use_proxy: "{{ indirect_proxy }}"
       ignore_errors: true
       register: answer
     - name: It says which
@@ -689,12 +694,17 @@ def test_without_requests_only_the_controller_fails(run, start, tmp_path, broken
 """
     (tmp_path / "blocked").mkdir()
     noted = tmp_path / "imported"
-    for library in broken:
-        (tmp_path / "blocked" / f"{library}.py").write_text("raise RuntimeError('broken by a test')\n")
     (tmp_path / "blocked" / "requests.py").write_text(f"open({str(noted)!r}, 'w').close()\nraise ImportError('blocked by a test')\n")
     settings = {"env": {"PYTHONPATH": str(tmp_path / "blocked")}}
-    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
-    run(play.partition("    - name: The controller does")[0], hosts, **settings)
+    url = fleet.urls["gpu01"]
+    hosts = {
+        "gpu01": {
+            "lmstudio_url": url,
+            "indirect_url": url.replace("http://", "https://") if indirect == "https" else url,
+            "indirect_proxy": indirect == "proxy",
+        }
+    }
+    run(play.partition("    - name: This does")[0], hosts, **settings)
     assert not noted.exists()
     run(play, hosts, **settings)
     assert noted.exists()

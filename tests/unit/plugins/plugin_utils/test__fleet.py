@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -251,6 +253,130 @@ def test_a_real_fleet_with_every_kind_of_host(tmp_path, exchange):
         for name in hosts:
             sent = {request["headers"]["authorization"] for request in fleet.requests(name)}
             assert sent <= {f"Bearer token-of-{name}"}
+
+
+class Server(threading.Thread):
+    """Answers each connection in a thread of its own with what `answer` gives for the path, and knows how many there were at once."""
+
+    def __init__(self, answer):
+        super().__init__(daemon=True)
+        self.answer, self.lock = answer, threading.Lock()
+        self.open, self.most, self.asked = 0, 0, []
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _address = self.listener.accept()
+            except OSError:
+                return
+            with self.lock:
+                self.open += 1
+                self.most = max(self.most, self.open)
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        with client:
+            path = client.recv(65536).split(b" ")[1].decode().removesuffix("/api/v1/models")
+            with self.lock:
+                self.asked.append(path)
+            for part in self.answer(path):
+                client.sendall(part)
+            with self.lock:
+                self.open -= 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
+        self.listener.close()
+
+    def endpoints(self, *paths, **options):
+        return [make_endpoint({"url": self.url + path, "timeout": 20, **options}, "") for path in paths]
+
+
+PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(EMPTY.body), EMPTY.body)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(EMPTY.body), EMPTY.body)
+
+
+def test_addresses_that_are_asked_in_one_thread_are_bounded_too():
+    everyone, several = threading.Barrier(5), threading.Event()
+
+    def answer(path):
+        if not several.is_set():
+            everyone.wait(10)  # Five have to be there at once before the first may go.
+            several.set()
+        yield PLAIN
+
+    with Server(answer) as server:
+        asked = server.endpoints(*(f"/{number}" for number in range(40)))
+        records = _fleet.ask_all(asked, "loaded", 5, 60)
+    assert [record["url"] for record in records] == [endpoint.url for endpoint in asked]
+    assert {record["status"] for record in records} == {"ok"}
+    assert server.most == 5
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 1000])
+def test_a_fleet_of_every_kind_asks_everyone_once(concurrency):
+    def answer(path):
+        kind = path[1:2]
+        if kind == "p":
+            yield PLAIN[:20] if path.endswith("0") else PLAIN  # Of some the head comes in pieces, which is not plain.
+            yield PLAIN[20:] if path.endswith("0") else b""
+        elif kind == "c":
+            yield CHUNKED
+        elif kind == "r":
+            yield b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+        elif kind == "x":
+            yield PLAIN[:-3]
+
+    paths = [f"/{kind}{number}" for number in range(8) for kind in "pcrxn"]
+    expected = {"p": "ok", "c": "ok", "r": "unavailable", "x": "disconnected", "n": "disconnected"}
+    with Server(answer) as server:
+        by_name = [
+            endpoint._replace(url=endpoint.url.replace("127.0.0.1", "localhost")) for endpoint in server.endpoints("/p8", "/c8", "/r8")
+        ]
+        records = _fleet.ask_all([*server.endpoints(*paths), *by_name], "loaded", concurrency, 60)
+    assert [record["status"] for record in records] == [*(expected[path[1]] for path in paths), "ok", "ok", "unavailable"]
+    assert sorted(server.asked) == sorted([*paths, "/p8", "/c8", "/r8"])
+    assert server.most <= concurrency + 2, "who has been answered may not be gone yet"
+
+
+@pytest.mark.parametrize("first", [b"", PLAIN[:-1], CHUNKED[:60]], ids=["nothing", "plain", "chunked"])
+def test_who_is_silent_is_left_at_the_deadline_of_the_fleet(first):
+    released = threading.Event()
+
+    def answer(path):
+        yield first
+        released.wait(30)
+
+    try:
+        with Server(answer) as server:
+            records = _fleet.ask_all(server.endpoints(*(f"/{number}" for number in range(9))), "loaded", 3, 0.5)
+    finally:
+        released.set()
+    assert {record["status"] for record in records} == {"timeout"}
+    assert all("whole fleet" in record["error"]["message"] for record in records)
+    assert len(server.asked) == 3
+
+
+def test_equal_answers_are_read_once_and_belong_to_nobody_else(monkeypatch):
+    body = json.dumps({"models": [{"type": "llm", "key": "sk-lm-0123456789", "loaded_instances": [{"id": "m"}]}]}).encode()
+    read, reads = _fleet.record_of, []
+    monkeypatch.setattr(_fleet, "record_of", lambda *arguments: reads.append(1) or read(*arguments))
+    exchange = lambda endpoint, guard: Answer(200, body)  # noqa: E731
+    records = ask_all(endpoints(5), exchange)
+    assert len(reads) == 1
+    assert [record["url"] for record in records] == [f"http://h{number}.invalid" for number in range(5)]
+    records[0]["models"][0]["loaded_instances"].clear()
+    records[0]["available"].append("mine")
+    assert all(record["available"] == ["sk-lm-0123456789"] and record["models"][0]["loaded_instances"] for record in records[1:])
+    # A secret may have come back, so it is looked for in each answer.
+    told = ask_all([*endpoints(2), *endpoints(2, token="sk-lm-0123456789")], exchange)
+    assert ["0123456789" in json.dumps(record) for record in told] == [True, True, False, False]
+    assert len(reads) == 4
 
 
 INTERRUPTED = """
