@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BINARIES = Path(sys.executable).parent
 SIZES = {"2 KB": 2_000, "30 KB": 30_000, "150 KB": 150_000}
 """Of the answers, in bytes."""
+OWN = "30 KB, each its own"
+"""The kind of a fleet whose hosts all say something else: of their loaded model, which is left alone for other times."""
+MOST_OWN = 1000
 MODELS = "/api/v1/models"
 NOTHING_ACTION = """
 from ansible.plugins.action import ActionBase
@@ -92,6 +95,13 @@ def payload(size: int) -> bytes:
     return json.dumps({"models": models}).encode()
 
 
+def own_payload(number: int) -> bytes:
+    """An answer of 30 KB that no other host gives."""
+    document = json.loads(payload(SIZES["30 KB"]))
+    document["models"][0]["loaded_instances"][0]["remaining_ttl_seconds"] = number
+    return json.dumps(document).encode()
+
+
 class Bench:
     """A folder with the installed collection, a web server, and hosts by the thousand."""
 
@@ -133,14 +143,18 @@ class Bench:
             raise SystemExit("there is no nginx here. On Debian: apt-get install nginx-light")
         servers = ""
         reserved = []
-        for name, size in SIZES.items():
+        for size in SIZES.values():
             (self.folder / f"{size}.json").write_bytes(payload(size))
+        for name, file in {**{name: f"{size}.json" for name, size in SIZES.items()}, OWN: "own/$1.json"}.items():
             reserved.append(socket.create_server(("127.0.0.1", 0), reuse_port=True))
             self.ports[name] = reserved[-1].getsockname()[1]
             servers += (
                 f"server {{ listen 127.0.0.1:{self.ports[name]} reuseport backlog=4096; default_type application/json;"
-                f" location ~ {MODELS}$ {{ alias {self.folder}/{size}.json; }} }}\n"
+                f" location ~ ^/?([0-9]*){MODELS}$ {{ alias {self.folder}/{file}; }} }}\n"
             )
+        (self.folder / "own").mkdir()
+        for number in range(MOST_OWN):
+            (self.folder / "own" / f"{number}.json").write_bytes(own_payload(number))
         config = (
             f"daemon off; master_process off; pid {self.folder}/nginx.pid; error_log stderr notice;\n"
             "events { worker_connections 8192; }\n"
@@ -169,7 +183,7 @@ class Bench:
 
     def _wait_for_nginx(self, process: subprocess.Popen[bytes]) -> None:
         end = time.monotonic() + 10
-        for name in SIZES:
+        for name in (*SIZES, OWN):
             while True:
                 try:
                     socket.create_connection(("127.0.0.1", self.ports[name]), timeout=1).close()
