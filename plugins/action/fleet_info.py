@@ -32,6 +32,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
+        gc.enable()  # An earlier attempt of the same task may have ended here.
         if not self._task.run_once:
             self._display.warning(
                 "fleet_info asks all hosts once, but without run_once: true Ansible registers its result on one host only. "
@@ -46,7 +47,7 @@ class ActionModule(ActionBase):
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             result.update(failed=True, msg=str(exc))
             return result
-        # The worker ends with this task, and until then copies the records value by value: there is no garbage to search for.
+        # The worker ends with this task, or tries it again. Until then it copies the records value by value: there is no garbage.
         gc.disable()
         result.update(changed=False, hosts=records, summary=summary_of(records))
         if options["on_error"] == "fail" and result["summary"]["not_ok"]:

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The target's transport, and what both transports share: the deadline and the connection.
+"""The transport of a target, and of the controller in the clear; and what all transports share: the deadline and the connection.
 
 A plain answer is read here, straight from the socket. TLS, proxies and every other kind of answer are left to ``http.client``, which
 most hosts need not load. There is no netrc, no redirect, no cookie, no shared opener and no proxy unless asked for.
@@ -18,14 +18,12 @@ import threading
 import time
 from typing import Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_DIGITS, Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
     Endpoint,
 )
 
 CHUNK = 65536
-MAX_DIGITS = 18
-"""Of a length that is believed."""
 NEVER_READ = (401, 403)
 """HTTP statuses whose bodies quote the token."""
 CUT_OFF = "closed the connection before the answer was complete"
@@ -190,7 +188,8 @@ class Incoming:
         if len(self._body) < self._length:
             return None
         # What follows the declared length is no part of the answer.
-        return self._head._replace(body=bytes(self._body[: self._length]))
+        del self._body[self._length :]
+        return self._head._replace(body=bytes(self._body))
 
     def _read_head(self, data: bytes) -> tuple[Answer, bytes]:
         """What the head says, and what has arrived of the body."""

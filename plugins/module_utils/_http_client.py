@@ -16,9 +16,9 @@ import io
 import socket
 from typing import Any, Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_DIGITS, Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CHUNK, CUT_OFF, MAX_DIGITS, NEVER_READ, Guard, connect, failure
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CHUNK, CUT_OFF, NEVER_READ, Guard, connect, failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of, tls_context
 
 FRAMING_HINT = "Look at the proxy between, or check url and port: something else may answer there."

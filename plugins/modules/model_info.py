@@ -35,8 +35,8 @@ options:
       - With V(target) a module does, on the host. It needs nothing there but Python 3.8, and reaches a server that is bound
         to 127.0.0.1.
       - With V(controller) Ansible's own process does, and nothing is sent to the host, so Windows hosts and hosts without
-        Python work. The server must listen on the network. Over TLS or through a proxy the controller needs the Python library
-        requests.
+        Python work. The server must listen on the network. Over TLS, or with O(use_proxy), the controller needs the Python
+        library requests.
       - With V(controller), a loopback address in C(lmstudio_url) means the host itself, so the host's address is asked instead,
         unless its connection is local. The host variable C(lmstudio_controller_url) overrides that.
     type: str

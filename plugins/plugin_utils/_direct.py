@@ -11,6 +11,7 @@ Names that have to be resolved, TLS and proxies are not for here: they can block
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import selectors
@@ -79,6 +80,10 @@ class Exchanges:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._running: set[_Exchange] = set()
+        self._alarm, self._waker = socket.socketpair()
+        for sock in (self._alarm, self._waker):
+            sock.setblocking(False)
+        self._selector.register(self._alarm, selectors.EVENT_READ)
 
     def __len__(self) -> int:
         return len(self._running)
@@ -100,9 +105,18 @@ class Exchanges:
         self._running.add(exchange)
         return None
 
+    def wake(self) -> None:
+        """End the waiting of the thread that waits. For any other thread."""
+        with contextlib.suppress(OSError):  # It is awake, or has nothing left to do.
+            self._waker.send(b"!")
+
     def wait(self, seconds: float) -> Iterator[tuple[int, Answer | ApiError | Begun]]:
         """Wait until something happens, at most so long, and give what has ended."""
         for key, _events in self._selector.select(seconds):
+            if key.fileobj is self._alarm:
+                self._alarm.recv(CHUNK)
+                self.leave_ended()
+                continue
             exchange = key.data
             ended: Answer | ApiError | Begun | None
             try:
@@ -124,6 +138,8 @@ class Exchanges:
         for exchange in list(self._running):
             self._forget(exchange, close=True)
         self._selector.close()
+        self._alarm.close()
+        self._waker.close()
 
     @staticmethod
     def _connect(sock: socket.socket, address: Address) -> None:
@@ -151,6 +167,7 @@ class Exchanges:
 
     def _forget(self, exchange: _Exchange, close: bool) -> None:
         self._running.discard(exchange)
-        self._selector.unregister(exchange.sock)
+        with contextlib.suppress(KeyError):  # The selector has forgotten it by itself when it could not change it.
+            self._selector.unregister(exchange.sock)
         if close:
             exchange.sock.close()

@@ -140,7 +140,8 @@ def in_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint
                 own.pop("port", None)
             raw = _combined(own, spelled_out(weak, host.spelled))
             url = raw.pop("url") if isinstance(raw.get("url"), str) else None
-            typed = checked.get(repr(raw)) or checked.setdefault(repr(raw), validated(spec, raw, names))
+            key = repr(raw)
+            typed = checked.get(key) or checked.setdefault(key, validated(spec, raw, names))
             endpoints.append(make_endpoint({**typed, "url": url or typed["url"]}, _address_url(host), names))
         except (AnsibleError, OptionError) as exc:
             problems.append(f"host {host.name}: {exc}")

@@ -26,7 +26,7 @@ from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, read_on, timed_out
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, failure, read_on, timed_out
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, copied, outcome_after, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_files
@@ -149,10 +149,8 @@ class _Round:
 
     def run(self, fleet_timeout: float) -> list[Record]:
         began = told = time.monotonic()
-        direct = threading.Thread(target=self._ask_direct, daemon=True, name="lmstudio") if self._waiting_direct else None
+        direct = self._start_direct()
         try:
-            if direct:
-                direct.start()
             while len(self._records) < len(self._endpoints) and not self._errors:
                 self._start_threads()
                 unread = len(self._unread)
@@ -179,6 +177,19 @@ class _Round:
     def _slow(self, threaded: bool) -> int:
         with self._lock:
             return sum(running.guard.age() >= _TICK for running in self._running.values() if running.threaded is threaded)
+
+    def _start_direct(self) -> threading.Thread | None:
+        """The thread for all that have an address, if there are any. Where the system does not allow it, each of them waits for its own."""
+        if self._waiting_direct:
+            thread = threading.Thread(target=self._ask_direct, daemon=True, name="lmstudio")
+            try:
+                thread.start()
+                return thread
+            except RuntimeError:
+                self._waiting.extend(number for number, _address in self._waiting_direct)
+                self._waiting_direct.clear()
+        self._direct.close()
+        return None
 
     def _ask_direct(self) -> None:
         """Ask all that have an address, in this one thread."""
@@ -239,7 +250,7 @@ class _Round:
             try:
                 threading.Thread(target=self._ask_waiting, daemon=True, name="lmstudio").start()
             except RuntimeError:
-                if not self._threads and not len(self._direct):
+                if not self._running:
                     raise
                 return
             with self._lock:
@@ -269,6 +280,8 @@ class _Round:
                     guard.end()
                 if not self._note(number, guard, answer):
                     return  # It was left at its deadline, and this thread is no longer counted.
+                if self._waiting_direct:
+                    self._direct.wake()
         except BaseException as exc:
             self._errors.append(exc)
             self._woken.set()
@@ -299,6 +312,7 @@ class _Round:
                 if self._full and self._unread_bytes <= _UNREAD_BYTES // 2:
                     self._full = False
                     self._room.notify_all()
+                    self._direct.wake()
             self._records[number] = self._record_of(self._endpoints[number], outcome)
 
     def _record_of(self, endpoint: Endpoint, outcome: Outcome) -> Record:
@@ -355,6 +369,7 @@ class _Round:
             if begun and number in self._waiting:
                 self._waiting.remove(number)
         running.guard.end()
+        self._direct.wake()
         if begun:
             begun.sock.close()
         self._records[number] = record_of(self._endpoints[number], outcome_after(running.guard.age(), why), self._detail)
@@ -374,6 +389,7 @@ class _Round:
             self._begun.clear()
         for guard in guards:
             guard.end()
+        self._direct.wake()
         for answer in begun:
             answer.sock.close()
 
@@ -381,8 +397,11 @@ class _Round:
 def _rest_of(begun: Begun, endpoint: Endpoint, guard: Guard) -> Answer:
     """The answer that began directly and is not plain."""
     with begun.sock as sock:
-        guard.hold(sock)
-        sock.settimeout(guard.left())
+        try:
+            guard.hold(sock)
+            sock.settimeout(guard.left())
+        except OSError as exc:
+            raise failure(exc, endpoint, connecting=False) from None
         return read_on(endpoint, sock, begun.data)
 
 

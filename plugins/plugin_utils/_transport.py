@@ -128,7 +128,7 @@ def need_requests() -> None:
     """Raise an ``AnsibleError`` when the controller has no usable requests."""
     if MISSING:
         raise AnsibleError(
-            f"Asking over TLS or through a proxy from the controller needs the Python library requests, with urllib3 2 or later ({MISSING}): "
+            f"Asking over TLS or with use_proxy from the controller needs the Python library requests, with urllib3 2 or later ({MISSING}): "
             "pip install --upgrade requests urllib3 into the Python that runs Ansible. (via: target does not need it.)"
         )
 

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -291,6 +294,7 @@ class Server(threading.Thread):
         return self
 
     def __exit__(self, *_exc):
+        self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
     def endpoints(self, *paths, **options):
@@ -323,8 +327,12 @@ def test_a_fleet_of_every_kind_asks_everyone_once(concurrency):
     def answer(path):
         kind = path[1:2]
         if kind == "p":
-            yield PLAIN[:20] if path.endswith("0") else PLAIN  # Of some the head comes in pieces, which is not plain.
-            yield PLAIN[20:] if path.endswith("0") else b""
+            if path.endswith("0"):  # The head comes in pieces, which is not plain.
+                yield PLAIN[:20]
+                time.sleep(0.02)  # So that they arrive as two.
+                yield PLAIN[20:]
+            else:
+                yield PLAIN
         elif kind == "c":
             yield CHUNKED
         elif kind == "r":
@@ -362,11 +370,55 @@ def test_who_is_silent_is_left_at_the_deadline_of_the_fleet(first):
     assert len(server.asked) == 3
 
 
+def test_who_waits_for_room_is_asked_as_soon_as_there_is_some():
+    with Server(lambda path: [CHUNKED]) as server:
+        began = time.monotonic()
+        records = _fleet.ask_all(server.endpoints(*(f"/{number}" for number in range(60))), "loaded", 1, 60)
+    assert {record["status"] for record in records} == {"ok"}
+    # Waiting for the next tick each time would take three seconds.
+    assert time.monotonic() - began < 60 * _fleet._TICK / 2
+
+
+def test_an_answer_that_has_begun_and_cannot_be_watched_is_one_record(monkeypatch):
+    def no_more_files(self):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(socket.socket, "dup", no_more_files)
+    with Server(lambda path: [CHUNKED if path == "/0" else PLAIN]) as server:
+        records = _fleet.ask_all(server.endpoints("/0", "/1"), "loaded", 10, 60)
+    assert [record["status"] for record in records] == ["disconnected", "ok"]
+    assert "too many open files" in records[0]["error"]["message"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="it counts in /proc, which only Linux has")
+def test_no_file_is_left_open_although_nobody_collects_garbage():
+    files = len(os.listdir("/proc/self/fd"))
+    gc.disable()
+    try:
+        for _time in range(5):
+            ask_all(endpoints(3), lambda endpoint, guard: EMPTY)
+            with Server(lambda path: [PLAIN]) as server:
+                _fleet.ask_all(server.endpoints("/0", "/1"), "loaded", 10, 60)
+                _fleet.ask_all(
+                    [endpoint._replace(url=server.url.replace("127.0.0.1", "localhost")) for endpoint in endpoints(1)], "loaded", 10, 60
+                )
+            server.join()
+        end = time.monotonic() + 5
+        while len(os.listdir("/proc/self/fd")) > files and time.monotonic() < end:
+            time.sleep(0.01)  # The last threads of the servers are on their way out.
+        assert len(os.listdir("/proc/self/fd")) <= files
+    finally:
+        gc.enable()
+
+
 def test_equal_answers_are_read_once_and_belong_to_nobody_else(monkeypatch):
     body = json.dumps({"models": [{"type": "llm", "key": "sk-lm-0123456789", "loaded_instances": [{"id": "m"}]}]}).encode()
     read, reads = _fleet.record_of, []
     monkeypatch.setattr(_fleet, "record_of", lambda *arguments: reads.append(1) or read(*arguments))
-    exchange = lambda endpoint, guard: Answer(200, body)  # noqa: E731
+
+    def exchange(endpoint, guard):
+        return Answer(200, body)
+
     records = ask_all(endpoints(5), exchange)
     assert len(reads) == 1
     assert [record["url"] for record in records] == [f"http://h{number}.invalid" for number in range(5)]
