@@ -15,11 +15,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
 
 
 class ActionModule(OneHostAction):
     MODULE = "model_assert"
+    ERRORS = (*OneHostAction.ERRORS, RequirementError)
 
     def spec(self, environment: bool) -> dict[str, Any]:
         return model_assert_spec(environment)

@@ -362,9 +362,11 @@ def _may_be_odd(body: bytes, text: str) -> bool:
 def _parse(body: bytes) -> Any:
     """The JSON document. Raises :class:`ApiError` with status ``invalid``."""
     try:
-        text = body.decode("utf-8-sig")
+        text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise ApiError("invalid", "sent a body that is not UTF-8 text") from None
+    if text.startswith("\ufeff"):
+        text = text[1:]  # The codec that drops this mark by itself is a file that each process would have to load.
     try:
         decoder = _JSON_OF_LONG_NUMBERS if _LONG_NUMBER in body.translate(_DIGITS_AS_ZERO) else _JSON
         document = decoder.decode(text)

@@ -16,7 +16,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _checks, 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_task, validated
 
 # Ansible loads this before it forks a worker for each host, and so none of them has to load these.
@@ -29,6 +28,8 @@ class OneHostAction(ActionBase):
     TRANSFERS_FILES = False
     MODULE: str
     """The short name of the module."""
+    ERRORS: tuple[type[Exception], ...] = (AnsibleError, OptionError)
+    """What options that cannot be used raise."""
 
     def spec(self, environment: bool) -> dict[str, Any]:
         """The argument spec of the module."""
@@ -61,7 +62,7 @@ class OneHostAction(ActionBase):
                     answer = self._ask_from_here(endpoint, options)
                 else:
                     self._need_python()
-        except (AnsibleError, OptionError, RequirementError) as exc:
+        except self.ERRORS as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             answer = {"failed": True, "msg": str(exc)}
         if answer is None:
