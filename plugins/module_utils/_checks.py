@@ -13,7 +13,14 @@ import re
 from typing import Any, Mapping
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import DEFAULT_PORT, HOST, OptionError, is_plain, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
+    DEFAULT_PORT,
+    HOST,
+    MAX_PORT,
+    OptionError,
+    is_plain,
+    printable,
+)
 
 _HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z"
 _OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
@@ -52,7 +59,7 @@ def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:
     if authority.endswith(":"):
         raise OptionError(option, f"{shown!r} has a colon but no port after it.")
     if port == 0:
-        raise OptionError(option, f"{shown!r} names port 0. A port is a number from 1 to 65535.")
+        raise OptionError(option, f"{shown!r} names port 0. A port is a number from 1 to {MAX_PORT}.")
     return scheme, host, port, parts.path
 
 

@@ -133,6 +133,7 @@ class _Round:
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._woken = threading.Event()
+        # Any other exchange is a function for one endpoint, which can block.
         addresses = {number: address_of(endpoint) for number, endpoint in enumerate(endpoints)} if exchange is _http.exchange else {}
         self._waiting = deque(number for number in range(len(endpoints)) if not addresses.get(number))
         self._waiting_direct = deque((number, address) for number, address in addresses.items() if address)
