@@ -13,10 +13,9 @@ server becomes part of a message unless it is made printable first. No socket, n
 from __future__ import annotations
 
 import json
-import marshal
 import math
 import re
-from typing import Any, Dict, Mapping, NamedTuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
 
@@ -29,7 +28,7 @@ MAX_ENTRIES = 10000
 _MAX_WARNINGS = 20
 MAX_DIGITS = 18
 _MAX_REMEMBERED = 4096
-_MAX_REMEMBERED_BYTES = 4096
+_MAX_REMEMBERED_CHARACTERS = 4096
 _ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
 """Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
 
@@ -91,6 +90,9 @@ class Model(NamedTuple):
     """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
 
 
+_Listed = Tuple[List[Model], List[str]]
+"""The models of an answer, and the warnings about single fields."""
+
 # The documented fields, each with its usual type: reading answers is most of what a fleet costs, and values of this very type are
 # taken as they are. None stands for a list of texts.
 _ENTRY = {
@@ -142,19 +144,27 @@ def _is_plain(value: Any, name: str, usual: type | None) -> bool:
 
 
 class _Reader:
-    """Reads the models of a list: documented fields by type, then the rest as it is, in the order of its names."""
+    """Reads the models of a list, one by one: documented fields by type, then the rest as it is, in the order of its names."""
 
-    __slots__ = ("_found", "_more", "_number", "_raw_models")
+    __slots__ = ("_found", "_instances_read", "_more", "_raw", "models")
 
-    def __init__(self, raw_models: list[Any]) -> None:
-        self._raw_models = raw_models
-        self._number = 0
+    def __init__(self) -> None:
+        self.models: list[Model] = []
+        self._raw: Any = None
+        self._instances_read = 0
         self._found: list[str] = []
         self._more = 0
 
-    def entry(self, number: int) -> Entry:
-        self._number = number
-        raw = self._raw_models[number]
+    def read(self, raw: Any) -> Model:
+        """The model that comes after those in `models`. Raises :class:`ApiError`, if the list as a whole cannot be trusted."""
+        self._raw = raw
+        model = model_of(self._entry(raw))
+        self._instances_read += len(model.entry["loaded_instances"])
+        if self._instances_read > MAX_ENTRIES:
+            raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are believed")
+        return model
+
+    def _entry(self, raw: Any) -> Entry:
         if not isinstance(raw, dict):
             raise self._invalid("", "an object", raw)
         instances = self._instances(raw.get("loaded_instances"))
@@ -164,10 +174,6 @@ class _Reader:
         entry["loaded"] = bool(instances)
         entry["loaded_instances"] = instances
         return self._with_rest(entry, raw, "")
-
-    def warned(self) -> int:
-        """How many fields of unexpected type there were."""
-        return len(self._found) + self._more
 
     def warnings(self) -> list[str]:
         """Fields of unexpected type, as sentences; bounded, because a hostile server can have any number of them."""
@@ -243,7 +249,7 @@ class _Reader:
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual
 
         if len(self._found) < _MAX_WARNINGS:
-            where = _unusual.place(self._raw_models, self._number) + inside
+            where = _unusual.place(self._raw, len(self.models)) + inside
             self._found.append(f"{where} is {_unusual.kind_of(value)}, {expected} was expected: taken as unknown")
         else:
             self._more += 1
@@ -251,7 +257,7 @@ class _Reader:
     def _invalid(self, inside: str, expected: str, value: Any) -> ApiError:
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual
 
-        return _unusual.invalid_field(_unusual.place(self._raw_models, self._number) + inside, expected, value)
+        return _unusual.invalid_field(_unusual.place(self._raw, len(self.models)) + inside, expected, value)
 
 
 canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -282,50 +288,78 @@ def _comparable(entry: Entry) -> Entry:
     return comparable
 
 
-_remembered: dict[bytes, Model] = {}
-"""Models on disk, by what a server said of each. Most hosts of a fleet have the same ones, and reading them is most of the work."""
+class _Known(NamedTuple):
+    """A model on disk, as a server said it. Most hosts of a fleet have the same ones, and reading them is most of the work."""
+
+    said: str
+    """Empty if the next host's is to be read as well."""
+    model: Model
 
 
-def _read_model(reader: _Reader, raw_models: list[Any], number: int) -> Model:
-    raw = raw_models[number]
-    said = b"" if not isinstance(raw, dict) or raw.get("loaded_instances") else _said(raw)
-    known = _remembered.get(said)
-    if known:
-        return known
-    warned = reader.warned()
-    model = model_of(reader.entry(number))
-    if said and reader.warned() == warned:
-        if len(_remembered) >= _MAX_REMEMBERED:
-            _remembered.clear()
-        _remembered[said] = model
-    return model
+_remembered: dict[str, _Known] = {}
+"""By what was said."""
+_followers: dict[str, _Known] = {}
+"""Which model came after another one, or first in a list. Most hosts list them in the same order."""
+_LIST_BEGINS = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*"models"[ \t\n\r]*:[ \t\n\r]*\[[ \t\n\r]*')
+_LIST_GOES_ON = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
+_LIST_ENDS = re.compile(r"[ \t\n\r]*\][ \t\n\r]*\}[ \t\n\r]*\Z")
 
 
-def _said(raw: Entry) -> bytes:
-    """What tells this entry from every other, or nothing if it is too large to be remembered."""
-    try:
-        # Version 2 of the format depends on the values alone, and tells 1 from 1.0 and from true.
-        said = marshal.dumps(raw, 2)
-    except ValueError:  # nested too deep
-        return b""
-    return said if len(said) <= _MAX_REMEMBERED_BYTES else b""
+def _read_text(text: str) -> _Listed | None:
+    """What a text lists that is an object with a list of models and nothing else, as LM Studio sends it.
+
+    None if it is any other, or if something is wrong with it. A JSON object ends at its own bracket: where a text goes on with the
+    text of a known object, it goes on with that object.
+    """
+    begins = _LIST_BEGINS.match(text)
+    if not begins:
+        return None
+    reader = _Reader()
+    at = begins.end()
+    before = ""
+    while len(reader.models) < MAX_ENTRIES:
+        known = _followers.get(before)
+        if known and text.startswith(known.said, at):
+            end = at + len(known.said)
+        else:
+            try:
+                raw, end = _JSON.raw_decode(text, at)
+                known = _remembered.get(text[at:end]) or _read_new(reader, raw, text[at:end])
+            except (ApiError, ValueError, RecursionError):
+                return None
+            if known.said:
+                _followers[before] = known
+        reader.models.append(known.model)
+        before = known.said or before
+        goes_on = _LIST_GOES_ON.match(text, end)
+        if not goes_on:
+            return (reader.models, reader.warnings()) if _LIST_ENDS.match(text, end) else None
+        at = goes_on.end()
+    return None
 
 
-def _read_list(raw_models: list[Any]) -> tuple[list[Model], list[str]]:
+def _read_new(reader: _Reader, raw: Any, said: str) -> _Known:
+    """Read a model, and remember it if that may be."""
+    warnings = reader.warnings()
+    model = reader.read(raw)
+    if model.entry["loaded"] or len(said) > _MAX_REMEMBERED_CHARACTERS or reader.warnings() != warnings:
+        return _Known("", model)
+    if len(_remembered) >= _MAX_REMEMBERED:
+        _remembered.clear()
+        _followers.clear()
+    known = _remembered[said] = _Known(said, model)
+    return known
+
+
+def _read_list(raw_models: list[Any]) -> _Listed:
     if len(raw_models) > MAX_ENTRIES:
         raise ApiError("invalid", f"listed {len(raw_models)} models, more than the {MAX_ENTRIES} that are believed")
     if raw_models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in raw_models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
-    reader = _Reader(raw_models)
-    models = []
-    instances = 0
-    for number in range(len(raw_models)):
-        model = _read_model(reader, raw_models, number)
-        instances += len(model.entry["loaded_instances"])
-        if instances > MAX_ENTRIES:
-            raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are believed")
-        models.append(model)
-    return models, reader.warnings()
+    reader = _Reader()
+    for raw in raw_models:
+        reader.models.append(reader.read(raw))
+    return reader.models, reader.warnings()
 
 
 def _decoded(answer: Answer, limit: int) -> bytes:
@@ -354,22 +388,28 @@ _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * (MAX_DIGITS + 1)
 
 
+def _text_of(body: bytes) -> str:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ApiError("invalid", "sent a body that is not UTF-8 text") from None
+    # The codec that drops this mark by itself is a file that each process would have to load.
+    return text[1:] if text.startswith("\ufeff") else text
+
+
+def _has_long_number(body: bytes) -> bool:
+    return _LONG_NUMBER in body.translate(_DIGITS_AS_ZERO)
+
+
 def _may_be_odd(body: bytes, text: str) -> bool:
     """Whether there may be half a character or a control character. Most answers have no place for one, which is seen quickly."""
     return b"\x7f" in body or b"\xc2" in body or (b"\\" in body and re.search(_ODD_ESCAPE, text) is not None)
 
 
-def _parse(body: bytes) -> Any:
+def _parse(body: bytes, text: str) -> Any:
     """The JSON document. Raises :class:`ApiError` with status ``invalid``."""
     try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ApiError("invalid", "sent a body that is not UTF-8 text") from None
-    if text.startswith("\ufeff"):
-        text = text[1:]  # The codec that drops this mark by itself is a file that each process would have to load.
-    try:
-        decoder = _JSON_OF_LONG_NUMBERS if _LONG_NUMBER in body.translate(_DIGITS_AS_ZERO) else _JSON
-        document = decoder.decode(text)
+        document = (_JSON_OF_LONG_NUMBERS if _has_long_number(body) else _JSON).decode(text)
         if _may_be_odd(body, text):
             from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import cleaned
 
@@ -381,7 +421,7 @@ def _parse(body: bytes) -> Any:
         raise ApiError("invalid", "sent a body that is not valid JSON" if body.strip() else "sent an empty body") from None
 
 
-def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None = None) -> tuple[list[Model], list[str]]:
+def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None = None) -> _Listed:
     """The models of an answer and the warnings about single fields, or an :class:`ApiError`.
 
     `limit` bounds the decoded body in bytes. `sent` is the option whose secret the request carried: token, headers or none.
@@ -393,22 +433,29 @@ def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None 
         raise
 
 
-def _judge(answer: Answer, limit: int, sent: str | None) -> tuple[list[Model], list[str]]:
+def _judge(answer: Answer, limit: int, sent: str | None) -> _Listed:
     # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
     body = b""
     document: Any = None
     unreadable: ApiError | None = None
+    usual = False
     try:
         if answer.too_large:
             from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import too_large
 
             raise too_large(limit)
         body = _decoded(answer, limit)
-        document = _parse(body)
+        text = _text_of(body)
+        usual = answer.http_status == 200 and b"nexpected endpoint" not in body
+        if usual and not _has_long_number(body) and not _may_be_odd(body, text):
+            listed = _read_text(text)
+            if listed:
+                return listed
+        document = _parse(body, text)
     except ApiError as exc:
         unreadable = exc
     models = document.get("models") if isinstance(document, dict) else None
-    if isinstance(models, list) and answer.http_status == 200 and (models or "data" not in document) and b"nexpected endpoint" not in body:
+    if usual and isinstance(models, list) and (models or "data" not in document):
         return _read_list(models)
     # Here, because Ansible compiles what a module imports at every task, and most hosts send a list.
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._refusals import reason

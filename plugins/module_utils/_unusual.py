@@ -101,9 +101,8 @@ def kind_of(value: Any) -> str:
     return "a list" if isinstance(value, list) else "an object"
 
 
-def place(raw_models: list[Any], number: int) -> str:
+def place(raw: Any, number: int) -> str:
     """Which model of the list that is."""
-    raw = raw_models[number]
     key = raw.get("key") if isinstance(raw, dict) else None
     return f"models[{number}]" + (f" ({printable(key)})" if isinstance(key, str) else "")
 

@@ -71,6 +71,7 @@ def reading(body: str) -> list[float]:
 
     def new() -> None:
         _api._remembered.clear()
+        _api._followers.clear()
         known()
 
     def fifty_times(work: Callable[[], Any]) -> float:

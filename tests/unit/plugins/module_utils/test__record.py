@@ -230,6 +230,28 @@ def test_a_model_that_differs_by_type_alone_is_read_anew(one, other):
     assert type(second["models"][0]["extra"]).__name__ == type(other).__name__
 
 
+@pytest.mark.parametrize("spaced", [{}, {"indent": 2}, {"separators": (",", ":")}], ids=["spaced", "indented", "compact"])
+def test_a_host_with_the_models_of_others_in_another_order_is_read(spaced):
+    def said(keys):
+        return json.dumps({"models": [on_disk(key=key)[0] for key in keys]}, **spaced).encode()
+
+    endpoint = make_endpoint({}, "http://gpu01")
+    for keys in ("abc", "abc", "cba", "bab", "ca", "adc", "abcd", "abc"):
+        record = ask(endpoint, lambda endpoint, keys=keys: Answer(200, said(keys)), "full")
+        assert [model["key"] for model in record["models"]] == list(keys)
+
+
+def test_models_are_known_by_their_text():
+    """The order of a list, white space between its models, and a model that is loaded in between make no difference."""
+    _api._remembered.clear()
+    shelf = [json.dumps(on_disk(key=key)[0]) for key in "abcd"]
+    loaded = json.dumps({**on_disk(key="l")[0], "loaded_instances": [{"id": "l", "config": {}}]})
+    for texts in (shelf, shelf[::-1], [loaded, *shelf], [*shelf[:2], loaded, *shelf[2:]]):
+        for between in (",", " ,\n"):
+            _api.read_models(Answer(200, ('{"models":[' + between.join(texts) + "]}").encode()))
+    assert sorted(_api._remembered) == shelf
+
+
 def test_a_warning_is_said_of_every_host():
     said = on_disk(size_bytes="much")
     assert record_of(said)["warnings"] == record_of(said)["warnings"] != []
@@ -246,6 +268,7 @@ def test_what_is_remembered_has_bounds():
         record_of([on_disk(key=f"{number}/{index}")[0] for index in range(3000)])
         record_of(on_disk(key="x" * 100_000))
         assert len(_api._remembered) <= 4096
+        assert len(_api._followers) <= 4097
     assert max(map(len, _api._remembered)) <= 4096
 
 

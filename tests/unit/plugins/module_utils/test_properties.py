@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import json
+from unittest import mock
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _api
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import STATUSES, Answer, ApiError, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
@@ -130,3 +132,26 @@ def test_reading_what_was_read_changes_nothing(raw):
         return
     again = [model.entry for model in read]
     assert read_models(Answer(200, json.dumps({"models": again}).encode())) == (read, [])
+
+
+def read_or_refused(body):
+    try:
+        return read_models(Answer(200, body))
+    except ApiError as exc:
+        return exc.status, exc.what, exc.hint
+
+
+@settings(deadline=None)
+@given(
+    shelf=st.lists(entries | valid_entries, min_size=1, max_size=5),
+    chosen=st.lists(st.lists(st.integers(0, 4), max_size=6), min_size=2, max_size=4),
+    spaced=st.sampled_from([{}, {"indent": 2}, {"separators": (",", ":")}, {"ensure_ascii": False}]),
+    tail=st.sampled_from([b"", b"\n", b"", b"]", b"\x0b", b"{}"]),
+)
+def test_hosts_are_read_alike_whatever_the_hosts_before_them_said(shelf, chosen, spaced, tail):
+    fleet = [json.dumps({"models": [shelf[number % len(shelf)] for number in numbers]}, **spaced) for numbers in chosen]
+    bodies = [body.encode("utf-8", "surrogatepass") + tail for body in fleet]
+    with mock.patch.object(_api, "_read_text", return_value=None):
+        one_by_one = [read_or_refused(body) for body in bodies]
+    assert [read_or_refused(body) for body in bodies] == one_by_one
+    assert [read_or_refused(body) for body in bodies] == one_by_one
