@@ -154,11 +154,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     make_endpoint,
     without_userinfo,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import at_detail
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, packed, record_from, unpacked
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import kept, outcomes_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import (
     CONTROLLER_URL,
     LOCAL_CONNECTIONS,
@@ -167,7 +166,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import
     in_fleet,
     spelled_out,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import outcomes_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint
@@ -319,32 +318,25 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _records(self, endpoints: dict[str, Endpoint], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
         """The record of each host, from the cache where that may be."""
+        outcomes: dict[str, Outcome] = {}
         key = self.get_cache_key(path)
-        entries = self._cached(key) if options["cache"] and read_cache else {}
-        known = {
-            name: record
-            for name, endpoint in endpoints.items()
-            if name in entries and (record := record_from(endpoint, entries[name], options["detail"], options["cache_timeout"]))
-        }
-        missing = {name: endpoint for name, endpoint in endpoints.items() if name not in known}
-        detail = FULL if options["cache"] else options["detail"]
-        asked = dict(zip(missing, ask_all(list(missing.values()), detail, options["concurrency"], options["fleet_timeout"])))
+        if options["cache"] and read_cache:
+            outcomes = outcomes_in(self._cached(key), endpoints, options["cache_timeout"])
+        missing = [name for name in endpoints if name not in outcomes]
+        endpoints_asked = [endpoints[name] for name in missing]
+        outcomes.update(zip(missing, outcomes_of(endpoints_asked, options["concurrency"], options["fleet_timeout"])))
         if options["cache"]:
-            entries = {name: entries[name] for name in known}
-            entries.update((name, entry) for name, record in asked.items() if (entry := entry_of(endpoints[name], record)))
-            self._cache[key] = packed(entries)
-        asked = {name: at_detail(record, options["detail"]) for name, record in asked.items()}
-        return {name: known.get(name) or asked[name] for name in endpoints}
+            self._cache[key] = kept(endpoints, outcomes)
+        return {name: record_of(endpoint, outcomes.pop(name), options["detail"]) for name, endpoint in endpoints.items()}
 
-    def _cached(self, key: str) -> dict[str, Any]:
+    def _cached(self, key: str) -> Any:
         try:
-            entries = self._cache[key]
+            return self._cache[key]
         except KeyError:
-            return {}
+            return None
         except Exception as exc:  # Whatever a cache plugin raises, the servers still know.
             self.display.warning(f"The inventory cache cannot be read, so every host is asked anew: {exc}")
-            return {}
-        return unpacked(entries)
+            return None
 
     def _protect_cache(self) -> None:
         """Let only its owner read the file of a cache plugin that writes files, which Ansible lets everyone read."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 import time
-from typing import TYPE_CHECKING, Callable, Iterable, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     Answer,
@@ -32,18 +32,28 @@ if TYPE_CHECKING:
 Fetch = Callable[[Endpoint], Answer]
 """A transport. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
 
-T = TypeVar("T")
 FULL = "full"
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Of ``asked_at``, in UTC."""
 _EMBEDDING_TYPES = ("embedding", "embeddings")
 
 
-class Read(NamedTuple):
-    """An answer that was read before."""
+class Read:
+    """An answer that was read, and has no secret in it. All hosts that gave it share it."""
 
-    models: list[Model]
-    warnings: list[str]
+    __slots__ = ("_facts", "models", "warnings")
+
+    def __init__(self, models: list[Model], warnings: list[str]) -> None:
+        self.models = models
+        self.warnings = warnings
+        self._facts: dict[str, bytes] = {}
+
+    def facts(self, detail: str) -> dict[str, Any]:
+        """What a record says of the answer. Each call gives values of their own, because whoever gets a record may change it."""
+        if detail not in self._facts:
+            self._facts[detail] = marshal.dumps(_facts_of(self.models, self.warnings, detail))
+        facts: dict[str, Any] = marshal.loads(self._facts[detail])  # noqa: S302 - of what was dumped right here
+        return facts
 
 
 class Outcome(NamedTuple):
@@ -77,33 +87,59 @@ def outcome_after(seconds: float, answer: Answer | ApiError) -> Outcome:
     return Outcome(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
 
 
-def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
-    """The record of an endpoint that was asked."""
-    models: list[Model] = []
-    warnings: list[str] = []
-    status = "ok"
-    error: Error | None = None
+def read(endpoint: Endpoint, outcome: Outcome) -> Outcome:
+    """What came of asking, with the answer read: it is a :class:`Read` then, or an :class:`ApiError`.
+
+    Nothing in it is a secret that was sent to the endpoint.
+    """
+    answer = outcome.answer
+    if isinstance(answer, Read):
+        return outcome
     secrets: tuple[str, ...] = ()
     if endpoint.sent():
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _masking
 
         secrets = _masking.secrets_of(endpoint)
     try:
-        if isinstance(outcome.answer, ApiError):
-            raise outcome.answer
-        if isinstance(outcome.answer, Read):
-            models, warnings = outcome.answer
-        else:
-            models, warnings = read_models(outcome.answer, endpoint.max_response_bytes, endpoint.sent())
+        if isinstance(answer, ApiError):
+            raise answer
+        models, warnings = read_models(answer, endpoint.max_response_bytes, endpoint.sent())
     except ApiError as exc:
-        status = exc.status
         what = _masking.without(secrets, exc.what) if secrets else exc.what
-        error = {"message": f"{endpoint.url} {what}.", "hint": exc.hint, "http_status": exc.http_status}
-    text = _comparable_text(models)
+        return outcome._replace(answer=ApiError(exc.status, what, exc.hint, exc.http_status))
+    if secrets and _masking.holds_any(secrets, _comparable_text(models) + canonical(warnings)):
+        entries, warnings = _masking.masked(secrets, [model.entry for model in models], warnings)
+        models = [model_of(entry) for entry in entries]
+    return outcome._replace(answer=Read(models, warnings))
+
+
+def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
+    """The record of an endpoint that was asked."""
+    answer = read(endpoint, outcome).answer
+    status = "ok"
+    error: Error | None = None
+    if isinstance(answer, Read):
+        facts = answer.facts(detail)
+    else:
+        failure = cast("ApiError", answer)
+        status = failure.status
+        error = {"message": f"{endpoint.url} {failure.what}.", "hint": failure.hint, "http_status": failure.http_status}
+        facts = {**_facts_of([], [], detail), "fingerprint": None}
+    own = {
+        "ok": error is None,
+        "status": status,
+        "error": error,
+        "url": endpoint.url,
+        "asked_at": outcome.asked_at,
+        "response_ms": outcome.response_ms,
+        "detail": detail,
+    }
+    return cast("Record", {**own, **facts})
+
+
+def _facts_of(models: list[Model], warnings: list[str], detail: str) -> dict[str, Any]:
+    """What a record says of an answer, with entries that are not its own."""
     entries = [model.entry for model in models]
-    if secrets and _masking.holds_any(secrets, text + canonical(warnings)):
-        entries, warnings = _masking.masked(secrets, entries, warnings)
-        text = _comparable_text(map(model_of, entries))
     loaded = [entry for entry in entries if entry["loaded"]]
     instances: list[Instance] = [
         {
@@ -118,14 +154,7 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
         for instance in entry["loaded_instances"]
     ]
     return {
-        "ok": error is None,
-        "status": status,
-        "error": error,
-        "url": endpoint.url,
-        "asked_at": outcome.asked_at,
-        "response_ms": outcome.response_ms,
-        "detail": detail,
-        "models": copied(entries) if detail == FULL else loaded,
+        "models": entries if detail == FULL else loaded,
         "instances": instances,
         "available": sorted({entry["key"] for entry in entries}),
         "loaded": sorted({entry["key"] for entry in loaded}),
@@ -140,7 +169,7 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
             "available": sum(entry["size_bytes"] or 0 for entry in entries),
             "loaded": sum(entry["size_bytes"] or 0 for entry in loaded),
         },
-        "fingerprint": None if error else "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest(),
+        "fingerprint": "sha256:" + hashlib.sha256(_comparable_text(models).encode("ascii")).hexdigest(),
         "warnings": warnings,
     }
 
@@ -150,13 +179,7 @@ def explain(record: Record) -> str:
     return "{message} {hint}".format(**record["error"]) if record["error"] else ""
 
 
-def copied(value: T) -> T:
-    """Entries of models on disk are shared with other records, and whoever gets one may change it."""
-    own: T = marshal.loads(marshal.dumps(value))  # type: ignore[arg-type]  # noqa: S302 - of what was dumped right here
-    return own
-
-
-def _comparable_text(models: Iterable[Model]) -> str:
+def _comparable_text(models: list[Model]) -> str:
     """One text for the whole answer: equal when nothing but order and remaining TTLs differs."""
     texts = [text for _key, text in sorted((entry["key"], text) for entry, text in models)]
     return '["ok",[' + ",".join(texts) + "]]"

@@ -4,15 +4,19 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What an inventory cache keeps of a host, and what of it still counts.
+"""What an inventory cache keeps of hosts, and what of it still counts.
 
-Kept are the whole answer, without what a server may have sent back of a token, and that a host could not be reached. The other
+Kept are the whole answers, without what a server may have sent back of a token, and that a host could not be reached. The other
 failures are quickly asked for again, and may be over as soon as a token or a header is changed.
+
+All of it is one text, because Ansible inspects data piece by piece. Each answer and each model is there once: most hosts of a fleet
+have the same ones.
 """
 
 from __future__ import annotations
 
 import calendar
+import contextlib
 import functools
 import json
 import time
@@ -21,82 +25,90 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, Answer, ApiError, Model, canonical, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Read, copied, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Error, Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Read
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import GIVEN_UP_HINT
 
-Entry = dict[str, Any]
-"""Of one host. Its models are texts, because Ansible inspects data piece by piece, and most hosts have the same ones."""
+
+def kept(endpoints: Mapping[str, Endpoint], outcomes: Mapping[str, Outcome]) -> str:
+    """What to keep of hosts whose answers are read. Those that are to be asked again are not in it."""
+    models: dict[str, int] = {}
+    numbers: dict[int, int] = {}
+    answers: list[dict[str, Any]] = []
+    positions: dict[int, int] = {}
+    hosts = {}
+
+    def number_of(model: Model) -> int:
+        # The entries of models that several answers have are the same object, and encoding one takes longer than all the rest.
+        known = numbers.get(id(model.entry))
+        if known is None:
+            known = numbers[id(model.entry)] = models.setdefault(canonical(model.entry), len(models))
+        return known
+
+    for name, endpoint in endpoints.items():
+        outcome = outcomes[name]
+        entry = {"asked_with": _asked_with(endpoint), "asked_at": outcome.asked_at, "response_ms": outcome.response_ms}
+        answer = outcome.answer
+        if isinstance(answer, Read):
+            if id(answer) not in positions:
+                positions[id(answer)] = len(answers)
+                answers.append({"models": list(map(number_of, answer.models)), "warnings": answer.warnings})
+            hosts[name] = {**entry, "answer": positions[id(answer)]}
+        # That time was short for the fleet says nothing of the host.
+        elif isinstance(answer, ApiError) and answer.http_status is None and answer.hint != GIVEN_UP_HINT:
+            hosts[name] = {**entry, "status": answer.status, "what": answer.what, "hint": answer.hint}
+    return json.dumps({"hosts": hosts, "answers": answers, "models": list(models)})
 
 
-def entry_of(endpoint: Endpoint, record: Record) -> Entry | None:
-    """What to keep of a record of detail ``full``. None if it is to be asked for again."""
-    entry = {"asked_with": _asked_with(endpoint), "asked_at": record["asked_at"], "response_ms": record["response_ms"]}
-    error = record["error"]
-    if not error:
-        return {**entry, "models": [canonical(model) for model in record["models"]], "warnings": record["warnings"]}
-    # That time was short for the fleet says nothing of the host.
-    if error["http_status"] is None and error["hint"] != GIVEN_UP_HINT:
-        return {**entry, "status": record["status"], "error": error}
-    return None
+def outcomes_in(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[str, Outcome]:
+    """The outcomes of hosts in what a cache has, without those that are broken, too old, or of other options.
 
-
-def record_from(endpoint: Endpoint, entry: Any, detail: str, max_age: float) -> Record | None:
-    """The record of an entry. None if there is none, or if it is broken, too old, or of other options.
-
-    `max_age` is in seconds, 0 means that no age is too high. Nothing in an entry is believed: it is read like an answer.
+    `max_age` is in seconds, 0 means that no age is too high. Nothing in a cache is believed: it is read like an answer.
     """
     try:
-        if entry["asked_with"] != _asked_with(endpoint):
-            return None
-        age = time.time() - calendar.timegm(time.strptime(entry["asked_at"], TIME_FORMAT))
-        if max_age and not 0 <= age <= max_age:
-            return None
-        if "models" in entry:
-            answer: Read | ApiError = Read([_own(_read(text)) for text in entry["models"]], [str(text) for text in entry["warnings"]])
-        else:
-            answer = ApiError(entry["status"], "")
-        record = record_of(endpoint, Outcome(answer, entry["asked_at"], entry["response_ms"]), detail)
-        if isinstance(answer, ApiError):
-            if entry["status"] not in HINTS or entry["error"]["http_status"] is not None:
-                return None
-            record["error"] = Error(message=str(entry["error"]["message"]), hint=str(entry["error"]["hint"]), http_status=None)
-    except (ApiError, KeyError, TypeError, ValueError, AttributeError):
-        return None
-    return record
-
-
-def packed(entries: Mapping[str, Entry]) -> dict[str, Any]:
-    """The entries of hosts as the cache has them: with the text of each model once."""
-    numbers: dict[str, int] = {}
-    hosts = {name: dict(entry) for name, entry in entries.items()}
-    for entry in hosts.values():
-        if "models" in entry:
-            entry["models"] = [numbers.setdefault(text, len(numbers)) for text in entry["models"]]
-    return {"hosts": hosts, "models": list(numbers)}
-
-
-def unpacked(value: Any) -> dict[str, Entry]:
-    """The entries of hosts in what a cache has, as far as it has any."""
-    try:
-        texts, hosts = value["models"], value["hosts"]
-        return {
-            name: {**entry, "models": [texts[number] for number in entry["models"]]} if "models" in entry else entry
-            for name, entry in hosts.items()
-        }
-    except (KeyError, IndexError, TypeError, AttributeError):
+        cache = json.loads(value)
+        hosts, answers, models = cache["hosts"], cache["answers"], cache["models"]
+    except (KeyError, TypeError, ValueError, RecursionError):
         return {}
+    reads: dict[int, Read] = {}
+
+    def answer_of(entry: Any) -> Read | ApiError:
+        if "answer" not in entry:
+            if entry["status"] not in HINTS:
+                raise ValueError
+            return ApiError(entry["status"], str(entry["what"]), str(entry["hint"]))
+        number = entry["answer"]
+        if number not in reads:
+            answer = answers[number]
+            reads[number] = Read([_read(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]])
+        return reads[number]
+
+    def outcome_of(endpoint: Endpoint, entry: Any) -> Outcome | None:
+        age = now - _seconds(entry["asked_at"])
+        if entry["asked_with"] != _asked_with(endpoint) or (max_age and not 0 <= age <= max_age):
+            return None
+        if not isinstance(entry["response_ms"], (int, type(None))):
+            raise ValueError
+        return Outcome(answer_of(entry), entry["asked_at"], entry["response_ms"])
+
+    outcomes = {}
+    now = time.time()
+    for name, endpoint in endpoints.items():
+        with contextlib.suppress(ApiError, KeyError, IndexError, TypeError, ValueError):
+            outcome = outcome_of(endpoint, hosts[name])
+            if outcome:
+                outcomes[name] = outcome
+    return outcomes
+
+
+@functools.lru_cache(maxsize=4096)
+def _seconds(asked_at: str) -> int:
+    return calendar.timegm(time.strptime(asked_at, TIME_FORMAT))
 
 
 @functools.lru_cache(maxsize=4096)
 def _read(text: str) -> Model:
     (model,), _warnings = read_models(Answer(200, f'{{"models": [{text}]}}'.encode()))
     return model
-
-
-def _own(model: Model) -> Model:
-    """Of a loaded model, one that no other record shares."""
-    return Model(copied([model.entry])[0], model.text) if model.entry["loaded"] else model
 
 
 def _asked_with(endpoint: Endpoint) -> str:

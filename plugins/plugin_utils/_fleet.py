@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Many endpoints at once: bounded concurrency, one deadline each and one for all, one record each, in order.
+"""Many endpoints at once: bounded concurrency, one deadline each and one for all, one outcome each, in order.
 
 One thread asks all that have an address and are asked in the clear, others ask one endpoint each, because that can block. The
 calling thread reads what they bring, watches the deadlines, tells the progress, and raises what a thread met.
@@ -13,21 +13,20 @@ calling thread reads what they bring, watches the deadlines, tells the progress,
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import resource
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, failure, read_on, timed_out
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, copied, outcome_after, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, Read, outcome_after, read, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_files
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._direct import Begun, Exchanges, address_of
@@ -63,7 +62,20 @@ def ask_all(
     progress: Progress | None = None,
     exchange: Exchange = _http.exchange,
 ) -> list[Record]:
-    """One record for each endpoint, in order, whatever happens. Equal endpoints are asked once. An interrupt ends it at once.
+    """One record for each endpoint, in order, whatever happens. As :func:`outcomes_of`."""
+    outcomes = deque(outcomes_of(endpoints, concurrency, fleet_timeout, progress, exchange))
+    # An outcome that no other endpoint shares is not kept beside its record.
+    return [record_of(endpoint, outcomes.popleft(), detail) for endpoint in endpoints]
+
+
+def outcomes_of(
+    endpoints: Sequence[Endpoint],
+    concurrency: int,
+    fleet_timeout: float,
+    progress: Progress | None = None,
+    exchange: Exchange = _http.exchange,
+) -> list[Outcome]:
+    """What came of asking each endpoint, in order, with its answer read. Equal endpoints are asked once. An interrupt ends it at once.
 
     Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the
     seconds for all.
@@ -75,14 +87,8 @@ def ask_all(
     distinct = list(dict.fromkeys(endpoints))
     check_files(distinct)
     with _open_files(min(concurrency, len(distinct))) as concurrency:
-        asked = _Round(distinct, detail, concurrency, exchange, progress or tell).run(fleet_timeout)
-    records = dict(zip(distinct, asked))
-    answered: set[Endpoint] = set()
-    ordered = []
-    for endpoint in endpoints:
-        ordered.append(copy.deepcopy(records[endpoint]) if endpoint in answered else records[endpoint])
-        answered.add(endpoint)
-    return ordered
+        outcomes = dict(zip(distinct, _Round(distinct, concurrency, exchange, progress or tell).run(fleet_timeout)))
+    return [outcomes[endpoint] for endpoint in endpoints]
 
 
 def tell(line: str) -> None:
@@ -124,9 +130,8 @@ class _Round:
     threads that ask do not compete with the one that reads.
     """
 
-    def __init__(self, endpoints: list[Endpoint], detail: str, concurrency: int, exchange: Exchange, progress: Progress) -> None:
+    def __init__(self, endpoints: list[Endpoint], concurrency: int, exchange: Exchange, progress: Progress) -> None:
         self._endpoints = endpoints
-        self._detail = detail
         self._concurrency = concurrency
         self._exchange = exchange
         self._progress = progress
@@ -143,16 +148,16 @@ class _Round:
         self._unread: deque[tuple[int, Outcome]] = deque()
         self._unread_bytes = 0
         self._full = False
-        self._records: dict[int, Record] = {}
-        self._known: dict[tuple[Answer, int], dict[str, Any]] = {}
+        self._outcomes: dict[int, Outcome] = {}
+        self._known: dict[tuple[Answer, int], Read] = {}
         self._errors: list[BaseException] = []
         self._threads = 0
 
-    def run(self, fleet_timeout: float) -> list[Record]:
+    def run(self, fleet_timeout: float) -> list[Outcome]:
         began = told = time.monotonic()
         direct = self._start_direct()
         try:
-            while len(self._records) < len(self._endpoints) and not self._errors:
+            while len(self._outcomes) < len(self._endpoints) and not self._errors:
                 self._start_threads()
                 unread = len(self._unread)
                 if not self._reading_is_due():
@@ -173,7 +178,7 @@ class _Round:
             direct.join()  # It has nobody left to ask, and closes what it has open.
         if self._errors:
             raise self._errors[0]
-        return [self._records[number] for number in range(len(self._endpoints))]
+        return [self._outcomes[number] for number in range(len(self._endpoints))]
 
     def _slow(self, threaded: bool) -> int:
         with self._lock:
@@ -314,25 +319,24 @@ class _Round:
                     self._full = False
                     self._room.notify_all()
                     self._direct.wake()
-            self._records[number] = self._record_of(self._endpoints[number], outcome)
+            self._outcomes[number] = self._read(self._endpoints[number], outcome)
 
-    def _record_of(self, endpoint: Endpoint, outcome: Outcome) -> Record:
-        """The record of an answer. Hosts that are set up alike often say the very same, which is then read once."""
+    def _read(self, endpoint: Endpoint, outcome: Outcome) -> Outcome:
+        """With the answer read. Hosts that are set up alike often say the very same, which is then read once."""
         answer = outcome.answer
-        # What a host is told as a secret is looked for in what it says, and an error names its URL.
+        # What a host is told as a secret is looked for in what it says.
         if not isinstance(answer, Answer) or answer.http_status != 200 or len(answer.body) > _MAX_KNOWN_BYTES or endpoint.sent():
-            return record_of(endpoint, outcome, self._detail)
-        own = {"url": endpoint.url, "asked_at": outcome.asked_at, "response_ms": outcome.response_ms, "detail": self._detail}
+            return read(endpoint, outcome)
         key = answer, endpoint.max_response_bytes
         known = self._known.get(key)
         if known:
-            return cast("Record", {**copied(known), **own})
-        record = record_of(endpoint, outcome, self._detail)
-        if record["ok"]:
+            return outcome._replace(answer=known)
+        outcome = read(endpoint, outcome)
+        if isinstance(outcome.answer, Read):
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            self._known[key] = copied({**record, **dict.fromkeys(own)})
-        return record
+            self._known[key] = outcome.answer
+        return outcome
 
     def _leave_overdue(self) -> None:
         with self._lock:
@@ -373,11 +377,11 @@ class _Round:
         self._direct.wake()
         if begun:
             begun.sock.close()
-        self._records[number] = record_of(self._endpoints[number], outcome_after(running.guard.age(), why), self._detail)
+        self._outcomes[number] = read(self._endpoints[number], outcome_after(running.guard.age(), why))
 
     def _tell(self) -> None:
-        not_ok = sum(not record["ok"] for record in self._records.values())
-        self._progress(f"{len(self._records)}/{len(self._endpoints)} asked, {not_ok} not ok")
+        not_ok = sum(isinstance(outcome.answer, ApiError) for outcome in self._outcomes.values())
+        self._progress(f"{len(self._outcomes)}/{len(self._endpoints)} asked, {not_ok} not ok")
 
     def _end(self) -> None:
         with self._lock:

@@ -347,9 +347,11 @@ def test_a_cache_answers_in_place_of_the_servers(read_inventory, start, tmp_path
     assert token[:10] not in path.read_text()
     fleet.unload("gpu01", "qwen/qwen3-8b")
     fleet.fault("gpu03", None)
+    written = path.stat().st_mtime_ns
 
     second = read_inventory({"hosts.yml": hosts, "lmstudio.yml": CACHED})
     assert asked() == [1, 1, 0, 2]  # A refused token is tried again.
+    assert path.stat().st_mtime_ns == written
     assert second.groups == first.groups
     drop_401 = {name: own["lmstudio"] for name, own in first.variables.items() if name != "gpu04"}
     assert {name: own["lmstudio"] for name, own in second.variables.items() if name != "gpu04"} == drop_401
@@ -404,6 +406,13 @@ def changed(cached, **entry):
     return {**cached, "hosts": {name: {**kept, **entry} for name, kept in cached["hosts"].items()}}
 
 
+def without_answer(cached, **entry):
+    return {
+        **cached,
+        "hosts": {"gpu01": {**{name: value for name, value in cached["hosts"]["gpu01"].items() if name != "answer"}, **entry}},
+    }
+
+
 BROKEN_FILES = {
     "no JSON": lambda text: text[: len(text) // 2],
     "another shape": lambda text: "[1, 2, 3]",
@@ -417,15 +426,19 @@ BROKEN_ENTRIES = {
     "of another inventory": lambda cached: {"hosts": ["gpu01"], "gpu02": {}},
     "an entry of another shape": lambda cached: {**cached, "hosts": {"gpu01": [7]}},
     "an entry of another plugin": lambda cached: {"gpu01": {"ansible_host": "10.0.0.1"}},
-    "models of another type": lambda cached: changed(cached, models=7),
+    "a list": lambda cached: [cached],
+    "an answer that is not there": lambda cached: changed(cached, answer=7),
+    "an answer of another type": lambda cached: changed(cached, answer=[]),
+    "milliseconds of another type": lambda cached: changed(cached, response_ms="7"),
+    "answers of another type": lambda cached: {**cached, "answers": 7},
+    "models of another type": lambda cached: {**cached, "answers": [{"models": 7, "warnings": []}]},
     "models that are not there": lambda cached: {**cached, "models": []},
     "a model that is none": lambda cached: {**cached, "models": ["7", *cached["models"][1:]]},
     "a model that is no text": lambda cached: {**cached, "models": [{"key": "m"}, *cached["models"][1:]]},
     "two models in a text": lambda cached: {**cached, "models": ['{"key": "a"}, {"key": "b"}', *cached["models"][1:]]},
-    "an entry that says it is refused": lambda cached: {
-        **cached,
-        "hosts": {"gpu01": {**{name: value for name, value in cached["hosts"]["gpu01"].items() if name != "models"}, "status": "ok"}},
-    },
+    "a failure that is none": lambda cached: without_answer(cached, status="ok", what="is fine", hint="Do nothing."),
+    "a failure of another type": lambda cached: without_answer(cached, status=[], what="is fine", hint="Do nothing."),
+    "nothing of the host": without_answer,
 }
 
 
@@ -433,10 +446,10 @@ def broken(how, text):
     if how in BROKEN_FILES:
         return BROKEN_FILES[how](text)
     document = json.loads(text)
-    if "__payload__" not in document:
-        return json.dumps(BROKEN_ENTRIES[how](document))
     # ansible-core 2.19 and later keep a text in the file.
-    return json.dumps({"__payload__": json.dumps(BROKEN_ENTRIES[how](json.loads(document["__payload__"])))})
+    kept = document if isinstance(document, str) else json.loads(document["__payload__"])
+    changed = json.dumps(json.dumps(BROKEN_ENTRIES[how](json.loads(kept))))
+    return changed if isinstance(document, str) else json.dumps({"__payload__": changed})
 
 
 @pytest.mark.parametrize("how", [*BROKEN_FILES, *BROKEN_ENTRIES])

@@ -66,9 +66,9 @@ def test_order_is_kept_and_concurrency_is_bounded():
 def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
     """When the memory for answers is used up, half of it is freed before anybody is asked: waking the threads for each costs more."""
     monkeypatch.setattr(_fleet, "_UNREAD_BYTES", 20 * len(EMPTY.body))
-    read, done = _fleet.record_of, []
+    read, done = _fleet.read, []
 
-    def record_of(*arguments):
+    def slow_read(*arguments):
         done.append("read")
         time.sleep(0.001)  # Reading takes a while, in which a thread that may ask asks.
         return read(*arguments)
@@ -77,7 +77,7 @@ def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
         done.append("asked")
         return EMPTY._replace(content_type=endpoint.url)  # Equal ones are read once.
 
-    monkeypatch.setattr(_fleet, "record_of", record_of)
+    monkeypatch.setattr(_fleet, "read", slow_read)
     assert all(record["ok"] for record in ask_all(endpoints(400), exchange, concurrency=1))
     unread = [done[:end].count("asked") - done[:end].count("read") for end in range(len(done))]
     assert max(unread) <= 21
@@ -413,8 +413,8 @@ def test_no_file_is_left_open_although_nobody_collects_garbage():
 
 def test_equal_answers_are_read_once_and_belong_to_nobody_else(monkeypatch):
     body = json.dumps({"models": [{"type": "llm", "key": "sk-lm-0123456789", "loaded_instances": [{"id": "m"}]}]}).encode()
-    read, reads = _fleet.record_of, []
-    monkeypatch.setattr(_fleet, "record_of", lambda *arguments: reads.append(1) or read(*arguments))
+    read, reads = _fleet.read, []
+    monkeypatch.setattr(_fleet, "read", lambda *arguments: reads.append(1) or read(*arguments))
 
     def exchange(endpoint, guard):
         return Answer(200, body)

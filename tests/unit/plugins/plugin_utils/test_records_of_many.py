@@ -12,9 +12,8 @@ import re
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import at_detail
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import entry_of, packed, record_from, unpacked
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, read, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import kept, outcomes_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._trust import group_name, untrusted
@@ -24,9 +23,16 @@ ASKED_AT = "2026-11-22T20:00:00Z"
 PAYLOADS = sorted((ROOT / "tests" / "simulator" / "payloads").glob("*.json"))
 
 
-def record(what, detail="full", url="http://gpu01:1234", **options):
+ENDPOINT = make_endpoint({"url": "http://gpu01:1234"}, "")
+
+
+def outcome(what, endpoint=ENDPOINT):
     answer = what if isinstance(what, ApiError) else Answer(200, what if isinstance(what, bytes) else json.dumps(what).encode())
-    return record_of(make_endpoint({"url": url, **options}, ""), Outcome(answer, ASKED_AT, None), detail)
+    return read(endpoint, Outcome(answer, ASKED_AT, None))
+
+
+def record(what, detail="full"):
+    return record_of(ENDPOINT, outcome(what), detail)
 
 
 def serving(*keys):
@@ -60,53 +66,64 @@ def test_a_complaint_names_each_host_and_each_next_step_once():
     assert short[:4] == [lines[0], lines[1], lines[2], "And 3 more."] and len(short) == 5
 
 
+def cached(*whats, detail="full"):
+    """The records of hosts that said this, or failed so, out of a cache. None for hosts that it does not have."""
+    hosts = {f"gpu{number}": ENDPOINT for number in range(len(whats))}
+    found = outcomes_in(kept(hosts, dict(zip(hosts, map(outcome, whats)))), hosts, 0)
+    return [record_of(ENDPOINT, found[name], detail) if name in found else None for name in hosts]
+
+
 @pytest.mark.parametrize("path", PAYLOADS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("detail", ["full", "loaded"])
 def test_a_cached_record_is_the_record(path, detail):
-    endpoint = make_endpoint({"url": "http://gpu01:1234"}, "")
-    before = record(path.read_bytes())
-    kept = json.loads(json.dumps(packed({"gpu01": entry_of(endpoint, before), "gpu02": entry_of(endpoint, before)})))
-    for entry in unpacked(kept).values():
-        assert record_from(endpoint, entry, detail, 0) == at_detail(before, detail) == record(path.read_bytes(), detail)
+    expected = record(path.read_bytes(), detail)
+    assert cached(path.read_bytes(), path.read_bytes(), detail=detail) == [expected, expected]
 
 
-def test_a_cache_has_each_model_once():
-    endpoint = make_endpoint({"url": "http://gpu01:1234"}, "")
-    entries = {f"gpu{number}": entry_of(endpoint, serving("a", "b")) for number in range(9)}
-    kept = packed({**entries, "gpu9": entry_of(endpoint, serving("b", "c")), "gpu10": entry_of(endpoint, record(ApiError("dns", "x")))})
-    assert len(kept["models"]) == 3
-    assert unpacked(kept)["gpu0"] == entries["gpu0"] and list(unpacked(kept)) == [*entries, "gpu9", "gpu10"]
+def test_a_cache_has_each_answer_and_each_model_once():
+    models = [{"key": key, "loaded_instances": [{"id": key}]} for key in "abc"]
+    same = outcome({"models": models[:2]})
+    outcomes = {
+        **{f"gpu{number}": same for number in range(9)},
+        "gpu9": outcome({"models": models[1:]}),
+        "gpu10": outcome(ApiError("dns", "x")),
+    }
+    text = kept(dict.fromkeys(outcomes, ENDPOINT), outcomes)
+    assert (len(json.loads(text)["answers"]), len(json.loads(text)["models"])) == (2, 3)
+    found = outcomes_in(text, dict.fromkeys(outcomes, ENDPOINT), 0)
+    assert list(found) == list(outcomes)
+    assert kept(dict.fromkeys(outcomes, ENDPOINT), found) == text
 
 
-def test_records_of_one_cache_share_nothing_that_can_be_changed():
-    endpoint = make_endpoint({"url": "http://gpu01:1234"}, "")
-    entry = entry_of(endpoint, record({"models": [{"key": "a", "loaded_instances": [{"id": "a", "config": {}}]}, {"key": "b"}]}))
-    for detail in ("full", "loaded"):
-        one, other = (record_from(endpoint, entry, detail, 0) for _time in range(2))
-        one["models"][-1]["key"] = one["instances"][0]["config"]["context_length"] = "changed"
-        assert other == record_from(endpoint, entry, detail, 0)
-        assert other["instances"][0]["config"]["context_length"] is None
+def test_records_of_one_answer_share_nothing_that_can_be_changed():
+    said = {"models": [{"key": "a", "loaded_instances": [{"id": "a", "config": {}}]}, {"key": "b"}]}
+    hosts = {"gpu01": ENDPOINT}
+    for answer in (outcome(said), outcomes_in(kept(hosts, {"gpu01": outcome(said)}), hosts, 0)["gpu01"]):
+        for detail in ("full", "loaded"):
+            one, other = (record_of(ENDPOINT, answer, detail) for _time in range(2))
+            one["models"][-1]["key"] = one["instances"][0]["config"]["context_length"] = "changed"
+            one["models"][0]["loaded_instances"][0]["id"] = "changed"
+            one["available"].append("changed")
+            assert other == record_of(ENDPOINT, answer, detail) == record(said, detail)
 
 
 def test_what_was_odd_about_an_answer_is_not_forgotten():
-    endpoint = make_endpoint({"url": "http://gpu01:1234"}, "")
-    before = record({"models": [{"key": "m", "format": 7, "quantization": []}]})
-    assert len(before["warnings"]) == 2
-    assert record_from(endpoint, entry_of(endpoint, before), "full", 0) == before
+    said = {"models": [{"key": "m", "format": 7, "quantization": []}]}
+    assert len(record(said)["warnings"]) == 2
+    assert cached(said) == [record(said)]
 
 
 def test_a_host_that_could_not_be_reached_is_kept_and_one_that_said_no_is_not():
-    endpoint = make_endpoint({"url": "http://gpu01:1234"}, "")
-    before = record(ApiError("refused", "refused the connection", "Do something."))
-    assert record_from(endpoint, entry_of(endpoint, before), "full", 0) == before
-    assert entry_of(endpoint, record(ApiError("auth", "answered HTTP 401", http_status=401))) is None
-    assert entry_of(endpoint, record(b"<html>")) is None
+    refused = ApiError("refused", "refused the connection", "Do something.")
+    said_no = ApiError("auth", "answered HTTP 401", http_status=401)
+    assert cached(refused, said_no, b"<html>") == [record(refused), None, None]
 
 
-def test_an_entry_counts_for_what_was_asked_only():
+def test_an_answer_counts_for_what_was_asked_only():
     options = {"url": "http://gpu01:1234", "token": "token-number-one", "headers": {"x-key": "a-secret-header"}}
-    entry = entry_of(make_endpoint(options, ""), serving("m"))
-    assert "token-number-one" not in str(entry) and "a-secret-header" not in str(entry)
+    asked_with = make_endpoint(options, "")
+    text = kept({"gpu01": asked_with}, {"gpu01": outcome({"models": []}, asked_with)})
+    assert "token-number-one" not in text and "a-secret-header" not in text
     for changed, counts in (
         ({}, True),
         ({"token": "token-number-two"}, True),
@@ -116,7 +133,8 @@ def test_an_entry_counts_for_what_was_asked_only():
         ({"use_proxy": True}, False),
         ({"validate_certs": False}, False),
     ):
-        assert (record_from(make_endpoint({**options, **changed}, ""), entry, "full", 0) is not None) is counts, changed
+        found = outcomes_in(text, {"gpu01": make_endpoint({**options, **changed}, "")}, 0)
+        assert bool(found) is counts, changed
 
 
 NAMES = ["", "qwen/qwen3-8b", "9", "{{ 7 * 7 }}", "a\nb", "é", "x" * 300, "---"]
