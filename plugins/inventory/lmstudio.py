@@ -325,7 +325,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         missing = [name for name in endpoints if name not in outcomes]
         endpoints_asked = [endpoints[name] for name in missing]
         outcomes.update(zip(missing, outcomes_of(endpoints_asked, options["concurrency"], options["fleet_timeout"])))
-        if options["cache"]:
+        if options["cache"] and missing:
             self._cache[key] = kept(endpoints, outcomes)
         return {name: record_of(endpoint, outcomes.pop(name), options["detail"]) for name, endpoint in endpoints.items()}
 
