@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
     assertion_of,
     model_assert_spec,
@@ -25,6 +26,9 @@ class ActionModule(OneHostAction):
 
     def spec(self, environment: bool) -> dict[str, Any]:
         return model_assert_spec(environment)
+
+    def asks(self) -> bool:
+        return not is_set(self._task.args.get("record"))
 
     def without_asking(self, options: dict[str, Any]) -> dict[str, Any] | None:
         assertion = assertion_of(options)

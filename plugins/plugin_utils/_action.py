@@ -16,7 +16,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _checks, 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_task, validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_nobody, of_task, validated
 
 # Ansible loads this before it forks a worker for each host, and so none of them has to load these.
 _LOADED_BEFORE_FORKS = (_http, _checks, _failures, _masking, _refusals, _route, _unusual)
@@ -35,6 +35,10 @@ class OneHostAction(ActionBase):
         """The argument spec of the module."""
         raise NotImplementedError
 
+    def asks(self) -> bool:
+        """Whether a server is asked, so that the variables of its host count."""
+        return True
+
     def without_asking(self, options: dict[str, Any]) -> dict[str, Any] | None:
         """Check the options of this module, and return a result if they need no question."""
         return None
@@ -52,7 +56,8 @@ class OneHostAction(ActionBase):
         via = self._task.args.get("via")
         on_controller = is_set(via) and via != "target"
         try:
-            resolved = of_task(self._task.args, self._host(task_vars), on_controller)
+            args = self._task.args
+            resolved = of_task(args, self._host(task_vars), on_controller) if self.asks() else of_nobody(args)
             # What can be checked is checked here for both, because only here it is known where an option was set.
             options = validated(self.spec(environment=on_controller), resolved.options, resolved.names)
             answer = self.without_asking(options)

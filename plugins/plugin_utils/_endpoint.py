@@ -121,6 +121,11 @@ def of_task(task_options: Mapping[str, Any], host: Host, on_controller: bool) ->
     return Resolved(_combined(strong, own), names, _address_url(host) if on_controller else TARGET_URL)
 
 
+def of_nobody(task_options: Mapping[str, Any]) -> Resolved:
+    """The options of a task that asks no host."""
+    return Resolved(only_set(task_options), {}, "")
+
+
 def in_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint]:
     """The endpoint of each host among many. `options` are defaults for hosts that have none of their own, and so is how a host
     is spelled.

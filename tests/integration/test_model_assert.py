@@ -128,6 +128,22 @@ def test_a_changed_record_without_an_error_is_judged(run):
     run(play, {"gpu01": {}})
 
 
+def test_how_to_reach_a_host_does_not_matter_to_a_record(run):
+    play = """
+- name: Assert
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Judge
+      gpufleet.lmstudio.model_assert:
+        require: [{model: m, state: absent}]
+        record: {ok: true, status: ok, error: null, fingerprint: f, instances: [], models: [], available: [], loaded: [], detail: full}
+        via: "{{ item }}"
+      loop: [target, controller]
+"""
+    run(play, {"gpu01": {"lmstudio_url": "http://{{ nowhere }}", "lmstudio_timeout": "long"}})
+
+
 def test_it_passes_and_says_so(run, start):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}})
     play = """
