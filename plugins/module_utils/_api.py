@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
 
@@ -27,8 +27,6 @@ MAX_ENTRIES = 10000
 """More models or loaded instances than this on one host are not believed."""
 _MAX_WARNINGS = 20
 MAX_DIGITS = 18
-_MAX_REMEMBERED = 4096
-_MAX_REMEMBERED_CHARACTERS = 4096
 _ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
 """Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
 
@@ -90,8 +88,10 @@ class Model(NamedTuple):
     """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
 
 
-_Listed = Tuple[List[Model], List[str]]
+Listed = Tuple[List[Model], List[str]]
 """The models of an answer, and the warnings about single fields."""
+ReadText = Callable[[str], "Listed | None"]
+"""Reads the JSON of an answer that may be like others before it. None if it has to be looked at by itself."""
 
 # The documented fields, each with its usual type: reading answers is most of what a fleet costs, and values of this very type are
 # taken as they are. None stands for a list of texts.
@@ -143,7 +143,7 @@ def _is_plain(value: Any, name: str, usual: type | None) -> bool:
     return name in FRACTIONS and value.__class__ is float and math.isfinite(value) and not value.is_integer()
 
 
-class _Reader:
+class Reader:
     """Reads the models of a list, one by one: documented fields by type, then the rest as it is, in the order of its names."""
 
     __slots__ = ("_found", "_instances_read", "_more", "_raw", "models")
@@ -288,75 +288,12 @@ def _comparable(entry: Entry) -> Entry:
     return comparable
 
 
-class _Known(NamedTuple):
-    """A model on disk, as a server said it. Most hosts of a fleet have the same ones, and reading them is most of the work."""
-
-    said: str
-    """Empty if the next host's is to be read as well."""
-    model: Model
-
-
-_remembered: dict[str, _Known] = {}
-"""By what was said."""
-_followers: dict[str, _Known] = {}
-"""Which model came after another one, or first in a list. Most hosts list them in the same order."""
-_LIST_BEGINS = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*"models"[ \t\n\r]*:[ \t\n\r]*\[[ \t\n\r]*')
-_LIST_GOES_ON = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
-_LIST_ENDS = re.compile(r"[ \t\n\r]*\][ \t\n\r]*\}[ \t\n\r]*\Z")
-
-
-def _read_text(text: str) -> _Listed | None:
-    """What a text lists that is an object with a list of models and nothing else, as LM Studio sends it.
-
-    None if it is any other, or if something is wrong with it. A JSON object ends at its own bracket: where a text goes on with the
-    text of a known object, it goes on with that object.
-    """
-    begins = _LIST_BEGINS.match(text)
-    if not begins:
-        return None
-    reader = _Reader()
-    at = begins.end()
-    before = ""
-    while len(reader.models) < MAX_ENTRIES:
-        known = _followers.get(before)
-        if known and text.startswith(known.said, at):
-            end = at + len(known.said)
-        else:
-            try:
-                raw, end = _JSON.raw_decode(text, at)
-                known = _remembered.get(text[at:end]) or _read_new(reader, raw, text[at:end])
-            except (ApiError, ValueError, RecursionError):
-                return None
-            if known.said:
-                _followers[before] = known
-        reader.models.append(known.model)
-        before = known.said or before
-        goes_on = _LIST_GOES_ON.match(text, end)
-        if not goes_on:
-            return (reader.models, reader.warnings()) if _LIST_ENDS.match(text, end) else None
-        at = goes_on.end()
-    return None
-
-
-def _read_new(reader: _Reader, raw: Any, said: str) -> _Known:
-    """Read a model, and remember it if that may be."""
-    warnings = reader.warnings()
-    model = reader.read(raw)
-    if model.entry["loaded"] or len(said) > _MAX_REMEMBERED_CHARACTERS or reader.warnings() != warnings:
-        return _Known("", model)
-    if len(_remembered) >= _MAX_REMEMBERED:
-        _remembered.clear()
-        _followers.clear()
-    known = _remembered[said] = _Known(said, model)
-    return known
-
-
-def _read_list(raw_models: list[Any]) -> _Listed:
+def _read_list(raw_models: list[Any]) -> Listed:
     if len(raw_models) > MAX_ENTRIES:
         raise ApiError("invalid", f"listed {len(raw_models)} models, more than the {MAX_ENTRIES} that are believed")
     if raw_models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in raw_models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
-    reader = _Reader()
+    reader = Reader()
     for raw in raw_models:
         reader.models.append(reader.read(raw))
     return reader.models, reader.warnings()
@@ -381,7 +318,7 @@ def _integer(digits: str) -> Any:
     return int(digits) if len(digits.lstrip("-")) <= MAX_DIGITS else math.inf
 
 
-_JSON = json.JSONDecoder(parse_constant=_not_a_number)
+JSON = json.JSONDecoder(parse_constant=_not_a_number)
 # A function of ours for every number doubles what decoding costs.
 _JSON_OF_LONG_NUMBERS = json.JSONDecoder(parse_constant=_not_a_number, parse_int=_integer)
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
@@ -409,7 +346,7 @@ def _may_be_odd(body: bytes, text: str) -> bool:
 def _parse(body: bytes, text: str) -> Any:
     """The JSON document. Raises :class:`ApiError` with status ``invalid``."""
     try:
-        document = (_JSON_OF_LONG_NUMBERS if _has_long_number(body) else _JSON).decode(text)
+        document = (_JSON_OF_LONG_NUMBERS if _has_long_number(body) else JSON).decode(text)
         if _may_be_odd(body, text):
             from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import cleaned
 
@@ -421,19 +358,20 @@ def _parse(body: bytes, text: str) -> Any:
         raise ApiError("invalid", "sent a body that is not valid JSON" if body.strip() else "sent an empty body") from None
 
 
-def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None = None) -> _Listed:
+def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None = None, read_text: ReadText | None = None) -> Listed:
     """The models of an answer and the warnings about single fields, or an :class:`ApiError`.
 
     `limit` bounds the decoded body in bytes. `sent` is the option whose secret the request carried: token, headers or none.
+    `read_text` is tried first, where a text has nothing odd.
     """
     try:
-        return _judge(answer, limit, sent)
+        return _judge(answer, limit, sent, read_text)
     except ApiError as exc:
         exc.http_status = answer.http_status
         raise
 
 
-def _judge(answer: Answer, limit: int, sent: str | None) -> _Listed:
+def _judge(answer: Answer, limit: int, sent: str | None, read_text: ReadText | None) -> Listed:
     # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
     body = b""
     document: Any = None
@@ -447,8 +385,8 @@ def _judge(answer: Answer, limit: int, sent: str | None) -> _Listed:
         body = _decoded(answer, limit)
         text = _text_of(body)
         usual = answer.http_status == 200 and b"nexpected endpoint" not in body
-        if usual and not _has_long_number(body) and not _may_be_odd(body, text):
-            listed = _read_text(text)
+        if read_text and usual and not _has_long_number(body) and not _may_be_odd(body, text):
+            listed = read_text(text)
             if listed:
                 return listed
         document = _parse(body, text)

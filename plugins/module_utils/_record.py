@@ -27,6 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
 
 if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import ReadText
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Error, Instance, Record
 
 Fetch = Callable[[Endpoint], Answer]
@@ -87,10 +88,10 @@ def outcome_after(seconds: float, answer: Answer | ApiError) -> Outcome:
     return Outcome(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
 
 
-def read(endpoint: Endpoint, outcome: Outcome) -> Outcome:
+def read(endpoint: Endpoint, outcome: Outcome, read_text: ReadText | None = None) -> Outcome:
     """What came of asking, with the answer read: it is a :class:`Read` then, or an :class:`ApiError`.
 
-    Nothing in it is a secret that was sent to the endpoint.
+    Nothing in it is a secret that was sent to the endpoint. `read_text` is as in :func:`read_models`.
     """
     answer = outcome.answer
     if isinstance(answer, Read):
@@ -103,7 +104,7 @@ def read(endpoint: Endpoint, outcome: Outcome) -> Outcome:
     try:
         if isinstance(answer, ApiError):
             raise answer
-        models, warnings = read_models(answer, endpoint.max_response_bytes, endpoint.sent())
+        models, warnings = read_models(answer, endpoint.max_response_bytes, endpoint.sent(), read_text)
     except ApiError as exc:
         what = _masking.without(secrets, exc.what) if secrets else exc.what
         return outcome._replace(answer=ApiError(exc.status, what, exc.hint, exc.http_status))

@@ -30,6 +30,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import O
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_files
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._direct import Begun, Exchanges, address_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._known_models import KnownModels
 
 PROGRESS_SECONDS = 2.0
 # How late a deadline may be noticed, but for the reading of one answer; and what is slow for an exchange.
@@ -47,6 +48,8 @@ _MAX_KNOWN_BYTES = 256 * 1024
 _FILES_EACH = 2
 # For Ansible itself, and for the resolution of names.
 _FILES_LEFT = 200
+
+_MODELS = KnownModels()
 
 Progress = Callable[[str], None]
 """Gets a line for people, such as "412/1000 asked, 9 not ok"."""
@@ -326,12 +329,12 @@ class _Round:
         answer = outcome.answer
         # What a host is told as a secret is looked for in what it says.
         if not isinstance(answer, Answer) or answer.http_status != 200 or len(answer.body) > _MAX_KNOWN_BYTES or endpoint.sent():
-            return read(endpoint, outcome)
+            return read(endpoint, outcome, _MODELS.listed)
         key = answer, endpoint.max_response_bytes
         known = self._known.get(key)
         if known:
             return outcome._replace(answer=known)
-        outcome = read(endpoint, outcome)
+        outcome = read(endpoint, outcome, _MODELS.listed)
         if isinstance(outcome.answer, Read):
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()

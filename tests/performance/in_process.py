@@ -19,10 +19,11 @@ from ansible.plugins.loader import init_plugin_loader, lookup_loader
 init_plugin_loader()
 
 from ansible.parsing.dataloader import DataLoader  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _api, _http, _record  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http, _record  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._known_models import KnownModels  # noqa: E402
 
 ROUNDS = 7
 AT_A_TIME = 64
@@ -66,13 +67,13 @@ def reading(body: str) -> list[float]:
     endpoint = make_endpoint({"url": "http://127.0.0.1:1234"}, "")
     outcome = _record.Outcome(Answer(200, body.encode(), "application/json"), "2026-01-01T00:00:00Z", 1)
 
+    models = KnownModels()
+
     def known() -> None:
-        _record.record_of(endpoint, outcome, "loaded")
+        _record.record_of(endpoint, _record.read(endpoint, outcome, models.listed), "loaded")
 
     def new() -> None:
-        _api._remembered.clear()
-        _api._followers.clear()
-        known()
+        _record.record_of(endpoint, outcome, "loaded")
 
     def fifty_times(work: Callable[[], Any]) -> float:
         return seconds(lambda: [work() for _time in range(50)]) / 50

@@ -11,7 +11,6 @@ import json
 import random
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _api
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, STATUSES, Answer, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
@@ -204,77 +203,3 @@ def test_a_token_that_is_a_word_of_ours_leaves_the_shape_alone(token):
 
 def test_a_record_without_an_echo_is_left_alone():
     assert record_of(LIBRARY, options={"token": TOKEN})["warnings"] == []
-
-
-def on_disk(**fields):
-    return [{"type": "llm", "key": "qwen/qwen3-8b", "size_bytes": 10, "loaded_instances": [], **fields}]
-
-
-def test_what_is_done_to_one_record_does_not_reach_the_next():
-    said = on_disk(variants=["a", "b"], extra={"of": ["the", "server"]}, quantization={"name": "Q4"})
-    record, untouched = record_of(said), copy.deepcopy(record_of(said)["models"])
-    (entry,) = record["models"]
-    entry["variants"].clear()
-    entry["extra"]["of"].append("someone")
-    entry["quantization"]["name"] = "other"
-    entry["key"] = "other"
-    assert record_of(said)["models"] == untouched
-
-
-@pytest.mark.parametrize(("one", "other"), [(1, True), (1, "1"), (1, 1.5), (None, 0), ("a", None)])
-def test_a_model_that_differs_by_type_alone_is_read_anew(one, other):
-    first, second, again = (record_of(on_disk(size_bytes=value, extra=value)) for value in (one, other, one))
-    assert first["models"] == again["models"] and first["warnings"] == again["warnings"]
-    assert first["fingerprint"] == again["fingerprint"] != second["fingerprint"]
-    assert second["models"][0]["extra"] is other or second["models"][0]["extra"] == other
-    assert type(second["models"][0]["extra"]).__name__ == type(other).__name__
-
-
-@pytest.mark.parametrize("spaced", [{}, {"indent": 2}, {"separators": (",", ":")}], ids=["spaced", "indented", "compact"])
-def test_a_host_with_the_models_of_others_in_another_order_is_read(spaced):
-    def said(keys):
-        return json.dumps({"models": [on_disk(key=key)[0] for key in keys]}, **spaced).encode()
-
-    endpoint = make_endpoint({}, "http://gpu01")
-    for keys in ("abc", "abc", "cba", "bab", "ca", "adc", "abcd", "abc"):
-        record = ask(endpoint, lambda endpoint, keys=keys: Answer(200, said(keys)), "full")
-        assert [model["key"] for model in record["models"]] == list(keys)
-
-
-def test_models_are_known_by_their_text():
-    """The order of a list, white space between its models, and a model that is loaded in between make no difference."""
-    _api._remembered.clear()
-    shelf = [json.dumps(on_disk(key=key)[0]) for key in "abcd"]
-    loaded = json.dumps({**on_disk(key="l")[0], "loaded_instances": [{"id": "l", "config": {}}]})
-    for texts in (shelf, shelf[::-1], [loaded, *shelf], [*shelf[:2], loaded, *shelf[2:]]):
-        for between in (",", " ,\n"):
-            _api.read_models(Answer(200, ('{"models":[' + between.join(texts) + "]}").encode()))
-    assert sorted(_api._remembered) == shelf
-
-
-def test_a_warning_is_said_of_every_host():
-    said = on_disk(size_bytes="much")
-    assert record_of(said)["warnings"] == record_of(said)["warnings"] != []
-
-
-def test_a_known_model_with_the_token_of_a_host_in_it_is_masked_there_only():
-    said = on_disk(display_name=TOKEN)
-    names = [record_of(said, options=options)["models"][0]["display_name"] for options in ({}, {"token": TOKEN}, {})]
-    assert names == [TOKEN, MASK, TOKEN]
-
-
-def test_what_is_remembered_has_bounds():
-    for number in range(3):
-        record_of([on_disk(key=f"{number}/{index}")[0] for index in range(3000)])
-        record_of(on_disk(key="x" * 100_000))
-        assert len(_api._remembered) <= 4096
-        assert len(_api._followers) <= 4097
-    assert max(map(len, _api._remembered)) <= 4096
-
-
-@pytest.mark.parametrize("levels", [100, 900, 2100, 5000])
-def test_a_model_that_is_nested_too_deep_to_be_remembered_is_read(levels):
-    body = b'{"models": [{"key": "a", "extra": %s%s}]}' % (b"[" * levels, b"]" * levels)
-    record = ask(make_endpoint({}, "http://gpu01"), lambda endpoint: Answer(200, body), "full")
-    # How deep is too deep for JSON differs from one Python to another.
-    assert (record["status"], len(record["warnings"])) in (("ok", 1), ("invalid", 0))
