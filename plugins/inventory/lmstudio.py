@@ -155,7 +155,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     without_userinfo,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import kept, outcomes_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import (
@@ -166,7 +166,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import
     in_fleet,
     spelled_out,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import outcomes_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all, outcomes_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint
@@ -318,14 +318,14 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _records(self, endpoints: dict[str, Endpoint], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
         """The record of each host, from the cache where that may be."""
-        outcomes: dict[str, Outcome] = {}
+        limits = options["concurrency"], options["fleet_timeout"]
+        if not options["cache"]:
+            return dict(zip(endpoints, ask_all(list(endpoints.values()), options["detail"], *limits)))
         key = self.get_cache_key(path)
-        if options["cache"] and read_cache:
-            outcomes = outcomes_in(self._cached(key), endpoints, options["cache_timeout"])
+        outcomes = outcomes_in(self._cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
         missing = [name for name in endpoints if name not in outcomes]
-        endpoints_asked = [endpoints[name] for name in missing]
-        outcomes.update(zip(missing, outcomes_of(endpoints_asked, options["concurrency"], options["fleet_timeout"])))
-        if options["cache"] and missing:
+        outcomes.update(zip(missing, outcomes_of([endpoints[name] for name in missing], *limits)))
+        if missing:
             self._cache[key] = kept(endpoints, outcomes)
         return {name: record_of(endpoint, outcomes.pop(name), options["detail"]) for name, endpoint in endpoints.items()}
 

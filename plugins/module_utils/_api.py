@@ -146,18 +146,18 @@ def _is_plain(value: Any, name: str, usual: type | None) -> bool:
 class Reader:
     """Reads the models of a list, one by one: documented fields by type, then the rest as it is, in the order of its names."""
 
-    __slots__ = ("_found", "_instances_read", "_more", "_raw", "models")
+    __slots__ = ("_found", "_instances_read", "_more", "_number", "_raw")
 
     def __init__(self) -> None:
-        self.models: list[Model] = []
         self._raw: Any = None
+        self._number = 0
         self._instances_read = 0
         self._found: list[str] = []
         self._more = 0
 
-    def read(self, raw: Any) -> Model:
-        """The model that comes after those in `models`. Raises :class:`ApiError`, if the list as a whole cannot be trusted."""
-        self._raw = raw
+    def read(self, raw: Any, number: int) -> Model:
+        """The model at this place of the list, from 0. Raises :class:`ApiError`, if the list as a whole cannot be trusted."""
+        self._raw, self._number = raw, number
         model = model_of(self._entry(raw))
         self._instances_read += len(model.entry["loaded_instances"])
         if self._instances_read > MAX_ENTRIES:
@@ -174,6 +174,10 @@ class Reader:
         entry["loaded"] = bool(instances)
         entry["loaded_instances"] = instances
         return self._with_rest(entry, raw, "")
+
+    def warned(self) -> int:
+        """How many fields of unexpected type there were."""
+        return len(self._found) + self._more
 
     def warnings(self) -> list[str]:
         """Fields of unexpected type, as sentences; bounded, because a hostile server can have any number of them."""
@@ -249,7 +253,7 @@ class Reader:
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual
 
         if len(self._found) < _MAX_WARNINGS:
-            where = _unusual.place(self._raw, len(self.models)) + inside
+            where = _unusual.place(self._raw, self._number) + inside
             self._found.append(f"{where} is {_unusual.kind_of(value)}, {expected} was expected: taken as unknown")
         else:
             self._more += 1
@@ -257,7 +261,7 @@ class Reader:
     def _invalid(self, inside: str, expected: str, value: Any) -> ApiError:
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual
 
-        return _unusual.invalid_field(_unusual.place(self._raw, len(self.models)) + inside, expected, value)
+        return _unusual.invalid_field(_unusual.place(self._raw, self._number) + inside, expected, value)
 
 
 canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -294,9 +298,8 @@ def _read_list(raw_models: list[Any]) -> Listed:
     if raw_models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in raw_models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
     reader = Reader()
-    for raw in raw_models:
-        reader.models.append(reader.read(raw))
-    return reader.models, reader.warnings()
+    models = [reader.read(raw, number) for number, raw in enumerate(raw_models)]
+    return models, reader.warnings()
 
 
 def _decoded(answer: Answer, limit: int) -> bytes:
@@ -340,7 +343,9 @@ def _has_long_number(body: bytes) -> bool:
 
 def _may_be_odd(body: bytes, text: str) -> bool:
     """Whether there may be half a character or a control character. Most answers have no place for one, which is seen quickly."""
-    return b"\x7f" in body or b"\xc2" in body or (b"\\" in body and re.search(_ODD_ESCAPE, text) is not None)
+    if b"\x7f" in body or (b"\xc2" in body and re.search(r"[\x80-\x9f]", text)):
+        return True
+    return b"\\" in body and re.search(_ODD_ESCAPE, text) is not None
 
 
 def _parse(body: bytes, text: str) -> Any:

@@ -40,7 +40,7 @@ _EMBEDDING_TYPES = ("embedding", "embeddings")
 
 
 class Read:
-    """An answer that was read, and has no secret in it. All hosts that gave it share it."""
+    """An answer that was read. It has no secret in it of the hosts that gave it, and all of them share it."""
 
     __slots__ = ("_facts", "models", "warnings")
 
@@ -72,7 +72,7 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
 
 
 def outcome_of(endpoint: Endpoint, fetch: Fetch) -> Outcome:
-    """Ask one endpoint. The reading, which costs time of its own, is left to :func:`record_of`."""
+    """Ask one endpoint. The reading, which costs time of its own, is left to :func:`read`."""
     started = time.monotonic()
     answer: Answer | ApiError
     try:
@@ -96,22 +96,32 @@ def read(endpoint: Endpoint, outcome: Outcome, read_text: ReadText | None = None
     answer = outcome.answer
     if isinstance(answer, Read):
         return outcome
-    secrets: tuple[str, ...] = ()
-    if endpoint.sent():
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _masking
-
-        secrets = _masking.secrets_of(endpoint)
     try:
         if isinstance(answer, ApiError):
             raise answer
         models, warnings = read_models(answer, endpoint.max_response_bytes, endpoint.sent(), read_text)
     except ApiError as exc:
-        what = _masking.without(secrets, exc.what) if secrets else exc.what
+        what = exc.what
+        if endpoint.sent():
+            from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _masking
+
+            what = _masking.without(_masking.secrets_of(endpoint), what)
         return outcome._replace(answer=ApiError(exc.status, what, exc.hint, exc.http_status))
-    if secrets and _masking.holds_any(secrets, _comparable_text(models) + canonical(warnings)):
-        entries, warnings = _masking.masked(secrets, [model.entry for model in models], warnings)
+    if holds_secret(endpoint, models, warnings):
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _masking
+
+        entries, warnings = _masking.masked(_masking.secrets_of(endpoint), [model.entry for model in models], warnings)
         models = [model_of(entry) for entry in entries]
     return outcome._replace(answer=Read(models, warnings))
+
+
+def holds_secret(endpoint: Endpoint, models: list[Model], warnings: list[str]) -> bool:
+    """Whether what is sent to an endpoint as a secret is anywhere in what was read."""
+    if not endpoint.sent():
+        return False
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _masking
+
+    return _masking.holds_any(_masking.secrets_of(endpoint), _comparable_text(models) + canonical(warnings))
 
 
 def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
@@ -149,7 +159,8 @@ def _facts_of(models: list[Model], warnings: list[str], detail: str) -> dict[str
             "type": entry["type"],
             "context_length": instance["config"]["context_length"],
             "remaining_ttl_seconds": instance["remaining_ttl_seconds"],
-            "config": instance["config"],
+            # What stands in two places would be one value for whoever changes it.
+            "config": marshal.loads(marshal.dumps(instance["config"])),  # noqa: S302 - of what was dumped right here
         }
         for entry in loaded
         for instance in entry["loaded_instances"]

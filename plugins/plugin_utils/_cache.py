@@ -25,7 +25,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, Answer, ApiError, Model, canonical, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Read
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Read, holds_secret
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import GIVEN_UP_HINT
 
 
@@ -60,7 +60,8 @@ def kept(endpoints: Mapping[str, Endpoint], outcomes: Mapping[str, Outcome]) -> 
 
 
 def outcomes_in(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[str, Outcome]:
-    """The outcomes of hosts in what a cache has, without those that are broken, too old, or of other options.
+    """The outcomes of hosts in what a cache has, without those that are broken, too old, of other options, or that have in them what
+    is sent to their host as a secret.
 
     `max_age` is in seconds, 0 means that no age is too high. Nothing in a cache is believed: it is read like an answer.
     """
@@ -86,9 +87,13 @@ def outcomes_in(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -
         age = now - _seconds(entry["asked_at"])
         if entry["asked_with"] != _asked_with(endpoint) or (max_age and not 0 <= age <= max_age):
             return None
-        if not isinstance(entry["response_ms"], (int, type(None))):
+        if type(entry["response_ms"]) not in (int, type(None)):
             raise ValueError
-        return Outcome(answer_of(entry), entry["asked_at"], entry["response_ms"])
+        answer = answer_of(entry)
+        # It was masked for the token of then, and the host may have another one now.
+        if isinstance(answer, Read) and holds_secret(endpoint, answer.models, answer.warnings):
+            return None
+        return Outcome(answer, entry["asked_at"], entry["response_ms"])
 
     outcomes = {}
     now = time.time()

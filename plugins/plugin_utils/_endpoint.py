@@ -123,7 +123,7 @@ def of_task(task_options: Mapping[str, Any], host: Host, on_controller: bool) ->
 
 def of_nobody(task_options: Mapping[str, Any]) -> Resolved:
     """The options of a task that asks no host."""
-    return Resolved(only_set(task_options), {}, "")
+    return Resolved(_combined(dict(task_options), {}), {}, "")
 
 
 def in_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint]:

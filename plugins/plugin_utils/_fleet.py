@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Many endpoints at once: bounded concurrency, one deadline each and one for all, one outcome each, in order.
+"""Many endpoints at once: bounded concurrency, one deadline each and one for all, one result each, in order.
 
 One thread asks all that have an address and are asked in the clear, others ask one endpoint each, because that can block. The
 calling thread reads what they bring, watches the deadlines, tells the progress, and raises what a thread met.
@@ -13,13 +13,14 @@ calling thread reads what they bring, watches the deadlines, tells the progress,
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import resource
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
@@ -50,6 +51,7 @@ _FILES_EACH = 2
 _FILES_LEFT = 200
 
 _MODELS = KnownModels()
+T = TypeVar("T")
 
 Progress = Callable[[str], None]
 """Gets a line for people, such as "412/1000 asked, 9 not ok"."""
@@ -66,23 +68,38 @@ def ask_all(
     exchange: Exchange = _http.exchange,
 ) -> list[Record]:
     """One record for each endpoint, in order, whatever happens. As :func:`outcomes_of`."""
-    outcomes = deque(outcomes_of(endpoints, concurrency, fleet_timeout, progress, exchange))
-    # An outcome that no other endpoint shares is not kept beside its record.
-    return [record_of(endpoint, outcomes.popleft(), detail) for endpoint in endpoints]
+
+    def record(endpoint: Endpoint, outcome: Outcome) -> Record:
+        return record_of(endpoint, outcome, detail)
+
+    records = _asked(endpoints, record, concurrency, fleet_timeout, progress, exchange)
+    answered: set[Endpoint] = set()
+    ordered = []
+    for endpoint in endpoints:
+        ordered.append(copy.deepcopy(records[endpoint]) if endpoint in answered else records[endpoint])
+        answered.add(endpoint)
+    return ordered
 
 
-def outcomes_of(
+def outcomes_of(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: float) -> list[Outcome]:
+    """What came of asking each endpoint, in order, with its answer read. Equal endpoints are asked once. An interrupt ends it at once.
+
+    Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the
+    seconds for all. Whole answers take memory: records of detail ``loaded`` take less.
+    """
+    outcomes = _asked(endpoints, lambda _endpoint, outcome: outcome, concurrency, fleet_timeout)
+    return [outcomes[endpoint] for endpoint in endpoints]
+
+
+def _asked(
     endpoints: Sequence[Endpoint],
+    kept: Callable[[Endpoint, Outcome], T],
     concurrency: int,
     fleet_timeout: float,
     progress: Progress | None = None,
     exchange: Exchange = _http.exchange,
-) -> list[Outcome]:
-    """What came of asking each endpoint, in order, with its answer read. Equal endpoints are asked once. An interrupt ends it at once.
-
-    Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the
-    seconds for all.
-    """
+) -> dict[Endpoint, T]:
+    """What is kept of asking each endpoint."""
     if concurrency < 1:
         raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
     if not 0 < fleet_timeout < math.inf:
@@ -90,8 +107,7 @@ def outcomes_of(
     distinct = list(dict.fromkeys(endpoints))
     check_files(distinct)
     with _open_files(min(concurrency, len(distinct))) as concurrency:
-        outcomes = dict(zip(distinct, _Round(distinct, concurrency, exchange, progress or tell).run(fleet_timeout)))
-    return [outcomes[endpoint] for endpoint in endpoints]
+        return dict(zip(distinct, _Round(distinct, kept, concurrency, exchange, progress or tell).run(fleet_timeout)))
 
 
 def tell(line: str) -> None:
@@ -126,15 +142,23 @@ class _Running(NamedTuple):
     """Whether it has a thread of its own."""
 
 
-class _Round:
+class _Round(Generic[T]):
     """One question to each of some distinct endpoints.
 
     As far as memory allows, all are asked before any answer is read: whoever is silent is waited for from early on, and the
     threads that ask do not compete with the one that reads.
     """
 
-    def __init__(self, endpoints: list[Endpoint], concurrency: int, exchange: Exchange, progress: Progress) -> None:
+    def __init__(
+        self,
+        endpoints: list[Endpoint],
+        kept: Callable[[Endpoint, Outcome], T],
+        concurrency: int,
+        exchange: Exchange,
+        progress: Progress,
+    ) -> None:
         self._endpoints = endpoints
+        self._kept = kept
         self._concurrency = concurrency
         self._exchange = exchange
         self._progress = progress
@@ -151,16 +175,17 @@ class _Round:
         self._unread: deque[tuple[int, Outcome]] = deque()
         self._unread_bytes = 0
         self._full = False
-        self._outcomes: dict[int, Outcome] = {}
+        self._results: dict[int, T] = {}
+        self._not_ok = 0
         self._known: dict[tuple[Answer, int], Read] = {}
         self._errors: list[BaseException] = []
         self._threads = 0
 
-    def run(self, fleet_timeout: float) -> list[Outcome]:
+    def run(self, fleet_timeout: float) -> list[T]:
         began = told = time.monotonic()
         direct = self._start_direct()
         try:
-            while len(self._outcomes) < len(self._endpoints) and not self._errors:
+            while len(self._results) < len(self._endpoints) and not self._errors:
                 self._start_threads()
                 unread = len(self._unread)
                 if not self._reading_is_due():
@@ -181,7 +206,7 @@ class _Round:
             direct.join()  # It has nobody left to ask, and closes what it has open.
         if self._errors:
             raise self._errors[0]
-        return [self._outcomes[number] for number in range(len(self._endpoints))]
+        return [self._results[number] for number in range(len(self._endpoints))]
 
     def _slow(self, threaded: bool) -> int:
         with self._lock:
@@ -322,7 +347,7 @@ class _Round:
                     self._full = False
                     self._room.notify_all()
                     self._direct.wake()
-            self._outcomes[number] = self._read(self._endpoints[number], outcome)
+            self._keep(number, self._read(self._endpoints[number], outcome))
 
     def _read(self, endpoint: Endpoint, outcome: Outcome) -> Outcome:
         """With the answer read. Hosts that are set up alike often say the very same, which is then read once."""
@@ -340,6 +365,10 @@ class _Round:
                 self._known.clear()
             self._known[key] = outcome.answer
         return outcome
+
+    def _keep(self, number: int, outcome: Outcome) -> None:
+        self._not_ok += isinstance(outcome.answer, ApiError)
+        self._results[number] = self._kept(self._endpoints[number], outcome)
 
     def _leave_overdue(self) -> None:
         with self._lock:
@@ -380,11 +409,10 @@ class _Round:
         self._direct.wake()
         if begun:
             begun.sock.close()
-        self._outcomes[number] = read(self._endpoints[number], outcome_after(running.guard.age(), why))
+        self._keep(number, read(self._endpoints[number], outcome_after(running.guard.age(), why)))
 
     def _tell(self) -> None:
-        not_ok = sum(isinstance(outcome.answer, ApiError) for outcome in self._outcomes.values())
-        self._progress(f"{len(self._outcomes)}/{len(self._endpoints)} asked, {not_ok} not ok")
+        self._progress(f"{len(self._results)}/{len(self._endpoints)} asked, {self._not_ok} not ok")
 
     def _end(self) -> None:
         with self._lock:

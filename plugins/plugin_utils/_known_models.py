@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import JSON
 
 MAX_KNOWN = 4096
 MAX_CHARACTERS = 4096
-"""Of the text of one model."""
+"""Of what was said of a model, and of what was read."""
 _WHITE_SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -37,40 +37,59 @@ class KnownModels:
         self._followers: dict[str, _Known] = {}
 
     def listed(self, text: str) -> Listed | None:
-        """What a text lists that is an object with a list of models and nothing else, as LM Studio sends it.
+        """What a text lists that is a JSON object with a list of models. None if it has to be looked at by itself."""
+        found: Listed | None = None
+        end = 0
+        try:
+            at = _after(text, end, "{")
+            while at >= 0:
+                name, end = JSON.raw_decode(text, at)
+                at = _after(text, end, ":")
+                if at < 0 or not isinstance(name, str) or (found and name == "models"):
+                    return None
+                if name == "models":
+                    found, end = self._models(text, at)
+                else:
+                    _value, end = JSON.raw_decode(text, at)
+                at = _after(text, end, ",")
+        except (ApiError, ValueError, RecursionError):
+            return None
+        return found if _after(text, end, "}") == len(text) else None
 
-        None if it is any other, or if something is wrong with it. A JSON object ends at its own bracket: where a text goes on
-        with the text of a known object, it goes on with that object.
+    def _models(self, text: str, at: int) -> tuple[Listed, int]:
+        """The models of the list that begins there, and where the text goes on after it.
+
+        A JSON object ends at its own bracket: where a text goes on with the text of a known object, it goes on with that object.
         """
         reader = Reader()
-        at = _after(text, 0, "{", '"models"', ":", "[")
+        models: list[Model] = []
         before = between = ""
-        while at >= 0 and len(reader.models) < MAX_ENTRIES:
+        at = end = _after(text, at, "[")
+        if at < 0:
+            raise ValueError
+        while at >= 0 and len(models) < MAX_ENTRIES:
             known = self._followers.get(before)
             if known and text.startswith(known.said, at):
                 end = at + len(known.said)
             else:
-                try:
-                    raw, end = JSON.raw_decode(text, at)
-                    known = self._by_text.get(text[at:end]) or self._read(reader, raw, text[at:end])
-                except (ApiError, ValueError, RecursionError):
-                    return None
+                raw, end = JSON.raw_decode(text, at)
+                known = self._by_text.get(text[at:end]) or self._read(reader, raw, len(models), text[at:end])
                 if known.said:
                     self._followers[before] = known
-            reader.models.append(known.model)
+            models.append(known.model)
             before = known.said or before
             if between and text.startswith(between, end):
                 at = end + len(between)
             else:
                 at = _after(text, end, ",")
                 between = text[end:at]
-        return (reader.models, reader.warnings()) if reader.models and _after(text, end, "]", "}") == len(text) else None
+        return (models, reader.warnings()), _after(text, end, "]")
 
-    def _read(self, reader: Reader, raw: Any, said: str) -> _Known:
+    def _read(self, reader: Reader, raw: Any, number: int, said: str) -> _Known:
         """Read a model. It is remembered unless it has instances, which change, or gave a warning, which every host has to say."""
-        warnings = reader.warnings()
-        model = reader.read(raw)
-        if model.entry["loaded"] or len(said) > MAX_CHARACTERS or reader.warnings() != warnings:
+        warned = reader.warned()
+        model = reader.read(raw, number)
+        if model.entry["loaded"] or reader.warned() != warned or max(len(said), len(model.text)) > MAX_CHARACTERS:
             return _Known("", model)
         if len(self._by_text) >= MAX_KNOWN:
             self._by_text.clear()
@@ -80,9 +99,9 @@ class KnownModels:
 
 
 def _after(text: str, at: int, *signs: str) -> int:
-    """Where a JSON text goes on after these signs and the white space around them, or -1 if they are not there."""
+    """Where a JSON text goes on after these signs and the white space around them; -1 if they, or the place, are not there."""
     for sign in ("", *signs):
-        if not text.startswith(sign, at):
+        if at < 0 or not text.startswith(sign, at):
             return -1
         space = _WHITE_SPACE.match(text, at + len(sign))
         at = space.end() if space else at

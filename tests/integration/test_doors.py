@@ -502,7 +502,14 @@ def test_a_vaulted_token_works_at_every_door(run, start, tmp_path):
     - name: All were let in
       ansible.builtin.assert:
         that: ansible_facts.lmstudio.ok
+    - name: Judge what was gathered, with the token still there
+      gpufleet.lmstudio.model_assert:
+        record: "{{ ansible_facts.lmstudio }}"
+        require: [{type: llm}]
+        token: INLINE
 """
+    # A vaulted text in the play itself stands a few spaces deeper.
+    play = play.replace("INLINE", encrypted.replace("\n", "\n      ").rstrip())
     hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
     outcome = run(play, hosts, "--vault-password-file", "password", "-vvvv")
     assert TOKENS["gpu01"] not in outcome.output

@@ -10,9 +10,10 @@ import copy
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError, Reader, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, read, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._known_models import MAX_CHARACTERS, MAX_KNOWN, KnownModels
 from ansible_collections.gpufleet.lmstudio.tests.strategies import entries, valid_entries
 from hypothesis import given, settings
@@ -59,7 +60,7 @@ def test_each_model_is_read_once(fleet, monkeypatch):
     shelf = [json.dumps(on_disk(key=key)) for key in "abcd"]
     loaded = json.dumps(on_disk(key="l", loaded_instances=[{"id": "l", "config": {}}]))
     new, reading = [], fleet.known._read
-    monkeypatch.setattr(fleet.known, "_read", lambda reader, raw, said: new.append(raw["key"]) or reading(reader, raw, said))
+    monkeypatch.setattr(fleet.known, "_read", lambda reader, raw, *more: new.append(raw["key"]) or reading(reader, raw, *more))
     for texts in (shelf, shelf[::-1], [loaded, *shelf], [*shelf[:2], loaded, *shelf[2:]]):
         for between in (",", " ,\n"):
             assert fleet.record(('{"models":[' + between.join(texts) + "]}").encode())["counts"]["models"] == len(texts)
@@ -106,6 +107,45 @@ def test_what_is_remembered_has_bounds(fleet):
     assert max(map(len, fleet.known._by_text)) <= MAX_CHARACTERS
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"models": ]}',
+        '{"models": [}',
+        '{"models": {"key": "a"}]}',
+        '{"models" [{"key": "a"}]}',
+        '{1: [{"key": "a"}]}',
+        '{"models": [{"key": "a"}]',
+    ],
+)
+def test_what_is_no_json_is_left_to_others(fleet, text):
+    assert fleet.known.listed('{"models": [{"key": "a"}]}')
+    assert fleet.known.listed(text) is None
+
+
+@pytest.mark.parametrize("text", ['{"v": 1, "models": [%s], "more": {"data": []}}', '\n{ "models" : [\n%s\n] }\n'])
+def test_what_else_is_in_an_answer_does_not_matter(fleet, text):
+    model = json.dumps(on_disk())
+    for _time in range(2):
+        assert fleet.record((text % model).encode())["available"] == ["qwen/qwen3-8b"]
+    assert list(fleet.known._by_text) == [model]
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_a_fleet_reads_each_model_once(monkeypatch, token):
+    monkeypatch.setattr(_fleet, "_MODELS", KnownModels())
+    new, reading = [], Reader.read
+    monkeypatch.setattr(Reader, "read", lambda self, raw, number: new.append(raw["key"]) or reading(self, raw, number))
+    asked = [make_endpoint({"token": token}, f"http://h{number}.invalid") for number in range(5)]
+
+    def exchange(endpoint, guard):
+        loaded = on_disk(key="loaded", loaded_instances=[{"id": endpoint.url, "config": {}}])
+        return Answer(200, listing([on_disk(key="a"), loaded, on_disk(key="b")]))
+
+    assert all(record["ok"] for record in _fleet.ask_all(asked, "loaded", 1, 60, lambda line: None, exchange))
+    assert sorted(new) == ["a", "b", *5 * ["loaded"]]
+
+
 @pytest.mark.parametrize("levels", [100, 900, 2100, 5000])
 def test_a_model_that_is_nested_deep_is_the_same_every_time(fleet, levels):
     body = b'{"models": [{"key": "a", "extra": %s%s}]}' % (b"[" * levels, b"]" * levels)
@@ -127,11 +167,15 @@ def said_of(body, known):
     shelf=st.lists(entries | valid_entries, min_size=1, max_size=5),
     chosen=st.lists(st.lists(st.integers(0, 4), max_size=6), min_size=2, max_size=4),
     spaced=st.sampled_from([{}, {"indent": 2}, {"separators": (",", ":")}, {"ensure_ascii": False}]),
-    end=st.sampled_from(["]}", "]}", "]}\n", "]", "]}]", "]}\x0b", "]}{}", "],}", ',"data":[]}', '],"data":[]}', '],"models":[]}']),
+    begin=st.sampled_from(["{", "{", '{"v": [1], ', '{"data": [], ', '{"models": [], ', "{1: 2, ", "[", "", '{"v" ']),
+    colon=st.sampled_from([":", ": ", "", ": 1, "]),
+    end=st.sampled_from(
+        ["]}", "]}", "]}\n", "]", "]}]", "]}\x0b", "]}{}", "],}", "}", ',"data":[]}', '],"v":{}}', '],"models":[]}', '],"v":}']
+    ),
 )
-def test_hosts_are_read_alike_whatever_the_hosts_before_them_said(shelf, chosen, spaced, end):
+def test_hosts_are_read_alike_whatever_the_hosts_before_them_said(shelf, chosen, spaced, begin, colon, end):
     fleet = [json.dumps([shelf[number % len(shelf)] for number in numbers], **spaced) for numbers in chosen]
-    bodies = [f'{{"models": {models[:-1]}{end}'.encode("utf-8", "surrogatepass") for models in fleet]
+    bodies = [f'{begin}"models"{colon}{models[:-1]}{end}'.encode("utf-8", "surrogatepass") for models in fleet]
     alone = [said_of(body, None) for body in bodies]
     known = KnownModels()
     assert [said_of(body, known) for body in bodies] == alone

@@ -104,6 +104,7 @@ def test_records_of_one_answer_share_nothing_that_can_be_changed():
             one["models"][-1]["key"] = one["instances"][0]["config"]["context_length"] = "changed"
             one["models"][0]["loaded_instances"][0]["id"] = "changed"
             one["available"].append("changed")
+            assert one["models"][0]["loaded_instances"][0]["config"]["context_length"] is None
             assert other == record_of(ENDPOINT, answer, detail) == record(said, detail)
 
 
@@ -117,6 +118,16 @@ def test_a_host_that_could_not_be_reached_is_kept_and_one_that_said_no_is_not():
     refused = ApiError("refused", "refused the connection", "Do something.")
     said_no = ApiError("auth", "answered HTTP 401", http_status=401)
     assert cached(refused, said_no, b"<html>") == [record(refused), None, None]
+
+
+def test_a_host_with_a_token_that_is_in_the_cache_is_asked_anew():
+    """It was no secret when the answer was kept."""
+    token = "sk-lm-AbCdEf12:GhIjKlMnOpQrStUvWxYz"
+    for said in ({"models": [{"key": "m", "display_name": token}]}, {"models": [{"key": "m", "format": [token], token: []}]}):
+        text = kept({"gpu01": ENDPOINT}, {"gpu01": outcome(said)})
+        assert outcomes_in(text, {"gpu01": ENDPOINT}, 0)
+        assert not outcomes_in(text, {"gpu01": ENDPOINT._replace(token=token)}, 0)
+        assert outcomes_in(text, {"gpu01": ENDPOINT._replace(token="another-token-than-that")}, 0)
 
 
 def test_an_answer_counts_for_what_was_asked_only():
