@@ -118,6 +118,8 @@ class Exchanges:
                 self.leave_ended()
                 continue
             exchange = key.data
+            if exchange not in self._running:
+                continue  # It was left just now, for the alarm that came together with this.
             ended: Answer | ApiError | Begun | None
             try:
                 ended = self._go_on(exchange)

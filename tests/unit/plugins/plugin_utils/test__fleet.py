@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet, _transport
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._direct import Exchanges, address_of
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
@@ -320,6 +322,26 @@ def test_addresses_that_are_asked_in_one_thread_are_bounded_too():
     assert [record["url"] for record in records] == [endpoint.url for endpoint in asked]
     assert {record["status"] for record in records} == {"ok"}
     assert server.most == 5
+
+
+def test_an_answer_that_goes_on_in_the_moment_of_its_deadline_is_left():
+    """The alarm that ends it and the rest of it come from the system together, the alarm first."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = make_endpoint({"url": f"http://127.0.0.1:{listener.getsockname()[1]}"}, "")
+        guard, exchanges = _http.Guard(20), Exchanges()
+        assert exchanges.start(7, endpoint, address_of(endpoint), guard) is None
+        client, _address = listener.accept()
+        with client:
+            while not select.select([client], [], [], 0)[0]:
+                assert not list(exchanges.wait(1))
+            assert not list(exchanges.wait(0))  # Linux gives what happens from here on in its order.
+            guard.end()
+            exchanges.wake()
+            client.sendall(PLAIN)
+            (running,) = exchanges._running
+            assert select.select([running.sock], [], [], 10)[0]
+            assert not list(exchanges.wait(10)) and not len(exchanges)
+        exchanges.close()
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 1000])
