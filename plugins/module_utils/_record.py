@@ -107,21 +107,23 @@ def read(endpoint: Endpoint, outcome: Outcome, read_text: ReadText | None = None
 
             what = _masking.without(_masking.secrets_of(endpoint), what)
         return outcome._replace(answer=ApiError(exc.status, what, exc.hint, exc.http_status))
-    if holds_secret(endpoint, models, warnings):
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _masking
-
-        entries, warnings = _masking.masked(_masking.secrets_of(endpoint), [model.entry for model in models], warnings)
-        models = [model_of(entry) for entry in entries]
-    return outcome._replace(answer=Read(models, warnings))
+    return outcome._replace(answer=without_secrets(endpoint, Read(models, warnings)))
 
 
-def holds_secret(endpoint: Endpoint, models: list[Model], warnings: list[str]) -> bool:
-    """Whether what is sent to an endpoint as a secret is anywhere in what was read."""
+def without_secrets(endpoint: Endpoint, answer: Read) -> Read:
+    """The answer without what is sent to this endpoint as a secret: the same one, unless there is some in it."""
     if not endpoint.sent():
-        return False
+        return answer
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _masking
 
-    return _masking.holds_any(_masking.secrets_of(endpoint), _comparable_text(models) + canonical(warnings))
+    secrets = _masking.secrets_of(endpoint)
+    if not _masking.holds_any(secrets, _comparable_text(answer.models) + canonical(answer.warnings)):
+        return answer
+    before = [model.entry for model in answer.models]
+    entries, warnings = _masking.masked(secrets, before, answer.warnings)
+    if entries == before and warnings == answer.warnings:
+        return answer
+    return Read([model_of(entry) for entry in entries], warnings)
 
 
 def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:

@@ -25,7 +25,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, Answer, ApiError, Model, canonical, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Read, holds_secret
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Read, without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import GIVEN_UP_HINT
 
 
@@ -91,7 +91,7 @@ def outcomes_in(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -
             raise ValueError
         answer = answer_of(entry)
         # It was masked for the token of then, and the host may have another one now.
-        if isinstance(answer, Read) and holds_secret(endpoint, answer.models, answer.warnings):
+        if isinstance(answer, Read) and without_secrets(endpoint, answer) is not answer:
             return None
         return Outcome(answer, entry["asked_at"], entry["response_ms"])
 

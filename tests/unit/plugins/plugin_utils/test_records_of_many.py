@@ -127,7 +127,9 @@ def test_a_host_with_a_token_that_is_in_the_cache_is_asked_anew():
         text = kept({"gpu01": ENDPOINT}, {"gpu01": outcome(said)})
         assert outcomes_in(text, {"gpu01": ENDPOINT}, 0)
         assert not outcomes_in(text, {"gpu01": ENDPOINT._replace(token=token)}, 0)
-        assert outcomes_in(text, {"gpu01": ENDPOINT._replace(token="another-token-than-that")}, 0)
+        # A name of ours, or a word of it, is no secret that came back.
+        for other in ("another-token-than-that", "ok", "loaded_instances"):
+            assert outcomes_in(text, {"gpu01": ENDPOINT._replace(token=other)}, 0), other
 
 
 def test_an_answer_counts_for_what_was_asked_only():
