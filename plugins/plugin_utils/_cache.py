@@ -77,18 +77,18 @@ def outcomes_in(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -
             if entry["status"] not in HINTS:
                 raise ValueError
             return ApiError(entry["status"], str(entry["what"]), str(entry["hint"]))
-        number = entry["answer"]
-        if number not in reads:
-            answer = answers[number]
-            reads[number] = Read([_read(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]])
-        return reads[number]
+        position = entry["answer"]
+        if position not in reads:
+            answer = answers[position]
+            reads[position] = Read([_read(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]])
+        return reads[position]
 
     def outcome_of(endpoint: Endpoint, entry: Any) -> Outcome | None:
         age = now - _seconds(entry["asked_at"])
         if entry["asked_with"] != _asked_with(endpoint) or (max_age and not 0 <= age <= max_age):
             return None
         if type(entry["response_ms"]) not in (int, type(None)):
-            raise ValueError
+            return None
         answer = answer_of(entry)
         # It was masked for the token of then, and the host may have another one now.
         if isinstance(answer, Read) and without_secrets(endpoint, answer) is not answer:
