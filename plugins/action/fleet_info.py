@@ -11,11 +11,16 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import VARIABLES, host_of, in_fleet, validated
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_batch, of_pattern
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import resolve_fleet, validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet_hosts import (
+    ask_hosts,
+    warn_of_secrets,
+    warn_of_sharing,
+    withhold_foreign_secrets,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import Host, host_of_inventory
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_batch, of_pattern, refuse_batches_of_an_audit
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import fleet_info_spec
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of
 
@@ -39,9 +44,9 @@ class ActionModule(ActionBase):
                 "Set run_once: true on this task."
             )
         try:
+            refuse_batches_of_an_audit(task_vars or {})
             options = validated(fleet_info_spec(), only_set(self._task.args))
             names = self._names(options["hosts"], task_vars or {})
-            self._keep_own_secrets(options, names, task_vars or {})
             records = self._ask(names, options, task_vars or {})
         except (AnsibleError, OptionError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
@@ -66,27 +71,13 @@ class ActionModule(ActionBase):
             raise OptionError("hosts", f"no host of the inventory matches {','.join(pattern)}.")
         return names
 
-    def _keep_own_secrets(self, options: dict[str, Any], names: list[str], task_vars: dict[str, Any]) -> None:
-        """Take an option that is the secret of one host for no default of others.
-
-        A template such as ``token: "{{ lmstudio_token }}"``, in the defaults of a group of modules most of all, sees the variables
-        of the first host of the batch, and would send its token to every host that has none.
-        """
-        first = host_of(task_vars["inventory_hostname"], task_vars["hostvars"])
-        for option in ("token", "headers"):
-            if options[option] and options[option] == first.variable(VARIABLES[option]):
-                options[option] = None
-                others = [name for name in names if host_of(name, task_vars["hostvars"]).variable(VARIABLES[option]) is None]
-                if others:
-                    shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-                    self._display.warning(
-                        f"{option} is the {VARIABLES[option]} of {first.name}, so it is not sent to hosts that have none: {shown}. "
-                        "Set it as a variable of those hosts if it is meant for them too."
-                    )
-
     def _ask(self, names: list[str], options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Record]:
-        endpoints = in_fleet(options, (host_of(name, task_vars["hostvars"]) for name in names))
-        for warning in sorted({warning_of(endpoint) or "" for endpoint in endpoints} - {""}):
+        def host_of(name: str) -> Host:
+            return host_of_inventory(name, task_vars["hostvars"], self._templar, self._task.get_play().connection)
+
+        hosts = [host_of(name) for name in names]
+        warnings = withhold_foreign_secrets(options, host_of(task_vars["inventory_hostname"]), hosts)
+        resolved = resolve_fleet(options, hosts)
+        for warning in [*warnings, *warn_of_secrets(resolved), *warn_of_sharing(names, resolved)]:
             self._display.warning(warning)
-        records = ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"])
-        return dict(zip(names, records))
+        return dict(zip(names, ask_hosts(resolved, options)))

@@ -19,6 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements im
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import Audit, audit_of, baseline_of, policies_of, without_times
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import validated
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import refuse_batches_of_an_audit
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import fleet_report_spec
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._reports import FORMATS, as_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._words import headline, problems
@@ -33,6 +34,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
+            refuse_batches_of_an_audit(task_vars or {})
             options = validated(fleet_report_spec(), only_set(self._task.args))
             if not options["hosts"]:
                 raise OptionError("hosts", "there are none to report on. Give the hosts of a registered result of fleet_info.")

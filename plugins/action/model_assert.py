@@ -11,11 +11,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
     assertion_of,
     model_assert_spec,
     of_endpoint,
+    of_nobody,
     of_record,
     warnings_of,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
 
@@ -38,6 +40,9 @@ class ActionModule(OneHostAction):
 
     def from_here(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
         return of_endpoint(assertion_of(options), endpoint, fetch)
+
+    def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
+        return of_nobody(assertion_of(options), record)
 
     def warn_of(self, answer: dict[str, Any], host: str) -> None:
         for warning in warnings_of(answer):

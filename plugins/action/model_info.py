@@ -9,6 +9,7 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import model_info_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, ask, explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
 
 
@@ -19,8 +20,10 @@ class ActionModule(OneHostAction):
         return model_info_spec(environment)
 
     def from_here(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
-        record = ask(endpoint, fetch, options["detail"])
-        answer = {"changed": False, "lmstudio": record}
+        return self.result_of(ask(endpoint, fetch, options["detail"]), options)
+
+    def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
+        result = {"changed": False, "lmstudio": record}
         if options["on_error"] == "fail" and not record["ok"]:
-            answer.update(failed=True, msg=explain(record))
-        return answer
+            result.update(failed=True, msg=explain(record))
+        return result

@@ -52,8 +52,9 @@ options:
   variable:
     description:
       - The variable that gets the record of a host, as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes it.
+      - It cannot be C(lmstudio), because facts of that name would stand in front of it.
     type: str
-    default: lmstudio
+    default: lmstudio_record
   detail:
     description:
       - V(loaded) keeps in C(models) of a record only the entries of loaded models, V(full) those of all models.
@@ -125,11 +126,11 @@ cache_connection: ~/.cache/lmstudio
 cache_timeout: 600
 strict: true
 compose:
-  loaded_models: lmstudio.loaded
+  loaded_models: lmstudio_record.loaded
 groups:
-  long_context: lmstudio.instances | selectattr('context_length', 'ge', 32768) | list | length > 0
+  long_context: lmstudio_record.instances | selectattr('context_length', 'ge', 32768) | list | length > 0
 keyed_groups:
-  - key: lmstudio.status
+  - key: lmstudio_record.status
     prefix: status
 """
 
@@ -154,19 +155,24 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     make_endpoint,
     without_userinfo,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import kept, outcomes_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import (
     CONTROLLER_URL,
-    LOCAL_CONNECTIONS,
     VARIABLES,
-    Host,
-    in_fleet,
-    spelled_out,
+    options_from_address,
+    resolve_fleet,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all, outcomes_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import outcomes_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet_hosts import ask_hosts, warn_of_secrets, warn_of_sharing
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
+    Host,
+    NotAsked,
+    connection_of_command_line,
+    record_of_nobody,
+    template_with,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint
@@ -181,6 +187,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     """Asks hosts, and gives each its record and its groups."""
 
     NAME = "gpufleet.lmstudio.lmstudio"
+
+    inventory: Any
 
     _sanitize_group_name = staticmethod(group_name)
 
@@ -198,10 +206,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             for name in spelled:
                 if name not in inventory.hosts:
                     inventory.add_host(name)
-            endpoints = dict(zip(names, in_fleet(options, [self._host(name, spelled.get(name, ""), path) for name in names])))
-            for warning in sorted({warning_of(endpoint) or "" for endpoint in endpoints.values()} - {""}):
+            hosts = [self._host(name, spelled.get(name, ""), path, listed=name in before) for name in names]
+            resolved = dict(zip(names, resolve_fleet(options, hosts)))
+            for warning in [*warn_of_secrets(resolved.values()), *warn_of_sharing(names, resolved.values())]:
                 self.display.warning(warning)
-            records = self._records(endpoints, options, path, cache)
+            records = self._records(resolved, options, path, cache)
             self._report(records, options["on_error"])
         except (AnsibleError, OptionError) as exc:
             # A source that failed has added nothing.
@@ -222,6 +231,17 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def set_cache_plugin(self) -> None:
         super().set_cache_plugin()
         self._protect_cache()
+
+    def _read_config_data(self, path: str) -> Any:
+        try:
+            return super()._read_config_data(path)
+        except Exception as exc:
+            if not self._options.get("cache"):
+                raise
+            # The options are set by then, so it is the cache plugin that failed. The servers still know.
+            self.display.warning(f"The inventory cache cannot be used, so every host is asked, and no answer is kept: {exc}")
+            self.set_option("cache", False)
+            return self.loader.load_from_file(path)
 
     def _read_options(self, path: str) -> dict[str, Any]:
         try:
@@ -257,17 +277,22 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _spelled_by_name(self, texts: Iterable[str], port: int | None) -> dict[str, str]:
         """The endpoints as they are spelled, ranges expanded, by the name of the host."""
         urls: dict[str, str] = {}
+        known = {name.lower(): name for name in self.inventory.hosts}
+        host_names: dict[str, str] = {}
         for text in texts:
             for spelled in _expanded(text):
-                endpoint = make_endpoint(spelled_out({"port": port}, spelled), "http://" + bracketed(spelled), {"url": "endpoints"})
+                endpoint = make_endpoint(
+                    options_from_address({"port": port}, spelled), "http://" + bracketed(spelled), {"url": "endpoints"}
+                )
                 urls.setdefault(endpoint.url, spelled)
-        known = {name.lower(): name for name in self.inventory.hosts}
-        names = Counter(known.get(Endpoint(url).host, Endpoint(url).host) for url in urls)
+                # As it is written: host_vars and --limit look for this very name. The inventory may have it in other capitals.
+                name = _host_name(spelled, endpoint.host)
+                host_names.setdefault(endpoint.url, known.get(name.lower()) or known.get(endpoint.host) or name)
+        names = Counter(name.lower() for name in host_names.values())
         by_name: dict[str, str] = {}
         for url, spelled in urls.items():
-            # A URL has its host in small letters, an inventory may not.
-            name = known.get(Endpoint(url).host, Endpoint(url).host)
-            if names[name] > 1:
+            name = host_names[url]
+            if names[name.lower()] > 1:
                 name, spelled = f"{name}_{Endpoint(url).port}", url if "://" in spelled else url.partition("://")[2]
             if name in by_name:
                 raise OptionError("endpoints", f"{by_name[name]} and {spelled} are both host {name}. Add one of them by another source.")
@@ -288,15 +313,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             )
         return names
 
-    def _host(self, name: str, spelled: str, path: str) -> Host:
+    def _host(self, name: str, spelled: str, path: str, listed: bool) -> Host:
         variables = combine_vars(self._variables(name, path), self._vars)
-
-        def template(value: Any) -> Any:
-            self.templar.available_variables = variables
-            return self.templar.template(value)
-
-        host = Host(name, variables, template, local=False, spelled=spelled)
-        return host._replace(local=host.variable("ansible_connection") in LOCAL_CONNECTIONS)
+        template = template_with(variables, self.templar)
+        return Host(name, variables, template, connection_of_command_line(), lambda: variables if listed else {}, spelled)
 
     def _variables(self, name: str, path: str) -> dict[str, Any]:
         """The variables of a host that the inventory has so far, as ``ansible.builtin.constructed`` reads them."""
@@ -316,18 +336,23 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         variables: dict[str, Any] = get_vars_from_inventory_sources(self.loader, [*self.inventory.processed_sources, path], entities, "all")
         return variables
 
-    def _records(self, endpoints: dict[str, Endpoint], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
+    def _records(self, resolved: dict[str, Endpoint | NotAsked], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
         """The record of each host, from the cache where that may be."""
-        limits = options["concurrency"], options["fleet_timeout"]
         if not options["cache"]:
-            return dict(zip(endpoints, ask_all(list(endpoints.values()), options["detail"], *limits)))
+            return dict(zip(resolved, ask_hosts(list(resolved.values()), options)))
+        endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}
         key = self.get_cache_key(path)
         outcomes = outcomes_in(self._cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
         missing = [name for name in endpoints if name not in outcomes]
-        outcomes.update(zip(missing, outcomes_of([endpoints[name] for name in missing], *limits)))
+        asked = outcomes_of([endpoints[name] for name in missing], options["concurrency"], options["fleet_timeout"])
+        outcomes.update(zip(missing, asked))
         if missing:
             self._cache[key] = kept(endpoints, outcomes)
-        return {name: record_of(endpoint, outcomes.pop(name), options["detail"]) for name, endpoint in endpoints.items()}
+        detail = options["detail"]
+        return {
+            name: record_of(each, outcomes.pop(name), detail) if isinstance(each, Endpoint) else record_of_nobody(each, detail)
+            for name, each in resolved.items()
+        }
 
     def _cached(self, key: str) -> Any:
         try:
@@ -365,7 +390,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._leave_groups(name)
             groups = ["lmstudio_ok" if record["ok"] else "lmstudio_not_ok", "lmstudio_status_" + record["status"]]
             for group in groups + [group_name("lmstudio_loaded_" + model) for model in record["loaded"]]:
-                self.inventory.add_child(self.inventory.add_group(group), name)
+                # Not add_child, which means the group of that name where there is one.
+                self.inventory.add_host(name, self.inventory.add_group(group))
             self._construct(name, options, path)
 
     def _leave_groups(self, name: str) -> None:
@@ -380,12 +406,31 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._set_composite_vars(options["compose"], self._variables(name, path), name, strict=options["strict"])
         if options["groups"] or options["keyed_groups"]:
             variables = self._variables(name, path)
-            self._add_host_to_composed_groups(options["groups"], variables, name, options["strict"], fetch_hostvars=False)
+            inventory = self.inventory
+            # Ansible would add the group that has the name of the host.
+            self.inventory = _HostsBeforeGroups(inventory)
+            try:
+                self._add_host_to_composed_groups(options["groups"], variables, name, options["strict"], fetch_hostvars=False)
+            finally:
+                self.inventory = inventory
             self._add_host_to_keyed_groups(options["keyed_groups"], variables, name, options["strict"], fetch_hostvars=False)
 
     def _compose(self, *args: Any, **kwargs: Any) -> Any:
         # What an expression makes of server text is server text.
         return untrusted(super()._compose(*args, **kwargs))
+
+
+class _HostsBeforeGroups:
+    """An inventory whose groups get hosts only."""
+
+    def __init__(self, inventory: Any) -> None:
+        self._inventory = inventory
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inventory, name)
+
+    def add_child(self, group: str, host: str) -> None:
+        self._inventory.add_host(host, group)
 
 
 def _expanded(text: str) -> list[str]:
@@ -403,8 +448,21 @@ def _expanded(text: str) -> list[str]:
     return expanded
 
 
+def _host_name(spelled: str, host: str) -> str:
+    """The name of a host as an endpoint has it. `host` is how it is asked: in small letters, an international name in ASCII."""
+    authority = spelled.rpartition("://")[2].partition("/")[0]
+    name = authority.partition(":")[0] if authority.count(":") < 2 else host
+    return name.strip() or host
+
+
 def _check_variable(name: str) -> None:
     if not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", name) or keyword.iskeyword(name):
         raise OptionError("variable", f"{name!r} is not a valid name of a variable.")
+    if name == "lmstudio":
+        # A fact of that name, perhaps a cached one of yesterday, would stand in front of it.
+        raise OptionError(
+            "variable",
+            "lmstudio is the name of the facts of model_facts, which would hide it. Choose another name, such as lmstudio_record.",
+        )
     if name.startswith("ansible_") or name in (*VARIABLES.values(), CONTROLLER_URL):
         raise OptionError("variable", f"{name} decides how a host is reached. Choose another name.")

@@ -100,11 +100,22 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     bracketed,
     make_endpoint,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import NOT_ASKED, explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import host_of, in_fleet, spelled_out
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import options_from_address, resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet_hosts import (
+    ask_hosts,
+    warn_of_secrets,
+    warn_of_sharing,
+    withhold_foreign_secrets,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
+    Host,
+    NotAsked,
+    connection_of_command_line,
+    host_of_inventory,
+    template_with,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
 
 
@@ -115,17 +126,59 @@ class LookupModule(LookupBase):
         # Given by with_gpufleet.lmstudio.models before ansible-core 2.19.
         kwargs.pop("wantlist", None)
         options = self._read_options(kwargs)
+        variables = variables or {}
         flat = [item for term in terms for item in (term if isinstance(term, list) else [term])]
+        inventory = set(variables.get("groups", {}).get("all", ()))
+        if not terms:
+            if not variables.get("inventory_hostname"):
+                raise AnsibleLookupError("there is no term, and no host of a task either. Name at least one URL or host.")
+            flat = [variables["inventory_hostname"]]
+            inventory.update(flat)  # also the implicit localhost
         try:
-            endpoints = [self._endpoint(number, term, options, variables or {}) for number, term in enumerate(flat, 1)]
-            if not terms:
-                endpoints = in_fleet(options, [self._host_of_task(variables or {})])
-            self._warn({warning_of(endpoint) for endpoint in endpoints} - {None})
-            records = ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"])
+            resolved = self._resolve(flat, inventory, options, variables)
+            records = ask_hosts(resolved, options)
         except (AnsibleError, OptionError) as exc:
             raise AnsibleLookupError(str(exc)) from None
-        self._report([record for record in records if not record["ok"]], options["on_error"])
+        self._report(flat, records, options["on_error"])
         return list(records) if options["select"] == "record" else [dict(record)[options["select"]] for record in records]
+
+    def _resolve(
+        self, terms: list[Any], inventory: set[str], options: dict[str, Any], variables: Mapping[str, Any]
+    ) -> list[Endpoint | NotAsked]:
+        """What to ask for each term, which is a host of the inventory or a server. All are checked before anybody is asked."""
+        names = list(dict.fromkeys(term for term in terms if isinstance(term, str) and term in inventory))
+        hosts = [self._host(name, variables) for name in names]
+        for_hosts, warnings = dict(options), []
+        own_name = variables.get("inventory_hostname")
+        if hosts and own_name and (options["token"] or options["headers"]):
+            warnings = withhold_foreign_secrets(for_hosts, self._host(own_name, variables), hosts)
+        of_hosts = dict(zip(names, resolve_fleet(for_hosts, hosts)))
+        resolved = [of_hosts[term] if term in names else self._server(number, term, options) for number, term in enumerate(terms, 1)]
+        self._warn([*warnings, *warn_of_secrets(resolved), *warn_of_sharing(names, of_hosts.values())])
+        return resolved
+
+    @staticmethod
+    def _server(number: int, term: Any, options: dict[str, Any]) -> Endpoint:
+        """What a term names that is no host of the inventory."""
+        name = f"term {number}"
+        if not term or not isinstance(term, str):
+            raise OptionError(name, f"it is {'empty' if not term else 'no text'}. Write a URL, or the name of a host.")
+        options = options_from_address(options, term)
+        if "://" in term and not options["token"] and not authorizes(options["headers"]):
+            options["token"] = os.environ.get(TOKEN_VARIABLE)
+        return make_endpoint(options, f"http://{bracketed(term)}", {"url": name})
+
+    def _host(self, name: str, variables: Mapping[str, Any]) -> Host:
+        connection = connection_of_command_line()
+        if "hostvars" in variables:
+            return host_of_inventory(name, variables["hostvars"], self._templar, connection)
+        if name == variables.get("inventory_hostname"):
+            # In a variable of this host that another one reads, Ansible shows the variables of this one only.
+            return Host(name, variables, template_with(variables, self._templar), connection, lambda: variables)
+        raise AnsibleLookupError(
+            f"the variables of host {name} cannot be seen here, as in the hosts of the first play, or in a variable that another host reads. "
+            "Name its URL as the term, or use the inventory plugin gpufleet.lmstudio.lmstudio to choose hosts."
+        )
 
     def _read_options(self, given: dict[str, Any]) -> dict[str, Any]:
         known = sorted(name for name in self.option_definitions if name != "_terms")
@@ -138,31 +191,17 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(without_secrets(str(exc), given)) from None
         return {name: self.get_option(name) for name in known}
 
-    def _endpoint(self, number: int, term: Any, options: dict[str, Any], variables: Mapping[str, Any]) -> Endpoint:
-        name = f"term {number}"
-        if not term or not isinstance(term, str):
-            raise OptionError(name, f"it is {'empty' if not term else 'no text'}. Write a URL, or the name of a host.")
-        if term in variables.get("groups", {}).get("all", ()):
-            return in_fleet(options, [host_of(term, variables["hostvars"])])[0]
-        options = spelled_out(options, term)
-        if "://" in term and not options["token"] and not authorizes(options["headers"]):
-            options["token"] = os.environ.get(TOKEN_VARIABLE)
-        return make_endpoint(options, f"http://{bracketed(term)}", {"url": name})
-
-    @staticmethod
-    def _host_of_task(variables: Mapping[str, Any]) -> Any:
-        try:
-            return host_of(variables["inventory_hostname"], variables["hostvars"])
-        except KeyError:
-            raise AnsibleLookupError("there is no term, and no host of a task either. Name at least one URL or host.") from None
-
-    def _report(self, not_ok: list[Record], on_error: str) -> None:
-        messages = [explain(record) for record in not_ok]
+    def _report(self, terms: list[str], records: list[Record], on_error: str) -> None:
+        messages = [
+            f"{term}: {explain(record)}" if record["status"] == NOT_ASKED else explain(record)
+            for term, record in zip(terms, records)
+            if not record["ok"]
+        ]
         if messages and on_error == "fail":
             raise AnsibleLookupError("\n".join(messages))
         if on_error == "warn":
             self._warn(messages)
 
-    def _warn(self, messages: Any) -> None:
+    def _warn(self, messages: list[str]) -> None:
         for message in messages:
             self._display.warning(message)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible.module_utils.basic import env_fallback
+from ansible.module_utils.common.validation import check_type_dict
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import authorizes
 
@@ -66,10 +67,20 @@ def is_set(value: Any) -> bool:
     return not (isinstance(value, str) and (value == "" or value.startswith(OMITTED)))
 
 
+def headers_of(value: Any) -> Any:
+    """Headers as a mapping, where they are one or a text that Ansible takes for one. Anything else is left to the argument spec."""
+    try:
+        return check_type_dict(value)
+    except (TypeError, ValueError):
+        return value
+
+
 def only_set(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that have a value. Without the others, an argument spec's defaults and types work as usual.
 
     An Authorization header stands in place of the token that an environment may have.
     """
     given = {name: value for name, value in options.items() if is_set(value)}
+    if "headers" in given:
+        given["headers"] = headers_of(given["headers"])
     return {"token": "", **given} if authorizes(given.get("headers")) else given

@@ -86,6 +86,11 @@ def of_record(assertion: Assertion, given: Any) -> dict[str, Any]:
     return _result(assertion, record, judged(record, assertion.requirements, assertion.exclusive), 0, 0.0)
 
 
+def of_nobody(assertion: Assertion, record: Record) -> dict[str, Any]:
+    """The result for a host that nobody can ask, which waiting does not change."""
+    return _result(assertion, record, judge(record, assertion.requirements, assertion.exclusive), 0, 0.0)
+
+
 def judged(record: Record, requirements: list[Requirement], exclusive: bool = False) -> list[Violation]:
     """The violations of a record that a user hands in, which may have been changed on the way."""
     try:
@@ -138,7 +143,7 @@ def _result(assertion: Assertion, record: Record, violations: list[Violation], p
     if result["met"]:
         result["msg"] = "\n".join([assertion.success_msg or _praise(len(assertion.requirements), len(violations)), *lines])
         return result
-    if assertion.wait_timeout:
+    if polls and assertion.wait_timeout:
         lines.append(f"Waited {result['waited']:g} seconds, asked {'once' if polls == 1 else f'{polls} times'}.")
     if not record["ok"]:
         error: Mapping[str, Any] = record["error"] or {}

@@ -42,6 +42,9 @@ def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:
     scheme = scheme.lower()
     if scheme not in ("http", "https"):
         raise OptionError(option, f"{shown!r} has an unknown scheme. Use http:// or https://.")
+    if not authority.isascii():
+        authority, rest = _in_ascii(authority, rest, shown, option)
+        url = f"{scheme}://{rest}"
     if not is_plain(url):
         raise OptionError(option, f"{shown!r} contains spaces or characters that a URL cannot have.")
     if "?" in rest or "#" in rest:
@@ -61,6 +64,20 @@ def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:
     if port == 0:
         raise OptionError(option, f"{shown!r} names port 0. A port is a number from 1 to {MAX_PORT}.")
     return scheme, host, port, parts.path
+
+
+def _in_ascii(authority: str, rest: str, shown: str, option: str) -> tuple[str, str]:
+    """The authority of a URL, and all that follows its scheme, with an international name in its ASCII form."""
+    name, colon, port = authority.rpartition(":") if re.search(r":[0-9]*\Z", authority) else (authority, "", "")
+    try:
+        # The two standards for such names disagree about these letters, and so about whose name it is.
+        ascii_name = "" if re.search("[\u00df\u03c2\u1e9e\u200c\u200d]", name) else name.encode("idna").decode("ascii")
+    except UnicodeError:
+        ascii_name = ""
+    # Some letters become a slash or an @, which would end the name.
+    if not re.match(HOST + r"\Z", ascii_name):
+        raise OptionError(option, f"{shown!r} does not name a valid host. Write its name in the ASCII form, which begins with xn--.")
+    return ascii_name + colon + port, ascii_name + colon + port + rest[len(authority) :]
 
 
 def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> tuple[tuple[str, str], ...]:

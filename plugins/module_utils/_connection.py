@@ -56,6 +56,8 @@ class Endpoint(NamedTuple):
     client_key: str | None = None
     use_proxy: bool = False
     max_response_bytes: int = 16 * 1024 * 1024
+    token_advice: str | None = None
+    """What to do when the server wants a token, where that differs from the usual."""
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.url}>"

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Mapping, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, not_asked_record
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
@@ -27,6 +27,7 @@ def at_detail(record: Record, detail: str) -> Record:
 def record_in(value: Any) -> Record:
     """The record in what a user hands in: itself, facts with it, or the registered result of a module that asked.
 
+    A result of a host that Ansible could not reach, or on which the task failed or was skipped, has none: nobody was asked then.
     Raises :class:`OptionError`.
     """
     for path in ((), ("lmstudio",), ("ansible_facts", "lmstudio")):
@@ -37,6 +38,18 @@ def record_in(value: Any) -> Record:
             if not isinstance(found["ok"], bool):
                 raise OptionError("record", "its ok is neither true nor false. Hand in the record as it was gathered.")
             return cast("Record", dict(found))
+    if isinstance(value, Mapping) and any(value.get(name) is True for name in ("unreachable", "failed", "skipped")):
+        return nothing_gathered(value)
     raise OptionError(
         "record", "it is no host record. Give ansible_facts.lmstudio, the variable of the inventory, or a registered result of model_info."
+    )
+
+
+def nothing_gathered(result: Any) -> Record:
+    """The record of a host of which there is none, with the reason if there is a result that tells it."""
+    why = (result.get("msg") or result.get("skip_reason")) if isinstance(result, Mapping) else None
+    return not_asked_record(
+        "Nothing was gathered from this host" + (f": {printable(str(why), 300)}" if why else "."),
+        "Ansible could not reach it, or the task that asks failed on it or did not run. See the output of the play.",
+        "loaded",
     )

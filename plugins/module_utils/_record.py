@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
+    HINTS,
     Answer,
     ApiError,
     Model,
@@ -34,6 +35,8 @@ Fetch = Callable[[Endpoint], Answer]
 """A transport. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
 
 FULL = "full"
+NOT_ASKED = "not_asked"
+"""The status of a host that nobody could ask. The others are those of :class:`ApiError`, and ok."""
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Of ``asked_at``, in UTC."""
 _EMBEDDING_TYPES = ("embedding", "embeddings")
@@ -106,7 +109,10 @@ def read(endpoint: Endpoint, outcome: Outcome, read_text: ReadText | None = None
             from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _masking
 
             what = _masking.without(_masking.secrets_of(endpoint), what)
-        return outcome._replace(answer=ApiError(exc.status, what, exc.hint, exc.http_status))
+        hint = exc.hint
+        if endpoint.token_advice and exc.status == "auth" and hint == HINTS["auth"]:
+            hint = endpoint.token_advice
+        return outcome._replace(answer=ApiError(exc.status, what, hint, exc.http_status))
     return outcome._replace(answer=without_secrets(endpoint, Read(models, warnings)))
 
 
@@ -148,6 +154,13 @@ def record_of(endpoint: Endpoint, outcome: Outcome, detail: str) -> Record:
         "detail": detail,
     }
     return cast("Record", {**own, **facts})
+
+
+def not_asked_record(message: str, hint: str, detail: str) -> Record:
+    """The record of a host that nobody could ask."""
+    error = {"message": message, "hint": hint, "http_status": None}
+    own = {"ok": False, "status": NOT_ASKED, "error": error, "url": None, "asked_at": None, "response_ms": None, "detail": detail}
+    return cast("Record", {**own, **_facts_of([], [], detail), "fingerprint": None})
 
 
 def _facts_of(models: list[Model], warnings: list[str], detail: str) -> dict[str, Any]:

@@ -47,8 +47,9 @@ class Record(TypedDict):
     ok: bool
     status: str
     error: Error | None
-    url: str
-    asked_at: str
+    url: str | None
+    """Null when nobody was asked, and so is the time."""
+    asked_at: str | None
     response_ms: int | None
     detail: str
     models: list[Entry]

@@ -669,7 +669,8 @@ def _not_there(record: Record, requirement: Requirement) -> Violation:
 def _not_known(record: Record, label: str, subject: str, severity: str) -> Violation:
     error: Mapping[str, Any] = record["error"] or {}
     why = printable(str(error.get("message") or record["status"]), 300)
-    message = f"{subject} is not known, because {why}"
+    # Within a sentence. (Most messages begin with a URL.)
+    message = f"{subject} is not known, because {why.replace('This host', 'this host', 1)}"
     return {
         "requirement": label,
         "check": "status",

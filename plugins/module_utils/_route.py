@@ -53,9 +53,14 @@ def check_files(endpoints: Iterable[Endpoint]) -> None:
     """Read what the TLS options and the environment's proxies say, anew, before many are asked. Raises :class:`OptionError`."""
     _tls_context.cache_clear()
     for endpoint in endpoints:
-        proxy_of(endpoint)
-        if endpoint.scheme == "https":
-            tls_context(endpoint)
+        check_route(endpoint)
+
+
+def check_route(endpoint: Endpoint) -> None:
+    """Read what the TLS options and the environment's proxies say. Raises :class:`OptionError`."""
+    proxy_of(endpoint)
+    if endpoint.scheme == "https":
+        tls_context(endpoint)
 
 
 class Proxy(NamedTuple):

@@ -13,10 +13,18 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _checks, _failures, _http, _masking, _refusals, _route, _unusual
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import TOKEN_VARIABLE, is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import LOCAL_CONNECTIONS, Host, of_nobody, of_task, validated
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import resolve_task, validated, without_host
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import delegate_of, host_of_task, record_of_nobody
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._target import check_target
+
+_OF_ENVIRONMENT = (
+    f"{TOKEN_VARIABLE} of the keyword environment counts for modules that run on hosts. With via: controller, give token or "
+    f"lmstudio_token, or set {TOKEN_VARIABLE} where Ansible itself is started."
+)
 
 # Ansible loads this before it forks a worker for each host, and so none of them has to load these.
 _LOADED_BEFORE_FORKS = (_http, _checks, _failures, _masking, _refusals, _route, _unusual)
@@ -50,41 +58,46 @@ class OneHostAction(ActionBase):
     def warn_of(self, answer: dict[str, Any], host: str) -> None:
         """Warn of what is in a result. Here, because a module does not know the name of its host, and equal warnings are shown once."""
 
+    def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
+        """The result with a record that was not gathered by asking."""
+        raise NotImplementedError
+
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
+        name = task_vars["inventory_hostname"]
         via = self._task.args.get("via")
         on_controller = is_set(via) and via != "target"
         try:
+            delegate = delegate_of(self._task, name)
+            host = host_of_task(self._task, task_vars, self._templar)
             args = self._task.args
-            resolved = of_task(args, self._host(task_vars), on_controller) if self.asks() else of_nobody(args)
+            resolved = resolve_task(args, host, on_controller, delegate is not None) if self.asks() else without_host(args)
             # What can be checked is checked here for both, because only here it is known where an option was set.
             options = validated(self.spec(environment=on_controller), resolved.options, resolved.names)
             answer = self.without_asking(options)
+            if answer is None and resolved.not_asked:
+                answer = self.result_of(record_of_nobody(resolved.not_asked, options.get("detail", FULL)), options)
             if answer is None:
                 endpoint = make_endpoint(options, resolved.default_url, resolved.names, files_here=on_controller)
+                if resolved.withheld:
+                    self._display.warning(f"{name}: {_withheld(endpoint, resolved.withheld)}")
                 if on_controller:
                     answer = self._ask_from_here(endpoint, options)
                 else:
                     self._need_python()
+                    warning = check_target(self._connection, host, delegate, endpoint, named=is_set(args.get("url")))
+                    if warning:
+                        self._display.warning(f"{name}: {warning}")
         except self.ERRORS as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             answer = {"failed": True, "msg": str(exc)}
         if answer is None:
             # Outside of the try, so that a host that cannot be reached stays unreachable.
             answer = self._execute_module(module_name="gpufleet.lmstudio." + self.MODULE, module_args=resolved.options, task_vars=task_vars)
-        self.warn_of(answer, task_vars["inventory_hostname"])
+        self.warn_of(answer, name)
         result.update(answer)
         return result
-
-    def _host(self, task_vars: dict[str, Any]) -> Host:
-        connection = self._templar.template(task_vars.get("ansible_connection")) or self._task.connection
-        return Host(
-            name=task_vars["inventory_hostname"],
-            variables=task_vars,
-            template=self._templar.template,
-            local=connection in LOCAL_CONNECTIONS,
-        )
 
     def _need_python(self) -> None:
         if getattr(self._connection._shell, "_IS_WINDOWS", False):
@@ -103,4 +116,18 @@ class OneHostAction(ActionBase):
         warning = _masking.warning_of(endpoint)
         if warning:
             self._display.warning(warning)
+        if not endpoint.token and any(TOKEN_VARIABLE in part for part in _environment(self._task)):
+            endpoint = endpoint._replace(token_advice=_OF_ENVIRONMENT)
         return self.from_here(endpoint, fetch, options)
+
+
+def _environment(task: Any) -> list[Any]:
+    """What the keyword ``environment`` of a task sets, with those of its blocks and its play."""
+    return task.environment if isinstance(task.environment, list) else [task.environment or {}]
+
+
+def _withheld(endpoint: Endpoint, variables: tuple[str, ...]) -> str:
+    return (
+        f"{endpoint.url} is not a server of this host, so {', '.join(variables)} {'does' if len(variables) == 1 else 'do'} not count there. "
+        "If it is one, put it into lmstudio_url. If not, give the task what that server needs, such as token."
+    )

@@ -14,12 +14,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import nothing_gathered, record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Counts, Record, Sizes
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
     FAIL,
     Requirement,
@@ -167,24 +167,7 @@ def _record(given: Any) -> Record:
     try:
         return _in_order(record_in(given))
     except OptionError:
-        why = given.get("msg") if isinstance(given, Mapping) else None
-        error = {
-            "message": "Nothing was gathered from this host" + (f": {printable(str(why), 300)}" if why else "."),
-            "hint": "Ansible could not reach it, or the task that asks failed on it or did not run. See the output of the play.",
-            "http_status": None,
-        }
-    # Nobody was asked, so there is no URL either.
-    record: dict[str, Any] = {
-        **dict.fromkeys(("url", "asked_at", "response_ms", "fingerprint")),
-        **{name: [] for name in ("models", "instances", "available", "loaded", "warnings")},
-        "ok": False,
-        "status": "not_asked",
-        "error": error,
-        "detail": "loaded",
-        "counts": dict.fromkeys(Counts.__annotations__, 0),
-        "size_bytes": dict.fromkeys(Sizes.__annotations__, 0),
-    }
-    return cast(Record, record)
+        return nothing_gathered(given)
 
 
 def _in_order(record: Record) -> Record:

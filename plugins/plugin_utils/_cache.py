@@ -118,4 +118,4 @@ def _read(text: str) -> Model:
 
 def _asked_with(endpoint: Endpoint) -> str:
     """The options that decide about an answer, without those that are secret."""
-    return json.dumps(endpoint._replace(token=None, headers=(), max_response_bytes=0))
+    return json.dumps(endpoint._replace(token=None, headers=(), max_response_bytes=0, token_advice=None))

@@ -6,23 +6,24 @@
 
 """Which URL, token and TLS options belong to a host: who wins between an option and a host variable.
 
-One-host doors: the task's option, then the host's variable, then the environment of the machine that asks, then the
-default. Many-host doors: the host's own variable, then the option, then the default; never the environment, because one
-token must not go to the fleet. The environment and the defaults are those of the argument spec.
+Plugins for one host: the task's option, then the host's variable, then the environment of the machine that asks, then the default.
+Plugins for many hosts: the host's own variable, then the option, then the default; never the environment, because one token must not
+go to the fleet. The environment and the defaults are those of the argument spec.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible import errors
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, is_set, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, headers_of, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import parts_of_url
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
+    DEFAULT_PORT,
     TARGET_URL,
     Endpoint,
     OptionError,
@@ -30,7 +31,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
     bracketed,
     is_loopback,
     make_endpoint,
+    normalise_url,
+    printable,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_route
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import Host, NotAsked, VariableError, decrypted, is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
 
 CONTROLLER_URL = "lmstudio_controller_url"
@@ -51,57 +56,14 @@ VARIABLES = {
 }
 """The host variable of each option that has one."""
 
-LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
+_THIS_MACHINE = "localhost"
 
 
-# What a template that comes to omit raises since ansible-core 2.19.
-_OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
-
-
-_SECRET = (VARIABLES["token"], VARIABLES["headers"])
-
-
-class Host(NamedTuple):
-    """A host as the inventory knows it, with a function that templates one of its variables."""
-
-    name: str
-    variables: Mapping[str, Any]
-    template: Callable[[Any], Any]
-    local: bool
-    """Whether its connection is local: then the controller is the host itself."""
-    spelled: str = ""
-    """The URL or the ``NAME:PORT`` by which the user asks for it, if that says more than its name."""
-
-    def variable(self, name: str) -> Any:
-        """A variable's value, or None when it is not set or empty."""
-        try:
-            if name not in self.variables:
-                return None
-            value = _decrypted(self.template(self.variables[name]))
-        except _OMITTED_ERROR:
-            return None
-        except AnsibleError as exc:
-            problem = str(exc)
-            if name in _SECRET:
-                # Before ansible-core 2.19 the error shows the text.
-                undefined = re.search(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined", problem)
-                problem = f"{undefined[1]} is not defined" if undefined else "a text with {{ or {% in it that is no template needs !unsafe"
-            raise AnsibleError(f"{name} of host {self.name} cannot be templated: {problem}") from None
-        if isinstance(value, str) and "{{" in value:
-            # Before ansible-core 2.19, hostvars hand over a template as it is when a variable in it is undefined.
-            raise AnsibleError(f"{name} of host {self.name} cannot be templated: a variable in it is not defined")
-        return value if is_set(value) else None
-
-    def address(self) -> str:
-        """What the controller calls it."""
-        return str(self.variable("ansible_host") or self.name)
-
-
-def host_of(name: str, hostvars: Mapping[str, Any]) -> Host:
-    """A host of the inventory, with the variables that are its own: those of the inventory, facts and extra variables."""
-    variables = hostvars[name]
-    plain = Host(name, variables, lambda value: value, local=False)
-    return plain._replace(local=plain.variable("ansible_connection") in LOCAL_CONNECTIONS)
+class _Server(NamedTuple):
+    scheme: str
+    host: str
+    port: int
+    path: str
 
 
 class Resolved(NamedTuple):
@@ -111,51 +73,83 @@ class Resolved(NamedTuple):
     """How the option was called where it was set, where that is not its own name."""
     default_url: str
     """Without a port."""
+    not_asked: NotAsked | None = None
+    """Why the host cannot be queried."""
+    withheld: tuple[str, ...] = ()
+    """The variables of the host that do not count, because the task's own URL is not one of the host's servers."""
 
 
-def of_task(task_options: Mapping[str, Any], host: Host, on_controller: bool) -> Resolved:
-    """The options of a task that asks one host, from the host itself or from the controller."""
-    own, names = _own_options(host, on_controller)
-    strong = only_set(task_options)
-    names = {option: name for option, name in names.items() if option not in strong}
-    return Resolved(_combined(strong, own), names, _address_url(host) if on_controller else TARGET_URL)
+class _Own(NamedTuple):
+    """What the variables of a host set."""
+
+    options: dict[str, Any]
+    names: dict[str, str]
+    """How the variables of these options are called."""
+    at_address: bool
+    """Whether the controller queries the host at its address, because no variable names another URL for it."""
 
 
-def of_nobody(task_options: Mapping[str, Any]) -> Resolved:
-    """The options of a task that asks no host."""
+def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> Resolved:
+    """The options of a task that queries one host, from the machine that runs it or from the controller."""
+    overrides = only_set(task_options)
+    if "url" in overrides and not _is_own_server(overrides, host, on_controller, delegated):
+        withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
+        return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=tuple(withheld))
+    own = _own_options(host, on_controller)
+    at_address = on_controller and own.at_address and "url" not in overrides
+    return Resolved(
+        _combined(overrides, own.options),
+        {option: name for option, name in own.names.items() if option not in overrides},
+        _address_url(host) if on_controller else TARGET_URL,
+        _why_not(host) if at_address else None,
+    )
+
+
+def without_host(task_options: Mapping[str, Any]) -> Resolved:
+    """The options of a task that queries nobody."""
     return Resolved(_combined(dict(task_options), {}), {}, "")
 
 
-def in_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint]:
-    """The endpoint of each host among many. `options` are defaults for hosts that have none of their own, and so is how a host
-    is spelled.
+def resolve_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint | NotAsked]:
+    """The endpoint of each host among many, or why it has none. `options` are defaults for hosts that have none of their own, and so
+    is how a host is spelled.
 
-    Raises ``AnsibleError`` that names every host with variables that cannot be used.
+    Raises ``AnsibleError`` or :class:`OptionError` for options that cannot be used. What is wrong with one host is left to that host.
     """
     spec = connection_spec(environment=False)
-    weak = only_set({option: value for option, value in options.items() if option in spec})
+    defaults = only_set({option: value for option, value in options.items() if option in spec})
+    check_route(make_endpoint(validated(spec, defaults), TARGET_URL))
     # Most hosts differ in their URL alone, and checking an argument spec takes longer than all the rest.
     checked: dict[str, dict[str, Any]] = {}
-    endpoints, problems = [], []
+
+    def endpoint_of(host: Host) -> Endpoint | NotAsked:
+        own = _own_options(host, on_controller=True)
+        if names_port(host.spelled):
+            # The port of the endpoint is that of the endpoint, whatever the port of the group is.
+            own.options.pop("port", None)
+        raw = _combined(own.options, options_from_address(defaults, host.spelled))
+        not_asked = _why_not(host) if own.at_address and ("url" in own.options or not raw.get("url")) else None
+        if not_asked:
+            return not_asked
+        url = raw.pop("url") if isinstance(raw.get("url"), str) else None
+        key = repr(raw)
+        typed = checked.get(key) or checked.setdefault(key, validated(spec, raw, own.names))
+        endpoint = make_endpoint({**typed, "url": url or typed["url"]}, _address_url(host), own.names)
+        check_route(endpoint)
+        return endpoint
+
+    found: list[Endpoint | NotAsked] = []
     for host in hosts:
         try:
-            own, names = _own_options(host, on_controller=True)
-            if names_port(host.spelled):
-                # The port of the endpoint is that of the endpoint, whatever the port of the group is.
-                own.pop("port", None)
-            raw = _combined(own, spelled_out(weak, host.spelled))
-            url = raw.pop("url") if isinstance(raw.get("url"), str) else None
-            key = repr(raw)
-            typed = checked.get(key) or checked.setdefault(key, validated(spec, raw, names))
-            endpoints.append(make_endpoint({**typed, "url": url or typed["url"]}, _address_url(host), names))
+            found.append(endpoint_of(host))
+        except VariableError as exc:
+            found.append(NotAsked(exc.why, "Correct that variable of the host."))
         except (AnsibleError, OptionError) as exc:
-            problems.append(f"host {host.name}: {exc}")
-    if problems:
-        raise AnsibleError("\n".join(problems))
-    return endpoints
+            found.append(NotAsked(str(exc).rstrip("."), "Correct the variables of the host."))
+    return found
 
 
-def spelled_out(options: Mapping[str, Any], text: str) -> dict[str, Any]:
+def options_from_address(options: Mapping[str, Any], text: str) -> dict[str, Any]:
     """The options for a URL, a ``NAME:PORT``, or a plain name or address, which adds nothing to them."""
     if "://" in text:
         return {**options, "url": text}
@@ -190,53 +184,105 @@ def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mappin
     return dict(result.validated_parameters)
 
 
+def _why_not(host: Host) -> NotAsked | None:
+    """Why the controller cannot query a host at its address."""
+    address = host.address
+    try:
+        _scheme, _name, port, path = parts_of_url(_address_url(host), "")
+        problem = "is not a name or an address alone" if path or port is not None else None
+    except OptionError:
+        problem = "is not a valid name or address"
+    if problem:
+        return NotAsked(
+            f"its address {printable(address)!r} {problem}",
+            "Set ansible_host to a name or an address, or lmstudio_controller_url to a URL.",
+        )
+    if host.leads_to_controller():
+        return NotAsked(
+            f"its address is {printable(address)}, the controller itself, although its connection ({printable(host.connection)}) is not "
+            "local, as with a forwarded port",
+            "Set lmstudio_controller_url to a URL at which the controller reaches LM Studio of this host, or query it on the host itself "
+            "(model_info or model_assert with via: target).",
+        )
+    return None
+
+
+def _is_own_server(overrides: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> bool:
+    """Whether the URL of a task is that of a server of its host, as the machine that asks sees it."""
+    url, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
+    default_port = DEFAULT_PORT if port is None else port
+    own = [(TARGET_URL, default_port), (_address_url(host), default_port), (host.variable(CONTROLLER_URL), None)]
+    if url is not None:
+        own += [(url, port), (_at_address(str(url), host.address), port)]
+    loopback_counts = not delegated and (host.is_local or not on_controller)
+    asked = _server(overrides["url"], overrides.get("port"))
+    if asked is None:
+        return True  # Nothing is sent: it is refused with its reason.
+    return any(_server(*server) == asked for server in own) and (loopback_counts or asked.host != _THIS_MACHINE)
+
+
+def _server(url: Any, port: Any) -> _Server | None:
+    """What a URL names, in a form that can be compared. None for one that cannot be used."""
+    try:
+        endpoint = Endpoint(normalise_url(str(url), None if port is None else int(port)))
+    except (OptionError, ValueError):
+        return None
+    host = _THIS_MACHINE if is_this_machine(endpoint.host) else endpoint.host.rstrip(".")
+    return _Server(endpoint.scheme, host, endpoint.port, endpoint.target)
+
+
 def _address_url(host: Host) -> str:
-    return "http://" + bracketed(host.address())
+    return "http://" + bracketed(host.address)
 
 
-def _combined(strong: dict[str, Any], weak: dict[str, Any]) -> dict[str, Any]:
-    """Both, where the strong options win. What only makes sense together comes from one side."""
-    weak = dict(weak)
-    if "url" in strong:
-        weak.pop("port", None)
-    if "client_cert" in strong or "client_key" in strong:
-        weak.pop("client_cert", None)
-        weak.pop("client_key", None)
-    if authorizes(strong.get("headers")):
-        weak.pop("token", None)
-    if "token" in strong and authorizes(weak.get("headers")):
-        weak["headers"] = {name: value for name, value in weak["headers"].items() if not authorizes({name: value})}
-    return only_set({option: _decrypted(value) for option, value in {**weak, **strong}.items()})
+def _combined(overrides: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Both, where the overrides win. What only makes sense together comes from one side."""
+    defaults = dict(defaults)
+    if "url" in overrides:
+        defaults.pop("port", None)
+    if "client_cert" in overrides or "client_key" in overrides:
+        defaults.pop("client_cert", None)
+        defaults.pop("client_key", None)
+    if authorizes(overrides.get("headers")):
+        defaults.pop("token", None)
+    if "token" in overrides and authorizes(defaults.get("headers")):
+        defaults["headers"] = {name: value for name, value in defaults["headers"].items() if not authorizes({name: value})}
+    return only_set({option: decrypted(value) for option, value in {**defaults, **overrides}.items()})
 
 
-def _own_options(host: Host, on_controller: bool) -> tuple[dict[str, Any], dict[str, str]]:
-    """The options that the host's variables set, and the names of those variables."""
+def _own_options(host: Host, on_controller: bool) -> _Own:
+    """The options that the host's variables set."""
     names = dict(VARIABLES)
     for_controller = host.variable(CONTROLLER_URL) if on_controller else None
     if for_controller is not None:
         # The port of the host belongs to the URL that this one replaces.
         del names["url"], names["port"]
     own = {option: value for option, name in names.items() if (value := host.variable(name)) is not None}
+    if "headers" in own:
+        own["headers"] = headers_of(own["headers"])
+    at_address = for_controller is None
     if for_controller is not None:
         names["url"], own["url"] = CONTROLLER_URL, for_controller
-    elif on_controller and "url" in own and not host.local:
-        own["url"] = _seen_from_outside(str(own["url"]), host.address())
-    return own, {option: names[option] for option in own}
+    elif on_controller and "url" in own:
+        at_address = not host.is_local and _is_loopback_url(own["url"])
+        if at_address:
+            own["url"] = _at_address(str(own["url"]), host.address)
+    return _Own(own, {option: names[option] for option in own if option in names}, at_address)
 
 
-def _decrypted(value: Any) -> Any:
-    """Plain text in place of the vaulted strings of ansible-core before 2.19, which argument specs do not take."""
-    if isinstance(value, Mapping):
-        return {name: _decrypted(item) for name, item in value.items()}
-    return str(value) if getattr(value, "__ENCRYPTED__", False) else value
+def _is_loopback_url(url: Any) -> bool:
+    """Whether a URL means the host itself. One that cannot be used is refused later."""
+    try:
+        parts = urlsplit(str(url).strip())
+        return is_loopback(parts.hostname or "") and "@" not in parts.netloc
+    except ValueError:
+        return False
 
 
-def _seen_from_outside(url: str, address: str) -> str:
-    """A loopback URL means the host itself: ask the host instead, with the same scheme, port and path."""
+def _at_address(url: str, address: str) -> str:
+    """A URL with the address of a host in place of its own: the same scheme, port and path."""
     try:
         parts = urlsplit(url.strip())
-        if not is_loopback(parts.hostname or "") or "@" in parts.netloc:
-            return url
         port = "" if parts.port is None else f":{parts.port}"
     except ValueError:
         return url

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 
@@ -32,3 +33,15 @@ def of_batch(task_vars: Mapping[str, Any]) -> list[str]:
     batch = {host.name for host in task_vars["hostvars"]._inventory.get_hosts()}
     # An implicit localhost is no host of the inventory.
     return [name for name in task_vars["ansible_play_hosts_all"] if name in batch] or list(task_vars["ansible_play_batch"])
+
+
+def refuse_batches_of_an_audit(task_vars: Mapping[str, Any]) -> None:
+    """Raise an ``AnsibleError`` in the role ``fleet_audit`` under ``serial``, where each batch would overwrite the reports of the one before."""
+    if task_vars.get("ansible_role_name") != "gpufleet.lmstudio.fleet_audit":
+        return
+    batch, play = of_batch(task_vars), task_vars["ansible_play_hosts_all"]
+    if len(batch) < len(play):
+        raise AnsibleError(
+            f"one run of the role fleet_audit is one audit, but this batch has {len(batch)} of the {len(play)} hosts of the play, and the next "
+            "one would overwrite its reports. Do not use the role in a play with serial: audit in a play of its own."
+        )

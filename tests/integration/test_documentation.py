@@ -45,7 +45,7 @@ PIPELINES = [pytest.param(block, id=block.splitlines()[0]) for _page, block in B
 
 
 RUN = ("- name: ", "# host_vars/", "# group_vars/", "# .github/", "# .gitlab", "# audit.yml", "# audit-fleet.yml")
-ASKED_BEFORE = re.compile(r"hosts: lmstudio_|(?<![.\w])lmstudio\.\w")
+ASKED_BEFORE = re.compile(r"hosts: lmstudio_|(?<![.\w])lmstudio_record\.\w")
 """A play that lives on what the inventory plugin asked."""
 
 

@@ -80,14 +80,14 @@ EVERY_DOOR = """
           - ansible_facts.lmstudio.status == expected
           - looked_up | map(attribute='status') == [expected]
           - fleet.hosts[inventory_hostname].status == expected
-          - lmstudio.status == expected
+          - lmstudio_record.status == expected
           - target.lmstudio.ok is sameas (expected == 'ok')
           - target.lmstudio.error == controller.lmstudio.error
           - target.lmstudio.error == ansible_facts.lmstudio.error
           - target.lmstudio.error == looked_up[0].error
           - target.lmstudio.error == fleet.hosts[inventory_hostname].error
-          - target.lmstudio.error == lmstudio.error
-          - target.lmstudio.keys() == lmstudio.keys()
+          - target.lmstudio.error == lmstudio_record.error
+          - target.lmstudio.keys() == lmstudio_record.keys()
           - target.lmstudio.keys() == ansible_facts.lmstudio.keys()
           - target.lmstudio.url == lmstudio_url
           - target is not changed and controller is not changed

@@ -237,7 +237,7 @@ def test_on_error_says_who_and_why(run, start):
         assert ("[WARNING]: 3 of 6" in words) == (wanted == "warn")
 
 
-def test_every_host_with_variables_that_cannot_be_used_is_named_before_any_request(run, start):
+def test_a_host_with_variables_that_cannot_be_used_is_not_asked_and_the_others_are(run, start):
     fleet = start_three(start)
     hosts = hosts_of(fleet)
     hosts["gpu02"]["lmstudio_timeout"] = "soon"
@@ -255,15 +255,24 @@ def test_every_host_with_variables_that_cannot_be_used_is_named_before_any_reque
     - name: Both are named
       ansible.builtin.assert:
         that:
-          - fleet is failed and fleet.hosts is not defined
-          - fleet.msg.splitlines()[0] == says[0]
-          - says[1] in fleet.msg.splitlines()[1]
+          - fleet is not failed
+          - "fleet.summary.by_status == {'not_asked': ['gpu02', 'gpu03'], 'ok': ['gpu01']}"
+          - fleet.hosts.gpu02.url is none and fleet.hosts.gpu02.asked_at is none and fleet.hosts.gpu02.fingerprint is none
+          - fleet.hosts.gpu02 | list | sort == fleet.hosts.gpu01 | list | sort
+          - says[0] in fleet.hosts.gpu02.error.message
+          - says[1] in fleet.hosts.gpu03.error.message
+          - "'gpu0' not in fleet.hosts.gpu02.error.message"
       vars:
         says:
-          - "host gpu02: argument 'lmstudio_timeout' cannot be converted to float"
-          - "host gpu03: lmstudio_url: 'gpu03' is not a URL"
+          - "This host was not asked: argument 'lmstudio_timeout' cannot be converted to float"
+          - "This host was not asked: lmstudio_url: 'gpu03' is not a URL"
 """
     run(play, hosts)
+    assert [len(fleet.requests(name)) for name in TOKENS] == [1, 0, 0]
+
+
+def test_an_option_that_cannot_be_used_fails_before_any_request(run, start):
+    fleet = start_three(start)
     wrong = """
 - name: Audit
   hosts: all
@@ -271,7 +280,17 @@ def test_every_host_with_variables_that_cannot_be_used_is_named_before_any_reque
   tasks:
     - name: Use options that there are not
       gpufleet.lmstudio.fleet_info: "{{ item }}"
-      loop: [{url: "http://gpu01"}, {concurency: 1}, {concurrency: 0}, {fleet_timeout: -1}, {detail: all}]
+      loop:
+        - {url: "http://gpu01"}
+        - {concurency: 1}
+        - {concurrency: 0}
+        - {fleet_timeout: -1}
+        - {detail: all}
+        - {port: 70000}
+        - {timeout: 0}
+        - {token: "two words"}
+        - {ca_path: /nowhere.pem}
+        - {client_key: /nowhere.pem}
       run_once: true
       ignore_errors: true
       register: wrong

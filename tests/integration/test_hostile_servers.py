@@ -56,7 +56,7 @@ PLAY = """
     - name: A name as the label of a loop
       ansible.builtin.debug:
         msg: "{{ item }}"
-      loop: "{{ lmstudio.loaded }}"
+      loop: "{{ lmstudio_record.loaded }}"
 
 - name: Audit
   hosts: lmstudio_ok

@@ -37,9 +37,9 @@ def local(fleet, **more):
 def steady(variables):
     """Without what differs from one question to the next."""
     return {
-        host: {name: value for name, value in own["lmstudio"].items() if name not in VOLATILE}
+        host: {name: value for name, value in own["lmstudio_record"].items() if name not in VOLATILE}
         for host, own in variables.items()
-        if "lmstudio" in own
+        if "lmstudio_record" in own
     }
 
 
@@ -67,11 +67,11 @@ def test_hosts_of_another_source_get_a_variable_and_groups(read_inventory, start
         "lmstudio_loaded_qwen_qwen3_8b": ["gpu01"],
         "lmstudio_loaded_openai_gpt_oss_20b": ["gpu01"],
     }
-    record = read.variables["gpu01"]["lmstudio"]
+    record = read.variables["gpu01"]["lmstudio_record"]
     assert record["loaded"] == ["openai/gpt-oss-20b", "qwen/qwen3-8b"] and record["detail"] == "loaded"
     assert [entry["key"] for entry in record["models"]] == ["qwen/qwen3-8b", "openai/gpt-oss-20b"]
-    assert read.variables["gpu04"]["lmstudio"]["error"]["http_status"] == 401
-    assert "lmstudio" not in read.variables["mac01"]
+    assert read.variables["gpu04"]["lmstudio_record"]["error"]["http_status"] == 401
+    assert "lmstudio_record" not in read.variables["mac01"]
     for name in fleet.urls:
         assert not [key for key in read.variables[name] if key.startswith("ansible_") and key not in read.variables["mac01"]]
     assert read.refreshed["groups"] == read.groups
@@ -100,7 +100,7 @@ def test_endpoints_become_hosts(read_inventory, start):
     }
     read = read_inventory({"fleet.lmstudio.yml": config})
     assert read.variables, read.output
-    urls = {name: own["lmstudio"]["url"] for name, own in read.variables.items()}
+    urls = {name: own["lmstudio_record"]["url"] for name, own in read.variables.items()}
     assert urls == {
         "127.0.0.1_" + one.partition(":")[2]: f"http://{one}",
         "127.0.0.1_" + two.partition(":")[2]: fleet.urls["two"],
@@ -115,7 +115,7 @@ def test_endpoints_become_hosts(read_inventory, start):
     assert len(read.groups["lmstudio_ok"]) == 2
     assert set(read.variables) == set(read.groups["all"])
     read = read_inventory({"fleet.lmstudio.yml": {**PLUGIN, "endpoints": ["gpu[1:1].invalid", "gpu2.invalid:7"], "port": 9}})
-    urls = [own["lmstudio"]["url"] for own in read.variables.values()]
+    urls = [own["lmstudio_record"]["url"] for own in read.variables.values()]
     assert urls == ["http://gpu1.invalid:9", "http://gpu2.invalid:7"]
 
 
@@ -124,7 +124,7 @@ def test_an_endpoint_that_is_a_host_already_keeps_its_own_variables(read_invento
     hosts = local(fleet, gpu01={"lmstudio_token": TOKENS["gpu01"]})
     read = read_inventory({"hosts.yml": hosts, "lmstudio.yml": {**PLUGIN, "endpoints": ["gpu01:1", "gpu02"], "hosts": ["gpu02"]}})
     assert read.groups["lmstudio_ok"] == ["gpu01", "gpu02"]
-    assert read.variables["gpu01"]["lmstudio"]["url"] == fleet.urls["gpu01"]
+    assert read.variables["gpu01"]["lmstudio_record"]["url"] == fleet.urls["gpu01"]
     assert len(fleet.requests("gpu02")) == 1
 
 
@@ -156,7 +156,7 @@ def test_one_hosts_token_goes_to_that_host_only(run, start, tmp_path):
   tasks:
     - name: Every batch has one
       ansible.builtin.assert:
-        that: lmstudio.ok and ansible_play_batch | length == 1
+        that: lmstudio_record.ok and ansible_play_batch | length == 1
 """
     sources = ["-i", "three.yml", "-i", "lmstudio.yml", "--vault-password-file", "password"]
     env = {"FLEET_TOKEN": "token-of-the-fleet", "LM_API_TOKEN": "token-of-environment"}
@@ -191,7 +191,7 @@ def test_a_loopback_server_is_still_asked_on_its_host(run, start, tmp_path):
   tasks:
     - name: By the inventory it could not be asked
       ansible.builtin.assert:
-        that: lmstudio.status == 'dns' and 'ansible_host' not in vars
+        that: lmstudio_record.status == 'dns' and 'ansible_host' not in vars
     - name: On the host
       gpufleet.lmstudio.model_info:
       register: answer
@@ -205,12 +205,12 @@ def test_a_loopback_server_is_still_asked_on_its_host(run, start, tmp_path):
         that:
           - answer.lmstudio.ok and answer.lmstudio.url == lmstudio_url
           - remote.lmstudio.status == 'dns'
-          - hostvars[inventory_hostname].lmstudio.status == 'dns'
+          - hostvars[inventory_hostname].lmstudio_record.status == 'dns'
     - name: Read the inventory again
       ansible.builtin.meta: refresh_inventory
     - name: It is the same
       ansible.builtin.assert:
-        that: lmstudio.status == 'dns' and groups.lmstudio_not_ok == ['gpu01.invalid']
+        that: lmstudio_record.status == 'dns' and groups.lmstudio_not_ok == ['gpu01.invalid']
     - name: On the host, once more
       gpufleet.lmstudio.model_info:
 """
@@ -246,16 +246,16 @@ hosts: gpu
 detail: full
 strict: true
 compose:
-  first: lmstudio.loaded[0]
-  all_of_them: lmstudio.models | map(attribute='display_name') | list
-  joined: lmstudio.loaded | join(' ')
-  ids: "dict(lmstudio.instances | map(attribute='id') | zip(lmstudio.instances | map(attribute='model')))"
+  first: lmstudio_record.loaded[0]
+  all_of_them: lmstudio_record.models | map(attribute='display_name') | list
+  joined: lmstudio_record.loaded | join(' ')
+  ids: "dict(lmstudio_record.instances | map(attribute='id') | zip(lmstudio_record.instances | map(attribute='model')))"
 groups:
-  has_dashes: "'---' in lmstudio.loaded"
+  has_dashes: "'---' in lmstudio_record.loaded"
 keyed_groups:
-  - key: lmstudio.loaded
+  - key: lmstudio_record.loaded
     prefix: serves
-  - key: lmstudio.models[0].display_name
+  - key: lmstudio_record.models[0].display_name
     separator: ""
 """
 
@@ -273,7 +273,7 @@ def test_hostile_names_are_text_everywhere(run, read_inventory, start, tmp_path)
     for name in read.groups:
         assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,250}", name), name
     assert read.groups["has_dashes"] == ["gpu01"] == read.groups["lmstudio_loaded_qwen_qwen3_8b"]
-    record = read.variables["gpu01"]["lmstudio"]
+    record = read.variables["gpu01"]["lmstudio_record"]
     assert record["available"] == sorted(NAMES) == record["loaded"]
     play = """
 - name: Print and use everything
@@ -282,19 +282,19 @@ def test_hostile_names_are_text_everywhere(run, read_inventory, start, tmp_path)
   tasks:
     - name: Print
       ansible.builtin.debug:
-        msg: "{{ [lmstudio, first, all_of_them, joined, ids, group_names, groups] }}"
+        msg: "{{ [lmstudio_record, first, all_of_them, joined, ids, group_names, groups] }}"
     - name: The exact keys are there
       ansible.builtin.assert:
         that:
-          - "'qwen/qwen3-8b' in lmstudio.loaded and 'qwen.qwen3_8b' in lmstudio.loaded"
-          - lmstudio.loaded == names | from_json
+          - "'qwen/qwen3-8b' in lmstudio_record.loaded and 'qwen.qwen3_8b' in lmstudio_record.loaded"
+          - lmstudio_record.loaded == names | from_json
           - all_of_them | sort == names | from_json
           - first == names | from_json | first
           - joined == names | from_json | join(' ')
           - ids | dict2items | map(attribute='value') | sort == names | from_json | sort
     - name: Write
       ansible.builtin.copy:
-        content: "{{ vars.lmstudio | to_json }}"
+        content: "{{ vars.lmstudio_record | to_json }}"
         dest: written.json
         mode: "0600"
 """
@@ -353,21 +353,21 @@ def test_a_cache_answers_in_place_of_the_servers(read_inventory, start, tmp_path
     assert asked() == [1, 1, 0, 2]  # A refused token is tried again.
     assert path.stat().st_mtime_ns == written
     assert second.groups == first.groups
-    drop_401 = {name: own["lmstudio"] for name, own in first.variables.items() if name != "gpu04"}
-    assert {name: own["lmstudio"] for name, own in second.variables.items() if name != "gpu04"} == drop_401
+    drop_401 = {name: own["lmstudio_record"] for name, own in first.variables.items() if name != "gpu04"}
+    assert {name: own["lmstudio_record"] for name, own in second.variables.items() if name != "gpu04"} == drop_401
 
     # What is asked for changes at once, without a question.
     changed = {**CACHED, "detail": "full", "variable": "answer", "compose": {"n": "answer.counts.models"}, "hosts": "gpu01:gpu02"}
     third = read_inventory({"hosts.yml": hosts, "lmstudio.yml": changed})
     assert len(third.variables["gpu01"]["answer"]["models"]) == 4 == int(third.variables["gpu01"]["n"])
-    assert "lmstudio" not in third.variables["gpu01"]
+    assert "lmstudio_record" not in third.variables["gpu01"]
     assert asked() == [1, 1, 0, 2]
 
     # Where it is asked changes at once, with a question to that host.
     fourth = read_inventory({"hosts.yml": hosts, "lmstudio.yml": {**CACHED, "timeout": 9}}, extra_vars=("lmstudio_use_proxy=true",))
     assert asked() == [2, 2, 1, 3]
     assert fourth.groups["lmstudio_ok"] == ["gpu01", "gpu02", "gpu03"]
-    assert [instance["id"] for instance in fourth.variables["gpu01"]["lmstudio"]["instances"]] == ["qwen/qwen3-8b:2", "openai/gpt-oss-20b"]
+    assert [instance["id"] for instance in fourth.variables["gpu01"]["lmstudio_record"]["instances"]] == ["qwen/qwen3-8b:2", "openai/gpt-oss-20b"]
     assert token[:10] not in path.read_text() and stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -382,14 +382,14 @@ def test_flush_and_refresh_ask_all_anew(run, start, tmp_path):
   tasks:
     - name: State as of the cache
       ansible.builtin.debug:
-        msg: "loaded: {{ lmstudio.loaded }}"
+        msg: "loaded: {{ lmstudio_record.loaded }}"
 """
     refresh = """
     - name: Read it again
       ansible.builtin.meta: refresh_inventory
     - name: State now
       ansible.builtin.debug:
-        msg: "now: {{ lmstudio.loaded }}"
+        msg: "now: {{ lmstudio_record.loaded }}"
 """
     for arguments, more, expected in (
         ([], "", 1),
@@ -476,10 +476,10 @@ def test_a_cache_does_not_grow_old_unseen(read_inventory, start, tmp_path):
     # Half an hour ago: the file of a cache is written anew when one host is, but the answers in it keep their age.
     then = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 1800))
     path.write_text(re.sub(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", then, path.read_text()))
-    assert read_inventory(files).variables["gpu01"]["lmstudio"]["asked_at"] == then
+    assert read_inventory(files).variables["gpu01"]["lmstudio_record"]["asked_at"] == then
     files["lmstudio.yml"]["cache_timeout"] = 1700
     os.utime(path)
-    assert read_inventory(files).variables["gpu01"]["lmstudio"]["asked_at"] != then
+    assert read_inventory(files).variables["gpu01"]["lmstudio_record"]["asked_at"] != then
 
 
 WRONG = [
@@ -496,14 +496,14 @@ WRONG = [
     ({"hosts": "gpu", "variable": "ansible_host"}, "variable: ansible_host decides how a host is reached"),
     ({"hosts": "gpu", "variable": "lmstudio_url"}, "variable: lmstudio_url decides"),
     ({"hosts": "gpu", "variable": "a-b"}, "variable: 'a-b' is not a valid name"),
-    ({"hosts": "gpu", "timeout": 0}, "host gpu01: timeout: 0 is not"),
+    ({"hosts": "gpu", "timeout": 0}, "timeout: 0 is not"),
     ({"hosts": "gpu", "timeout": "soon"}, "timeout"),
     ({"hosts": "gpu", "concurrency": 0}, "concurrency: 0"),
     ({"hosts": "gpu", "ca_path": "/no/such/file.pem"}, "ca_path: there is no file"),
     ({"hosts": "gpu", "token": "{{ no_such_variable }}"}, "token: its template cannot be used"),
     ({"hosts": "gpu", "token": "hunter2hunter2 hunter2hunter2"}, "token: it contains spaces"),
     ({"hosts": "gpu", "headers": "hunter2hunter2"}, "headers"),
-    ({"hosts": "gpu", "compose": {"x": "lmstudio.nothing.there"}, "strict": True}, "Could not set x for host gpu01"),
+    ({"hosts": "gpu", "compose": {"x": "lmstudio_record.nothing.there"}, "strict": True}, "Could not set x for host gpu01"),
 ]
 
 
@@ -525,7 +525,7 @@ def test_on_error_says_who_and_why(read_inventory, start):
         words = " ".join(read.output.split())
         said = f"1 of 2 hosts gave no model list. gpu02: {fleet.urls['gpu02']} answered HTTP 503"
         assert (said in words) == ("WARNING" in words) == (on_error != "report"), words
-        assert ("lmstudio" in read.variables["gpu01"]) == (on_error != "fail")
+        assert ("lmstudio_record" in read.variables["gpu01"]) == (on_error != "fail")
 
 
 def test_a_source_that_failed_has_added_nothing(read_inventory, start):
@@ -541,7 +541,7 @@ def test_the_port_of_an_endpoint_is_that_of_the_endpoint(read_inventory, start):
     first, second = (int(url.rpartition(":")[2]) for url in fleet.urls.values())
     known = {"all": {"hosts": {"127.0.0.1": {}}, "vars": {"lmstudio_port": first}}}
     read = read_inventory({"hosts.yml": known, "lmstudio.yml": {**PLUGIN, "endpoints": [f"127.0.0.1:{second}"]}})
-    assert read.variables["127.0.0.1"]["lmstudio"]["url"] == fleet.urls["gpu02"], read.output
+    assert read.variables["127.0.0.1"]["lmstudio_record"]["url"] == fleet.urls["gpu02"], read.output
     two = {"port": first, "endpoints": ["127.0.0.1", f"127.0.0.1:{second}"]}
     read = read_inventory({"hosts.yml": {"all": {}}, "lmstudio.yml": {**PLUGIN, **two}})
     assert read.groups["lmstudio_ok"] == sorted([f"127.0.0.1_{first}", f"127.0.0.1_{second}"]), read.output
@@ -583,7 +583,7 @@ def test_a_token_that_looks_like_a_template_is_not_shown(read_inventory, start):
     hosts = {"gpu": {"hosts": {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "lmstudio_token": "hunter2hunter2{%abcdef"}}}}
     read = read_inventory({"hosts.yml": hosts, "lmstudio.yml": {**PLUGIN, "hosts": "gpu"}})
     said = read.output.partition("READ ")[2].partition("\n")[2]
-    assert "lmstudio_token of host gpu01 cannot be templated" in " ".join(said.split())
+    assert "gpu01: This host was not asked: its lmstudio_token cannot be templated" in " ".join(said.split())
     assert "hunter2" not in said
 
 
@@ -592,7 +592,7 @@ def test_a_pattern_that_matches_nothing_says_how_to_order_the_sources(read_inven
     read = read_inventory({"lmstudio.yml": {**PLUGIN, "hosts": "gpu"}, "hosts.yml": local(fleet)})
     assert "matches no host of the sources that were read before this one" in " ".join(read.output.split())
     assert read.groups["gpu"] == ["gpu01"]
-    assert "lmstudio" not in read.variables["gpu01"]
+    assert "lmstudio_record" not in read.variables["gpu01"]
 
 
 def test_only_files_of_its_name_are_read(read_inventory, start):

@@ -644,7 +644,7 @@ EVERY_DOOR = """
         - "{{ ansible_facts.lmstudio }}"
         - "{{ fleet.hosts[inventory_hostname] }}"
         - "{{ lookup('gpufleet.lmstudio.models', inventory_hostname, on_error='report') }}"
-        - "{{ lmstudio }}"
+        - "{{ lmstudio_record }}"
       loop_control: {label: x}
 """
 

@@ -158,7 +158,7 @@ def read(listed: str) -> dict[str, Any]:
 
 def statuses(listed: str) -> dict[str, str]:
     variables = read(listed)["_meta"]["hostvars"]
-    return {name: variables[name]["lmstudio"]["status"] for name in NAMES}
+    return {name: variables[name]["lmstudio_record"]["status"] for name in NAMES}
 
 
 def without_unavailable(listed: str) -> dict[str, Any]:

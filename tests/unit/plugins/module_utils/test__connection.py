@@ -52,6 +52,9 @@ def endpoint(**options):
         ("http://[fe80::1%25eth0]:1234", "http://[fe80::1%25eth0]:1234"),
         ("http://10.0.0.7", "http://10.0.0.7"),
         ("http://gpu_01.lan.:1234", "http://gpu_01.lan.:1234"),
+        ("http://gpu-münchen.example:1234/lm", "http://xn--gpu-mnchen-eeb.example:1234/lm"),
+        ("https://GPU-MÜNCHEN.example", "https://xn--gpu-mnchen-eeb.example"),
+        ("http://gpu.東京.example", "http://gpu.xn--1lqs71d.example"),
     ],
 )
 def test_urls_are_normalised(url, normalised):
@@ -74,7 +77,11 @@ def test_urls_are_normalised(url, normalised):
         ("http://gpu 01", "spaces"),
         ("http://gpu01/\n", None),
         ("http://gpu01/a\nb", "spaces"),
-        ("http://gpü01", "characters"),
+        ("http://gpu01/ü", "characters"),
+        ("http://straße.example", "xn--"),
+        ("http://gpu\uff0fevil.example", "xn--"),
+        ("http://gpü01\uff20evil.example", "xn--"),
+        ("http://ü..example", "xn--"),
         ("http://gpu01:0", "port 0"),
         ("http://gpu01:99999", "not a valid URL"),
         ("http://gpu01:abc", "not a valid URL"),

@@ -1,0 +1,50 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action.normal import ActionModule as NormalAction
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import delegate_of, host_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._target import check_target
+
+_ADDRESS_SPEC = {name: connection_spec()[name] for name in ("url", "port")}
+
+
+class ActionModule(NormalAction):
+    """Refuses to make facts of this host of what another machine answers. ``gather_facts`` calls the module without it."""
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        variables = task_vars or {}
+        name = variables["inventory_hostname"]
+        try:
+            warning = self._check(name, variables)
+        except AnsibleError as exc:
+            return {"failed": True, "msg": str(exc)}
+        if warning:
+            self._display.warning(f"{name}: {warning}")
+        return dict(super().run(tmp, task_vars))
+
+    def _check(self, name: str, task_vars: dict[str, Any]) -> str | None:
+        given = only_set(self._task.args)
+        try:
+            address = validated(_ADDRESS_SPEC, {option: given[option] for option in _ADDRESS_SPEC if option in given})
+            endpoint = make_endpoint(address, TARGET_URL)
+        except (AnsibleError, OptionError):
+            return None  # The module says what is wrong with it.
+        host = host_of_task(self._task, task_vars, self._templar)
+        # Facts that are delegated are those of the delegate.
+        delegate = None if self._task.delegate_facts else delegate_of(self._task, name)
+        # The URL of the host is a loopback address for the host alone, also where the task hands it on.
+        named = "url" in given and not (delegate and _base(given["url"]) == _base(host.variable("lmstudio_url")))
+        return check_target(self._connection, host, delegate, endpoint, named)
+
+
+def _base(url: Any) -> str:
+    return str(url).strip().rstrip("/")

@@ -1,0 +1,236 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""A host of the inventory: its variables, its connection, and the address at which the controller reaches it.
+
+A task that is not delegated sees its host in its own variables. Under ``delegate_to``, Ansible puts the address and the connection of
+the delegate there, so those are read from the inventory then. Where many hosts are queried at once, all variables are.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jinja2
+from ansible import constants, context, errors
+from ansible.errors import AnsibleError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import not_asked_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
+
+_SECRET = ("lmstudio_token", "lmstudio_headers")
+_LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
+# The variable is named after the connection plugin, but for these.
+_ADDRESS_OF = dict.fromkeys(("smart", "paramiko", "paramiko_ssh", "local"), "ssh")
+# What a template that comes to omit raises since ansible-core 2.19.
+_OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
+_UNDEFINED = re.compile(r"'[A-Za-z_][A-Za-z0-9_.]*' is undefined")
+
+
+class NotAsked(NamedTuple):
+    """Why nobody can be queried for a host."""
+
+    why: str
+    """Completes a sentence that begins with "This host was not asked: "."""
+    hint: str
+    """What to do next."""
+
+
+def record_of_nobody(reason: NotAsked, detail: str) -> Record:
+    return not_asked_record(f"This host was not asked: {reason.why}.", reason.hint, detail)
+
+
+class VariableError(AnsibleError):
+    """A variable of a host that cannot be templated or decrypted."""
+
+    def __init__(self, variable: str, host: str, problem: str) -> None:
+        super().__init__(f"{variable} of host {host} cannot be templated: {problem}")
+        self.why = f"its {variable} cannot be templated: {problem}"
+
+
+class Host(NamedTuple):
+    """A host as the inventory knows it. What reads a variable raises :class:`VariableError` for one that cannot be used."""
+
+    name: str
+    variables: Mapping[str, Any]
+    """As they are written."""
+    template: Callable[[Any], Any]
+    """Templates the value of one of its variables."""
+    default_connection: str
+    """Its connection where no variable says one."""
+    in_inventory: Callable[[], Mapping[str, Any]]
+    """Those of its variables that the inventory has, as they are written. None for a host that is not in it."""
+    spelled: str = ""
+    """The URL or the ``NAME:PORT`` by which the user asks for it, if that says more than its name."""
+
+    def variable(self, name: str) -> Any:
+        """A variable's value, or None when it is not set or empty."""
+        if name not in self.variables:
+            return None
+        raw = self.variables[name]
+        try:
+            value = decrypted(self.template(raw))
+        except _OMITTED_ERROR:
+            return None
+        except AnsibleError as exc:
+            raise VariableError(name, self.name, _explain(exc, raw, secret=name in _SECRET)) from None
+        return value if is_set(value) else None
+
+    def has(self, name: str) -> bool:
+        """Whether a variable is set, also to what cannot be used."""
+        try:
+            return self.variable(name) is not None
+        except VariableError:
+            return True
+
+    @property
+    def connection(self) -> str:
+        return str(self.variable("ansible_connection") or self.default_connection)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its connection is local: then the controller is the host itself."""
+        return self.connection in _LOCAL_CONNECTIONS
+
+    @property
+    def address(self) -> str:
+        """The name or address at which the controller reaches it."""
+        return str(self.variable("ansible_host") or self.variable(self._connection_variable("host")) or self.name)
+
+    def _connection_variable(self, what: str) -> str:
+        """The variable with which the connection plugin says the host or the port, beside ``ansible_host`` and ``ansible_port``."""
+        plugin = self.connection.rpartition(".")[2]
+        return f"ansible_{_ADDRESS_OF.get(plugin, plugin)}_{what}"
+
+    def leads_to_controller(self) -> bool:
+        """Whether its address is one of the controller itself although its connection leads elsewhere, as through a forwarded port.
+
+        Plain ``localhost``, without an address and a port of its own, is the controller. What the inventory does not have is a server
+        that the user named.
+        """
+        if not is_this_machine(self.address) or self.is_local:
+            return False
+        # A task's variables have an address and a port that Ansible filled in, so those of the inventory tell.
+        own = self.in_inventory()
+        if not own:
+            return False
+        forwarded = any(is_set(own.get(name)) for name in ("ansible_port", self._connection_variable("port")))
+        return forwarded or self.name != "localhost" or self.address != self.name
+
+
+def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
+    """The host of a task, whoever the task is delegated to."""
+    name = task_vars["inventory_hostname"]
+
+    def in_inventory() -> Mapping[str, Any]:
+        return variables_in_inventory(name, task_vars["hostvars"])
+
+    variables = _without_delegate(task_vars, name, in_inventory()) if delegate_of(task, name) else task_vars
+    return Host(name, variables, template_with(variables, templar), task.get_play().connection, in_inventory)
+
+
+def host_of_inventory(name: str, hostvars: Mapping[str, Any], templar: Any, default_connection: str) -> Host:
+    """A host of the inventory, with the variables that are its own: those of the inventory, facts and extra variables."""
+    variables = variables_in_inventory(name, hostvars)
+    return Host(name, variables, template_with(variables, templar), default_connection, lambda: variables)
+
+
+def variables_in_inventory(name: str, hostvars: Any) -> Mapping[str, Any]:
+    found = hostvars.raw_get(name)
+    return {**found, "hostvars": hostvars} if isinstance(found, Mapping) else {}
+
+
+def template_with(variables: Mapping[str, Any], templar: Any) -> Callable[[Any], Any]:
+    """A function that templates a value with these variables."""
+
+    def template(value: Any) -> Any:
+        before = templar.available_variables
+        templar.available_variables = variables
+        try:
+            return templar.template(value)
+        finally:
+            templar.available_variables = before
+
+    return template
+
+
+def delegate_of(task: Any, name: str) -> str | None:
+    """The host that runs a task of this host in its place, if there is one."""
+    return str(task.delegate_to) if is_set(task.delegate_to) and task.delegate_to != name else None
+
+
+def _without_delegate(task_vars: Mapping[str, Any], name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of a delegated task, with the connection of its host in place of the delegate's."""
+    of_connection = set(constants.COMMON_CONNECTION_VARS).union(*constants.MAGIC_VARIABLE_MAPPING.values())
+    variables = {variable: value for variable, value in task_vars.items() if variable not in of_connection}
+    variables["ansible_host"] = name  # as Ansible has it for a host without one
+    variables.update({variable: own[variable] for variable in of_connection if variable in own})
+    return variables
+
+
+def connection_of_command_line() -> str:
+    """The connection of hosts without a variable that says one, where the keyword of a play cannot be seen."""
+    return str(context.CLIARGS.get("connection") or constants.DEFAULT_TRANSPORT)
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether an address means the machine that uses it, however it is written. (127.0.0.2 may be another one: a network namespace, a test.)"""
+    address = address.lower().rstrip(".")
+    if address.startswith("localhost.") or address.endswith(".localhost"):
+        return True
+    if address in ("localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"):
+        return True
+    try:
+        # 127.1 and 0x7f000001 are addresses to the system, too.
+        numbers = socket.inet_ntoa(socket.inet_aton(address)) if re.match(r"[0-9a-fx.]+\Z", address) else address.strip("[]")
+        found = ipaddress.ip_address(numbers)
+    except (OSError, ValueError):
+        return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return found.is_unspecified or str(found) in ("127.0.0.1", "::1")
+
+
+def decrypted(value: Any) -> Any:
+    """Plain text in place of the vaulted strings of ansible-core before 2.19, which argument specs do not take."""
+    if isinstance(value, Mapping):
+        return {name: decrypted(item) for name, item in value.items()}
+    return str(value) if getattr(value, "__ENCRYPTED__", False) else value
+
+
+def _explain(exc: BaseException, raw: Any, secret: bool) -> str:
+    """What Ansible says of a value that cannot be templated, without the value if it is a secret."""
+    problem = str(exc)
+    undefined = _UNDEFINED.search(problem)
+    if undefined:
+        return undefined[0]
+    if not secret:
+        return problem
+    cause: BaseException | None = exc
+    while cause:
+        if isinstance(cause, jinja2.TemplateSyntaxError):
+            # Such an error quotes pieces of the text.
+            return "it is not a valid template. A text with {{ or {% in it that is meant as it is needs !unsafe"
+        cause = cause.__cause__ or getattr(cause, "orig_exc", None) or cause.__context__
+    for text in sorted(_texts(raw), key=len, reverse=True):
+        problem = problem.replace(text, MASK)
+    return problem.rstrip(".")
+
+
+def _texts(raw: Any) -> set[str]:
+    """What is written in a value: its texts, and what stands in them beside templates."""
+    if isinstance(raw, Mapping):
+        raw = list(raw.values())
+    if isinstance(raw, (list, tuple)):
+        return set().union(*(_texts(item) for item in raw))
+    if not isinstance(raw, str):
+        return set()
+    pieces = {piece.strip() for piece in re.split(r"\{\{.*?\}\}|\{%.*?%\}", raw, flags=re.DOTALL)}
+    return {text for text in {str(raw), *pieces} if len(text) > 3}
