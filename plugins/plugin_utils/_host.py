@@ -133,8 +133,13 @@ def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
     def in_inventory() -> Mapping[str, Any]:
         return variables_in_inventory(name, task_vars["hostvars"])
 
-    variables = _without_delegate(task_vars, name, in_inventory()) if delegate_of(task, name) else task_vars
-    return Host(name, variables, template_with(variables, templar), task.get_play().connection, in_inventory)
+    if not delegate_of(task, name):
+        return Host(name, task_vars, template_with(task_vars, templar), task.get_play().connection, in_inventory)
+    variables = _without_delegate(task_vars, in_inventory())
+    host = Host(name, variables, template_with(variables, templar), task.get_play().connection, in_inventory)
+    # Ansible fills it in for a host without one, and a template may use it.
+    variables.setdefault("ansible_host", host.address)
+    return host
 
 
 def host_of_inventory(name: str, hostvars: Mapping[str, Any], templar: Any, default_connection: str) -> Host:
@@ -167,13 +172,11 @@ def delegate_of(task: Any, name: str) -> str | None:
     return str(task.delegate_to) if is_set(task.delegate_to) and task.delegate_to != name else None
 
 
-def _without_delegate(task_vars: Mapping[str, Any], name: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables of a delegated task, with the connection of its host in place of the delegate's."""
+def _without_delegate(task_vars: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of a delegated task, with those of the connection as the inventory has them (`own`) in place of the delegate's."""
     of_connection = set(constants.COMMON_CONNECTION_VARS).union(*constants.MAGIC_VARIABLE_MAPPING.values())
     variables = {variable: value for variable, value in task_vars.items() if variable not in of_connection}
-    variables["ansible_host"] = name  # as Ansible has it for a host without one
-    variables.update({variable: own[variable] for variable in of_connection if variable in own})
-    return variables
+    return {**variables, **{variable: own[variable] for variable in of_connection if variable in own}}
 
 
 def connection_of_command_line() -> str:

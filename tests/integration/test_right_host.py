@@ -1,0 +1,644 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An answer counts for the host it came from, and for no other.
+
+The hosts have addresses of 127.0.0.0/8 of their own. Where a wrong machine could be asked, it is there, listens, and would answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+
+SSH = {"ansible_connection": "ssh"}
+ONE, TWO = "127.21.0.1", "127.21.0.2"
+
+# What runs modules on the controller, as the connections of network devices do; and one that leads elsewhere, as containers have.
+NETWORK = """
+from ansible.plugins.connection.local import Connection as Local
+DOCUMENTATION = '''
+name: pretend_network
+short_description: x
+description: [x]
+options:
+  host:
+    description: x
+    default: inventory_hostname
+    vars: [{name: inventory_hostname}, {name: ansible_host}]
+'''
+class Connection(Local):
+    transport = "pretend_network"
+    _remote_is_local = True
+"""
+
+
+def port_of(url):
+    return urlsplit(url).port
+
+
+def sent_to(fleet, name):
+    return [request["headers"].get("authorization") for request in fleet.requests(name)]
+
+
+def words(outcome):
+    return " ".join(outcome.output.split())
+
+
+@pytest.fixture
+def fleet(start):
+    """Two hosts, each with a token, and the controller, whose LM Studio listens on the port of the first host."""
+    hosts = start(
+        {
+            "one": {"listen": f"{ONE}:0", "token": "token-of-one", "payload": "two_loaded.json"},
+            "two": {"listen": f"{TWO}:0", "token": "token-of-two", "payload": "none_loaded.json"},
+        }
+    )
+    return hosts
+
+
+@pytest.fixture
+def controller(start, fleet):
+    return start({"controller": {"listen": f"127.0.0.1:{port_of(fleet.urls['one'])}", "payload": "two_loaded.json"}})
+
+
+def inventory(fleet):
+    ports = {name: port_of(url) for name, url in fleet.urls.items()}
+    return {
+        ONE: {**SSH, "lmstudio_port": ports["one"], "lmstudio_token": "token-of-one", "own_url": fleet.urls["one"]},
+        TWO: {**SSH, "lmstudio_port": ports["two"], "lmstudio_token": "token-of-two", "own_url": fleet.urls["two"]},
+        # Its server is on 127.0.0.1, as it sees it.
+        "named": {
+            **SSH,
+            "ansible_host": ONE,
+            "lmstudio_url": f"http://127.0.0.1:{ports['one']}",
+            "lmstudio_token": "token-of-one",
+            "own_url": fleet.urls["one"],
+        },
+        "templated": {
+            **SSH,
+            "ansible_host": TWO,
+            "lmstudio_url": f"http://{{{{ ansible_host }}}}:{ports['two']}",
+            "lmstudio_token": "{{ 'token-of-' ~ ('two' if ansible_host == '" + TWO + "' else 'nobody') }}",
+            "own_url": fleet.urls["two"],
+        },
+    }
+
+
+@pytest.mark.matrix
+def test_a_delegated_task_asks_its_own_host_from_the_controller(run, fleet, controller):
+    play = f"""
+- name: Delegate
+  hosts: all
+  gather_facts: false
+  vars:
+    of_the_play: true
+  tasks:
+    - name: To the controller, to other hosts, to itself
+      gpufleet.lmstudio.model_info:
+        via: controller
+      delegate_to: "{{{{ item }}}}"
+      loop: [localhost, "{ONE}", "{TWO}", named, "{{{{ inventory_hostname }}}}"]
+      register: answers
+    - name: Each time it was its own server
+      ansible.builtin.assert:
+        that: answers.results | map(attribute='lmstudio.url') | unique == [own_url]
+    - name: Once for all, delegated
+      gpufleet.lmstudio.fleet_info:
+      delegate_to: localhost
+      run_once: true
+      register: together
+    - name: Each host has its own answer
+      ansible.builtin.assert:
+        that: together.hosts[inventory_hostname].ok and together.hosts[inventory_hostname].url == own_url
+    - name: An expression in a delegated task
+      ansible.builtin.assert:
+        that: lookup('gpufleet.lmstudio.models', inventory_hostname).url == own_url
+      delegate_to: localhost
+"""
+    run(play, inventory(fleet), connection={})
+    assert set(sent_to(fleet, "one")) == {"Bearer token-of-one"} and set(sent_to(fleet, "two")) == {"Bearer token-of-two"}
+    assert controller.requests("controller") == []
+
+
+@pytest.mark.matrix
+def test_a_delegated_gate_is_about_its_own_host(run, fleet, controller):
+    # The controller serves what is required, and the second host does not.
+    play = """
+- name: Gate
+  hosts: TWO
+  gather_facts: false
+  vars:
+    required: [{model: qwen/qwen3-8b, min_context_length: 4096}]
+  tasks:
+    - name: From the controller
+      gpufleet.lmstudio.model_assert:
+        via: controller
+        require: "{{ required }}"
+      delegate_to: localhost
+      ignore_errors: true
+      register: from_controller
+    - name: As the role
+      block:
+        - name: Gate
+          ansible.builtin.include_role:
+            name: gpufleet.lmstudio.require_models
+            apply: {delegate_to: localhost}
+          vars: {require_models_require: "{{ required }}"}
+        - name: Deploy
+          ansible.builtin.debug:
+            msg: DEPLOYED
+      rescue:
+        - name: Stopped
+          ansible.builtin.debug:
+            msg: stopped
+    - name: With a module, which would ask the delegate
+      gpufleet.lmstudio.model_info:
+      delegate_to: localhost
+      ignore_errors: true
+      register: on_target
+    - name: It was this host, and the module was refused
+      ansible.builtin.assert:
+        that:
+          - from_controller is failed and from_controller.lmstudio.url == own_url
+          - on_target is failed and on_target.lmstudio is not defined
+          - "'delegated to localhost' in on_target.msg and 'via: controller' in on_target.msg"
+""".replace("TWO", TWO)
+    outcome = run(play, inventory(fleet), connection={})
+    assert "DEPLOYED" not in outcome.output and "stopped" in outcome.output
+    assert controller.requests("controller") == []
+
+
+def test_a_delegate_may_ask_an_address_that_is_no_loopback(run, fleet):
+    # A jump host asks for a host that only it reaches. 127.0.0.0/8 is loopback in a URL, so it takes an address that is not.
+    play = f"""
+- name: Ask through a jump host
+  hosts: far
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        on_error: report
+      delegate_to: localhost
+      vars: {{ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"}}
+      register: answer
+    - name: It was asked for there
+      ansible.builtin.assert:
+        that: answer.lmstudio.status == 'dns' and answer.lmstudio.url == 'http://far.invalid:{port_of(fleet.urls["one"])}'
+"""
+    run(play, {"far": {**SSH, "lmstudio_url": f"http://far.invalid:{port_of(fleet.urls['one'])}"}}, connection={})
+
+
+@pytest.mark.parametrize("module", ["model_info", "model_facts", "model_assert"])
+def test_modules_do_not_run_on_the_controller_in_place_of_a_network_device(run, start, tmp_path, module):
+    fleet = start({"controller": {"payload": "two_loaded.json"}})
+    (tmp_path / "connection_plugins").mkdir()
+    (tmp_path / "connection_plugins" / "pretend_network.py").write_text(NETWORK)
+    play = f"""
+- name: Ask a switch
+  hosts: switch
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.{module}:
+        port: {port_of(fleet.urls["controller"])}
+        {"require: [{type: llm}]" if module == "model_assert" else ""}
+"""
+    outcome = run(play, {"switch": {"ansible_connection": "pretend_network"}}, connection={}, ends=2)
+    assert "the connection pretend_network runs modules on the controller" in words(outcome)
+    assert "via: controller" in words(outcome)
+    assert fleet.requests("controller") == []
+
+
+FORWARDED = {
+    "vm1": {**SSH, "ansible_host": "127.0.0.1", "ansible_port": 2222},
+    "vm2": {**SSH, "ansible_host": "localhost", "ansible_port": 2200},
+    "vm3": {"ansible_connection": "winrm", "ansible_winrm_host": "::1"},
+    "vm4": {**SSH, "ansible_ssh_host": "127.1"},
+    "vm5": {**SSH, "ansible_host": "::ffff:127.0.0.1"},
+    "127.0.0.1": {**SSH},
+    "localhost": {**SSH, "ansible_port": 2222},
+    "tunnel": {**SSH, "ansible_host": "127.0.0.1", "ansible_port": 2201, "lmstudio_url": "http://127.0.0.1:PORT"},
+}
+
+
+@pytest.mark.matrix
+def test_a_forwarded_port_is_not_the_host(run, start, tmp_path):
+    fleet = start({"controller": {"payload": "two_loaded.json"}, "forwarded": {"payload": "none_loaded.json"}})
+    port = port_of(fleet.urls["controller"])
+    hosts = {name: {**variables, "lmstudio_port": port} for name, variables in FORWARDED.items()}
+    hosts["tunnel"]["lmstudio_url"] = fleet.urls["controller"]
+    del hosts["tunnel"]["lmstudio_port"]
+    hosts["reached"] = {**FORWARDED["vm1"], "lmstudio_controller_url": fleet.urls["forwarded"]}
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
+    play = """
+- name: Ask
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Each host
+      gpufleet.lmstudio.model_info:
+        via: controller
+        on_error: report
+      register: answer
+    - name: A gate
+      gpufleet.lmstudio.model_assert:
+        via: controller
+        require: [{model: qwen/qwen3-8b}]
+        wait_timeout: 600
+      register: gate
+      ignore_errors: true
+    - name: All hosts
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: fleet
+    - name: The controller's models are nobody's
+      ansible.builtin.assert:
+        that:
+          - item.status == expected
+          - item.loaded == []
+          - gate is failed
+          - expected == 'ok' or 'lmstudio_controller_url' in item.error.hint and 'via' in item.error.hint
+          - expected == 'ok' or item.url is none and item.asked_at is none and 'the controller itself' in item.error.message
+          - expected == 'ok' or gate.polls == 0 and 'this host was not asked' in gate.msg
+      vars:
+        expected: "{{ 'ok' if inventory_hostname == 'reached' else 'not_asked' }}"
+      loop:
+        - "{{ answer.lmstudio }}"
+        - "{{ fleet.hosts[inventory_hostname] }}"
+        - "{{ lmstudio_record }}"
+        - "{{ lookup('gpufleet.lmstudio.models', inventory_hostname, on_error='report') }}"
+      loop_control: {label: x}
+"""
+    # The gate that waits is met by nobody, and is over at once, but for the host that can be asked.
+    play = play.replace("wait_timeout: 600", "wait_timeout: \"{{ 1 if inventory_hostname == 'reached' else 600 }}\"")
+    run(play, hosts, "-i", "lmstudio.yml", connection={})
+    assert fleet.requests("controller") == []
+
+
+def test_hosts_behind_one_address_are_named(run, read_inventory, start, tmp_path):
+    fleet = start({"gateway": {"payload": "two_loaded.json"}, "other": {}})
+    port = port_of(fleet.urls["gateway"])
+    shared = {**SSH, "ansible_host": "127.0.0.2", "lmstudio_controller_url": fleet.urls["gateway"], "lmstudio_port": port}
+    hosts = {"nat1": {**shared, "ansible_port": 2201}, "nat2": {**shared, "ansible_port": 2202}}
+    hosts["other"] = {**SSH, "lmstudio_controller_url": fleet.urls["other"]}
+    says = (
+        f"nat1, nat2 have the same URL, {fleet.urls['gateway']}: one machine under several names, or several machines behind one address."
+    )
+    play = """
+- name: Audit
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+"""
+    lookup = """
+- name: Ask
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Hosts, of which one stands there twice
+      ansible.builtin.set_fact:
+        answers: "{{ query('gpufleet.lmstudio.models', TERMS) }}"
+"""
+    assert says in words(run(play, hosts, connection={}))
+    assert len(fleet.requests("gateway")) == 1
+    assert says in words(run(lookup.replace("TERMS", "'nat1', 'nat2', 'other'"), hosts, connection={}))
+    assert "have the same URL" not in words(
+        run(lookup.replace("TERMS", f"'nat1', 'nat1', '{fleet.urls['gateway']}'"), hosts, connection={})
+    )
+    source = {"plugin": "gpufleet.lmstudio.lmstudio", "hosts": "all"}
+    read = read_inventory({"hosts.yml": {"all": {"hosts": hosts}}, "lmstudio.yml": source})
+    assert says in " ".join(read.output.split())
+    # The same URL with another token is asked for each.
+    hosts["nat2"]["lmstudio_token"] = "token-of-nat2"
+    asked = len(fleet.requests("gateway"))
+    assert says in words(run(play, hosts, connection={}))
+    assert len(fleet.requests("gateway")) == asked + 2
+
+
+def test_every_plugin_asks_one_host_at_one_address(run, start, tmp_path):
+    fleet = start({"host": {"listen": f"{ONE}:0", "payload": "two_loaded.json"}})
+    port = port_of(fleet.urls["host"])
+    wrong = {"ansible_winrm_host": "127.0.0.9", "ansible_psrp_host": "127.0.0.9", "ansible_ssh_host": "127.0.0.9"}
+    hosts = {
+        "ssh": {**wrong, **SSH, "ansible_ssh_host": ONE},
+        "default": {**wrong, "ansible_ssh_host": ONE},
+        "winrm": {**wrong, "ansible_connection": "ansible.builtin.winrm", "ansible_winrm_host": ONE},
+        "psrp": {**wrong, "ansible_connection": "psrp", "ansible_psrp_host": ONE},
+        "both": {**wrong, **SSH, "ansible_host": ONE},
+        "local": {"ansible_connection": "local", "ansible_ssh_host": ONE},
+        ONE: {**SSH},
+    }
+    hosts = {name: {**variables, "lmstudio_port": port} for name, variables in hosts.items()}
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
+    play = """
+- name: Ask
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Each host
+      gpufleet.lmstudio.model_info:
+        via: controller
+        on_error: report
+      register: answer
+    - name: Each host, delegated
+      gpufleet.lmstudio.model_info:
+        via: controller
+        on_error: report
+      register: delegated
+      delegate_to: localhost
+    - name: All hosts
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: fleet
+    - name: All ask the same
+      ansible.builtin.assert:
+        that: item == own_url
+        fail_msg: "{{ inventory_hostname }}: {{ item }}"
+      loop:
+        - "{{ answer.lmstudio.url }}"
+        - "{{ delegated.lmstudio.url }}"
+        - "{{ fleet.hosts[inventory_hostname].url }}"
+        - "{{ lmstudio_record.url }}"
+        - "{{ lookup('gpufleet.lmstudio.models', inventory_hostname, on_error='report').url }}"
+      vars:
+        own_url: OWN
+""".replace("OWN", fleet.urls["host"])
+    run(play, hosts, "-i", "lmstudio.yml", connection={})
+
+
+@pytest.mark.matrix
+def test_a_host_with_the_name_of_a_group_is_still_a_host(run, read_inventory, start, tmp_path):
+    fleet = start({"gpu": {"payload": "two_loaded.json"}, "gpu2": {"fault": "refused"}, "gpu3": {"payload": "none_loaded.json"}})
+    hosts = {"gpu": {"hosts": {name: {"lmstudio_controller_url": url} for name, url in fleet.urls.items()}}}
+    source = {
+        "plugin": "gpufleet.lmstudio.lmstudio",
+        "hosts": "all",
+        "groups": {"serving": "lmstudio_record.counts.loaded > 0"},
+        "keyed_groups": [{"key": "lmstudio_record.status", "prefix": "state", "parent_group": "states"}],
+        "strict": True,
+    }
+    for once in (False, True):
+        read = read_inventory({"hosts.yml": hosts, "lmstudio.yml": source}, refresh=once)
+        groups = read.refreshed["groups"] if once else read.groups
+        assert groups["lmstudio_loaded_qwen_qwen3_8b"] == groups["serving"] == ["gpu"]
+        assert groups["lmstudio_ok"] == groups["lmstudio_status_ok"] == groups["state_ok"] == ["gpu", "gpu3"]
+        assert groups["lmstudio_not_ok"] == groups["lmstudio_status_refused"] == groups["state_refused"] == ["gpu2"]
+        assert groups["states"] == ["gpu", "gpu2", "gpu3"]
+    (tmp_path / "groups.yml").write_text(yaml.safe_dump(hosts))
+    play = """
+- name: Work where it is loaded
+  hosts: lmstudio_loaded_qwen_qwen3_8b
+  gather_facts: false
+  tasks:
+    - name: Work
+      ansible.builtin.debug:
+        msg: "work on {{ inventory_hostname }}"
+"""
+    outcome = run(play, {}, "-i", "groups.yml", "-i", "lmstudio.yml")
+    assert outcome.output.count("work on ") == 1 and 'work on gpu"' in outcome.output
+
+
+@pytest.mark.matrix
+def test_a_cached_fact_does_not_stand_in_front_of_the_inventory(run, start, tmp_path):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "lmstudio_controller_url": fleet.urls["gpu01"]}}
+    env = {"ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(tmp_path / "facts")}
+    yesterday = """
+- name: Gather facts
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_facts:
+        url: "{{ lmstudio_url }}"
+"""
+    run(yesterday, hosts, env=env)
+    for instance in ("qwen/qwen3-8b", "qwen/qwen3-8b:2", "openai/gpt-oss-20b"):
+        fleet.unload("gpu01", instance)
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
+    today = """
+- name: Gate
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: The fact is that of yesterday
+      ansible.builtin.assert:
+        that: ansible_facts.lmstudio.loaded | length == 2
+    - name: Judge what the inventory asked today
+      gpufleet.lmstudio.model_assert:
+        record: "{{ lmstudio_record }}"
+        require: [{model: qwen/qwen3-8b}]
+      ignore_errors: true
+      register: gate
+    - name: It is not met
+      ansible.builtin.assert:
+        that: gate is failed and gate.lmstudio.loaded == []
+
+- name: The audit takes it too
+  ansible.builtin.import_playbook: gpufleet.lmstudio.fleet_audit
+  vars:
+    fleet_audit_source: variable
+"""
+    outcome = run(today, hosts, "-i", "lmstudio.yml", env=env)
+    (host,) = json.loads((tmp_path / "fleet_audit" / "fleet_audit.json").read_text())["hosts"]
+    assert host["counts"]["loaded"] == 0
+    refused = run(
+        today.replace("fleet_audit_source: variable", "{fleet_audit_source: variable, fleet_audit_variable: lmstudio}"),
+        hosts,
+        "-i",
+        "lmstudio.yml",
+        env=env,
+        ends=2,
+    )
+    assert "fleet_audit_variable cannot be lmstudio" in words(refused)
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all, variable: lmstudio}")
+    assert "variable: lmstudio is the name of the facts" in words(run(yesterday, hosts, "-i", "lmstudio.yml", env=env))
+
+
+@pytest.mark.matrix
+def test_facts_of_another_machine_are_refused(run, start, tmp_path):
+    fleet = start({"controller": {"payload": "two_loaded.json"}})
+    port = port_of(fleet.urls["controller"])
+    (tmp_path / "connection_plugins").mkdir()
+    (tmp_path / "connection_plugins" / "pretend_network.py").write_text(NETWORK)
+    hosts = {
+        "gpu01": {**SSH, "lmstudio_url": f"http://127.0.0.1:{port}"},
+        "jump": {"ansible_connection": "local"},
+        "switch": {"ansible_connection": "pretend_network"},
+        "away": {"ansible_connection": "local", "ansible_host": "gpu99.example"},
+    }
+    play = f"""
+- name: Delegate facts
+  hosts: gpu01
+  gather_facts: false
+  tasks:
+    - name: Refused
+      gpufleet.lmstudio.model_facts: "{{{{ item }}}}"
+      delegate_to: jump
+      loop:
+        - {{port: {port}}}
+        - {{port: "{port}"}}
+        - {{url: "{{{{ lmstudio_url }}}}"}}
+        - {{}}
+      ignore_errors: true
+      register: refused
+    - name: Nothing became a fact
+      ansible.builtin.assert:
+        that:
+          - refused.results | map(attribute='failed') | list == [true, true, true, true]
+          - refused.results | map(attribute='msg') | select('search', 'delegated to jump') | length == 4
+          - ansible_facts.lmstudio is not defined
+    - name: Facts of the delegate are the delegate's
+      gpufleet.lmstudio.model_facts:
+        port: {port}
+      delegate_to: jump
+      delegate_facts: true
+    - name: They are there
+      ansible.builtin.assert:
+        that: hostvars.jump.ansible_facts.lmstudio.ok and ansible_facts.lmstudio is not defined
+- name: On a network device
+  hosts: switch
+  gather_facts: false
+  tasks:
+    - name: Refused
+      gpufleet.lmstudio.model_facts:
+        port: {port}
+      ignore_errors: true
+      register: refused
+    - name: It says why
+      ansible.builtin.assert:
+        that: refused is failed and 'pretend_network' in refused.msg and ansible_facts.lmstudio is not defined
+- name: With a local connection to another machine
+  hosts: away
+  gather_facts: false
+  tasks:
+    - name: It warns
+      gpufleet.lmstudio.model_facts:
+        port: {port}
+    - name: And so does every module
+      gpufleet.lmstudio.model_info:
+        port: {port}
+"""
+    outcome = run(play, hosts)
+    assert "away: the connection is local, so the controller answers for itself, although the address of away is gpu99.example" in words(
+        outcome
+    )
+    assert len(fleet.requests("controller")) == 3
+
+
+KEPT = """
+- name: What was right stays right
+  hosts: all
+  gather_facts: false
+  CONNECTION
+  tasks:
+    - name: Each host, from both sides
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+      loop: "{{ vias | default(['target', 'controller']) }}"
+      register: answers
+    - name: All hosts
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: fleet
+    - name: Facts
+      gpufleet.lmstudio.model_facts:
+        url: "{{ lmstudio_url | default(omit) }}"
+        port: "{{ lmstudio_port | default(omit) }}"
+      when: vias is not defined
+    - name: All have answered
+      ansible.builtin.assert:
+        that:
+          - answers.results | map(attribute='lmstudio.ok') | unique == [true]
+          - fleet.hosts[inventory_hostname].ok
+"""
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("how", ["variable", "play", "command line", "listed localhost", "implicit localhost"])
+def test_local_connections_stay_as_they_were(run, start, how):
+    fleet = start({"gpu01": {}})
+    port = port_of(fleet.urls["gpu01"])
+    play = KEPT.replace("CONNECTION", "connection: local" if how == "play" else "vars: {}")
+    name = "localhost" if "localhost" in how else "gpu01"
+    variables = {"lmstudio_port": port} if "localhost" in how else {"lmstudio_url": fleet.urls["gpu01"]}
+    if how == "implicit localhost":
+        run(play.replace("hosts: all", "hosts: localhost"), {}, "-e", f"lmstudio_port={port}", connection={})
+    elif how == "listed localhost":
+        # Listed, it has a connection over SSH, and the controller asks itself all the same.
+        run(play, {name: {**SSH, **variables, "vias": ["controller"]}}, connection={})
+        run(play, {name: {"ansible_connection": "local", **variables}}, connection={})
+    else:
+        arguments = ["-c", "local"] if how == "command line" else []
+        run(play, {name: variables}, *arguments, connection={"ansible_connection": "local"} if how == "variable" else {})
+    assert fleet.requests("gpu01")
+
+
+CONTAINER = """
+from ansible.plugins.connection.local import Connection as Local
+DOCUMENTATION = '''
+name: NAME
+short_description: x
+description: [x]
+options:
+  remote_addr:
+    description: x
+    default: inventory_hostname
+    vars: [{name: inventory_hostname}, {name: ansible_host}, {name: ansible_NAME_host}]
+'''
+class Connection(Local):
+    transport = "FULL"
+"""
+
+
+@pytest.mark.parametrize("full", ["community.docker.docker", "containers.podman.podman", "kubernetes.core.kubectl"])
+def test_connections_to_containers_stay_as_they_were(run, start, tmp_path, full):
+    namespace, collection, name = full.split(".")
+    folder = tmp_path / ".ansible" / "collections" / "ansible_collections" / namespace / collection / "plugins" / "connection"
+    folder.mkdir(parents=True)
+    (folder / f"{name}.py").write_text(CONTAINER.replace("NAME", name).replace("FULL", full))
+    fleet = start({"box": {}, "outside": {"listen": f"{ONE}:0"}})
+    paths = os.pathsep.join([os.environ["ANSIBLE_COLLECTIONS_PATH"], str(tmp_path / ".ansible" / "collections")])
+    play = """
+- name: Ask a container
+  hosts: box
+  gather_facts: false
+  tasks:
+    - name: In it
+      gpufleet.lmstudio.model_info:
+      register: inside
+    - name: From outside
+      gpufleet.lmstudio.model_info:
+        via: controller
+      register: outside
+    - name: All from outside
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: fleet
+    - name: Each as ever
+      ansible.builtin.assert:
+        that:
+          - inside.lmstudio.url == lmstudio_url
+          - outside.lmstudio.url == lmstudio_controller_url and fleet.hosts.box.url == lmstudio_controller_url
+"""
+    hosts = {
+        "box": {
+            "ansible_connection": full,
+            "ansible_host": "name-of-the-container",
+            "lmstudio_url": fleet.urls["box"],
+            "lmstudio_controller_url": fleet.urls["outside"],
+        }
+    }
+    run(play, hosts, connection={}, env={"ANSIBLE_COLLECTIONS_PATH": paths})
