@@ -77,7 +77,7 @@ class ActionModule(ActionBase):
 
         hosts = [host_of(name) for name in names]
         warnings = withhold_foreign_secrets(options, host_of(task_vars["inventory_hostname"]), hosts)
-        resolved = resolve_fleet(options, hosts)
+        resolved = resolve_fleet(options, hosts, task_vars)
         for warning in [*warnings, *warn_of_secrets(resolved), *warn_of_sharing(names, resolved)]:
             self._display.warning(warning)
         return dict(zip(names, ask_hosts(resolved, options)))

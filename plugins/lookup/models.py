@@ -152,7 +152,7 @@ class LookupModule(LookupBase):
         own_name = variables.get("inventory_hostname")
         if hosts and own_name and (options["token"] or options["headers"]):
             warnings = withhold_foreign_secrets(for_hosts, self._host(own_name, variables), hosts)
-        of_hosts = dict(zip(names, resolve_fleet(for_hosts, hosts)))
+        of_hosts = dict(zip(names, resolve_fleet(for_hosts, hosts, variables)))
         resolved = [of_hosts[term] if term in names else self._server(number, term, options) for number, term in enumerate(terms, 1)]
         self._warn([*warnings, *warn_of_secrets(resolved), *warn_of_sharing(names, of_hosts.values())])
         return resolved

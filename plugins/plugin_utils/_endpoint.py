@@ -56,6 +56,14 @@ VARIABLES = {
 }
 """The host variable of each option that has one."""
 
+_TOKEN_OF_MANY = (
+    "Set lmstudio_token of that host in the inventory, or the option token for all hosts without one, to an API token that is valid on that "
+    "server. LM_API_TOKEN does not count here."
+)
+_UNSEEN_TOKEN = (
+    "lmstudio_token is set in the play, the task or a role, where it does not count for many hosts at once: set it in the inventory "
+    "(host_vars, group_vars), or give the option token. LM_API_TOKEN does not count here."
+)
 _THIS_MACHINE = "localhost"
 
 
@@ -110,9 +118,11 @@ def without_host(task_options: Mapping[str, Any]) -> Resolved:
     return Resolved(_combined(dict(task_options), {}), {}, "")
 
 
-def resolve_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[Endpoint | NotAsked]:
+def resolve_fleet(
+    options: Mapping[str, Any], hosts: Iterable[Host], task_vars: Mapping[str, Any] | None = None
+) -> list[Endpoint | NotAsked]:
     """The endpoint of each host among many, or why it has none. `options` are defaults for hosts that have none of their own, and so
-    is how a host is spelled.
+    is how a host is spelled. `task_vars` do not count, which is said where they have a token.
 
     Raises ``AnsibleError`` or :class:`OptionError` for options that cannot be used. What is wrong with one host is left to that host.
     """
@@ -136,7 +146,8 @@ def resolve_fleet(options: Mapping[str, Any], hosts: Iterable[Host]) -> list[End
         typed = checked.get(key) or checked.setdefault(key, validated(spec, raw, own.names))
         endpoint = make_endpoint({**typed, "url": url or typed["url"]}, _address_url(host), own.names)
         check_route(endpoint)
-        return endpoint
+        unseen = not endpoint.token and VARIABLES["token"] in (task_vars or {}) and VARIABLES["token"] not in host.variables
+        return endpoint._replace(token_advice=_UNSEEN_TOKEN if unseen else _TOKEN_OF_MANY)
 
     found: list[Endpoint | NotAsked] = []
     for host in hosts:
@@ -210,7 +221,8 @@ def _why_not(host: Host) -> NotAsked | None:
 def _is_own_server(overrides: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> bool:
     """Whether the URL of a task is that of a server of its host, as the machine that asks sees it."""
     url, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
-    default_port = DEFAULT_PORT if port is None else port
+    # A port beside a URL belongs to that URL.
+    default_port = DEFAULT_PORT if port is None or url is not None else port
     own = [(TARGET_URL, default_port), (_address_url(host), default_port), (host.variable(CONTROLLER_URL), None)]
     if url is not None:
         own += [(url, port), (_at_address(str(url), host.address), port)]

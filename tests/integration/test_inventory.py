@@ -367,7 +367,10 @@ def test_a_cache_answers_in_place_of_the_servers(read_inventory, start, tmp_path
     fourth = read_inventory({"hosts.yml": hosts, "lmstudio.yml": {**CACHED, "timeout": 9}}, extra_vars=("lmstudio_use_proxy=true",))
     assert asked() == [2, 2, 1, 3]
     assert fourth.groups["lmstudio_ok"] == ["gpu01", "gpu02", "gpu03"]
-    assert [instance["id"] for instance in fourth.variables["gpu01"]["lmstudio_record"]["instances"]] == ["qwen/qwen3-8b:2", "openai/gpt-oss-20b"]
+    assert [instance["id"] for instance in fourth.variables["gpu01"]["lmstudio_record"]["instances"]] == [
+        "qwen/qwen3-8b:2",
+        "openai/gpt-oss-20b",
+    ]
     assert token[:10] not in path.read_text() and stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

@@ -56,13 +56,12 @@ def words(outcome):
 @pytest.fixture
 def fleet(start):
     """Two hosts, each with a token, and the controller, whose LM Studio listens on the port of the first host."""
-    hosts = start(
+    return start(
         {
             "one": {"listen": f"{ONE}:0", "token": "token-of-one", "payload": "two_loaded.json"},
             "two": {"listen": f"{TWO}:0", "token": "token-of-two", "payload": "none_loaded.json"},
         }
     )
-    return hosts
 
 
 @pytest.fixture
@@ -451,7 +450,7 @@ def test_a_cached_fact_does_not_stand_in_front_of_the_inventory(run, start, tmp_
   vars:
     fleet_audit_source: variable
 """
-    outcome = run(today, hosts, "-i", "lmstudio.yml", env=env)
+    run(today, hosts, "-i", "lmstudio.yml", env=env)
     (host,) = json.loads((tmp_path / "fleet_audit" / "fleet_audit.json").read_text())["hosts"]
     assert host["counts"]["loaded"] == 0
     refused = run(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -33,66 +34,346 @@ def words(outcome):
     return " ".join(outcome.output.split())
 
 
-def ways(vias):
-    """Every plugin, in every way that a task can be changed by keywords."""
-    require = [{"type": "llm"}]
-    own, other = "{{ own_url }}", "{{ hostvars[other].own_url }}"
-    plugins = [
-        *({"gpufleet.lmstudio.model_info": {"via": via, "on_error": "report", "detail": "loaded"}} for via in vias),
-        *({"gpufleet.lmstudio.model_assert": {"via": via, "require": require, "quiet": True}} for via in vias),
-        *([{"gpufleet.lmstudio.model_facts": {"token": "{{ lmstudio_token }}", "url": own}}] if "target" in vias else []),
-        {"gpufleet.lmstudio.fleet_info": {"hosts": "all"}},
-        {"gpufleet.lmstudio.fleet_info": {}},
-        {"ansible.builtin.set_fact": {"asked": "{{ query('gpufleet.lmstudio.models', other, inventory_hostname, on_error='report') }}"}},
-        {"ansible.builtin.set_fact": {"asked": "{{ query('gpufleet.lmstudio.models', hostvars[other].own_url, on_error='report') }}"}},
-        {"ansible.builtin.set_fact": {"asked": "{{ query('gpufleet.lmstudio.models', on_error='report') }}"}},
-    ]
-    keywords = [
-        {},
-        {"delegate_to": "localhost"},
-        {"delegate_to": "{{ other }}"},
-        {"loop": ["localhost", "{{ other }}", "{{ inventory_hostname }}"], "delegate_to": "{{ item }}"},
-        {"environment": {"LM_API_TOKEN": ENVIRONMENT}},
-        {"run_once": True},
-        {"run_once": True, "delegate_to": "{{ other }}"},
-    ]
-    for plugin, keyword in itertools.product(plugins, keywords):
-        ((name, options),) = plugin.items()
-        if name.endswith("fleet_info"):
-            # Without run_once it only warns; under free it would fail.
-            yield {"name": "Ask", **plugin, "ignore_errors": True, **keyword, "run_once": True}
-            continue
-        yield {"name": "Ask", **plugin, "ignore_errors": True, **keyword}
-        if name.endswith(("model_info", "model_assert")):
-            for url in (own, other):
-                yield {"name": "Ask a URL", name: {**options, "url": url}, "ignore_errors": True, **keyword}
+OWN, OTHER = "{{ own_url }}", "{{ hostvars[other].own_url }}"
+KEYWORDS = [
+    {},
+    {"delegate_to": "localhost"},
+    {"delegate_to": "{{ other }}"},
+    {"loop": ["localhost", "{{ other }}", "{{ inventory_hostname }}"], "delegate_to": "{{ item }}"},
+    {"environment": {"LM_API_TOKEN": ENVIRONMENT}},
+    {"run_once": True},
+    {"run_once": True, "delegate_to": "{{ other }}"},
+]
+
+
+def query_of(terms):
+    return {
+        "ansible.builtin.set_fact": {
+            "asked": f"{{{{ query('gpufleet.lmstudio.models', {terms}on_error='report') | map(attribute='url') }}}}"
+        }
+    }
+
+
+def from_target():
+    """What runs a module, in every way that keywords and a URL change it."""
+    for keyword, url in itertools.product(KEYWORDS[:5], (None, OWN, OTHER)):
+        yield {"gpufleet.lmstudio.model_info": {"on_error": "report", **({"url": url} if url else {})}, **keyword}
+    for keyword in KEYWORDS[:3]:
+        yield {"gpufleet.lmstudio.model_assert": {"require": [{"type": "llm"}], "quiet": True}, **keyword}
+        yield {"gpufleet.lmstudio.model_facts": {"token": "{{ lmstudio_token }}", "url": OWN}, **keyword}
+
+
+def from_controller():
+    """The same for what asks from the controller: one host, many hosts, and expressions."""
+    for keyword, url in itertools.product(KEYWORDS, (None, OWN, OTHER)):
+        options = {"via": "controller", **({"url": url} if url else {})}
+        yield {"gpufleet.lmstudio.model_info": {**options, "on_error": "report"}, **keyword}
+        yield {"gpufleet.lmstudio.model_assert": {**options, "require": [{"type": "llm"}], "quiet": True}, **keyword}
+    for keyword in KEYWORDS:
+        # Defaults that are templates see the variables of one host.
+        for options in ({}, {"hosts": "all"}, {"hosts": "all", "token": "{{ lmstudio_token }}"}):
+            yield {"gpufleet.lmstudio.fleet_info": options, **keyword, "run_once": True}
+        for terms in ("", "other, inventory_hostname, ", "hostvars[other].own_url, ", "groups['all'], token=lmstudio_token, "):
+            yield {**query_of(terms), **keyword}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
-@pytest.mark.parametrize("serial", [False, True])
-@pytest.mark.parametrize("kind", ["local", "remote"])
-def test_no_token_is_ever_at_another_server(run, start, tmp_path, serial, kind):
+@pytest.mark.parametrize("who", ["target", "controller", "controller, serial"])
+def test_no_token_is_ever_at_another_server(run, start, tmp_path, who):
     # Nobody is turned away, so that a wrong token would be accepted as well as the right one.
     fleet = start({name: {"listen": f"127.30.0.{number}:0", "payload": "mac.json"} for number, name in enumerate(NAMES, 1)})
+    target = who == "target"
     hosts = {}
     for number, name in enumerate(NAMES):
         url = fleet.urls[name]
-        port = int(url.rpartition(":")[2])
+        address, port = url.rpartition("/")[2].split(":")
         hosts[name] = {"lmstudio_token": token_of(name), "other": NAMES[number - 1], "own_url": url}
-        if kind == "local":
-            hosts[name] |= {**LOCAL, "lmstudio_url": url}
-        else:
-            hosts[name] |= {**SSH, "ansible_host": url.split("/")[2].partition(":")[0], "lmstudio_port": port}
-    vias = ["target", "controller"] if kind == "local" else ["controller"]
-    tasks = list(ways(vias))
-    plays = [
-        {"name": "Ask", "hosts": ",".join(NAMES), "gather_facts": False, "tasks": tasks, **({"serial": 5} if serial else {})},
-        {"name": "Ask the inventory", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Ask", "ansible.builtin.meta": "refresh_inventory"}]},
-    ]
+        hosts[name] |= {**LOCAL, "lmstudio_url": url} if target else {**SSH, "ansible_host": address, "lmstudio_port": int(port)}
+    del hosts["gpu07"]["lmstudio_token"]
+    tasks = [{"name": "Ask", "ignore_errors": True, **task} for task in (from_target() if target else from_controller())]
+    # Modules take long, so some of the hosts run them, and all could be asked.
+    batch = {"hosts": "gpu00:gpu04"} if target else {"hosts": "all:!gpu07"}
+    plays = [{"name": "Ask", "gather_facts": False, "tasks": tasks, **batch, **({"serial": 4} if "serial" in who else {})}]
     (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
-    outcome = run(yaml.safe_dump(plays, sort_keys=False), hosts, "-i", "lmstudio.yml", "-f", "2", connection={})
+    outcome = run(yaml.safe_dump(plays, sort_keys=False), hosts, "-i", "lmstudio.yml", connection={})
     for name in NAMES:
         sent = sent_to(fleet, name)
-        assert set(sent) <= {None, f"Bearer {token_of(name)}", f"Bearer {ENVIRONMENT}"}, name
-        assert sent.count(f"Bearer {token_of(name)}") > 20
+        own = {f"Bearer {token_of(name)}"} if name != "gpu07" else set()
+        assert set(sent) <= {None, f"Bearer {ENVIRONMENT}", *own}, name
+        assert own <= set(sent)
         assert token_of(name) not in outcome.output
+    busy = sent_to(fleet, "gpu00" if target else "gpu01")
+    assert busy.count(f"Bearer {token_of('gpu00' if target else 'gpu01')}") >= 10
+
+
+def test_the_guard_against_the_first_hosts_secret_knows_all_its_forms(run, start):
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    play = """
+- name: Ask with defaults that are templates
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.fleet_info: OPTIONS
+      run_once: true
+    - name: Ask in an expression
+      ansible.builtin.set_fact:
+        asked: "{{ query('gpufleet.lmstudio.models', groups['all'], KEYWORDS) }}"
+      run_once: true
+"""
+    number = 123456789012345678
+    for own, options, keywords in (
+        ({"lmstudio_token": number}, '{token: "{{ lmstudio_token }}"}', "token=lmstudio_token"),
+        ({"lmstudio_token": number}, '{headers: {X-Key: "{{ lmstudio_token }}"}}', "headers={'X-Key': lmstudio_token | string}"),
+        ({"lmstudio_token": str(number)}, '{headers: {X-Key: "key={{ lmstudio_token }}"}}', "headers={'X-Key': 'key=' ~ lmstudio_token}"),
+        ({"lmstudio_headers": {"X-Key": number}}, '{headers: "{{ lmstudio_headers }}"}', "headers=lmstudio_headers"),
+        ({"lmstudio_headers": json.dumps({"X-Key": str(number)})}, '{headers: "{{ lmstudio_headers }}"}', "headers=lmstudio_headers"),
+        ({"lmstudio_headers": {"X-Key": str(number)}}, "{token: \"{{ lmstudio_headers['X-Key'] }}\"}", "token=lmstudio_headers['X-Key']"),
+    ):
+        before = {name: len(fleet.requests(name)) for name in hosts}
+        outcome = run(play.replace("OPTIONS", options).replace("KEYWORDS", keywords), {**hosts, "gpu01": {**hosts["gpu01"], **own}})
+        seen = {name: fleet.requests(name)[count:] for name, count in before.items()}
+        assert len(seen["gpu01"]) == len(seen["gpu02"]) == 2, own
+        assert all(str(number) in str(request["headers"]) for request in seen["gpu01"]), own
+        assert not [request for request in seen["gpu02"] if str(number) in str(request["headers"])], own
+        assert "so it is not sent to hosts that have none: gpu02" in words(outcome)
+
+
+def test_a_url_of_the_task_that_is_not_the_hosts_gets_nothing_of_the_host(run, start):
+    fleet = start({"own": {}, "other": {}})
+    url, other = fleet.urls["own"], fleet.urls["other"]
+    port = int(url.rpartition(":")[2])
+    cases = [
+        (True, url, {"lmstudio_url": url}),
+        (True, f"{url}/api/v1", {"lmstudio_url": url}),
+        (True, url.replace("127.0.0.1", "localhost"), {"lmstudio_url": url}),
+        (True, url, {"lmstudio_url": "http://127.0.0.1", "lmstudio_port": port}),
+        (True, url, {"lmstudio_port": port}),
+        (True, url, {"lmstudio_url": "http://nowhere.invalid", "lmstudio_controller_url": url}),
+        (False, other, {"lmstudio_url": url}),
+        (False, url, {"lmstudio_url": f"{url}/lm"}),
+        (False, url, {}),
+        (False, url, {"lmstudio_url": url.replace("http://", "https://")}),
+        (False, url, {"lmstudio_url": "http://nowhere.invalid", "lmstudio_port": port}),
+    ]
+    hosts = {
+        f"case{number}": {
+            "lmstudio_token": token_of(f"case{number}"),
+            "lmstudio_headers": {"X-Key": f"key-of-case{number}-0123456789"},
+            "lmstudio_timeout": 7,
+            **variables,
+            "url": asked,
+        }
+        for number, (_is_own, asked, variables) in enumerate(cases)
+    }
+    # What a task names counts, and a host without anything to withhold is not warned of.
+    hosts["plain"] = {"lmstudio_url": url, "url": other, "named": "named-by-the-task"}
+    play = """
+- name: Ask a URL
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: From both sides
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        url: "{{ url }}"
+        token: "{{ named | default(omit) }}"
+      loop: [target, controller]
+"""
+    outcome = run(play, hosts, env={"LM_API_TOKEN": ENVIRONMENT})
+    seen = [str(request["headers"]) for name in fleet.urls for request in fleet.requests(name)]
+    withheld = "is not a server of this host, so lmstudio_token, lmstudio_headers, lmstudio_timeout do not count there."
+    for number, (is_own, asked, _variables) in enumerate(cases):
+        counts = [sum(secret in headers for headers in seen) for secret in (token_of(f"case{number}"), f"key-of-case{number}-0123456789")]
+        assert counts == ([2, 2] if is_own else [0, 0]), cases[number]
+        assert (f"case{number}: {asked.removesuffix('/api/v1')} {withheld}" in words(outcome)) is not is_own, cases[number]
+    assert sum(ENVIRONMENT in headers for headers in seen) == 2 * sum(not is_own for is_own, _asked, _variables in cases)
+    assert sent_to(fleet, "other").count("Bearer named-by-the-task") == 2
+    assert "plain: " not in words(outcome)
+
+
+def test_files_of_the_host_do_not_count_for_a_url_that_is_not_the_hosts(run, start):
+    fleet = start({"other": {}})
+    play = """
+- name: Ask a URL
+  hosts: gpu01
+  gather_facts: false
+  tasks:
+    - name: From both sides
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        url: "{{ url }}"
+      loop: [target, controller]
+"""
+    # Each of these would fail the task if it counted.
+    wrong = {
+        "lmstudio_ca_path": "/nowhere.pem",
+        "lmstudio_client_cert": "/nowhere.pem",
+        "lmstudio_timeout": "soon",
+        "lmstudio_token": "{{ nobody_defines_it }}",
+        "lmstudio_use_proxy": True,
+    }
+    env = {"http_proxy": "http://127.0.0.1:9"}
+    run(play, {"gpu01": {"lmstudio_url": "http://gpu01.invalid", **wrong, "url": fleet.urls["other"]}}, env=env)
+    assert sent_to(fleet, "other") == [None, None]
+
+
+def test_under_delegate_to_a_loopback_url_is_not_the_hosts(run, start):
+    fleet = start({"gpu01": {}})
+    hosts = {name: {**LOCAL, "lmstudio_url": fleet.urls["gpu01"], "lmstudio_token": token_of(name)} for name in ("gpu01", "jump")}
+    play = """
+- name: Ask a URL through another host
+  hosts: gpu01
+  gather_facts: false
+  tasks:
+    - name: From both sides
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        url: "{{ lmstudio_url }}"
+      delegate_to: jump
+      loop: [target, controller]
+"""
+    outcome = run(play, hosts)
+    assert sent_to(fleet, "gpu01") == [None, None]
+    assert f"{fleet.urls['gpu01']} is a server of jump, and its answer is not about gpu01" in words(outcome)
+
+
+def test_headers_as_json_text_stand_in_place_of_the_environment(run, start, tmp_path):
+    fleet = start({"gpu01": {}})
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"gpu01": {**LOCAL, "lmstudio_url": fleet.urls["gpu01"]}}}}))
+    for via, text in itertools.product(
+        ("target", "controller"),
+        ('{"headers": {"Authorization": "Basic eDp5"}, "via": "VIA"}', 'headers=\'{"authorization": "Basic eDp5"}\' via=VIA'),
+    ):
+        command = ["ansible", "-i", "hosts.yml", "gpu01", "-m", "gpufleet.lmstudio.model_info", "-a", text.replace("VIA", via)]
+        python = ["-e", f"ansible_python_interpreter={sys.executable}"]
+        done = run_in(tmp_path, [*command, *python], {"LM_API_TOKEN": ENVIRONMENT})
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert sent_to(fleet, "gpu01") == ["Basic eDp5"] * 4
+    # As a variable, too.
+    play = (
+        "- hosts: all\n  gather_facts: false\n  tasks:\n    - gpufleet.lmstudio.fleet_info: {token: t-0123456789}\n      run_once: true\n"
+    )
+    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "lmstudio_headers": '{"Authorization": "Basic eDp5"}'}})
+    assert sent_to(fleet, "gpu01")[4:] == ["Basic eDp5"]
+
+
+def vaulted(folder, text):
+    (folder / "password").write_text("the password of the vault")
+    done = subprocess.run(
+        [str(BINARIES / "ansible-vault"), "encrypt_string", "--vault-password-file", "password", text],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=settings_in(folder),
+    )
+    return done.stdout
+
+
+@pytest.mark.matrix
+def test_what_is_wrong_with_a_secret_is_what_ansible_says_of_it(run, start, tmp_path):
+    fleet = start({f"gpu-{name}": {} for name in ("vault", "lookup", "undefined", "syntax", "fine")})
+    folder = tmp_path / "host_vars"
+    folder.mkdir()
+    (folder / "gpu-vault.yml").write_text(f"lmstudio_token: {vaulted(tmp_path, 'hunter2hunter2')}")
+    texts = {
+        "gpu-lookup": "hunter2hunter2{{ lookup('ansible.builtin.file', '/nowhere/token') }}",
+        "gpu-undefined": "hunter2hunter2{{ vault_token }}",
+        "gpu-syntax": "hunter2hunter2{{ hunter3 hunter4",
+    }
+    says = {
+        "gpu-vault": "no vault secrets",
+        "gpu-lookup": "/nowhere/token",
+        "gpu-undefined": "'vault_token' is undefined",
+        "gpu-syntax": "A text with {{ or {% in it that is meant as it is needs !unsafe",
+    }
+    hosts = {name: {"lmstudio_url": url, **({"lmstudio_token": texts[name]} if name in texts else {})} for name, url in fleet.urls.items()}
+    hosts["gpu-fine"]["lmstudio_token"] = token_of("gpu-fine")
+    one = """
+- name: Ask
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        via: controller
+      ignore_errors: true
+      register: answer
+    - name: It is said
+      ansible.builtin.debug:
+        msg: "SAID {{ inventory_hostname }}: {{ answer.msg | default('') }}"
+"""
+    many = """
+- name: Ask
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask all
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: fleet
+    - name: The others are asked
+      ansible.builtin.assert:
+        that: "fleet.summary.by_status == {'not_asked': ['gpu-lookup', 'gpu-syntax', 'gpu-undefined', 'gpu-vault'], 'ok': ['gpu-fine']}"
+      run_once: true
+    - name: It is said
+      ansible.builtin.debug:
+        msg: "SAID {{ inventory_hostname }}: {{ fleet.hosts[inventory_hostname].error.message | default('') }}"
+    - name: In an expression, too
+      ansible.builtin.debug:
+        msg: "SAID {{ inventory_hostname }}: {{ lookup('gpufleet.lmstudio.models', inventory_hostname, on_error='report').error.message | default('') }}"
+"""
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
+    for play, more in ((one, []), (many, ["-i", "lmstudio.yml"])):
+        outcome = run(play, hosts, *more)
+        for name, problem in says.items():
+            said = re.findall(rf'SAID {name}: (.*)"', outcome.output)
+            assert said and all(problem in line for line in said), (name, said)
+            assert more == [] or not [line for line in said if name in line]
+        assert "hunter" not in outcome.output
+    assert [len(fleet.requests(name)) for name in says] == [0, 0, 0, 0] and len(fleet.requests("gpu-fine")) == 4
+
+
+HINTS = """
+- name: Ask where a token is wanted
+  hosts: gpu01
+  gather_facts: false
+  vars: VARIABLES
+  tasks:
+    - name: Ask
+      TASK
+      ignore_errors: true
+      environment: {LM_API_TOKEN: in-the-environment-of-the-task}
+      register: answer
+    - name: The hint
+      ansible.builtin.debug:
+        msg: "HINT {{ (answer.lmstudio | default(answer.hosts.gpu01 | default(asked | default({})))).error.hint }}"
+"""
+
+
+def test_the_hint_of_auth_names_what_counts(run, start, tmp_path):
+    fleet = start({"gpu01": {"token": token_of("gpu01")}})
+    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
+    lookup = "ansible.builtin.set_fact: {asked: \"{{ lookup('gpufleet.lmstudio.models', TERM, on_error='report') }}\"}"
+
+    def hint(task, variables="{}"):
+        outcome = run(HINTS.replace("TASK", task).replace("VARIABLES", variables), hosts)
+        return re.search(r'HINT (.*?)"', outcome.output)[1]
+
+    one = hint("gpufleet.lmstudio.model_info: {on_error: report, token: wrong-0123456789}")
+    assert "LM_API_TOKEN in the environment" in one
+    from_controller = hint("gpufleet.lmstudio.model_info: {on_error: report, via: controller}")
+    assert "With via: controller" in from_controller and "where Ansible itself is started" in from_controller
+    gate = hint("gpufleet.lmstudio.model_assert: {require: [{type: llm}], via: controller}")
+    assert "With via: controller" in gate
+    assert "LM_API_TOKEN in the environment" in hint(lookup.replace("TERM", "lmstudio_url"))
+    for task in ("gpufleet.lmstudio.fleet_info: {}", lookup.replace("TERM", "inventory_hostname")):
+        task = task + ("\n      run_once: true" if "fleet_info" in task else "")
+        assert "LM_API_TOKEN does not count here" in hint(task)
+        of_the_play = hint(task, "{lmstudio_token: of-the-play-0123456789}")
+        assert "lmstudio_token is set in the play" in of_the_play and "host_vars" in of_the_play
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
+    play = '- hosts: all\n  gather_facts: false\n  tasks:\n    - debug: {msg: "{{ lmstudio_record.error.hint }}"}\n'
+    assert "LM_API_TOKEN does not count here" in run(play, hosts, "-i", "lmstudio.yml").output
