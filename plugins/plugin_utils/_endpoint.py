@@ -145,7 +145,10 @@ def resolve_fleet(
         key = repr(raw)
         typed = checked.get(key) or checked.setdefault(key, validated(spec, raw, own.names))
         endpoint = make_endpoint({**typed, "url": url or typed["url"]}, _address_url(host), own.names)
-        check_route(endpoint)
+        try:
+            check_route(endpoint)
+        except OptionError as exc:
+            raise OptionError(own.names.get(exc.option, exc.option), exc.problem) from None
         unseen = not endpoint.token and VARIABLES["token"] in (task_vars or {}) and VARIABLES["token"] not in host.variables
         return endpoint._replace(token_advice=_UNSEEN_TOKEN if unseen else _TOKEN_OF_MANY)
 
