@@ -121,9 +121,46 @@ def grouped(play):
   tasks:
     - name: Of all hosts
       ansible.builtin.group_by: {key: gpu}
+      tags: [always]
 """
         + play
     )
+
+
+GATE = re.compile(r"gpufleet\.lmstudio\.(model_assert|require_models)|fleet_audit_fail_on")
+GATES = [play for play in PLAYS if GATE.search(play.values[0])]
+
+
+def test_the_pages_have_gates():
+    assert {play.id.partition(":")[0] for play in GATES} == {
+        "README.md",
+        "docs/choosing.md",
+        "docs/pipelines.md",
+        "docs/quickstart.md",
+        "docs/requirements.md",
+        "roles/fleet_audit/README.md",
+        "roles/require_models/README.md",
+    }
+
+
+@pytest.mark.parametrize("play", GATES)
+def test_a_gate_of_the_documentation_gates_under_tags(run, start, play):
+    fleet = start({name: {"payload": "none_loaded.json"} for name in ("gpu01", "gpu02")})
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    deploy = """
+- name: Deploy
+  hosts: gpu
+  gather_facts: false
+  tasks:
+    - name: Deploy
+      ansible.builtin.debug:
+        msg: DEPLOYED
+      tags: [deploy]
+"""
+    impatient = re.sub(r"wait_timeout: \d+", "wait_timeout: 1", play)
+    outcome = run(grouped(impatient) + deploy, hosts, "--tags", "deploy", ends=2)
+    assert "DEPLOYED" not in outcome.output
+    assert any(fleet.requests(name) for name in hosts)
 
 
 @pytest.mark.parametrize(

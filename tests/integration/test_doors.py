@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
 
 TOKENS = {"gpu01": "token-of-gpu01", "gpu02": "token-of-gpu02"}
 
@@ -210,7 +211,6 @@ HOSTILE = """
   gather_facts: true
   vars:
     ansible_facts_modules: [gpufleet.lmstudio.model_facts]
-    pipe: "{{ '{{' }} lookup('pipe', 'touch pwned') {{ '}}' }}"
     sum: "{{ '{{' }} 7 * 7 {{ '}}' }}"
   module_defaults:
     group/gpufleet.lmstudio.lmstudio:
@@ -254,8 +254,8 @@ HOSTILE = """
         that:
           - item is failed
           - item.violations == gates.results[0].violations
-          - item.violations | map(attribute='message') | select('search', 'touch pwned') | length > 0
-          - pipe in item.msg
+          - item.violations | map(attribute='message') | select('search', 'touch pwned|jinja2') | length > 0
+          - shown in item.msg
           - judged | map(attribute='message') | select('in', item.msg) | length == judged | length
           - named == pipe
       loop: "{{ gates.results }}"
@@ -280,13 +280,22 @@ HOSTILE = """
 """
 
 
+BRACES = "{{ lookup('pipe', 'touch pwned') }}"
+# A text that begins so is a template on every ansible-core, and says itself what its templates look like.
+HEADER = "#jinja2:variable_start_string:'[[',variable_end_string:']]'\n[[ lookup('pipe', 'touch pwned') ]]"
+
+
 @pytest.mark.matrix
-def test_a_model_whose_name_is_a_template_arrives_as_text(run, start):
-    fleet = start({"gpu01": {"payload": "hostile.json"}})
-    outcome = run(HOSTILE, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+@pytest.mark.parametrize("name", [BRACES, HEADER], ids=["braces", "header"])
+def test_a_model_whose_name_is_a_template_arrives_as_text(run, start, tmp_path, name):
+    text = (Path(__file__).parents[1] / "simulator" / "payloads" / "hostile.json").read_text()
+    fleet = start({"gpu01": {"payload": json.loads(text.replace(BRACES, json.dumps(name)[1:-1]))}})
+    shown = printable(name)
+    (tmp_path / "names.yml").write_text(f"pipe: !unsafe {json.dumps(name)}\nshown: !unsafe {json.dumps(shown)}\n")
+    outcome = run(HOSTILE, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, "-e", "@names.yml")
     assert not list(outcome.folder.rglob("pwned"))
     written = json.loads((outcome.folder / "written.json").read_text())
-    assert written["available"] == ["{{ 7 * 7 }}", "{{ lookup('pipe', 'touch pwned') }}"]
+    assert written["available"] == sorted(["{{ 7 * 7 }}", name])
     assert "\x1b" not in outcome.output
 
 

@@ -163,6 +163,15 @@ def test_odd_answers_make_valid_reports(audit, start, tmp_path):
     audit(hosts_of(fleet), fleet_audit_baseline="audit/fleet_audit.json", fleet_audit_fail_on=["drift"])
 
 
+@pytest.mark.parametrize("source", ["controller", "target"])
+def test_its_playbook_judges_under_the_tags_of_its_import(audit, start, tmp_path, source):
+    fleet = start({"gpu1": {"payload": "none_loaded.json"}})
+    settings = {"fleet_audit_policy": POLICY, "fleet_audit_fail_on": ["violations"], "fleet_audit_source": source}
+    outcome = audit(hosts_of(fleet), "--tags", "audit", ends=2, playbook=PLAYBOOK + "  tags: [audit]\n", **settings)
+    assert "is not loaded" in outcome.output
+    assert (tmp_path / "audit" / "fleet_audit.json").exists()
+
+
 @pytest.mark.parametrize("source", ["target", "variable"])
 def test_the_other_sources_report_the_same(audit, start, tmp_path, source):
     fleet = start({name: FLEET[name] for name in ("gpu1", "gpu2", "down")})

@@ -307,7 +307,9 @@ def test_an_option_that_cannot_be_used_fails_before_any_request(run, start):
 
 @pytest.mark.matrix
 def test_what_a_server_sends_is_text(run, start):
-    fleet = start({"gpu01": {"payload": "hostile.json"}})
+    header = "#jinja2:variable_start_string:'[[',variable_end_string:']]'\n[[ lookup('pipe', 'touch pwned') ]]"
+    entry = {"key": header, "type": "llm", "loaded_instances": [{"id": header, "config": {"context_length": 4096}}]}
+    fleet = start({"gpu01": {"payload": "hostile.json"}, "gpu02": {"payload": {"models": [entry]}}})
     play = """
 - name: Audit
   hosts: all
@@ -326,14 +328,15 @@ def test_what_a_server_sends_is_text(run, start):
     - name: Names are text, as keys too
       ansible.builtin.assert:
         that:
-          - kept.summary.serving | list == [sum]
+          - kept.summary.serving | list | sort == [kept.hosts.gpu02.loaded[0], sum] | sort
+          - kept.hosts.gpu02.loaded[0] is search('touch pwned') and kept.hosts.gpu02.loaded[0] is match('.jinja2:')
           - kept.hosts.gpu01.available | first == sum
           - kept.hosts.gpu01.models | map(attribute='key') | first == sum
     - name: Print it
       ansible.builtin.debug:
         var: kept.summary
 """
-    outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+    outcome = run(play, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
     assert not list(outcome.folder.rglob("pwned"))
     assert "\x1b" not in outcome.output
 

@@ -229,6 +229,7 @@ def test_a_loopback_server_is_still_asked_on_its_host(run, start, tmp_path):
 NAMES = [
     "{{ lookup('pipe', 'touch pwned') }}",
     "{% for x in y %}",
+    "#jinja2:variable_start_string:'[[',variable_end_string:']]'\n[[ lookup('pipe', 'touch pwned') ]]",
     "two\nlines\ufffd[31m",
     "\"quotes\" and 'quotes'",
     "n" * 300,
