@@ -26,7 +26,7 @@ INTRODUCTION = """# The record
 
 What a host answered is a record, the same at every door: `ansible_facts.lmstudio` of
 [model_facts](model_facts_module.rst), `lmstudio` in the result of [model_info](model_info_module.rst), each of `hosts` in that of
-[fleet_info](fleet_info_module.rst), each answer of the [lookup](models_lookup.rst), and the variable `lmstudio` of the
+[fleet_info](fleet_info_module.rst), each answer of the [lookup](models_lookup.rst), and the variable `lmstudio_record` of the
 [inventory plugin](lmstudio_inventory.rst).
 
 All keys are always there. What a server does not tell is null, false or an empty list. Every other door that returns a record

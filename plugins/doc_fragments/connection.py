@@ -73,7 +73,8 @@ options:
     description:
       - The base URL of the LM Studio server, as the machine that asks sees it.
       - Unset means C(http://127.0.0.1) with O(port) where the target itself asks, and C(http://HOST) with O(port) where the
-        controller asks. HOST is C(ansible_host) of the host, or else its name in the inventory.
+        controller asks. HOST is C(ansible_host) of the host, or else the address of its connection plugin (C(ansible_ssh_host),
+        C(ansible_winrm_host), C(ansible_psrp_host)), or else its name in the inventory.
       - A URL that ends in C(/v1), C(/api/v0), C(/api/v1) or C(/api/v1/models) is understood.
         Any other path is taken as the prefix of a reverse proxy and kept.
       - A user name or password in the URL is refused. Use O(token) or O(headers). Redirects are not followed.

@@ -15,7 +15,8 @@ description:
     record, and stands in groups that say whether it answered and what it has loaded.
   - It takes hosts that the inventory has already, hosts of its own, or both.
   - The name of the file must end in C(lmstudio.yml) or C(lmstudio.yaml).
-  - A host that gives no model list stays in the inventory. Its record says what happened.
+  - A host that gives no model list stays in the inventory. Its record says what happened. One whose own variables or address cannot be
+    used is V(not_asked), and the others are asked.
   - It never sets a variable that says how to connect, such as C(ansible_host) or C(lmstudio_url).
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
@@ -43,8 +44,10 @@ options:
   endpoints:
     description:
       - Servers to add as hosts. Each is a URL, a name or address, or C(NAME:PORT), and may have ranges such as C(gpu[01:40]).
-      - The host is called by the name in it. If the list has several servers with one name, each of them is called C(NAME_PORT).
+      - The host is called by the name in it, as it is written, or as the inventory has it already. If the list has several servers
+        with one name, each of them is called C(NAME_PORT).
       - If the inventory has a host of that name already, its own variables win.
+      - C(localhost) becomes a host that takes the place of the implicit one of Ansible, so plays on it log in over SSH.
       - May be a template.
     type: list
     elements: str
@@ -87,12 +90,17 @@ notes:
   - Every host is in C(lmstudio_ok) or in C(lmstudio_not_ok), and in C(lmstudio_status_STATUS). It is in C(lmstudio_loaded_MODEL)
     for each model with a loaded instance. In the name of a group, every character of MODEL but letters of English, digits and
     C(_) becomes C(_), so two models may share a group. The exact keys are in the variable.
+  - Where C(enable_plugins) of the configuration has no C(auto), it has to name this plugin.
+  - A host that has the name of a group is added to groups as a host. In a pattern that name means the group.
+  - Whether a connection is local says C(ansible_connection), or else the command line. The keyword C(connection) of a play is not there yet,
+    nor are variables in C(group_vars) and C(host_vars) beside the playbook.
+  - It warns of hosts that have the same URL, because one answer counts for all of them then.
   - Templates in variables of hosts see the variables of that host. C(groups) and C(hostvars) are not there yet.
   - Where several sources of this plugin ask a host, its groups are those of the last one.
   - E(LM_API_TOKEN) does not count here, because one token must not go to the whole fleet by accident.
   - A cache keeps the answers, and that a host could not be reached, with the time when it was asked. Options of this file apply
     at once, because they are applied to what is in the cache, and a host whose connection is changed is asked anew. So is one
-    that answered with an error. C(ansible-playbook --flush-cache) and C(meta=refresh_inventory) ask all anew.
+    that answered with an error. A cache that cannot be used is a warning. C(ansible-playbook --flush-cache) and C(meta=refresh_inventory) ask all anew.
   - A cache has no token in it, nor anything that derives from one. So it cannot tell that a token or a header was changed. Flush it
     then. Files of a cache are readable by their owner only.
 seealso:

@@ -25,7 +25,9 @@ options:
         The variables of the host that runs the task do not count, so that the token of one host never goes to another server.
       - The name of a host of the inventory. Its own variables count, as for M(gpufleet.lmstudio.model_info) with C(via=controller),
         and the options are defaults for what it does not set. Only variables of the inventory, facts and extra variables are seen
-        here, not those of the play, of the task or of roles.
+        here, not those of the play, of the task or of roles, nor the keyword C(connection) of the play.
+      - In a variable that another host reads through C(hostvars), only the host that has the variable can be named. In the C(hosts) of the
+        first play no host can, because there are no variables of hosts yet. A URL always can.
       - Any other name or address, or C(NAME:PORT), which is never looked up in the inventory.
     type: list
     elements: str
@@ -45,7 +47,8 @@ options:
     default: full
   on_error:
     description:
-      - What happens when a server gives no model list, whatever the reason. Wrong terms and options always fail.
+      - What happens when a server gives no model list, whatever the reason. Wrong terms and options always fail. A host whose own variables
+        or address cannot be used is V(not_asked), and the others are asked.
       - V(fail) fails, after all terms were asked, and names every server that gave none.
       - V(warn) warns and returns the record as data. V(report) only returns it.
     type: str

@@ -40,7 +40,9 @@ options:
     description:
       - A pattern, as in the C(hosts) of a play. Every host of the inventory that matches is asked, also one outside the play and
         one that C(--limit) leaves out. A pattern that matches no host is an error.
-      - Unset means the hosts of the current batch of the play, those that failed before included.
+      - Unset means the hosts of the current batch of the play, those that failed before included. So are those that C(meta=end_host) took
+        out, because Ansible does not tell the two apart. C({{ ansible_play_hosts }}) names the hosts that are left.
+      - In a pattern, a name that a group has too means the group.
     type: list
     elements: str
   detail:
@@ -53,13 +55,15 @@ options:
     default: loaded
   on_error:
     description:
-      - What happens when a host gives no model list, whatever the reason. Options that cannot be used always fail the task.
+      - What happens when a host gives no model list, whatever the reason. Options that cannot be used always fail the task. A host whose
+        own variables or address cannot be used has the status V(not_asked), and the others are asked.
       - V(report) returns its record as data. V(warn) also warns. V(fail) fails the task for all hosts, names each that gave
         none, and returns the records all the same.
     type: str
     choices: [fail, warn, report]
     default: report
 notes:
+  - C(delegate_to) changes nothing. It warns of hosts that have the same URL, because one answer counts for all of them then.
   - Only variables of the inventory, facts and extra variables are seen of each host, not those of the play, of the task or of roles.
   - E(LM_API_TOKEN) does not count here. A token in the option O(token) goes to every host that is asked and has none of its own.
   - The proxy and TLS options concern the controller.
@@ -83,6 +87,12 @@ EXAMPLES = r"""
 - name: Each host uses its own record
   ansible.builtin.debug:
     msg: "{{ inventory_hostname }} is {{ fleet.hosts[inventory_hostname].status }}"
+
+- name: Ask the hosts that are left, without those that failed or that meta end_host took out
+  gpufleet.lmstudio.fleet_info:
+    hosts: "{{ ansible_play_hosts }}"
+  run_once: true
+  register: left
 
 - name: Ask a part of the inventory, whatever the play is, and stop unless all answer
   gpufleet.lmstudio.fleet_info:

@@ -15,7 +15,8 @@ description:
   - Judges the models of a host by a list of requirements, and fails with one line for each that is violated.
   - It asks LM Studio 0.4 or later, as M(gpufleet.lmstudio.model_info) does and with the same host variables, once or until the
     requirements are met. Or it judges a record that was gathered before, with O(record).
-  - On a host that gives no model list nothing is met, not even that a model is absent.
+  - On a host that gives no model list nothing is met, not even that a model is absent. Nothing waits for a host that nobody can ask, such
+    as one behind a forwarded port with O(via=controller).
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.url
@@ -33,8 +34,9 @@ options:
     required: true
   record:
     description:
-      - Judge this, without asking. C(ansible_facts.lmstudio), the variable of the inventory plugin, a registered result of
+      - Judge this, without asking. C(ansible_facts.lmstudio), C(lmstudio_record) of the inventory plugin, a registered result of
         M(gpufleet.lmstudio.model_info), or one of the records of M(gpufleet.lmstudio.fleet_info).
+      - The result of a host that Ansible could not reach meets nothing.
       - The options of the connection do not matter then. An empty text is an error here, not an option that is not set.
     type: dict
   via:

@@ -16,8 +16,11 @@ description:
   - Works as a task, and under C(gather_facts) with C(ansible_facts_modules).
   - It never fails because of the server. A host whose server is down keeps its place in the play, and its
     C(ansible_facts.lmstudio.ok) is false.
-  - It has no action plugin, because C(gather_facts) would not use one. So host variables such as C(lmstudio_token) do not count by
-    themselves. Name them in C(module_defaults), as the examples do.
+  - Host variables such as C(lmstudio_token) do not count by themselves, because C(gather_facts) calls the module as it is. Name them in
+    C(module_defaults), as the examples do.
+  - As a task, it fails where the facts would be those of another machine. With C(delegate_to) a loopback address is a server of the
+    delegate, unless the task names that O(url) itself. With C(delegate_facts) the facts are the delegate's, so that is fine. And
+    connections such as those of network devices run modules on the controller. Under C(gather_facts) nothing checks this.
   - Ansible gathers the facts of several modules side by side, and ends each after about five seconds with C(Timeout exceeded), which
     throws the host out of the play. Set the variable C(ansible_facts_parallel) to V(false), as the examples do. One after the other
     they have the time that they need.
@@ -26,6 +29,10 @@ extends_documentation_fragment:
   - gpufleet.lmstudio.connection.url
   - gpufleet.lmstudio.attributes
 attributes:
+  action:
+    description: Has an action plugin, so parts of it run on the controller.
+    support: full
+    details: It only refuses what would be facts of another machine.
   facts:
     description: Returns C(ansible_facts), which become facts of the host.
     support: full

@@ -56,11 +56,11 @@ VARIABLES = {
 }
 """The host variable of each option that has one."""
 
-_TOKEN_OF_MANY = (
+_ADVICE_FOR_MANY = (
     "Set lmstudio_token of that host in the inventory, or the option token for all hosts without one, to an API token that is valid on that "
     "server. LM_API_TOKEN does not count here."
 )
-_UNSEEN_TOKEN = (
+_ADVICE_IF_UNSEEN = (
     "lmstudio_token is set in the play, the task or a role, where it does not count for many hosts at once: set it in the inventory "
     "(host_vars, group_vars), or give the option token. LM_API_TOKEN does not count here."
 )
@@ -150,7 +150,7 @@ def resolve_fleet(
         except OptionError as exc:
             raise OptionError(own.names.get(exc.option, exc.option), exc.problem) from None
         unseen = not endpoint.token and VARIABLES["token"] in (task_vars or {}) and VARIABLES["token"] not in host.variables
-        return endpoint._replace(token_advice=_UNSEEN_TOKEN if unseen else _TOKEN_OF_MANY)
+        return endpoint._replace(token_advice=_ADVICE_IF_UNSEEN if unseen else _ADVICE_FOR_MANY)
 
     found: list[Endpoint | NotAsked] = []
     for host in hosts:
