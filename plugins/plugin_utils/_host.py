@@ -22,7 +22,7 @@ import jinja2
 from ansible import constants, context, errors
 from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 
@@ -30,6 +30,7 @@ _SECRET = ("lmstudio_token", "lmstudio_headers")
 _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 # The variable is named after the connection plugin, but for these.
 _ADDRESS_OF = dict.fromkeys(("smart", "paramiko", "paramiko_ssh", "local"), "ssh")
+_NAMES_OF_LOOPBACK = ("localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
 # What a template that comes to omit raises since ansible-core 2.19.
 _OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
 _UNDEFINED = re.compile(r"'[A-Za-z_][A-Za-z0-9_.]*' is undefined")
@@ -52,6 +53,7 @@ class VariableError(AnsibleError):
     """A variable of a host that cannot be templated or decrypted."""
 
     def __init__(self, variable: str, host: str, problem: str) -> None:
+        problem = printable(problem, 300)
         super().__init__(f"{variable} of host {host} cannot be templated: {problem}")
         self.why = f"its {variable} cannot be templated: {problem}"
 
@@ -80,7 +82,7 @@ class Host(NamedTuple):
             value = decrypted(self.template(raw))
         except _OMITTED_ERROR:
             return None
-        except AnsibleError as exc:
+        except Exception as exc:  # Whatever a template raises, it is about this host alone.
             raise VariableError(name, self.name, _explain(exc, raw, secret=name in _SECRET)) from None
         return value if is_set(value) else None
 
@@ -187,9 +189,7 @@ def connection_of_command_line() -> str:
 def is_this_machine(address: str) -> bool:
     """Whether an address means the machine that uses it, however it is written. (127.0.0.2 may be another one: a network namespace, a test.)"""
     address = address.lower().rstrip(".")
-    if address.startswith("localhost.") or address.endswith(".localhost"):
-        return True
-    if address in ("localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"):
+    if address in _NAMES_OF_LOOPBACK or address.endswith(".localhost"):
         return True
     try:
         # 127.1 and 0x7f000001 are addresses to the system, too.

@@ -61,7 +61,7 @@ def test_a_thousand_hosts_at_every_door_that_asks_many(run, thousand, tmp_path):
       run_once: true
     - name: Write all three down
       ansible.builtin.copy:
-        content: "{{ {'fleet': fleet, 'items': items, 'inventory': groups['all'] | map('extract', hostvars, 'lmstudio')} | to_json }}"
+        content: "{{ {'fleet': fleet, 'items': items, 'inventory': groups['all'] | map('extract', hostvars, 'lmstudio_record')} | to_json }}"
         dest: answers.json
         mode: "0600"
       run_once: true
