@@ -17,11 +17,18 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet_hosts imp
     ask_hosts,
     warn_of_secrets,
     warn_of_sharing,
-    withhold_foreign_secrets,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import Host, host_of_inventory
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
+    Host,
+    connection_of_command_line,
+    connection_of_play,
+    host_of_inventory,
+    host_of_task,
+    is_template,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_batch, of_pattern, refuse_batches_of_an_audit
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import fleet_info_spec
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of
 
 # Ansible loads this before it forks a worker for the task. What it has by then stays, and need not be searched for garbage each time
@@ -72,12 +79,25 @@ class ActionModule(ActionBase):
         return names
 
     def _ask(self, names: list[str], options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Record]:
+        in_play = set(task_vars["ansible_play_hosts_all"])
+        connections = {True: connection_of_play(self._task, self._templar), False: connection_of_command_line()}
+
         def host_of(name: str) -> Host:
-            return host_of_inventory(name, task_vars["hostvars"], self._templar, self._task.get_play().connection)
+            return host_of_inventory(name, task_vars["hostvars"], self._templar, connections[name in in_play])
 
         hosts = [host_of(name) for name in names]
-        warnings = withhold_foreign_secrets(options, host_of(task_vars["inventory_hostname"]), hosts)
+        owner = task_vars["inventory_hostname"]
+        # Beside its own variables, templates see those of the play, which may be templates of the host, or a file for each host.
+        of_task = [name for name in SECRETS.values() if name in task_vars and not _is_constant(name, self._task)]
+        secrets = {**secrets_in(host_of_task(self._task, task_vars, self._templar), of_task), **secrets_in(host_of(owner))}
+        warnings = withhold_foreign_secrets(options, owner, secrets, hosts)
         resolved = resolve_fleet(options, hosts, task_vars)
         for warning in [*warnings, *warn_of_secrets(resolved), *warn_of_sharing(names, resolved)]:
             self._display.warning(warning)
         return dict(zip(names, ask_hosts(resolved, options)))
+
+
+def _is_constant(variable: str, task: Any) -> bool:
+    """Whether a play or a task sets a variable to the same for all hosts."""
+    written = {**task.get_play().get_vars(), **task.get_vars()}
+    return variable in written and not is_template(written[variable])

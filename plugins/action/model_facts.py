@@ -9,9 +9,10 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, OptionError, is_loopback, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import validated
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import delegate_of, host_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._own_secrets import SECRETS, held_by, secrets_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._target import check_target
 
 _ADDRESS_SPEC = {name: connection_spec()[name] for name in ("url", "port")}
@@ -39,11 +40,23 @@ class ActionModule(NormalAction):
         except (AnsibleError, OptionError):
             return None  # The module says what is wrong with it.
         host = host_of_task(self._task, task_vars, self._templar)
-        # Facts that are delegated are those of the delegate.
-        delegate = None if self._task.delegate_facts else delegate_of(self._task, name)
+        delegate = delegate_of(self._task, name)
+        if delegate and self._task.delegate_facts and is_loopback(endpoint.host):
+            # The facts are the delegate's, and so is the server.
+            secrets = secrets_in(host)
+            for option in SECRETS:
+                if held_by(option, given.get(option), secrets):
+                    raise AnsibleError(
+                        f"{option} is that of {name}, and with delegate_facts the server is that of {delegate}. Give the one of {delegate}, "
+                        f"such as hostvars[{delegate!r}].{SECRETS[option]}."
+                    )
+            delegate = None
         # The URL of the host is a loopback address for the host alone, also where the task hands it on.
         named = "url" in given and not (delegate and _base(given["url"]) == _base(host.variable("lmstudio_url")))
-        return check_target(self._connection, host, delegate, endpoint, named)
+        warning = check_target(self._connection, host, delegate, endpoint, named)
+        if delegate and named and is_loopback(endpoint.host):
+            return f"{endpoint.url} is a server of {delegate} here, and its answer is not about {name}."
+        return warning
 
 
 def _base(url: Any) -> str:

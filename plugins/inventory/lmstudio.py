@@ -295,7 +295,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 urls.setdefault(endpoint.url, spelled)
                 # As it is written: host_vars and --limit look for this very name. The inventory may have it in other capitals.
                 name = _host_name(spelled, endpoint.host)
-                host_names.setdefault(endpoint.url, known.get(name.lower()) or known.get(endpoint.host) or name)
+                host_names.setdefault(
+                    endpoint.url, name if name in self.inventory.hosts else known.get(name.lower()) or known.get(endpoint.host) or name
+                )
         names = Counter(name.lower() for name in host_names.values())
         by_name: dict[str, str] = {}
         for url, spelled in urls.items():

@@ -110,16 +110,17 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet_hosts imp
     ask_hosts,
     warn_of_secrets,
     warn_of_sharing,
-    withhold_foreign_secrets,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
     Host,
     NotAsked,
     connection_of_command_line,
     host_of_inventory,
+    is_template,
     template_with,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
 
 
 class LookupModule(LookupBase):
@@ -153,8 +154,15 @@ class LookupModule(LookupBase):
         hosts = [self._host(name, variables) for name in names]
         for_hosts, warnings = dict(options), []
         own_name = variables.get("inventory_hostname")
-        if hosts and own_name and (options["token"] or options["headers"]):
-            warnings = withhold_foreign_secrets(for_hosts, self._host(own_name, variables), hosts)
+        if hosts and own_name:
+            own = self._host(own_name, variables)
+            # Variables of the play may be templates of this host.
+            of_play = [name for name in SECRETS.values() if name not in own.variables and is_template(variables.get(name))]
+            secrets = {
+                **secrets_in(own._replace(variables=variables, template=template_with(variables, self._templar)), of_play),
+                **secrets_in(own),
+            }
+            warnings = withhold_foreign_secrets(for_hosts, own_name, secrets, hosts)
         of_hosts = dict(zip(names, resolve_fleet(for_hosts, hosts, variables)))
         resolved = [of_hosts[term] if term in names else self._server(number, term, options) for number, term in enumerate(terms, 1)]
         self._warn([*warnings, *warn_of_secrets(resolved), *warn_of_sharing(names, of_hosts.values())])

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -18,7 +19,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import resolve_task, validated, without_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import delegate_of, host_of_task, record_of_nobody
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
+    Host,
+    delegate_of,
+    host_of_task,
+    is_this_machine,
+    record_of_nobody,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._target import check_target
 
 _OF_ENVIRONMENT = (
@@ -72,7 +79,10 @@ class OneHostAction(ActionBase):
             delegate = delegate_of(self._task, name)
             host = host_of_task(self._task, task_vars, self._templar)
             args = self._task.args
-            resolved = resolve_task(args, host, on_controller, delegate is not None) if self.asks() else without_host(args)
+            if self.asks():
+                resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: not _spells(self._task, option))
+            else:
+                resolved = without_host(args)
             # What can be checked is checked here for both, because only here it is known where an option was set.
             options = validated(self.spec(environment=on_controller), resolved.options, resolved.names)
             answer = self.without_asking(options)
@@ -80,8 +90,8 @@ class OneHostAction(ActionBase):
                 answer = self.result_of(record_of_nobody(resolved.not_asked, options.get("detail", FULL)), options)
             if answer is None:
                 endpoint = make_endpoint(options, resolved.default_url, resolved.names, files_here=on_controller)
-                if resolved.withheld:
-                    self._display.warning(f"{name}: {_withheld(endpoint, resolved.withheld)}")
+                if resolved.elsewhere:
+                    self._warn_of_url(endpoint, resolved.withheld, host, delegate, on_controller)
                 if on_controller:
                     answer = self._ask_from_here(endpoint, options)
                 else:
@@ -98,6 +108,20 @@ class OneHostAction(ActionBase):
         self.warn_of(answer, name)
         result.update(answer)
         return result
+
+    def _warn_of_url(self, endpoint: Endpoint, withheld: tuple[str, ...], host: Host, delegate: str | None, on_controller: bool) -> None:
+        """Warn of the URL of a task that is not one of the host's servers."""
+        itself = is_this_machine(endpoint.host) and (delegate or (on_controller and not host.is_local))
+        who = "the controller" if on_controller else delegate
+        says = f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}" if itself else ""
+        if withheld:
+            says += ", so " if says else f"{endpoint.url} is not a server of this host, so "
+            says += f"{', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not count there"
+            says += (
+                "" if itself else ". If it is one, put it into lmstudio_url. If not, give the task what that server needs, such as token"
+            )
+        if says:
+            self._display.warning(f"{host.name}: {says}.")
 
     def _need_python(self) -> None:
         if getattr(self._connection._shell, "_IS_WINDOWS", False):
@@ -126,8 +150,16 @@ def _environment(task: Any) -> list[Any]:
     return task.environment if isinstance(task.environment, list) else [task.environment or {}]
 
 
-def _withheld(endpoint: Endpoint, variables: tuple[str, ...]) -> str:
-    return (
-        f"{endpoint.url} is not a server of this host, so {', '.join(variables)} {'does' if len(variables) == 1 else 'do'} not count there. "
-        "If it is one, put it into lmstudio_url. If not, give the task what that server needs, such as token."
-    )
+def _spells(task: Any, option: str) -> bool:
+    """Whether a task itself gives an option, and not ``module_defaults`` for it."""
+
+    def spells(value: Any) -> bool:
+        if isinstance(value, Mapping):
+            return option in value or any(spells(item) for item in value.values())
+        return isinstance(value, str) and f"{option}=" in value
+
+    written = task.get_ds()
+    if not isinstance(written, Mapping):
+        return True
+    keywords = ("environment", "module_defaults", "name", "vars", "when")
+    return any(spells(value) for keyword, value in written.items() if keyword not in keywords)

@@ -14,7 +14,7 @@ go to the fleet. The environment and the defaults are those of the argument spec
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -37,6 +37,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_route
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import Host, NotAsked, VariableError, decrypted, is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._own_secrets import SECRETS, held_by, secrets_in, without_own_headers
 
 CONTROLLER_URL = "lmstudio_controller_url"
 VARIABLES = {
@@ -83,8 +84,10 @@ class Resolved(NamedTuple):
     """Without a port."""
     not_asked: NotAsked | None = None
     """Why the host cannot be queried."""
+    elsewhere: bool = False
+    """Whether the task's own URL is not one of the host's servers."""
     withheld: tuple[str, ...] = ()
-    """The variables of the host that do not count, because the task's own URL is not one of the host's servers."""
+    """The variables of the host that do not count there."""
 
 
 class _Own(NamedTuple):
@@ -97,12 +100,18 @@ class _Own(NamedTuple):
     """Whether the controller queries the host at its address, because no variable names another URL for it."""
 
 
-def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> Resolved:
-    """The options of a task that queries one host, from the machine that runs it or from the controller."""
+def resolve_task(
+    task_options: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool, is_default: Callable[[str], bool]
+) -> Resolved:
+    """The options of a task that queries one host, from the machine that runs it or from the controller.
+
+    `is_default` says whether an option comes from ``module_defaults``.
+    """
     overrides = only_set(task_options)
     if "url" in overrides and not _is_own_server(overrides, host, on_controller, delegated):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
-        return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=tuple(withheld))
+        withheld += _without_own_secrets(overrides, host, is_default)
+        return Resolved(_combined(overrides, {}), {}, TARGET_URL, elsewhere=True, withheld=tuple(withheld))
     own = _own_options(host, on_controller)
     at_address = on_controller and own.at_address and "url" not in overrides
     return Resolved(
@@ -158,8 +167,8 @@ def resolve_fleet(
             found.append(endpoint_of(host))
         except VariableError as exc:
             found.append(NotAsked(exc.why, "Correct that variable of the host."))
-        except (AnsibleError, OptionError) as exc:
-            found.append(NotAsked(str(exc).rstrip("."), "Correct the variables of the host."))
+        except Exception as exc:  # Whatever is wrong with the variables of one host, the others are asked.
+            found.append(NotAsked(printable(str(exc).rstrip("."), 300), "Correct the variables of the host."))
     return found
 
 
@@ -196,6 +205,20 @@ def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mappin
             message = message.replace(f"'{option}'", f"'{name}'")
         raise AnsibleError(without_secrets(message, options))
     return dict(result.validated_parameters)
+
+
+def _without_own_secrets(options: dict[str, Any], host: Host, is_default: Callable[[str], bool]) -> list[str]:
+    """Take what defaults have of the host's secrets out of the options of a task. Returns the variables that they came from."""
+    secrets = secrets_in(host)
+    withheld = []
+    for option in SECRETS:
+        variable = held_by(option, options.get(option), secrets) if is_default(option) else None
+        if variable:
+            withheld.append(variable)
+            given = options.pop(option)
+            if isinstance(given, Mapping):
+                options[option] = without_own_headers(given, secrets)
+    return withheld
 
 
 def _why_not(host: Host) -> NotAsked | None:
@@ -240,7 +263,7 @@ def _server(url: Any, port: Any) -> _Server | None:
     """What a URL names, in a form that can be compared. None for one that cannot be used."""
     try:
         endpoint = Endpoint(normalise_url(str(url), None if port is None else int(port)))
-    except (OptionError, ValueError):
+    except (OptionError, OverflowError, TypeError, ValueError):
         return None
     host = _THIS_MACHINE if is_this_machine(endpoint.host) else endpoint.host.rstrip(".")
     return _Server(endpoint.scheme, host, endpoint.port, endpoint.target)

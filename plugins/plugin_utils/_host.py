@@ -22,17 +22,25 @@ import jinja2
 from ansible import constants, context, errors
 from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 
 _SECRET = ("lmstudio_token", "lmstudio_headers")
 _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
-# The variable is named after the connection plugin, but for these.
-_ADDRESS_OF = dict.fromkeys(("smart", "paramiko", "paramiko_ssh", "local"), "ssh")
+# Connection plugins whose own variables say the host and the port, and what those begin with. The host of others, such as kubectl, may
+# be that of something else.
+_NAMED_AFTER = {"ssh": "ssh", "smart": "ssh", "paramiko": "ssh", "paramiko_ssh": "ssh", "local": "ssh", "winrm": "winrm", "psrp": "psrp"}
 _NAMES_OF_LOOPBACK = ("localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
 # What a template that comes to omit raises since ansible-core 2.19.
 _OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
+# Errors of ansible-core about a value, as its releases word them.
+_MISSING = re.compile(r"(?:No (?:filter|test) named|Could not load) ['\"]([\w.]+)['\"]|lookup plugin \(?'?([\w.]+)'?\)? (?:was )?not found")
+_VAULT = re.compile(
+    r"^(?:Error rendering template: )?(?:Attempt to use undecryptable|Attempting to decrypt|Decryption failed|.*vault secrets)", re.DOTALL
+)
+_FILE = re.compile(r"(?:access|accessing|locate|find|read) (?:the )?file:? ['\"]?([^'\"\s]+)['\"]?", re.IGNORECASE)
+_LOOKUP = re.compile(r"(?:lookup plugin '|The ')([\w.]+)(?:' failed|'\. Error was|' lookup)")
 _UNDEFINED = re.compile(r"'[A-Za-z_][A-Za-z0-9_.]*' is undefined")
 
 
@@ -109,8 +117,12 @@ class Host(NamedTuple):
 
     def _connection_variable(self, what: str) -> str:
         """The variable with which the connection plugin says the host or the port, beside ``ansible_host`` and ``ansible_port``."""
-        plugin = self.connection.rpartition(".")[2]
-        return f"ansible_{_ADDRESS_OF.get(plugin, plugin)}_{what}"
+        return f"ansible_{_NAMED_AFTER.get(self.connection.rpartition('.')[2], '')}_{what}"
+
+    def has_port(self) -> bool:
+        """Whether the inventory gives its connection a port."""
+        own = self.in_inventory()
+        return any(is_set(own.get(name)) for name in ("ansible_port", self._connection_variable("port")))
 
     def leads_to_controller(self) -> bool:
         """Whether its address is one of the controller itself although its connection leads elsewhere, as through a forwarded port.
@@ -120,12 +132,9 @@ class Host(NamedTuple):
         """
         if not is_this_machine(self.address) or self.is_local:
             return False
-        # A task's variables have an address and a port that Ansible filled in, so those of the inventory tell.
-        own = self.in_inventory()
-        if not own:
+        if not self.in_inventory():
             return False
-        forwarded = any(is_set(own.get(name)) for name in ("ansible_port", self._connection_variable("port")))
-        return forwarded or self.name != "localhost" or self.address != self.name
+        return self.has_port() or self.name != "localhost" or self.address != self.name
 
 
 def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
@@ -135,10 +144,12 @@ def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
     def in_inventory() -> Mapping[str, Any]:
         return variables_in_inventory(name, task_vars["hostvars"])
 
+    connection = connection_of_play(task, templar)
     if not delegate_of(task, name):
-        return Host(name, task_vars, template_with(task_vars, templar), task.get_play().connection, in_inventory)
+        variables: Mapping[str, Any] = _without_keyword(task, task_vars, connection, in_inventory)
+        return Host(name, variables, template_with(variables, templar), connection, in_inventory)
     variables = _without_delegate(task_vars, in_inventory())
-    host = Host(name, variables, template_with(variables, templar), task.get_play().connection, in_inventory)
+    host = Host(name, variables, template_with(variables, templar), connection, in_inventory)
     # Ansible fills it in for a host without one, and a template may use it.
     variables.setdefault("ansible_host", host.address)
     return host
@@ -174,11 +185,31 @@ def delegate_of(task: Any, name: str) -> str | None:
     return str(task.delegate_to) if is_set(task.delegate_to) and task.delegate_to != name else None
 
 
+def _without_keyword(
+    task: Any, task_vars: Mapping[str, Any], connection: str, in_inventory: Callable[[], Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """The variables of a task as somebody wrote them, without the connection that Ansible fills in from the keyword of a task.
+
+    That one says how a module gets to the host, or that it does not go there at all. It does not say which machine the host is.
+    """
+    if task_vars.get("ansible_connection") == connection or "ansible_connection" in in_inventory():
+        return task_vars
+    hostvars: Any = task_vars["hostvars"]
+    host = hostvars._inventory.get_host(task_vars["inventory_hostname"])
+    written = hostvars._variable_manager.get_vars(play=task.get_play(), host=host, task=task, include_hostvars=False)
+    return {name: value for name, value in task_vars.items() if name != "ansible_connection" or name in written}
+
+
 def _without_delegate(task_vars: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The variables of a delegated task, with those of the connection as the inventory has them (`own`) in place of the delegate's."""
     of_connection = set(constants.COMMON_CONNECTION_VARS).union(*constants.MAGIC_VARIABLE_MAPPING.values())
     variables = {variable: value for variable, value in task_vars.items() if variable not in of_connection}
     return {**variables, **{variable: own[variable] for variable in of_connection if variable in own}}
+
+
+def connection_of_play(task: Any, templar: Any) -> str:
+    """The connection of the hosts of a play without a variable that says one: its keyword, or else the command line's."""
+    return str(templar.template(task.get_play().connection))
 
 
 def connection_of_command_line() -> str:
@@ -208,32 +239,40 @@ def decrypted(value: Any) -> Any:
     return str(value) if getattr(value, "__ENCRYPTED__", False) else value
 
 
+def is_template(value: Any) -> bool:
+    """Whether Ansible would take a value for a template, or something in it."""
+    if isinstance(value, Mapping):
+        return any(is_template(item) for item in value.values())
+    return isinstance(value, str) and ("{{" in value or "{%" in value or value.startswith("#jinja2:"))
+
+
 def _explain(exc: BaseException, raw: Any, secret: bool) -> str:
-    """What Ansible says of a value that cannot be templated, without the value if it is a secret."""
+    """What Ansible says of a value that cannot be templated.
+
+    Of a secret, only what cannot quote it: an error of a filter or a lookup may have any part of what it was given.
+    """
     problem = str(exc)
     undefined = _UNDEFINED.search(problem)
     if undefined:
         return undefined[0]
     if not secret:
         return problem
+    if isinstance(raw, Mapping):
+        raw = " ".join(str(item) for item in raw.values())
+    missing = _MISSING.search(problem)
+    if missing and (missing[1] or missing[2]) in str(raw):
+        return f"there is no filter, test or lookup {missing[1] or missing[2]} here"
+    if _VAULT.search(problem):
+        return problem.rstrip(".")
+    file = _FILE.search(problem)
+    if file and file[1] in str(raw):
+        return f"unable to access the file {file[1]!r}"
+    lookup = _LOOKUP.search(problem)
+    if lookup:
+        return f"the lookup {lookup[1]} failed"
     cause: BaseException | None = exc
     while cause:
         if isinstance(cause, jinja2.TemplateSyntaxError):
-            # Such an error quotes pieces of the text.
             return "it is not a valid template. A text with {{ or {% in it that is meant as it is needs !unsafe"
         cause = cause.__cause__ or getattr(cause, "orig_exc", None) or cause.__context__
-    for text in sorted(_texts(raw), key=len, reverse=True):
-        problem = problem.replace(text, MASK)
-    return problem.rstrip(".")
-
-
-def _texts(raw: Any) -> set[str]:
-    """What is written in a value: its texts, and what stands in them beside templates."""
-    if isinstance(raw, Mapping):
-        raw = list(raw.values())
-    if isinstance(raw, (list, tuple)):
-        return set().union(*(_texts(item) for item in raw))
-    if not isinstance(raw, str):
-        return set()
-    pieces = {piece.strip() for piece in re.split(r"\{\{.*?\}\}|\{%.*?%\}", raw, flags=re.DOTALL)}
-    return {text for text in {str(raw), *pieces} if len(text) > 3}
+    return f"a template in it fails ({type(exc).__name__})"

@@ -39,8 +39,9 @@ def refuse_batches_of_an_audit(task_vars: Mapping[str, Any]) -> None:
     """Raise an ``AnsibleError`` in the role ``fleet_audit`` under ``serial``, where each batch would overwrite the reports of the one before."""
     if task_vars.get("ansible_role_name") != "gpufleet.lmstudio.fleet_audit":
         return
-    batch, play = of_batch(task_vars), task_vars["ansible_play_hosts_all"]
-    if len(batch) < len(play):
+    # The implicit localhost is in no batch.
+    batch, play = of_batch(task_vars), set(task_vars["ansible_play_hosts_all"]).intersection(task_vars["groups"]["all"])
+    if not play.issubset(batch):
         raise AnsibleError(
             f"one run of the role fleet_audit is one audit, but this batch has {len(batch)} of the {len(play)} hosts of the play, and the next "
             "one would overwrite its reports. Do not use the role in a play with serial: audit in a play of its own."

@@ -35,12 +35,16 @@ def check_target(connection: Any, host: Host, delegate: str | None, endpoint: En
             f"the task is delegated to {delegate}, where {endpoint.url} is a server of {delegate} and not of {host.name}. Remove delegate_to, "
             f"or set lmstudio_url to an address of {host.name} that {delegate} reaches. Or leave the question to the controller: via: controller."
         )
-    if delegate:
-        return f"the task is delegated to {delegate}, so {endpoint.url} is a server of {delegate}, and its answer is not about {host.name}."
+    if delegate or connection.transport != "local":
+        return None
     address = host.address
-    if host.is_local and address != host.name and not is_this_machine(address):
-        return (
-            f"the connection is local, so the controller answers for itself, although the address of {host.name} is {address}. "
-            f"If that is another machine: {_FROM_CONTROLLER[0].lower()}{_FROM_CONTROLLER[1:]}"
-        )
-    return None
+    if not host.is_local:
+        why = f"that of {host.name} is {host.connection}"
+    elif host.has_port() if is_this_machine(address) else address != host.name:
+        why = f"the address of {host.name} is {address}"
+    else:
+        return None
+    return (
+        f"the connection is local, so the controller answers for itself, although {why}. "
+        f"If that is another machine: {_FROM_CONTROLLER[0].lower()}{_FROM_CONTROLLER[1:]}"
+    )

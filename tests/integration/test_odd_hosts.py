@@ -28,6 +28,7 @@ ODD = {
         {"ansible_connection": "{{ how }}", "lmstudio_url": "http://127.0.0.1"},
         "its ansible_connection cannot be templated",
     ),
+    "endless-port": ({"lmstudio_port": float("inf")}, "nfinity"),
     "odd-port": ({"lmstudio_port": "many"}, "'lmstudio_port' cannot be converted to int"),
     "no-port": ({"lmstudio_port": 70000}, "lmstudio_port: 70000 is not a port"),
     "odd-url": ({"lmstudio_url": "gpu01"}, "lmstudio_url: 'gpu01' is not a URL"),
@@ -276,6 +277,10 @@ def test_an_endpoint_is_called_as_it_is_written(run, read_inventory, start, tmp_
     hosts = {"gpu": {"hosts": {"localhost": {"lmstudio_token": "token-of-the-lab"}}}}
     read = read_inventory({"hosts.yml": hosts, "lmstudio.yml": {**PLUGIN, "endpoints": [f"LOCALHOST:{port}"], "on_error": "report"}})
     assert list(read.variables) == ["localhost"] and read.groups["lmstudio_ok"] == ["localhost"]
+    # The very name comes first, where it is there in two ways.
+    hosts["gpu"]["hosts"]["LOCALHOST"] = {}
+    read = read_inventory({"hosts.yml": hosts, "lmstudio.yml": {**PLUGIN, "endpoints": [f"LOCALHOST:{port}"], "on_error": "report"}})
+    assert "lmstudio_record" in read.variables["LOCALHOST"] and "lmstudio_record" not in read.variables["localhost"]
 
 
 @pytest.mark.matrix
@@ -358,7 +363,10 @@ def test_an_audit_refuses_to_run_under_serial(run, start, tmp_path, source):
         outcome = run(play.replace("SERIAL", serial), hosts, "-i", "lmstudio.yml", "-e", json.dumps({"leave": leave}), ends=2)
         assert "one run of the role fleet_audit is one audit" in words(outcome)
         assert not (tmp_path / "fleet_audit").exists()
-    # All hosts in one batch are one audit.
+    # The implicit localhost is in no batch, and all hosts in one are one audit.
+    (tmp_path / "first.yml").write_text(play.replace("hosts: all", "hosts: localhost,all").replace("serial: SERIAL", "serial: 0"))
+    first = run_in(tmp_path, ["ansible-playbook", "-i", "inventory.yml", "-i", "lmstudio.yml", "first.yml"], {})
+    assert "is one audit" not in first.stdout + first.stderr
     run(play.replace("SERIAL", '"100%"'), hosts, "-i", "lmstudio.yml")
     assert (tmp_path / "fleet_audit" / "fleet_audit.json").exists()
 

@@ -327,6 +327,8 @@ def test_hosts_behind_one_address_are_named(run, read_inventory, start, tmp_path
 
 
 def test_every_plugin_asks_one_host_at_one_address(run, start, tmp_path):
+    (tmp_path / "connection_plugins").mkdir()
+    (tmp_path / "connection_plugins" / "pretend_network.py").write_text(NETWORK)
     fleet = start({"host": {"listen": f"{ONE}:0", "payload": "two_loaded.json"}})
     port = port_of(fleet.urls["host"])
     wrong = {"ansible_winrm_host": "127.0.0.9", "ansible_psrp_host": "127.0.0.9", "ansible_ssh_host": "127.0.0.9"}
@@ -337,6 +339,8 @@ def test_every_plugin_asks_one_host_at_one_address(run, start, tmp_path):
         "psrp": {**wrong, "ansible_connection": "psrp", "ansible_psrp_host": ONE},
         "both": {**wrong, **SSH, "ansible_host": ONE},
         "local": {"ansible_connection": "local", "ansible_ssh_host": ONE},
+        # The API server is not the pod.
+        "pod": {"ansible_connection": "pretend_network", "ansible_pretend_network_host": "127.0.0.9", "ansible_host": ONE},
         ONE: {**SSH},
     }
     hosts = {name: {**variables, "lmstudio_port": port} for name, variables in hosts.items()}
@@ -535,6 +539,93 @@ def test_facts_of_another_machine_are_refused(run, start, tmp_path):
         outcome
     )
     assert len(fleet.requests("controller")) == 3
+
+
+@pytest.mark.matrix
+def test_the_connection_of_a_play_is_that_of_its_hosts_and_that_of_a_task_of_nobody(run, start):
+    fleet = start({"one": {"listen": f"{ONE}:0", "payload": "none_loaded.json"}})
+    port = port_of(fleet.urls["one"])
+    controller = start({"controller": {"listen": f"127.0.0.1:{port}", "payload": "two_loaded.json"}})
+    url = f"http://127.0.0.1:{port}"
+    hosts = {
+        "one": {"ansible_host": ONE, "lmstudio_url": url, "own_url": fleet.urls["one"]},
+        "vm1": {"ansible_host": "127.0.0.1", "ansible_port": 2222, "lmstudio_port": port, "own_url": None},
+    }
+    play = """
+- name: A play on the controller asks hosts outside of it
+  hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.fleet_info:
+        hosts: one:vm1
+      run_once: true
+      register: fleet
+    - name: Each at its own address
+      ansible.builtin.assert:
+        that: fleet.hosts[item].url == hostvars[item].own_url
+      loop: [one, vm1]
+
+- name: The keyword of a task says how a module gets there
+  hosts: one:vm1
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        via: controller
+        on_error: report
+      connection: local
+      register: answer
+    - name: In a block
+      connection: local
+      block:
+        - name: Gate
+          gpufleet.lmstudio.model_assert:
+            via: controller
+            require: [{model: qwen/qwen3-8b}]
+          ignore_errors: true
+          register: gate
+    - name: And not where
+      ansible.builtin.assert:
+        that: answer.lmstudio.url == own_url and gate is failed
+    - name: With a module it is the controller that answers
+      gpufleet.lmstudio.model_info:
+        url: CONTROLLER
+      connection: local
+
+- name: A variable of the play counts
+  hosts: one
+  gather_facts: false
+  vars: {ansible_connection: local}
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        via: controller
+      register: answer
+    - name: It was the loopback address
+      ansible.builtin.assert:
+        that: answer.lmstudio.url == 'CONTROLLER'
+
+- name: A keyword may be a template
+  hosts: one
+  connection: "{{ how }}"
+  gather_facts: false
+  vars: {how: local}
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: fleet
+    - name: It was the loopback address
+      ansible.builtin.assert:
+        that: fleet.hosts.one.url == 'CONTROLLER'
+""".replace("CONTROLLER", url)
+    outcome = run(play, hosts, connection={})
+    for name in hosts:
+        assert f"{name}: the connection is local, so the controller answers for itself, although that of {name} is " in words(outcome)
+    # The modules of the second play, the lookup of the third, and the fleet of the fourth.
+    assert len(controller.requests("controller")) == 4
 
 
 KEPT = """

@@ -140,6 +140,141 @@ def test_the_guard_against_the_first_hosts_secret_knows_all_its_forms(run, start
         assert "so it is not sent to hosts that have none: gpu02" in words(outcome)
 
 
+@pytest.mark.parametrize("source", ["play", "file", "module_defaults of the group"])
+def test_a_secret_that_the_play_has_for_one_host_is_no_default_for_others(run, start, tmp_path, source):
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    for name in fleet.urls:
+        (tmp_path / f"{name}.yml").write_text(f"lmstudio_token: {token_of(name)}\n")
+    whose = {
+        "play": "vars: {lmstudio_token: \"{{ 'token-of-' ~ inventory_hostname ~ '-0123456789' }}\"}",
+        "file": 'vars_files: ["{{ inventory_hostname }}.yml"]',
+    }
+    play = f"""
+- name: Ask with a token of the play
+  hosts: all
+  gather_facts: false
+  {whose.get(source, whose["play"])}
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      token: "{{{{ lmstudio_token | default('') }}}}"
+  tasks:
+    - name: Ask all
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+"""
+    outcome = run(play, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
+    assert sent_to(fleet, "gpu01") == sent_to(fleet, "gpu02") == [None]
+    assert "token is the lmstudio_token of gpu01, so it is not sent to hosts that have none: gpu02" in words(outcome)
+    # One for all is one for all.
+    constant = play.replace(whose.get(source, whose["play"]), "vars: {lmstudio_token: the-token-of-all-0123}")
+    run(constant, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
+    assert sent_to(fleet, "gpu02")[1:] == ["Bearer the-token-of-all-0123"]
+
+
+def test_a_default_that_holds_a_secret_of_the_host_does_not_follow_a_url_elsewhere(run, start):
+    fleet = start({"gpu01": {}, "other": {}})
+    play = """
+- name: Ask another server
+  hosts: gpu01
+  gather_facts: false
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      token: "{{ lmstudio_token | default('') }}"
+      headers: {X-Key: "{{ lmstudio_headers['X-Key'] }}", X-Env: test}
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        via: "{{ item }}"
+        url: "{{ other }}"
+      loop: [target, controller]
+    - name: What the task itself says counts
+      gpufleet.lmstudio.model_info:
+        url: "{{ other }}"
+        token: "{{ lmstudio_token }}"
+"""
+    own = {"lmstudio_token": token_of("gpu01"), "lmstudio_headers": {"X-Key": "key-of-gpu01-0123456789"}}
+    outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], **own, "other": fleet.urls["other"]}})
+    seen = [request["headers"] for request in fleet.requests("other")]
+    assert [headers.get("authorization") for headers in seen] == [None, None, f"Bearer {token_of('gpu01')}"]
+    assert not [headers for headers in seen if "key-of-gpu01" in str(headers)]
+    assert [headers.get("x-env") for headers in seen] == ["test"] * 3
+    assert f"gpu01: {fleet.urls['other']} is not a server of this host, so lmstudio_token, lmstudio_headers do not count there" in words(
+        outcome
+    )
+
+
+def test_a_client_certificate_of_the_first_host_is_no_default_for_others(run, start):
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    hosts["gpu01"] |= {"lmstudio_client_cert": "/nowhere.pem", "lmstudio_client_key": "/nowhere.key"}
+    play = """
+- name: Ask with a certificate of the first host
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask all
+      gpufleet.lmstudio.fleet_info:
+        client_cert: "{{ lmstudio_client_cert }}"
+        client_key: "{{ lmstudio_client_key }}"
+      run_once: true
+      register: fleet
+    - name: It was for the first host only, where the file is missing
+      ansible.builtin.assert:
+        that: "fleet.summary.by_status == {'not_asked': ['gpu01'], 'ok': ['gpu02']}"
+      run_once: true
+"""
+    assert "client_cert is the lmstudio_client_cert of gpu01" in words(run(play, hosts))
+
+
+def test_a_header_of_the_whole_fleet_goes_to_the_whole_fleet(run, start):
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    hosts["gpu01"]["lmstudio_headers"] = {"X-Env": "prod", "X-Key": "key-of-gpu01-0123456789", "X-Kind": "Bearer"}
+    play = """
+- name: Ask with headers
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask all
+      gpufleet.lmstudio.fleet_info:
+        headers: {X-Key: "{{ lmstudio_headers['X-Key'] }}", Authorization: Bearer of-the-fleet, X-Stage: prod}
+      run_once: true
+"""
+    run(play, hosts)
+    (other,) = (request["headers"] for request in fleet.requests("gpu02"))
+    assert (other.get("x-key"), other["authorization"], other["x-stage"]) == (None, "Bearer of-the-fleet", "prod")
+
+
+def test_facts_that_are_delegated_need_the_token_of_the_delegate(run, start):
+    fleet = start({"gpu01": {}, "jump": {}})
+    hosts = {name: {**LOCAL, "lmstudio_url": url, "lmstudio_token": token_of(name)} for name, url in fleet.urls.items()}
+    play = """
+- name: Gather facts of another host
+  hosts: gpu01
+  gather_facts: false
+  tasks:
+    - name: With its own token
+      gpufleet.lmstudio.model_facts:
+        url: "{{ hostvars.jump.lmstudio_url }}"
+        token: "{{ lmstudio_token }}"
+      delegate_to: jump
+      delegate_facts: true
+      ignore_errors: true
+      register: refused
+    - name: Is refused
+      ansible.builtin.assert:
+        that: refused is failed and "hostvars['jump'].lmstudio_token" in refused.msg
+    - name: With that of the delegate
+      gpufleet.lmstudio.model_facts:
+        url: "{{ hostvars.jump.lmstudio_url }}"
+        token: "{{ hostvars.jump.lmstudio_token }}"
+      delegate_to: jump
+      delegate_facts: true
+"""
+    run(play, hosts)
+    assert sent_to(fleet, "jump") == [f"Bearer {token_of('jump')}"]
+
+
 def test_a_url_of_the_task_that_is_not_the_hosts_gets_nothing_of_the_host(run, start):
     fleet = start({"own": {}, "other": {}})
     url, other = fleet.urls["own"], fleet.urls["other"]
@@ -236,7 +371,8 @@ def test_under_delegate_to_a_loopback_url_is_not_the_hosts(run, start):
 """
     outcome = run(play, hosts)
     assert sent_to(fleet, "gpu01") == [None, None]
-    assert f"{fleet.urls['gpu01']} is a server of jump, and its answer is not about gpu01" in words(outcome)
+    for who in ("jump", "the controller"):
+        assert f"gpu01: {fleet.urls['gpu01']} is a server of {who} here, and its answer is not about gpu01" in words(outcome)
 
 
 def test_headers_as_json_text_stand_in_place_of_the_environment(run, start, tmp_path):
@@ -272,9 +408,12 @@ def vaulted(folder, text):
     return done.stdout
 
 
+WRONG = ("vault", "lookup", "undefined", "syntax", "filter", "pipe", "path", "hint", "name", "key")
+
+
 @pytest.mark.matrix
 def test_what_is_wrong_with_a_secret_is_what_ansible_says_of_it(run, start, tmp_path):
-    fleet = start({f"gpu-{name}": {} for name in ("vault", "lookup", "undefined", "syntax", "fine")})
+    fleet = start({f"gpu-{name}": {} for name in (*WRONG, "fine")})
     folder = tmp_path / "host_vars"
     folder.mkdir()
     (folder / "gpu-vault.yml").write_text(f"lmstudio_token: {vaulted(tmp_path, 'hunter2hunter2')}")
@@ -282,14 +421,28 @@ def test_what_is_wrong_with_a_secret_is_what_ansible_says_of_it(run, start, tmp_
         "gpu-lookup": "hunter2hunter2{{ lookup('ansible.builtin.file', '/nowhere/token') }}",
         "gpu-undefined": "hunter2hunter2{{ vault_token }}",
         "gpu-syntax": "hunter2hunter2{{ hunter3 hunter4",
+        "gpu-filter": "hunter2hunter2{{ 'hunter3' | nowhere.at_all }}",
+        "gpu-pipe": "{{ lookup('ansible.builtin.pipe', 'false --key=' ~ master) }}",
+        "gpu-path": "{{ lookup('ansible.builtin.file', '/nowhere/' ~ master) }}",
+        "gpu-hint": "{{ undef(hint=master) }}",
+        "gpu-name": "{{ lookup('ansible.builtin.vars', master) }}",
+        "gpu-key": "{{ {}[master] }}",
     }
     says = {
         "gpu-vault": "no vault secrets",
         "gpu-lookup": "/nowhere/token",
         "gpu-undefined": "'vault_token' is undefined",
         "gpu-syntax": "A text with {{ or {% in it that is meant as it is needs !unsafe",
+        "gpu-filter": "there is no filter, test or lookup nowhere.at_all here",
+        "gpu-pipe": " fail",
+        "gpu-path": " fail",
+        "gpu-hint": " fail",
+        "gpu-name": " fail",
+        "gpu-key": " fail",
     }
     hosts = {name: {"lmstudio_url": url, **({"lmstudio_token": texts[name]} if name in texts else {})} for name, url in fleet.urls.items()}
+    for variables in hosts.values():
+        variables["master"] = "hunter5hunter5"
     hosts["gpu-fine"]["lmstudio_token"] = token_of("gpu-fine")
     one = """
 - name: Ask
@@ -316,8 +469,9 @@ def test_what_is_wrong_with_a_secret_is_what_ansible_says_of_it(run, start, tmp_
       register: fleet
     - name: The others are asked
       ansible.builtin.assert:
-        that: "fleet.summary.by_status == {'not_asked': ['gpu-lookup', 'gpu-syntax', 'gpu-undefined', 'gpu-vault'], 'ok': ['gpu-fine']}"
+        that: "fleet.summary.by_status == {'not_asked': wrong, 'ok': ['gpu-fine']}"
       run_once: true
+      vars: {wrong: "{{ groups['all'] | reject('eq', 'gpu-fine') | list }}"}
     - name: It is said
       ansible.builtin.debug:
         msg: "SAID {{ inventory_hostname }}: {{ fleet.hosts[inventory_hostname].error.message | default('') }}"
@@ -333,7 +487,7 @@ def test_what_is_wrong_with_a_secret_is_what_ansible_says_of_it(run, start, tmp_
             assert said and all(problem in line for line in said), (name, said)
             assert more == [] or not [line for line in said if name in line]
         assert "hunter" not in outcome.output
-    assert [len(fleet.requests(name)) for name in says] == [0, 0, 0, 0] and len(fleet.requests("gpu-fine")) == 4
+    assert [len(fleet.requests(name)) for name in says] == [0] * len(WRONG) and len(fleet.requests("gpu-fine")) == 4
 
 
 HINTS = """
