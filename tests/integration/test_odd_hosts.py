@@ -28,7 +28,7 @@ ODD = {
         {"ansible_connection": "{{ how }}", "lmstudio_url": "http://127.0.0.1"},
         "its ansible_connection cannot be templated",
     ),
-    "endless-port": ({"lmstudio_port": float("inf")}, "nfinity"),
+    "endless-port": ({"lmstudio_port": float("inf")}, "This host was not asked"),
     "odd-port": ({"lmstudio_port": "many"}, "'lmstudio_port' cannot be converted to int"),
     "no-port": ({"lmstudio_port": 70000}, "lmstudio_port: 70000 is not a port"),
     "odd-url": ({"lmstudio_url": "gpu01"}, "lmstudio_url: 'gpu01' is not a URL"),
