@@ -72,42 +72,46 @@ class OneHostAction(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        name = task_vars["inventory_hostname"]
-        via = self._task.args.get("via")
-        on_controller = is_set(via) and via != "target"
+        args = self._task.args
         try:
-            delegate = delegate_of(self._task, name)
-            host = host_of_task(self._task, task_vars, self._templar)
-            args = self._task.args
             if self.asks():
-                resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: not _spells(self._task, option))
+                answer, args = self._ask(task_vars)
             else:
-                resolved = without_host(args)
-            # What can be checked is checked here for both, because only here it is known where an option was set.
-            options = validated(self.spec(environment=on_controller), resolved.options, resolved.names)
-            answer = self.without_asking(options)
-            if answer is None and resolved.not_asked:
-                answer = self.result_of(record_of_nobody(resolved.not_asked, options.get("detail", FULL)), options)
-            if answer is None:
-                endpoint = make_endpoint(options, resolved.default_url, resolved.names, files_here=on_controller)
-                if resolved.elsewhere:
-                    self._warn_of_url(endpoint, resolved.withheld, host, delegate, on_controller)
-                if on_controller:
-                    answer = self._ask_from_here(endpoint, options)
-                else:
-                    self._need_python()
-                    warning = check_target(self._connection, host, delegate, endpoint, named=is_set(args.get("url")))
-                    if warning:
-                        self._display.warning(f"{name}: {warning}")
+                answer = self.without_asking(validated(self.spec(environment=False), without_host(args).options))
         except self.ERRORS as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             answer = {"failed": True, "msg": str(exc)}
         if answer is None:
             # Outside of the try, so that a host that cannot be reached stays unreachable.
-            answer = self._execute_module(module_name="gpufleet.lmstudio." + self.MODULE, module_args=resolved.options, task_vars=task_vars)
-        self.warn_of(answer, name)
+            answer = self._execute_module(module_name="gpufleet.lmstudio." + self.MODULE, module_args=args, task_vars=task_vars)
+        self.warn_of(answer, task_vars["inventory_hostname"])
         result.update(answer)
         return result
+
+    def _ask(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """The result, or none where the module is to ask, and the arguments for it."""
+        args = self._task.args
+        on_controller = is_set(args.get("via")) and args["via"] != "target"
+        host = host_of_task(self._task, task_vars, self._templar)
+        delegate = delegate_of(self._task, host.name)
+        resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: not _spells(self._task, option))
+        # What can be checked is checked here for both, because only here it is known where an option was set.
+        options = validated(self.spec(environment=on_controller), resolved.options, resolved.names)
+        answer = self.without_asking(options)
+        if answer is None and resolved.not_asked:
+            answer = self.result_of(record_of_nobody(resolved.not_asked, options.get("detail", FULL)), options)
+        if answer is not None:
+            return answer, {}
+        endpoint = make_endpoint(options, resolved.default_url, resolved.names, files_here=on_controller)
+        if resolved.elsewhere:
+            self._warn_of_url(endpoint, resolved.withheld, host, delegate, on_controller)
+        if on_controller:
+            return self._ask_from_here(endpoint, options), {}
+        self._need_python()
+        warning = check_target(self._connection, host, delegate, endpoint, named=is_set(args.get("url")))
+        if warning:
+            self._display.warning(f"{host.name}: {warning}")
+        return None, resolved.options
 
     def _warn_of_url(self, endpoint: Endpoint, withheld: tuple[str, ...], host: Host, delegate: str | None, on_controller: bool) -> None:
         """Warn of the URL of a task that is not one of the host's servers."""
