@@ -89,9 +89,9 @@ def withhold_foreign_secrets(options: dict[str, Any], owner: str, secrets: Mappi
                 f"{option} {'is' if variable == own else 'holds'} the {variable} of {owner}, so it is not sent to hosts that have none: "
                 f"{shown(without)}. Set it as a variable of those hosts if it is meant for them too."
             )
-    if options.get("client_cert") is None or options.get("client_key") is None:
-        # One without the other is nothing.
-        options.update(client_cert=None, client_key=None)
+        if option in ("client_cert", "client_key"):
+            # One without the other is nothing.
+            options.update(client_cert=None, client_key=None)
     return warnings
 
 
