@@ -20,6 +20,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
 
 Entry = Dict[str, Any]
+EMBEDDING_TYPES = ("embedding", "embeddings")
 
 RESERVED_KEYS = ("__ansible_", "__payload__")
 """Keys that begin so break Ansible's own serialisation of results."""
@@ -173,7 +174,10 @@ class Reader:
         entry["capabilities"] = self._capabilities(self._object(raw, "", "capabilities"))
         entry["loaded"] = bool(instances)
         entry["loaded_instances"] = instances
-        return self._with_rest(entry, raw, "")
+        entry = self._with_rest(entry, raw, "")
+        if not instances and may_be_loaded(entry):
+            self._note("", "tells loaded_context_length, but no loaded instance: whether it is loaded is not known")
+        return entry
 
     def warned(self) -> int:
         """How many fields of unexpected type there were."""
@@ -186,7 +190,8 @@ class Reader:
     def _capabilities(self, raw: Entry) -> Entry:
         inside = ".capabilities"
         capabilities = self._fields(raw, inside, _CAPABILITIES)
-        reasoning = self._object(raw, inside, "reasoning", absent=False)
+        # A bare true or false says no more than whether it can.
+        reasoning = {"allowed_options": ["on"]} if raw.get("reasoning") is True else self._object(raw, inside, "reasoning", absent=False)
         capabilities["reasoning"] = self._whole(reasoning, inside + ".reasoning", _REASONING)
         return self._with_rest(capabilities, raw, inside)
 
@@ -252,9 +257,13 @@ class Reader:
     def _warn(self, inside: str, expected: str, value: Any) -> None:
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual
 
+        self._note(inside, f"is {_unusual.kind_of(value)}, {expected} was expected: taken as unknown")
+
+    def _note(self, inside: str, says: str) -> None:
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual
+
         if len(self._found) < _MAX_WARNINGS:
-            where = _unusual.place(self._raw, self._number) + inside
-            self._found.append(f"{where} is {_unusual.kind_of(value)}, {expected} was expected: taken as unknown")
+            self._found.append(f"{_unusual.place(self._raw, self._number)}{inside} {says}")
         else:
             self._more += 1
 
@@ -266,6 +275,11 @@ class Reader:
 
 canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 """JSON of what was read. The names of an entry are in one order already, and sorting them again would take half of the time."""
+
+
+def may_be_loaded(entry: Entry) -> bool:
+    """Whether a model is loaded, or may be: some servers tell the context of a loaded model, and no instance."""
+    return bool(entry["loaded"] or entry.get("loaded_context_length") is not None)
 
 
 def model_of(entry: Entry) -> Model:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Mapping, cast
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, not_asked_record
 
@@ -21,7 +22,7 @@ def at_detail(record: Record, detail: str) -> Record:
     """A record of detail ``full`` at this detail."""
     if detail == FULL or record["detail"] == detail:
         return record
-    return {**record, "detail": detail, "models": [entry for entry in record["models"] if entry["loaded"]]}
+    return {**record, "detail": detail, "models": [entry for entry in record["models"] if may_be_loaded(entry)]}
 
 
 def record_in(value: Any) -> Record:

@@ -17,11 +17,13 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
+    EMBEDDING_TYPES,
     HINTS,
     Answer,
     ApiError,
     Model,
     canonical,
+    may_be_loaded,
     model_of,
     read_models,
 )
@@ -39,7 +41,6 @@ NOT_ASKED = "not_asked"
 """The status of a host that nobody could ask. The others are those of :class:`ApiError`, and ok."""
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Of ``asked_at``, in UTC."""
-_EMBEDDING_TYPES = ("embedding", "embeddings")
 
 
 class Read:
@@ -181,14 +182,14 @@ def _facts_of(models: list[Model], warnings: list[str], detail: str) -> dict[str
         for instance in entry["loaded_instances"]
     ]
     return {
-        "models": entries if detail == FULL else loaded,
+        "models": entries if detail == FULL else [entry for entry in entries if may_be_loaded(entry)],
         "instances": instances,
         "available": sorted({entry["key"] for entry in entries}),
         "loaded": sorted({entry["key"] for entry in loaded}),
         "counts": {
             "models": len(entries),
             "llm": sum(entry["type"] == "llm" for entry in entries),
-            "embedding": sum(entry["type"] in _EMBEDDING_TYPES for entry in entries),
+            "embedding": sum(entry["type"] in EMBEDDING_TYPES for entry in entries),
             "loaded": len(loaded),
             "instances": len(instances),
         },

@@ -16,7 +16,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Entry
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import EMBEDDING_TYPES, Entry, may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL
 
@@ -29,7 +29,8 @@ Violation = Dict[str, Any]
 LOADED, AVAILABLE, UNLOADED, ABSENT = STATES = ("loaded", "available", "unloaded", "absent")
 FAIL, WARN = SEVERITIES = ("fail", "warn")
 CAPABILITIES = ("vision", "trained_for_tool_use", "reasoning")
-TYPES = ("llm", "embedding", "embeddings")
+TYPES = ("llm", "embedding", "embeddings", "drafter", "imageGen", "transcription", "tts")
+"""The types that are known. A server may list others, and so may a requirement where a wrong word fails the gate."""
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT])(i?)B\Z|([0-9]{1,18})\s*B\Z", re.IGNORECASE)
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 _BOOLEANS = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
@@ -76,8 +77,11 @@ KEYS = Requirement._fields
 # What says which model is meant, and so can stand in for its name.
 _IDENTITY = ("type", "publisher", "architecture", "format", "quantization")
 _SELECTORS = ("model", *_IDENTITY, "capabilities")
+_OF_ONE_INSTANCE = ("model", "min_context_length", "min_parallel", "config")
 _OF_INSTANCES = ("min_parallel", "config", "min_instances", "max_instances")
+_KINDS = (*_IDENTITY, "capabilities")
 _WORDS = {"capabilities": "the capability"}
+_FAILING_SHOWN = 5
 
 
 # Parsing. Numbers may be text, because templates give text on ansible-core before 2.19.
@@ -130,6 +134,15 @@ def _check_sense(requirement: Requirement, where: str) -> None:
         if getattr(requirement, key) not in (None, ()):
             raise RequirementError(f"{where}: {key} contradicts state: {state}. Remove one of the two.")
     least, most = requirement.min_instances, requirement.max_instances
+    if state in (UNLOADED, ABSENT) or least == 0:
+        known = {name.lower() for name in TYPES}
+        for name in requirement.type:
+            if name.lower() not in known:
+                close = difflib.get_close_matches(name, TYPES, 1)
+                raise RequirementError(
+                    f"{where}: type: {_shown(name)} is not a known type, and {'min_instances: 0' if least == 0 else f'state: {state}'} would pass "
+                    f"for a wrong word.{f' Did you mean {close[0]}?' if close else ''} The types are {', '.join(TYPES)}."
+                )
     if most is not None and most < (1 if least is None else least):
         raise RequirementError(
             f"{where}: max_instances {most} contradicts min_instances {1 if least is None else least}"
@@ -252,7 +265,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "min_parallel": _whole(1),
     "min_instances": _whole(0),
     "max_instances": _whole(0),
-    "type": _some_of(TYPES),
     "capabilities": _some_of(CAPABILITIES),
     "max_size": _size,
     "config": _config,
@@ -291,11 +303,26 @@ class _Candidate(NamedTuple):
         return all(check.met is not False for check in self.checks)
 
     @property
+    def is_kind(self) -> bool:
+        """Whether it is of the kind that a requirement without a name says. What is not known is no reason to take it for that."""
+        return all(check.met for check in self.checks if check.name in _KINDS)
+
+    @property
     def subject(self) -> str:
         key = printable(self.entry["key"])
         if self.instance is None or self.instance["id"] == self.entry["key"]:
             return key
         return f"{key} (instance {printable(self.instance['id'])})"
+
+
+class _Target(NamedTuple):
+    """A model that a requirement is about, with all its instances; or one instance, where its id names it."""
+
+    entries: list[Entry]
+    instances: list[tuple[Entry, Entry]]
+    """Each with its own entry."""
+    variant: str | None = None
+    """The variant that names it."""
 
 
 def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool = False) -> list[Violation]:
@@ -339,11 +366,13 @@ def selected(record: Record, requirement: Requirement) -> list[Entry]:
         return []
     if requirement.state == ABSENT:
         raise RequirementError("state: absent selects nothing. Use one of loaded, available, unloaded.")
-    if requirement.state != LOADED:
+    if requirement.state == LOADED:
+        met = [entry for target in _models(record, requirement) if _meets(target) for entry in (candidate.entry for candidate in target)]
+    else:
         _need_full(record, requirement)
-    met = [candidate.entry for candidate in _candidates(record, requirement) if not candidate.unmet]
+        met = [candidate.entry for candidate in _listed_candidates(record, requirement) if not candidate.unmet]
     idle = requirement.state == UNLOADED
-    return [entry for entry in record["models"] if any(entry is other for other in met) and not (idle and entry["loaded"])]
+    return [entry for entry in record["models"] if any(entry is other for other in met) and not (idle and may_be_loaded(entry))]
 
 
 def _judge_one(record: Record, requirement: Requirement) -> list[Violation]:
@@ -358,27 +387,53 @@ def _judge_one(record: Record, requirement: Requirement) -> list[Violation]:
 
 
 def _judge_loaded(record: Record, requirement: Requirement) -> list[Violation]:
-    candidates = _candidates(record, requirement)
-    meeting = [candidate for candidate in candidates if not candidate.unmet]
+    models = _models(record, requirement)
+    # An instance counts once, also where its id is the key of another model.
+    meeting = len({id(candidate.instance) for model in models if _meets(model) for candidate in model})
     least = 1 if requirement.min_instances is None else requirement.min_instances
     violations = []
-    if len(meeting) < least:
-        others = sorted((candidate for candidate in candidates if candidate.unmet), key=lambda candidate: len(candidate.unmet))
-        violations += [_unmet(requirement, others[0], check) for check in (others[0].unmet if others else [])]
-        if not candidates:
+    if meeting < least:
+        violations += _closest(requirement, [model for model in models if not _meets(model)])
+        if not models:
             violations.append(_not_there(record, requirement))
         if least > 1:
-            says = f"{requirement.subject} has {_instances(len(meeting))} as required, at least {least} must be"
-            violations.append(_violation(requirement, "min_instances", least, len(meeting), says))
-    possible = sum(candidate.possible for candidate in candidates)
-    if requirement.max_instances is not None and possible > requirement.max_instances:
-        says = f"{requirement.subject} has {_instances(possible)}, at most {requirement.max_instances} may be"
-        violations.append(_violation(requirement, "max_instances", requirement.max_instances, possible, says))
+            says = f"{requirement.subject} has {_instances(meeting)} as required, at least {least} must be"
+            violations.append(_violation(requirement, "min_instances", least, meeting, says))
+    if requirement.max_instances is not None:
+        possible = len(_possible_instances(record, requirement))
+        if possible > requirement.max_instances:
+            says = f"{requirement.subject} has {_instances(possible)}, at most {requirement.max_instances} may be"
+            violations.append(_violation(requirement, "max_instances", requirement.max_instances, possible, says))
     return violations
 
 
+def _meets(model: list[_Candidate]) -> bool:
+    """Whether every instance of a model meets the requirement, because LM Studio chooses the one that serves a request."""
+    return all(not candidate.unmet for candidate in model)
+
+
+def _closest(requirement: Requirement, models: list[list[_Candidate]]) -> list[Violation]:
+    """What keeps the model that comes closest from meeting a requirement: each instance that falls short, and why."""
+    if not models:
+        return []
+    closest = min(models, key=lambda model: sum(len(candidate.unmet) for candidate in model))
+    failing = [candidate for candidate in closest if candidate.unmet]
+    found = []
+    told = set()
+    for candidate in failing[:_FAILING_SHOWN]:
+        for check in candidate.unmet:
+            # What an entry has is the same for all of its instances.
+            of = id(candidate.instance if check.name in _OF_ONE_INSTANCE else candidate.entry)
+            if (of, check.says) not in told:
+                told.add((of, check.says))
+                found.append(_unmet(requirement, candidate, check))
+    if len(failing) > _FAILING_SHOWN:
+        found[-1]["message"] += f" (and {_instances(len(failing) - _FAILING_SHOWN)} more)"
+    return found
+
+
 def _judge_available(record: Record, requirement: Requirement) -> list[Violation]:
-    candidates = _candidates(record, requirement)
+    candidates = _listed_candidates(record, requirement)
     if any(not candidate.unmet for candidate in candidates):
         return []
     if record["detail"] != FULL and not _more_than_model(requirement) and _listed(record, requirement):
@@ -398,16 +453,19 @@ def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
         if _more_than_model(requirement) or not _listed(record, requirement):
             _need_full(record, requirement)
         names = _listed(record, requirement)
+    elif absent:
+        names = list(dict.fromkeys(name for entry in record["models"] for name in _suspect_names(requirement, entry)))
     else:
-        entries = [entry for entry in record["models"] if absent or entry["loaded"]]
-        found = [candidate for entry in entries for candidate in _of_entry(requirement, entry, not absent) if candidate.possible]
-        names = list(dict.fromkeys(candidate.entry["key"] for candidate in found))
+        names = list(dict.fromkeys(candidate.entry["key"] for candidate in _possible_instances(record, requirement)))
     if not names:
         return []
-    actual = AVAILABLE if absent else LOADED
+    actual: str | None = AVAILABLE if absent else LOADED
     says = "{} must be absent, but is listed" if absent else "{} must not be loaded, but is"
     named = "" if names == list(requirement.model) else f": {_names(names)}"
     says = says.format(requirement.subject) + named
+    if not absent and not any(entry["loaded"] for entry in record["models"] if entry["key"] in names):
+        actual = None
+        says += " perhaps, because it tells a loaded context and no instance"
     return [_violation(requirement, "state", requirement.state, actual, says)]
 
 
@@ -418,7 +476,7 @@ def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vi
     others = [
         entry["key"]
         for entry in record["models"]
-        if entry["loaded"] and not any(_of_entry(requirement, entry, by_instance=False) for requirement in wanted)
+        if may_be_loaded(entry) and not any(_asks_for(requirement, entry) for requirement in wanted)
     ]
     return [
         {
@@ -431,6 +489,16 @@ def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vi
         }
         for key in dict.fromkeys(others)
     ]
+
+
+def _asks_for(requirement: Requirement, entry: Entry) -> bool:
+    """Whether a requirement is about a loaded model, or about each of its instances."""
+    if not requirement.model:
+        return _candidate(requirement, entry, None).is_kind
+    if any(_is_named(requirement, name) for name in (entry["key"], entry["selected_variant"])):
+        return True
+    ids = [instance["id"] for instance in entry["loaded_instances"]]
+    return bool(ids) and all(_is_named(requirement, name) for name in ids)
 
 
 def _on_host(host: str | None, violation: Violation) -> Violation:
@@ -460,7 +528,11 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
     for name, record in records.items():
         if record["ok"] and requirement.state == AVAILABLE and _may_be_uncarried(record, requirement):
             _need_full(record, requirement)
-        candidates = _candidates(record, requirement) if record["ok"] else []
+        candidates: list[_Candidate] = []
+        if record["ok"] and requirement.state == LOADED:
+            candidates = [candidate for model in _models(record, requirement) for candidate in model]
+        elif record["ok"]:
+            candidates = _listed_candidates(record, requirement)
         for value in dict.fromkeys(_VALUES[attribute](candidate) for candidate in candidates):
             hosts_of.setdefault(value, []).append(name)
     if len(hosts_of) < 2:
@@ -480,40 +552,116 @@ CONSISTENT = tuple(_VALUES)
 """What can be compared over hosts."""
 
 
-def _candidates(record: Record, requirement: Requirement) -> list[_Candidate]:
-    by_instance = requirement.state == LOADED
-    return [candidate for entry in record["models"] for candidate in _of_entry(requirement, entry, by_instance)]
+def _models(record: Record, requirement: Requirement) -> list[list[_Candidate]]:
+    """The loaded models that a requirement is about, each with all its instances."""
+    models = []
+    for target in _targets(record, requirement):
+        model = [_candidate(requirement, entry, instance, target.variant) for entry, instance in target.instances]
+        # Without a name, its kind says which model is meant.
+        if model and (requirement.model or any(candidate.is_kind for candidate in model)):
+            models.append(model)
+    return models
 
 
-def _of_entry(requirement: Requirement, entry: Entry, by_instance: bool) -> list[_Candidate]:
-    """The instances of an entry that a requirement is about, or the entry itself."""
-    if by_instance:
-        found = [
-            _candidate(requirement, entry, instance) for instance in entry["loaded_instances"] if _is_named(requirement, entry, [instance])
-        ]
-    elif _is_named(requirement, entry, entry["loaded_instances"]):
-        found = [_candidate(requirement, entry, None)]
-    else:
-        found = []
-    if requirement.model:
-        return found
-    # Without a name, its kind says which model is meant. What is not known may be the one that must not be there, but is no
-    # reason to take another model for the one that must.
-    kinds = (*_IDENTITY, "capabilities")
-    never = (False,) if requirement.state in (UNLOADED, ABSENT) else (False, None)
-    return [candidate for candidate in found if not any(check.met in never for check in candidate.checks if check.name in kinds)]
+def _listed_candidates(record: Record, requirement: Requirement) -> list[_Candidate]:
+    """The entries that a requirement is about, loaded or not."""
+    found = [_candidate(requirement, entry, None, target.variant) for target in _targets(record, requirement) for entry in target.entries]
+    return [candidate for candidate in found if requirement.model or candidate.is_kind]
 
 
-def _is_named(requirement: Requirement, entry: Entry, instances: list[Entry]) -> bool:
-    names = [entry["key"], entry["selected_variant"] or "", *(instance["id"] for instance in instances)]
-    return not requirement.model or any(_matches(pattern, name) for pattern in requirement.model for name in names if name)
+def _possible_instances(record: Record, requirement: Requirement) -> list[_Candidate]:
+    """The instances that may meet a requirement, each by itself: what may be there, however it is named. Of a model that tells a
+    loaded context and no instance, the model.
+    """
+    found = []
+    for entry in record["models"]:
+        for instance in entry["loaded_instances"] or ([None] if may_be_loaded(entry) else []):
+            named = [*_names_of(entry), instance["id"]] if instance else _names_of(entry)
+            if not requirement.model or any(_is_named(requirement, name) for name in named):
+                known = any(
+                    _is_named(requirement, name) for name in named if name not in entry["variants"] or name == entry["selected_variant"]
+                )
+                found.append(_candidate(requirement, entry, instance, None if known or not requirement.model else ""))
+    return [candidate for candidate in found if candidate.possible]
+
+
+def _suspect_names(requirement: Requirement, entry: Entry) -> list[str]:
+    """The names under which an entry may be what must be absent."""
+    known = _candidate(requirement, entry, None)
+    if not requirement.model:
+        return [entry["key"]] if known.possible else []
+    ids = [instance["id"] for instance in entry["loaded_instances"]]
+    if known.possible and any(_is_named(requirement, name) for name in (entry["key"], entry["selected_variant"], *ids)):
+        return [entry["key"]]
+    # Of another variant nothing is known but its name.
+    return [name for name in entry["variants"] if name != entry["selected_variant"] and _is_named(requirement, name)]
+
+
+def _targets(record: Record, requirement: Requirement) -> list[_Target]:
+    """What a requirement names: models, with all their instances, or single instances. Without a name, every model."""
+    entries_of: dict[str, list[Entry]] = {}
+    for entry in record["models"]:
+        entries_of.setdefault(entry["key"], []).append(entry)
+    if not requirement.model:
+        return [_model_of(record, key, entries) for key, entries in entries_of.items()]
+    found = []
+    for name in requirement.model:
+        is_pattern = any(letter in name for letter in "*?[")
+        if not is_pattern and name in entries_of:
+            # A name is first a key, then a variant, then the id of an instance.
+            found.append(_model_of(record, name, entries_of[name]))
+            continue
+        variants: list[_Target] = []
+        instances: list[_Target] = []
+        for key, entries in entries_of.items():
+            if is_pattern and _matches(name, key):
+                found.append(_model_of(record, key, entries))
+                continue
+            named = [_variant_of(entries, variant) for variant in _variants(entries) if _matches(name, variant)]
+            variants += named
+            if not named:
+                instances += [
+                    _Target([entry], [(entry, instance)])
+                    for entry in entries
+                    for instance in entry["loaded_instances"]
+                    if _matches(name, instance["id"])
+                ]
+        found += variants + instances if is_pattern else variants or instances
+    return found
+
+
+def _model_of(record: Record, key: str, entries: list[Entry]) -> _Target:
+    """A model with its instances, and with those of others whose id is its key: a request for the key may be theirs."""
+    instances = [(entry, instance) for entry in entries for instance in entry["loaded_instances"]]
+    for entry in record["models"]:
+        if entry["key"] != key:
+            instances += [(entry, instance) for instance in entry["loaded_instances"] if instance["id"] == key]
+    return _Target(entries, instances)
+
+
+def _variants(entries: list[Entry]) -> list[str]:
+    return list(dict.fromkeys(name for entry in entries for name in (entry["selected_variant"], *entry["variants"]) if name))
+
+
+def _variant_of(entries: list[Entry], variant: str) -> _Target:
+    having = [entry for entry in entries if variant == entry["selected_variant"] or variant in entry["variants"]]
+    return _Target(having, [(entry, instance) for entry in having for instance in entry["loaded_instances"]], variant)
+
+
+def _names_of(entry: Entry) -> list[str]:
+    return [entry["key"], *_variants([entry])]
+
+
+def _is_named(requirement: Requirement, name: str | None) -> bool:
+    return bool(name) and any(_matches(pattern, str(name)) for pattern in requirement.model)
 
 
 def _matches(pattern: str, name: str) -> bool:
     return pattern == name or fnmatchcase(name, pattern)
 
 
-def _candidate(requirement: Requirement, entry: Entry, instance: Entry | None) -> _Candidate:
+def _candidate(requirement: Requirement, entry: Entry, instance: Entry | None, variant: str | None = None) -> _Candidate:
+    """An entry or an instance with its checks. `variant` names it, which says nothing more unless that is the selected one."""
     checks = _entry_checks(requirement, entry)
     if instance is not None:
         checks += _instance_checks(requirement, instance["config"])
@@ -522,12 +670,20 @@ def _candidate(requirement: Requirement, entry: Entry, instance: Entry | None) -
         checks.append(
             _minimum("min_context_length", requirement.min_context_length, supported, f"supports a context of {_shown(supported)}")
         )
+    if variant is not None and variant != entry["selected_variant"]:
+        says = f"has the variant {_shown(entry['selected_variant'])} selected, so of {printable(variant)} only the name is known"
+        checks = [check._replace(actual=None, met=None, says=says) for check in checks]
+        if instance is not None:
+            checks.insert(0, Check("model", variant, entry["selected_variant"], None, says))
     return _Candidate(entry, instance, checks)
 
 
 def _entry_checks(requirement: Requirement, entry: Entry) -> list[Check]:
     actual = {**{key: entry[key] for key in _IDENTITY}, "quantization": entry["quantization"]["name"]}
     checks = [_choice(key, getattr(requirement, key), actual[key]) for key in _IDENTITY if getattr(requirement, key)]
+    if entry["type"] in EMBEDDING_TYPES and entry["architecture"] is None:
+        # LM Studio leaves it out for these, so it is no reason to suspect one.
+        checks = [check._replace(met=False) if check.name == "architecture" else check for check in checks]
     if requirement.min_bits_per_weight is not None:
         bits = entry["quantization"]["bits_per_weight"]
         checks.append(_minimum("min_bits_per_weight", requirement.min_bits_per_weight, bits, f"has bits per weight {_shown(bits)}"))
@@ -538,11 +694,14 @@ def _entry_checks(requirement: Requirement, entry: Entry) -> list[Check]:
         checks.append(Check("max_size", requirement.max_size, size, met, says))
     abilities = entry["capabilities"]
     for name in requirement.capabilities:
-        able = (
-            bool(abilities["reasoning"]["allowed_options"] or abilities["reasoning"]["default"]) if name == "reasoning" else abilities[name]
-        )
+        able = _can_reason(abilities["reasoning"]) if name == "reasoning" else abilities[name]
         checks.append(Check("capabilities", name, able, able, f"does not have the capability {name}, which is required"))
     return checks
+
+
+def _can_reason(reasoning: Entry) -> bool:
+    """Whether it can do more than not reason."""
+    return any(option and option.lower() != "off" for option in (*reasoning["allowed_options"], reasoning["default"]))
 
 
 def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
@@ -657,13 +816,24 @@ def _unmet(requirement: Requirement, candidate: _Candidate, check: Check) -> Vio
 
 
 def _not_there(record: Record, requirement: Requirement) -> Violation:
-    listed = _listed(record, requirement) or [
-        entry["key"] for entry in record["models"] if _of_entry(requirement, entry, by_instance=False)
-    ]
+    listed = _listed(record, requirement) or [candidate.entry["key"] for candidate in _listed_candidates(record, requirement)]
+    unclear = [entry["key"] for entry in record["models"] if may_be_loaded(entry) and not entry["loaded"] and entry["key"] in listed]
+    if requirement.state == LOADED and unclear:
+        says = f"{_names(unclear)} tells a loaded context and no instance, so whether it is loaded is not known"
+        return _violation(requirement, "state", LOADED, None, says)
     if requirement.state == LOADED and (listed or not requirement.model):
         says = f"{requirement.subject} is not loaded. Loaded: {_names(record['loaded'])}"
         return _violation(requirement, "state", LOADED, AVAILABLE if listed else None, says)
-    return _violation(requirement, "model", _single(requirement.model), None, f"{requirement.subject} is not listed by this host")
+    says = f"{requirement.subject} is not listed by this host{_meant(record, requirement)}"
+    return _violation(requirement, "model", _single(requirement.model), None, says)
+
+
+def _meant(record: Record, requirement: Requirement) -> str:
+    """The listed keys that come closest to the names of a requirement."""
+    keys = {key.lower(): key for key in record["available"]}
+    names = [name.lower() for name in requirement.model if not any(letter in name for letter in "*?[")]
+    close = [keys[found] for name in names for found in difflib.get_close_matches(name, keys, 1)]
+    return f"; did you mean {' or '.join(printable(key) for key in dict.fromkeys(close))}?" if close else ""
 
 
 def _not_known(record: Record, label: str, subject: str, severity: str) -> Violation:

@@ -54,6 +54,7 @@ IDLE = {
     "max_context_length": 2048,
     "loaded_instances": [],
 }
+SECOND = "qwen/qwen3-8b (instance qwen/qwen3-8b:2)"
 BARE = {"key": "bare/model", "loaded_instances": [{"id": "My Own Name", "config": {}}]}
 EMBEDDING = {"type": "embeddings", "key": "text-embedding", "loaded_instances": [instance("text-embedding", 512)]}
 
@@ -144,7 +145,12 @@ def messages(requirement, of=None):
         ({"model": "m", "config": {1: 2}}, "config: {1: 2} is not usable: 1 is no name of a setting."),
         ({"model": "m", "max_size": "1.5B"}, "max_size: 1.5B is not a size."),
         ({"model": "m", "max_size": "\u0664\u0660GB"}, "is not a size."),
-        ({"type": "lllm"}, "type: lllm is not one or several of llm, embedding, embeddings."),
+        (
+            {"type": "lllm", "state": "absent"},
+            "type: lllm is not a known type, and state: absent would pass for a wrong word. Did you mean llm?",
+        ),
+        ({"type": ["llm", "x"], "state": "unloaded"}, "The types are llm, embedding, embeddings, drafter, imageGen, transcription, tts."),
+        ({"type": "x", "min_instances": 0, "max_instances": 1}, "type: x is not a known type, and min_instances: 0 would pass"),
         ({"model": "m", "state": "available", "min_parallel": 1}, "min_parallel contradicts state: available. Remove one of the two."),
         ({"model": "m", "state": "available", "config": {"a": 1}}, "config contradicts state: available."),
         ({"model": "m", "state": "available", "min_instances": 0}, "min_instances contradicts state: available."),
@@ -240,10 +246,10 @@ def test_every_key_can_be_read():
         {"publisher": ["x", "qwen"], "architecture": "qwen3", "format": ["mlx", "gguf"], "quantization": "Q4_K_M"},
         {"capabilities": ["trained_for_tool_use", "reasoning"]},
         {"model": "qwen/qwen3-8b", "min_bits_per_weight": 4, "max_size": "5GB"},
-        {"model": "qwen/qwen3-8b", "min_context_length": 16384, "min_parallel": 4, "config": {"flash_attention": True}},
+        {"model": "qwen/qwen3-8b", "min_context_length": 4096, "min_parallel": 1, "config": {"flash_attention": [True, False]}},
+        {"model": "qwen/qwen3-8b:2", "min_context_length": 4096, "max_instances": 1},
         {"model": "qwen/qwen3-8b", "min_context_length": 4096, "min_instances": 2, "max_instances": 2},
-        {"model": "qwen/qwen3-8b", "min_context_length": 16384, "max_instances": 1},
-        {"model": "qwen/qwen3-8b", "config": {"flash_attention": "True", "parallel": "4", "context_length": ["1", 16384]}},
+        {"model": "qwen/qwen3-8b", "config": {"flash_attention": ["True", "no"], "parallel": ["4", 1], "context_length": ["4096", 16384]}},
         {"model": "nothing", "min_instances": 0, "max_instances": 1},
         {"model": "*", "min_context_length": 600},
         {"model": "qwen/qwen3-8b", "max_size": "6GB"},
@@ -303,19 +309,32 @@ def test_met(requirement):
         ),
         (
             {"model": "qwen/qwen3-8b", "min_context_length": 32768},
-            [("min_context_length", 32768, 16384, "qwen/qwen3-8b is loaded with a context of 16384, at least 32768 is required")],
+            [
+                ("min_context_length", 32768, 16384, "qwen/qwen3-8b is loaded with a context of 16384, at least 32768 is required"),
+                ("min_context_length", 32768, 4096, f"{SECOND} is loaded with a context of 4096, at least 32768 is required"),
+            ],
+        ),
+        (
+            # LM Studio chooses which instance serves a request for the key, so the larger one does not stand in for the other.
+            {"model": "qwen/qwen3-8b", "min_context_length": 16384},
+            [("min_context_length", 16384, 4096, f"{SECOND} is loaded with a context of 4096, at least 16384 is required")],
         ),
         (
             {"model": "qwen/qwen3-8b", "min_context_length": 32768, "min_parallel": 8},
             [
                 ("min_context_length", 32768, 16384, "qwen/qwen3-8b is loaded with a context of 16384, at least 32768 is required"),
                 ("min_parallel", 8, 4, "qwen/qwen3-8b is loaded with parallel 4, at least 8 is required"),
+                ("min_context_length", 32768, 4096, f"{SECOND} is loaded with a context of 4096, at least 32768 is required"),
+                ("min_parallel", 8, 1, f"{SECOND} is loaded with parallel 1, at least 8 is required"),
             ],
         ),
         (
-            # Both must hold on one instance.
+            # Both must hold on every instance.
             {"model": "qwen/qwen3-8b", "min_context_length": 8192, "config": {"flash_attention": False}},
-            [("config", {"flash_attention": False}, True, "qwen/qwen3-8b is loaded with flash_attention true, false is required")],
+            [
+                ("config", {"flash_attention": False}, True, "qwen/qwen3-8b is loaded with flash_attention true, false is required"),
+                ("min_context_length", 8192, 4096, f"{SECOND} is loaded with a context of 4096, at least 8192 is required"),
+            ],
         ),
         (
             {"model": "qwen/qwen3-8b:2", "min_context_length": 8192},
@@ -337,7 +356,7 @@ def test_met(requirement):
                     4096,
                     "qwen/qwen3-8b (instance qwen/qwen3-8b:2) is loaded with a context of 4096, at least 8192 is required",
                 ),
-                ("min_instances", 2, 1, "qwen/qwen3-8b has 1 instance as required, at least 2 must be"),
+                ("min_instances", 2, 0, "qwen/qwen3-8b has 0 instances as required, at least 2 must be"),
             ],
         ),
         (
@@ -498,8 +517,16 @@ def test_every_requirement_is_judged_in_order():
 def test_repeated_keys_and_instances_over_entries():
     other = {**CHAT, "loaded_instances": [instance("other", 32768)]}
     both = record(CHAT, other)
-    assert violations({"model": "qwen/qwen3-8b", "min_context_length": 32768}, both) == []
+    assert [v["actual"] for v in violations({"model": "qwen/qwen3-8b", "min_context_length": 32768}, both)] == [16384, 4096]
+    assert violations({"model": "other", "min_context_length": 32768}, both) == []
     assert violations({"model": "qwen/qwen3-8b", "min_instances": 3, "max_instances": 3}, both) == []
+    # An instance is judged with its own entry.
+    eight_bit = {**other, "quantization": {"name": "8bit"}}
+    assert messages({"model": "qwen/qwen3-8b", "quantization": "Q4_K_M"}, record(CHAT, eight_bit)) == [
+        "qwen/qwen3-8b (instance other) has the quantization 8bit, Q4_K_M is required"
+    ]
+    # An entry without instances is not loaded, and does not count.
+    assert violations({"model": "qwen/qwen3-8b", "quantization": "Q4_K_M"}, record(CHAT, {**eight_bit, "loaded_instances": []})) == []
     assert violations({"model": "qwen/qwen3-8b", "max_instances": 2}, both)[0]["actual"] == 3
 
 
@@ -510,10 +537,21 @@ def test_a_pattern_is_matched_exactly_first():
     assert violations({"model": "odd?1?"}, record(odd)) == []
 
 
-def test_the_closest_candidate_is_explained():
-    # The second fails one check, the first two.
+def test_the_closest_model_is_explained():
+    # The other fails one check, the first two.
+    other = {**CHAT, "key": "qwen/other", "selected_variant": None, "loaded_instances": [instance("qwen/other", 8192, parallel=2)]}
+    found = messages({"model": "qwen/*", "min_parallel": 4, "min_context_length": 8192}, record(CHAT, other))
+    assert found == ["qwen/other is loaded with parallel 2, at least 4 is required"]
     found = messages({"model": "qwen/qwen3-8b", "min_parallel": 2, "config": {"flash_attention": False}, "min_context_length": 4096})
-    assert found == ["qwen/qwen3-8b is loaded with flash_attention true, false is required"]
+    assert found == [
+        "qwen/qwen3-8b is loaded with flash_attention true, false is required",
+        f"{SECOND} is loaded with parallel 1, at least 2 is required",
+    ]
+    many = {**CHAT, "loaded_instances": [instance(f"i{number}", 1) for number in range(9)]}
+    found = messages({"model": "qwen/qwen3-8b", "min_context_length": 2}, record(many))
+    assert len(found) == 5 and found[-1].endswith(
+        "(instance i4) is loaded with a context of 1, at least 2 is required (and 4 instances more)"
+    )
     found = messages({"model": ["bare/model", "qwen/qwen3-8b"], "state": "available", "type": "llm", "min_context_length": 99999})
     assert found == ["qwen/qwen3-8b supports a context of 40960, at least 99999 is required"]
 
@@ -536,7 +574,10 @@ def test_server_text_in_a_message_is_printable():
 
 
 def test_exclusive_forbids_every_other_loaded_model():
-    found = violations({"model": "qwen/*", "min_context_length": 99999}, exclusive=True)
+    found = violations({"model": "qwen/qwen3-8b:2", "min_context_length": 99999}, record(CHAT, BARE, EMBEDDING), exclusive=True)
+    # Another instance of the model serves it too, and nothing asks for that one.
+    assert [violation["actual"] for violation in found] == [4096, "qwen/qwen3-8b", "bare/model", "text-embedding"]
+    found = violations({"model": "qwen/*", "min_context_length": 16384}, exclusive=True)
     assert [violation["check"] for violation in found] == ["min_context_length", "exclusive", "exclusive"]
     assert [violation["actual"] for violation in found[1:]] == ["bare/model", "text-embedding"]
     assert found[1] == {
@@ -554,13 +595,161 @@ def test_exclusive_forbids_every_other_loaded_model():
     assert [violation["check"] for violation in found] == ["model", "state", "exclusive"]
 
 
+# Several instances, names that are keys, variants or ids
+
+
+def test_a_request_for_the_key_may_be_served_by_an_instance_of_another_model_that_is_called_so():
+    borrowed = {"key": "other/m", "type": "llm", "loaded_instances": [instance("qwen/qwen3-8b", 2048)]}
+    one = {**CHAT, "loaded_instances": [instance("qwen/qwen3-8b:1", 16384)]}
+    both = record(one, borrowed)
+    assert messages({"model": "qwen/qwen3-8b", "min_context_length": 4096}, both) == [
+        "other/m (instance qwen/qwen3-8b) is loaded with a context of 2048, at least 4096 is required"
+    ]
+    assert messages({"model": "qwen/*", "min_context_length": 4096}, both) != []
+    # It is one instance, of two models.
+    assert violations({"model": ["qwen/qwen3-8b", "other/m"], "min_instances": 2, "max_instances": 2}, both) == []
+    assert violations({"model": "qwen/qwen3-8b", "max_instances": 1}, both)[0]["actual"] == 2
+    assert violations({"model": "qwen/qwen3-8b", "state": "unloaded"}, record({**one, "loaded_instances": []}, borrowed)) != []
+
+
+def test_a_pattern_means_models_and_the_id_of_an_instance_only_where_no_model_is_meant():
+    # The larger instance alone has an id that matches, and so has its model, with all instances.
+    assert messages({"model": "qwen/qwen3-8*", "min_context_length": 8192}) == [
+        f"{SECOND} is loaded with a context of 4096, at least 8192 is required"
+    ]
+    own = {**CHAT, "loaded_instances": [instance("long-context", 16384), instance("short", 512)]}
+    assert messages({"model": "long-*", "min_context_length": 8192}, record(own)) == []
+    assert messages({"model": "*", "min_context_length": 8192}, record(own)) != []
+    # One model that meets it is enough.
+    assert messages({"model": "*", "min_context_length": 8192}, record(own, {**IDLE, "loaded_instances": [instance("x", 9000)]})) == []
+
+
+TWO_VARIANTS = {**IDLE, "variants": ["idle/model@4bit", "idle/model@8bit"]}
+
+
+@pytest.mark.parametrize(
+    "requirement, expected",
+    [
+        ({"model": "*@4bit", "state": "absent"}, ["*@4bit must be absent, but is listed: idle/model@4bit"]),
+        ({"model": "idle/model@4bit", "state": "absent", "quantization": "Q2_K"}, ["idle/model@4bit must be absent, but is listed"]),
+        ({"model": "idle/model@8bit", "state": "absent", "quantization": "Q2_K"}, []),
+        ({"model": "idle/model@4bit", "state": "available"}, []),
+        ({"model": "*@4bit", "state": "available"}, []),
+        ({"model": "idle/model@2bit", "state": "available"}, ["idle/model@2bit is not listed by this host; did you mean idle/model?"]),
+        (
+            {"model": "idle/model@4bit", "state": "available", "type": "llm"},
+            ["idle/model has the variant idle/model@8bit selected, so of idle/model@4bit only the name is known"],
+        ),
+        ({"model": "idle/model@8bit", "state": "available", "type": "llm"}, []),
+        ({"model": "idle/model@4bit", "state": "unloaded"}, []),
+    ],
+    ids=json.dumps,
+)
+def test_variants(requirement, expected):
+    assert messages(requirement, record(TWO_VARIANTS, BARE)) == expected
+
+
+def test_whether_a_variant_that_is_not_selected_is_loaded_is_not_known():
+    loaded = {**TWO_VARIANTS, "loaded_instances": [instance("idle/model", 8192)]}
+    assert violations({"model": "idle/model@8bit", "min_context_length": 8192}, record(loaded)) == []
+    assert messages({"model": "idle/model@4bit"}, record(loaded)) == [
+        "idle/model has the variant idle/model@8bit selected, so of idle/model@4bit only the name is known"
+    ]
+    assert violations({"model": "idle/model@4bit", "state": "unloaded"}, record(loaded)) != []
+    assert violations({"model": "idle/model@4bit", "min_instances": 0, "max_instances": 0}, record(loaded))[0]["actual"] == 1
+    # What is asked for by the name of a variant that may be another is not asked for.
+    found = judge(record(loaded), parse_all([{"model": "idle/model@4bit", "severity": "warn"}]), exclusive=True)
+    assert [violation["check"] for violation in found] == ["model", "exclusive"]
+
+
+@pytest.mark.parametrize(
+    "reasoning, able",
+    [
+        ({"allowed_options": ["off"], "default": "off"}, False),
+        ({"allowed_options": ["OFF"]}, False),
+        ({"allowed_options": ["off", "on"], "default": "off"}, True),
+        ({"allowed_options": ["low", "xhigh"], "default": "medium"}, True),
+        ({"default": "on"}, True),
+        ({"default": "off"}, False),
+        ({"allowed_options": []}, False),
+        (True, True),
+        (False, False),
+        (None, False),
+    ],
+)
+def test_reasoning_is_an_option_other_than_off(reasoning, able):
+    entry = {**CHAT, "capabilities": {"reasoning": reasoning}}
+    assert (violations({"model": "qwen/*", "capabilities": "reasoning"}, record(entry)) == []) is able
+    assert record(entry)["warnings"] == []
+
+
+def test_types_are_an_open_set():
+    drafter = {"key": "draft", "type": "drafter", "loaded_instances": [instance("draft")]}
+    image = {"key": "image", "type": "imageGen"}
+    assert violations({"type": "drafter"}, record(drafter, image)) == []
+    assert violations({"type": "imagegen", "state": "available"}, record(drafter, image)) == []
+    assert violations({"type": "imageGen", "state": "absent"}, record(drafter, image)) != []
+    assert violations({"type": "of-tomorrow"}, record(drafter)) != []
+    assert violations({"type": "of-tomorrow"}, record({**drafter, "type": "of-tomorrow"})) == []
+
+
+def test_the_architecture_that_an_embedding_does_not_tell_is_no_reason_to_suspect_it():
+    assert violations({"architecture": "qwen2", "state": "absent"}, record(CHAT, {**EMBEDDING, "architecture": None})) == []
+    assert violations({"architecture": "qwen2", "state": "unloaded"}, record(EMBEDDING)) == []
+    assert violations({"architecture": "qwen2"}, record(EMBEDDING)) != []
+    # Of another model it is.
+    assert violations({"architecture": "qwen2", "state": "absent"}, record(BARE)) != []
+    assert violations({"architecture": "bert", "state": "absent"}, record({**EMBEDDING, "architecture": "bert"})) != []
+
+
+def test_a_model_that_tells_a_loaded_context_and_no_instance_is_neither_loaded_nor_unloaded():
+    odd = {**IDLE, "loaded_context_length": 8192}
+    for detail in ("full", "loaded"):
+        found = record(odd, BARE, detail=detail)
+        assert [entry["key"] for entry in found["models"]] == ["idle/model", "bare/model"]
+        assert found["loaded"] == ["bare/model"] and found["counts"]["loaded"] == 1
+        assert found["warnings"] == [
+            "models[0] (idle/model) tells loaded_context_length, but no loaded instance: whether it is loaded is not known"
+        ]
+        (loaded,) = messages({"model": "idle/model"}, found)
+        assert loaded == "idle/model tells a loaded context and no instance, so whether it is loaded is not known"
+        (unloaded,) = violations({"model": "idle/*", "state": "unloaded"}, found)
+        assert unloaded["actual"] is None
+        assert (
+            unloaded["message"]
+            == "idle/* must not be loaded, but is: idle/model perhaps, because it tells a loaded context and no instance"
+        )
+        assert violations({"type": "llm", "state": "unloaded"}, found) != []
+        assert violations({"model": "idle/model", "min_instances": 0, "max_instances": 0}, found) != []
+        other = [violation["actual"] for violation in violations({"model": "bare/model"}, found, exclusive=True)]
+        assert other == ["idle/model"]
+    assert selected(record(odd), parse({"model": "idle/*", "state": "unloaded"})) == []
+
+
+@pytest.mark.parametrize(
+    "name, meant",
+    [
+        ("qwen3-8b", "qwen/qwen3-8b"),
+        ("Qwen/Qwen3-8B", "qwen/qwen3-8b"),
+        ("qwen/qwen3-14b", "qwen/qwen3-8b"),
+        ("gemma", None),
+        ("qwn*", None),
+    ],
+)
+def test_a_model_that_is_not_listed_is_answered_with_the_closest_one(name, meant):
+    for state in ("loaded", "available"):
+        (said,) = messages({"model": name, "state": state})
+        assert said == f"{name} is not listed by this host" + (f"; did you mean {meant}?" if meant else "")
+
+
 # Records that carry only what is loaded
 
 
 @pytest.mark.parametrize(
     "requirement, checks",
     [
-        ({"model": "qwen/qwen3-8b", "min_context_length": 16384}, []),
+        ({"model": "qwen/qwen3-8b", "min_context_length": 16384}, ["min_context_length"]),
+        ({"model": "qwen/qwen3-8b", "min_context_length": 4096}, []),
         ({"model": "idle/model"}, ["state"]),
         ({"model": "nothing"}, ["model"]),
         ({"model": "idle/model", "state": "available"}, []),
@@ -677,10 +866,10 @@ def test_so_many_hosts_must_meet_it():
     }
     large = [{"model": "qwen/*", "min_context_length": 10000}]
     assert fleet_messages(large, min_hosts=2) == [
-        "qwen/* is as required on 1 of 3 hosts, at least 2 are needed. Not as required: b. Not known: c"
+        "qwen/* is as required on 0 of 3 hosts, at least 2 are needed. Not as required: a, b. Not known: c"
     ]
     assert fleet_messages(large, {"a": THREE["a"], "b": THREE["b"]}, min_hosts=2) == [
-        "qwen/* is as required on 1 of 2 hosts, at least 2 are needed. Not as required: b"
+        "qwen/* is as required on 0 of 2 hosts, at least 2 are needed. Not as required: a, b"
     ]
     assert fleet_messages(WANTED, {}, min_hosts=1) == ["chat: qwen/* is as required on 0 of 0 hosts, at least 1 are needed"]
 
