@@ -232,6 +232,7 @@ def _model(entry: Mapping[str, Any], times: int | None) -> dict[str, Any]:
         "quantization": entry["quantization"]["name"],
         "bits_per_weight": entry["quantization"]["bits_per_weight"],
         "selected_variant": entry["selected_variant"],
+        "variants": sorted(set(entry["variants"])),
         "size_bytes": entry["size_bytes"],
         "max_context_length": entry["max_context_length"],
         "instances": instances,
@@ -240,7 +241,7 @@ def _model(entry: Mapping[str, Any], times: int | None) -> dict[str, Any]:
 
 _ATTRIBUTES = (
     "type", "display_name", "publisher", "architecture", "format", "quantization", "bits_per_weight", "selected_variant",
-    "size_bytes", "max_context_length",
+    "variants", "size_bytes", "max_context_length",
 )  # fmt: skip
 
 
@@ -400,7 +401,12 @@ def _compared(host: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
     for model in host["models"]:
         if not isinstance(model["key"], str):
             raise TypeError("key")
-        has = found.setdefault(model["key"], {name: [] for name in ("context_length", *_KINDS, *(f"loaded {name}" for name in _KINDS))})
+        names = ("context_length", "variants", "untold", *_KINDS, *(f"loaded {name}" for name in _KINDS))
+        has = found.setdefault(model["key"], {name: [] for name in names})
+        # A report of an earlier release does not have them, nor has a record of detail loaded where a model is not loaded.
+        variants = model.get("variants")
+        has["variants"] += [str(name) for name in variants or []]
+        has["untold"] += ["variants"] if variants is None else []
         has["context_length"] += [instance["context_length"] or 0 for instance in model["instances"]]
         for name in _KINDS:
             has[name] += [str(model[name])] if model[name] is not None else []
@@ -430,6 +436,8 @@ def _changes(host: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[s
                 if old[which] and new[which] and old[which] != new[which]:
                     changes.append(_change(name, key, kind, old[which], new[which]))
                     break
+        if old["variants"] != new["variants"] and not (old["untold"] or new["untold"]):
+            changes.append(_change(name, key, "variants", old["variants"], new["variants"]))
     return changes
 
 
@@ -446,6 +454,8 @@ def _change(host: str, model: str, what: str, before: list[Any] | None, now: lis
     says = _CHANGED.get(what) or "has the {} {}, it was {}".format(
         {"context_length": "context", "selected_variant": "variant"}.get(what, what), _listed(now), _listed(before)
     )
+    if what == "variants":
+        says = f"has the variants {_listed(now) or 'none'} on disk, it had {_listed(before) or 'none'}"
     return {"host": host, "model": model, "change": what, "before": before, "now": now, "message": f"{host}: {printable(model)} {says}"}
 
 

@@ -41,6 +41,7 @@ def as_json(audit: Audit) -> str:
 _CSV_COLUMNS = (
     "host", "status", "model", "state", "times_listed", "instances", "context_lengths", "quantization", "bits_per_weight",
     "selected_variant", "size_bytes", "max_context_length", "type", "format", "architecture", "publisher", "display_name",
+    "variants",
 )  # fmt: skip
 
 
@@ -53,6 +54,7 @@ def as_csv(audit: Audit) -> str:
         for model in host["models"] or [{}]:
             row = {**model, "host": host["name"], "status": host["status"], "model": model.get("key")}
             row["instances"] = len(model["instances"]) if model else None
+            row["variants"] = " ".join(model.get("variants") or [])
             row["context_lengths"] = " ".join(str(instance["context_length"] or "?") for instance in model.get("instances", []))
             writer.writerow([_csv_cell(row.get(name)) for name in _CSV_COLUMNS])
     return text.getvalue()

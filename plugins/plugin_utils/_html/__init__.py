@@ -105,6 +105,8 @@ def _cells(host: Mapping[str, Any], column: Mapping[str, int]) -> list[list[Any]
         if model["state"] == "loaded":
             cell[1] = (cell[1] or []) + [instance["context_length"] for instance in model["instances"]]
         about = ", ".join(printable(str(model[name])) for name in ("quantization", "selected_variant") if model[name] is not None)
+        others = [printable(name) for name in model["variants"] or [] if name != model["selected_variant"]]
+        about += f"{', ' if about else ''}also on disk: {', '.join(others)}" if others else ""
         cell[2] = "; ".join(part for part in (cell[2], about) if part)
         cell[3] = max(cell[3], model["times_listed"] or 1)
     return list(cells.values())

@@ -67,6 +67,9 @@ def changes(before, now):
         ([model("m", 1)], [model("m", 1, 2)], [("m", "context_length", [1], [1, 2])]),
         ([model("m", 1)], [model("m", 1, quantization="Q8_0")], [("m", "quantization", ["Q4_K_M"], ["Q8_0"])]),
         ([model("m")], [model("m", variant="w")], [("m", "selected_variant", ["v"], ["w"])]),
+        ([model("m", variants=["v"])], [model("m", variants=["w", "v", "v"])], [("m", "variants", ["v"], ["v", "w"])]),
+        ([model("m", variants=["v", "w"])], [model("m", variants=["w", "v"])], []),
+        ([model("m", variants=["v"])], [model("m")], [("m", "variants", ["v"], [])]),
         (
             [model("b", 1), model("a")],
             [model("a", 1), model("b", 2), model("c")],

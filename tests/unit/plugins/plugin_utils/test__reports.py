@@ -66,7 +66,10 @@ def fleet(at="2026-11-22T20:00:00Z", ms=12):
     return {
         "gpu10": answering(entry(CHAT, instances=[instance(CHAT, 4096)]), EMBEDDING, **times),
         "gpu2": answering(
-            EMBEDDING, entry(CHAT, instances=[instance("b", 8192, parallel=4), instance("a", 16384)]), entry("other/m"), **times
+            EMBEDDING,
+            entry(CHAT, instances=[instance("b", 8192, parallel=4), instance("a", 16384)]),
+            entry("other/m", variants=["other/m@q4_k_m", "other/m@q8_0"]),
+            **times,
         ),
         "gpu1": answering(entry(CHAT), entry(CHAT, "Q8_0", 9_000_000_000, [instance(CHAT, 32768)]), detail="loaded", **times),
         "down": failing("refused", "refused the connection"),
