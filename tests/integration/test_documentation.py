@@ -78,7 +78,15 @@ def on_the_fleet(text, fleet):
 
 @pytest.fixture
 def fleet(start):
-    return start({name: {"payload": "two_loaded.json"} for name in ("gpu01", "gpu02")})
+    return with_context(start({name: {"payload": "two_loaded.json"} for name in ("gpu01", "gpu02")}))
+
+
+def with_context(fleet):
+    """A fleet of ``two_loaded.json`` in which both instances of the chat model have the context that the examples want."""
+    for name in fleet.urls:
+        fleet.unload(name, "qwen/qwen3-8b:2")
+        fleet.load(name, "qwen/qwen3-8b", context_length=8192)
+    return fleet
 
 
 @pytest.fixture
@@ -286,7 +294,7 @@ def commands_in(pipeline):
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_the_commands_of_a_pipeline_work_as_they_are(start, tmp_path, pipeline):
     """With the gate, the policy and the variables of the group that the documentation shows."""
-    fleet = start({name: {"payload": "two_loaded.json", "token": "a-token-of-the-fleet"} for name in ("gpu01", "gpu02")})
+    fleet = with_context(start({name: {"payload": "two_loaded.json", "token": "a-token-of-the-fleet"} for name in ("gpu01", "gpu02")}))
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
     shown = [block for page, block in BLOCKS if page in ("docs/audit.md", "docs/pipelines.md")]
     files = {

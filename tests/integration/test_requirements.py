@@ -41,7 +41,8 @@ def test_tests_are_real_conditionals(run, start):
     - name: Every form of a record
       ansible.builtin.assert:
         that:
-          - item is gpufleet.lmstudio.model_loaded('qwen/*', min_context_length=8192)
+          - item is gpufleet.lmstudio.model_loaded('qwen/*', min_context_length=4096)
+          - (item is gpufleet.lmstudio.model_loaded('qwen/*', min_context_length=8192)) is sameas (inventory_hostname != 'gpu01')
           - item is gpufleet.lmstudio.model_loaded(['nothing', 'qwen/qwen3-8b'])
           - item is not gpufleet.lmstudio.model_loaded('qwen/*', min_context_length=99999)
           - item is not gpufleet.lmstudio.model_loaded('nothing')
@@ -132,7 +133,7 @@ WRONG = [
     ("{} | gpufleet.lmstudio.fleet_violations([{'model':'m'}])", "fleet_violations: hosts: there are none"),
     ("{'a': answer} | gpufleet.lmstudio.fleet_violations([{'model':'m'}], min_hosts=0)", "fleet_violations: min_hosts: 0 is not a whole number of 1 or more"),
     ("{'a': answer} | gpufleet.lmstudio.fleet_violations([{'model':'m'}], consistent=['size'])", "consistent: size is not one of quantization"),
-    ("answer.lmstudio | combine({'models': [{}]}) is gpufleet.lmstudio.model_loaded('m')", "not complete, 'loaded_instances' is missing"),
+    ("answer.lmstudio | combine({'models': [{}]}) is gpufleet.lmstudio.model_loaded('m')", "not complete, 'key' is missing"),
 ]  # fmt: skip
 
 
