@@ -39,7 +39,7 @@ PLAY = """
   gather_facts: true
   vars:
     ansible_facts_modules: [gpufleet.lmstudio.model_facts]
-    require: [{model: qwen/qwen3-8b, min_context_length: 8192}]
+    require: [{model: qwen/qwen3-8b, min_context_length: 4096}]
   module_defaults:
     gpufleet.lmstudio.model_facts:
       url: "{{ lmstudio_url }}"
@@ -79,7 +79,7 @@ TOO_OLD = """
     - name: A gate from the controller
       gpufleet.lmstudio.model_assert:
         via: controller
-        require: [{model: qwen/qwen3-8b, min_context_length: 8192}]
+        require: [{model: qwen/qwen3-8b, min_context_length: 4096}]
     - name: Only the controller can
       ansible.builtin.assert:
         that:
