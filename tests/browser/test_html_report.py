@@ -50,7 +50,7 @@ SMALL = {
     "down": DOWN,
     "evil": having(model(HOSTILE, 1, quantization=HOSTILE)),
 }
-POLICY = {"require": [{"name": "chat", "model": "qwen/*", "min_context_length": 16384}]}
+POLICY = {"require": [{"name": "chat", "model": "qwen/*", "min_context_length": 4096}]}
 LARGE = {
     f"gpu{host}": DOWN
     if host % 50 == 7

@@ -165,7 +165,7 @@ def without_unavailable(listed: str) -> dict[str, Any]:
     """All that an inventory says, but for when gpu10 was asked."""
     inventory = read(listed)
     for volatile in ("asked_at", "response_ms"):
-        del inventory["_meta"]["hostvars"]["gpu10"]["lmstudio"][volatile]
+        del inventory["_meta"]["hostvars"]["gpu10"]["lmstudio_record"][volatile]
     return inventory
 
 
