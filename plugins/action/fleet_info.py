@@ -88,16 +88,17 @@ class ActionModule(ActionBase):
         hosts = [host_of(name) for name in names]
         owner = task_vars["inventory_hostname"]
         # Beside its own variables, templates see those of the play, which may be templates of the host, or a file for each host.
-        of_task = [name for name in SECRETS.values() if name in task_vars and not _is_constant(name, self._task)]
-        secrets = {**secrets_in(host_of_task(self._task, task_vars, self._templar), of_task), **secrets_in(host_of(owner))}
-        warnings = withhold_foreign_secrets(options, owner, secrets, hosts)
+        of_task = [name for name in SECRETS.values() if name in task_vars and not _is_constant(name, self._task, task_vars)]
+        warnings = []
+        for secrets in (secrets_in(host_of_task(self._task, task_vars, self._templar), of_task), secrets_in(host_of(owner))):
+            warnings += withhold_foreign_secrets(options, owner, secrets, hosts)
         resolved = resolve_fleet(options, hosts, task_vars)
         for warning in [*warnings, *warn_of_secrets(resolved), *warn_of_sharing(names, resolved)]:
             self._display.warning(warning)
         return dict(zip(names, ask_hosts(resolved, options)))
 
 
-def _is_constant(variable: str, task: Any) -> bool:
-    """Whether a play or a task sets a variable to the same for all hosts."""
+def _is_constant(variable: str, task: Any, task_vars: dict[str, Any]) -> bool:
+    """Whether a variable is what a play or a task sets it to, the same for all hosts. A file of variables may have set it anew."""
     written = {**task.get_play().get_vars(), **task.get_vars()}
-    return variable in written and not is_template(written[variable])
+    return variable in written and not is_template(written[variable]) and written[variable] == task_vars[variable]

@@ -156,13 +156,11 @@ class LookupModule(LookupBase):
         own_name = variables.get("inventory_hostname")
         if hosts and own_name:
             own = self._host(own_name, variables)
-            # Variables of the play may be templates of this host.
-            of_play = [name for name in SECRETS.values() if name not in own.variables and is_template(variables.get(name))]
-            secrets = {
-                **secrets_in(own._replace(variables=variables, template=template_with(variables, self._templar)), of_play),
-                **secrets_in(own),
-            }
-            warnings = withhold_foreign_secrets(for_hosts, own_name, secrets, hosts)
+            # Variables of the play may be templates of this host, and stand in front of its own.
+            of_play = [name for name in SECRETS.values() if is_template(variables.get(name))]
+            seen = own._replace(variables=variables, template=template_with(variables, self._templar))
+            for secrets in (secrets_in(seen, of_play), secrets_in(own)):
+                warnings += withhold_foreign_secrets(for_hosts, own_name, secrets, hosts)
         of_hosts = dict(zip(names, resolve_fleet(for_hosts, hosts, variables)))
         resolved = [of_hosts[term] if term in names else self._server(number, term, options) for number, term in enumerate(terms, 1)]
         self._warn([*warnings, *warn_of_secrets(resolved), *warn_of_sharing(names, of_hosts.values())])

@@ -165,10 +165,17 @@ def test_a_secret_that_the_play_has_for_one_host_is_no_default_for_others(run, s
     outcome = run(play, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
     assert sent_to(fleet, "gpu01") == sent_to(fleet, "gpu02") == [None]
     assert "token is the lmstudio_token of gpu01, so it is not sent to hosts that have none: gpu02" in words(outcome)
+    # It is one also where it stands in front of a variable of the inventory, or of another one of the play.
+    before = {name: len(fleet.requests(name)) for name in fleet.urls}
+    of_inventory = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    of_inventory["gpu01"]["lmstudio_token"] = "token-of-the-inventory-01"
+    beside = "\n  vars: {lmstudio_token: the-token-of-all-0123}" if source == "file" else ""
+    run(play.replace(whose.get(source, whose["play"]), whose.get(source, whose["play"]) + beside), of_inventory)
+    assert sent_to(fleet, "gpu02")[before["gpu02"] :] == [None]
     # One for all is one for all.
     constant = play.replace(whose.get(source, whose["play"]), "vars: {lmstudio_token: the-token-of-all-0123}")
     run(constant, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
-    assert sent_to(fleet, "gpu02")[1:] == ["Bearer the-token-of-all-0123"]
+    assert sent_to(fleet, "gpu02")[2:] == ["Bearer the-token-of-all-0123"]
 
 
 def test_a_default_that_holds_a_secret_of_the_host_does_not_follow_a_url_elsewhere(run, start):
