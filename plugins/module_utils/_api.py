@@ -17,7 +17,8 @@ import math
 import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, Endpoint, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, ApiError
 
 Entry = Dict[str, Any]
 EMBEDDING_TYPES = ("embedding", "embeddings")
@@ -31,42 +32,6 @@ MAX_DIGITS = 18
 _ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
 """Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
 
-HINTS = {
-    "refused": "Start LM Studio's server on that host (lms server start) and check url and port. "
-    "Is it bound to 127.0.0.1? Then ask on the host itself (via: target), or start it with --bind 0.0.0.0.",
-    "no_route": "Check that the host is up, that the address is right, and that no firewall is between.",
-    "dns": "Check the spelling, or set url (for one host: lmstudio_url or ansible_host) to an address that resolves.",
-    "tls": "Check the certificate and the name in the URL, and set ca_path to the CA that signed it.",
-    "timeout": "Check that the host is up and not overloaded, that no firewall drops packets, or raise timeout.",
-    "disconnected": "Look at LM Studio's log on that host (lms log stream), and at any proxy between. Then try again.",
-    "auth": "Set token (lmstudio_token, or LM_API_TOKEN in the environment) to an API token that is valid on that server.",
-    "forbidden": "The token may not list models, or a proxy before the server forbids it. Check the token's permissions and the proxy's rules.",
-    "unsupported": "LM Studio before 0.4 does not have this API: update it. "
-    "If the URL has a path, check it too: the path before /api/v1/models is wrong.",
-    "unavailable": "A proxy answers so when LM Studio behind it is not running, overloaded or starting. Check it there (lms server status).",
-    "redirect": "Redirects are not followed, so that a token goes nowhere else. Set url to the final address if you trust it.",
-    "not_lmstudio": "Check url and port: something else answers there. LM Studio listens on port 1234 unless told otherwise.",
-    "http_error": "Look at LM Studio's log on that host (lms log stream), and at any proxy between.",
-    "invalid": "Check that it is LM Studio 0.4 or later. If it is, please report the answer as a bug of this collection.",
-}
-"""What to do next, by status."""
-
-STATUSES = ("ok", *tuple(HINTS))
-
-
-class ApiError(Exception):
-    """Why there is no model list.
-
-    `status` is one of :data:`STATUSES`. `what` completes a sentence that begins with the URL ("refused the connection").
-    """
-
-    def __init__(self, status: str, what: str, hint: str | None = None, http_status: int | None = None) -> None:
-        super().__init__(what)
-        self.status = status
-        self.what = what
-        self.hint = hint or HINTS[status]
-        self.http_status = http_status
-
 
 class Answer(NamedTuple):
     """An HTTP answer, as a transport read it."""
@@ -76,6 +41,10 @@ class Answer(NamedTuple):
     content_type: str = ""
     content_encoding: str = ""
     location: str = ""
+    authenticate: str = ""
+    """Of a 401: what it wants (``WWW-Authenticate``)."""
+    server: str = ""
+    """What the program calls itself."""
     too_large: bool = False
     """The body was longer than the limit, and is not here."""
 
@@ -374,23 +343,28 @@ def _parse(body: bytes, text: str) -> Any:
     except RecursionError:
         raise ApiError("invalid", "sent JSON that is nested too deep") from None
     except ValueError:
-        raise ApiError("invalid", "sent a body that is not valid JSON" if body.strip() else "sent an empty body") from None
+        if not body.strip():
+            raise ApiError("invalid", "sent an empty body", HINTS["invalid: empty"]) from None
+        raise ApiError("invalid", "sent a body that is not valid JSON") from None
 
 
-def read_models(answer: Answer, limit: int = 16 * 1024 * 1024, sent: str | None = None, read_text: ReadText | None = None) -> Listed:
+NOWHERE = Endpoint(TARGET_URL)
+"""For answers that came from no server, such as those of a cache."""
+
+
+def read_models(answer: Answer, endpoint: Endpoint = NOWHERE, read_text: ReadText | None = None) -> Listed:
     """The models of an answer and the warnings about single fields, or an :class:`ApiError`.
 
-    `limit` bounds the decoded body in bytes. `sent` is the option whose secret the request carried: token, headers or none.
-    `read_text` is tried first, where a text has nothing odd.
+    `endpoint` is who answered; its limit bounds the decoded body. `read_text` is tried first, where a text has nothing odd.
     """
     try:
-        return _judge(answer, limit, sent, read_text)
+        return _judge(answer, endpoint, read_text)
     except ApiError as exc:
         exc.http_status = answer.http_status
         raise
 
 
-def _judge(answer: Answer, limit: int, sent: str | None, read_text: ReadText | None) -> Listed:
+def _judge(answer: Answer, endpoint: Endpoint, read_text: ReadText | None) -> Listed:
     # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
     body = b""
     document: Any = None
@@ -400,8 +374,8 @@ def _judge(answer: Answer, limit: int, sent: str | None, read_text: ReadText | N
         if answer.too_large:
             from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import too_large
 
-            raise too_large(limit)
-        body = _decoded(answer, limit)
+            raise too_large(endpoint.max_response_bytes)
+        body = _decoded(answer, endpoint.max_response_bytes)
         text = _text_of(body)
         usual = answer.http_status == 200 and b"nexpected endpoint" not in body
         if read_text and usual and not _has_long_number(body) and not _may_be_odd(body, text):
@@ -415,9 +389,9 @@ def _judge(answer: Answer, limit: int, sent: str | None, read_text: ReadText | N
     if usual and isinstance(models, list) and (models or "data" not in document):
         return _read_list(models)
     # Here, because Ansible compiles what a module imports at every task, and most hosts send a list.
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._refusals import reason
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._refusals import classify_response
 
-    why = reason(answer, body, document, unreadable, sent)
+    why = classify_response(answer, endpoint, body, document, unreadable)
     if why:
         raise why
     return _read_list(document["models"])

@@ -24,7 +24,7 @@ MASK = "********"
 MAX_PORT = 65535
 _MAX_TIMEOUT = 86400
 # A path that people paste although it names a route of the API, not its base. The longest come first.
-_API_ROUTES = (MODELS_PATH, "/api/v1", "/api/v0", "/v1")
+_API_ROUTES = ("/v1/chat/completions", MODELS_PATH, "/api/v0/models", "/v1/models", "/api/v1", "/api/v0", "/v1")
 HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?"
 """A name or an IPv4 address, as a regular expression."""
 # What most people write, in which nothing needs to be explained or looked up.

@@ -10,82 +10,81 @@ from __future__ import annotations
 
 import errno
 import http.client
+import re
 import socket
 import ssl
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, is_loopback, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CUT_OFF, timed_out
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http_client import FRAMING_HINT
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CUT_OFF, Guard, RefusedOnIPv6
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of
 
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
-_PLAIN_HTTP_HINT = "Check that this port speaks TLS. LM Studio itself does not: without a proxy before it, write http://."
 
 # OpenSSL's numbers of why a certificate is not trusted (X509_V_ERR_...), with what helps.
-_CERTIFICATE_HINTS = {
-    9: "Check the clock of the machine that asks, and that of the server which signed the certificate.",
-    10: "Renew the certificate on the server. If it is new, check the clock of the machine that asks.",
-    18: "Set ca_path to this certificate if you trust it, or have it signed by a CA that you trust.",
-    19: "Set ca_path to the CA at the end of the server's chain if you trust it.",
-    20: "Set ca_path to the CA that signed it, and check that the server sends its intermediate certificates.",
-    21: "Set ca_path to the CA that signed it, and check that the server sends its intermediate certificates.",
-    62: "Use the name in the URL that the certificate is for, or get a certificate for this one.",
-    64: "Use the name in the URL that the certificate is for: it is not for this address.",
+_CERTIFICATE_CASES = {
+    9: "clock",
+    10: "expired",
+    18: "self-signed",
+    19: "own CA",
+    20: "unknown CA",
+    21: "unknown CA",
+    62: "other name",
+    64: "other address",
 }
+_HTTP2_FRAME = re.compile(r"\A\0..[\x04\x07].\0{4}", re.DOTALL)
+"""How a server begins that speaks HTTP/2 only: with its settings, or by going away."""
 
 
-def meaning_of(exc: BaseException, endpoint: Endpoint, connecting: bool) -> ApiError:
+def meaning_of(exc: BaseException, endpoint: Endpoint, guard: Guard, connecting: bool) -> ApiError:
     """What an exception of a connection means. `connecting` says whether the request had not been sent yet."""
     if isinstance(exc, socket.timeout):
-        return timed_out(endpoint)
+        return timed_out(endpoint, guard)
     if isinstance(exc, ssl.SSLError) and (connecting or not isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))):
         return _tls_failure(exc)
     proxy = proxy_of(endpoint) if connecting else None
     if proxy and isinstance(exc, OSError):
-        return ApiError(
-            "no_route",
-            f"could not be reached through the proxy {proxy.url} ({_reason(exc)})",
-            "Check the proxy that the environment names, or set use_proxy to false.",
-        )
+        return ApiError("no_route", f"could not be reached through the proxy {proxy.url} ({_reason(exc)})", HINTS["no_route: proxy"])
     if isinstance(exc, ConnectionRefusedError):
-        return _refused(endpoint)
+        return _refused(exc, endpoint)
     if isinstance(exc, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
         if connecting and endpoint.scheme == "https":
-            return ApiError("tls", "closed the connection during the TLS handshake", _PLAIN_HTTP_HINT)
+            return ApiError("tls", "closed the connection during the TLS handshake", HINTS["tls: not TLS"])
         return ApiError("disconnected", CUT_OFF)
     if isinstance(exc, OSError):
-        return _system_failure(exc, endpoint, connecting)
+        return _system_failure(exc, endpoint, guard, connecting)
     if isinstance(exc, http.client.LineTooLong) or str(exc).startswith("got more than"):
         # http.client has no exception of its own for too many headers.
-        return ApiError(
-            "invalid",
-            "sent more HTTP headers, or longer ones, than are believed",
-            FRAMING_HINT,
-        )
-    return ApiError(
-        "invalid",
-        "did not answer in HTTP",
-        "Check url and port: another kind of server listens there. If it speaks TLS, write https://.",
-    )
+        return ApiError("invalid", "sent more HTTP headers, or longer ones, than are believed", HINTS["invalid: framing"])
+    if isinstance(exc, http.client.BadStatusLine) and _HTTP2_FRAME.match(str(exc.args[0])):
+        return ApiError("invalid", "answered in HTTP/2, which nobody asked for", HINTS["invalid: HTTP/2"])
+    return ApiError("invalid", "did not answer in HTTP", HINTS["invalid: not HTTP"])
 
 
-def _refused(endpoint: Endpoint) -> ApiError:
-    hint = None
-    if urlsplit(endpoint.url).port is None:
-        hint = (
-            f"The URL names no port, so port {endpoint.port} was asked. "
-            "LM Studio listens on 1234 unless told otherwise: write it in the URL."
-        )
+def timed_out(endpoint: Endpoint, guard: Guard) -> ApiError:
+    what = f"did not answer within {endpoint.timeout:g} seconds"
+    if not guard.connected:
+        return ApiError("timeout", f"{what} (no connection was made)")
+    if proxy_of(endpoint):
+        return ApiError("timeout", f"{what} (the proxy accepted the connection)", HINTS["timeout: proxy"])
+    return ApiError("timeout", f"{what} (it accepted the connection)", HINTS["timeout: connected"])
+
+
+def _refused(exc: ConnectionRefusedError, endpoint: Endpoint) -> ApiError:
+    case = None
+    if isinstance(exc, RefusedOnIPv6) or ":" in endpoint.host:
+        case = "IPv6"
+    elif urlsplit(endpoint.url).port is None:
+        case = "no port"
     elif is_loopback(endpoint.host):
-        hint = "Start LM Studio's server on this very host (lms server start), or set url or port to where it listens."
-    return ApiError("refused", "refused the connection", hint)
+        case = "this machine"
+    return ApiError("refused", "refused the connection", HINTS[f"refused: {case}"] if case else None)
 
 
-def _system_failure(exc: OSError, endpoint: Endpoint, connecting: bool) -> ApiError:
+def _system_failure(exc: OSError, endpoint: Endpoint, guard: Guard, connecting: bool) -> ApiError:
     if exc.errno == errno.ETIMEDOUT:
-        return timed_out(endpoint)
+        return timed_out(endpoint, guard)
     if exc.errno in _NO_ROUTE or connecting:
         return ApiError("no_route", f"could not be reached ({_reason(exc)})")
     return ApiError("disconnected", f"broke the connection ({_reason(exc)})")
@@ -99,15 +98,20 @@ def _reason(exc: OSError) -> str:
 def _tls_failure(exc: ssl.SSLError) -> ApiError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         reason = printable(getattr(exc, "verify_message", "") or str(exc), 160).rstrip(".")
-        return ApiError("tls", f"has a certificate that is not trusted ({reason})", _CERTIFICATE_HINTS.get(getattr(exc, "verify_code", 0)))
+        case = _CERTIFICATE_CASES.get(getattr(exc, "verify_code", 0))
+        return _of_tls(f"has a certificate that is not trusted ({reason})", case)
     reason = exc.reason or ""
     if reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", ""):
-        return ApiError("tls", "did not answer in TLS", _PLAIN_HTTP_HINT)
-    hint = None
+        return _of_tls("did not answer in TLS", "not TLS")
+    case = None
     if "PROTOCOL_VERSION" in reason or "UNSUPPORTED_PROTOCOL" in reason:
-        hint = "The server and this Python have no version of TLS in common. Let the server offer TLS 1.2 or later."
+        case = "old"
     elif "CERTIFICATE" in reason:
-        hint = "It wants a client certificate that it accepts: set client_cert and client_key."
+        case = "client certificate"
     elif "HANDSHAKE" in reason:
-        hint = "It may want a client certificate (client_cert, client_key), or have no cipher in common with this Python."
-    return ApiError("tls", "broke off the TLS handshake ({})".format(printable(reason.lower().replace("_", " "))), hint)
+        case = "handshake"
+    return _of_tls("broke off the TLS handshake ({})".format(printable(reason.lower().replace("_", " "))), case)
+
+
+def _of_tls(what: str, case: str | None) -> ApiError:
+    return ApiError("tls", what, HINTS[f"tls: {case}"] if case else None)

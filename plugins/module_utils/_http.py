@@ -18,10 +18,9 @@ import threading
 import time
 from typing import Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_DIGITS, Answer, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
-    Endpoint,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_DIGITS, Answer
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 
 CHUNK = 65536
 NEVER_READ = (401, 403)
@@ -44,6 +43,8 @@ class Guard:
         self._lock = threading.Lock()
         self._handle: socket.socket | None = None
         self._over = False
+        self.connected = False
+        """Whether a connection stood, to the server or to a proxy."""
 
     @property
     def overdue(self) -> bool:
@@ -113,7 +114,7 @@ def within_deadline(endpoint: Endpoint, run_exchange: Exchange) -> Answer:
     finally:
         guard.end()
     if not in_time:
-        raise timed_out(endpoint)
+        raise timed_out(endpoint, guard)
     if errors:
         raise errors[0]
     return answers[0]
@@ -133,7 +134,7 @@ def exchange(endpoint: Endpoint, guard: Guard) -> Answer:
     try:
         sock = connect(endpoint.host, endpoint.port, guard)
     except (OSError, ValueError) as exc:
-        raise failure(exc, endpoint, connecting=True) from None
+        raise failure(exc, endpoint, guard, connecting=True) from None
     with sock:
         try:
             sock.sendall(request_of(endpoint))
@@ -143,9 +144,9 @@ def exchange(endpoint: Endpoint, guard: Guard) -> Answer:
                 answer = incoming.add(data)
             return answer
         except NotPlain:
-            return read_on(endpoint, sock, data)
+            return read_on(endpoint, sock, data, guard)
         except (OSError, ValueError) as exc:
-            raise failure(exc, endpoint, connecting=False) from None
+            raise failure(exc, endpoint, guard, connecting=False) from None
 
 
 def is_direct(endpoint: Endpoint) -> bool:
@@ -212,17 +213,19 @@ class Incoming:
             content_type=headers.get("content-type", ""),
             content_encoding=headers.get("content-encoding", ""),
             location=headers.get("location", ""),
+            authenticate=headers.get("www-authenticate", ""),
+            server=headers.get("server", ""),
             too_large=too_large,
         )
         return answer, data[head.end() :]
 
 
-def read_on(endpoint: Endpoint, sock: socket.socket, begun: bytes) -> Answer:
+def read_on(endpoint: Endpoint, sock: socket.socket, begun: bytes, guard: Guard) -> Answer:
     """The answer that began with these bytes, and is not plain."""
     # Here, because Ansible compiles what a module imports at every task, and most answers are plain.
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http_client
 
-    return _http_client.read_on(endpoint, sock, begun)
+    return _http_client.read_on(endpoint, sock, begun, guard)
 
 
 def connect(host: str, port: int, guard: Guard) -> socket.socket:
@@ -242,6 +245,7 @@ def connect(host: str, port: int, guard: Guard) -> socket.socket:
             guard.hold(sock)
             sock.settimeout(guard.left() / (len(addresses) - number))
             sock.connect(address)
+            guard.connected = True
             sock.settimeout(guard.left())
             return sock
         except OSError as exc:
@@ -250,18 +254,27 @@ def connect(host: str, port: int, guard: Guard) -> socket.socket:
         except BaseException:
             sock.close()
             raise
+    if isinstance(error, ConnectionRefusedError) and all(family == socket.AF_INET6 for family, *_rest in addresses):
+        raise RefusedOnIPv6
     raise error
 
 
-def timed_out(endpoint: Endpoint) -> ApiError:
-    return ApiError("timeout", f"did not answer within {endpoint.timeout:g} seconds")
+class RefusedOnIPv6(ConnectionRefusedError):
+    """Nobody listens, and no address was an IPv4 one."""
 
 
-def failure(exc: BaseException, endpoint: Endpoint, connecting: bool) -> ApiError:
+def timed_out(endpoint: Endpoint, guard: Guard) -> ApiError:
+    # Here, because Ansible compiles what a module imports at every task, and most hosts answer.
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _failures
+
+    return _failures.timed_out(endpoint, guard)
+
+
+def failure(exc: BaseException, endpoint: Endpoint, guard: Guard, connecting: bool) -> ApiError:
     """What an exception of a connection means. `connecting` says whether the request had not been sent yet."""
     if isinstance(exc, ApiError):
         return exc
     # Here, because Ansible compiles what a module imports at every task, and most hosts answer.
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._failures import meaning_of
 
-    return meaning_of(exc, endpoint, connecting)
+    return meaning_of(exc, endpoint, guard, connecting)

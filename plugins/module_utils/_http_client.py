@@ -16,12 +16,12 @@ import io
 import socket
 from typing import Any, Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_DIGITS, Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_DIGITS, Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CHUNK, CUT_OFF, NEVER_READ, Guard, connect, failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of, tls_context
 
-FRAMING_HINT = "Look at the proxy between, or check url and port: something else may answer there."
 _NOT_READ = (204, 304, *NEVER_READ)
 """HTTP knows no body for the first two."""
 
@@ -41,33 +41,50 @@ def exchange(endpoint: Endpoint, guard: Guard) -> Answer:
         if proxy:
             target = endpoint.models_url
             headers.update(proxy.headers)
+    connection.response_class = Response
     # The one hook of http.client for how it connects: ours tries every address and is watched by the guard.
     connection._create_connection = lambda address, *_args, **_kwargs: connect(address[0], address[1], guard)  # type: ignore[attr-defined]
     try:
         try:
             connection.connect()
         except (OSError, ValueError, http.client.HTTPException) as exc:
-            raise failure(exc, endpoint, connecting=True) from None
+            raise failure(exc, endpoint, guard, connecting=True) from None
         try:
             connection.request("GET", target, headers=headers)
             # The response holds the socket by now, so it is what has to be closed.
             with connection.getresponse() as response:
                 return read_answer(response.status, response.getheader, response.read, endpoint.max_response_bytes)
         except (OSError, ValueError, http.client.HTTPException) as exc:
-            raise failure(exc, endpoint, connecting=False) from None
+            raise failure(exc, endpoint, guard, connecting=False) from None
     finally:
         connection.close()
 
 
-def read_on(endpoint: Endpoint, sock: socket.socket, begun: bytes) -> Answer:
+def read_on(endpoint: Endpoint, sock: socket.socket, begun: bytes, guard: Guard) -> Answer:
     """The answer that began with these bytes."""
-    response = http.client.HTTPResponse(_Begun(sock, begun), method="GET")  # type: ignore[arg-type]
+    response = Response(_Begun(sock, begun), method="GET")  # type: ignore[arg-type]
     try:
         with response:
             response.begin()
             return read_answer(response.status, response.getheader, response.read, endpoint.max_response_bytes)
     except (OSError, ValueError, http.client.HTTPException) as exc:
-        raise failure(exc, endpoint, connecting=False) from None
+        raise failure(exc, endpoint, guard, connecting=False) from None
+
+
+class Response(http.client.HTTPResponse):
+    """Reads past every answer that only announces the real one, and believes no size below zero."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        # 101 is the last in HTTP. Of the others, http.client knows 100 alone.
+        return version, http.client.CONTINUE if 100 <= status < 200 and status != 101 else status, reason
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            # http.client would read to the end, however far that is.
+            raise ApiError("invalid", "sent a chunk whose size is below zero", HINTS["invalid: framing"])
+        return size
 
 
 class _Begun(io.RawIOBase):
@@ -113,6 +130,8 @@ def read_answer(
         content_type=header("Content-Type") or "",
         content_encoding=header("Content-Encoding") or "",
         location=header("Location") or "",
+        authenticate=header("WWW-Authenticate") or "",
+        server=header("Server") or "",
         too_large=too_large,
     )
 
@@ -124,7 +143,7 @@ def _declared_length(header: Callable[[str], str | None]) -> int | None:
     """
     coding = (header("Transfer-Encoding") or "identity").strip().lower()
     if coding not in ("chunked", "identity"):
-        raise ApiError("invalid", "sent an answer in a transfer coding that was not asked for", FRAMING_HINT)
+        raise ApiError("invalid", "sent an answer in a transfer coding that was not asked for", HINTS["invalid: framing"])
     text = header("Content-Length")
     if text is None or coding == "chunked":
         return None
@@ -136,7 +155,7 @@ def _declared_length(header: Callable[[str], str | None]) -> int | None:
 
 
 def unclear_length() -> ApiError:
-    return ApiError("invalid", "sent an answer whose Content-Length is not one number", FRAMING_HINT)
+    return ApiError("invalid", "sent an answer whose Content-Length is not one number", HINTS["invalid: framing"])
 
 
 def _read_body(read: Callable[[int], bytes], limit: int, declared: int | None) -> tuple[bytes, bool]:

@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     EMBEDDING_TYPES,
-    HINTS,
     Answer,
-    ApiError,
     Model,
     canonical,
     may_be_loaded,
@@ -28,6 +26,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     read_models,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import ReadText
@@ -103,17 +102,14 @@ def read(endpoint: Endpoint, outcome: Outcome, read_text: ReadText | None = None
     try:
         if isinstance(answer, ApiError):
             raise answer
-        models, warnings = read_models(answer, endpoint.max_response_bytes, endpoint.sent(), read_text)
+        models, warnings = read_models(answer, endpoint, read_text)
     except ApiError as exc:
         what = exc.what
         if endpoint.sent():
             from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _masking
 
             what = _masking.without(_masking.secrets_of(endpoint), what)
-        hint = exc.hint
-        if endpoint.token_advice and exc.status == "auth" and hint == HINTS["auth"]:
-            hint = endpoint.token_advice
-        return outcome._replace(answer=ApiError(exc.status, what, hint, exc.http_status))
+        return outcome._replace(answer=ApiError(exc.status, what, exc.hint, exc.http_status))
     return outcome._replace(answer=without_secrets(endpoint, Read(models, warnings)))
 
 

@@ -11,56 +11,102 @@ No socket, no Ansible object, and no text of a server unless it is made printabl
 
 from __future__ import annotations
 
+import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import bracketed, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, bracketed, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import invalid_field, kind_of
 
+_GATEWAY = (502, 503, 504)
+_ORIGIN = (*range(520, 528), 530)
+"""HTTP statuses of content networks and tunnels that do not reach the server behind them."""
+_LOG_IN = re.compile(r"/(cdn-cgi/access|o?auth2?|log-?in|sign-?in|sso|saml2?)(?![a-z0-9])", re.IGNORECASE)
+"""In the path of a page to log in at."""
+_TLS_PORT = re.compile(rb"http request (?:was sent )?to (?:an )?https (?:server|port)|plain http to an ssl-enabled server", re.IGNORECASE)
+"""What Go, nginx and Apache say where a port that speaks TLS is asked without."""
+_PROGRAMS = ("llama.cpp", "Caddy", "nginx", "openresty", "Apache", "uvicorn", "Ollama")
+"""Which programs are named when they call themselves so."""
 
-def reason(answer: Answer, body: bytes, document: Any, unreadable: ApiError | None, sent: str | None) -> ApiError | None:
+
+def classify_response(answer: Answer, endpoint: Endpoint, body: bytes, document: Any, unreadable: ApiError | None) -> ApiError | None:
     """Why an answer is no model list, or None if it is one after all. The order is that of the documented statuses.
 
-    `document` is the JSON of the body, or None where `unreadable` says why there is none. `sent` is the option whose secret the
-    request carried.
+    `body` is the decoded one. `document` is its JSON, or None where `unreadable` says why there is none.
     """
     code = answer.http_status
     if code == 401:
-        why = (
-            f"it does not accept the {sent} that {'was' if sent == 'token' else 'were'} sent"
-            if sent
-            else "it wants a token, and none was sent"
-        )
-        hint = "Set headers (lmstudio_headers) to what that server, or the proxy before it, accepts." if sent == "headers" else None
-        return ApiError("auth", f"answered HTTP 401: {why}", hint)
+        return _unauthorized(answer, endpoint)
     if code == 403:
-        return ApiError("forbidden", "answered HTTP 403: it forbids the request")
+        return ApiError(
+            "forbidden", "answered HTTP 403: it forbids the request", None if endpoint.sent() else HINTS["forbidden: nothing sent"]
+        )
     if _unexpected_endpoint(document, body):
-        return ApiError("unsupported", "does not know the route /api/v1/models")
-    if code in (502, 503, 504):
-        return ApiError("unavailable", f"answered HTTP {code}: it is not available now")
+        return _unsupported(endpoint)
+    if code in _GATEWAY or code in _ORIGIN:
+        return _unavailable(code, body)
     if 300 <= code < 400:
-        return _redirect(answer)
+        return _redirect(answer, endpoint)
     models = document.get("models") if isinstance(document, dict) else None
     usable = isinstance(models, list) and (bool(models) or "data" not in document)
     shape = _shape(document, usable)
     if shape:
         return ApiError("not_lmstudio", f"is not LM Studio: {shape}")
     if unreadable and not answer.too_large and _looks_like_html(answer, body):
-        return _web_page(code)
+        return _web_page(answer, body)
+    if code == 404:
+        return ApiError(
+            "not_lmstudio", f"is not LM Studio: it answered HTTP 404{_as_known(answer, body, document)}", HINTS["not_lmstudio: 404"]
+        )
     if code != 200:
-        return ApiError("http_error", f"answered HTTP {code} instead of a model list")
+        return _http_error(code, body)
     if unreadable:
         return unreadable
     if not isinstance(document, dict):
         return ApiError("invalid", f"sent {kind_of(document)} instead of a model list")
     if models is None:
-        what = "an error" if "error" in document else "an object without models"
+        what = "an error" if "error" in document else "a problem document" if _is_problem(document) else "an object without models"
         return ApiError("invalid", f"sent {what} instead of a model list")
     if not isinstance(models, list):
         return invalid_field("models", "a list", models)
     return None
+
+
+def _unauthorized(answer: Answer, endpoint: Endpoint) -> ApiError:
+    sent = endpoint.sent()
+    if re.search(r"\bbasic\b", answer.authenticate, re.IGNORECASE) and not re.search(r"\bbearer\b", answer.authenticate, re.IGNORECASE):
+        return ApiError("auth", "answered HTTP 401: it wants a user and a password (HTTP Basic)", HINTS["auth: Basic"])
+    if not sent:
+        return ApiError("auth", "answered HTTP 401: it wants a token, and none was sent", endpoint.token_advice)
+    why = f"it does not accept the {sent} that {'was' if sent == 'token' else 'were'} sent"
+    return ApiError("auth", f"answered HTTP 401: {why}", HINTS["auth: headers"] if sent == "headers" else endpoint.token_advice)
+
+
+def _unsupported(endpoint: Endpoint) -> ApiError:
+    what = "does not know the route /api/v1/models"
+    path = urlsplit(endpoint.url).path
+    if not path:
+        return ApiError("unsupported", what)
+    hint = HINTS["unsupported: /api" if path.endswith("/api") else "unsupported: path"]
+    return ApiError("unsupported", f"{what} (asked: {endpoint.models_url})", hint)
+
+
+def _unavailable(code: int, body: bytes) -> ApiError:
+    if b"loading model" in body[:1000].lower():
+        return ApiError("unavailable", f"answered HTTP {code}: it is loading a model", HINTS["unavailable: loading"])
+    hint = HINTS["unavailable: origin"] if code in _ORIGIN else None
+    return ApiError("unavailable", f"answered HTTP {code}: it is not available now", hint)
+
+
+def _http_error(code: int, body: bytes) -> ApiError:
+    if code == 400 and _TLS_PORT.search(body[:1000]):
+        return ApiError("http_error", "answered HTTP 400: that port is to be asked over TLS", HINTS["http_error: TLS"])
+    what = f"answered HTTP {code} instead of a model list"
+    if code == 429:
+        return ApiError("http_error", f"answered HTTP {code}: it was asked too often", HINTS["http_error: 429"])
+    return ApiError("http_error", what)
 
 
 def _looks_like_html(answer: Answer, body: bytes) -> bool:
@@ -81,35 +127,76 @@ def _unexpected_endpoint(document: Any, body: bytes) -> bool:
     return isinstance(document, str) and "unexpected endpoint" in document.lower()
 
 
-def _redirect(answer: Answer) -> ApiError:
+def _redirect(answer: Answer, endpoint: Endpoint) -> ApiError:
     """Host and port of where it leads, and no more: the rest could quote the token."""
-    try:
-        target = urlsplit(answer.location)
-        port = f":{target.port}" if target.port else ""
-        host = bracketed(target.hostname or "")
-    except ValueError:
-        where = " to what is no address"
-    else:
-        if host:
-            where = " to " + (f"{target.scheme}:" if target.scheme else "") + f"//{host}{port}"
-        elif target.scheme:
-            where = " to an address of another kind"
-        else:
-            where = " to another path of this server" if answer.location else ""
-    return ApiError("redirect", f"answered HTTP {answer.http_status}: it redirects{printable(where)}")
 
-
-def _web_page(code: int) -> ApiError:
-    """A page of HTML in place of a model list. Its HTTP status tells what a proxy may mean by it."""
-    hint = None
-    if code == 400:
-        hint = (
-            "A proxy such as nginx answers so when it wants a client certificate that it accepts (client_cert, client_key), "
-            "when its TLS port is asked with http://, or when a header is too long. Its error log has the reason."
+    def redirect(where: str, case: str | None = None) -> ApiError:
+        return ApiError(
+            "redirect",
+            f"answered HTTP {answer.http_status}: it redirects{printable(where, 200)}",
+            HINTS[f"redirect: {case}"] if case else None,
         )
-    elif code in (413, 429) or code >= 500:
-        hint = "If there is a proxy, its error log has the reason. If there is none, check url and port: something else answers there."
-    return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page", hint)
+
+    if not answer.location:
+        return redirect("")
+    try:
+        asked, leads = urlsplit(endpoint.models_url), urlsplit(urljoin(endpoint.models_url, answer.location))
+        host, port, scheme = leads.hostname or "", _port(leads), leads.scheme
+        shown = f" to {scheme}://{bracketed(host)}" + (f":{leads.port}" if leads.port else "")
+    except ValueError:
+        return redirect(" to what is no address")
+    if scheme not in ("http", "https") or not host:
+        return redirect(" to an address of another kind")
+    if _LOG_IN.search(leads.path):
+        return redirect(f"{shown}, to a page to log in at", "log-in")
+    if host != asked.hostname:
+        return redirect(shown, "other host")
+    differs = [
+        name
+        for name, same in (("scheme", scheme == asked.scheme), ("port", port == _port(asked)), ("path", leads.path == asked.path))
+        if not same
+    ]
+    if not differs:
+        return redirect(" to the very URL that was asked", "itself")
+    if differs == ["path"]:
+        return redirect(" to another path of this server", "path")
+    # The port of a scheme follows from it.
+    if differs[:2] == ["scheme", "port"] and not leads.port and not asked.port:
+        differs.remove("port")
+    return redirect(f"{shown}: the same host, another {' and '.join(differs)}", "same host")
+
+
+def _port(url: SplitResult) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _web_page(answer: Answer, body: bytes) -> ApiError:
+    """A page of HTML in place of a model list. Its HTTP status tells what a proxy may mean by it."""
+    code = answer.http_status
+    case = None
+    if code == 400:
+        case = "TLS" if _TLS_PORT.search(body[:1000]) else "page of a 400"
+    elif code == 429:
+        case = "page of a 429"
+    elif code == 404:
+        case = "404"
+    elif code == 413 or code >= 500:
+        case = "page of an error"
+    hint = HINTS[f"not_lmstudio: {case}"] if case else None
+    return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page{_as_known(answer, b'', None)}", hint)
+
+
+def _as_known(answer: Answer, body: bytes, document: Any) -> str:
+    """Which program answers so, where that can be told, as the end of a sentence."""
+    for program in _PROGRAMS:
+        if program.lower() in answer.server.lower():
+            return f", and calls itself {program}"
+    error = document.get("error") if isinstance(document, dict) else None
+    if isinstance(error, dict) and error.get("type") == "not_found_error":
+        return ", as llama.cpp does"
+    if body.strip() == b"404 page not found":
+        return ", as Ollama and other programs written in Go do"
+    return ""
 
 
 def _shape(document: Any, usable_models: bool) -> str | None:
@@ -118,6 +205,11 @@ def _shape(document: Any, usable_models: bool) -> str | None:
         return None
     if "data" in document and not usable_models:
         return "it answered in the shape of an OpenAI-style server (a list called data)"
-    if "detail" in document and "models" not in document:
+    if "detail" in document and "models" not in document and not _is_problem(document):
         return "it answered in the shape of a FastAPI server (an object with detail)"
     return None
+
+
+def _is_problem(document: Any) -> bool:
+    """Whether it is a problem document (RFC 9457), which any gateway may send."""
+    return "detail" in document and any(name in document for name in ("type", "title", "status"))

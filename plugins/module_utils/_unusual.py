@@ -16,8 +16,9 @@ import re
 import zlib
 from typing import Any, Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import FRACTIONS, MAX_DIGITS, RESERVED_KEYS, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import FRACTIONS, MAX_DIGITS, RESERVED_KEYS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, ApiError
 
 _MAX_DEPTH = 16
 _CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
@@ -115,23 +116,25 @@ def too_large(limit: int) -> ApiError:
     return ApiError(
         "invalid",
         f"sent more than the {limit} bytes that are allowed",
-        "If the library really is that large, raise max_response_bytes.",
+        HINTS["invalid: size"],
     )
 
 
 def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
     """A body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ApiError("invalid", f"sent a body in an encoding that was not asked for ({printable(encoding, 20)})")
+        raise ApiError(
+            "invalid", f"sent a body in an encoding that was not asked for ({printable(encoding, 20)})", HINTS["invalid: compressed"]
+        )
     try:
         decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
         plain = decoder.decompress(body, limit + 1)
     except zlib.error:
-        raise ApiError("invalid", f"sent a body that says it is {encoding} and is not") from None
+        raise ApiError("invalid", f"sent a body that says it is {encoding} and is not", HINTS["invalid: compressed"]) from None
     if len(plain) > limit:
         raise too_large(limit)
     if not decoder.eof:
-        raise ApiError("invalid", f"sent a {encoding} body that ends too early")
+        raise ApiError("invalid", f"sent a {encoding} body that ends too early", HINTS["invalid: compressed"])
     return plain
 
 

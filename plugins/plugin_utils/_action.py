@@ -30,7 +30,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._target import c
 
 _OF_ENVIRONMENT = (
     f"{TOKEN_VARIABLE} of the keyword environment counts for modules that run on hosts. With via: controller, give token or "
-    f"lmstudio_token, or set {TOKEN_VARIABLE} where Ansible itself is started."
+    f"lmstudio_token, or set {TOKEN_VARIABLE} where Ansible itself is started. "
+    "If a proxy before it wants something else, set headers (lmstudio_headers)."
 )
 
 # Ansible loads this before it forks a worker for each host, and so none of them has to load these.

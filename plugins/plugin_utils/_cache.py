@@ -23,10 +23,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, Answer, ApiError, Model, canonical, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, Model, canonical, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Read, without_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import GIVEN_UP_HINT
 
 
 def kept(endpoints: Mapping[str, Endpoint], outcomes: Mapping[str, Outcome]) -> str:
@@ -54,7 +54,7 @@ def kept(endpoints: Mapping[str, Endpoint], outcomes: Mapping[str, Outcome]) -> 
                 answers.append({"models": list(map(number_of, answer.models)), "warnings": answer.warnings})
             hosts[name] = {**entry, "answer": positions[id(answer)]}
         # That time was short for the fleet says nothing of the host.
-        elif isinstance(answer, ApiError) and answer.http_status is None and answer.hint != GIVEN_UP_HINT:
+        elif isinstance(answer, ApiError) and answer.http_status is None and answer.hint != HINTS["timeout: whole fleet"]:
             hosts[name] = {**entry, "status": answer.status, "what": answer.what, "hint": answer.hint}
     return json.dumps({"hosts": hosts, "answers": answers, "models": list(models)})
 
@@ -74,7 +74,7 @@ def outcomes_in(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -
 
     def answer_of(entry: Any) -> Read | ApiError:
         if "answer" not in entry:
-            if entry["status"] not in HINTS:
+            if entry["status"] not in STATUSES[1:]:
                 raise ValueError
             return ApiError(entry["status"], str(entry["what"]), str(entry["hint"]))
         position = entry["answer"]

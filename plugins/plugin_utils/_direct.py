@@ -19,8 +19,9 @@ import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import (
     CHUNK,
     Guard,
@@ -93,7 +94,7 @@ class Exchanges:
         try:
             sock = socket.socket(address.family, address.kind, address.protocol)
         except OSError as exc:
-            return failure(exc, endpoint, connecting=True)
+            return failure(exc, endpoint, guard, connecting=True)
         try:
             sock.setblocking(False)
             self._connect(sock, address)
@@ -101,7 +102,7 @@ class Exchanges:
             self._selector.register(sock, selectors.EVENT_WRITE, exchange)
         except OSError as exc:
             sock.close()
-            return failure(exc, endpoint, connecting=True)
+            return failure(exc, endpoint, guard, connecting=True)
         self._running.add(exchange)
         return None
 
@@ -126,7 +127,7 @@ class Exchanges:
             except (BlockingIOError, InterruptedError):
                 continue
             except (OSError, ApiError) as exc:
-                ended = failure(exc, exchange.endpoint, connecting=exchange.incoming is None)
+                ended = failure(exc, exchange.endpoint, exchange.guard, connecting=exchange.incoming is None)
             if ended is not None:
                 self._forget(exchange, close=not isinstance(ended, Begun))
                 yield exchange.number, ended
@@ -154,6 +155,7 @@ class Exchanges:
             code = exchange.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
                 raise OSError(code, os.strerror(code))
+            exchange.guard.connected = True
             exchange.unsent = request_of(exchange.endpoint)
             exchange.incoming = Incoming(exchange.endpoint.max_response_bytes)
         if exchange.unsent:

@@ -59,11 +59,12 @@ VARIABLES = {
 
 _ADVICE_FOR_MANY = (
     "Set lmstudio_token of that host in the inventory, or the option token for all hosts without one, to an API token that is valid on that "
-    "server. LM_API_TOKEN does not count here."
+    "server. LM_API_TOKEN does not count here. If a proxy before it wants something else, set lmstudio_headers."
 )
 _ADVICE_IF_UNSEEN = (
     "lmstudio_token is set in the play, the task or a role, where it does not count for many hosts at once: set it in the inventory "
-    "(host_vars, group_vars), or give the option token. LM_API_TOKEN does not count here."
+    "(host_vars, group_vars), or give the option token. LM_API_TOKEN does not count here. "
+    "If a proxy before it wants something else, set lmstudio_headers."
 )
 _THIS_MACHINE = "localhost"
 

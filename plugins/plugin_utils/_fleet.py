@@ -24,8 +24,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, failure, read_on, timed_out
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, Read, outcome_after, read, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
@@ -55,8 +56,6 @@ T = TypeVar("T")
 
 Progress = Callable[[str], None]
 """Gets a line for people, such as "412/1000 asked, 9 not ok"."""
-
-GIVEN_UP_HINT = "Raise fleet_timeout or concurrency, or ask fewer hosts at once."
 
 
 def ask_all(
@@ -372,15 +371,15 @@ class _Round(Generic[T]):
 
     def _leave_overdue(self) -> None:
         with self._lock:
-            overdue = [number for number, running in self._running.items() if running.guard.overdue]
-        for number in overdue:
-            self._leave(number, timed_out(self._endpoints[number]))
+            overdue = [(number, running.guard) for number, running in self._running.items() if running.guard.overdue]
+        for number, guard in overdue:
+            self._leave(number, timed_out(self._endpoints[number], guard))
 
     def _leave_all(self, fleet_timeout: float) -> None:
         late = ApiError(
             "timeout",
             f"was given up when the {fleet_timeout:g} seconds for the whole fleet were over",
-            GIVEN_UP_HINT,
+            HINTS["timeout: whole fleet"],
         )
         with self._lock:
             # Who was never asked has nothing to end, and is left in the same way.
@@ -437,8 +436,8 @@ def _rest_of(begun: Begun, endpoint: Endpoint, guard: Guard) -> Answer:
             guard.hold(sock)
             sock.settimeout(guard.left())
         except OSError as exc:
-            raise failure(exc, endpoint, connecting=False) from None
-        return read_on(endpoint, sock, begun.data)
+            raise failure(exc, endpoint, guard, connecting=False) from None
+        return read_on(endpoint, sock, begun.data, guard)
 
 
 def _size(outcome: Outcome) -> int:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import JSON, MAX_ENTRIES, ApiError, Listed, Model, Reader
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import JSON, MAX_ENTRIES, Listed, Model, Reader
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 
 MAX_KNOWN = 4096
 MAX_CHARACTERS = 4096

@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import (
     failure,
     within_deadline,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http_client import read_answer, unclear_length
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http_client import Response, read_answer, unclear_length
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of, tls_context
 
 try:
@@ -67,15 +67,15 @@ else:
             try:
                 super().connect()  # type: ignore[misc]
             except (OSError, ValueError, http.client.HTTPException) as exc:
-                raise failure(exc, _current.endpoint, connecting=True) from None
+                raise failure(exc, _current.endpoint, _current.guard, connecting=True) from None
             # Whether to verify is the user's choice (validate_certs): no warning about it at each request.
             self.is_verified = True
 
     class _HTTPConnection(_Guarded, urllib3.connection.HTTPConnection):
-        pass
+        response_class = Response
 
     class _HTTPSConnection(_Guarded, urllib3.connection.HTTPSConnection):
-        pass
+        response_class = Response
 
     class _HTTPPool(urllib3.connectionpool.HTTPConnectionPool):
         ConnectionCls = _HTTPConnection
@@ -161,7 +161,7 @@ def exchange(endpoint: Endpoint, guard: Guard) -> Answer:
             # What urllib3 says of lengths that contradict one another.
             raise unclear_length() from None
         except (OSError, ValueError, urllib3.exceptions.HTTPError, http.client.HTTPException) as exc:
-            raise failure(_cause(exc), endpoint, connecting=False) from None
+            raise failure(_cause(exc), endpoint, guard, connecting=False) from None
         finally:
             del _current.endpoint, _current.guard
 

@@ -11,8 +11,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import audit_of, baseline_of, policies_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._html import as_html

@@ -31,8 +31,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import STATUSES, Answer, ApiError, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._known_models import KnownModels
@@ -569,9 +570,9 @@ class Target:
         assert len(os.listdir("/proc/self/fd")) <= files
 
 
-def said_of(answer, limit, read_text=None):
+def said_of(answer, endpoint, read_text=None):
     try:
-        return read_models(answer, limit, None, read_text)
+        return read_models(answer, endpoint, read_text)
     except ApiError as exc:
         return exc.status, exc.what
 
@@ -582,8 +583,7 @@ def test_any_answer_gives_a_whole_record_without_the_token():
     def check(seed, changes, dice):
         answer, endpoint = answer_of(seed, changes), dice.choice(ENDPOINTS)
         note(f"{answer!r} to {endpoint.max_response_bytes}")
-        limit = endpoint.max_response_bytes
-        assert said_of(answer, limit) == said_of(answer, limit, models.listed)
+        assert said_of(answer, endpoint) == said_of(answer, endpoint, models.listed)
         return judged(ask(endpoint, lambda endpoint: answer, dice.choice(["full", "loaded"])))["status"]
 
     Target("read_models", check).run()

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     MAX_ENTRIES,
-    STATUSES,
     Answer,
-    ApiError,
     read_models,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import STATUSES, ApiError
 
-LIMIT = 1024 * 1024
+ENDPOINT = Endpoint("http://gpu01:1234", max_response_bytes=1024 * 1024)
 
 
 def answer(document, status=200, **more):
@@ -30,13 +30,13 @@ def answer(document, status=200, **more):
 
 
 def read(document, status=200, **more):
-    models, warnings = read_models(answer(document, status, **more), LIMIT)
+    models, warnings = read_models(answer(document, status, **more), ENDPOINT)
     return [model.entry for model in models], warnings
 
 
-def error(document, status=200, sent=None, **more):
+def error(document, status=200, endpoint=ENDPOINT, **more):
     with pytest.raises(ApiError) as caught:
-        read_models(answer(document, status, **more), LIMIT, sent)
+        read_models(answer(document, status, **more), endpoint)
     assert caught.value.http_status == status
     return caught.value
 
@@ -223,7 +223,15 @@ def test_what_matters_most_is_strict_and_names_entry_and_field(document, named):
         (200, {"detail": [{"msg": "x"}]}, "not_lmstudio"),
         (200, b"<!DOCTYPE html><p>hello", "not_lmstudio"),
         (500, b"  <html>", "not_lmstudio"),
-        (404, {"error": {"message": "no"}}, "http_error"),
+        (404, {"error": {"message": "no"}}, "not_lmstudio"),
+        (404, b"", "not_lmstudio"),
+        (404, {"detail": "Not Found", "status": 404}, "not_lmstudio"),
+        (429, {"detail": "Slow down", "title": "Too many"}, "http_error"),
+        (400, {"detail": "No", "type": "about:blank"}, "http_error"),
+        *((code, body, "unavailable") for code in (*range(520, 528), 530) for body in (b"<html>", b"error code: 1033", {"detail": "x"})),
+        (519, b"", "http_error"),
+        (528, b"", "http_error"),
+        (529, b"", "http_error"),
         (500, b"boom", "http_error"),
         (204, b"", "http_error"),
         (201, {"models": []}, "http_error"),
@@ -256,7 +264,7 @@ def test_a_model_that_is_called_like_the_error_is_a_model():
 
 def test_a_401_says_whether_a_token_was_sent():
     assert "none was sent" in error({}, 401).what
-    assert "does not accept the token" in error({}, 401, sent="token").what
+    assert "does not accept the token" in error({}, 401, ENDPOINT._replace(token="sk-lm-0123456789")).what
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 500, 503, 302])
@@ -271,7 +279,14 @@ def test_no_error_quotes_the_body(status):
         ("https://gw.example:8443/secret?token=x", " to https://gw.example:8443"),
         ("https://user:secret@gw.example/", " to https://gw.example"),
         ("http://[::1]:8080/secret", " to http://[::1]:8080"),
-        ("//gw.example/secret", " to //gw.example"),
+        ("//gw.example/secret", " to http://gw.example"),
+        ("https://gpu01:8443/api/v1/models", " to https://gpu01:8443: the same host, another scheme and port"),
+        ("https://gpu01/secret", " to https://gpu01: the same host, another scheme and port and path"),
+        ("http://GPU01:80/api/v1/models", " to http://gpu01:80: the same host, another port"),
+        ("http://gpu01:1234/api/v1/models", " to the very URL that was asked"),
+        ("/api/v1/models#secret", " to the very URL that was asked"),
+        ("http://gw.example/login?secret", " to http://gw.example, to a page to log in at"),
+        ("/cdn-cgi/access/login/secret", " to http://gpu01:1234, to a page to log in at"),
         ("/secret", " to another path of this server"),
         ("file:///etc/secret", " to an address of another kind"),
         ("http://[::1", " to what is no address"),

@@ -11,8 +11,9 @@ import json
 import random
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import HINTS, STATUSES, Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
 
 KEYS = [
@@ -106,7 +107,7 @@ def test_a_large_library_is_small_at_detail_loaded():
     assert len(json.dumps(record_of(models, "loaded"))) < 20000
 
 
-@pytest.mark.parametrize("status", sorted(HINTS))
+@pytest.mark.parametrize("status", STATUSES[1:])
 def test_a_failure_has_the_same_keys_and_a_next_step(status):
     record = ask(make_endpoint({}, "http://gpu01"), raising(ApiError(status, "did something")), "full")
     assert list(record) == KEYS
@@ -115,7 +116,6 @@ def test_a_failure_has_the_same_keys_and_a_next_step(status):
     assert record["models"] == record["instances"] == record["available"] == record["loaded"] == record["warnings"] == []
     assert set(record["counts"].values()) == {0}
     assert explain(record) == "http://gpu01:1234 did something. " + HINTS[status]
-    assert status in STATUSES
 
 
 def test_an_answer_that_is_refused_has_a_time_and_an_http_status():

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
     CONSISTENT,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import STATUSES, Answer, ApiError, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
 from ansible_collections.gpufleet.lmstudio.tests.strategies import anything, entries, objects, valid_entries
 from hypothesis import given, settings

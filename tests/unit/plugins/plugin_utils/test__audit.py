@@ -7,8 +7,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import audit_of, baseline_of, policies_of, violations_in

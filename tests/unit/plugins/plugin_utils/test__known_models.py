@@ -10,8 +10,9 @@ import copy
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError, Reader, read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, Reader, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, read, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._known_models import MAX_CHARACTERS, MAX_KNOWN, KnownModels
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 TOKEN = "sk-lm-AbCdEf12:GhIjKlMnOpQrStUvWxYz"
-LIMIT = 1024 * 1024
+ENDPOINT = Endpoint("http://gpu01:1234", max_response_bytes=1024 * 1024)
 
 
 def on_disk(**fields):
@@ -157,7 +158,7 @@ def test_a_model_that_is_nested_deep_is_the_same_every_time(fleet, levels):
 
 def said_of(body, known):
     try:
-        return read_models(Answer(200, body), LIMIT, None, known.listed if known else None)
+        return read_models(Answer(200, body), ENDPOINT, known.listed if known else None)
     except ApiError as exc:
         return exc.status, exc.what, exc.hint, exc.http_status
 

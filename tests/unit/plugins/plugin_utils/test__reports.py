@@ -15,8 +15,9 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import audit_of, baseline_of, policies_of, without_times
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._reports import FORMATS, as_lines

@@ -11,9 +11,7 @@ import json
 import logging
 import re
 import resource
-import socket
 import ssl
-import threading
 import time
 import zlib
 
@@ -21,76 +19,18 @@ import pytest
 import trustme
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_ENTRIES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.tests.raw_server import EMPTY, Server, chunks, framed, http
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 
 TOKEN = "sk-lm-Zq81x7Kw0pVt5"
 SENT = TOKEN.encode()
 # What must never come back: the whole token, and what LM Studio quotes of it.
 QUOTED = TOKEN[:10]
-EMPTY = b'{"models": []}'
 
 
 @pytest.fixture(params=ASK.values(), ids=ASK)
 def asking(request):
     return request.param
-
-
-class Server(threading.Thread):
-    """Answers every request with the same bytes, or one byte at a time without end, and counts the requests."""
-
-    def __init__(self, first: bytes, forever: bytes = b"", context: ssl.SSLContext | None = None, reads: bool = True):
-        super().__init__(daemon=True)
-        self.first, self.forever, self.context, self.reads = first, forever, context, reads
-        self.asked = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.start()
-
-    def run(self):
-        while True:
-            try:
-                client, _address = self.listener.accept()
-            except OSError:
-                return
-            try:
-                with client:
-                    self.answer(client)
-            except OSError:
-                pass  # The client has heard enough.
-
-    def answer(self, client):
-        if self.context:
-            client = self.context.wrap_socket(client, server_side=True)
-        if self.reads:
-            client.recv(65536)
-        self.asked += 1
-        client.sendall(self.first)
-        while self.forever:
-            for byte in self.forever:
-                client.sendall(bytes([byte]))
-                time.sleep(0.01)  # The drip is the attack.
-        client.shutdown(socket.SHUT_WR)
-        while client.recv(65536):
-            pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_exc):
-        self.listener.close()
-
-
-def http(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
-    return b"\r\n".join([b"HTTP/1.1 " + status, *headers, b"Content-Length: %d" % len(body), b"", body])
-
-
-def framed(*headers: bytes, body: bytes = EMPTY) -> bytes:
-    """An answer that says of its length what the headers say."""
-    return b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"", body])
-
-
-def chunks(body: bytes, extension: bytes = b"", trailer: bytes = b"") -> bytes:
-    return b"%x%s\r\n%s\r\n0\r\n%s\r\n" % (len(body), extension, body, trailer)
 
 
 def listing(**fields) -> bytes:
@@ -140,7 +80,11 @@ ANSWERS = {
     "no status line": (EMPTY, "invalid", "did not answer in HTTP"),
     "HTTP/2 that nobody asked for": (b"HTTP/2 200 OK\r\n\r\n" + EMPTY, "invalid", "did not answer in HTTP"),
     "a continue before the answer": (b"HTTP/1.1 100 Continue\r\n\r\n" + http(EMPTY), "ok", ""),
-    "early hints before the answer": (b"HTTP/1.1 103 Early Hints\r\n\r\n" + http(EMPTY), "http_error", "HTTP 103"),
+    "early hints before the answer": (b"HTTP/1.1 103 Early Hints\r\n\r\n" + http(EMPTY), "ok", ""),
+    "a progress report before the answer": (b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n" * 3 + http(EMPTY), "ok", ""),
+    "an unknown announcement": (b"HTTP/1.1 199 Soon\r\nContent-Length: 99\r\n\r\n" + http(EMPTY), "ok", ""),
+    "hints before chunks": (b"HTTP/1.1 103 Early Hints\r\n\r\n" + framed(CHUNKED, body=chunks(EMPTY)), "ok", ""),
+    "hints and no answer": (b"HTTP/1.1 103 Early Hints\r\n\r\n", "disconnected", "before the answer was complete"),
     "another protocol": (b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n" + http(EMPTY), "http_error", "HTTP 101"),
     # lengths
     "one length twice": (framed(b"Content-Length: 14", b"Content-Length: 14"), "ok", ""),
@@ -157,7 +101,10 @@ ANSWERS = {
     "a length beside chunks": (framed(b"Content-Length: 3", CHUNKED, body=chunks(EMPTY)), "ok", ""),
     "a chunk size that is none": (framed(CHUNKED, body=b"zz\r\n" + EMPTY), "disconnected", "before the answer was complete"),
     "a chunk size of 17 digits": (framed(CHUNKED, body=b"f" * 17 + b"\r\n" + EMPTY), "disconnected", "before the answer was complete"),
-    "a negative chunk size": (framed(CHUNKED, body=b"-e\r\n" + EMPTY), "invalid", "did not answer in HTTP"),
+    "a negative chunk size": (framed(CHUNKED, body=b"-e\r\n" + EMPTY), "invalid", "a chunk whose size is below zero"),
+    "a chunk size of minus one": (framed(CHUNKED, body=b"-1\r\n" + EMPTY), "invalid", "a chunk whose size is below zero"),
+    "a chunk size far below zero": (framed(CHUNKED, body=b"-" + b"9" * 400 + b"\r\n"), "invalid", "a chunk whose size is below zero"),
+    "a second chunk below zero": (framed(CHUNKED, body=b"1\r\n{\r\n-1\r\n" + EMPTY), "invalid", "a chunk whose size is below zero"),
     "an unknown transfer coding": (
         framed(b"Transfer-Encoding: gzip, chunked", body=chunks(EMPTY)),
         "invalid",
@@ -180,7 +127,11 @@ ANSWERS = {
         "redirect",
         "redirects to http://169.254.169.254.",
     ),
-    "a redirect without a scheme": (http(b"", b"Location: //evil.example/x", status=b"301 M"), "redirect", "redirects to //evil.example."),
+    "a redirect without a scheme": (
+        http(b"", b"Location: //evil.example/x", status=b"301 M"),
+        "redirect",
+        "redirects to http://evil.example.",
+    ),
     "a redirect with escape sequences": (http(b"", b"Location: http://\x1b7evil.example/", status=b"302 F"), "redirect", r"//\x1b7evil"),
     "a refresh": (http(EMPTY, b"Refresh: 0; url=file:///etc/passwd"), "ok", ""),
 }
@@ -214,6 +165,7 @@ def test_ten_million_models_end_at_the_limit(asking):
 DRIPS = {
     "the status line": (b"", b"H"),
     "continues": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     "continues with headers": (b"", b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n"),
     "a header": (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
     "headers": (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),

@@ -10,8 +10,9 @@ import json
 import re
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, read, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import kept, outcomes_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern

@@ -232,7 +232,7 @@ def test_ipv6(asking, tmp_path):
 
 def test_a_redirect_is_not_followed(asking, fleet):
     record = record_of(asking, fleet.urls["redirect"], token=TOKEN)
-    assert "redirects to http://127.0.0.1:9." in record["error"]["message"]
+    assert "redirects to http://127.0.0.1:9: the same host, another port and path." in record["error"]["message"]
     assert len({request["path"] for request in fleet.requests("redirect")}) == 1
 
 

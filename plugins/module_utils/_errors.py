@@ -1,0 +1,111 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Why there is no model list: every status, and every next step."""
+
+from __future__ import annotations
+
+HINTS = {
+    "refused": "Start LM Studio's server on that host (lms server start) and check url and port. "
+    "Is it bound to 127.0.0.1? Then ask on the host itself (via: target), or start it with --bind 0.0.0.0.",
+    "no_route": "Check that the host is up, that the address is right, and that no firewall is between.",
+    "dns": "Check the spelling, or set url (for one host: lmstudio_url or ansible_host) to an address that resolves.",
+    "tls": "Check the certificate and the name in the URL, and set ca_path to the CA that signed it.",
+    "timeout": "Check that the host is up, that its name resolves quickly and to the right address, and that no firewall drops packets. "
+    "Or raise timeout.",
+    "disconnected": "Look at LM Studio's log on that host (lms log stream), and at any proxy between. Then try again.",
+    "auth": "Set token (lmstudio_token, or LM_API_TOKEN in the environment) to an API token that is valid on that server. "
+    "If a proxy before it wants something else, set headers (lmstudio_headers).",
+    "forbidden": "What was sent (token or headers) may not list models, or a proxy before the server forbids it. "
+    "Check the permissions of the token, and the rules of the proxy.",
+    "unsupported": "LM Studio before 0.4 does not have this API: update it.",
+    "unavailable": "A proxy answers so when LM Studio behind it is not running, overloaded or starting. Check it there (lms server status).",
+    "redirect": "Redirects are not followed, so that a token goes nowhere else. Look at the proxy, or the program, that redirects.",
+    "not_lmstudio": "Check url and port: something else answers there. LM Studio listens on port 1234 unless told otherwise.",
+    "http_error": "Look at LM Studio's log on that host (lms log stream), and at any proxy between.",
+    "invalid": "Check url and port, and that it is LM Studio 0.4 or later, whose answers no proxy changes. "
+    "If it is, please report the answer as a bug of this collection.",
+    # Where what was seen says more than the status.
+    "refused: no port": "The URL names no port, so that of its scheme was asked (80 or 443). LM Studio listens on 1234 unless told "
+    "otherwise: write it in the URL.",
+    "refused: this machine": "Start LM Studio's server on this very host (lms server start), or set url or port to where it listens.",
+    "refused: IPv6": "LM Studio listens on IPv4 only: give the IPv4 address of the host (ansible_host, lmstudio_url or url). "
+    "If a proxy is to answer on IPv6, start the proxy.",
+    "no_route: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
+    "tls: not TLS": "Check that this port speaks TLS. LM Studio itself does not: without a proxy before it, write http://.",
+    "tls: clock": "Check the clock of the machine that asks, and that of the server which signed the certificate.",
+    "tls: expired": "Renew the certificate on the server. If it is new, check the clock of the machine that asks.",
+    "tls: self-signed": "Set ca_path to this certificate if you trust it, or have it signed by a CA that you trust.",
+    "tls: own CA": "Set ca_path to the CA at the end of the server's chain if you trust it.",
+    "tls: unknown CA": "Set ca_path to the CA that signed it, and check that the server sends its intermediate certificates.",
+    "tls: other name": "Use the name in the URL that the certificate is for, or get a certificate for this one.",
+    "tls: other address": "Use the name in the URL that the certificate is for: it is not for this address.",
+    "tls: old": "The server and this Python have no version of TLS in common. Let the server offer TLS 1.2 or later.",
+    "tls: client certificate": "It wants a client certificate that it accepts: set client_cert and client_key.",
+    "tls: handshake": "It may want a client certificate (client_cert, client_key), or have no cipher in common with this Python.",
+    "timeout: connected": "Check on that host that LM Studio answers (lms server status) and is not overloaded. "
+    "A port forward (WSL, SSH, a container) accepts connections although nothing listens behind it. Or raise timeout.",
+    "timeout: proxy": "Check that the host is up, and that the proxy which the environment names reaches it. Or set use_proxy to false.",
+    "timeout: whole fleet": "Raise fleet_timeout or concurrency, or ask fewer hosts at once.",
+    "auth: headers": "Set headers (lmstudio_headers) to what that server, or the proxy before it, accepts.",
+    "auth: Basic": "A proxy before it wants a user and a password, not a token. Set headers (lmstudio_headers) to an Authorization of "
+    "the word Basic and the base64 of USER:PASSWORD, and no token.",
+    "forbidden: nothing sent": "This is not about a token: none was sent, and LM Studio would answer that with 401. Another program may "
+    "refuse the name in the URL (Ollama and Jan do so with a Host header that they do not know), or a proxy its client. "
+    "Check url and port, and the rules of that program.",
+    "unsupported: path": "Check the path of the URL first: /api/v1/models is added to it. "
+    "If it is right, LM Studio there is older than 0.4: update it.",
+    "unsupported: /api": "Remove /api from the end of the URL, unless it is the prefix of a proxy: /api/v1/models is added to it. "
+    "If it is right, LM Studio there is older than 0.4: update it.",
+    "unavailable: loading": "It is loading a model. llama.cpp answers so, LM Studio does not: check url and port, or wait.",
+    "unavailable: origin": "A content network or a tunnel answers so when it does not reach the server behind it. "
+    "Check the tunnel and LM Studio on that host (lms server status).",
+    "redirect: log-in": "A proxy before the server wants a log-in. Set headers (lmstudio_headers) to what it accepts from a program, "
+    "such as a service token. Do not set url to the page to log in at: that would send it the token.",
+    "redirect: other host": "Redirects are not followed, so that a token goes nowhere else. Is it a page to log in at? Then set headers "
+    "(lmstudio_headers) to what the proxy accepts. Only if you know that LM Studio is there now, set url to it.",
+    "redirect: same host": "Set url to where it leads: scheme, port and path as the server wants them.",
+    "redirect: path": "Check the path of the URL: /api/v1/models is added to it. If it is right, correct the proxy, because LM Studio "
+    "does not redirect.",
+    "redirect: itself": "Correct the proxy: it redirects for ever. It may not know that it was asked over TLS (X-Forwarded-Proto), or want "
+    "a cookie.",
+    "not_lmstudio: 404": "Another program answers there, or a proxy that does not know this path. Check url, its port and its path: "
+    "LM Studio listens on port 1234 unless told otherwise.",
+    "not_lmstudio: TLS": "That port speaks TLS: write https:// in the URL.",
+    "not_lmstudio: page of a 400": "A proxy such as nginx answers so when it wants a client certificate that it accepts (client_cert, "
+    "client_key), or when a header is too long. Its error log has the reason.",
+    "not_lmstudio: page of a 429": "It limits how often it is asked: ask fewer hosts at once (concurrency), or less often.",
+    "not_lmstudio: page of an error": "If there is a proxy, its error log has the reason. "
+    "If there is none, check url and port: something else answers there.",
+    "http_error: TLS": "That port speaks TLS: write https:// in the URL.",
+    "http_error: 429": "It limits how often it is asked: ask fewer hosts at once (concurrency), or less often.",
+    "invalid: size": "If the library really is that large, raise max_response_bytes.",
+    "invalid: empty": "LM Studio never answers with nothing. A proxy without a route for this URL does (as Caddy): check url and port, and "
+    "the routes of the proxy.",
+    "invalid: compressed": "A proxy compresses the answer, although nobody asked for that. Switch it off there for this path.",
+    "invalid: framing": "Look at the proxy between, or check url and port: something else may answer there.",
+    "invalid: not HTTP": "Check url and port: another kind of server listens there. If it speaks TLS, write https://.",
+    "invalid: HTTP/2": "Something there speaks HTTP/2 only, and LM Studio speaks HTTP/1.1. Check url and port, "
+    "or let the proxy accept HTTP/1.1 too.",
+}
+"""What to do next, by status, and by "STATUS: what was seen". docs/troubleshooting.md has them all, in these words."""
+
+STATUSES = ("ok", *(name for name in HINTS if ":" not in name))
+
+
+class ApiError(Exception):
+    """Why there is no model list.
+
+    `status` is one of :data:`STATUSES`. `what` completes a sentence that begins with the URL ("refused the connection"). `hint` is
+    what to do next, the usual of that status unless given.
+    """
+
+    def __init__(self, status: str, what: str, hint: str | None = None, http_status: int | None = None) -> None:
+        super().__init__(what)
+        self.status = status
+        self.what = what
+        self.hint = hint or HINTS[status]
+        self.http_status = http_status

@@ -1,0 +1,72 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A server that answers with any bytes, HTTP or not."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+
+EMPTY = b'{"models": []}'
+
+
+class Server(threading.Thread):
+    """Answers every request with the same bytes, or one byte at a time without end, and counts the requests."""
+
+    def __init__(self, first: bytes, forever: bytes = b"", context: ssl.SSLContext | None = None, reads: bool = True):
+        super().__init__(daemon=True)
+        self.first, self.forever, self.context, self.reads = first, forever, context, reads
+        self.asked = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _address = self.listener.accept()
+            except OSError:
+                return
+            try:
+                with client:
+                    self.answer(client)
+            except OSError:
+                pass  # The client has heard enough.
+
+    def answer(self, client):
+        if self.context:
+            client = self.context.wrap_socket(client, server_side=True)
+        if self.reads:
+            client.recv(65536)
+        self.asked += 1
+        client.sendall(self.first)
+        while self.forever:
+            for byte in self.forever:
+                client.sendall(bytes([byte]))
+                time.sleep(0.01)  # The drip is the attack.
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
+        self.listener.close()
+
+
+def http(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 " + status, *headers, b"Content-Length: %d" % len(body), b"", body])
+
+
+def framed(*headers: bytes, body: bytes = EMPTY) -> bytes:
+    """An answer that says of its length what the headers say."""
+    return b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"", body])
+
+
+def chunks(body: bytes, extension: bytes = b"", trailer: bytes = b"") -> bytes:
+    return b"%x%s\r\n%s\r\n0\r\n%s\r\n" % (len(body), extension, body, trailer)
