@@ -75,8 +75,8 @@ options:
       - Unset means C(http://127.0.0.1) with O(port) where the target itself asks, and C(http://HOST) with O(port) where the
         controller asks. HOST is C(ansible_host) of the host, or else the address of its connection plugin (C(ansible_ssh_host),
         C(ansible_winrm_host), C(ansible_psrp_host)), or else its name in the inventory.
-      - A URL that ends in C(/v1), C(/api/v0), C(/api/v1) or C(/api/v1/models) is understood.
-        Any other path is taken as the prefix of a reverse proxy and kept.
+      - A route of the API at its end (C(/v1), C(/v1/models), C(/v1/chat/completions), C(/api/v0), C(/api/v0/models), C(/api/v1),
+        C(/api/v1/models)) is left out. Any other path is taken as the prefix of a reverse proxy and kept.
       - A user name or password in the URL is refused. Use O(token) or O(headers). Redirects are not followed.
     type: str
 notes:

@@ -54,8 +54,8 @@ HINTS = {
     "auth: Basic": "A proxy before it wants a user and a password, not a token. Set headers (lmstudio_headers) to an Authorization of "
     "the word Basic and the base64 of USER:PASSWORD, and no token.",
     "forbidden: nothing sent": "This is not about a token: none was sent, and LM Studio would answer that with 401. Another program may "
-    "refuse the name in the URL (Ollama and Jan do so with a Host header that they do not know), or a proxy its client. "
-    "Check url and port, and the rules of that program.",
+    "refuse the name in the URL (Ollama and Jan do so with a Host header that they do not know), or a proxy may "
+    "want a client certificate (client_cert, client_key) or let in other machines only. Check url and port, and the rules of that program.",
     "unsupported: path": "Check the path of the URL first: /api/v1/models is added to it. "
     "If it is right, LM Studio there is older than 0.4: update it.",
     "unsupported: /api": "Remove /api from the end of the URL, unless it is the prefix of a proxy: /api/v1/models is added to it. "
@@ -68,6 +68,7 @@ HINTS = {
     "redirect: other host": "Redirects are not followed, so that a token goes nowhere else. Is it a page to log in at? Then set headers "
     "(lmstudio_headers) to what the proxy accepts. Only if you know that LM Studio is there now, set url to it.",
     "redirect: same host": "Set url to where it leads: scheme, port and path as the server wants them.",
+    "redirect: without TLS": "Correct the proxy: it leads from TLS to the clear, where everyone on the way could read the token.",
     "redirect: path": "Check the path of the URL: /api/v1/models is added to it. If it is right, correct the proxy, because LM Studio "
     "does not redirect.",
     "redirect: itself": "Correct the proxy: it redirects for ever. It may not know that it was asked over TLS (X-Forwarded-Proto), or want "

@@ -160,10 +160,11 @@ def _redirect(answer: Answer, endpoint: Endpoint) -> ApiError:
         return redirect(" to the very URL that was asked", "itself")
     if differs == ["path"]:
         return redirect(" to another path of this server", "path")
+    case = "without TLS" if asked.scheme == "https" and scheme == "http" else "same host"
     # The port of a scheme follows from it.
     if differs[:2] == ["scheme", "port"] and not leads.port and not asked.port:
         differs.remove("port")
-    return redirect(f"{shown}: the same host, another {' and '.join(differs)}", "same host")
+    return redirect(f"{shown}: the same host, another {' and '.join(differs)}", case)
 
 
 def _port(url: SplitResult) -> int:

@@ -491,5 +491,5 @@ def test_every_hint_of_an_answer_has_a_row():
     shown = {row.next_step for row in (*ROWS.values(), *SILENT.values())}
     # Those of connections and of TLS are shown by tests/integration/test_nginx.py and tests/unit/plugins/plugin_utils/test_transports.py.
     elsewhere = {case for case in HINTS if case.partition(":")[0] in ("refused", "no_route", "dns", "tls", "disconnected")}
-    assert set(HINTS) - elsewhere - shown == {"timeout: proxy", "timeout: whole fleet", "invalid: size"}
+    assert set(HINTS) - elsewhere - shown == {"timeout: proxy", "timeout: whole fleet", "invalid: size", "redirect: without TLS"}
     assert {row.status for row in (*ROWS.values(), *SILENT.values())} <= set(STATUSES)

@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     read_models,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import STATUSES, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, STATUSES, ApiError
 
 ENDPOINT = Endpoint("http://gpu01:1234", max_response_bytes=1024 * 1024)
 
@@ -296,6 +296,17 @@ def test_no_error_quotes_the_body(status):
 )
 def test_a_redirect_tells_host_and_port_of_the_target_only(location, told):
     assert error(b"", 302, location=location).what == "answered HTTP 302: it redirects" + told
+
+
+def test_nobody_is_sent_from_tls_to_the_clear():
+    asked = ENDPOINT._replace(url="https://gpu01:8443")
+    for location, case in [
+        ("http://gpu01/api/v1/models", "redirect: without TLS"),
+        ("http://gpu01:8443/api/v1/models", "redirect: without TLS"),
+        ("https://gpu01/api/v1/models", "redirect: same host"),
+        ("http://gpu02/api/v1/models", "redirect: other host"),
+    ]:
+        assert error(b"", 302, asked, location=location).hint == HINTS[case]
 
 
 @pytest.mark.parametrize(

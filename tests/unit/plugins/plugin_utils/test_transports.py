@@ -22,6 +22,7 @@ import trustme
 import yaml
 from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path, has_ipv6
@@ -160,12 +161,32 @@ def test_a_connection_that_nobody_accepts_is_left_at_the_deadline(asking):
             for sock in waiting:
                 sock.close()
     assert record["status"] == "timeout"
+    assert "(no connection was made)" in record["error"]["message"]
+    assert record["error"]["hint"] == HINTS["timeout"]
 
 
 def test_a_tls_handshake_that_hangs_is_left_at_the_deadline(asking):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         record = record_of(asking, f"https://127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
     assert record["status"] == "timeout"
+    assert "(it accepted the connection)" in record["error"]["message"]
+    assert record["error"]["hint"] == HINTS["timeout: connected"]
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+@pytest.mark.parametrize("families, case", [([6], "refused: IPv6"), ([6, 4], "refused: no port"), ([4], "refused: no port")])
+def test_a_name_that_refuses_on_ipv6_alone_is_told_so(asking, monkeypatch, families, case):
+    addresses = {4: (socket.AF_INET, ("127.0.0.1", 9)), 6: (socket.AF_INET6, ("::1", 9, 0, 0))}
+    found = [(addresses[family][0], socket.SOCK_STREAM, 0, "", addresses[family][1]) for family in families]
+
+    def resolve(*_args, flags=0, **_options):
+        if flags:
+            raise socket.gaierror
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    record = record_of(asking, "http://gpu01.invalid")
+    assert (record["status"], record["error"]["hint"]) == ("refused", HINTS[case])
 
 
 def finished_threads():
@@ -393,6 +414,15 @@ class TestProxy:
             record = record_of(asking, "http://gpu01.invalid:1234", use_proxy=True)
         assert record["status"] == "no_route"
         assert "through the proxy" in record["error"]["message"]
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_one_that_does_not_answer_is_named_in_the_timeout(self, asking, monkeypatch, scheme):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
+            record = record_of(asking, f"{scheme}://gpu01.invalid", use_proxy=True, timeout=0.5)
+        assert record["status"] == "timeout"
+        assert "(the proxy accepted the connection)" in record["error"]["message"]
+        assert record["error"]["hint"] == HINTS["timeout: proxy"]
 
     def test_a_variable_that_is_no_url_is_an_error_without_its_value(self, asking, monkeypatch):
         monkeypatch.setenv("http_proxy", "socks5://user:hunter2@127.0.0.1:1")
