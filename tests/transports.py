@@ -15,6 +15,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import F
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet, _transport
 
+LATE = 5.0
+"""Seconds by which a busy machine may miss a deadline. What these tests end at their deadline would go on for much longer, or for ever."""
+
 
 def _alone(fetch: Fetch, endpoint: Endpoint, detail: str) -> Record:
     return ask(endpoint, fetch, detail)

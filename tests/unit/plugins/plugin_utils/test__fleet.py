@@ -27,6 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet, _
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._direct import Exchanges, address_of
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+from ansible_collections.gpufleet.lmstudio.tests.transports import LATE
 
 EMPTY = Answer(200, b'{"models": []}')
 
@@ -251,7 +252,7 @@ def test_a_real_fleet_with_every_kind_of_host(tmp_path, exchange):
         asked = [make_endpoint({"url": url, "token": f"token-of-{name}", "timeout": 3}, "") for name, url in fleet.urls.items()]
         began = time.monotonic()
         records = ask_all(asked, exchange)
-        assert time.monotonic() - began < 5
+        assert 3 <= time.monotonic() - began < 3 + LATE, "the silent ones wait side by side"
         assert [record["url"] for record in records] == list(fleet.urls.values())
         expected = ["timeout", "refused", "auth", "ok", "ok", "ok", "ok", "ok", "ok", "ok"] * 6
         assert [record["status"] for record in records] == expected
@@ -288,16 +289,14 @@ class Server(threading.Thread):
             with self.lock:
                 self.asked.append(path)
             parts = self.answer(path)
-            if isinstance(parts, bytes):
-                # It is over before it is sent, so that whoever is asked next is not there beside it.
-                with self.lock:
-                    self.open -= 1
-                client.sendall(parts)
-                return
-            for part in parts:
+            for part in parts[:-1] if isinstance(parts, list) else parts:
                 client.sendall(part)
+                time.sleep(0.02)  # So that the next one arrives by itself.
+            # It is over before the last of it is sent, so that whoever is asked next is not there beside it.
             with self.lock:
                 self.open -= 1
+            if isinstance(parts, list) and parts:
+                client.sendall(parts[-1])
 
     def __enter__(self):
         return self
@@ -321,7 +320,7 @@ def test_addresses_that_are_asked_in_one_thread_are_bounded_too():
         if not several.is_set():
             everyone.wait(10)  # Five have to be there at once before the first may go.
             several.set()
-        return PLAIN
+        return [PLAIN]
 
     with Server(answer) as server:
         asked = server.endpoints(*(f"/{number}" for number in range(40)))
@@ -354,20 +353,10 @@ def test_an_answer_that_goes_on_in_the_moment_of_its_deadline_is_left():
 @pytest.mark.parametrize("concurrency", [1, 3, 1000])
 def test_a_fleet_of_every_kind_asks_everyone_once(concurrency):
     def answer(path):
-        kind = path[1:2]
-        if kind == "p":
-            if path.endswith("0"):  # The head comes in pieces, which is not plain.
-                yield PLAIN[:20]
-                time.sleep(0.02)  # So that they arrive as two.
-                yield PLAIN[20:]
-            else:
-                yield PLAIN
-        elif kind == "c":
-            yield CHUNKED
-        elif kind == "r":
-            yield b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
-        elif kind == "x":
-            yield PLAIN[:-3]
+        if path == "/p0":
+            return [PLAIN[:20], PLAIN[20:]]  # The head comes in pieces, which is not plain.
+        busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+        return {"p": [PLAIN], "c": [CHUNKED], "r": [busy], "x": [PLAIN[:-3]], "n": []}[path[1]]
 
     paths = [f"/{kind}{number}" for number in range(8) for kind in "pcrxn"]
     expected = {"p": "ok", "c": "ok", "r": "unavailable", "x": "disconnected", "n": "disconnected"}
@@ -378,7 +367,7 @@ def test_a_fleet_of_every_kind_asks_everyone_once(concurrency):
         records = _fleet.ask_all([*server.endpoints(*paths), *by_name], "loaded", concurrency, 60)
     assert [record["status"] for record in records] == [*(expected[path[1]] for path in paths), "ok", "ok", "unavailable"]
     assert sorted(server.asked) == sorted([*paths, "/p8", "/c8", "/r8"])
-    assert server.most <= concurrency + 2, "who has been answered may not be gone yet"
+    assert server.most <= concurrency
 
 
 @pytest.mark.parametrize("first", [b"", PLAIN[:-1], CHUNKED[:60]], ids=["nothing", "plain", "chunked"])
@@ -399,13 +388,13 @@ def test_who_is_silent_is_left_at_the_deadline_of_the_fleet(first):
     assert len(server.asked) == 3
 
 
-def test_who_waits_for_room_is_asked_as_soon_as_there_is_some():
+def test_who_waits_for_room_is_asked_as_soon_as_there_is_some(monkeypatch):
+    monkeypatch.setattr(_fleet, "_TICK", 10)
     with Server(lambda path: [CHUNKED]) as server:
         began = time.monotonic()
         records = _fleet.ask_all(server.endpoints(*(f"/{number}" for number in range(60))), "loaded", 1, 60)
     assert {record["status"] for record in records} == {"ok"}
-    # Waiting for the next tick each time would take three seconds.
-    assert time.monotonic() - began < 60 * _fleet._TICK / 2
+    assert time.monotonic() - began < 10, "it waited for the next look at the deadlines"
 
 
 def test_an_answer_that_has_begun_and_cannot_be_watched_is_one_record(monkeypatch):
@@ -488,5 +477,5 @@ def test_an_interrupt_ends_it_at_once(tmp_path):
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=10)
     assert lines == ["asking\n", "0/30 asked, 0 not ok\n"]
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < LATE, "they would be given 60 seconds"
     assert "KeyboardInterrupt" in err and process.returncode != 0

@@ -20,7 +20,7 @@ import trustme
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_ENTRIES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.tests.raw_server import EMPTY, Server, chunks, framed, http
-from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
+from ansible_collections.gpufleet.lmstudio.tests.transports import ASK, LATE
 
 TOKEN = "sk-lm-Zq81x7Kw0pVt5"
 SENT = TOKEN.encode()
@@ -185,7 +185,7 @@ def test_slow_bytes_end_at_the_deadline(asking, name):
         record = record_of(asking, server, timeout=0.5)
         took = time.monotonic() - began
     assert record["status"] == "timeout", record["error"]
-    assert took < 1.5
+    assert took < 0.5 + LATE
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_slow_handshake_ends_at_the_deadline(asking, first, forever):
         took = time.monotonic() - began
     # OpenSSL may see at once that this is no TLS.
     assert record["status"] in ("timeout", "tls"), record["error"]
-    assert took < 1.5
+    assert took < 0.5 + LATE
 
 
 def test_a_slow_proxy_ends_at_the_deadline(asking, monkeypatch):
@@ -215,7 +215,7 @@ def test_a_slow_proxy_ends_at_the_deadline(asking, monkeypatch):
         record = asking(endpoint, "full")
         took = time.monotonic() - began
     assert record["status"] == "timeout", record["error"]
-    assert took < 1.5
+    assert took < 0.5 + LATE
 
 
 def test_a_flood_of_continues_ends_at_the_deadline_with_constant_memory(asking):
