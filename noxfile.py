@@ -2,11 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The gates beside `make test`. `nox -l` lists them; a Python that is not there skips its session, and says so."""
+"""The gates beside `make test`, and what runs by night. `nox -l` lists them; what the machine does not have is skipped, and says so."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nox
 
@@ -23,7 +25,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tests"))
 from conftest import collections_path  # noqa: E402
 
-nox.options.error_on_missing_interpreters = False
+nox.options.default_venv_backend = "none"
 
 
 class Core(NamedTuple):
@@ -43,8 +45,11 @@ CORES = {
     "newest": Core("ansible-core>=2.21", ["3.14", "3.13", "3.12"], "3.9"),
     "pre-release": Core("ansible-core>=2.22.0.dev0", ["3.14", "3.13"], "3.9"),
 }
-ALL_TESTS_ON = ("2.16", "newest")
+ALL_PLAYS_ON = ("2.16", "newest")
+MADE_BY_NIGHT = ("newest", "pre-release")
+"""Of the plays: `make test` of .ci/run has the newest ansible-core."""
 VERSION = "import ansible.release; print(ansible.release.__version__)"
+READY = "ready.txt"
 TARGETS = [f"3.{minor}" for minor in range(6, 16)]
 MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 # Not in requirements-dev.txt, because `make test` installs all of that, on Pythons that this one does not support too.
@@ -67,12 +72,8 @@ PUBLISHED = {
     *("tests/lab", "tests/simulator"),
 }
 """What a release has at its top, and in tests."""
+SIDE_BY_SIDE = ["-n", "auto", "--dist", "worksteal"]
 TEST_LIBRARIES = ["hypothesis", "jsonschema", "junitparser", "prometheus-client", "pytest", "pytest-xdist", "pyyaml", "trustme"]
-
-
-def found(versions: list[str]) -> str:
-    """The first Python that the machine has. Without any the first one, so that nox skips the session by its name."""
-    return next((version for version in versions if python(version)), versions[0])
 
 
 @functools.lru_cache(maxsize=None)
@@ -81,6 +82,48 @@ def python(version: str) -> str | None:
     program = shutil.which(f"python{version}") or "false"
     done = subprocess.run([program, "-c", "import sys; print(sys.executable)"], check=False, capture_output=True, text=True)
     return done.stdout.strip() or None
+
+
+def environment(session: nox.Session, core: str, *more: str, controller: str | None = None, name: str = "") -> Path:
+    """The folder with the programs of an environment for this ansible-core and the tests. Sessions share it, and install what is not there yet."""
+    controllers = [version for version in CORES[core].controllers if python(version)]
+    if not controllers:
+        session.skip(f"there is no Python {' or '.join(CORES[core].controllers)} here")
+    controller = controller or controllers[0]
+    folder = ROOT / ".nox" / "-".join(filter(None, ["core", core, controller, name]))
+    ready, programs = folder / READY, folder / "bin"
+    files = "".join((ROOT / file).read_text() for file in ("requirements.txt", "requirements-dev.txt"))
+    common = [CORES[core].package, "-r", "requirements.txt", *TEST_LIBRARIES]
+    lines = ready.read_text().splitlines() if ready.exists() else []
+    state = hashlib.sha256(f"{common}{files}".encode()).hexdigest()
+    if lines[:1] != [state]:
+        lines = [state]
+        session.run(str(python(controller)), "-m", "venv", "--clear", str(folder), external=True)
+        install(session, programs, common)
+    for packages in (" ".join(more),) if more else ():
+        if packages not in lines:
+            install(session, programs, list(more))
+            lines.append(packages)
+    ready.write_text("\n".join(lines))
+    return programs
+
+
+def install(session: nox.Session, programs: Path, packages: list[str]) -> None:
+    """Install with the pins of requirements-dev.txt: with uv where it is there, and knows the packages, with pip otherwise."""
+    arguments = ["install", "--quiet", "-c", "requirements-dev.txt", *packages]
+    uv = shutil.which("uv")
+    if not uv or subprocess.run([uv, "pip", *arguments, "--python", programs / "python"], cwd=ROOT, check=False).returncode:
+        session.run(str(programs / "python"), "-m", "pip", *arguments, "--disable-pip-version-check", external=True)
+
+
+def run(session: nox.Session, programs: Path, command: str, *arguments: str, env: dict[str, str] | None = None, **options: Any) -> Any:
+    """Run a program of an environment, with the others of it on the path."""
+    path = f"{programs}:{os.environ['PATH']}"
+    return session.run(str(programs / command), *arguments, env={"PATH": path, **(env or {})}, external=True, **options)
+
+
+def run_tests(session: nox.Session, programs: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
+    run(session, programs, "python", "-m", "pytest", *arguments, *session.posargs, env=env)
 
 
 def copied_tree(session: nox.Session) -> Path:
@@ -97,7 +140,7 @@ def copied_tree(session: nox.Session) -> Path:
     return tree
 
 
-@nox.session(python=False)
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, licences, documentation, Ansible content. Uses the tools beside nox itself."""
     tools = Path(sys.executable).parent
@@ -117,22 +160,18 @@ def lint(session: nox.Session) -> None:
     session.run(str(tools / "antsibull-docs"), "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", ".", env=env)
 
 
-@nox.session(python=found(CORES["newest"].controllers))
+@nox.session
 def docs(session: nox.Session) -> None:
     """The site, from the guides and from the code, with warnings as errors and without a network. It is docs/_build/index.html then."""
-    session.install(
-        CORES["newest"].package, "antsibull-docs", "-r", "requirements.txt", "-r", "docs/requirements.txt", "-c", "requirements-dev.txt"
-    )
+    programs = environment(session, "newest", "antsibull-docs", "-r", "docs/requirements.txt")
     env = {"ANSIBLE_COLLECTIONS_PATH": str(collections_path()), "PYTHONPATH": str(collections_path())}
-    session.run("sphinx-build", "-W", "--keep-going", "--quiet", "docs", "docs/_build", *session.posargs, env=env)
+    run(session, programs, "sphinx-build", "-W", "--keep-going", "--quiet", "docs", "docs/_build", *session.posargs, env=env)
 
 
-@nox.session(python=found(CORES["newest"].controllers))
+@nox.session
 def release(session: nox.Session) -> None:
     """What is published: built, installed without a network, read as Galaxy reads it, and the documentation's plays run from it."""
-    session.install(
-        CORES["newest"].package, "-r", "requirements.txt", "-c", "requirements-dev.txt", "ansible-lint", *RELEASE_TOOLS, *TEST_LIBRARIES
-    )
+    programs = environment(session, "newest", "ansible-lint", *RELEASE_TOOLS)
     folder = Path(session.create_tmp()).resolve() / "release"
     shutil.rmtree(folder, ignore_errors=True)
     tree = copied_tree(session)
@@ -141,7 +180,7 @@ def release(session: nox.Session) -> None:
         session.run(str(changes), "generate", external=True)
     if (tree / "CHANGELOG.md").read_bytes() != (ROOT / "CHANGELOG.md").read_bytes():
         session.error("CHANGELOG.md is not what changelogs/changelog.yaml says: antsibull-changelog generate")
-    session.run("ansible-galaxy", "collection", "build", str(tree), "--output-path", str(folder))
+    run(session, programs, "ansible-galaxy", "collection", "build", str(tree), "--output-path", str(folder))
     (built,) = folder.glob("*.tar.gz")
     with tarfile.open(built) as archive:
         top = {"/".join(member.name.split("/")[: 2 if member.name.startswith("tests/") else 1]) for member in archive}
@@ -150,27 +189,30 @@ def release(session: nox.Session) -> None:
         session.error(f"published by mistake: {', '.join(sorted(unexpected))}. Name it in build_ignore of galaxy.yml, or in PUBLISHED.")
     collections = str(folder / "collections")
     env = {"ANSIBLE_COLLECTIONS_PATH": collections, "LMSTUDIO_COLLECTIONS_PATH": collections}
-    session.run("ansible-galaxy", "collection", "install", "--offline", str(built), "-p", collections, env=env)
-    session.run("python", f"{collections}/ansible_collections/gpufleet/lmstudio/tests/simulator", "--help", silent=True)
-    needed = str(session.run("ansible-builder", "introspect", collections, env=env, silent=True))
+    run(session, programs, "ansible-galaxy", "collection", "install", "--offline", str(built), "-p", collections, env=env)
+    run(session, programs, "python", f"{collections}/ansible_collections/gpufleet/lmstudio/tests/simulator", "--help", silent=True)
+    needed = str(run(session, programs, "ansible-builder", "introspect", collections, env=env, silent=True))
     if "requests" not in needed:
         session.error(f"an execution environment would not get requests:\n{needed}")
     strict = {f"GALAXY_IMPORTER_{name}": "true" for name in ("CHECK_REQUIRED_TAGS", "REQUIRE_V1_OR_GREATER")}
     with session.chdir(folder):
-        command = ["python", "-m", "galaxy_importer.main", str(built)]
         quiet = {"GALAXY_IMPORTER_LOG_LEVEL_MAIN": "WARNING"}
-        complaints = session.run(*command, env={**env, **strict, **quiet}, silent=True)
+        complaints = run(session, programs, "python", "-m", "galaxy_importer.main", str(built), env={**env, **strict, **quiet}, silent=True)
     if str(complaints).strip():
         session.error(f"galaxy-importer complains:\n{complaints}")
-    page = "tests/integration/test_documentation.py"
-    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", page, *session.posargs, env=env)
+    run_tests(session, programs, *SIDE_BY_SIDE, "tests/integration/test_documentation.py", env=env)
 
 
 def plays(session: nox.Session, core: str) -> None:
-    """The plays and the unit tests on one ansible-core, with modules on an old Python where there is one."""
-    session.install(CORES[core].package, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
-    session.run("ansible", "--version")
-    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *session.posargs, env=on_oldest_target(session, core))
+    """Plays on one ansible-core, with modules on the oldest Python that it supports: all on the oldest and the newest, the marked ones between."""
+    programs = environment(session, core)
+    run(session, programs, "ansible", "--version")
+    run_tests(session, programs, *SIDE_BY_SIDE, *of_core(core), env=on_oldest_target(session, core))
+
+
+def of_core(core: str) -> list[str]:
+    """Which tests an ansible-core decides about. Those of the documentation run in `make test`, and from the tarball in `release`."""
+    return ["tests/integration", "--ignore=tests/integration/test_documentation.py", "-m", "not once or matrix" if core in ALL_PLAYS_ON else "matrix"]
 
 
 def on_oldest_target(session: nox.Session, core: str) -> dict[str, str]:
@@ -181,28 +223,18 @@ def on_oldest_target(session: nox.Session, core: str) -> dict[str, str]:
     return {"LMSTUDIO_TARGET_PYTHON": target} if target else {}
 
 
-@nox.session(python=False, default=False)
+@nox.session(default=False)
 def matrix(session: nox.Session) -> None:
-    """The doors on every ansible-core with each Python of the controller that is here, and a table of what ran.
-
-    With --once, as in CI, each ansible-core runs with one Python, unless all tests run on it: in `plays`, or in `make test`.
-    """
-    once = "--once" in session.posargs
-    others = {name: f"plays-{name} runs it" for name in ALL_TESTS_ON}
-    version = subprocess.run([sys.executable, "-c", VERSION], check=True, capture_output=True, text=True).stdout
-    others[".".join(version.split(".")[:2])] = f"make test runs it, on Python {sys.version_info[0]}.{sys.version_info[1]}"
-    arguments = [argument for argument in session.posargs if argument != "--once"]
+    """The marked plays on every ansible-core with each Python of the controller that is here, and a table of what ran."""
     rows = []
     failed = False
     for name, core in CORES.items():
-        controllers = [version for version in core.controllers if python(version)]
-        rows += [(name, version, "SKIPPED: there is no such Python here") for version in core.controllers if version not in controllers]
-        for number, controller in enumerate(controllers):
-            if once and (number or name in others):
-                rows.append((name, controller, "left out (--once)" if number else others[name]))
+        for controller in core.controllers:
+            if not python(controller):
+                rows.append((name, controller, "SKIPPED: there is no such Python here"))
                 continue
             began = time.monotonic()
-            told = matrix_entry(session, name, controller, arguments)
+            told = matrix_entry(session, name, controller)
             failed |= not told.startswith("passed")
             rows.append((name, controller, f"{told} ({time.monotonic() - began:.0f} s)"))
     targets = [version for version in TARGETS if python(version)]
@@ -219,20 +251,15 @@ def matrix(session: nox.Session) -> None:
         session.error("not all of the matrix passed")
 
 
-def matrix_entry(session: nox.Session, core: str, controller: str, arguments: list[str]) -> str:
+def matrix_entry(session: nox.Session, core: str, controller: str) -> str:
     """Run one ansible-core on one Python, and tell how it ended."""
-    folder = Path(".nox", f"matrix-{core}-{controller}").absolute()
-    binary = str(folder / "bin" / "python")
-    session.run(str(python(controller)), "-m", "venv", "--clear", str(folder), external=True)
-    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", CORES[core].package]
     try:
-        session.run(binary, *install, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES, external=True)
+        programs = environment(session, core, controller=controller)
     except nox.command.CommandFailed:
         return "FAILED: it does not install"
-    installed = str(session.run(binary, "-c", VERSION, silent=True, external=True)).strip()
+    installed = str(run(session, programs, "python", "-c", VERSION, silent=True)).strip()
     try:
-        words = ["-m", "pytest", "-q", "-m", "matrix", "-n", "auto", "--dist", "worksteal", *arguments]
-        session.run(binary, *words, external=True, env=on_oldest_target(session, core))
+        run_tests(session, programs, "-q", "-m", "matrix", *SIDE_BY_SIDE, env=on_oldest_target(session, core))
     except nox.command.CommandFailed:
         return f"FAILED with {installed}"
     return f"passed with {installed}"
@@ -240,106 +267,124 @@ def matrix_entry(session: nox.Session, core: str, controller: str, arguments: li
 
 def sanity(session: nox.Session, core: str) -> None:
     """ansible-test sanity, without an ignore file."""
-    session.install(CORES[core].package)
+    programs = environment(session, core)
     session.chdir(copied_tree(session))
-    session.run("ansible-test", "sanity", "--venv", "--color", "no", *session.posargs)
+    run(session, programs, "ansible-test", "sanity", "--venv", "--color", "no", *session.posargs)
 
 
 def units(session: nox.Session, core: str) -> None:
-    """ansible-test units: what runs on targets on every Python there is, the rest on the controller's."""
-    session.install(CORES[core].package)
+    """ansible-test units of what runs on targets, on every Python there is. `make test` runs the rest."""
+    programs = environment(session, core)
     session.chdir(copied_tree(session))
-    session.run("ansible-test", "units", "--venv", "--color", "no", *session.posargs)
+    run(session, programs, "ansible-test", "units", "--venv", "--color", "no", *(session.posargs or ["tests/unit/plugins/module_utils/"]))
 
 
-@nox.session(python=found(CORES["newest"].controllers))
+@nox.session
 def browser(session: nox.Session) -> None:
     """The HTML report in Chromium. Pictures of it are kept in tests/output."""
     if not (shutil.which("chromium") or shutil.which("chromium-browser")):
         session.skip("there is no Chromium here. On Debian: apt-get install chromium")
-    session.install(CORES["newest"].package, "playwright", "pytest", "-c", "requirements-dev.txt")
-    session.run("python", "-m", "pytest", "-s", "tests/browser", *session.posargs)
+    run_tests(session, environment(session, "newest", "playwright"), "-s", "tests/browser")
 
 
-@nox.session(python=False)
+@nox.session
 def molecule(session: nox.Session) -> None:
-    """Real hosts over SSH, in network namespaces. Names of scenarios as arguments run those only."""
+    """Real hosts over SSH, in network namespaces, the scenarios side by side. Names of scenarios as arguments run those only."""
     missing = [program for program in ("ip", "sshd", "busybox") if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
     if os.geteuid() != 0 or missing:
         why = f"there is no {' and no '.join(missing)} here. On Debian: apt-get install {MOLECULE_PACKAGES}" if missing else "it needs root"
         session.skip(f"the hosts of the scenarios are network namespaces: {why}")
     tools = Path(sys.executable).parent
-    env = {"ANSIBLE_COLLECTIONS_PATH": str(collections_path()), "PATH": f"{tools}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections_path()), "PATH": f"{tools}:{os.environ['PATH']}", "NO_COLOR": "1"}
     scenarios = session.posargs or sorted(path.parent.name for path in ROOT.glob("extensions/molecule/*/molecule.yml"))
-    for scenario in scenarios:
+
+    def scenario_of(name: str) -> subprocess.CompletedProcess[str]:
         # One that was asked for by name is shown live, the others when they fail.
-        session.run(str(tools / "molecule"), "test", "-s", scenario, env=env, silent=not session.posargs)
+        shown: dict[str, Any] = {} if session.posargs else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.run([tools / "molecule", "test", "-s", name], env=env, cwd=ROOT, stdin=subprocess.DEVNULL, check=False, **shown)
+
+    # Each has a network of its own.
+    with concurrent.futures.ThreadPoolExecutor(1 if session.posargs else os.cpu_count()) as pool:
+        ended = dict(zip(scenarios, pool.map(scenario_of, scenarios)))
+    failed = [name for name, done in ended.items() if done.returncode]
+    for name in failed:
+        print(f"--- {name}\n{ended[name].stdout or ''}")
+    if failed:
+        session.error(f"failed: {', '.join(failed)}. One alone: nox -s molecule -- {failed[0]}")
+    session.log(f"passed: {', '.join(scenarios)}")
 
 
-@nox.session(python=found(CORES["newest"].controllers))
+@nox.session
 def fuzz(session: nox.Session) -> None:
-    """Answers that nobody thought of, for both transports. LMSTUDIO_FUZZ_SECONDS says how long at each of two targets (20)."""
-    session.install(CORES["newest"].package, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
-    session.run("python", "-m", "pytest", "-s", "tests/fuzz", *session.posargs)
+    """Answers that nobody thought of, for both transports. LMSTUDIO_FUZZ_SECONDS says how long at each of two targets (10)."""
+    run_tests(session, environment(session, "newest"), "-s", "tests/fuzz")
 
 
-@nox.session(python=found(CORES["newest"].controllers))
+@nox.session
 def soak(session: nox.Session) -> None:
-    """Ten thousand polls of a flapping fleet in one process: memory, files and threads must not grow."""
-    session.install(CORES["newest"].package, "-r", "requirements.txt", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
-    session.run("python", "-m", "pytest", "-s", "tests/soak", *session.posargs)
+    """Polls of a flapping fleet in one process: memory, files and threads must not grow. LMSTUDIO_SOAK_ROUNDS of 50 polls each (40)."""
+    run_tests(session, environment(session, "newest"), "-s", "tests/soak")
 
 
-@nox.session(python=found(CORES["newest"].controllers))
+@nox.session(default=False)
 def scaling(session: nox.Session) -> None:
     """Slices of a fleet with ansible-runner, and caches that controllers share in Redis. Installs all of the package ansible."""
     if not shutil.which("redis-server"):
         session.skip("there is no Redis here. On Debian: apt-get install redis-server")
-    session.install(CORES["newest"].package, ANSIBLE, "ansible-runner", "pytest", "redis", "-c", "requirements-dev.txt")
-    session.run("python", "-m", "pytest", "-s", "tests/scaling", *session.posargs)
+    run_tests(session, environment(session, "newest", ANSIBLE, "ansible-runner", "redis", name="scaling"), "-s", "tests/scaling")
 
 
-@nox.session(python=found(CORES["newest"].controllers), default=False)
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """What the doors cost, as ratios of commands taken in one run: see tests/performance. `make bench` writes the tables, in some hours."""
     measure(session, *session.posargs)
 
 
-@nox.session(python=found(CORES["newest"].controllers))
+@nox.session
 def guard(session: nox.Session) -> None:
-    """The ratios of `bench` that are stable, with a wide margin, so that no change makes a door much slower unseen."""
+    """The stable ratios of `bench`, in processor time and with a wide margin, so that no change makes a door much slower unseen."""
     measure(session, "--guard", *session.posargs)
 
 
 def measure(session: nox.Session, *arguments: str) -> None:
     if not shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin"):
         session.skip("there is no nginx here. On Debian: apt-get install nginx-light")
-    session.install(CORES["newest"].package, "-r", "requirements.txt", "py-spy", "pyyaml", "trustme", "-c", "requirements-dev.txt")
-    session.run("python", "tests/performance", *arguments)
+    run(session, environment(session, "newest", "py-spy"), "python", "tests/performance", *arguments)
 
 
-@nox.session(python=found(CORES["newest"].controllers), default=False)
+@nox.session(default=False)
 def mutation(session: nox.Session) -> None:
-    """Change `_requirements.py` in every small way: at least nine of ten changes must fail a test. Takes ten minutes."""
-    session.install(CORES["newest"].package, "cosmic-ray==8.7.0", "-c", "requirements-dev.txt", *TEST_LIBRARIES)
+    """Change `_requirements.py` in every small way: at least nine of ten changes must fail a test. Takes twenty minutes."""
+    programs = environment(session, "newest", "cosmic-ray==8.7.0")
     session.chdir(copied_tree(session))
-    session.run("cosmic-ray", "init", "tests/mutation.toml", "mutation.sqlite")
-    session.run("cr-filter-operators", "mutation.sqlite", "tests/mutation.toml")
-    session.run("cosmic-ray", "exec", "tests/mutation.toml", "mutation.sqlite", env={"PYTHONDONTWRITEBYTECODE": "1"})
-    session.run("cr-report", "--surviving-only", "--show-diff", "mutation.sqlite")
-    session.run("cr-rate", "--fail-over", "10", "mutation.sqlite")
+    run(session, programs, "cosmic-ray", "init", "tests/mutation.toml", "mutation.sqlite")
+    run(session, programs, "cr-filter-operators", "mutation.sqlite", "tests/mutation.toml")
+    run(session, programs, "cosmic-ray", "exec", "tests/mutation.toml", "mutation.sqlite", env={"PYTHONDONTWRITEBYTECODE": "1"})
+    run(session, programs, "cr-report", "--surviving-only", "--show-diff", "mutation.sqlite")
+    run(session, programs, "cr-rate", "--fail-over", "10", "mutation.sqlite")
 
 
-def register(gate: Callable[[nox.Session, str], None], core: str) -> None:
+def register(gate: Callable[[nox.Session, str], None], core: str, default: bool = True) -> None:
     def session_of_core(session: nox.Session) -> None:
         gate(session, core)
 
     session_of_core.__doc__ = gate.__doc__
-    nox.session(session_of_core, name=f"{gate.__name__}-{core}", python=found(CORES[core].controllers))
+    nox.session(session_of_core, name=f"{gate.__name__}-{core}", default=default)
 
 
-for tested in ALL_TESTS_ON:
-    register(plays, tested)
-for tested in ("2.17", "newest"):
-    register(sanity, tested)
+for tested in CORES:
+    register(plays, tested, default=tested not in MADE_BY_NIGHT)
+register(sanity, "2.17", default=False)
+register(sanity, "newest")
 register(units, "2.18")
+
+NIGHTLY = ("browser", "fuzz", "soak", "scaling", "sanity-2.17", "plays-newest", "matrix", "mutation")
+LONG = {"LMSTUDIO_FUZZ_SECONDS": "600", "LMSTUDIO_SOAK_ROUNDS": "200"}
+
+
+@nox.session(default=False)
+def nightly(session: nox.Session) -> None:
+    """All that a change need not wait for: long fuzz and soak, Redis, the whole matrix, mutation. Each is a session of its own, too."""
+    os.environ.update({name: value for name, value in LONG.items() if name not in os.environ})
+    for name in NIGHTLY:
+        session.notify(name)

@@ -6,7 +6,7 @@
 
     LMSTUDIO_FUZZ_SECONDS=3600 LMSTUDIO_PAYLOADS=FOLDER .venv/dev/bin/python -m pytest -s tests/fuzz
 
-LMSTUDIO_FUZZ_SECONDS is for each target, 20 unless given. LMSTUDIO_PAYLOADS is a folder of more answers to start from.
+LMSTUDIO_FUZZ_SECONDS is for each target, 10 unless given. LMSTUDIO_PAYLOADS is a folder of more answers to start from.
 
 An example is the number of an answer and a list of numbers, each of which seeds one change of it. So Hypothesis, which shrinks lists,
 finds the few changes that a failure needs, and a hundred thousand examples take minutes. What fails is kept in .hypothesis and
@@ -40,7 +40,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._known_models im
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-SECONDS = float(os.environ.get("LMSTUDIO_FUZZ_SECONDS", "20"))
+SECONDS = float(os.environ.get("LMSTUDIO_FUZZ_SECONDS", "10"))
 FOLDERS = [Path(__file__).parents[1] / "simulator" / "payloads", *map(Path, filter(None, [os.environ.get("LMSTUDIO_PAYLOADS")]))]
 SEEDS = [path.read_text(encoding="utf-8") for folder in FOLDERS for path in sorted(folder.glob("*.json"))]
 TOKEN = "sk-lm-AbCdEf0123456789"

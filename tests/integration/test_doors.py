@@ -371,9 +371,14 @@ def test_a_failure_of_options_is_a_sentence_and_not_a_traceback(run):
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("parallel", ["true", "false"])
-@pytest.mark.parametrize("default", ["''", "omit"])
-@pytest.mark.parametrize("defaults_of", ["gpufleet.lmstudio.model_facts", "group/gpufleet.lmstudio.lmstudio"])
+@pytest.mark.parametrize(
+    "defaults_of, default, parallel",
+    [
+        ("gpufleet.lmstudio.model_facts", "''", "true"),
+        ("group/gpufleet.lmstudio.lmstudio", "omit", "true"),
+        ("group/gpufleet.lmstudio.lmstudio", "''", "false"),
+    ],
+)
 def test_gather_facts_takes_a_templated_token_from_module_defaults(run, start, default, defaults_of, parallel):
     fleet = start({"gpu01": {"token": TOKENS["gpu01"]}, "gpu02": {"fault": None}, "gpu03": {"fault": "refused"}})
     play = f"""

@@ -467,6 +467,7 @@ def test_every_kind_of_row_from_the_host_from_the_controller_and_over_the_fleet(
             assert_row(name, urls[name], records[host], asker)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("asker", ASK)
 def test_every_row_with_each_transport(asker, urls):
     """Over TLS and through proxies the controller asks with requests, which the play does not."""
@@ -482,6 +483,7 @@ def sections() -> dict[str, str]:
     return {status: " ".join(text.split()) for status, text in zip(found[1::2], found[2::2])}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("case", HINTS)
 def test_the_troubleshooting_has_every_next_step_in_the_same_words(case):
     assert HINTS[case] in sections()[case.partition(":")[0]]

@@ -22,6 +22,8 @@ from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT, settings_
 
 HOSTS = 1000
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def thousand(start):

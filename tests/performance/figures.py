@@ -78,7 +78,8 @@ def took(one: Took, other: Took, names: tuple[str, str]) -> str:
 def in_process(bench: Bench, what: str, *arguments: Any) -> list[float]:
     """Measure inside one process of the installed collection, for what a whole command would hide."""
     env = {**bench.env, "PYTHONPATH": str(bench.folder / "collections")}
-    command = [sys.executable, str(IN_PROCESS), what, json.dumps(arguments)]
+    clock = "process_time" if bench.processor_time else "monotonic"
+    command = [sys.executable, str(IN_PROCESS), what, json.dumps(arguments), clock]
     done = subprocess.run(command, cwd=bench.folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"in_process.py {what} ended with {done.returncode}:\n{done.stderr[-3000:]}")

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every gate, one after the other: a line for each as it ends, then what was skipped and why, a table, and last what failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / ".ci" / "output"
+PYTHONS = ("python3.14", "python3.13", "python3.12")
+"""Those that have the newest ansible-core, so that `make test` is the run of all tests on it."""
+NOX = ".venv/dev/bin/nox"
+PACKAGES = "shellcheck chromium busybox-static iproute2 nginx-light openssh-server redis-server"
+SKIPPED = re.compile(r"(?:Session \S+ skipped: .+|SKIPPED(?: \[\d+\])?:? ?.+)$", re.MULTILINE)
+TAIL = 150
+"""Lines that are shown of a gate that failed."""
+
+
+class Gate(NamedTuple):
+    name: str
+    passed: bool
+    seconds: float
+    skipped: list[str]
+
+    @property
+    def log(self) -> Path:
+        return OUTPUT / f"{self.name.replace(' ', '-')}.log"
+
+
+def run(name: str, command: list[str], env: dict[str, str] | None = None) -> Gate:
+    """Run a gate with its output in a file, and say how it ended."""
+    began = time.monotonic()
+    log = Gate(name, False, 0, []).log
+    with log.open("wb") as output:
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+        )
+    text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace"))
+    gate = Gate(name, done.returncode == 0, time.monotonic() - began, list(dict.fromkeys(SKIPPED.findall(text))))
+    told = "FAILED" if not gate.passed else "skipped" if f"Session {name} skipped" in text else "passed"
+    print(f"{told:<8}{gate.seconds:5.0f} s  {name}", flush=True)
+    return gate
+
+
+def sessions() -> list[str]:
+    """The sessions of noxfile.py that gate a change."""
+    done = subprocess.run([NOX, "--list", "--json"], cwd=ROOT, check=True, capture_output=True, text=True)
+    selected = subprocess.run([NOX, "--list"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [session["session"] for session in json.loads(done.stdout) if f"* {session['session']} " in selected]
+
+
+def packages() -> list[str] | None:
+    """The command that installs what the gates need of the system."""
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        return None
+    return ["sh", "-c", f"apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y {PACKAGES}"]
+
+
+def main() -> int:
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir(parents=True)
+    began = time.monotonic()
+    newest = next((name for name in PYTHONS if shutil.which(name)), "python3")
+    notes = []
+    if newest == "python3":
+        notes.append(f"make test on the newest ansible-core, because there is no {', '.join(PYTHONS)} here. It ran on that of python3.")
+    if not os.environ.get("LMSTUDIO_PAYLOADS"):
+        notes.append("the recorded answers of other servers, because LMSTUDIO_PAYLOADS names no folder")
+    gates = [run("make test", ["make", "test", f"PYTHON={newest}"]), run("make demo", ["make", "demo"])]
+    installing = packages()
+    if installing:
+        gates.append(run("packages", installing))
+    else:
+        notes.append(f"the checks that need more than there is here. As root on Debian: apt-get install {PACKAGES}")
+    if not (ROOT / NOX).exists():
+        print(gates[0].log.read_text(errors="replace"), "\nFAILED: make test, which installs what the gates need")
+        return 1
+    gates.append(run("pip for ansible-test", [".venv/dev/bin/python", ".ci/ansible_test_pip.py"]))
+    gates += [run(name, [NOX, "--non-interactive", "-s", name]) for name in sessions()]
+
+    skipped = [*notes, *(f"{gate.name}: {line}" for gate in gates for line in gate.skipped)]
+    print(f"\n{len(skipped)} skipped" + "".join(f"\n  {line}" for line in skipped))
+    print("\n" + "\n".join(f"{gate.name:<24}{gate.seconds:6.0f} s" for gate in sorted(gates, key=lambda gate: -gate.seconds)))
+    print(f"{'all of it':<24}{time.monotonic() - began:6.0f} s")
+    failed = [gate for gate in gates if not gate.passed]
+    for gate in failed:
+        print(f"\n=== {gate.name} failed. The end of {gate.log.relative_to(ROOT)}:\n")
+        print("\n".join(gate.log.read_text(errors="replace").splitlines()[-TAIL:]))
+    print(f"\nFAILED: {', '.join(gate.name for gate in failed)}" if failed else "\nAll passed.")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
