@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet, _transport
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet, _requests
 
 LATE = 5.0
 """Seconds by which a busy machine may miss a deadline. What these tests end at their deadline would go on for much longer, or for ever."""
@@ -24,12 +24,12 @@ def _alone(fetch: Fetch, endpoint: Endpoint, detail: str) -> Record:
 
 
 def _in_fleet(endpoint: Endpoint, detail: str) -> Record:
-    (record,) = _fleet.ask_all([endpoint], detail, 1000, 600)
+    (record,) = _fleet.ask_all([endpoint], detail, 1000, 600, lambda line: None)
     return record
 
 
 ASK: dict[str, Callable[[Endpoint, str], Record]] = {
-    "target": functools.partial(_alone, _http.fetch),
-    "requests": functools.partial(_alone, _transport.fetch),
+    "target": functools.partial(_alone, _blocking.fetch),
+    "requests": functools.partial(_alone, _requests.fetch),
     "fleet": _in_fleet,
 }

@@ -10,7 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import resolve_fleet, validated
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet_hosts import (

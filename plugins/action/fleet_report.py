@@ -13,7 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import Audit, audit_of, baseline_of, policies_of, without_times

@@ -15,7 +15,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
     of_record,
     warnings_of,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError

@@ -9,7 +9,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, OptionError, is_loopback, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, is_loopback, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import validated
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import delegate_of, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._own_secrets import SECRETS, held_by, secrets_in

@@ -156,24 +156,19 @@ from ansible.inventory.helpers import get_group_vars, sort_groups
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable, expand_hostname_range
 from ansible.utils.vars import combine_vars
 from ansible.vars.plugins import get_vars_from_inventory_sources
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
-    Endpoint,
-    OptionError,
-    bracketed,
-    make_endpoint,
-    without_userinfo,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, bracketed, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import kept, outcomes_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import dump, load
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import (
     CONTROLLER_URL,
     VARIABLES,
     options_from_address,
     resolve_fleet,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import outcomes_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet_hosts import ask_hosts, warn_of_secrets, warn_of_sharing
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import poll_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet_hosts import ask_hosts, tell, warn_of_secrets, warn_of_sharing
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
     Host,
     NotAsked,
@@ -352,15 +347,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             return dict(zip(resolved, ask_hosts(list(resolved.values()), options)))
         endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}
         key = self.get_cache_key(path)
-        outcomes = outcomes_in(self._cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
-        missing = [name for name in endpoints if name not in outcomes]
-        asked = outcomes_of([endpoints[name] for name in missing], options["concurrency"], options["fleet_timeout"])
-        outcomes.update(zip(missing, asked))
+        polls = load(self._cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
+        missing = [name for name in endpoints if name not in polls]
+        asked = poll_all([endpoints[name] for name in missing], options["concurrency"], options["fleet_timeout"], tell)
+        polls.update(zip(missing, asked))
         if missing:
-            self._cache[key] = kept(endpoints, outcomes)
+            self._cache[key] = dump(endpoints, polls)
         detail = options["detail"]
         return {
-            name: record_of(each, outcomes.pop(name), detail) if isinstance(each, Endpoint) else record_of_nobody(each, detail)
+            name: record_of(each, polls.pop(name), detail) if isinstance(each, Endpoint) else record_of_nobody(each, detail)
             for name, each in resolved.items()
         }
 

@@ -96,13 +96,8 @@ from typing import Any
 from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import TOKEN_VARIABLE, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
-    Endpoint,
-    OptionError,
-    authorizes,
-    bracketed,
-    make_endpoint,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, bracketed
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, authorizes, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import NOT_ASKED, explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import options_from_address, resolve_fleet

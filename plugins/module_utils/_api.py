@@ -4,49 +4,45 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What an answer of ``GET /api/v1/models`` means: bytes in, model entries or a typed error out.
+"""What an answer means: a response, the JSON document in it, the models that the document lists; or a typed error.
 
 Nothing a server sends is believed: sizes, depth and types are checked, unknown fields pass through, and no text of the
-server becomes part of a message unless it is made printable first. No socket, no Ansible object.
+server becomes part of a message unless it is made printable first.
 """
 
 from __future__ import annotations
 
 import json
+import marshal
 import math
 import re
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, Endpoint, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import MAX_DIGITS, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import (
+    FRACTIONS,
+    RESERVED_KEYS,
+    Wrong,
+    cleaned,
+    converted,
+    decompressed,
+    invalid_field,
+    kind_of,
+    place,
+    too_large,
+)
 
 Entry = Dict[str, Any]
 EMBEDDING_TYPES = ("embedding", "embeddings")
 
-RESERVED_KEYS = ("__ansible_", "__payload__")
-"""Keys that begin so break Ansible's own serialisation of results."""
 MAX_ENTRIES = 10000
 """More models or loaded instances than this on one host are not believed."""
 _MAX_WARNINGS = 20
-MAX_DIGITS = 18
 _ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
 """Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
-
-
-class Answer(NamedTuple):
-    """An HTTP answer, as a transport read it."""
-
-    http_status: int
-    body: bytes = b""
-    content_type: str = ""
-    content_encoding: str = ""
-    location: str = ""
-    authenticate: str = ""
-    """Of a 401: what it wants (``WWW-Authenticate``)."""
-    server: str = ""
-    """What the program calls itself."""
-    too_large: bool = False
-    """The body was longer than the limit, and is not here."""
 
 
 class Model(NamedTuple):
@@ -57,11 +53,18 @@ class Model(NamedTuple):
     text: str
     """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
 
+    @classmethod
+    def of(cls, entry: Entry) -> Model:
+        return cls(entry, canonical(_comparable(entry)))
+
 
 Listed = Tuple[List[Model], List[str]]
 """The models of an answer, and the warnings about single fields."""
-ReadText = Callable[[str], "Listed | None"]
-"""Reads the JSON of an answer that may be like others before it. None if it has to be looked at by itself."""
+KnownModels = Dict[bytes, Model]
+"""Models that were read before, by what was decoded of them: most hosts of a fleet have the same ones."""
+_MAX_KNOWN = 4096
+_MAX_KNOWN_BYTES = 4096
+"""Of what was decoded of a model that is remembered."""
 
 # The documented fields, each with its usual type: reading answers is most of what a fleet costs, and values of this very type are
 # taken as they are. None stands for a list of texts.
@@ -92,8 +95,6 @@ _CONFIG = {
     "offload_kv_cache_to_gpu": bool,
 }
 _Fields = Mapping[str, "type | None"]
-FRACTIONS = ("bits_per_weight", "remaining_ttl_seconds")
-"""Numbers that need not be whole."""
 _REQUIRED = ("key", "id")
 _STRICT = ("type", "key", "id", "context_length")
 """With a wrong type, the answer as a whole cannot be trusted."""
@@ -128,7 +129,7 @@ class Reader:
     def read(self, raw: Any, number: int) -> Model:
         """The model at this place of the list, from 0. Raises :class:`ApiError`, if the list as a whole cannot be trusted."""
         self._raw, self._number = raw, number
-        model = model_of(self._entry(raw))
+        model = Model.of(self._entry(raw))
         self._instances_read += len(model.entry["loaded_instances"])
         if self._instances_read > MAX_ENTRIES:
             raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are believed")
@@ -213,8 +214,6 @@ class Reader:
     def _converted(self, value: Any, inside: str, name: str, usual: type | None) -> Any:
         if _is_plain(value, name, usual):
             return value
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import Wrong, converted
-
         try:
             return converted(value, name, usual)
         except Wrong as exc:
@@ -224,22 +223,16 @@ class Reader:
             return _unknown(name, usual)
 
     def _warn(self, inside: str, expected: str, value: Any) -> None:
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual
-
-        self._note(inside, f"is {_unusual.kind_of(value)}, {expected} was expected: taken as unknown")
+        self._note(inside, f"is {kind_of(value)}, {expected} was expected: taken as unknown")
 
     def _note(self, inside: str, says: str) -> None:
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual
-
         if len(self._found) < _MAX_WARNINGS:
-            self._found.append(f"{_unusual.place(self._raw, self._number)}{inside} {says}")
+            self._found.append(f"{place(self._raw, self._number)}{inside} {says}")
         else:
             self._more += 1
 
     def _invalid(self, inside: str, expected: str, value: Any) -> ApiError:
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _unusual
-
-        return _unusual.invalid_field(_unusual.place(self._raw, self._number) + inside, expected, value)
+        return invalid_field(place(self._raw, self._number) + inside, expected, value)
 
 
 canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -249,10 +242,6 @@ canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 def may_be_loaded(entry: Entry) -> bool:
     """Whether a model is loaded, or may be: some servers tell the context of a loaded model, and no instance."""
     return bool(entry["loaded"] or entry.get("loaded_context_length") is not None)
-
-
-def model_of(entry: Entry) -> Model:
-    return Model(entry, canonical(_comparable(entry)))
 
 
 def _comparable(entry: Entry) -> Entry:
@@ -275,24 +264,57 @@ def _comparable(entry: Entry) -> Entry:
     return comparable
 
 
-def _read_list(raw_models: list[Any]) -> Listed:
-    if len(raw_models) > MAX_ENTRIES:
-        raise ApiError("invalid", f"listed {len(raw_models)} models, more than the {MAX_ENTRIES} that are believed")
-    if raw_models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in raw_models):
+def models_of(document: Any, known: KnownModels | None = None) -> Listed:
+    """The models that a document lists. Raises :class:`ApiError`. `known` is looked in, and remembers."""
+    models = document.get("models") if isinstance(document, dict) else None
+    if not isinstance(models, list) or (not models and "data" in document):
+        raise _no_list(document)
+    if len(models) > MAX_ENTRIES:
+        raise ApiError("invalid", f"listed {len(models)} models, more than the {MAX_ENTRIES} that are believed")
+    if models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
     reader = Reader()
-    models = [reader.read(raw, number) for number, raw in enumerate(raw_models)]
-    return models, reader.warnings()
+    if known is None:
+        return [reader.read(raw, number) for number, raw in enumerate(models)], reader.warnings()
+    return [_remembered(reader, raw, number, known) for number, raw in enumerate(models)], reader.warnings()
 
 
-def _decoded(answer: Answer, limit: int) -> bytes:
+def _remembered(reader: Reader, raw: Any, number: int, known: KnownModels) -> Model:
+    """A model, read unless it is known. One with instances, which change, or with a warning, which every host has to say, never is."""
+    try:
+        key = marshal.dumps(raw, 2)  # The last version in which equal values give equal bytes.
+    except ValueError:
+        return reader.read(raw, number)
+    if key in known:
+        return known[key]
+    warned = reader.warned()
+    model = reader.read(raw, number)
+    if len(key) <= _MAX_KNOWN_BYTES and not model.entry["loaded"] and reader.warned() == warned:
+        if len(known) >= _MAX_KNOWN:
+            known.clear()
+        known[key] = model
+    return model
+
+
+def _no_list(document: Any) -> ApiError:
+    """Why a document has no list of models."""
+    if not isinstance(document, dict):
+        return ApiError("invalid", f"sent {kind_of(document)} instead of a model list")
+    if "data" in document:
+        return ApiError("not_lmstudio", "is not LM Studio: it answered in the shape of an OpenAI-style server (a list called data)")
+    if document.get("models") is not None:
+        return invalid_field("models", "a list", document["models"])
+    if "error" in document:
+        return ApiError("invalid", "sent an error instead of a model list")
+    return ApiError(
+        "invalid", f"sent {'a problem document' if 'detail' in document else 'an object without models'} instead of a model list"
+    )
+
+
+def _decoded(response: Response, limit: int) -> bytes:
     """The body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
-    encoding = answer.content_encoding.strip().lower()
-    if encoding in ("", "identity"):
-        return answer.body
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import decompressed
-
-    return decompressed(answer.body, encoding, limit)
+    encoding = response.content_encoding.strip().lower()
+    return response.body if encoding in ("", "identity") else decompressed(response.body, encoding, limit)
 
 
 def _not_a_number(_name: str) -> Any:
@@ -336,15 +358,13 @@ def _parse(body: bytes, text: str) -> Any:
     try:
         document = (_JSON_OF_LONG_NUMBERS if _has_long_number(body) else JSON).decode(text)
         if _may_be_odd(body, text):
-            from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import cleaned
-
             return cleaned(document)
         return document
     except RecursionError:
         raise ApiError("invalid", "sent JSON that is nested too deep") from None
     except ValueError:
         if not body.strip():
-            raise ApiError("invalid", "sent an empty body", HINTS["invalid: empty"]) from None
+            raise ApiError("invalid", "sent an empty body", "empty") from None
         raise ApiError("invalid", "sent a body that is not valid JSON") from None
 
 
@@ -352,46 +372,34 @@ NOWHERE = Endpoint(TARGET_URL)
 """For answers that came from no server, such as those of a cache."""
 
 
-def read_models(answer: Answer, endpoint: Endpoint = NOWHERE, read_text: ReadText | None = None) -> Listed:
-    """The models of an answer and the warnings about single fields, or an :class:`ApiError`.
-
-    `endpoint` is who answered; its limit bounds the decoded body. `read_text` is tried first, where a text has nothing odd.
-    """
+def read_models(response: Response, endpoint: Endpoint = NOWHERE, known: KnownModels | None = None) -> Listed:
+    """The models of an answer and the warnings about single fields. Raises :class:`ApiError`. `known` is as in :func:`models_of`."""
     try:
-        return _judge(answer, endpoint, read_text)
+        return models_of(read_document(response, endpoint), known)
     except ApiError as exc:
-        exc.http_status = answer.http_status
+        exc.http_status = response.http_status
         raise
 
 
-def _judge(answer: Answer, endpoint: Endpoint, read_text: ReadText | None) -> Listed:
+def read_document(response: Response, endpoint: Endpoint) -> Any:
+    """The JSON document of a response with HTTP status 200. Raises :class:`ApiError`, the same for every endpoint of the API."""
     # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
     body = b""
     document: Any = None
     unreadable: ApiError | None = None
-    usual = False
     try:
-        if answer.too_large:
-            from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import too_large
-
+        if response.too_large:
             raise too_large(endpoint.max_response_bytes)
-        body = _decoded(answer, endpoint.max_response_bytes)
-        text = _text_of(body)
-        usual = answer.http_status == 200 and b"nexpected endpoint" not in body
-        if read_text and usual and not _has_long_number(body) and not _may_be_odd(body, text):
-            listed = read_text(text)
-            if listed:
-                return listed
-        document = _parse(body, text)
+        body = _decoded(response, endpoint.max_response_bytes)
+        document = _parse(body, _text_of(body))
     except ApiError as exc:
         unreadable = exc
-    models = document.get("models") if isinstance(document, dict) else None
-    if usual and isinstance(models, list) and (models or "data" not in document):
-        return _read_list(models)
-    # Here, because Ansible compiles what a module imports at every task, and most hosts send a list.
+    if response.http_status == 200 and isinstance(document, dict) and not {"error", "message", "detail"} & document.keys():
+        return document
+    # Here, because most hosts send what was asked for, and Ansible compiles what a module imports at every task.
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._refusals import classify_response
 
-    why = classify_response(answer, endpoint, body, document, unreadable)
+    why = classify_response(response, endpoint, body, document, unreadable)
     if why:
         raise why
-    return _read_list(document["models"])
+    return document

@@ -13,7 +13,8 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import at_detail, record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (

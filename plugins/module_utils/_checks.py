@@ -13,17 +13,47 @@ import re
 from typing import Any, Mapping
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
-    DEFAULT_PORT,
-    HOST,
-    MAX_PORT,
-    OptionError,
-    is_plain,
-    printable,
-)
-
+DEFAULT_PORT = 1234
+MASK = "********"
+MAX_PORT = 65535
+HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?"
+"""A name or an IPv4 address, as a regular expression."""
 _HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z"
 _OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
+
+
+class OptionError(Exception):
+    """An option that cannot be used. Its text names the option and says what to write instead."""
+
+    def __init__(self, option: str, problem: str) -> None:
+        super().__init__(f"{option}: {problem}")
+        self.option = option
+        self.problem = problem
+
+
+def printable(text: str, limit: int = 80) -> str:
+    """Text of foreign origin for a message: one line, no control or invisible characters, not longer than `limit`."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL: an IPv6 address gets its brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def without_userinfo(url: str) -> str:
+    """A URL that may be shown: all before its last @ is masked, however odd the URL is."""
+    before, at, after = url.rpartition("@")
+    if not at:
+        return url
+    scheme = before.partition("://")[0] + "://" if re.match(r"https?://", before, re.IGNORECASE) else ""
+    return f"{scheme}{MASK}@{after}"
+
+
+def is_plain(text: str) -> bool:
+    """Whether it is ASCII that can be printed, without spaces."""
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:

@@ -15,30 +15,26 @@ import math
 import re
 from typing import Any, Mapping, NamedTuple
 
-DEFAULT_PORT = 1234
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import (
+    DEFAULT_PORT,
+    MAX_PORT,
+    OptionError,
+    bracketed,
+    check_file,
+    check_headers,
+    is_plain,
+    parts_of_url,
+    printable,
+)
+
 TARGET_URL = "http://127.0.0.1"
 """What a target asks, without a port, unless it is told otherwise."""
 MODELS_PATH = "/api/v1/models"
-MASK = "********"
 
-MAX_PORT = 65535
 _MAX_TIMEOUT = 86400
 # A path that people paste although it names a route of the API, not its base. The longest come first.
 _API_ROUTES = ("/v1/chat/completions", MODELS_PATH, "/api/v0/models", "/v1/models", "/api/v1", "/api/v0", "/v1")
-HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?"
-"""A name or an IPv4 address, as a regular expression."""
-# What most people write, in which nothing needs to be explained or looked up.
-_PLAIN_URL = re.compile(rf"(?P<scheme>https?)://(?P<host>{HOST})(?::(?P<port>[1-9][0-9]{{0,4}}))?(?P<path>(?:/[A-Za-z0-9._~-]+)*/?)\Z")
 _FILES = ("ca_path", "client_cert", "client_key")
-
-
-class OptionError(Exception):
-    """An option that cannot be used. Its text names the option and says what to write instead."""
-
-    def __init__(self, option: str, problem: str) -> None:
-        super().__init__(f"{option}: {problem}")
-        self.option = option
-        self.problem = problem
 
 
 class Endpoint(NamedTuple):
@@ -83,14 +79,14 @@ class Endpoint(NamedTuple):
         return self.url + MODELS_PATH
 
     @property
+    def prefix(self) -> str:
+        """The path of the URL, which a proxy wants; empty unless it has one."""
+        return self.url[self.url.index("://") + 3 + len(self.authority) :]
+
+    @property
     def authority(self) -> str:
         """The host as it stands in the URL, and the port if it has one."""
         return self.url.split("/", 3)[2]
-
-    @property
-    def target(self) -> str:
-        """What a request names of the URL."""
-        return self.models_url[self.url.index("://") + 3 + len(self.authority) :]
 
     def request_headers(self) -> dict[str, str]:
         """The headers of the request, the same from every transport."""
@@ -114,12 +110,6 @@ class Endpoint(NamedTuple):
         return "token" if self.token else "headers" if self.headers else None
 
 
-def printable(text: str, limit: int = 80) -> str:
-    """Text of foreign origin for a message: one line, no control or invisible characters, not longer than `limit`."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
-
-
 def is_loopback(host: str) -> bool:
     """Whether a host as it stands in a URL means the machine that asks."""
     host = host.lower().rstrip(".")
@@ -128,28 +118,9 @@ def is_loopback(host: str) -> bool:
     return re.match(r"127(\.\d{1,3}){1,3}\Z", host) is not None
 
 
-def bracketed(host: str) -> str:
-    """A host as it stands in a URL: an IPv6 address gets its brackets."""
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-
-def without_userinfo(url: str) -> str:
-    """A URL that may be shown: all before its last @ is masked, however odd the URL is."""
-    before, at, after = url.rpartition("@")
-    if not at:
-        return url
-    scheme = before.partition("://")[0] + "://" if re.match(r"https?://", before, re.IGNORECASE) else ""
-    return f"{scheme}{MASK}@{after}"
-
-
 def authorizes(headers: Any) -> bool:
     """Whether headers have an Authorization of their own, which stands in place of a token."""
     return isinstance(headers, Mapping) and any(str(name).lower() == "authorization" for name in headers)
-
-
-def is_plain(text: str) -> bool:
-    """Whether it is ASCII that can be printed, without spaces."""
-    return text.isascii() and text.isprintable() and " " not in text
 
 
 def normalise_url(url: str, port: int | None = None, option: str = "url", port_option: str = "port") -> str:
@@ -157,14 +128,7 @@ def normalise_url(url: str, port: int | None = None, option: str = "url", port_o
 
     `port` fills in the port of a URL that names none.
     """
-    url = url.strip()
-    plain = _PLAIN_URL.match(url)
-    if plain and int(plain["port"] or 0) <= MAX_PORT:
-        scheme, host, own_port, path = plain["scheme"], plain["host"].lower(), plain["port"] and int(plain["port"]), plain["path"]
-    else:
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import parts_of_url
-
-        scheme, host, own_port, path = parts_of_url(url, option)
+    scheme, host, own_port, path = parts_of_url(url.strip(), option)
     if port is not None:
         if own_port is not None:
             raise OptionError(
@@ -228,8 +192,6 @@ def make_endpoint(
     headers: tuple[tuple[str, str], ...] = ()
     files: dict[str, str] = {}
     if options.get("headers") or any(options.get(option) for option in _FILES):
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import check_file, check_headers
-
         headers = check_headers(options.get("headers") or {}, token, name("headers"))
         for option in _FILES:
             if options.get(option):

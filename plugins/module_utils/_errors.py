@@ -97,16 +97,20 @@ HINTS = {
 STATUSES = ("ok", *(name for name in HINTS if ":" not in name))
 
 
+MAX_DIGITS = 18
+"""Of a whole number of a server. A longer one is not believed."""
+
+
 class ApiError(Exception):
     """Why there is no model list.
 
-    `status` is one of :data:`STATUSES`. `what` completes a sentence that begins with the URL ("refused the connection"). `hint` is
-    what to do next, the usual of that status unless given.
+    `status` is one of :data:`STATUSES`. `what` completes a sentence that begins with the URL ("refused the connection"). `seen` says
+    which next step of that status is meant, where it has several; `hint` is one that stands elsewhere.
     """
 
-    def __init__(self, status: str, what: str, hint: str | None = None, http_status: int | None = None) -> None:
+    def __init__(self, status: str, what: str, seen: str | None = None, hint: str | None = None, http_status: int | None = None) -> None:
         super().__init__(what)
         self.status = status
         self.what = what
-        self.hint = hint or HINTS[status]
+        self.hint = hint or HINTS[f"{status}: {seen}" if seen else status]
         self.http_status = http_status

@@ -15,9 +15,12 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, is_loopback, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CUT_OFF, Guard, RefusedOnIPv6
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import RefusedOnIPv6
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, is_loopback
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CUT_OFF
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of
 
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
@@ -37,38 +40,39 @@ _HTTP2_FRAME = re.compile(r"\A\0..[\x04\x07].\0{4}", re.DOTALL)
 """How a server begins that speaks HTTP/2 only: with its settings, or by going away."""
 
 
-def meaning_of(exc: BaseException, endpoint: Endpoint, guard: Guard, connecting: bool) -> ApiError:
-    """What an exception of a connection means. `connecting` says whether the request had not been sent yet."""
+def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:
+    """What an exception of an exchange means. The deadline knows how far it came."""
+    connecting = not deadline.sent
     if isinstance(exc, socket.timeout):
-        return timed_out(endpoint, guard)
+        return _timed_out(endpoint, deadline)
     if isinstance(exc, ssl.SSLError) and (connecting or not isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))):
         return _tls_failure(exc)
     proxy = proxy_of(endpoint) if connecting else None
     if proxy and isinstance(exc, OSError):
-        return ApiError("no_route", f"could not be reached through the proxy {proxy.url} ({_reason(exc)})", HINTS["no_route: proxy"])
+        return ApiError("no_route", f"could not be reached through the proxy {proxy.url} ({_reason(exc)})", "proxy")
     if isinstance(exc, ConnectionRefusedError):
         return _refused(exc, endpoint)
     if isinstance(exc, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
         if connecting and endpoint.scheme == "https":
-            return ApiError("tls", "closed the connection during the TLS handshake", HINTS["tls: not TLS"])
+            return ApiError("tls", "closed the connection during the TLS handshake", "not TLS")
         return ApiError("disconnected", CUT_OFF)
     if isinstance(exc, OSError):
-        return _system_failure(exc, endpoint, guard, connecting)
+        return _system_failure(exc, endpoint, deadline)
     if isinstance(exc, http.client.LineTooLong) or str(exc).startswith("got more than"):
         # http.client has no exception of its own for too many headers.
-        return ApiError("invalid", "sent more HTTP headers, or longer ones, than are believed", HINTS["invalid: framing"])
+        return ApiError("invalid", "sent more HTTP headers, or longer ones, than are believed", "framing")
     if isinstance(exc, http.client.BadStatusLine) and _HTTP2_FRAME.match(str(exc.args[0])):
-        return ApiError("invalid", "answered in HTTP/2, which nobody asked for", HINTS["invalid: HTTP/2"])
-    return ApiError("invalid", "did not answer in HTTP", HINTS["invalid: not HTTP"])
+        return ApiError("invalid", "answered in HTTP/2, which nobody asked for", "HTTP/2")
+    return ApiError("invalid", "did not answer in HTTP", "not HTTP")
 
 
-def timed_out(endpoint: Endpoint, guard: Guard) -> ApiError:
-    what = f"did not answer within {endpoint.timeout:g} seconds"
-    if not guard.connected:
+def _timed_out(endpoint: Endpoint, deadline: Deadline) -> ApiError:
+    what = f"did not answer within {deadline.seconds:g} seconds"
+    if not deadline.connected:
         return ApiError("timeout", f"{what} (no connection was made)")
     if proxy_of(endpoint):
-        return ApiError("timeout", f"{what} (the proxy accepted the connection)", HINTS["timeout: proxy"])
-    return ApiError("timeout", f"{what} (it accepted the connection)", HINTS["timeout: connected"])
+        return ApiError("timeout", f"{what} (the proxy accepted the connection)", "proxy")
+    return ApiError("timeout", f"{what} (it accepted the connection)", "connected")
 
 
 def _refused(exc: ConnectionRefusedError, endpoint: Endpoint) -> ApiError:
@@ -79,13 +83,13 @@ def _refused(exc: ConnectionRefusedError, endpoint: Endpoint) -> ApiError:
         case = "no port"
     elif is_loopback(endpoint.host):
         case = "this machine"
-    return ApiError("refused", "refused the connection", HINTS[f"refused: {case}"] if case else None)
+    return ApiError("refused", "refused the connection", case)
 
 
-def _system_failure(exc: OSError, endpoint: Endpoint, guard: Guard, connecting: bool) -> ApiError:
+def _system_failure(exc: OSError, endpoint: Endpoint, deadline: Deadline) -> ApiError:
     if exc.errno == errno.ETIMEDOUT:
-        return timed_out(endpoint, guard)
-    if exc.errno in _NO_ROUTE or connecting:
+        return _timed_out(endpoint, deadline)
+    if exc.errno in _NO_ROUTE or not deadline.sent:
         return ApiError("no_route", f"could not be reached ({_reason(exc)})")
     return ApiError("disconnected", f"broke the connection ({_reason(exc)})")
 
@@ -98,20 +102,11 @@ def _reason(exc: OSError) -> str:
 def _tls_failure(exc: ssl.SSLError) -> ApiError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         reason = printable(getattr(exc, "verify_message", "") or str(exc), 160).rstrip(".")
-        case = _CERTIFICATE_CASES.get(getattr(exc, "verify_code", 0))
-        return _of_tls(f"has a certificate that is not trusted ({reason})", case)
+        seen = _CERTIFICATE_CASES.get(getattr(exc, "verify_code", 0))
+        return ApiError("tls", f"has a certificate that is not trusted ({reason})", seen)
     reason = exc.reason or ""
     if reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", ""):
-        return _of_tls("did not answer in TLS", "not TLS")
-    case = None
-    if "PROTOCOL_VERSION" in reason or "UNSUPPORTED_PROTOCOL" in reason:
-        case = "old"
-    elif "CERTIFICATE" in reason:
-        case = "client certificate"
-    elif "HANDSHAKE" in reason:
-        case = "handshake"
-    return _of_tls("broke off the TLS handshake ({})".format(printable(reason.lower().replace("_", " "))), case)
-
-
-def _of_tls(what: str, case: str | None) -> ApiError:
-    return ApiError("tls", what, HINTS[f"tls: {case}"] if case else None)
+        return ApiError("tls", "did not answer in TLS", "not TLS")
+    cases = {"PROTOCOL_VERSION": "old", "UNSUPPORTED_PROTOCOL": "old", "CERTIFICATE": "client certificate", "HANDSHAKE": "handshake"}
+    seen = next((seen for part, seen in cases.items() if part in reason), None)
+    return ApiError("tls", "broke off the TLS handshake ({})".format(printable(reason.lower().replace("_", " "))), seen)

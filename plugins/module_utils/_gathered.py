@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Mapping, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import may_be_loaded
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, not_asked_record
 
 if TYPE_CHECKING:

@@ -4,277 +4,240 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The transport of a target, and of the controller in the clear; and what all transports share: the deadline and the connection.
-
-A plain answer is read here, straight from the socket. TLS, proxies and every other kind of answer are left to ``http.client``, which
-most hosts need not load. There is no netrc, no redirect, no cookie, no shared opener and no proxy unless asked for.
-"""
+"""HTTP: a request, a response, how much of a response is read, and where it ends. ``http.client`` parses all of them."""
 
 from __future__ import annotations
 
+import http.client
+import io
 import re
-import socket
-import threading
-import time
-from typing import Callable
+from typing import Any, Callable, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_DIGITS, Answer
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MODELS_PATH, Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import MAX_DIGITS, ApiError
 
 CHUNK = 65536
-NEVER_READ = (401, 403)
-"""HTTP statuses whose bodies quote the token."""
 CUT_OFF = "closed the connection before the answer was complete"
+_NO_BODY = (204, 304)
+_NEVER_READ = (401, 403)
+"""HTTP statuses whose bodies quote the token."""
+_MAX_HEAD = 256 * 1024
+_MAX_OVERHEAD = 8
+"""How many times the limit of a body its chunks may take, sizes and extensions included."""
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_ANNOUNCEMENT = re.compile(rb"HTTP/[0-9]\.[0-9] 1(?!01)[0-9][0-9]\b")
+"""How an answer begins that only announces the real one. 101 is the last in HTTP."""
 
-# A head that every reader of HTTP understands in the same way. Its names and values are ASCII without control characters.
-_PLAIN_HEAD = re.compile(rb"HTTP/1\.[01] ([2-5][0-9][0-9]) [\t -~]*\r\n((?:[A-Za-z0-9-]+:[\t -~]*\r\n){1,64})\r\n")
+
+class Request(NamedTuple):
+    method: str
+    path: str
+    """Below the base URL of the endpoint."""
+    body: bytes = b""
+    """JSON."""
+    timeout: float | None = None
+    """Seconds for the whole exchange. None stands for those of the endpoint."""
+
+    def target(self, endpoint: Endpoint) -> str:
+        """What the request names of the URL."""
+        return endpoint.prefix + self.path
+
+    def headers(self, endpoint: Endpoint) -> dict[str, str]:
+        """The headers, the same from every driver."""
+        headers = endpoint.request_headers()
+        if self.body:
+            headers.update({"Content-Type": "application/json", "Content-Length": str(len(self.body))})
+        return headers
+
+    def encoded(self, endpoint: Endpoint) -> bytes:
+        """What is sent. Its parts were checked when the endpoint was made."""
+        lines = [f"{self.method} {self.target(endpoint)} HTTP/1.1", *map(": ".join, self.headers(endpoint).items()), "", ""]
+        return "\r\n".join(lines).encode("ascii") + self.body
+
+    def seconds(self, endpoint: Endpoint) -> float:
+        return endpoint.timeout if self.timeout is None else self.timeout
 
 
-class Guard:
-    """Ends one exchange at its deadline, whatever the exchange is waiting for.
+LIST_MODELS = Request("GET", MODELS_PATH)
 
-    A read timeout is no deadline: it starts again at every byte. So the waiting side shuts the connection from outside.
+
+class Response(NamedTuple):
+    """An HTTP answer, as a driver read it."""
+
+    http_status: int
+    body: bytes = b""
+    content_type: str = ""
+    content_encoding: str = ""
+    location: str = ""
+    authenticate: str = ""
+    """Of a 401: what it wants (``WWW-Authenticate``)."""
+    server: str = ""
+    """What the program calls itself."""
+    too_large: bool = False
+    """The body was longer than the limit, and is not here."""
+
+
+class ParsedResponse(http.client.HTTPResponse):
+    """Reads past every answer that only announces the real one, and believes no size below zero."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        # Of the announcements, http.client knows 100 alone.
+        return version, http.client.CONTINUE if 100 <= status < 200 and status != 101 else status, reason
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            # http.client would read to the end, however far that is.
+            raise ApiError("invalid", "sent a chunk whose size is below zero", "framing")
+        return size
+
+
+def read_response(http_status: int, header: Callable[[str], str | None], read: Callable[[int], bytes], limit: int) -> Response:
+    """Read a body up to `limit` bytes, whatever it says of its own length."""
+    declared = _declared_length(header)
+    body = b""
+    too_large = declared is not None and declared > limit
+    if _has_body(http_status) and not too_large:
+        body, too_large = _read_body(read, limit, declared)
+    return Response(
+        http_status=http_status,
+        body=body,
+        content_type=header("Content-Type") or "",
+        content_encoding=header("Content-Encoding") or "",
+        location=header("Location") or "",
+        authenticate=header("WWW-Authenticate") or "",
+        server=header("Server") or "",
+        too_large=too_large,
+    )
+
+
+def _has_body(http_status: int) -> bool:
+    """Whether there is a body that is read."""
+    return http_status >= 200 and http_status not in (*_NO_BODY, *_NEVER_READ)
+
+
+def _declared_length(header: Callable[[str], str | None]) -> int | None:
+    """The bytes that a body says it has, or None where its chunks or its end tell. Several headers are one text with commas.
+
+    Raises :class:`ApiError` where nobody can say where the body ends: libraries guess differently there.
     """
-
-    def __init__(self, seconds: float) -> None:
-        self._began = time.monotonic()
-        self._end = self._began + seconds
-        self._lock = threading.Lock()
-        self._handle: socket.socket | None = None
-        self._over = False
-        self.connected = False
-        """Whether a connection stood, to the server or to a proxy."""
-
-    @property
-    def overdue(self) -> bool:
-        return time.monotonic() >= self._end
-
-    @property
-    def ended(self) -> bool:
-        return self._over
-
-    def age(self) -> float:
-        """Seconds since the exchange began."""
-        return time.monotonic() - self._began
-
-    def left(self) -> float:
-        """Seconds that remain, never zero: for a socket zero means "do not wait at all"."""
-        return max(self._end - time.monotonic(), 0.001)
-
-    def hold(self, sock: socket.socket) -> None:
-        """Watch this socket, in place of the one before. The handle of our own outlives a wrapping in TLS."""
-        handle = sock.dup()
-        with self._lock:
-            before, self._handle = self._handle, handle
-            over = self._over
-        if before is not None:
-            before.close()
-        if over:
-            self.end()
-            raise ApiError("timeout", "did not answer in time")
-
-    def end(self) -> None:
-        """Shut the connection, if there is one. What still waits on it wakes up at once."""
-        with self._lock:
-            self._over = True
-            handle, self._handle = self._handle, None
-        if handle is not None:
-            try:
-                handle.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            handle.close()
+    coding = (header("Transfer-Encoding") or "identity").strip().lower()
+    if coding not in ("chunked", "identity"):
+        raise ApiError("invalid", "sent an answer in a transfer coding that was not asked for", "framing")
+    text = header("Content-Length")
+    if text is None or coding == "chunked":
+        return None
+    lengths = {part.strip() for part in text.split(",")}
+    length = lengths.pop()
+    if lengths or not (length.isascii() and length.isdecimal()):
+        raise unclear_length()
+    return int(length) if len(length) <= MAX_DIGITS else 10**MAX_DIGITS
 
 
-Exchange = Callable[[Endpoint, Guard], Answer]
+def unclear_length() -> ApiError:
+    return ApiError("invalid", "sent an answer whose Content-Length is not one number", "framing")
 
 
-def within_deadline(endpoint: Endpoint, run_exchange: Exchange) -> Answer:
-    """Run an exchange and leave it at the endpoint's deadline, name resolution included.
-
-    The exchange has a thread of its own, because nothing else can leave a name resolution that hangs.
-    """
-    guard = Guard(endpoint.timeout)
-    answers: list[Answer] = []
-    errors: list[BaseException] = []
-    finished = threading.Event()
-
-    def run() -> None:
-        try:
-            answers.append(run_exchange(endpoint, guard))
-        except BaseException as exc:
-            errors.append(exc)
-        finally:
-            finished.set()
-
-    threading.Thread(target=run, daemon=True, name="lmstudio").start()
-    try:
-        in_time = finished.wait(guard.left())
-    finally:
-        guard.end()
-    if not in_time:
-        raise timed_out(endpoint, guard)
-    if errors:
-        raise errors[0]
-    return answers[0]
+def _read_body(read: Callable[[int], bytes], limit: int, declared: int | None) -> tuple[bytes, bool]:
+    """The body, and whether it was longer than `limit` and is not here. What follows the declared length is no part of it."""
+    chunks: list[bytes] = []
+    size = 0
+    while size != declared:
+        chunk = read(min(CHUNK, (limit + 1 if declared is None else declared) - size))
+        if not chunk:
+            if declared is not None:
+                raise ApiError("disconnected", CUT_OFF)
+            break
+        size += len(chunk)
+        if size > limit:
+            return b"", True
+        chunks.append(chunk)
+    return b"".join(chunks), False
 
 
-def fetch(endpoint: Endpoint) -> Answer:
-    """Ask the endpoint for its models. Raises :class:`ApiError`, or :class:`OptionError` for unusable TLS files."""
-    return within_deadline(endpoint, exchange)
-
-
-def exchange(endpoint: Endpoint, guard: Guard) -> Answer:
-    """One request and its answer, in the calling thread; whoever holds the guard ends it at the deadline."""
-    if not is_direct(endpoint):
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http_client
-
-        return _http_client.exchange(endpoint, guard)
-    try:
-        sock = connect(endpoint.host, endpoint.port, guard)
-    except (OSError, ValueError) as exc:
-        raise failure(exc, endpoint, guard, connecting=True) from None
-    with sock:
-        try:
-            sock.sendall(request_of(endpoint))
-            incoming, data, answer = Incoming(endpoint.max_response_bytes), b"", None
-            while answer is None:
-                data = sock.recv(CHUNK)
-                answer = incoming.add(data)
-            return answer
-        except NotPlain:
-            return read_on(endpoint, sock, data, guard)
-        except (OSError, ValueError) as exc:
-            raise failure(exc, endpoint, guard, connecting=False) from None
-
-
-def is_direct(endpoint: Endpoint) -> bool:
-    """Whether an endpoint is asked in the clear and without a proxy."""
-    return endpoint.scheme == "http" and not endpoint.use_proxy
-
-
-def request_of(endpoint: Endpoint) -> bytes:
-    """The request to an endpoint that is asked directly. Its parts were checked when the endpoint was made."""
-    lines = [f"GET {endpoint.target} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in endpoint.request_headers().items()]
-    return "\r\n".join([*lines, "", ""]).encode("ascii")
-
-
-class NotPlain(Exception):
-    """An answer that is not of the plain kind, so ``http.client`` has to read it."""
-
-
-class Incoming:
-    """A plain answer while it arrives: its whole head comes first and at once, and says how long the body is."""
-
-    __slots__ = ("_body", "_head", "_length", "_limit")
+class Arriving:
+    """A response while it arrives, for a driver that cannot let ``http.client`` wait for the rest of it."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._head: Answer | None = None
-        self._length = 0
-        self._body = bytearray()
+        self._data = bytearray()
+        self._parsed: ParsedResponse | None = None
+        self._length: int | None = None
+        # Of a body in chunks: where the next chunk begins, and how many bytes the ones before have.
+        self._chunk = 0
+        self._size = 0
 
-    def add(self, data: bytes) -> Answer | None:
-        """Take what has arrived, nothing at its end. The answer is returned once it is there.
+    def add(self, data: bytes) -> Response | None:
+        """Take what has arrived, nothing at its end. The response is returned once all of it that is read is here.
 
-        Raises :class:`NotPlain` when the first that arrives is no plain head, or :class:`ApiError` when the end comes too early.
+        Raises what ``http.client`` raises, or :class:`ApiError`.
         """
-        if self._head is None:
-            self._head, data = self._read_head(data)
-        elif not data:
-            raise ApiError("disconnected", CUT_OFF)
-        self._body += data
-        if len(self._body) < self._length:
+        self._data += data
+        if self._parsed is None:
+            self._parsed = self._head(ended=not data)
+            if self._parsed is None:
+                return None
+        if data and not self._is_complete(self._parsed):
             return None
-        # What follows the declared length is no part of the answer.
-        del self._body[self._length :]
-        return self._head._replace(body=bytes(self._body))
+        self._parsed.fp = io.BufferedReader(io.BytesIO(self._data))
+        return read_response(self._parsed.status, self._parsed.getheader, self._parsed.read, self._limit)
 
-    def _read_head(self, data: bytes) -> tuple[Answer, bytes]:
-        """What the head says, and what has arrived of the body."""
-        head = _PLAIN_HEAD.match(data)
-        if not head:
-            raise NotPlain
-        headers: dict[str, str] = {}
-        for line in head[2].decode("ascii").splitlines():
-            name, _colon, value = line.partition(":")
-            if name.lower() in headers:
-                raise NotPlain
-            headers[name.lower()] = value.strip()
-        status, length = int(head[1]), headers.get("content-length", "")
-        if status in (204, 304) or "transfer-encoding" in headers or not length.isdecimal() or len(length) > MAX_DIGITS:
-            raise NotPlain
-        too_large = int(length) > self._limit
-        self._length = 0 if too_large or status in NEVER_READ else int(length)
-        answer = Answer(
-            http_status=status,
-            content_type=headers.get("content-type", ""),
-            content_encoding=headers.get("content-encoding", ""),
-            location=headers.get("location", ""),
-            authenticate=headers.get("www-authenticate", ""),
-            server=headers.get("server", ""),
-            too_large=too_large,
-        )
-        return answer, data[head.end() :]
+    def _head(self, ended: bool) -> ParsedResponse | None:
+        """The head, once it is here."""
+        while _ANNOUNCEMENT.match(self._data):
+            end = _END_OF_HEAD.search(self._data)
+            if not end:
+                break
+            del self._data[: end.end()]
+        end = _END_OF_HEAD.search(self._data)
+        # What is no HTTP may never have the end of a head.
+        if not (end or ended or (b"\n" in self._data and not self._data.startswith(b"HTTP/"))):
+            if len(self._data) > _MAX_HEAD:
+                raise ApiError("invalid", "sent more HTTP headers, or longer ones, than are believed", "framing")
+            return None
+        at = end.end() if end else len(self._data)
+        parsed = ParsedResponse(_Arrived(self._data[:at]))  # type: ignore[arg-type]
+        del self._data[:at]
+        parsed.begin()
+        self._length = _declared_length(parsed.getheader)
+        return parsed
 
+    def _is_complete(self, parsed: ParsedResponse) -> bool:
+        if not _has_body(parsed.status) or (self._length is not None and self._length > self._limit):
+            return True
+        if parsed.chunked:
+            return self._last_chunk_is_here()
+        return len(self._data) >= (self._limit + 1 if self._length is None else self._length)
 
-def read_on(endpoint: Endpoint, sock: socket.socket, begun: bytes, guard: Guard) -> Answer:
-    """The answer that began with these bytes, and is not plain."""
-    # Here, because Ansible compiles what a module imports at every task, and most answers are plain.
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http_client
-
-    return _http_client.read_on(endpoint, sock, begun, guard)
-
-
-def connect(host: str, port: int, guard: Guard) -> socket.socket:
-    """A connection to the first address of a name that accepts one, each with its share of the time that is left."""
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError):
-        raise ApiError("dns", f"could not be asked: the name {host} does not resolve") from None
-    error: OSError = OSError("the name has no address")
-    for number, (family, kind, protocol, _name, address) in enumerate(addresses):
-        try:
-            sock = socket.socket(family, kind, protocol)
-        except OSError as exc:
-            error = exc
-            continue
-        try:
-            guard.hold(sock)
-            sock.settimeout(guard.left() / (len(addresses) - number))
-            sock.connect(address)
-            guard.connected = True
-            sock.settimeout(guard.left())
-            return sock
-        except OSError as exc:
-            error = exc
-            sock.close()
-        except BaseException:
-            sock.close()
-            raise
-    if isinstance(error, ConnectionRefusedError) and all(family == socket.AF_INET6 for family, *_rest in addresses):
-        raise RefusedOnIPv6
-    raise error
+    def _last_chunk_is_here(self) -> bool:
+        """Whether ``http.client`` can read to the end, or to where it finds a fault, without waiting."""
+        while True:
+            line = self._data.find(b"\n", self._chunk)
+            if line < 0:
+                return len(self._data) - self._chunk > CHUNK
+            try:
+                size = int(bytes(self._data[self._chunk : line]).partition(b";")[0], 16)
+            except ValueError:
+                return True
+            if size < 0:
+                return True
+            if size == 0:
+                return bool(_END_OF_HEAD.search(self._data, line)) or len(self._data) - line > _MAX_HEAD
+            arrived = len(self._data) - line - 1
+            if self._size + min(size, arrived) > self._limit or len(self._data) > _MAX_OVERHEAD * self._limit + _MAX_HEAD:
+                return True
+            if arrived < size + 2:
+                return False
+            self._chunk = line + 1 + size + 2
+            self._size += size
 
 
-class RefusedOnIPv6(ConnectionRefusedError):
-    """Nobody listens, and no address was an IPv4 one."""
+class _Arrived:
+    """What has arrived, as ``http.client`` asks a socket for it."""
 
+    def __init__(self, data: bytes) -> None:
+        self._data = data
 
-def timed_out(endpoint: Endpoint, guard: Guard) -> ApiError:
-    # Here, because Ansible compiles what a module imports at every task, and most hosts answer.
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _failures
-
-    return _failures.timed_out(endpoint, guard)
-
-
-def failure(exc: BaseException, endpoint: Endpoint, guard: Guard, connecting: bool) -> ApiError:
-    """What an exception of a connection means. `connecting` says whether the request had not been sent yet."""
-    if isinstance(exc, ApiError):
-        return exc
-    # Here, because Ansible compiles what a module imports at every task, and most hosts answer.
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._failures import meaning_of
-
-    return meaning_of(exc, endpoint, guard, connecting)
+    def makefile(self, _mode: str) -> Any:
+        return io.BytesIO(self._data)

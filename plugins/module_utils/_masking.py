@@ -4,15 +4,17 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What was sent to a server as a secret must not come back in its record. Loaded only where one was sent."""
+"""What was sent to a server as a secret must not come back in its record."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, Entry, canonical, read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Entry, canonical, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import MASK, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
 
 _SHORT_SECRET = 12
 _QUOTED_PREFIX = 10
@@ -77,7 +79,7 @@ def without(secrets: tuple[str, ...], text: str) -> str:
 
 def _documented_names() -> set[str]:
     """Every key of an entry, its containers included: those keep their names even if a token is one of them."""
-    models, _warnings = read_models(Answer(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
+    models, _warnings = read_models(Response(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
 
     def names(value: Any) -> set[str]:
         if isinstance(value, list):

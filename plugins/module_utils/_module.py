@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
-    TARGET_URL,
-    Endpoint,
-    OptionError,
-    make_endpoint,
-    without_userinfo,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
 
 if TYPE_CHECKING:
@@ -46,8 +42,6 @@ class LMStudioModule(AnsibleModule):
             self.fail_json(msg=str(exc))
             raise  # fail_json does not return, which type checkers cannot know
         if endpoint.sent():
-            from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
-
             warning = warning_of(endpoint)
             if warning:
                 self.warn(warning)

@@ -6,7 +6,7 @@
 
 """What an answer is that holds no model list: the status, a sentence and the next step. Loaded only where one comes.
 
-No socket, no Ansible object, and no text of a server unless it is made printable.
+No text of a server is in it unless it is made printable.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import re
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, bracketed, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import invalid_field, kind_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import bracketed, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
 
 _GATEWAY = (502, 503, 504)
 _ORIGIN = (*range(520, 528), 530)
@@ -31,57 +31,42 @@ _PROGRAMS = ("llama.cpp", "Caddy", "nginx", "openresty", "Apache", "uvicorn", "O
 """Which programs are named when they call themselves so."""
 
 
-def classify_response(answer: Answer, endpoint: Endpoint, body: bytes, document: Any, unreadable: ApiError | None) -> ApiError | None:
-    """Why an answer is no model list, or None if it is one after all. The order is that of the documented statuses.
+def classify_response(response: Response, endpoint: Endpoint, body: bytes, document: Any, unreadable: ApiError | None) -> ApiError | None:
+    """Why a response is no answer of LM Studio, or None if it is one after all. The order is that of the documented statuses.
 
     `body` is the decoded one. `document` is its JSON, or None where `unreadable` says why there is none.
     """
-    code = answer.http_status
+    code = response.http_status
     if code == 401:
-        return _unauthorized(answer, endpoint)
+        return _unauthorized(response, endpoint)
     if code == 403:
-        return ApiError(
-            "forbidden", "answered HTTP 403: it forbids the request", None if endpoint.sent() else HINTS["forbidden: nothing sent"]
-        )
+        return ApiError("forbidden", "answered HTTP 403: it forbids the request", None if endpoint.sent() else "nothing sent")
     if _unexpected_endpoint(document, body):
         return _unsupported(endpoint)
     if code in _GATEWAY or code in _ORIGIN:
         return _unavailable(code, body)
     if 300 <= code < 400:
-        return _redirect(answer, endpoint)
-    models = document.get("models") if isinstance(document, dict) else None
-    usable = isinstance(models, list) and (bool(models) or "data" not in document)
-    shape = _shape(document, usable)
-    if shape:
-        return ApiError("not_lmstudio", f"is not LM Studio: {shape}")
-    if unreadable and not answer.too_large and _looks_like_html(answer, body):
-        return _web_page(answer, body)
+        return _redirect(response, endpoint)
+    if _is_fastapi(document):
+        return ApiError("not_lmstudio", "is not LM Studio: it answered in the shape of a FastAPI server (an object with detail)")
+    if unreadable and not response.too_large and _looks_like_html(response, body):
+        return _web_page(response, body)
     if code == 404:
-        return ApiError(
-            "not_lmstudio", f"is not LM Studio: it answered HTTP 404{_as_known(answer, body, document)}", HINTS["not_lmstudio: 404"]
-        )
-    if code != 200:
-        return _http_error(code, body)
-    if unreadable:
-        return unreadable
-    if not isinstance(document, dict):
-        return ApiError("invalid", f"sent {kind_of(document)} instead of a model list")
-    if models is None:
-        what = "an error" if "error" in document else "a problem document" if _is_problem(document) else "an object without models"
-        return ApiError("invalid", f"sent {what} instead of a model list")
-    if not isinstance(models, list):
-        return invalid_field("models", "a list", models)
-    return None
+        what = f"is not LM Studio: it answered HTTP 404{_as_known(response, body, document)}"
+        return ApiError("not_lmstudio", what, "404")
+    return unreadable if code == 200 else _http_error(code, body)
 
 
-def _unauthorized(answer: Answer, endpoint: Endpoint) -> ApiError:
+def _unauthorized(response: Response, endpoint: Endpoint) -> ApiError:
     sent = endpoint.sent()
-    if re.search(r"\bbasic\b", answer.authenticate, re.IGNORECASE) and not re.search(r"\bbearer\b", answer.authenticate, re.IGNORECASE):
-        return ApiError("auth", "answered HTTP 401: it wants a user and a password (HTTP Basic)", HINTS["auth: Basic"])
+    if re.search(r"\bbasic\b", response.authenticate, re.IGNORECASE) and not re.search(r"\bbearer\b", response.authenticate, re.IGNORECASE):
+        return ApiError("auth", "answered HTTP 401: it wants a user and a password (HTTP Basic)", "Basic")
     if not sent:
-        return ApiError("auth", "answered HTTP 401: it wants a token, and none was sent", endpoint.token_advice)
+        return ApiError("auth", "answered HTTP 401: it wants a token, and none was sent", hint=endpoint.token_advice)
     why = f"it does not accept the {sent} that {'was' if sent == 'token' else 'were'} sent"
-    return ApiError("auth", f"answered HTTP 401: {why}", HINTS["auth: headers"] if sent == "headers" else endpoint.token_advice)
+    if sent == "headers":
+        return ApiError("auth", f"answered HTTP 401: {why}", "headers")
+    return ApiError("auth", f"answered HTTP 401: {why}", hint=endpoint.token_advice)
 
 
 def _unsupported(endpoint: Endpoint) -> ApiError:
@@ -89,31 +74,29 @@ def _unsupported(endpoint: Endpoint) -> ApiError:
     path = urlsplit(endpoint.url).path
     if not path:
         return ApiError("unsupported", what)
-    hint = HINTS["unsupported: /api" if path.endswith("/api") else "unsupported: path"]
-    return ApiError("unsupported", f"{what} (asked: {endpoint.models_url})", hint)
+    return ApiError("unsupported", f"{what} (asked: {endpoint.models_url})", "/api" if path.endswith("/api") else "path")
 
 
 def _unavailable(code: int, body: bytes) -> ApiError:
     if b"loading model" in body[:1000].lower():
-        return ApiError("unavailable", f"answered HTTP {code}: it is loading a model", HINTS["unavailable: loading"])
-    hint = HINTS["unavailable: origin"] if code in _ORIGIN else None
-    return ApiError("unavailable", f"answered HTTP {code}: it is not available now", hint)
+        return ApiError("unavailable", f"answered HTTP {code}: it is loading a model", "loading")
+    return ApiError("unavailable", f"answered HTTP {code}: it is not available now", "origin" if code in _ORIGIN else None)
 
 
 def _http_error(code: int, body: bytes) -> ApiError:
     if code == 400 and _TLS_PORT.search(body[:1000]):
-        return ApiError("http_error", "answered HTTP 400: that port is to be asked over TLS", HINTS["http_error: TLS"])
+        return ApiError("http_error", "answered HTTP 400: that port is to be asked over TLS", "TLS")
     what = f"answered HTTP {code} instead of a model list"
     if code == 429:
-        return ApiError("http_error", f"answered HTTP {code}: it was asked too often", HINTS["http_error: 429"])
+        return ApiError("http_error", f"answered HTTP {code}: it was asked too often", "429")
     return ApiError("http_error", what)
 
 
-def _looks_like_html(answer: Answer, body: bytes) -> bool:
+def _looks_like_html(response: Response, body: bytes) -> bool:
     start = body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if "json" in answer.content_type.lower() and not start.startswith(b"<"):
+    if "json" in response.content_type.lower() and not start.startswith(b"<"):
         return False
-    return start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml")) or "text/html" in answer.content_type.lower()
+    return start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml")) or "text/html" in response.content_type.lower()
 
 
 def _unexpected_endpoint(document: Any, body: bytes) -> bool:
@@ -127,20 +110,20 @@ def _unexpected_endpoint(document: Any, body: bytes) -> bool:
     return isinstance(document, str) and "unexpected endpoint" in document.lower()
 
 
-def _redirect(answer: Answer, endpoint: Endpoint) -> ApiError:
+def _redirect(response: Response, endpoint: Endpoint) -> ApiError:
     """Host and port of where it leads, and no more: the rest could quote the token."""
 
     def redirect(where: str, case: str | None = None) -> ApiError:
         return ApiError(
             "redirect",
-            f"answered HTTP {answer.http_status}: it redirects{printable(where, 200)}",
-            HINTS[f"redirect: {case}"] if case else None,
+            f"answered HTTP {response.http_status}: it redirects{printable(where, 200)}",
+            case,
         )
 
-    if not answer.location:
+    if not response.location:
         return redirect("")
     try:
-        asked, leads = urlsplit(endpoint.models_url), urlsplit(urljoin(endpoint.models_url, answer.location))
+        asked, leads = urlsplit(endpoint.models_url), urlsplit(urljoin(endpoint.models_url, response.location))
         host, port, scheme = leads.hostname or "", _port(leads), leads.scheme
         shown = f" to {scheme}://{bracketed(host)}" + (f":{leads.port}" if leads.port else "")
     except ValueError:
@@ -171,9 +154,9 @@ def _port(url: SplitResult) -> int:
     return url.port or (443 if url.scheme == "https" else 80)
 
 
-def _web_page(answer: Answer, body: bytes) -> ApiError:
+def _web_page(response: Response, body: bytes) -> ApiError:
     """A page of HTML in place of a model list. Its HTTP status tells what a proxy may mean by it."""
-    code = answer.http_status
+    code = response.http_status
     case = None
     if code == 400:
         case = "TLS" if _TLS_PORT.search(body[:1000]) else "page of a 400"
@@ -183,14 +166,13 @@ def _web_page(answer: Answer, body: bytes) -> ApiError:
         case = "404"
     elif code == 413 or code >= 500:
         case = "page of an error"
-    hint = HINTS[f"not_lmstudio: {case}"] if case else None
-    return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page{_as_known(answer, b'', None)}", hint)
+    return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page{_as_known(response, b'', None)}", case)
 
 
-def _as_known(answer: Answer, body: bytes, document: Any) -> str:
+def _as_known(response: Response, body: bytes, document: Any) -> str:
     """Which program answers so, where that can be told, as the end of a sentence."""
     for program in _PROGRAMS:
-        if program.lower() in answer.server.lower():
+        if program.lower() in response.server.lower():
             return f", and calls itself {program}"
     error = document.get("error") if isinstance(document, dict) else None
     if isinstance(error, dict) and error.get("type") == "not_found_error":
@@ -200,17 +182,8 @@ def _as_known(answer: Answer, body: bytes, document: Any) -> str:
     return ""
 
 
-def _shape(document: Any, usable_models: bool) -> str | None:
-    """What a document that is no model list looks like, or None when it cannot be told."""
-    if not isinstance(document, dict):
-        return None
-    if "data" in document and not usable_models:
-        return "it answered in the shape of an OpenAI-style server (a list called data)"
-    if "detail" in document and "models" not in document and not _is_problem(document):
-        return "it answered in the shape of a FastAPI server (an object with detail)"
-    return None
-
-
-def _is_problem(document: Any) -> bool:
-    """Whether it is a problem document (RFC 9457), which any gateway may send."""
-    return "detail" in document and any(name in document for name in ("type", "title", "status"))
+def _is_fastapi(document: Any) -> bool:
+    """Whether it is an error of FastAPI, and not a problem document (RFC 9457), which any gateway may send."""
+    return (
+        isinstance(document, dict) and "detail" in document and not any(name in document for name in ("models", "type", "title", "status"))
+    )

@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import EMBEDDING_TYPES, Entry, may_be_loaded
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import ssl
 from typing import Iterable, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, bracketed, is_loopback, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, bracketed, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, is_loopback
 
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:

@@ -4,10 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What LM Studio does not usually send: values of another type, undocumented fields, odd text, encoded bodies.
-
-Loaded only where one of them comes. No socket, no Ansible object.
-"""
+"""What LM Studio does not usually send: values of another type, undocumented fields, odd text, encoded bodies."""
 
 from __future__ import annotations
 
@@ -16,10 +13,13 @@ import re
 import zlib
 from typing import Any, Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import FRACTIONS, MAX_DIGITS, RESERVED_KEYS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import MAX_DIGITS, ApiError
 
+RESERVED_KEYS = ("__ansible_", "__payload__")
+"""Keys that begin so break Ansible's own serialisation of results."""
+FRACTIONS = ("bits_per_weight", "remaining_ttl_seconds")
+"""Numbers that need not be whole."""
 _MAX_DEPTH = 16
 _CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 
@@ -116,25 +116,23 @@ def too_large(limit: int) -> ApiError:
     return ApiError(
         "invalid",
         f"sent more than the {limit} bytes that are allowed",
-        HINTS["invalid: size"],
+        "size",
     )
 
 
 def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
     """A body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ApiError(
-            "invalid", f"sent a body in an encoding that was not asked for ({printable(encoding, 20)})", HINTS["invalid: compressed"]
-        )
+        raise ApiError("invalid", f"sent a body in an encoding that was not asked for ({printable(encoding, 20)})", "compressed")
     try:
         decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
         plain = decoder.decompress(body, limit + 1)
     except zlib.error:
-        raise ApiError("invalid", f"sent a body that says it is {encoding} and is not", HINTS["invalid: compressed"]) from None
+        raise ApiError("invalid", f"sent a body that says it is {encoding} and is not", "compressed") from None
     if len(plain) > limit:
         raise too_large(limit)
     if not decoder.eof:
-        raise ApiError("invalid", f"sent a {encoding} body that ends too early", HINTS["invalid: compressed"])
+        raise ApiError("invalid", f"sent a {encoding} body that ends too early", "compressed")
     return plain
 
 

@@ -163,8 +163,8 @@ msg:
 """
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import assertion_of, model_assert_spec, of_endpoint, of_record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 

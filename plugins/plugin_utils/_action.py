@@ -13,9 +13,11 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _checks, _failures, _http, _masking, _refusals, _route, _unusual
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import TOKEN_VARIABLE, is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import resolve_task, validated, without_host
@@ -33,9 +35,6 @@ _OF_ENVIRONMENT = (
     f"lmstudio_token, or set {TOKEN_VARIABLE} where Ansible itself is started. "
     "If a proxy before it wants something else, set headers (lmstudio_headers)."
 )
-
-# Ansible loads this before it forks a worker for each host, and so none of them has to load these.
-_LOADED_BEFORE_FORKS = (_http, _checks, _failures, _masking, _refusals, _route, _unusual)
 
 
 class OneHostAction(ActionBase):
@@ -136,13 +135,12 @@ class OneHostAction(ActionBase):
             )
 
     def _ask_from_here(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
-        if _http.is_direct(endpoint):
-            fetch = _http.fetch
-        else:
+        fetch: Fetch = _blocking.fetch
+        if not _blocking.is_direct(endpoint):
             # Here, because nobody else needs its libraries, and each worker would have to load them.
-            from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._transport import fetch
+            from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._requests import fetch
 
-        warning = _masking.warning_of(endpoint)
+        warning = warning_of(endpoint)
         if warning:
             self._display.warning(warning)
         if not endpoint.token and any(TOKEN_VARIABLE in part for part in _environment(self._task)):

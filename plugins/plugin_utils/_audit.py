@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import nothing_gathered, record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record

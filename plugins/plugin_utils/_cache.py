@@ -23,13 +23,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, Model, canonical, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Model, canonical, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, STATUSES, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, Outcome, Read, without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT, ParsedAnswer, Poll
 
 
-def kept(endpoints: Mapping[str, Endpoint], outcomes: Mapping[str, Outcome]) -> str:
+def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
     """What to keep of hosts whose answers are read. Those that are to be asked again are not in it."""
     models: dict[str, int] = {}
     numbers: dict[int, int] = {}
@@ -45,10 +46,10 @@ def kept(endpoints: Mapping[str, Endpoint], outcomes: Mapping[str, Outcome]) -> 
         return known
 
     for name, endpoint in endpoints.items():
-        outcome = outcomes[name]
-        entry = {"asked_with": _asked_with(endpoint), "asked_at": outcome.asked_at, "response_ms": outcome.response_ms}
-        answer = outcome.answer
-        if isinstance(answer, Read):
+        poll = polls[name]
+        entry = {"asked_with": _asked_with(endpoint), "asked_at": poll.asked_at, "response_ms": poll.response_ms}
+        answer = poll.answer
+        if isinstance(answer, ParsedAnswer):
             if id(answer) not in positions:
                 positions[id(answer)] = len(answers)
                 answers.append({"models": list(map(number_of, answer.models)), "warnings": answer.warnings})
@@ -59,8 +60,8 @@ def kept(endpoints: Mapping[str, Endpoint], outcomes: Mapping[str, Outcome]) -> 
     return json.dumps({"hosts": hosts, "answers": answers, "models": list(models)})
 
 
-def outcomes_in(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[str, Outcome]:
-    """The outcomes of hosts in what a cache has, without those that are broken, too old, of other options, or that have in them what
+def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[str, Poll]:
+    """What came of asking hosts, of what a cache has, without those that are broken, too old, of other options, or that have in them what
     is sent to their host as a secret.
 
     `max_age` is in seconds, 0 means that no age is too high. Nothing in a cache is believed: it is read like an answer.
@@ -70,20 +71,22 @@ def outcomes_in(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -
         hosts, answers, models = cache["hosts"], cache["answers"], cache["models"]
     except (KeyError, TypeError, ValueError, RecursionError):
         return {}
-    reads: dict[int, Read] = {}
+    reads: dict[int, ParsedAnswer] = {}
 
-    def answer_of(entry: Any) -> Read | ApiError:
+    def answer_of(entry: Any) -> ParsedAnswer | ApiError:
         if "answer" not in entry:
             if entry["status"] not in STATUSES[1:]:
                 raise ValueError
-            return ApiError(entry["status"], str(entry["what"]), str(entry["hint"]))
+            return ApiError(entry["status"], str(entry["what"]), hint=str(entry["hint"]))
         position = entry["answer"]
         if position not in reads:
             answer = answers[position]
-            reads[position] = Read([_read(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]])
+            reads[position] = ParsedAnswer(
+                [_read(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]]
+            )
         return reads[position]
 
-    def outcome_of(endpoint: Endpoint, entry: Any) -> Outcome | None:
+    def poll_of(endpoint: Endpoint, entry: Any) -> Poll | None:
         age = now - _seconds(entry["asked_at"])
         if entry["asked_with"] != _asked_with(endpoint) or (max_age and not 0 <= age <= max_age):
             return None
@@ -91,18 +94,18 @@ def outcomes_in(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -
             return None
         answer = answer_of(entry)
         # It was masked for the token of then, and the host may have another one now.
-        if isinstance(answer, Read) and without_secrets(endpoint, answer) is not answer:
+        if isinstance(answer, ParsedAnswer) and answer.mask(endpoint) is not answer:
             return None
-        return Outcome(answer, entry["asked_at"], entry["response_ms"])
+        return Poll(answer, entry["asked_at"], entry["response_ms"])
 
-    outcomes = {}
+    polls = {}
     now = time.time()
     for name, endpoint in endpoints.items():
         with contextlib.suppress(ApiError, KeyError, IndexError, TypeError, ValueError):
-            outcome = outcome_of(endpoint, hosts[name])
-            if outcome:
-                outcomes[name] = outcome
-    return outcomes
+            poll = poll_of(endpoint, hosts[name])
+            if poll:
+                polls[name] = poll
+    return polls
 
 
 @functools.lru_cache(maxsize=4096)
@@ -112,7 +115,7 @@ def _seconds(asked_at: str) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _read(text: str) -> Model:
-    (model,), _warnings = read_models(Answer(200, f'{{"models": [{text}]}}'.encode()))
+    (model,), _warnings = read_models(Response(200, f'{{"models": [{text}]}}'.encode()))
     return model
 
 

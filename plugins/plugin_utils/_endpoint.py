@@ -21,18 +21,14 @@ from urllib.parse import urlsplit
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, headers_of, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import parts_of_url
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import DEFAULT_PORT, OptionError, bracketed, parts_of_url, printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
-    DEFAULT_PORT,
     TARGET_URL,
     Endpoint,
-    OptionError,
     authorizes,
-    bracketed,
     is_loopback,
     make_endpoint,
     normalise_url,
-    printable,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_route
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import Host, NotAsked, VariableError, decrypted, is_this_machine
@@ -267,7 +263,7 @@ def _server(url: Any, port: Any) -> _Server | None:
     except (OptionError, OverflowError, TypeError, ValueError):
         return None
     host = _THIS_MACHINE if is_this_machine(endpoint.host) else endpoint.host.rstrip(".")
-    return _Server(endpoint.scheme, host, endpoint.port, endpoint.target)
+    return _Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
 
 
 def _address_url(host: Host) -> str:

@@ -6,52 +6,50 @@
 
 """Many endpoints at once: bounded concurrency, one deadline each and one for all, one result each, in order.
 
-One thread asks all that have an address and are asked in the clear, others ask one endpoint each, because that can block. The
-calling thread reads what they bring, watches the deadlines, tells the progress, and raises what a thread met.
+An event loop in a thread of its own asks them. The calling thread reads what they answer, tells the progress, and can be interrupted.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import copy
+import functools
 import math
+import queue
 import resource
+import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
-from ansible.utils.display import Display
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Exchange, Guard, failure, read_on, timed_out
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, Read, outcome_after, read, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import KnownModels
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import Exchange, failure
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ParsedAnswer, Poll, parse, poll_after, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_files
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._direct import Begun, Exchanges, address_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._known_models import KnownModels
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_files, proxy_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _asyncio
 
 PROGRESS_SECONDS = 2.0
-# How late a deadline may be noticed, but for the reading of one answer; and what is slow for an exchange.
-_TICK = 0.05
-# So many keep a core busy. More are started only beside slow ones, because each switch between threads costs time.
-_THREADS_AT_FIRST = 16
-_DIRECT_AT_FIRST = 64
-# Of answers that wait to be read. When they are so many, nobody is asked until half of them are read: room for one answer at a time
-# would wake all threads for each.
+# How late the end of the time for all may be noticed.
+_TICK = 0.2
+# Of answers that wait to be read. When they are so many, nobody is asked until they are read.
 _UNREAD_BYTES = 32 * 1024 * 1024
 # Of answers that are remembered: how many, and the size of the largest.
 _MAX_KNOWN = 64
 _MAX_KNOWN_BYTES = 256 * 1024
-# A socket, and the guard's handle of it.
-_FILES_EACH = 2
 # For Ansible itself, and for the resolution of names.
 _FILES_LEFT = 200
+# A socket, and the handle with which a deadline can shut it.
+_FILES_EACH = 2
 
-_MODELS = KnownModels()
+_MODELS: KnownModels = {}
 T = TypeVar("T")
 
 Progress = Callable[[str], None]
@@ -63,42 +61,35 @@ def ask_all(
     detail: str,
     concurrency: int,
     fleet_timeout: float,
-    progress: Progress | None = None,
-    exchange: Exchange = _http.exchange,
+    progress: Progress,
+    exchange: Exchange | None = None,
 ) -> list[Record]:
-    """One record for each endpoint, in order, whatever happens. As :func:`outcomes_of`."""
+    """One record for each endpoint, in order, whatever happens. As :func:`poll_all`. With `exchange` each has a thread, and runs it there."""
 
-    def record(endpoint: Endpoint, outcome: Outcome) -> Record:
-        return record_of(endpoint, outcome, detail)
+    def record(endpoint: Endpoint, poll: Poll) -> Callable[[], Record]:
+        return lambda: record_of(endpoint, poll, detail)
 
-    records = _asked(endpoints, record, concurrency, fleet_timeout, progress, exchange)
-    answered: set[Endpoint] = set()
-    ordered = []
-    for endpoint in endpoints:
-        ordered.append(copy.deepcopy(records[endpoint]) if endpoint in answered else records[endpoint])
-        answered.add(endpoint)
-    return ordered
+    # Each of several that are equal has a record of its own.
+    return [record() for record in _asked(endpoints, record, concurrency, fleet_timeout, progress, exchange)]
 
 
-def outcomes_of(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: float) -> list[Outcome]:
+def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: float, progress: Progress) -> list[Poll]:
     """What came of asking each endpoint, in order, with its answer read. Equal endpoints are asked once. An interrupt ends it at once.
 
     Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the
     seconds for all. Whole answers take memory: records of detail ``loaded`` take less.
     """
-    outcomes = _asked(endpoints, lambda _endpoint, outcome: outcome, concurrency, fleet_timeout)
-    return [outcomes[endpoint] for endpoint in endpoints]
+    return _asked(endpoints, parse, concurrency, fleet_timeout, progress, None)
 
 
 def _asked(
     endpoints: Sequence[Endpoint],
-    kept: Callable[[Endpoint, Outcome], T],
+    keep: Callable[[Endpoint, Poll], T],
     concurrency: int,
     fleet_timeout: float,
-    progress: Progress | None = None,
-    exchange: Exchange = _http.exchange,
-) -> dict[Endpoint, T]:
-    """What is kept of asking each endpoint."""
+    progress: Progress,
+    exchange: Exchange | None,
+) -> list[T]:
     if concurrency < 1:
         raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
     if not 0 < fleet_timeout < math.inf:
@@ -106,12 +97,8 @@ def _asked(
     distinct = list(dict.fromkeys(endpoints))
     check_files(distinct)
     with _open_files(min(concurrency, len(distinct))) as concurrency:
-        return dict(zip(distinct, _Round(distinct, kept, concurrency, exchange, progress or tell).run(fleet_timeout)))
-
-
-def tell(line: str) -> None:
-    """To people. Standard output may be read by a program."""
-    Display().display(line, stderr=True)
+        results = dict(zip(distinct, _Round(distinct, keep, concurrency, progress, exchange).run(fleet_timeout)))
+    return [results[endpoint] for endpoint in endpoints]
 
 
 @contextlib.contextmanager
@@ -133,312 +120,172 @@ def _open_files(concurrency: int) -> Iterator[int]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-class _Running(NamedTuple):
-    """A question that is being asked."""
-
-    guard: Guard
-    threaded: bool
-    """Whether it has a thread of its own."""
-
-
 class _Round(Generic[T]):
     """One question to each of some distinct endpoints.
 
-    As far as memory allows, all are asked before any answer is read: whoever is silent is waited for from early on, and the
-    threads that ask do not compete with the one that reads.
+    As far as memory allows, all are asked before any answer is read, so that reading a thousand answers does not eat short timeouts.
     """
 
     def __init__(
         self,
         endpoints: list[Endpoint],
-        kept: Callable[[Endpoint, Outcome], T],
+        keep: Callable[[Endpoint, Poll], T],
         concurrency: int,
-        exchange: Exchange,
         progress: Progress,
+        exchange: Exchange | None,
     ) -> None:
         self._endpoints = endpoints
-        self._kept = kept
+        self._keep = keep
         self._concurrency = concurrency
-        self._exchange = exchange
         self._progress = progress
-        self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._woken = threading.Event()
-        # Any other exchange is a function for one endpoint, which can block.
-        addresses = {number: address_of(endpoint) for number, endpoint in enumerate(endpoints)} if exchange is _http.exchange else {}
-        self._waiting = deque(number for number in range(len(endpoints)) if not addresses.get(number))
-        self._waiting_direct = deque((number, address) for number, address in addresses.items() if address)
-        self._direct = Exchanges()
-        self._begun: dict[int, Begun] = {}
-        self._running: dict[int, _Running] = {}
-        self._unread: deque[tuple[int, Outcome]] = deque()
-        self._unread_bytes = 0
-        self._full = False
+        self._exchange = exchange
         self._results: dict[int, T] = {}
         self._not_ok = 0
-        self._known: dict[tuple[Answer, int], Read] = {}
-        self._errors: list[BaseException] = []
-        self._threads = 0
+        self._answers: dict[tuple[Response, int], ParsedAnswer] = {}
+        self._loop = asyncio.new_event_loop()
+        # What the loop has for the calling thread: the number of an endpoint and what came of it, or what went wrong.
+        self._arrived: queue.SimpleQueue[tuple[int, Poll] | BaseException] = queue.SimpleQueue()
+        # Of the loop: how many were not asked yet, and the bytes that wait to be read.
+        self._waiting = len(endpoints)
+        self._unread = 0
+        self._room = asyncio.Event()
 
     def run(self, fleet_timeout: float) -> list[T]:
-        began = told = time.monotonic()
-        direct = self._start_direct()
+        end = time.monotonic() + fleet_timeout
+        asking = threading.Thread(target=self._ask_all, daemon=True, name="lmstudio loop")
+        asking.start()
         try:
-            while len(self._results) < len(self._endpoints) and not self._errors:
-                self._start_threads()
-                unread = len(self._unread)
-                if not self._reading_is_due():
-                    self._woken.wait(_TICK)
-                    self._woken.clear()
+            told = time.monotonic()
+            unread: list[tuple[int, Poll]] = []
+            while len(self._results) < len(self._endpoints):
                 now = time.monotonic()
-                self._leave_overdue()
-                if now - began >= fleet_timeout:
-                    self._leave_all(fleet_timeout)
+                if now >= end:
+                    self._give_up(fleet_timeout, unread)
+                    break
                 if now - told >= PROGRESS_SECONDS:
                     told = now
-                    self._tell()
-                if self._reading_is_due() or len(self._unread) == unread:
-                    self._read_until(now + _TICK)
+                    self._progress(f"{len(self._results)}/{len(self._endpoints)} asked, {self._not_ok} not ok")
+                self._receive(unread, min(_TICK, end - now))
+                if not self._waiting or self._unread >= _UNREAD_BYTES:
+                    self._read(unread)
         finally:
-            self._end()
-        if direct:
-            direct.join()  # It has nobody left to ask, and closes what it has open.
-        if self._errors:
-            raise self._errors[0]
+            # The loop closes by itself. A thread that waits for a name may take longer, and nobody waits for it.
+            self._later(self._stop)
+        asking.join()
         return [self._results[number] for number in range(len(self._endpoints))]
 
-    def _slow(self, threaded: bool) -> int:
-        with self._lock:
-            return sum(running.guard.age() >= _TICK for running in self._running.values() if running.threaded is threaded)
+    # --- in the calling thread ---
 
-    def _start_direct(self) -> threading.Thread | None:
-        """The thread for all that have an address, if there are any. Where the system does not allow it, each of them waits for its own."""
-        if self._waiting_direct:
-            thread = threading.Thread(target=self._ask_direct, daemon=True, name="lmstudio")
-            try:
-                thread.start()
-                return thread
-            except RuntimeError:
-                self._waiting.extend(number for number, _address in self._waiting_direct)
-                self._waiting_direct.clear()
-        self._direct.close()
-        return None
-
-    def _ask_direct(self) -> None:
-        """Ask all that have an address, in this one thread."""
-        try:
-            while self._waiting_direct or len(self._direct):
-                self._direct.leave_ended()
-                # Whoever is slow gets another one beside it.
-                most = _DIRECT_AT_FIRST + self._slow(threaded=False)
-                until = time.monotonic() + _TICK
-                while (left := until - time.monotonic()) > 0 and (self._waiting_direct or len(self._direct)):
-                    self._begin_direct(most)
-                    for number, ended in self._direct.wait(left):
-                        self._take(number, ended)
-        except BaseException as exc:
-            self._errors.append(exc)
-            self._woken.set()
-        finally:
-            self._direct.close()
-
-    def _has_room(self) -> bool:
-        """Whether another one may be asked now. For who has the lock."""
-        return not self._full and len(self._running) < self._concurrency
-
-    def _begin_direct(self, most: int) -> None:
-        while len(self._direct) < most:
-            with self._lock:
-                if not self._waiting_direct or not self._has_room():
-                    return
-                number, address = self._waiting_direct.popleft()
-                endpoint = self._endpoints[number]
-                guard = Guard(endpoint.timeout)
-                self._running[number] = _Running(guard, threaded=False)
-            failed = self._direct.start(number, endpoint, address, guard)
-            if failed:
-                self._take(number, failed)
-
-    def _take(self, number: int, ended: Answer | ApiError | Begun) -> None:
-        """What came of asking directly. An answer that has begun, and is not plain, gets a thread."""
-        with self._lock:
-            running = self._running.get(number)
-            if running and isinstance(ended, Begun):
-                self._begun[number] = ended
-                self._waiting.appendleft(number)
-                self._room.notify()
-        if isinstance(ended, Begun):
-            if not running:
-                ended.sock.close()
-            self._woken.set()
-        elif running:
-            running.guard.end()
-            self._note(number, running.guard, ended)
-
-    def _start_threads(self) -> None:
-        """Have as many as are useful. Those that the system does not allow now, as in a container with a limit, are started later."""
-        # Whoever is slow gets another one beside it.
-        useful = min(self._concurrency, max(_THREADS_AT_FIRST, self._threads + self._slow(threaded=True)))
-        while self._threads < useful and self._waiting:
-            try:
-                threading.Thread(target=self._ask_waiting, daemon=True, name="lmstudio").start()
-            except RuntimeError:
-                if not self._running:
-                    raise
-                return
-            with self._lock:
-                self._threads += 1
-
-    def _ask_waiting(self) -> None:
-        try:
+    def _receive(self, unread: list[tuple[int, Poll]], seconds: float) -> None:
+        """Wait for an answer, at most so long, and take all that are there."""
+        with contextlib.suppress(queue.Empty):
+            arrived = self._arrived.get(timeout=seconds)
             while True:
-                with self._lock:
-                    # Whose answer has begun is being asked already.
-                    while self._waiting and self._waiting[0] not in self._begun and not self._has_room():
-                        self._room.wait()
-                    if not self._waiting:
-                        self._threads -= 1
-                        return
-                    number = self._waiting.popleft()
-                    endpoint = self._endpoints[number]
-                    begun = self._begun.pop(number, None)
-                    guard = self._running[number].guard if begun else Guard(endpoint.timeout)
-                    self._running[number] = _Running(guard, threaded=True)
-                answer: Answer | ApiError
-                try:
-                    answer = _rest_of(begun, endpoint, guard) if begun else self._exchange(endpoint, guard)
-                except ApiError as exc:
-                    answer = exc
-                finally:
-                    guard.end()
-                if not self._note(number, guard, answer):
-                    return  # It was left at its deadline, and this thread is no longer counted.
-                if self._waiting_direct:
-                    self._direct.wake()
-        except BaseException as exc:
-            self._errors.append(exc)
-            self._woken.set()
+                if isinstance(arrived, BaseException):
+                    raise arrived
+                unread.append(arrived)
+                arrived = self._arrived.get_nowait()
 
-    def _note(self, number: int, guard: Guard, answer: Answer | ApiError) -> bool:
-        """Keep what came of a question for the reading. False when it was left before."""
-        outcome = outcome_after(guard.age(), answer)
-        with self._lock:
-            if self._running.pop(number, None) is None:
-                return False
-            self._room.notify()
-            self._unread.append((number, outcome))
-            self._unread_bytes += _size(outcome)
-            self._full = self._full or self._unread_bytes >= _UNREAD_BYTES
-        if self._reading_is_due():
-            self._woken.set()
-        return True
+    def _read(self, unread: list[tuple[int, Poll]]) -> None:
+        for number, poll in unread:
+            self._done(number, self._parsed(self._endpoints[number], poll))
+        size = sum(map(_size, unread))
+        unread.clear()
+        self._later(self._make_room, size)
 
-    def _reading_is_due(self) -> bool:
-        """Nobody waits to be asked, or the memory for answers is used up. Without the lock: a moment ago is recent enough."""
-        return bool(self._unread) and (self._full or not (self._waiting or self._waiting_direct))
-
-    def _read_until(self, end: float) -> None:
-        while self._unread and time.monotonic() < end:
-            with self._lock:
-                number, outcome = self._unread.popleft()
-                self._unread_bytes -= _size(outcome)
-                if self._full and self._unread_bytes <= _UNREAD_BYTES // 2:
-                    self._full = False
-                    self._room.notify_all()
-                    self._direct.wake()
-            self._keep(number, self._read(self._endpoints[number], outcome))
-
-    def _read(self, endpoint: Endpoint, outcome: Outcome) -> Outcome:
+    def _parsed(self, endpoint: Endpoint, poll: Poll) -> Poll:
         """With the answer read. Hosts that are set up alike often say the very same, which is then read once."""
-        answer = outcome.answer
-        # What a host is told as a secret is looked for in what it says.
-        if not isinstance(answer, Answer) or answer.http_status != 200 or len(answer.body) > _MAX_KNOWN_BYTES or endpoint.sent():
-            return read(endpoint, outcome, _MODELS.listed)
-        key = answer, endpoint.max_response_bytes
-        known = self._known.get(key)
-        if known:
-            return outcome._replace(answer=known)
-        outcome = read(endpoint, outcome, _MODELS.listed)
-        if isinstance(outcome.answer, Read):
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[key] = outcome.answer
-        return outcome
+        if not isinstance(poll.answer, Response):
+            return poll
+        key = poll.answer, endpoint.max_response_bytes
+        known = self._answers.get(key)
+        if known is None:
+            # Without its secrets, which are looked for at each host that says the same.
+            read = parse(endpoint._replace(token=None, headers=()), poll, _MODELS).answer if poll.answer.http_status == 200 else None
+            if not isinstance(read, ParsedAnswer):
+                return parse(endpoint, poll)
+            known = read
+            if len(key[0].body) <= _MAX_KNOWN_BYTES:
+                if len(self._answers) >= _MAX_KNOWN:
+                    self._answers.clear()
+                self._answers[key] = known
+        return poll._replace(answer=known)
 
-    def _keep(self, number: int, outcome: Outcome) -> None:
-        self._not_ok += isinstance(outcome.answer, ApiError)
-        self._results[number] = self._kept(self._endpoints[number], outcome)
+    def _done(self, number: int, poll: Poll) -> None:
+        self._not_ok += isinstance(poll.answer, ApiError)
+        self._results[number] = self._keep(self._endpoints[number], poll)
 
-    def _leave_overdue(self) -> None:
-        with self._lock:
-            overdue = [(number, running.guard) for number, running in self._running.items() if running.guard.overdue]
-        for number, guard in overdue:
-            self._leave(number, timed_out(self._endpoints[number], guard))
+    def _give_up(self, fleet_timeout: float, unread: list[tuple[int, Poll]]) -> None:
+        """Read what is there, and record why the others have no answer."""
+        self._receive(unread, 0)
+        self._read(unread)
+        what = f"was given up when the {fleet_timeout:g} seconds for the whole fleet were over"
+        for number in set(range(len(self._endpoints))) - self._results.keys():
+            self._done(number, poll_after(0, ApiError("timeout", what, "whole fleet")))
 
-    def _leave_all(self, fleet_timeout: float) -> None:
-        late = ApiError(
-            "timeout",
-            f"was given up when the {fleet_timeout:g} seconds for the whole fleet were over",
-            HINTS["timeout: whole fleet"],
-        )
-        with self._lock:
-            # Who was never asked has nothing to end, and is left in the same way.
-            never = [number for number in self._waiting if number not in self._begun] + [
-                number for number, _address in self._waiting_direct
-            ]
-            self._running.update((number, _Running(Guard(0), threaded=False)) for number in never)
-            self._waiting.clear()
-            self._waiting_direct.clear()
-            unanswered = list(self._running)
-        for number in unanswered:
-            self._leave(number, late)
+    def _later(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Run it in the loop."""
+        with contextlib.suppress(RuntimeError):  # It is closed, because all of them have answered.
+            self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _leave(self, number: int, why: ApiError) -> None:
-        """Record why an endpoint has no answer, and end its exchange, unless the answer was quicker."""
-        with self._lock:
-            running = self._running.pop(number, None)
-            if running is None:
-                return
-            self._room.notify()
-            self._threads -= running.threaded
-            begun = self._begun.pop(number, None)
-            if begun and number in self._waiting:
-                self._waiting.remove(number)
-        running.guard.end()
-        self._direct.wake()
-        if begun:
-            begun.sock.close()
-        self._keep(number, read(self._endpoints[number], outcome_after(running.guard.age(), why)))
+    # --- in the thread of the loop ---
 
-    def _tell(self) -> None:
-        self._progress(f"{len(self._results)}/{len(self._endpoints)} asked, {self._not_ok} not ok")
-
-    def _end(self) -> None:
-        with self._lock:
-            self._waiting.clear()
-            self._waiting_direct.clear()
-            self._room.notify_all()
-            guards = [running.guard for running in self._running.values()]
-            self._running.clear()
-            begun = list(self._begun.values())
-            self._begun.clear()
-        for guard in guards:
-            guard.end()
-        self._direct.wake()
-        for answer in begun:
-            answer.sock.close()
-
-
-def _rest_of(begun: Begun, endpoint: Endpoint, guard: Guard) -> Answer:
-    """The answer that began directly and is not plain."""
-    with begun.sock as sock:
+    def _ask_all(self) -> None:
         try:
-            guard.hold(sock)
-            sock.settimeout(guard.left())
-        except OSError as exc:
-            raise failure(exc, endpoint, guard, connecting=False) from None
-        return read_on(endpoint, sock, begun.data, guard)
+            self._loop.run_until_complete(self._ask_each())
+        except asyncio.CancelledError:
+            pass  # Nobody waits for the rest.
+        except BaseException as exc:
+            self._arrived.put(exc)
+        finally:
+            self._loop.close()
+
+    async def _ask_each(self) -> None:
+        self._make_room(0)
+        numbers = iter(range(len(self._endpoints)))
+        await asyncio.gather(*(self._ask_some(numbers) for _number in range(min(self._concurrency, len(self._endpoints)))))
+
+    async def _ask_some(self, numbers: Iterator[int]) -> None:
+        """Ask one after the other of those that nobody has asked."""
+        for number in numbers:
+            self._waiting -= 1
+            await self._room.wait()
+            poll = await self._ask(self._endpoints[number])
+            self._unread += _size((number, poll))
+            if self._unread >= _UNREAD_BYTES:
+                self._room.clear()
+            self._arrived.put((number, poll))
+
+    async def _ask(self, endpoint: Endpoint) -> Poll:
+        deadline = Deadline(LIST_MODELS.seconds(endpoint))
+        answer: Response | ApiError
+        try:
+            answer = await asyncio.wait_for(self._response(endpoint, deadline), deadline.remaining())
+        except ApiError as exc:
+            answer = exc
+        except asyncio.TimeoutError:
+            answer = failure(socket.timeout(), endpoint, deadline)
+        finally:
+            deadline.cancel()
+        return poll_after(deadline.elapsed(), answer)
+
+    async def _response(self, endpoint: Endpoint, deadline: Deadline) -> Response:
+        # A proxy has to be asked for the connection first, which asyncio does not know.
+        exchange = self._exchange or (_blocking.exchange if proxy_of(endpoint) else None)
+        if exchange:
+            return await _asyncio.in_thread(functools.partial(exchange, endpoint, LIST_MODELS, deadline))
+        return await _asyncio.exchange(endpoint, LIST_MODELS, deadline)
+
+    def _make_room(self, size: int) -> None:
+        self._unread -= size
+        if self._unread < _UNREAD_BYTES:
+            self._room.set()
+
+    def _stop(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
 
 
-def _size(outcome: Outcome) -> int:
-    return len(outcome.answer.body) if isinstance(outcome.answer, Answer) else 0
+def _size(arrived: tuple[int, Poll]) -> int:
+    answer = arrived[1].answer
+    return len(answer.body) if isinstance(answer, Response) else 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
@@ -22,8 +23,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._own_secrets imp
 def ask_hosts(resolved: Sequence[Endpoint | NotAsked], options: Mapping[str, Any]) -> list[Record]:
     """One record for each, in order."""
     endpoints = [endpoint for endpoint in resolved if isinstance(endpoint, Endpoint)]
-    records = iter(ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"]))
+    records = iter(ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], tell))
     return [next(records) if isinstance(each, Endpoint) else record_of_nobody(each, options["detail"]) for each in resolved]
+
+
+def tell(line: str) -> None:
+    """To people. Standard output may be read by a program."""
+    Display().display(line, stderr=True)
 
 
 def warn_of_secrets(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:

@@ -22,7 +22,7 @@ import jinja2
 from ansible import constants, context, errors
 from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 

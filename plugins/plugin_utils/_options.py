@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, detail_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import MASK
 
 
 def fleet_info_spec() -> dict[str, Any]:

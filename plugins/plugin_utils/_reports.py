@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import Audit, violations_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._html import as_html

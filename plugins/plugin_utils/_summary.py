@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import RESERVED_KEYS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Counts, Record, Sizes
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._unusual import RESERVED_KEYS
 
 
 def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import Requirement, RequirementError, parse

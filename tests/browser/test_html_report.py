@@ -11,10 +11,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import audit_of, baseline_of, policies_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._html import as_html
 from playwright.sync_api import Page, sync_playwright
@@ -40,10 +40,10 @@ def model(key, *contexts, quantization="Q4_K_M"):
 
 
 def having(*models):
-    return record_of(ENDPOINT, Outcome(Answer(200, json.dumps({"models": models}).encode()), "2026-11-22T20:00:00Z", 5), "full")
+    return record_of(ENDPOINT, Poll(Response(200, json.dumps({"models": models}).encode()), "2026-11-22T20:00:00Z", 5), "full")
 
 
-DOWN = record_of(ENDPOINT, Outcome(ApiError("refused", "refused the connection"), "2026-11-22T20:00:00Z", None), "full")
+DOWN = record_of(ENDPOINT, Poll(ApiError("refused", "refused the connection"), "2026-11-22T20:00:00Z", None), "full")
 SMALL = {
     "gpu1": having(model("qwen/qwen3-8b", 16384, 4096), model("text/embed", quantization="Q8_0")),
     "gpu2": having(model("qwen/qwen3-8b", 32768, quantization="4bit"), model("other/m")),

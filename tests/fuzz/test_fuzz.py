@@ -30,13 +30,14 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import STATUSES, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._known_models import KnownModels
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -249,7 +250,7 @@ def answer_of(seed, changes):
             change_document(dice, top)
         else:
             later.append((kind, dice))
-    answer = Answer(200, encoded(top), "application/json")
+    answer = Response(200, encoded(top), "application/json")
     for kind, dice in later:
         answer = change_answer(dice, answer) if kind == "answer" else answer._replace(body=damage(dice, answer.body))
     return answer
@@ -502,7 +503,7 @@ def served(data):
 # --- what must hold ---
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-EMPTY = ask(ENDPOINTS[0], lambda endpoint: Answer(200, b'{"models": []}'), "full")
+EMPTY = ask(ENDPOINTS[0], lambda endpoint: Response(200, b'{"models": []}'), "full")
 
 
 def strings_of(value):
@@ -578,29 +579,29 @@ def said_of(answer, endpoint, read_text=None):
 
 
 def test_any_answer_gives_a_whole_record_without_the_token():
-    models = KnownModels()
+    models = {}
 
     def check(seed, changes, dice):
         answer, endpoint = answer_of(seed, changes), dice.choice(ENDPOINTS)
         note(f"{answer!r} to {endpoint.max_response_bytes}")
-        assert said_of(answer, endpoint) == said_of(answer, endpoint, models.listed)
+        assert said_of(answer, endpoint) == said_of(answer, endpoint, models)
         return judged(ask(endpoint, lambda endpoint: answer, dice.choice(["full", "loaded"])))["status"]
 
     Target("read_models", check).run()
 
 
-def record_from(transport, data, endpoint, monkeypatch):
-    """The record that a transport makes of an HTTP answer."""
+def record_from(driver, data, endpoint, monkeypatch):
+    """The record that a driver makes of an HTTP answer."""
 
     def fetch(endpoint):
-        guard = _http.Guard(endpoint.timeout)
+        deadline = Deadline(endpoint.timeout)
         try:
-            return transport.exchange(endpoint, guard)
+            return driver.exchange(endpoint, LIST_MODELS, deadline)
         finally:
-            guard.end()
+            deadline.cancel()
 
     with served(data) as connect, monkeypatch.context() as patch:
-        patch.setattr(transport, "connect", connect)
+        patch.setattr(driver, "connect", connect)
         return judged(ask(endpoint, fetch, "full"))
 
 
@@ -608,8 +609,8 @@ def test_both_transports_read_the_same_in_any_bytes(monkeypatch):
     def check(seed, changes, dice):
         data, endpoint = http_of(seed, changes), dice.choice(ENDPOINTS)
         note(f"{data!r} to {endpoint.max_response_bytes}")
-        one = record_from(_http, data, endpoint, monkeypatch)
-        other = record_from(_transport, data, endpoint, monkeypatch)
+        one = record_from(_blocking, data, endpoint, monkeypatch)
+        other = record_from(_requests, data, endpoint, monkeypatch)
         assert (one["status"], one["fingerprint"]) == (other["status"], other["fingerprint"])
         return one["status"]
 

@@ -19,11 +19,12 @@ from ansible.plugins.loader import init_plugin_loader, lookup_loader
 init_plugin_loader()
 
 from ansible.parsing.dataloader import DataLoader  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _http, _record  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking, _record  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Model  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._known_models import KnownModels  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, Response  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests  # noqa: E402
 
 CLOCK: Callable[[], float] = getattr(time, sys.argv[3])
 ROUNDS = 7
@@ -44,19 +45,19 @@ def lookup(urls: list[str]) -> list[float]:
     """The ratio of the lookup to the bare exchanges, then the seconds of both, and of the exchanges with requests."""
     endpoints = [make_endpoint({"url": url}, "") for url in urls]
 
-    def loop(exchange: _http.Exchange) -> None:
-        def one(endpoint: Endpoint) -> Answer:
-            guard = _http.Guard(endpoint.timeout)
+    def loop(exchange: _blocking.Exchange) -> None:
+        def one(endpoint: Endpoint) -> Response:
+            deadline = Deadline(endpoint.timeout)
             try:
-                return exchange(endpoint, guard)
+                return exchange(endpoint, LIST_MODELS, deadline)
             finally:
-                guard.end()
+                deadline.cancel()
 
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             list(pool.map(one, endpoints))
 
     taken = [
-        (seconds(lambda: asked(urls)), seconds(lambda: loop(_http.exchange)), seconds(lambda: loop(_transport.exchange)))
+        (seconds(lambda: asked(urls)), seconds(lambda: loop(_blocking.exchange)), seconds(lambda: loop(_requests.exchange)))
         for _round in range(ROUNDS)
     ]
     return [statistics.median(one / other for one, other, _requests in taken), *map(statistics.median, zip(*taken))]
@@ -66,15 +67,15 @@ def reading(body: str) -> list[float]:
     """The seconds to make a record of an answer whose models are all known, of one whose models are all new, and to decode and
     encode the same JSON."""
     endpoint = make_endpoint({"url": "http://127.0.0.1:1234"}, "")
-    outcome = _record.Outcome(Answer(200, body.encode(), "application/json"), "2026-01-01T00:00:00Z", 1)
+    outcome = _record.Poll(Response(200, body.encode(), "application/json"), "2026-01-01T00:00:00Z", 1)
 
-    models = KnownModels()
+    models: dict[bytes, Model] = {}
 
     def known() -> None:
-        _record.record_of(endpoint, _record.read(endpoint, outcome, models.listed), "loaded")
+        _record.record_of(endpoint, _record.parse(endpoint, outcome, models), "loaded")
 
     def new() -> None:
-        _record.record_of(endpoint, _record.read(endpoint, outcome, KnownModels().listed), "loaded")
+        _record.record_of(endpoint, _record.parse(endpoint, outcome, {}), "loaded")
 
     def fifty_times(work: Callable[[], Any]) -> float:
         return seconds(lambda: [work() for _time in range(50)]) / 50
@@ -85,7 +86,7 @@ def reading(body: str) -> list[float]:
 
 def ready(body: str, number: int, path: str) -> list[float]:
     """Write what `fleet_info` returns of so many hosts, as far as it depends on their number."""
-    outcome = _record.Outcome(Answer(200, body.encode(), "application/json"), "2026-01-01T00:00:00Z", 1)
+    outcome = _record.Poll(Response(200, body.encode(), "application/json"), "2026-01-01T00:00:00Z", 1)
     urls = {f"gpu{index:05}": f"http://127.0.0.1:1234/{index}" for index in range(number)}
     hosts = {name: _record.record_of(make_endpoint({"url": url}, ""), outcome, "loaded") for name, url in urls.items()}
     with open(path, "w") as file:

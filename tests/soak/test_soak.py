@@ -72,7 +72,7 @@ class Level:
 
     def __init__(self):
         for thread in threading.enumerate():
-            if thread.name == "lmstudio":
+            if thread.name.startswith("lmstudio"):
                 thread.join(PATIENCE)
         gc.collect()
         # Parts of the heap that are free but not given back to the system are no leak.

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import FAIL
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import Audit, violations_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._words import headline, problems, size

@@ -15,18 +15,18 @@ from pathlib import Path
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import (
     MAX_ENTRIES,
-    Answer,
     read_models,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, STATUSES, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
 
 ENDPOINT = Endpoint("http://gpu01:1234", max_response_bytes=1024 * 1024)
 
 
 def answer(document, status=200, **more):
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return Answer(status, body, **more)
+    return Response(status, body, **more)
 
 
 def read(document, status=200, **more):

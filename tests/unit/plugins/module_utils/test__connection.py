@@ -7,13 +7,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import (
-    OptionError,
-    is_loopback,
-    make_endpoint,
-    printable,
-    without_userinfo,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, printable, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import is_loopback, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
 
 # Userinfo in what is nearly a URL.

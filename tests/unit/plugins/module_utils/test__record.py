@@ -11,9 +11,10 @@ import json
 import random
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import MASK
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, STATUSES, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask, explain
 
 KEYS = [
@@ -51,7 +52,7 @@ LIBRARY = [
 
 def record_of(models, detail="full", options=None, status=200):
     body = json.dumps({"models": models}).encode()
-    return ask(make_endpoint(options or {}, "http://gpu01"), lambda endpoint: Answer(status, body), detail)
+    return ask(make_endpoint(options or {}, "http://gpu01"), lambda endpoint: Response(status, body), detail)
 
 
 def raising(exc):

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
     CONSISTENT,
     KEYS,
@@ -62,12 +62,12 @@ EMBEDDING = {"type": "embeddings", "key": "text-embedding", "loaded_instances": 
 
 def record(*entries, detail="full"):
     body = json.dumps({"models": entries or [CHAT, IDLE, BARE, EMBEDDING]}).encode()
-    return record_of(make_endpoint({"url": "http://gpu01:1234"}, ""), Outcome(Answer(200, body), "2026-11-22T20:00:00Z", 1), detail)
+    return record_of(make_endpoint({"url": "http://gpu01:1234"}, ""), Poll(Response(200, body), "2026-11-22T20:00:00Z", 1), detail)
 
 
 DOWN = record_of(
     make_endpoint({"url": "http://gpu01:1234"}, ""),
-    Outcome(ApiError("refused", "refused the connection"), "2026-11-22T20:00:00Z", None),
+    Poll(ApiError("refused", "refused the connection"), "2026-11-22T20:00:00Z", None),
     "full",
 )
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import STATUSES, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
 from ansible_collections.gpufleet.lmstudio.tests.strategies import anything, entries, objects, valid_entries
 from hypothesis import given, settings
@@ -28,11 +29,11 @@ def shape(record):
     )
 
 
-EMPTY = shape(ask(make_endpoint({}, "http://h"), lambda endpoint: Answer(200, b'{"models": []}'), "full"))
+EMPTY = shape(ask(make_endpoint({}, "http://h"), lambda endpoint: Response(200, b'{"models": []}'), "full"))
 
 
 def judge(body, status, detail="full", token=None):
-    return ask(make_endpoint({"token": token}, "http://h"), lambda endpoint: Answer(status, body), detail)
+    return ask(make_endpoint({"token": token}, "http://h"), lambda endpoint: Response(status, body), detail)
 
 
 @given(
@@ -50,7 +51,7 @@ def test_any_json_gives_a_serialisable_record_of_the_same_shape(document, status
 @given(body=st.binary(max_size=200), status=st.integers(100, 599))
 def test_any_bytes_give_entries_or_a_typed_error(body, status):
     try:
-        read_models(Answer(status, body))
+        read_models(Response(status, body))
     except ApiError as exc:
         assert exc.status in STATUSES
 
@@ -77,8 +78,8 @@ def test_the_fingerprint_ignores_order_and_ttls_and_is_equal_at_both_details(mod
 @given(st.lists(entries | valid_entries, max_size=4))
 def test_reading_what_was_read_changes_nothing(raw):
     try:
-        read, _warnings = read_models(Answer(200, json.dumps({"models": raw}).encode()))
+        read, _warnings = read_models(Response(200, json.dumps({"models": raw}).encode()))
     except ApiError:
         return
     again = [model.entry for model in read]
-    assert read_models(Answer(200, json.dumps({"models": again}).encode())) == (read, [])
+    assert read_models(Response(200, json.dumps({"models": again}).encode())) == (read, [])

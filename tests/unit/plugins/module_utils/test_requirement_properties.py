@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import json
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import judge, parse
 from hypothesis import assume, given, settings
@@ -99,7 +99,7 @@ forbidden = (
 
 def violations(raw, requirement, exclusive=False):
     body = json.dumps({"models": raw}).encode()
-    record = ask(make_endpoint({}, "http://h"), lambda endpoint: Answer(200, body), "full")
+    record = ask(make_endpoint({}, "http://h"), lambda endpoint: Response(200, body), "full")
     assert record["ok"], record["error"]
     return judge(record, [parse(requirement)], exclusive)
 

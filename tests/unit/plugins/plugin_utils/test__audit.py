@@ -7,10 +7,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import audit_of, baseline_of, policies_of, violations_in
 
@@ -35,10 +36,10 @@ def model(key, *contexts, quantization="Q4_K_M", variant="v", ttl=60, **more):
 
 
 def having(*models, detail="full"):
-    return record_of(ENDPOINT, Outcome(Answer(200, json.dumps({"models": models}).encode()), WHEN, 1), detail)
+    return record_of(ENDPOINT, Poll(Response(200, json.dumps({"models": models}).encode()), WHEN, 1), detail)
 
 
-DOWN = record_of(ENDPOINT, Outcome(ApiError("refused", "refused the connection"), WHEN, None), "full")
+DOWN = record_of(ENDPOINT, Poll(ApiError("refused", "refused the connection"), WHEN, None), "full")
 
 
 def audited(hosts, policy=None, groups=None, baseline=None):

@@ -10,12 +10,13 @@ import copy
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer, Reader, read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MASK, Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import _MAX_KNOWN, _MAX_KNOWN_BYTES, Reader, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import MASK
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, read, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._known_models import MAX_CHARACTERS, MAX_KNOWN, KnownModels
 from ansible_collections.gpufleet.lmstudio.tests.strategies import entries, valid_entries
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,11 +37,11 @@ class Fleet:
     """Hosts that are read one after the other."""
 
     def __init__(self):
-        self.known = KnownModels()
+        self.known = {}
 
     def record(self, body, **options):
         endpoint = make_endpoint(options, "http://gpu01")
-        return record_of(endpoint, read(endpoint, Outcome(Answer(200, body), "", 1), self.known.listed), "full")
+        return record_of(endpoint, parse(endpoint, Poll(Response(200, body), "", 1), self.known), "full")
 
 
 @pytest.fixture
@@ -53,15 +54,15 @@ def test_a_host_with_the_models_of_others_in_another_order(fleet, spaced):
     for keys in ("abc", "abc", "cba", "bab", "ca", "adc", "abcd", "abc"):
         models = fleet.record(listing([on_disk(key=key) for key in keys], **spaced))["models"]
         assert [model["key"] for model in models] == list(keys)
-    assert len(fleet.known._by_text) == 4
+    assert len(fleet.known) == 4
 
 
 def test_each_model_is_read_once(fleet, monkeypatch):
     """The order of a list, white space between its models, and a model that is loaded in between make no difference."""
     shelf = [json.dumps(on_disk(key=key)) for key in "abcd"]
     loaded = json.dumps(on_disk(key="l", loaded_instances=[{"id": "l", "config": {}}]))
-    new, reading = [], fleet.known._read
-    monkeypatch.setattr(fleet.known, "_read", lambda reader, raw, *more: new.append(raw["key"]) or reading(reader, raw, *more))
+    new, reading = [], Reader.read
+    monkeypatch.setattr(Reader, "read", lambda self, raw, number: new.append(raw["key"]) or reading(self, raw, number))
     for texts in (shelf, shelf[::-1], [loaded, *shelf], [*shelf[:2], loaded, *shelf[2:]]):
         for between in (",", " ,\n"):
             assert fleet.record(('{"models":[' + between.join(texts) + "]}").encode())["counts"]["models"] == len(texts)
@@ -103,45 +104,20 @@ def test_what_is_remembered_has_bounds(fleet):
     for number in range(3):
         fleet.record(listing([on_disk(key=f"{number}/{index}") for index in range(3000)]))
         fleet.record(listing([on_disk(key="x" * 100_000)]))
-        assert 0 < len(fleet.known._by_text) <= MAX_KNOWN
-        assert 0 < len(fleet.known._followers) <= MAX_KNOWN + 1
-    assert max(map(len, fleet.known._by_text)) <= MAX_CHARACTERS
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"models": ]}',
-        '{"models": [}',
-        '{"models": {"key": "a"}]}',
-        '{"models" [{"key": "a"}]}',
-        '{1: [{"key": "a"}]}',
-        '{"models": [{"key": "a"}]',
-    ],
-)
-def test_what_is_no_json_is_left_to_others(fleet, text):
-    assert fleet.known.listed('{"models": [{"key": "a"}]}')
-    assert fleet.known.listed(text) is None
-
-
-@pytest.mark.parametrize("text", ['{"v": 1, "models": [%s], "more": {"data": []}}', '\n{ "models" : [\n%s\n] }\n'])
-def test_what_else_is_in_an_answer_does_not_matter(fleet, text):
-    model = json.dumps(on_disk())
-    for _time in range(2):
-        assert fleet.record((text % model).encode())["available"] == ["qwen/qwen3-8b"]
-    assert list(fleet.known._by_text) == [model]
+        assert 0 < len(fleet.known) <= _MAX_KNOWN
+    assert max(map(len, fleet.known)) <= _MAX_KNOWN_BYTES
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_a_fleet_reads_each_model_once(monkeypatch, token):
-    monkeypatch.setattr(_fleet, "_MODELS", KnownModels())
+    monkeypatch.setattr(_fleet, "_MODELS", {})
     new, reading = [], Reader.read
     monkeypatch.setattr(Reader, "read", lambda self, raw, number: new.append(raw["key"]) or reading(self, raw, number))
     asked = [make_endpoint({"token": token}, f"http://h{number}.invalid") for number in range(5)]
 
-    def exchange(endpoint, guard):
+    def exchange(endpoint, request, deadline):
         loaded = on_disk(key="loaded", loaded_instances=[{"id": endpoint.url, "config": {}}])
-        return Answer(200, listing([on_disk(key="a"), loaded, on_disk(key="b")]))
+        return Response(200, listing([on_disk(key="a"), loaded, on_disk(key="b")]))
 
     assert all(record["ok"] for record in _fleet.ask_all(asked, "loaded", 1, 60, lambda line: None, exchange))
     assert sorted(new) == ["a", "b", *5 * ["loaded"]]
@@ -158,7 +134,7 @@ def test_a_model_that_is_nested_deep_is_the_same_every_time(fleet, levels):
 
 def said_of(body, known):
     try:
-        return read_models(Answer(200, body), ENDPOINT, known.listed if known else None)
+        return read_models(Response(200, body), ENDPOINT, known)
     except ApiError as exc:
         return exc.status, exc.what, exc.hint, exc.http_status
 
@@ -167,17 +143,12 @@ def said_of(body, known):
 @given(
     shelf=st.lists(entries | valid_entries, min_size=1, max_size=5),
     chosen=st.lists(st.lists(st.integers(0, 4), max_size=6), min_size=2, max_size=4),
-    spaced=st.sampled_from([{}, {"indent": 2}, {"separators": (",", ":")}, {"ensure_ascii": False}]),
-    begin=st.sampled_from(["{", "{", '{"v": [1], ', '{"data": [], ', '{"models": [], ', "{1: 2, ", "[", "", '{"v" ']),
-    colon=st.sampled_from([":", ": ", "", ": 1, "]),
-    end=st.sampled_from(
-        ["]}", "]}", "]}\n", "]", "]}]", "]}\x0b", "]}{}", "],}", "}", ',"data":[]}', '],"v":{}}', '],"models":[]}', '],"v":}']
-    ),
 )
-def test_hosts_are_read_alike_whatever_the_hosts_before_them_said(shelf, chosen, spaced, begin, colon, end):
-    fleet = [json.dumps([shelf[number % len(shelf)] for number in numbers], **spaced) for numbers in chosen]
-    bodies = [f'{begin}"models"{colon}{models[:-1]}{end}'.encode("utf-8", "surrogatepass") for models in fleet]
+def test_hosts_are_read_alike_whatever_the_hosts_before_them_said(shelf, chosen):
+    bodies = [
+        json.dumps({"models": [shelf[number % len(shelf)] for number in numbers]}).encode("utf-8", "surrogatepass") for numbers in chosen
+    ]
     alone = [said_of(body, None) for body in bodies]
-    known = KnownModels()
+    known = {}
     assert [said_of(body, known) for body in bodies] == alone
     assert [said_of(body, known) for body in bodies] == alone

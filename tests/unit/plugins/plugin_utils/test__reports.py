@@ -15,10 +15,10 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import audit_of, baseline_of, policies_of, without_times
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._reports import FORMATS, as_lines
 
@@ -53,13 +53,13 @@ EMBEDDING = entry("nomic/embed", "Q8_0", 146_000_000, [instance("nomic/embed", 2
 
 def answering(*entries, detail="full", at="2026-11-22T20:00:00Z", ms=12):
     return record_of(
-        make_endpoint({"url": "http://gpu:1234"}, ""), Outcome(Answer(200, json.dumps({"models": entries}).encode()), at, ms), detail
+        make_endpoint({"url": "http://gpu:1234"}, ""), Poll(Response(200, json.dumps({"models": entries}).encode()), at, ms), detail
     )
 
 
 def failing(status, says, http_status=None):
     error = ApiError(status, says, http_status=http_status)
-    return record_of(make_endpoint({"url": "http://gpu:1234"}, ""), Outcome(error, "2026-11-22T20:00:00Z", None), "full")
+    return record_of(make_endpoint({"url": "http://gpu:1234"}, ""), Poll(error, "2026-11-22T20:00:00Z", None), "full")
 
 
 def fleet(at="2026-11-22T20:00:00Z", ms=12):

@@ -10,11 +10,11 @@ import json
 import re
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Outcome, read, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import kept, outcomes_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Poll, parse, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import dump, load
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._trust import group_name, untrusted
@@ -27,13 +27,13 @@ PAYLOADS = sorted((ROOT / "tests" / "simulator" / "payloads").glob("*.json"))
 ENDPOINT = make_endpoint({"url": "http://gpu01:1234"}, "")
 
 
-def outcome(what, endpoint=ENDPOINT):
-    answer = what if isinstance(what, ApiError) else Answer(200, what if isinstance(what, bytes) else json.dumps(what).encode())
-    return read(endpoint, Outcome(answer, ASKED_AT, None))
+def poll(what, endpoint=ENDPOINT):
+    answer = what if isinstance(what, ApiError) else Response(200, what if isinstance(what, bytes) else json.dumps(what).encode())
+    return parse(endpoint, Poll(answer, ASKED_AT, None))
 
 
 def record(what, detail="full"):
-    return record_of(ENDPOINT, outcome(what), detail)
+    return record_of(ENDPOINT, poll(what), detail)
 
 
 def serving(*keys):
@@ -70,7 +70,7 @@ def test_a_complaint_names_each_host_and_each_next_step_once():
 def cached(*whats, detail="full"):
     """The records of hosts that said this, or failed so, out of a cache. None for hosts that it does not have."""
     hosts = {f"gpu{number}": ENDPOINT for number in range(len(whats))}
-    found = outcomes_in(kept(hosts, dict(zip(hosts, map(outcome, whats)))), hosts, 0)
+    found = load(dump(hosts, dict(zip(hosts, map(poll, whats)))), hosts, 0)
     return [record_of(ENDPOINT, found[name], detail) if name in found else None for name in hosts]
 
 
@@ -83,23 +83,23 @@ def test_a_cached_record_is_the_record(path, detail):
 
 def test_a_cache_has_each_answer_and_each_model_once():
     models = [{"key": key, "loaded_instances": [{"id": key}]} for key in "abc"]
-    same = outcome({"models": models[:2]})
-    outcomes = {
+    same = poll({"models": models[:2]})
+    polls = {
         **{f"gpu{number}": same for number in range(9)},
-        "gpu9": outcome({"models": models[1:]}),
-        "gpu10": outcome(ApiError("dns", "x")),
+        "gpu9": poll({"models": models[1:]}),
+        "gpu10": poll(ApiError("dns", "x")),
     }
-    text = kept(dict.fromkeys(outcomes, ENDPOINT), outcomes)
+    text = dump(dict.fromkeys(polls, ENDPOINT), polls)
     assert (len(json.loads(text)["answers"]), len(json.loads(text)["models"])) == (2, 3)
-    found = outcomes_in(text, dict.fromkeys(outcomes, ENDPOINT), 0)
-    assert list(found) == list(outcomes)
-    assert kept(dict.fromkeys(outcomes, ENDPOINT), found) == text
+    found = load(text, dict.fromkeys(polls, ENDPOINT), 0)
+    assert list(found) == list(polls)
+    assert dump(dict.fromkeys(polls, ENDPOINT), found) == text
 
 
 def test_records_of_one_answer_share_nothing_that_can_be_changed():
     said = {"models": [{"key": "a", "loaded_instances": [{"id": "a", "config": {}}]}, {"key": "b"}]}
     hosts = {"gpu01": ENDPOINT}
-    for answer in (outcome(said), outcomes_in(kept(hosts, {"gpu01": outcome(said)}), hosts, 0)["gpu01"]):
+    for answer in (poll(said), load(dump(hosts, {"gpu01": poll(said)}), hosts, 0)["gpu01"]):
         for detail in ("full", "loaded"):
             one, other = (record_of(ENDPOINT, answer, detail) for _time in range(2))
             one["models"][-1]["key"] = one["instances"][0]["config"]["context_length"] = "changed"
@@ -116,7 +116,7 @@ def test_what_was_odd_about_an_answer_is_not_forgotten():
 
 
 def test_a_host_that_could_not_be_reached_is_kept_and_one_that_said_no_is_not():
-    refused = ApiError("refused", "refused the connection", "Do something.")
+    refused = ApiError("refused", "refused the connection", hint="Do something.")
     said_no = ApiError("auth", "answered HTTP 401", http_status=401)
     assert cached(refused, said_no, b"<html>") == [record(refused), None, None]
 
@@ -125,18 +125,18 @@ def test_a_host_with_a_token_that_is_in_the_cache_is_asked_anew():
     """It was no secret when the answer was kept."""
     token = "sk-lm-AbCdEf12:GhIjKlMnOpQrStUvWxYz"
     for said in ({"models": [{"key": "m", "display_name": token}]}, {"models": [{"key": "m", "format": [token], token: []}]}):
-        text = kept({"gpu01": ENDPOINT}, {"gpu01": outcome(said)})
-        assert outcomes_in(text, {"gpu01": ENDPOINT}, 0)
-        assert not outcomes_in(text, {"gpu01": ENDPOINT._replace(token=token)}, 0)
+        text = dump({"gpu01": ENDPOINT}, {"gpu01": poll(said)})
+        assert load(text, {"gpu01": ENDPOINT}, 0)
+        assert not load(text, {"gpu01": ENDPOINT._replace(token=token)}, 0)
         # A name of ours, or a word of it, is no secret that came back.
         for other in ("another-token-than-that", "ok", "loaded_instances"):
-            assert outcomes_in(text, {"gpu01": ENDPOINT._replace(token=other)}, 0), other
+            assert load(text, {"gpu01": ENDPOINT._replace(token=other)}, 0), other
 
 
 def test_an_answer_counts_for_what_was_asked_only():
     options = {"url": "http://gpu01:1234", "token": "token-number-one", "headers": {"x-key": "a-secret-header"}}
     asked_with = make_endpoint(options, "")
-    text = kept({"gpu01": asked_with}, {"gpu01": outcome({"models": []}, asked_with)})
+    text = dump({"gpu01": asked_with}, {"gpu01": poll({"models": []}, asked_with)})
     assert "token-number-one" not in text and "a-secret-header" not in text
     for changed, counts in (
         ({}, True),
@@ -147,7 +147,7 @@ def test_an_answer_counts_for_what_was_asked_only():
         ({"use_proxy": True}, False),
         ({"validate_certs": False}, False),
     ):
-        found = outcomes_in(text, {"gpu01": make_endpoint({**options, **changed}, "")}, 0)
+        found = load(text, {"gpu01": make_endpoint({**options, **changed}, "")}, 0)
         assert bool(found) is counts, changed
 
 

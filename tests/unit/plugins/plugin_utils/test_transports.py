@@ -21,10 +21,11 @@ import pytest
 import trustme
 import yaml
 from ansible.errors import AnsibleError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import OptionError, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import explain
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _transport
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path, has_ipv6
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK, LATE
@@ -459,7 +460,7 @@ def test_a_body_of_a_gigabyte_stops_at_the_limit_with_constant_memory(fleet, way
 
 
 def test_what_the_controller_says_without_requests(monkeypatch):
-    monkeypatch.setattr(_transport, "MISSING", "urllib3 1.26.20 is older than 2")
+    monkeypatch.setattr(_requests, "MISSING", "urllib3 1.26.20 is older than 2")
     with pytest.raises(
         AnsibleError, match="urllib3 1.26.20 is older .* pip install --upgrade requests urllib3 into the Python that runs Ansible"
     ):
