@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The driver of targets: one exchange in a thread, on ``http.client``, in the clear, over TLS or through a proxy.
+"""The driver of targets: one exchange in a thread, on ``http.client``, in the clear, over TLS or through a proxy; and its deadline.
 
 There is no netrc, no redirect, no cookie, no shared opener and no proxy unless asked for.
 """
@@ -13,17 +13,71 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
+import time
 from typing import Any, Callable
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline, run_within
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, ParsedResponse, Request, Response, read_response
 
-Exchange = Callable[[Endpoint, Request, Deadline], Response]
-"""A driver's."""
 FAILURES = (OSError, ValueError, http.client.HTTPException)
 """What a failed exchange raises. :func:`failure` says what it means."""
+
+
+class Deadline:
+    """Ends one exchange, whatever it is waiting for: name, connection, TLS, request, or the answer to its last byte. It knows how far
+    the exchange came.
+
+    A read timeout is no deadline: it starts again at every byte. So the waiting side shuts the connection from outside.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.connected = False
+        """Whether a connection stood, to the server or to a proxy."""
+        self.sent = False
+        """Whether the request was under way."""
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._handle: socket.socket | None = None
+        self._over = False
+
+    def elapsed(self) -> float:
+        """Seconds since the exchange began."""
+        return time.monotonic() - self._began
+
+    def remaining(self) -> float:
+        """Seconds that remain, never zero: for a socket zero means "do not wait at all"."""
+        return max(self.seconds - self.elapsed(), 0.001)
+
+    def watch(self, sock: socket.socket) -> None:
+        """Watch this socket, in place of the one before. The handle of our own outlives a wrapping in TLS."""
+        handle = sock.dup()
+        with self._lock:
+            before, self._handle = self._handle, handle
+            over = self._over
+        if before is not None:
+            before.close()
+        if over:
+            self.cancel()
+            raise socket.timeout("the deadline was over before")
+
+    def cancel(self) -> None:
+        """Shut the connection, if there is one. What still waits on it wakes up at once."""
+        with self._lock:
+            self._over = True
+            handle, self._handle = self._handle, None
+        if handle is not None:
+            try:
+                handle.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            handle.close()
+
+
+Exchange = Callable[[Endpoint, Request, Deadline], Response]
+"""A driver's."""
 
 
 def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
@@ -47,12 +101,31 @@ def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Respon
 
 
 def fetch(endpoint: Endpoint, request: Request = LIST_MODELS, exchange: Exchange = exchange) -> Response:
-    """Send a request, and leave it at its deadline. Raises :class:`ApiError`, or :class:`OptionError` for unusable TLS files."""
-    deadline = Deadline(request.seconds(endpoint))
+    """Send a request, and leave it at its deadline. Raises :class:`ApiError`, or :class:`OptionError` for unusable TLS files.
+
+    The exchange has a thread of its own, because nothing else can leave a name resolution that hangs.
+    """
+    deadline = Deadline(request.timeout or endpoint.timeout)
+    ended: list[Response | BaseException] = []
+    finished = threading.Event()
+
+    def run() -> None:
+        try:
+            ended.append(exchange(endpoint, request, deadline))
+        except BaseException as exc:
+            ended.append(exc)
+        finally:
+            finished.set()
+
+    threading.Thread(target=run, daemon=True, name="lmstudio").start()
     try:
-        return run_within(deadline, lambda: exchange(endpoint, request, deadline))
-    except socket.timeout as exc:
-        raise failure(exc, endpoint, deadline) from None
+        in_time = finished.wait(deadline.remaining())
+    finally:
+        deadline.cancel()
+    result = ended[0] if in_time else failure(socket.timeout(), endpoint, deadline)
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 def is_direct(endpoint: Endpoint) -> bool:
@@ -62,22 +135,22 @@ def is_direct(endpoint: Endpoint) -> bool:
 
 def _connection(endpoint: Endpoint, request: Request) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
     """A connection that is still to be made, what the request names, and its headers."""
-    target, headers = request.target(endpoint), request.headers(endpoint)
+    target, headers = endpoint.prefix + request.path, request.headers(endpoint)
     if is_direct(endpoint):
         return http.client.HTTPConnection(endpoint.host, endpoint.port), target, headers
     # Here, because most hosts are asked in the clear, and Ansible compiles what a module imports at every task.
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of, tls_context
 
     proxy = proxy_of(endpoint)
-    host, port = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
-    if endpoint.scheme == "https":
-        connection = http.client.HTTPSConnection(host, port, context=tls_context(endpoint))
+    address = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
+    if endpoint.scheme == "http":
         if proxy:
-            connection.set_tunnel(endpoint.host, endpoint.port, headers=proxy.headers)
-        return connection, target, headers
+            target, headers = endpoint.url + request.path, {**headers, **proxy.headers}
+        return http.client.HTTPConnection(*address), target, headers
+    connection = http.client.HTTPSConnection(*address, context=tls_context(endpoint))
     if proxy:
-        return http.client.HTTPConnection(host, port), endpoint.url + request.path, {**headers, **proxy.headers}
-    return http.client.HTTPConnection(host, port), target, headers
+        connection.set_tunnel(endpoint.host, endpoint.port, headers=proxy.headers)
+    return connection, target, headers
 
 
 def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
@@ -102,7 +175,9 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
             if not isinstance(exc, OSError):
                 raise
             error = exc
-    raise refused_by(addresses, error)
+    if isinstance(error, ConnectionRefusedError) and all(family == socket.AF_INET6 for family, *_rest in addresses):
+        raise RefusedOnIPv6
+    raise error
 
 
 def resolve(host: str, port: int) -> list[Any]:
@@ -114,12 +189,6 @@ def resolve(host: str, port: int) -> list[Any]:
 
 class RefusedOnIPv6(ConnectionRefusedError):
     """Nobody listens, and no address was an IPv4 one."""
-
-
-def refused_by(addresses: list[Any], error: OSError) -> OSError:
-    """What the last of the addresses said, or that none of those which refused was an IPv4 one."""
-    only_ipv6 = all(family == socket.AF_INET6 for family, *_rest in addresses)
-    return RefusedOnIPv6() if only_ipv6 and isinstance(error, ConnectionRefusedError) else error
 
 
 def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:

@@ -15,10 +15,9 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import RefusedOnIPv6
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import Deadline, RefusedOnIPv6
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, is_loopback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CUT_OFF
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of

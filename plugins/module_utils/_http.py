@@ -11,7 +11,8 @@ from __future__ import annotations
 import http.client
 import io
 import re
-from typing import Any, Callable, NamedTuple
+from types import SimpleNamespace
+from typing import Callable, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import MODELS_PATH, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import MAX_DIGITS, ApiError
@@ -38,24 +39,15 @@ class Request(NamedTuple):
     timeout: float | None = None
     """Seconds for the whole exchange. None stands for those of the endpoint."""
 
-    def target(self, endpoint: Endpoint) -> str:
-        """What the request names of the URL."""
-        return endpoint.prefix + self.path
-
     def headers(self, endpoint: Endpoint) -> dict[str, str]:
         """The headers, the same from every driver."""
-        headers = endpoint.request_headers()
-        if self.body:
-            headers.update({"Content-Type": "application/json", "Content-Length": str(len(self.body))})
-        return headers
+        own = {"Content-Type": "application/json", "Content-Length": str(len(self.body))} if self.body else {}
+        return {**endpoint.request_headers(), **own}
 
     def encoded(self, endpoint: Endpoint) -> bytes:
         """What is sent. Its parts were checked when the endpoint was made."""
-        lines = [f"{self.method} {self.target(endpoint)} HTTP/1.1", *map(": ".join, self.headers(endpoint).items()), "", ""]
+        lines = [f"{self.method} {endpoint.prefix}{self.path} HTTP/1.1", *map(": ".join, self.headers(endpoint).items()), "", ""]
         return "\r\n".join(lines).encode("ascii") + self.body
-
-    def seconds(self, endpoint: Endpoint) -> float:
-        return endpoint.timeout if self.timeout is None else self.timeout
 
 
 LIST_MODELS = Request("GET", MODELS_PATH)
@@ -66,6 +58,8 @@ class Response(NamedTuple):
 
     http_status: int
     body: bytes = b""
+    too_large: bool = False
+    """The body was longer than the limit, and is not here."""
     content_type: str = ""
     content_encoding: str = ""
     location: str = ""
@@ -73,8 +67,6 @@ class Response(NamedTuple):
     """Of a 401: what it wants (``WWW-Authenticate``)."""
     server: str = ""
     """What the program calls itself."""
-    too_large: bool = False
-    """The body was longer than the limit, and is not here."""
 
 
 class ParsedResponse(http.client.HTTPResponse):
@@ -94,22 +86,22 @@ class ParsedResponse(http.client.HTTPResponse):
 
 
 def read_response(http_status: int, header: Callable[[str], str | None], read: Callable[[int], bytes], limit: int) -> Response:
-    """Read a body up to `limit` bytes, whatever it says of its own length."""
+    """Read a body up to `limit` bytes, whatever it says of its own length. What follows the declared length is no part of it."""
     declared = _declared_length(header)
-    body = b""
-    too_large = declared is not None and declared > limit
-    if _has_body(http_status) and not too_large:
-        body, too_large = _read_body(read, limit, declared)
-    return Response(
-        http_status=http_status,
-        body=body,
-        content_type=header("Content-Type") or "",
-        content_encoding=header("Content-Encoding") or "",
-        location=header("Location") or "",
-        authenticate=header("WWW-Authenticate") or "",
-        server=header("Server") or "",
-        too_large=too_large,
-    )
+    if not _has_body(http_status):
+        declared = 0
+    body = bytearray()
+    end = limit + 1 if declared is None else declared
+    while len(body) < end <= limit + 1:
+        chunk = read(min(CHUNK, end - len(body)))
+        if not chunk:
+            break
+        body += chunk
+    too_large = max(len(body), declared or 0) > limit
+    if declared is not None and len(body) < declared and not too_large:
+        raise ApiError("disconnected", CUT_OFF)
+    names = ("Content-Type", "Content-Encoding", "Location", "WWW-Authenticate", "Server")
+    return Response(http_status, b"" if too_large else bytes(body), too_large, *(header(name) or "" for name in names))
 
 
 def _has_body(http_status: int) -> bool:
@@ -137,23 +129,6 @@ def _declared_length(header: Callable[[str], str | None]) -> int | None:
 
 def unclear_length() -> ApiError:
     return ApiError("invalid", "sent an answer whose Content-Length is not one number", "framing")
-
-
-def _read_body(read: Callable[[int], bytes], limit: int, declared: int | None) -> tuple[bytes, bool]:
-    """The body, and whether it was longer than `limit` and is not here. What follows the declared length is no part of it."""
-    chunks: list[bytes] = []
-    size = 0
-    while size != declared:
-        chunk = read(min(CHUNK, (limit + 1 if declared is None else declared) - size))
-        if not chunk:
-            if declared is not None:
-                raise ApiError("disconnected", CUT_OFF)
-            break
-        size += len(chunk)
-        if size > limit:
-            return b"", True
-        chunks.append(chunk)
-    return b"".join(chunks), False
 
 
 class Arriving:
@@ -197,7 +172,9 @@ class Arriving:
                 raise ApiError("invalid", "sent more HTTP headers, or longer ones, than are believed", "framing")
             return None
         at = end.end() if end else len(self._data)
-        parsed = ParsedResponse(_Arrived(self._data[:at]))  # type: ignore[arg-type]
+        head = io.BytesIO(self._data[:at])
+        # As a socket, which it asks for its file.
+        parsed = ParsedResponse(SimpleNamespace(makefile=lambda _mode: head))  # type: ignore[arg-type]
         del self._data[:at]
         parsed.begin()
         self._length = _declared_length(parsed.getheader)
@@ -231,13 +208,3 @@ class Arriving:
                 return False
             self._chunk = line + 1 + size + 2
             self._size += size
-
-
-class _Arrived:
-    """What has arrived, as ``http.client`` asks a socket for it."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, _mode: str) -> Any:
-        return io.BytesIO(self._data)

@@ -15,9 +15,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import FAILURES, failure, refused_by, resolve
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import FAILURES, Deadline, connect, failure, resolve
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CHUNK, Arriving, Request, Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import tls_context
 
@@ -46,30 +45,22 @@ async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> 
 
 
 async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
-    """A connection to the first address that accepts one, each with its share of the time that is left."""
     host, port = endpoint.host, endpoint.port
-    is_address = ":" in host or host.replace(".", "").isdigit()
-    addresses = resolve(host, port) if is_address else await in_thread(lambda: resolve(host, port))
-    error: OSError = OSError("the name has no address")
-    for number, (family, kind, protocol, _name, address) in enumerate(addresses):
-        try:
-            sock = socket.socket(family, kind, protocol)
-        except OSError as exc:
-            error = exc
-            continue
-        try:
-            sock.setblocking(False)
-            connecting = asyncio.get_running_loop().sock_connect(sock, address)
-            await asyncio.wait_for(connecting, deadline.remaining() / (len(addresses) - number))
-            deadline.connected = True
-            return sock
-        except (OSError, asyncio.TimeoutError) as exc:
-            sock.close()
-            error = exc if isinstance(exc, OSError) else socket.timeout()
-        except BaseException:
-            sock.close()
-            raise
-    raise refused_by(addresses, error)
+    if not (":" in host or host.replace(".", "").isdigit()):
+        # A name blocks, and may have several addresses.
+        sock = await in_thread(lambda: connect(host, port, deadline))
+        sock.setblocking(False)
+        return sock
+    ((family, kind, protocol, _name, address),) = resolve(host, port)[:1]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    deadline.connected = True
+    return sock
 
 
 async def in_thread(work: Callable[[], T]) -> T:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 import math
 import queue
@@ -25,10 +26,9 @@ from typing import Any, Generic, TypeVar
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import KnownModels
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import Exchange, failure
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import Deadline, Exchange, failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ParsedAnswer, Poll, parse, poll_after, record_of
@@ -37,40 +37,30 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import ch
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _asyncio
 
 PROGRESS_SECONDS = 2.0
-# How late the end of the time for all may be noticed.
 _TICK = 0.2
-# Of answers that wait to be read. When they are so many, nobody is asked until they are read.
+"""How late the end of the time for all may be noticed."""
 _UNREAD_BYTES = 32 * 1024 * 1024
-# Of answers that are remembered: how many, and the size of the largest.
-_MAX_KNOWN = 64
-_MAX_KNOWN_BYTES = 256 * 1024
-# For Ansible itself, and for the resolution of names.
-_FILES_LEFT = 200
-# A socket, and the handle with which a deadline can shut it.
-_FILES_EACH = 2
+"""Of answers that wait to be read. When they are so many, nobody is asked until they are read."""
+_MAX_KNOWN, _MAX_KNOWN_BYTES = 64, 256 * 1024
+"""Of answers that are remembered: how many, and the size of the largest."""
+_FILES_EACH, _FILES_LEFT = 2, 200
+"""A socket and the handle with which a deadline can shut it; and what is for Ansible itself, and for the resolution of names."""
 
 _MODELS: KnownModels = {}
 T = TypeVar("T")
-
+Keep = Callable[[Endpoint, Poll], T]
 Progress = Callable[[str], None]
 """Gets a line for people, such as "412/1000 asked, 9 not ok"."""
 
 
 def ask_all(
-    endpoints: Sequence[Endpoint],
-    detail: str,
-    concurrency: int,
-    fleet_timeout: float,
-    progress: Progress,
-    exchange: Exchange | None = None,
+    endpoints: Sequence[Endpoint], detail: str, concurrency: int, fleet_timeout: float, progress: Progress, exchange: Exchange | None = None
 ) -> list[Record]:
     """One record for each endpoint, in order, whatever happens. As :func:`poll_all`. With `exchange` each has a thread, and runs it there."""
-
-    def record(endpoint: Endpoint, poll: Poll) -> Callable[[], Record]:
-        return lambda: record_of(endpoint, poll, detail)
-
+    records = _ask(endpoints, lambda endpoint, poll: record_of(endpoint, poll, detail), concurrency, fleet_timeout, progress, exchange)
     # Each of several that are equal has a record of its own.
-    return [record() for record in _asked(endpoints, record, concurrency, fleet_timeout, progress, exchange)]
+    first = {id(record): number for number, record in reversed(list(enumerate(records)))}
+    return [record if first[id(record)] == number else copy.deepcopy(record) for number, record in enumerate(records)]
 
 
 def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: float, progress: Progress) -> list[Poll]:
@@ -79,16 +69,11 @@ def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: flo
     Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the
     seconds for all. Whole answers take memory: records of detail ``loaded`` take less.
     """
-    return _asked(endpoints, parse, concurrency, fleet_timeout, progress, None)
+    return _ask(endpoints, parse, concurrency, fleet_timeout, progress, None)
 
 
-def _asked(
-    endpoints: Sequence[Endpoint],
-    keep: Callable[[Endpoint, Poll], T],
-    concurrency: int,
-    fleet_timeout: float,
-    progress: Progress,
-    exchange: Exchange | None,
+def _ask(
+    endpoints: Sequence[Endpoint], keep: Keep[T], concurrency: int, fleet_timeout: float, progress: Progress, exchange: Exchange | None
 ) -> list[T]:
     if concurrency < 1:
         raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
@@ -96,9 +81,9 @@ def _asked(
         raise OptionError("fleet_timeout", f"{fleet_timeout:g} is not a usable number of seconds. Give more than 0.")
     distinct = list(dict.fromkeys(endpoints))
     check_files(distinct)
-    with _open_files(min(concurrency, len(distinct))) as concurrency:
-        results = dict(zip(distinct, _Round(distinct, keep, concurrency, progress, exchange).run(fleet_timeout)))
-    return [results[endpoint] for endpoint in endpoints]
+    with _open_files(min(concurrency, len(distinct))) as possible:
+        kept = dict(zip(distinct, _Round(distinct, keep, possible, progress, exchange).run(fleet_timeout)))
+    return [kept[endpoint] for endpoint in endpoints]
 
 
 @contextlib.contextmanager
@@ -126,26 +111,19 @@ class _Round(Generic[T]):
     As far as memory allows, all are asked before any answer is read, so that reading a thousand answers does not eat short timeouts.
     """
 
-    def __init__(
-        self,
-        endpoints: list[Endpoint],
-        keep: Callable[[Endpoint, Poll], T],
-        concurrency: int,
-        progress: Progress,
-        exchange: Exchange | None,
-    ) -> None:
+    def __init__(self, endpoints: list[Endpoint], keep: Keep[T], concurrency: int, progress: Progress, exchange: Exchange | None) -> None:
         self._endpoints = endpoints
         self._keep = keep
         self._concurrency = concurrency
         self._progress = progress
         self._exchange = exchange
-        self._results: dict[int, T] = {}
+        self._kept: dict[int, T] = {}
         self._not_ok = 0
         self._answers: dict[tuple[Response, int], ParsedAnswer] = {}
         self._loop = asyncio.new_event_loop()
         # What the loop has for the calling thread: the number of an endpoint and what came of it, or what went wrong.
         self._arrived: queue.SimpleQueue[tuple[int, Poll] | BaseException] = queue.SimpleQueue()
-        # Of the loop: how many were not asked yet, and the bytes that wait to be read.
+        # Of the loop: how many were not asked yet, the bytes that wait to be read, and whether there is room for more.
         self._waiting = len(endpoints)
         self._unread = 0
         self._room = asyncio.Event()
@@ -157,14 +135,14 @@ class _Round(Generic[T]):
         try:
             told = time.monotonic()
             unread: list[tuple[int, Poll]] = []
-            while len(self._results) < len(self._endpoints):
+            while len(self._kept) < len(self._endpoints):
                 now = time.monotonic()
                 if now >= end:
                     self._give_up(fleet_timeout, unread)
                     break
                 if now - told >= PROGRESS_SECONDS:
                     told = now
-                    self._progress(f"{len(self._results)}/{len(self._endpoints)} asked, {self._not_ok} not ok")
+                    self._progress(f"{len(self._kept)}/{len(self._endpoints)} asked, {self._not_ok} not ok")
                 self._receive(unread, min(_TICK, end - now))
                 if not self._waiting or self._unread >= _UNREAD_BYTES:
                     self._read(unread)
@@ -172,7 +150,7 @@ class _Round(Generic[T]):
             # The loop closes by itself. A thread that waits for a name may take longer, and nobody waits for it.
             self._later(self._stop)
         asking.join()
-        return [self._results[number] for number in range(len(self._endpoints))]
+        return [self._kept[number] for number in range(len(self._endpoints))]
 
     # --- in the calling thread ---
 
@@ -213,14 +191,14 @@ class _Round(Generic[T]):
 
     def _done(self, number: int, poll: Poll) -> None:
         self._not_ok += isinstance(poll.answer, ApiError)
-        self._results[number] = self._keep(self._endpoints[number], poll)
+        self._kept[number] = self._keep(self._endpoints[number], poll)
 
     def _give_up(self, fleet_timeout: float, unread: list[tuple[int, Poll]]) -> None:
         """Read what is there, and record why the others have no answer."""
         self._receive(unread, 0)
         self._read(unread)
         what = f"was given up when the {fleet_timeout:g} seconds for the whole fleet were over"
-        for number in set(range(len(self._endpoints))) - self._results.keys():
+        for number in set(range(len(self._endpoints))) - self._kept.keys():
             self._done(number, poll_after(0, ApiError("timeout", what, "whole fleet")))
 
     def _later(self, function: Callable[..., Any], *arguments: Any) -> None:
@@ -257,7 +235,7 @@ class _Round(Generic[T]):
             self._arrived.put((number, poll))
 
     async def _ask(self, endpoint: Endpoint) -> Poll:
-        deadline = Deadline(LIST_MODELS.seconds(endpoint))
+        deadline = Deadline(endpoint.timeout)
         answer: Response | ApiError
         try:
             answer = await asyncio.wait_for(self._response(endpoint, deadline), deadline.remaining())

@@ -16,9 +16,8 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import FAILURES, connect, failure
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import FAILURES, Deadline, connect, failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import (
     LIST_MODELS,
     ParsedResponse,
@@ -90,12 +89,12 @@ else:
         """Uses our connections and one TLS context, whatever CA files the environment names."""
 
         def __init__(self, endpoint: Endpoint, proxy_headers: dict[str, str]) -> None:
-            self._tls = {"ssl_context": tls_context(endpoint) if endpoint.scheme == "https" else None}
+            self._tls: dict[str, Any] = {"ssl_context": tls_context(endpoint) if endpoint.scheme == "https" else None}
             self._proxy_headers = proxy_headers
             super().__init__(pool_connections=1, pool_maxsize=1)
 
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, **self._tls, **kwargs)
+            super().init_poolmanager(*args, **{**self._tls, **kwargs})
             self._use_our_connections(self.poolmanager)
 
         def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:

@@ -32,8 +32,8 @@ from typing import NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
@@ -250,7 +250,7 @@ def answer_of(seed, changes):
             change_document(dice, top)
         else:
             later.append((kind, dice))
-    answer = Response(200, encoded(top), "application/json")
+    answer = Response(200, encoded(top), content_type="application/json")
     for kind, dice in later:
         answer = change_answer(dice, answer) if kind == "answer" else answer._replace(body=damage(dice, answer.body))
     return answer

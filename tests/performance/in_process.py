@@ -21,8 +21,8 @@ init_plugin_loader()
 from ansible.parsing.dataloader import DataLoader  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking, _record  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Model  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import Deadline  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, Response  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests  # noqa: E402
 
@@ -67,7 +67,7 @@ def reading(body: str) -> list[float]:
     """The seconds to make a record of an answer whose models are all known, of one whose models are all new, and to decode and
     encode the same JSON."""
     endpoint = make_endpoint({"url": "http://127.0.0.1:1234"}, "")
-    outcome = _record.Poll(Response(200, body.encode(), "application/json"), "2026-01-01T00:00:00Z", 1)
+    outcome = _record.Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
 
     models: dict[bytes, Model] = {}
 
@@ -86,7 +86,7 @@ def reading(body: str) -> list[float]:
 
 def ready(body: str, number: int, path: str) -> list[float]:
     """Write what `fleet_info` returns of so many hosts, as far as it depends on their number."""
-    outcome = _record.Poll(Response(200, body.encode(), "application/json"), "2026-01-01T00:00:00Z", 1)
+    outcome = _record.Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
     urls = {f"gpu{index:05}": f"http://127.0.0.1:1234/{index}" for index in range(number)}
     hosts = {name: _record.record_of(make_endpoint({"url": url}, ""), outcome, "loaded") for name, url in urls.items()}
     with open(path, "w") as file:
