@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The driver of targets: one exchange in a thread, on ``http.client``, in the clear, over TLS or through a proxy; and its deadline.
+"""The driver of targets: one exchange in a thread, on ``http.client``, in the clear, over TLS or through a proxy.
 
 There is no netrc, no redirect, no cookie, no shared opener and no proxy unless asked for.
 """
@@ -14,66 +14,15 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-import time
 from typing import Any, Callable
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, ParsedResponse, Request, Response, read_response
 
 FAILURES = (OSError, ValueError, http.client.HTTPException)
 """What a failed exchange raises. :func:`failure` says what it means."""
-
-
-class Deadline:
-    """Ends one exchange, whatever it is waiting for: name, connection, TLS, request, or the answer to its last byte. It knows how far
-    the exchange came.
-
-    A read timeout is no deadline: it starts again at every byte. So the waiting side shuts the connection from outside.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.connected = False
-        """Whether a connection stood, to the server or to a proxy."""
-        self.sent = False
-        """Whether the request was under way."""
-        self._began = time.monotonic()
-        self._lock = threading.Lock()
-        self._handle: socket.socket | None = None
-        self._over = False
-
-    def elapsed(self) -> float:
-        """Seconds since the exchange began."""
-        return time.monotonic() - self._began
-
-    def remaining(self) -> float:
-        """Seconds that remain, never zero: for a socket zero means "do not wait at all"."""
-        return max(self.seconds - self.elapsed(), 0.001)
-
-    def watch(self, sock: socket.socket) -> None:
-        """Watch this socket, in place of the one before. The handle of our own outlives a wrapping in TLS."""
-        handle = sock.dup()
-        with self._lock:
-            before, self._handle = self._handle, handle
-            over = self._over
-        if before is not None:
-            before.close()
-        if over:
-            self.cancel()
-            raise socket.timeout("the deadline was over before")
-
-    def cancel(self) -> None:
-        """Shut the connection, if there is one. What still waits on it wakes up at once."""
-        with self._lock:
-            self._over = True
-            handle, self._handle = self._handle, None
-        if handle is not None:
-            try:
-                handle.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            handle.close()
 
 
 Exchange = Callable[[Endpoint, Request, Deadline], Response]
@@ -156,6 +105,7 @@ def _connection(endpoint: Endpoint, request: Request) -> tuple[http.client.HTTPC
 def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
     """A connection to the first address of a name that accepts one, each with its share of the time that is left."""
     addresses = resolve(host, port)
+    deadline.ipv6_only = all(family == socket.AF_INET6 for family, *_rest in addresses)
     error: OSError = OSError("the name has no address")
     for number, (family, kind, protocol, _name, address) in enumerate(addresses):
         try:
@@ -175,8 +125,6 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
             if not isinstance(exc, OSError):
                 raise
             error = exc
-    if isinstance(error, ConnectionRefusedError) and all(family == socket.AF_INET6 for family, *_rest in addresses):
-        raise RefusedOnIPv6
     raise error
 
 
@@ -185,10 +133,6 @@ def resolve(host: str, port: int) -> list[Any]:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):
         raise ApiError("dns", f"could not be asked: the name {host} does not resolve") from None
-
-
-class RefusedOnIPv6(ConnectionRefusedError):
-    """Nobody listens, and no address was an IPv4 one."""
 
 
 def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:

@@ -15,9 +15,9 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import Deadline, RefusedOnIPv6
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, is_loopback
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CUT_OFF
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of
@@ -50,7 +50,7 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
     if proxy and isinstance(exc, OSError):
         return ApiError("no_route", f"could not be reached through the proxy {proxy.url} ({_reason(exc)})", "proxy")
     if isinstance(exc, ConnectionRefusedError):
-        return _refused(exc, endpoint)
+        return _refused(endpoint, deadline)
     if isinstance(exc, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
         if connecting and endpoint.scheme == "https":
             return ApiError("tls", "closed the connection during the TLS handshake", "not TLS")
@@ -74,9 +74,9 @@ def _timed_out(endpoint: Endpoint, deadline: Deadline) -> ApiError:
     return ApiError("timeout", f"{what} (it accepted the connection)", "connected")
 
 
-def _refused(exc: ConnectionRefusedError, endpoint: Endpoint) -> ApiError:
+def _refused(endpoint: Endpoint, deadline: Deadline) -> ApiError:
     case = None
-    if isinstance(exc, RefusedOnIPv6) or ":" in endpoint.host:
+    if deadline.ipv6_only or ":" in endpoint.host:
         case = "IPv6"
     elif urlsplit(endpoint.url).port is None:
         case = "no port"

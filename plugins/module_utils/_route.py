@@ -14,6 +14,7 @@ import os
 import ssl
 from typing import Iterable, NamedTuple
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, bracketed, printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, is_loopback
@@ -77,8 +78,6 @@ def proxy_of(endpoint: Endpoint) -> Proxy | None:
     """The proxy that the usual variables name for an endpoint, when the options allow one. Loopback never has one."""
     if not endpoint.use_proxy or is_loopback(endpoint.host):
         return None
-    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
-
     proxies = getproxies_environment()
     kind = endpoint.scheme if proxies.get(endpoint.scheme) else "all"
     url = proxies.get(kind)

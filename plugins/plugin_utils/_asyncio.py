@@ -15,8 +15,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import FAILURES, Deadline, connect, failure, resolve
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import FAILURES, connect, failure, resolve
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CHUNK, Arriving, Request, Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import tls_context
 

@@ -26,9 +26,10 @@ from typing import Any, Generic, TypeVar
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import KnownModels
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import Deadline, Exchange, failure
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import Exchange, failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ParsedAnswer, Poll, parse, poll_after, record_of

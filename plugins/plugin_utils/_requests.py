@@ -16,8 +16,9 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import FAILURES, Deadline, connect, failure
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import FAILURES, connect, failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import (
     LIST_MODELS,
     ParsedResponse,

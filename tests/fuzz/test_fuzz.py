@@ -32,8 +32,8 @@ from typing import NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask

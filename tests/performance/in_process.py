@@ -21,8 +21,8 @@ init_plugin_loader()
 from ansible.parsing.dataloader import DataLoader  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking, _record  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Model  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import Deadline  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, Response  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests  # noqa: E402
 

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""One deadline for a whole exchange."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+
+class Deadline:
+    """Ends one exchange, whatever it is waiting for: name, connection, TLS, request, or the answer to its last byte. It knows how far
+    the exchange came.
+
+    A read timeout is no deadline: it starts again at every byte. So the waiting side shuts the connection from outside.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.connected = False
+        """Whether a connection stood, to the server or to a proxy."""
+        self.sent = False
+        """Whether the request was under way."""
+        self.ipv6_only = False
+        """Whether the name has no IPv4 address."""
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._handle: socket.socket | None = None
+        self._over = False
+
+    def elapsed(self) -> float:
+        """Seconds since the exchange began."""
+        return time.monotonic() - self._began
+
+    def remaining(self) -> float:
+        """Seconds that remain, never zero: for a socket zero means "do not wait at all"."""
+        return max(self.seconds - self.elapsed(), 0.001)
+
+    def watch(self, sock: socket.socket) -> None:
+        """Watch this socket, in place of the one before. The handle of our own outlives a wrapping in TLS."""
+        handle = sock.dup()
+        with self._lock:
+            before, self._handle = self._handle, handle
+            over = self._over
+        if before is not None:
+            before.close()
+        if over:
+            self.cancel()
+            raise socket.timeout("the deadline was over before")
+
+    def cancel(self) -> None:
+        """Shut the connection, if there is one. What still waits on it wakes up at once."""
+        with self._lock:
+            self._over = True
+            handle, self._handle = self._handle, None
+        if handle is not None:
+            try:
+                handle.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            handle.close()

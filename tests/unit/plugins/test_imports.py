@@ -1,0 +1,128 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which file may import which: one way, never in a circle, and on targets nothing but Python and Ansible."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT, collections_path
+
+OURS = "ansible_collections.gpufleet.lmstudio.plugins."
+FILES = {".".join(path.relative_to(ROOT / "plugins").with_suffix("").parts): path for path in sorted((ROOT / "plugins").rglob("*.py"))}
+# What answers mean, and what is required: they know no socket and nothing of Ansible.
+PURE = ("_api", "_checks", "_connection", "_errors", "_masking", "_record", "_record_type", "_refusals", "_requirements", "_unusual")
+# Parts that most tasks on a target do not need: TLS and proxies, explaining a failure, explaining an answer, requests.
+SEAMS = {
+    ("module_utils._blocking", "module_utils._route"),
+    ("module_utils._blocking", "module_utils._failures"),
+    ("module_utils._api", "module_utils._refusals"),
+    ("plugin_utils._action", "plugin_utils._requests"),
+}
+
+
+class Import(NamedTuple):
+    importer: str
+    imported: str
+    inside: bool
+    """In a function."""
+
+
+def found() -> list[Import]:
+    """All imports that are run, wherever they stand."""
+    imports = []
+
+    def visit(importer: str, node: ast.AST, inside: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            names = []
+            if isinstance(child, ast.ImportFrom):
+                # Of a package, its files are what is imported.
+                deeper = [f"{child.module}.{alias.name}" for alias in child.names]
+                names = [name if name.removeprefix(OURS) in FILES else child.module for name in deeper]
+            elif isinstance(child, ast.Import):
+                names = [alias.name for alias in child.names]
+            imports.extend(Import(importer, name.removeprefix(OURS), inside) for name in names)
+            visit(importer, child, inside or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+    for name, path in FILES.items():
+        visit(name, ast.parse(path.read_text(encoding="utf-8")), False)
+    return imports
+
+
+IMPORTS = found()
+ARROWS = {(each.importer, each.imported.removesuffix(".__init__")) for each in IMPORTS if each.imported in FILES}
+
+
+def test_no_import_leads_in_a_circle():
+    below = {name: {imported for importer, imported in ARROWS if importer == name} for name in FILES}
+    while below:
+        lowest = [name for name, others in below.items() if not others & below.keys()]
+        assert lowest, f"a circle: {sorted(below)}"
+        for name in lowest:
+            del below[name]
+
+
+def test_imports_lead_down_only():
+    layers = {"module_utils": 0, "plugin_utils": 1}
+
+    def layer(name: str) -> int:
+        return layers.get(name.split(".")[0], 2)
+
+    assert [arrow for arrow in ARROWS if layer(arrow[0]) < layer(arrow[1])] == []
+    # Plugins know none of each other.
+    assert [arrow for arrow in ARROWS if layer(arrow[1]) == 2] == []
+
+
+def test_imports_inside_functions_are_seams():
+    assert {(each.importer, each.imported) for each in IMPORTS if each.inside} == SEAMS
+    assert sum(each.inside for each in IMPORTS) <= 5
+
+
+def test_what_runs_on_targets_needs_python_and_ansible_only():
+    allowed = sys.stdlib_module_names | {"ansible"}
+    for each in IMPORTS:
+        if each.importer.startswith(("module_utils.", "modules.")) and each.imported not in FILES:
+            assert each.imported.split(".")[0] in allowed, each
+            assert each.imported.split(".")[0] != "ansible" or each.imported.startswith("ansible.module_utils"), each
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_what_answers_mean_knows_no_socket_and_nothing_of_ansible(name):
+    reached, waiting = set(), {f"module_utils.{name}"}
+    while waiting:
+        reached |= waiting
+        waiting = {imported for importer, imported in ARROWS if importer in waiting} - reached
+    for each in IMPORTS:
+        if each.importer in reached:
+            assert each.imported.split(".")[0] not in ("ansible", "asyncio", "selectors", "socket", "ssl", "threading"), each
+
+
+PLAIN_ANSWER = """
+import sys
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _module
+before = set(sys.modules)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
+fetch = lambda endpoint: Response(200, b'{"models": [{"key": "m", "loaded_instances": [{"id": "m"}], "future": 1}]}')
+assert ask(make_endpoint({"token": "sk-lm-0123456789"}, "http://gpu01"), fetch, "full")["ok"]
+ours = "ansible_collections.gpufleet.lmstudio.plugins.module_utils."
+print(*sorted(name.removeprefix(ours) for name in sys.modules if name.startswith(ours)))
+"""
+
+
+def test_what_a_plain_answer_on_a_target_imports():
+    command = [sys.executable, "-c", PLAIN_ANSWER]
+    done = subprocess.run(command, env={"PYTHONPATH": str(collections_path())}, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [
+        *("_api", "_archive", "_arguments", "_blocking", "_checks", "_connection", "_deadline", "_errors", "_http", "_masking", "_module"),
+        *("_record", "_unusual"),
+    ], done.stderr
