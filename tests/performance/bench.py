@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import trustme
+
 ROOT = Path(__file__).resolve().parents[2]
 BINARIES = Path(sys.executable).parent
 SIZES = {"2 KB": 2_000, "30 KB": 30_000, "150 KB": 150_000}
@@ -26,6 +28,7 @@ SIZES = {"2 KB": 2_000, "30 KB": 30_000, "150 KB": 150_000}
 OWN = "30 KB, each its own"
 """The kind of a fleet whose hosts all say something else: of their loaded model, which is left alone for other times."""
 MOST_OWN = 1000
+TLS = "30 KB over TLS"
 MODELS = "/api/v1/models"
 NOTHING_ACTION = """
 from ansible.plugins.action import ActionBase
@@ -147,11 +150,17 @@ class Bench:
         reserved = []
         for size in SIZES.values():
             (self.folder / f"{size}.json").write_bytes(payload(size))
-        for name, file in {**{name: f"{size}.json" for name, size in SIZES.items()}, OWN: "own/$1.json"}.items():
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.folder / "ca.pem")
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self.folder / "server.pem")
+        tls = f"ssl_certificate {self.folder}/server.pem; ssl_certificate_key {self.folder}/server.pem;"
+        kinds = {**{name: f"{size}.json" for name, size in SIZES.items()}, OWN: "own/$1.json", TLS: f"{SIZES['30 KB']}.json"}
+        for name, file in kinds.items():
             reserved.append(socket.create_server(("127.0.0.1", 0), reuse_port=True))
             self.ports[name] = reserved[-1].getsockname()[1]
             servers += (
-                f"server {{ listen 127.0.0.1:{self.ports[name]} reuseport backlog=4096; default_type application/json;"
+                f"server {{ listen 127.0.0.1:{self.ports[name]}{' ssl' if name == TLS else ''} reuseport backlog=4096;"
+                f" {tls if name == TLS else ''} default_type application/json;"
                 f" location ~ ^/?([0-9]*){MODELS}$ {{ alias {self.folder}/{file}; }} }}\n"
             )
         (self.folder / "own").mkdir()
@@ -185,7 +194,7 @@ class Bench:
 
     def _wait_for_nginx(self, process: subprocess.Popen[bytes]) -> None:
         end = time.monotonic() + 10
-        for name in (*SIZES, OWN):
+        for name in (*SIZES, OWN, TLS):
             while True:
                 try:
                     socket.create_connection(("127.0.0.1", self.ports[name]), timeout=1).close()
@@ -195,17 +204,28 @@ class Bench:
                         raise SystemExit("nginx does not start:\n" + (self.folder / "nginx.log").read_text()) from None
                     time.sleep(0.02)
 
-    def hosts(self, number: int, kind: Callable[[int], str] | str = "30 KB", target: bool = False) -> Path:
-        """An inventory of so many hosts, each with an address of its own: the port of a kind, and a path."""
+    def hosts(self, number: int, kind: Callable[[int], str] | str = "30 KB", target: bool = False, names: bool = False) -> Path:
+        """An inventory of so many hosts, each with an address of its own: the port of a kind, and a path. With `names`, that of its
+        name, which :meth:`named` makes known."""
         variables = "lmstudio_url" if target else "lmstudio_controller_url"
         hosts = {}
         for index in range(number):
             port = self.ports[kind if isinstance(kind, str) else kind(index)]
-            hosts[f"gpu{index:05}"] = {variables: f"http://127.0.0.1:{port}/{index}"}
+            scheme = "https" if kind == TLS else "http"
+            hosts[f"gpu{index:05}"] = {variables: f"{scheme}://{f'gpu{index:05}.test' if names else '127.0.0.1'}:{port}/{index}"}
         shared = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        if kind == TLS:
+            shared["lmstudio_ca_path"] = str(self.folder / "ca.pem")
         path = self.folder / "hosts.json"
         path.write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}))
         return path
+
+    def named(self, command: Sequence[str], number: int) -> list[str]:
+        """A command for which so many names of hosts resolve, in a mount namespace of its own."""
+        names = "".join(f"127.0.0.1 gpu{index:05}.test\n" for index in range(number))
+        (self.folder / "names").write_text("127.0.0.1 localhost\n" + names)
+        script = f'mount --bind {self.folder}/names /etc/hosts && exec "$@"'
+        return ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", script, "sh", str(BINARIES / command[0]), *command[1:]]
 
     def play(self, *tasks: dict[str, Any], forks: int = 50, **play: Any) -> list[str]:
         """The command that runs these tasks on all hosts."""

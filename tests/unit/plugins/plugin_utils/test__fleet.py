@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
@@ -418,6 +419,45 @@ def test_equal_answers_are_read_once_and_belong_to_nobody_else(monkeypatch):
     assert len(reads) == 2
 
 
+HANGING = """
+import socket, sys, time
+sys.path[:0] = [sys.argv[1]]
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
+resolve = socket.getaddrinfo
+def getaddrinfo(host, port, *more, **options):
+    if host.startswith("hangs"):
+        time.sleep(60)
+    return resolve("127.0.0.1" if host.endswith(".test") else host, port, *more, **options)
+socket.getaddrinfo = getaddrinfo
+names = [("hangs" if number % 3 else "quick") + str(number) for number in range(300)]
+port = sys.argv[2].rpartition(":")[2]
+endpoints = [make_endpoint({"url": f"http://{name}.test:{port}", "timeout": 3 if name.startswith("hangs") else 60}, "") for name in names]
+began = time.monotonic()
+records = ask_all(endpoints, "loaded", 300, 100, lambda line: None)
+told = {(record["url"][7:12], record["status"], "no connection" in str(record["error"])) for record in records}
+print(sorted(told), time.monotonic() - began)
+"""
+
+
+def test_a_resolver_that_hangs_delays_neither_the_others_nor_the_end(tmp_path):
+    (tmp_path / "fleet.yml").write_text(yaml.safe_dump({"hosts": {"gpu01": {}}}))
+    with Simulator(tmp_path / "fleet.yml") as fleet:
+        command = [sys.executable, "-c", HANGING, str(collections_path()), fleet.urls["gpu01"]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    told, _bracket, took = done.stdout.rpartition("] ")
+    assert told == "[('hangs', 'timeout', True), ('quick', 'ok', False)", done.stderr
+    assert 3 <= float(took) < 3 + LATE, "the resolver takes 60 seconds"
+
+
+def test_a_caller_may_run_an_event_loop_of_its_own():
+    async def caller():
+        with Server(lambda path: [PLAIN]) as server:
+            return _fleet.ask_all(server.endpoints("/0", "/1"), "loaded", 10, 60, lambda line: None)
+
+    assert [record["status"] for record in asyncio.run(caller())] == ["ok", "ok"]
+
+
 INTERRUPTED = """
 import signal, sys
 # What a shell starts in the background ignores interrupts, and so does all that it starts.
@@ -425,9 +465,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = [sys.argv[1]]
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
-endpoints = [make_endpoint({"url": sys.argv[2] + "/" + str(n), "timeout": 60}, "") for n in range(30)]
+endpoints = [make_endpoint({"url": sys.argv[2] + "/" + str(n), "timeout": 60}, "") for n in range(1000)]
 print("asking", flush=True)
-ask_all(endpoints, "loaded", 10, 600, lambda line: print(line, flush=True))
+ask_all(endpoints, "loaded", 1000, 600, lambda line: print(line, flush=True))
 """
 
 
@@ -445,6 +485,6 @@ def test_an_interrupt_ends_it_at_once(tmp_path):
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=10)
-    assert lines == ["asking\n", "0/30 asked, 0 not ok\n"]
+    assert lines == ["asking\n", "0/1000 asked, 0 not ok\n"]
     assert time.monotonic() - began < LATE, "they would be given 60 seconds"
     assert "KeyboardInterrupt" in err and process.returncode != 0
