@@ -156,7 +156,8 @@ class Arriving:
         if data and not self._is_complete(self._parsed):
             return None
         self._parsed.fp = io.BufferedReader(io.BytesIO(self._data))
-        return read_response(self._parsed.status, self._parsed.getheader, self._parsed.read, self._limit)
+        with self._parsed as parsed:
+            return read_response(parsed.status, parsed.getheader, parsed.read, self._limit)
 
     def _head(self, ended: bool) -> ParsedResponse | None:
         """The head, once it is here."""
@@ -176,7 +177,10 @@ class Arriving:
         # As a socket, which it asks for its file.
         parsed = ParsedResponse(SimpleNamespace(makefile=lambda _mode: head))  # type: ignore[arg-type]
         del self._data[:at]
-        parsed.begin()
+        try:
+            parsed.begin()
+        finally:
+            parsed.fp = None  # type: ignore[assignment]
         self._length = _declared_length(parsed.getheader)
         return parsed
 
