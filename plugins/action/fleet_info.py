@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -31,10 +30,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import 
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of
 
-# Ansible loads this before it forks a worker for the task. What it has by then stays, and need not be searched for garbage each time
-# that the records of a fleet pass through both processes.
-gc.freeze()
-
 
 class ActionModule(ActionBase):
     """Asks many hosts at once, in one task that runs once."""
@@ -44,7 +39,6 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        gc.enable()  # An earlier attempt of the same task may have ended here.
         if not self._task.run_once:
             self._display.warning(
                 "fleet_info asks all hosts once, but without run_once: true Ansible registers its result on one host only. "
@@ -59,8 +53,6 @@ class ActionModule(ActionBase):
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             result.update(failed=True, msg=str(exc))
             return result
-        # The worker ends with this task, or tries it again. Until then it copies the records value by value: there is no garbage.
-        gc.disable()
         result.update(changed=False, hosts=records, summary=summary_of(records))
         if options["on_error"] == "fail" and result["summary"]["not_ok"]:
             result.update(failed=True, msg="\n".join(complaint(records)))
