@@ -663,6 +663,21 @@ def test_whether_a_variant_that_is_not_selected_is_loaded_is_not_known():
     assert [violation["check"] for violation in found] == ["model", "exclusive"]
 
 
+@pytest.mark.parametrize("other", ["aa/other", "zz/other"])
+def test_an_instance_of_another_model_that_is_called_like_the_key_counts(other):
+    alias = {**CHAT, "key": other, "loaded_instances": [instance("qwen/qwen3-8b", 2048)]}
+    (said,) = violations({"model": "qwen/qwen3-8b", "min_context_length": 4096}, record(CHAT, alias))
+    assert said["actual"] == 2048
+
+
+@pytest.mark.parametrize("variant", ["idle/model@4bit", "idle/model@9bit"])
+def test_of_a_variant_that_is_not_selected_only_the_name_is_known(variant):
+    entry = {**IDLE, "variants": [variant, "idle/model@8bit"]}
+    assert violations({"model": variant, "state": "available"}, record(entry)) == []
+    (said,) = violations({"model": variant, "state": "available", "max_size": "1TB"}, record(entry))
+    assert said["actual"] is None and "only the name is known" in said["message"]
+
+
 @pytest.mark.parametrize(
     "reasoning, able",
     [
@@ -670,6 +685,8 @@ def test_whether_a_variant_that_is_not_selected_is_loaded_is_not_known():
         ({"allowed_options": ["OFF"]}, False),
         ({"allowed_options": ["off", "on"], "default": "off"}, True),
         ({"allowed_options": ["low", "xhigh"], "default": "medium"}, True),
+        ({"allowed_options": ["high"]}, True),
+        ({"allowed_options": ["off", "medium"]}, True),
         ({"default": "on"}, True),
         ({"default": "off"}, False),
         ({"allowed_options": []}, False),
