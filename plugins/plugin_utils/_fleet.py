@@ -40,6 +40,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _asyncio
 PROGRESS_SECONDS = 2.0
 _TICK = 0.2
 """How late the end of the time for all may be noticed."""
+_AT_FIRST, _SLOW = 64, 0.05
+"""So many are asked at once at first, which keeps a core busy. Whoever is slow, in seconds, gets another one beside it, up to `concurrency`."""
 _UNREAD_BYTES = 32 * 1024 * 1024
 """Of answers that wait to be read. When they are so many, nobody is asked until they are read."""
 _MAX_KNOWN, _MAX_KNOWN_BYTES = 64, 256 * 1024
@@ -124,8 +126,9 @@ class _Round(Generic[T]):
         self._loop = asyncio.new_event_loop()
         # What the loop has for the calling thread: the number of an endpoint and what came of it, or what went wrong.
         self._arrived: queue.SimpleQueue[tuple[int, Poll] | BaseException] = queue.SimpleQueue()
-        # Of the loop: how many were not asked yet, the bytes that wait to be read, and whether there is room for more.
+        # Of the loop: how many were not asked yet, who is being asked, the bytes that wait to be read, and whether there is room for more.
         self._waiting = len(endpoints)
+        self._asked: set[Deadline] = set()
         self._unread = 0
         self._room = asyncio.Event()
 
@@ -222,7 +225,14 @@ class _Round(Generic[T]):
     async def _ask_each(self) -> None:
         self._make_room(0)
         numbers = iter(range(len(self._endpoints)))
-        await asyncio.gather(*(self._ask_some(numbers) for _number in range(min(self._concurrency, len(self._endpoints)))))
+        tasks: set[asyncio.Task[None]] = set()
+        while tasks or self._waiting:
+            slow = sum(deadline.elapsed() >= _SLOW for deadline in self._asked)
+            more = min(self._waiting, min(self._concurrency, _AT_FIRST + slow) - len(tasks))
+            tasks |= {asyncio.create_task(self._ask_some(numbers)) for _number in range(more)}
+            done, tasks = await asyncio.wait(tasks, timeout=_SLOW if self._waiting else None, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
 
     async def _ask_some(self, numbers: Iterator[int]) -> None:
         """Ask one after the other of those that nobody has asked."""
@@ -237,6 +247,7 @@ class _Round(Generic[T]):
 
     async def _ask(self, endpoint: Endpoint) -> Poll:
         deadline = Deadline(endpoint.timeout)
+        self._asked.add(deadline)
         answer: Response | ApiError
         try:
             answer = await asyncio.wait_for(self._response(endpoint, deadline), deadline.remaining())
@@ -246,6 +257,7 @@ class _Round(Generic[T]):
             answer = failure(socket.timeout(), endpoint, deadline)
         finally:
             deadline.cancel()
+            self._asked.remove(deadline)
         return poll_after(deadline.elapsed(), answer)
 
     async def _response(self, endpoint: Endpoint, deadline: Deadline) -> Response:

@@ -330,6 +330,27 @@ def test_addresses_that_are_asked_in_one_thread_are_bounded_too():
     assert server.most == 5
 
 
+def test_a_few_are_asked_at_first_so_that_short_timeouts_are_not_eaten_by_the_others(monkeypatch):
+    monkeypatch.setattr(_fleet, "_SLOW", 60)
+    with Server(lambda path: [PLAIN]) as server:
+        records = _fleet.ask_all(server.endpoints(*(f"/{number}" for number in range(300))), "loaded", 1000, 60, lambda line: None)
+    assert {record["status"] for record in records} == {"ok"}
+    assert server.most <= _fleet._AT_FIRST
+
+
+def test_whoever_is_slow_gets_another_one_beside_it_up_to_the_bound():
+    everyone = threading.Barrier(200)
+
+    def answer(path):
+        everyone.wait(30)  # All that may be asked at once have to be there.
+        return [PLAIN]
+
+    with Server(answer) as server:
+        records = _fleet.ask_all(server.endpoints(*(f"/{number}" for number in range(400))), "loaded", 200, 60, lambda line: None)
+    assert {record["status"] for record in records} == {"ok"}
+    assert server.most == 200
+
+
 @pytest.mark.parametrize("concurrency", [1, 3, 1000])
 def test_a_fleet_of_every_kind_asks_everyone_once(concurrency):
     def answer(path):
