@@ -13,7 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import yaml
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _api, _record, _record_type
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _api, _http, _record, _record_type, _unusual
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.modules import model_info
 from antsibull_docs_parser.md import to_md
@@ -66,8 +66,8 @@ def rows() -> list[Row]:
 def example() -> dict[str, Any]:
     """A record as the code makes it."""
     endpoint = make_endpoint({"url": "http://mac01:1234"}, "")
-    outcome = _record.Outcome(_api.Answer(200, EXAMPLE.read_bytes()), "2026-11-22T20:00:00Z", 12)
-    return dict(_record.record_of(endpoint, outcome, "loaded"))
+    poll = _record.Poll(_http.Response(200, EXAMPLE.read_bytes()), "2026-11-22T20:00:00Z", 12)
+    return dict(_record.record_of(endpoint, poll, "loaded"))
 
 
 def _of_type(kind: Any, documented: Documented, prefix: str) -> Iterator[Row]:
@@ -106,7 +106,7 @@ def _of_field(name: str, usual: type | None) -> str:
     """What the documentation calls the values of a field."""
     if usual is None:
         return "list of str"
-    return "float" if name in _api.FRACTIONS else usual.__name__
+    return "float" if name in _unusual.FRACTIONS else usual.__name__
 
 
 def _same_keys(keys: Set[str], documented: Documented, where: str) -> None:

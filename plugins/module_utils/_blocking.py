@@ -128,11 +128,8 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
     raise error
 
 
-def resolve(host: str, port: int) -> list[Any]:
-    try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError):
-        raise ApiError("dns", f"could not be asked: the name {host} does not resolve") from None
+def resolve(host: str, port: int, flags: int = 0) -> list[Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
 
 
 def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:

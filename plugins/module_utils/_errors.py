@@ -34,6 +34,7 @@ HINTS = {
     "refused: this machine": "Start LM Studio's server on this very host (lms server start), or set url or port to where it listens.",
     "refused: IPv6": "LM Studio listens on IPv4 only: give the IPv4 address of the host (ansible_host, lmstudio_url or url). "
     "If a proxy is to answer on IPv6, start the proxy.",
+    "dns: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "no_route: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "tls: not TLS": "Check that this port speaks TLS. LM Studio itself does not: without a proxy before it, write http://.",
     "tls: clock": "Check the clock of the machine that asks, and that of the server which signed the certificate.",
@@ -49,9 +50,10 @@ HINTS = {
     "timeout: connected": "Check on that host that LM Studio answers (lms server status) and is not overloaded. "
     "A port forward (WSL, SSH, a container) accepts connections although nothing listens behind it. Or raise timeout.",
     "timeout: proxy": "Check that the host is up, and that the proxy which the environment names reaches it. Or set use_proxy to false.",
+    "timeout: no proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "timeout: whole fleet": "Raise fleet_timeout or concurrency, or ask fewer hosts at once.",
     "auth: headers": "Set headers (lmstudio_headers) to what that server, or the proxy before it, accepts.",
-    "auth: Basic": "A proxy before it wants a user and a password, not a token. Set headers (lmstudio_headers) to an Authorization of "
+    "auth: Basic": "A proxy before it wants a user name and a password, not a token. Set headers (lmstudio_headers) to an Authorization of "
     "the word Basic and the base64 of USER:PASSWORD, and no token.",
     "forbidden: nothing sent": "This is not about a token: none was sent, and LM Studio would answer that with 401. Another program may "
     "refuse the name in the URL (Ollama and Jan do so with a Host header that they do not know), or a proxy may "
@@ -63,25 +65,27 @@ HINTS = {
     "unavailable: loading": "It is loading a model. llama.cpp answers so, LM Studio does not: check url and port, or wait.",
     "unavailable: origin": "A content network or a tunnel answers so when it does not reach the server behind it. "
     "Check the tunnel and LM Studio on that host (lms server status).",
-    "redirect: log-in": "A proxy before the server wants a log-in. Set headers (lmstudio_headers) to what it accepts from a program, "
-    "such as a service token. Do not set url to the page to log in at: that would send it the token.",
-    "redirect: other host": "Redirects are not followed, so that a token goes nowhere else. Is it a page to log in at? Then set headers "
+    "redirect: login": "A proxy before the server requires a login. Set headers (lmstudio_headers) to what it accepts from a program, "
+    "such as a service token. Do not set url to the login page: that would send it the token.",
+    "redirect: other host": "Redirects are not followed, so that a token goes nowhere else. Is it a login page? Then set headers "
     "(lmstudio_headers) to what the proxy accepts. Only if you know that LM Studio is there now, set url to it.",
     "redirect: same host": "Set url to where it leads: scheme, port and path as the server wants them.",
     "redirect: without TLS": "Correct the proxy: it leads from TLS to the clear, where everyone on the way could read the token.",
-    "redirect: path": "Check the path of the URL: /api/v1/models is added to it. If it is right, correct the proxy, because LM Studio "
-    "does not redirect.",
-    "redirect: itself": "Correct the proxy: it redirects for ever. It may not know that it was asked over TLS (X-Forwarded-Proto), or want "
+    "redirect: path": "Check the path of the URL: /api/v1/models is added to it. If it is right, a proxy redirects, "
+    "because LM Studio does not: perhaps to a login page, which headers (lmstudio_headers) could spare, or by mistake.",
+    "redirect: itself": "Correct the proxy: it redirects to itself. It may not know that it was asked over TLS (X-Forwarded-Proto), or want "
     "a cookie.",
     "not_lmstudio: 404": "Another program answers there, or a proxy that does not know this path. Check url, its port and its path: "
     "LM Studio listens on port 1234 unless told otherwise.",
-    "not_lmstudio: TLS": "That port speaks TLS: write https:// in the URL.",
+    "not_lmstudio: TLS": "This port expects TLS: write https:// in the URL.",
+    "not_lmstudio: TLS behind": "The proxy asks the server behind it without TLS, which expects it. Let the proxy use https:// there.",
     "not_lmstudio: page of a 400": "A proxy such as nginx answers so when it wants a client certificate that it accepts (client_cert, "
     "client_key), or when a header is too long. Its error log has the reason.",
     "not_lmstudio: page of a 429": "It limits how often it is asked: ask fewer hosts at once (concurrency), or less often.",
     "not_lmstudio: page of an error": "If there is a proxy, its error log has the reason. "
     "If there is none, check url and port: something else answers there.",
-    "http_error: TLS": "That port speaks TLS: write https:// in the URL.",
+    "http_error: TLS": "This port expects TLS: write https:// in the URL.",
+    "http_error: TLS behind": "The proxy asks the server behind it without TLS, which expects it. Let the proxy use https:// there.",
     "http_error: 429": "It limits how often it is asked: ask fewer hosts at once (concurrency), or less often.",
     "invalid: size": "If the library really is that large, raise max_response_bytes.",
     "invalid: empty": "LM Studio never answers with nothing. A proxy without a route for this URL does (as Caddy): check url and port, and "

@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import p
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CUT_OFF
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import CUT_OFF, too_many_headers
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of
 
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
@@ -47,6 +47,9 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
     if isinstance(exc, ssl.SSLError) and (connecting or not isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))):
         return _tls_failure(exc)
     proxy = proxy_of(endpoint) if connecting else None
+    if isinstance(exc, (socket.gaierror, UnicodeError)):
+        what = f"the name {proxy.host} of the proxy" if proxy else f"the name {endpoint.host}"
+        return ApiError("dns", f"could not be asked: {what} does not resolve", "proxy" if proxy else None)
     if proxy and isinstance(exc, OSError):
         return ApiError("no_route", f"could not be reached through the proxy {proxy.url} ({_reason(exc)})", "proxy")
     if isinstance(exc, ConnectionRefusedError):
@@ -59,17 +62,18 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
         return _system_failure(exc, endpoint, deadline)
     if isinstance(exc, http.client.LineTooLong) or str(exc).startswith("got more than"):
         # http.client has no exception of its own for too many headers.
-        return ApiError("invalid", "sent more HTTP headers, or longer ones, than are believed", "framing")
+        return too_many_headers()
     if isinstance(exc, http.client.BadStatusLine) and _HTTP2_FRAME.match(str(exc.args[0])):
         return ApiError("invalid", "answered in HTTP/2, which nobody asked for", "HTTP/2")
     return ApiError("invalid", "did not answer in HTTP", "not HTTP")
 
 
 def _timed_out(endpoint: Endpoint, deadline: Deadline) -> ApiError:
-    what = f"did not answer within {deadline.seconds:g} seconds"
+    what = f"did not answer within {deadline.seconds:g} second{'' if deadline.seconds == 1 else 's'}"
+    proxy = proxy_of(endpoint)
     if not deadline.connected:
-        return ApiError("timeout", f"{what} (no connection was made)")
-    if proxy_of(endpoint):
+        return ApiError("timeout", f"{what} (no connection was made{' to the proxy' if proxy else ''})", "no proxy" if proxy else None)
+    if proxy:
         return ApiError("timeout", f"{what} (the proxy accepted the connection)", "proxy")
     return ApiError("timeout", f"{what} (it accepted the connection)", "connected")
 

@@ -23,11 +23,15 @@ _NO_BODY = (204, 304)
 _NEVER_READ = (401, 403)
 """HTTP statuses whose bodies quote the token."""
 _MAX_HEAD = 256 * 1024
-_MAX_OVERHEAD = 8
-"""How many times the limit of a body its chunks may take, sizes and extensions included."""
+_MAX_OVERHEAD = 1024 * 1024
+"""Bytes by which the sizes and extensions of chunks may be more than the body in them."""
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
-_ANNOUNCEMENT = re.compile(rb"HTTP/[0-9]\.[0-9] 1(?!01)[0-9][0-9]\b")
+_ANNOUNCEMENT = re.compile(rb"HTTP/\S*[ \t]+1(?!01)[0-9][0-9]\s")
 """How an answer begins that only announces the real one. 101 is the last in HTTP."""
+
+
+Header = Callable[[str], "str | None"]
+"""Gives the value of a header, or None."""
 
 
 class Request(NamedTuple):
@@ -81,15 +85,13 @@ class ParsedResponse(http.client.HTTPResponse):
         size: int = super()._read_next_chunk_size()  # type: ignore[misc]
         if size < 0:
             # http.client would read to the end, however far that is.
-            raise ApiError("invalid", "sent a chunk whose size is below zero", "framing")
+            raise below_zero()
         return size
 
 
-def read_response(http_status: int, header: Callable[[str], str | None], read: Callable[[int], bytes], limit: int) -> Response:
+def read_response(http_status: int, header: Header, read: Callable[[int], bytes], limit: int) -> Response:
     """Read a body up to `limit` bytes, whatever it says of its own length. What follows the declared length is no part of it."""
-    declared = _declared_length(header)
-    if not _has_body(http_status):
-        declared = 0
+    declared = _declared_length(header) if _has_body(http_status) else 0
     body = bytearray()
     end = limit + 1 if declared is None else declared
     while len(body) < end <= limit + 1:
@@ -97,9 +99,12 @@ def read_response(http_status: int, header: Callable[[str], str | None], read: C
         if not chunk:
             break
         body += chunk
-    too_large = max(len(body), declared or 0) > limit
-    if declared is not None and len(body) < declared and not too_large:
+    if declared is not None and len(body) < declared <= limit:
         raise ApiError("disconnected", CUT_OFF)
+    return _response(http_status, header, body, max(len(body), declared or 0) > limit)
+
+
+def _response(http_status: int, header: Header, body: bytearray, too_large: bool) -> Response:
     names = ("Content-Type", "Content-Encoding", "Location", "WWW-Authenticate", "Server")
     return Response(http_status, b"" if too_large else bytes(body), too_large, *(header(name) or "" for name in names))
 
@@ -109,7 +114,7 @@ def _has_body(http_status: int) -> bool:
     return http_status >= 200 and http_status not in (*_NO_BODY, *_NEVER_READ)
 
 
-def _declared_length(header: Callable[[str], str | None]) -> int | None:
+def _declared_length(header: Header) -> int | None:
     """The bytes that a body says it has, or None where its chunks or its end tell. Several headers are one text with commas.
 
     Raises :class:`ApiError` where nobody can say where the body ends: libraries guess differently there.
@@ -132,16 +137,18 @@ def unclear_length() -> ApiError:
 
 
 class Arriving:
-    """A response while it arrives, for a driver that cannot let ``http.client`` wait for the rest of it."""
+    """A response while it arrives, for a driver that cannot let ``http.client`` wait for the rest of it. That parses the head."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._data = bytearray()
-        self._parsed: ParsedResponse | None = None
+        self._head: ParsedResponse | None = None
+        self._searched = 0
         self._length: int | None = None
-        # Of a body in chunks: where the next chunk begins, and how many bytes the ones before have.
-        self._chunk = 0
-        self._size = 0
+        self._body = bytearray()
+        # Of a body in chunks: what is left of this one, and of the line end after it; what was no body; whether the last one was there.
+        self._left = self._line_end = self._overhead = 0
+        self._last = False
 
     def add(self, data: bytes) -> Response | None:
         """Take what has arrived, nothing at its end. The response is returned once all of it that is read is here.
@@ -149,66 +156,101 @@ class Arriving:
         Raises what ``http.client`` raises, or :class:`ApiError`.
         """
         self._data += data
-        if self._parsed is None:
-            self._parsed = self._head(ended=not data)
-            if self._parsed is None:
-                return None
-        if data and not self._is_complete(self._parsed):
+        if self._head is None:
+            self._head = self._parse_head(ended=not data)
+        head = self._head
+        if head is None:
             return None
-        self._parsed.fp = io.BufferedReader(io.BytesIO(self._data))
-        with self._parsed as parsed:
-            return read_response(parsed.status, parsed.getheader, parsed.read, self._limit)
+        too_large = (self._length or 0) > self._limit
+        if _has_body(head.status) and not too_large:
+            complete = self._take_chunks() if head.chunked else self._take_all()
+            too_large = len(self._body) > self._limit
+            if not (complete or too_large):
+                if data:
+                    return None
+                if self._length is not None or (head.chunked and not self._last):
+                    raise ApiError("disconnected", CUT_OFF)
+        return _response(head.status, head.getheader, self._body, too_large)
 
-    def _head(self, ended: bool) -> ParsedResponse | None:
+    def _parse_head(self, ended: bool) -> ParsedResponse | None:
         """The head, once it is here."""
-        while _ANNOUNCEMENT.match(self._data):
-            end = _END_OF_HEAD.search(self._data)
-            if not end:
+        while True:
+            end = _END_OF_HEAD.search(self._data, max(self._searched - 3, 0))
+            self._searched = len(self._data)
+            if not end or not _ANNOUNCEMENT.match(self._data):
                 break
             del self._data[: end.end()]
-        end = _END_OF_HEAD.search(self._data)
+            self._searched = 0
         # What is no HTTP may never have the end of a head.
         if not (end or ended or (b"\n" in self._data and not self._data.startswith(b"HTTP/"))):
             if len(self._data) > _MAX_HEAD:
-                raise ApiError("invalid", "sent more HTTP headers, or longer ones, than are believed", "framing")
+                raise too_many_headers()
             return None
+        self._searched = 0
         at = end.end() if end else len(self._data)
-        head = io.BytesIO(self._data[:at])
-        # As a socket, which it asks for its file.
-        parsed = ParsedResponse(SimpleNamespace(makefile=lambda _mode: head))  # type: ignore[arg-type]
+        file = io.BytesIO(self._data[:at])
         del self._data[:at]
+        # As a socket, which it asks for its file.
+        parsed = ParsedResponse(SimpleNamespace(makefile=lambda _mode: file))  # type: ignore[arg-type]
         try:
             parsed.begin()
         finally:
             parsed.fp = None  # type: ignore[assignment]
-        self._length = _declared_length(parsed.getheader)
+        self._length = _declared_length(parsed.getheader) if _has_body(parsed.status) else 0
         return parsed
 
-    def _is_complete(self, parsed: ParsedResponse) -> bool:
-        if not _has_body(parsed.status) or (self._length is not None and self._length > self._limit):
-            return True
-        if parsed.chunked:
-            return self._last_chunk_is_here()
-        return len(self._data) >= (self._limit + 1 if self._length is None else self._length)
+    def _take_all(self) -> bool:
+        self._body += self._data if self._length is None else self._data[: self._length - len(self._body)]
+        self._data.clear()
+        return len(self._body) == self._length
 
-    def _last_chunk_is_here(self) -> bool:
-        """Whether ``http.client`` can read to the end, or to where it finds a fault, without waiting."""
-        while True:
-            line = self._data.find(b"\n", self._chunk)
-            if line < 0:
-                return len(self._data) - self._chunk > CHUNK
-            try:
-                size = int(bytes(self._data[self._chunk : line]).partition(b";")[0], 16)
-            except ValueError:
+    def _take_chunks(self) -> bool:
+        """Take the chunks that are here out of their framing. Whether the last one is, with what follows it."""
+        at = 0
+        while not self._last and at < len(self._data) and len(self._body) <= self._limit:
+            if self._left:
+                part = self._data[at : at + self._left]
+                self._body += part
+                self._left -= len(part)
+                at += len(part)
+            elif self._line_end:
+                at += 1
+                self._line_end -= 1
+            else:
+                end = self._data.find(b"\n", at)
+                if end < 0:
+                    break
+                self._left, self._line_end = _chunk_size(self._data[at:end]), 2
+                self._last = not self._left
+                self._overhead += end - at
+                at = end if self._last else end + 1
+        del self._data[:at]
+        if self._overhead > len(self._body) + _MAX_OVERHEAD:
+            raise ApiError("invalid", "sent an answer in smaller chunks than are believed", "framing")
+        if self._last:
+            if _END_OF_HEAD.search(self._data):
                 return True
-            if size < 0:
-                return True
-            if size == 0:
-                return bool(_END_OF_HEAD.search(self._data, line)) or len(self._data) - line > _MAX_HEAD
-            arrived = len(self._data) - line - 1
-            if self._size + min(size, arrived) > self._limit or len(self._data) > _MAX_OVERHEAD * self._limit + _MAX_HEAD:
-                return True
-            if arrived < size + 2:
-                return False
-            self._chunk = line + 1 + size + 2
-            self._size += size
+            # Of what follows the last chunk, only its end matters.
+            self._searched += len(self._data[:-3])
+            del self._data[:-3]
+        if len(self._data) > CHUNK or (self._last and self._searched > CHUNK):
+            raise too_many_headers()
+        return False
+
+
+def _chunk_size(line: bytearray) -> int:
+    try:
+        size = int(bytes(line).partition(b";")[0], 16)
+    except ValueError:
+        raise ApiError("disconnected", CUT_OFF) from None
+    if size < 0:
+        raise below_zero()
+    return size
+
+
+def below_zero() -> ApiError:
+    return ApiError("invalid", "sent a chunk whose size is below zero", "framing")
+
+
+def too_many_headers() -> ApiError:
+    return ApiError("invalid", "sent more HTTP headers, or longer ones, than are believed", "framing")

@@ -16,15 +16,17 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import bracketed, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, authorizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
 
 _GATEWAY = (502, 503, 504)
 _ORIGIN = (*range(520, 528), 530)
 """HTTP statuses of content networks and tunnels that do not reach the server behind them."""
-_LOG_IN = re.compile(r"/(cdn-cgi/access|o?auth2?|log-?in|sign-?in|sso|saml2?)(?![a-z0-9])", re.IGNORECASE)
-"""In the path of a page to log in at."""
+_LOGIN = re.compile(
+    r"/(cdn-cgi/access|outpost\.goauthentik\.io|\.pomerium|o?auth2?|authori[sz]e|log[-_]?in|sign[-_]?in|sso|saml2?)(?![a-z0-9])", re.I
+)
+"""In the path of a login page."""
 _TLS_PORT = re.compile(rb"http request (?:was sent )?to (?:an )?https (?:server|port)|plain http to an ssl-enabled server", re.IGNORECASE)
 """What Go, nginx and Apache say where a port that speaks TLS is asked without."""
 _PROGRAMS = ("llama.cpp", "Caddy", "nginx", "openresty", "Apache", "uvicorn", "Ollama")
@@ -50,17 +52,18 @@ def classify_response(response: Response, endpoint: Endpoint, body: bytes, docum
     if _is_fastapi(document):
         return ApiError("not_lmstudio", "is not LM Studio: it answered in the shape of a FastAPI server (an object with detail)")
     if unreadable and not response.too_large and _looks_like_html(response, body):
-        return _web_page(response, body)
+        return _web_page(response, body, endpoint)
     if code == 404:
         what = f"is not LM Studio: it answered HTTP 404{_as_known(response, body, document)}"
         return ApiError("not_lmstudio", what, "404")
-    return unreadable if code == 200 else _http_error(code, body)
+    return unreadable if code == 200 else _http_error(code, body, endpoint)
 
 
 def _unauthorized(response: Response, endpoint: Endpoint) -> ApiError:
     sent = endpoint.sent()
-    if re.search(r"\bbasic\b", response.authenticate, re.IGNORECASE) and not re.search(r"\bbearer\b", response.authenticate, re.IGNORECASE):
-        return ApiError("auth", "answered HTTP 401: it wants a user and a password (HTTP Basic)", "Basic")
+    schemes = {scheme.lower() for scheme in re.findall(r"(?:^|,)\s*([A-Za-z]+)(?=\s|,|$)", response.authenticate)}
+    if "basic" in schemes and "bearer" not in schemes and not authorizes(dict(endpoint.headers)):
+        return ApiError("auth", "answered HTTP 401: it asks for a user name and a password (HTTP Basic)", "Basic")
     if not sent:
         return ApiError("auth", "answered HTTP 401: it wants a token, and none was sent", hint=endpoint.token_advice)
     why = f"it does not accept the {sent} that {'was' if sent == 'token' else 'were'} sent"
@@ -83,13 +86,16 @@ def _unavailable(code: int, body: bytes) -> ApiError:
     return ApiError("unavailable", f"answered HTTP {code}: it is not available now", "origin" if code in _ORIGIN else None)
 
 
-def _http_error(code: int, body: bytes) -> ApiError:
+def _http_error(code: int, body: bytes, endpoint: Endpoint) -> ApiError:
     if code == 400 and _TLS_PORT.search(body[:1000]):
-        return ApiError("http_error", "answered HTTP 400: that port is to be asked over TLS", "TLS")
-    what = f"answered HTTP {code} instead of a model list"
+        return ApiError("http_error", "answered HTTP 400: this port expects TLS", _tls_case(endpoint))
     if code == 429:
         return ApiError("http_error", f"answered HTTP {code}: it was asked too often", "429")
-    return ApiError("http_error", what)
+    return ApiError("http_error", f"answered HTTP {code} instead of a model list")
+
+
+def _tls_case(endpoint: Endpoint) -> str:
+    return "TLS behind" if endpoint.scheme == "https" else "TLS"
 
 
 def _looks_like_html(response: Response, body: bytes) -> bool:
@@ -127,39 +133,36 @@ def _redirect(response: Response, endpoint: Endpoint) -> ApiError:
         host, port, scheme = leads.hostname or "", _port(leads), leads.scheme
         shown = f" to {scheme}://{bracketed(host)}" + (f":{leads.port}" if leads.port else "")
     except ValueError:
-        return redirect(" to what is no address")
+        return redirect(" to an invalid address")
     if scheme not in ("http", "https") or not host:
         return redirect(" to an address of another kind")
-    if _LOG_IN.search(leads.path):
-        return redirect(f"{shown}, to a page to log in at", "log-in")
+    if _LOGIN.search(leads.path):
+        return redirect(f"{shown}, to a login page", "login")
+    without_tls = asked.scheme == "https" and scheme == "http"
     if host != asked.hostname:
-        return redirect(shown, "other host")
-    differs = [
-        name
-        for name, same in (("scheme", scheme == asked.scheme), ("port", port == _port(asked)), ("path", leads.path == asked.path))
-        if not same
-    ]
-    if not differs:
+        return redirect(shown, "without TLS" if without_tls else "other host")
+    parts = {"scheme": (scheme, asked.scheme), "port": (port, _port(asked)), "path": (leads.path, asked.path)}
+    differs = [name for name, (one, other) in parts.items() if one != other]
+    if not differs and leads.query == asked.query:
         return redirect(" to the very URL that was asked", "itself")
-    if differs == ["path"]:
+    if not {"scheme", "port"} & set(differs):
         return redirect(" to another path of this server", "path")
-    case = "without TLS" if asked.scheme == "https" and scheme == "http" else "same host"
     # The port of a scheme follows from it.
     if differs[:2] == ["scheme", "port"] and not leads.port and not asked.port:
         differs.remove("port")
-    return redirect(f"{shown}: the same host, another {' and '.join(differs)}", case)
+    return redirect(f"{shown}: the same host, another {' and '.join(differs)}", "without TLS" if without_tls else "same host")
 
 
 def _port(url: SplitResult) -> int:
     return url.port or (443 if url.scheme == "https" else 80)
 
 
-def _web_page(response: Response, body: bytes) -> ApiError:
+def _web_page(response: Response, body: bytes, endpoint: Endpoint) -> ApiError:
     """A page of HTML in place of a model list. Its HTTP status tells what a proxy may mean by it."""
     code = response.http_status
     case = None
     if code == 400:
-        case = "TLS" if _TLS_PORT.search(body[:1000]) else "page of a 400"
+        case = _tls_case(endpoint) if _TLS_PORT.search(body[:1000]) else "page of a 400"
     elif code == 429:
         case = "page of a 429"
     elif code == 404:

@@ -29,7 +29,11 @@ async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> 
     """One request and its response; whoever waits for it ends it."""
     try:
         sock = await _connect(endpoint, deadline)
-        tls: dict[str, Any] = {"ssl": tls_context(endpoint), "server_hostname": endpoint.host} if endpoint.scheme == "https" else {}
+        tls: dict[str, Any] = {}
+        if endpoint.scheme == "https":
+            # asyncio's own limit of a handshake must not come before the deadline.
+            seconds = deadline.remaining() + 1
+            tls = {"ssl": tls_context(endpoint), "server_hostname": endpoint.host, "ssl_handshake_timeout": seconds}
         reader, writer = await asyncio.open_connection(sock=sock, **tls)
         try:
             deadline.sent = True
@@ -47,12 +51,13 @@ async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> 
 
 async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
     host, port = endpoint.host, endpoint.port
-    if not (":" in host or host.replace(".", "").isdigit()):
+    try:
+        ((family, kind, protocol, _name, address),) = resolve(host, port, socket.AI_NUMERICHOST)[:1]
+    except (socket.gaierror, UnicodeError):
         # A name blocks, and may have several addresses.
         sock = await in_thread(lambda: connect(host, port, deadline))
         sock.setblocking(False)
         return sock
-    ((family, kind, protocol, _name, address),) = resolve(host, port)[:1]
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)

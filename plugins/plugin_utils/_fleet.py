@@ -129,6 +129,7 @@ class _Round(Generic[T]):
         # Of the loop: how many were not asked yet, who is being asked, the bytes that wait to be read, and whether there is room for more.
         self._waiting = len(endpoints)
         self._asked: set[Deadline] = set()
+        self._stopped = False
         self._unread = 0
         self._room = asyncio.Event()
 
@@ -199,6 +200,7 @@ class _Round(Generic[T]):
 
     def _give_up(self, fleet_timeout: float, unread: list[tuple[int, Poll]]) -> None:
         """Read what is there, and record why the others have no answer."""
+        self._later(self._stop)
         self._receive(unread, 0)
         self._read(unread)
         what = f"was given up when the {fleet_timeout:g} seconds for the whole fleet were over"
@@ -220,7 +222,13 @@ class _Round(Generic[T]):
         except BaseException as exc:
             self._arrived.put(exc)
         finally:
+            self._stop()
+            self._loop.run_until_complete(self._end())
             self._loop.close()
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _ask_each(self) -> None:
         self._make_room(0)
@@ -239,6 +247,8 @@ class _Round(Generic[T]):
         for number in numbers:
             self._waiting -= 1
             await self._room.wait()
+            if self._stopped:
+                return
             poll = await self._ask(self._endpoints[number])
             self._unread += _size((number, poll))
             if self._unread >= _UNREAD_BYTES:
@@ -249,13 +259,16 @@ class _Round(Generic[T]):
         deadline = Deadline(endpoint.timeout)
         self._asked.add(deadline)
         answer: Response | ApiError
+        # Not asyncio.wait_for, which before Python 3.12 may take no notice of being cancelled.
+        task = asyncio.create_task(self._response(endpoint, deadline))
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            answer = await asyncio.wait_for(self._response(endpoint, deadline), deadline.remaining())
+            await asyncio.wait({task}, timeout=deadline.remaining())
+            answer = task.result() if task.done() else failure(socket.timeout(), endpoint, deadline)
         except ApiError as exc:
             answer = exc
-        except asyncio.TimeoutError:
-            answer = failure(socket.timeout(), endpoint, deadline)
         finally:
+            task.cancel()
             deadline.cancel()
             self._asked.remove(deadline)
         return poll_after(deadline.elapsed(), answer)
@@ -273,8 +286,10 @@ class _Round(Generic[T]):
             self._room.set()
 
     def _stop(self) -> None:
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
+        if not self._stopped:
+            self._stopped = True
+            for task in asyncio.all_tasks(self._loop):
+                task.cancel()
 
 
 def _size(arrived: tuple[int, Poll]) -> int:

@@ -78,11 +78,26 @@ ROWS = {
             text("401 Unauthorized", b"", BASIC),
             sent,
             "auth",
-            "answered HTTP 401: it wants a user and a password (HTTP Basic)",
+            "answered HTTP 401: it asks for a user name and a password (HTTP Basic)",
             "auth: Basic",
         )
         for sent in SENT
+        if sent != "a password"
     },
+    "401 of a proxy with users, a password sent": Row(
+        text("401 Unauthorized", b"", BASIC),
+        "a password",
+        "auth",
+        "answered HTTP 401: it does not accept the headers that were sent",
+        "auth: headers",
+    ),
+    "401 of another scheme": Row(
+        text("401 Unauthorized", b"", b'WWW-Authenticate: Digest realm="basic area", qop="auth"'),
+        "nothing",
+        "auth",
+        "answered HTTP 401: it wants a token, and none was sent",
+        "auth",
+    ),
     "401 that names a token too": Row(
         text("401 Unauthorized", b"", BASIC + b", Bearer"),
         "a token",
@@ -145,18 +160,28 @@ ROWS = {
         to("https://team.example/cdn-cgi/access/login/gpu01?kid=1"),
         "a token",
         "redirect",
-        "answered HTTP 302: it redirects to https://team.example, to a page to log in at",
-        "redirect: log-in",
+        "answered HTTP 302: it redirects to https://team.example, to a login page",
+        "redirect: login",
     ),
     **{
         f"a log-in at {path}": Row(
             to(path),
             "headers",
             "redirect",
-            "answered HTTP 302: it redirects to http://127.0.0.1:PORT, to a page to log in at",
-            "redirect: log-in",
+            "answered HTTP 302: it redirects to http://127.0.0.1:PORT, to a login page",
+            "redirect: login",
         )
-        for path in ("/login", "/oauth2/start?rd=%2Fapi", "/Login?next=/api/v1/models", "/auth/sign-in", "/sso")
+        for path in (
+            "/login",
+            "/oauth2/start?rd=%2Fapi",
+            "/Login?next=/api/v1/models",
+            "/auth/sign-in",
+            "/sso",
+            "/users/sign_in",
+            "/.pomerium/sign_in/",
+            "/authorize?client_id=1",
+            "/outpost.goauthentik.io/start",
+        )
     },
     "another host": Row(
         to("https://gpu01.example:8443/api/v1/models"),
@@ -197,8 +222,15 @@ ROWS = {
         "redirect: itself",
         "/lm",
     ),
+    "the same path with a query": Row(
+        to("/api/v1/models?again=1"),
+        "nothing",
+        "redirect",
+        "answered HTTP 302: it redirects to another path of this server",
+        "redirect: path",
+    ),
     "itself in other words": Row(
-        to("http://127.0.0.1:PORT/api/v1/models?again=1#here"),
+        to("http://127.0.0.1:PORT/api/v1/models#here"),
         "nothing",
         "redirect",
         "answered HTTP 302: it redirects to the very URL that was asked",
@@ -284,7 +316,7 @@ ROWS = {
         text("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n"),
         "nothing",
         "http_error",
-        "answered HTTP 400: that port is to be asked over TLS",
+        "answered HTTP 400: this port expects TLS",
         "http_error: TLS",
     ),
     "a TLS port of nginx": Row(
@@ -364,9 +396,9 @@ SILENT = {
     "refused on this machine": Row(b"", "nothing", "refused", "refused the connection", "refused: this machine"),
     "refused on IPv6": Row(b"", "nothing", "refused", "refused the connection", "refused: IPv6"),
     "accepted without an answer": Row(
-        b"", "nothing", "timeout", "did not answer within 1 seconds (it accepted the connection)", "timeout: connected"
+        b"", "nothing", "timeout", "did not answer within 1 second (it accepted the connection)", "timeout: connected"
     ),
-    "never accepted": Row(b"", "nothing", "timeout", "did not answer within 1 seconds (no connection was made)", "timeout"),
+    "never accepted": Row(b"", "nothing", "timeout", "did not answer within 1 second (no connection was made)", "timeout"),
 }
 
 PLAY = """
@@ -493,5 +525,8 @@ def test_every_hint_of_an_answer_has_a_row():
     shown = {row.next_step for row in (*ROWS.values(), *SILENT.values())}
     # Those of connections and of TLS are shown by tests/integration/test_nginx.py and tests/unit/plugins/plugin_utils/test_transports.py.
     elsewhere = {case for case in HINTS if case.partition(":")[0] in ("refused", "no_route", "dns", "tls", "disconnected")}
-    assert set(HINTS) - elsewhere - shown == {"timeout: proxy", "timeout: whole fleet", "invalid: size", "redirect: without TLS"}
+    assert set(HINTS) - elsewhere - shown == {
+        *("timeout: proxy", "timeout: no proxy", "timeout: whole fleet", "invalid: size"),
+        *("redirect: without TLS", "not_lmstudio: TLS behind", "http_error: TLS behind"),
+    }
     assert {row.status for row in (*ROWS.values(), *SILENT.values())} <= set(STATUSES)

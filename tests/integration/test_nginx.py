@@ -480,9 +480,11 @@ class TestToken:
             return {"Authorization": "Basic " + base64.b64encode(f"fleet:{password}".encode()).decode()}
 
         assert succeeded(record_of(asking, nginx.plain("/password"), headers=basic(PASSWORD)))
-        for options in ({"headers": basic("another")}, {"token": WRONG_TOKEN}, {}):
+        error = error_of(record_of(asking, nginx.plain("/password"), headers=basic("another")), "auth")
+        assert error["hint"] == HINTS["auth: headers"]
+        for options in ({"token": WRONG_TOKEN}, {}):
             error = error_of(record_of(asking, nginx.plain("/password"), **options), "auth")
-            assert "HTTP 401: it wants a user and a password (HTTP Basic)" in error["message"]
+            assert "HTTP 401: it asks for a user name and a password (HTTP Basic)" in error["message"]
             assert error["hint"] == HINTS["auth: Basic"]
 
 

@@ -285,12 +285,12 @@ def test_no_error_quotes_the_body(status):
         ("http://GPU01:80/api/v1/models", " to http://gpu01:80: the same host, another port"),
         ("http://gpu01:1234/api/v1/models", " to the very URL that was asked"),
         ("/api/v1/models#secret", " to the very URL that was asked"),
-        ("http://gw.example/login?secret", " to http://gw.example, to a page to log in at"),
-        ("/cdn-cgi/access/login/secret", " to http://gpu01:1234, to a page to log in at"),
+        ("http://gw.example/login?secret", " to http://gw.example, to a login page"),
+        ("/cdn-cgi/access/login/secret", " to http://gpu01:1234, to a login page"),
         ("/secret", " to another path of this server"),
         ("file:///etc/secret", " to an address of another kind"),
-        ("http://[::1", " to what is no address"),
-        ("http://gw.example:secret/", " to what is no address"),
+        ("http://[::1", " to an invalid address"),
+        ("http://gw.example:secret/", " to an invalid address"),
         ("", ""),
     ],
 )
@@ -304,9 +304,17 @@ def test_nobody_is_sent_from_tls_to_the_clear():
         ("http://gpu01/api/v1/models", "redirect: without TLS"),
         ("http://gpu01:8443/api/v1/models", "redirect: without TLS"),
         ("https://gpu01/api/v1/models", "redirect: same host"),
-        ("http://gpu02/api/v1/models", "redirect: other host"),
+        ("http://gpu02/api/v1/models", "redirect: without TLS"),
+        ("https://gpu02/api/v1/models", "redirect: other host"),
     ]:
         assert error(b"", 302, asked, location=location).hint == HINTS[case]
+
+
+def test_a_proxy_that_asks_a_tls_port_in_the_clear_is_told_so():
+    for asked, case in ((ENDPOINT, "TLS"), (ENDPOINT._replace(url="https://gpu01"), "TLS behind")):
+        assert error(b"Client sent an HTTP request to an HTTPS server.", 400, asked).hint == HINTS[f"http_error: {case}"]
+        page = b"<html>The plain HTTP request was sent to HTTPS port"
+        assert error(page, 400, asked).hint == HINTS[f"not_lmstudio: {case}"]
 
 
 @pytest.mark.parametrize(

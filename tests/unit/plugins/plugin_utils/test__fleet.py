@@ -447,6 +447,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection impo
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
 resolve = socket.getaddrinfo
 def getaddrinfo(host, port, *more, **options):
+    if options.get("flags") and host.endswith(".test"):
+        raise socket.gaierror  # It is no address.
     if host.startswith("hangs"):
         time.sleep(60)
     return resolve("127.0.0.1" if host.endswith(".test") else host, port, *more, **options)

@@ -84,6 +84,8 @@ ANSWERS = {
     "a progress report before the answer": (b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n" * 3 + http(EMPTY), "ok", ""),
     "an unknown announcement": (b"HTTP/1.1 199 Soon\r\nContent-Length: 99\r\n\r\n" + http(EMPTY), "ok", ""),
     "hints before chunks": (b"HTTP/1.1 103 Early Hints\r\n\r\n" + framed(CHUNKED, body=chunks(EMPTY)), "ok", ""),
+    "early hints in an odd spelling": (b"HTTP/1.10   103  x\r\nX: y\r\n\r\n" + http(EMPTY), "ok", ""),
+    "chunks of one byte": (framed(CHUNKED, body=b"".join(b"1\r\n%c\r\n" % byte for byte in EMPTY) + b"0\r\n\r\n"), "ok", ""),
     "hints and no answer": (b"HTTP/1.1 103 Early Hints\r\n\r\n", "disconnected", "before the answer was complete"),
     "another protocol": (b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n" + http(EMPTY), "http_error", "HTTP 101"),
     # lengths

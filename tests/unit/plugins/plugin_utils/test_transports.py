@@ -128,7 +128,7 @@ def test_the_deadline_ends_the_whole_exchange(asking, fleet, fault):
     began = time.monotonic()
     record = record_of(asking, fleet.urls[fault], timeout=1, validate_certs=False)
     assert record["status"] == "timeout"
-    assert "within 1 seconds" in record["error"]["message"]
+    assert "within 1 second" in record["error"]["message"]
     assert 1 <= time.monotonic() - began < 1 + LATE
 
 
@@ -415,6 +415,12 @@ class TestProxy:
             record = record_of(asking, "http://gpu01.invalid:1234", use_proxy=True)
         assert record["status"] == "no_route"
         assert "through the proxy" in record["error"]["message"]
+
+    def test_one_whose_name_does_not_resolve_is_named(self, asking, monkeypatch):
+        monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+        record = record_of(asking, "http://gpu01.invalid", use_proxy=True)
+        assert (record["status"], record["error"]["hint"]) == ("dns", HINTS["dns: proxy"])
+        assert "the name proxy.invalid of the proxy does not resolve" in record["error"]["message"]
 
     @pytest.mark.parametrize("scheme", ["http", "https"])
     def test_one_that_does_not_answer_is_named_in_the_timeout(self, asking, monkeypatch, scheme):
