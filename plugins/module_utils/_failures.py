@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import os
 import re
 import socket
 import ssl
@@ -98,7 +99,8 @@ def _system_failure(exc: OSError, endpoint: Endpoint, deadline: Deadline) -> Api
 
 
 def _reason(exc: OSError) -> str:
-    reason = printable(exc.strerror or str(exc)).rstrip(".")
+    # The system's own words: asyncio has others in their place.
+    reason = printable(os.strerror(exc.errno) if exc.errno else str(exc)).rstrip(".")
     return reason[:1].lower() + reason[1:]
 
 

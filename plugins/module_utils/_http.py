@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import re
@@ -179,24 +180,29 @@ class Arriving:
             self._searched = len(self._data)
             if not end or not _ANNOUNCEMENT.match(self._data):
                 break
-            del self._data[: end.end()]
-            self._searched = 0
+            # Nothing is left behind it, once it is read past.
+            with contextlib.suppress(http.client.RemoteDisconnected):
+                self._begin(end.end())
         # What is no HTTP may never have the end of a head.
         if not (end or ended or (b"\n" in self._data and not self._data.startswith(b"HTTP/"))):
             if len(self._data) > _MAX_HEAD:
                 raise too_many_headers()
             return None
+        parsed = self._begin(end.end() if end else len(self._data))
+        self._length = _declared_length(parsed.getheader) if _has_body(parsed.status) else 0
+        return parsed
+
+    def _begin(self, end: int) -> ParsedResponse:
+        """What the bytes until there are as a head."""
+        file = io.BytesIO(self._data[:end])
+        del self._data[:end]
         self._searched = 0
-        at = end.end() if end else len(self._data)
-        file = io.BytesIO(self._data[:at])
-        del self._data[:at]
         # As a socket, which it asks for its file.
         parsed = ParsedResponse(SimpleNamespace(makefile=lambda _mode: file))  # type: ignore[arg-type]
         try:
             parsed.begin()
         finally:
             parsed.fp = None  # type: ignore[assignment]
-        self._length = _declared_length(parsed.getheader) if _has_body(parsed.status) else 0
         return parsed
 
     def _take_all(self) -> bool:
@@ -206,8 +212,8 @@ class Arriving:
 
     def _take_chunks(self) -> bool:
         """Take the chunks that are here out of their framing. Whether the last one is, with what follows it."""
-        at = 0
-        while not self._last and at < len(self._data) and len(self._body) <= self._limit:
+        at, complete = 0, False
+        while not complete and at < len(self._data) and len(self._body) <= self._limit:
             if self._left:
                 part = self._data[at : at + self._left]
                 self._body += part
@@ -217,30 +223,30 @@ class Arriving:
                 at += 1
                 self._line_end -= 1
             else:
+                # The size of a chunk, or after the last one whatever a server has to add.
                 end = self._data.find(b"\n", at)
+                if (end if end >= 0 else len(self._data)) - at >= CHUNK:
+                    raise too_many_headers()
                 if end < 0:
                     break
-                self._left, self._line_end = _chunk_size(self._data[at:end]), 2
-                self._last = not self._left
-                self._overhead += end - at
-                at = end if self._last else end + 1
+                line = bytes(self._data[at:end])
+                at = end + 1
+                self._overhead += len(line)
+                if self._last:
+                    complete = line in (b"", b"\r")
+                else:
+                    self._left = _chunk_size(line)
+                    self._last = not self._left
+                    self._line_end = 0 if self._last else 2
         del self._data[:at]
         if self._overhead > len(self._body) + _MAX_OVERHEAD:
             raise ApiError("invalid", "sent an answer in smaller chunks than are believed", "framing")
-        if self._last:
-            if _END_OF_HEAD.search(self._data):
-                return True
-            # Of what follows the last chunk, only its end matters.
-            self._searched += len(self._data[:-3])
-            del self._data[:-3]
-        if len(self._data) > CHUNK or (self._last and self._searched > CHUNK):
-            raise too_many_headers()
-        return False
+        return complete
 
 
-def _chunk_size(line: bytearray) -> int:
+def _chunk_size(line: bytes) -> int:
     try:
-        size = int(bytes(line).partition(b";")[0], 16)
+        size = int(line.partition(b";")[0], 16)
     except ValueError:
         raise ApiError("disconnected", CUT_OFF) from None
     if size < 0:

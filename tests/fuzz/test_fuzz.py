@@ -30,7 +30,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking, _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
@@ -482,7 +482,7 @@ def served(data):
     """A function in place of `connect`: its sockets have the whole answer to read, and then its end."""
     servers = []
 
-    def connect(_host, _port, guard):
+    def connect(_host, _port, deadline):
         near, far = socket.socketpair()
         servers.append(far)
         far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(data) + 100_000)
@@ -490,7 +490,7 @@ def served(data):
         far.sendall(data)
         far.shutdown(socket.SHUT_WR)
         client = Socket(fileno=near.detach())
-        guard.hold(client)
+        deadline.watch(client)
         return client
 
     try:
@@ -605,13 +605,32 @@ def record_from(driver, data, endpoint, monkeypatch):
         return judged(ask(endpoint, fetch, "full"))
 
 
-def test_both_transports_read_the_same_in_any_bytes(monkeypatch):
+def record_of_pieces(data, endpoint, dice):
+    """The record that the driver of fleets makes of an HTTP answer which arrives in pieces."""
+
+    def fetch(endpoint):
+        deadline = Deadline(endpoint.timeout)
+        deadline.connected = deadline.sent = True
+        arriving, at, response = _http.Arriving(endpoint.max_response_bytes), 0, None
+        try:
+            while response is None:
+                piece = data[at : at + dice.choice([1, 7, 100, 5000, 65536])]
+                at += len(piece)
+                response = arriving.add(piece)
+        except _blocking.FAILURES as exc:
+            raise _blocking.failure(exc, endpoint, deadline) from None
+        return response
+
+    return judged(ask(endpoint, fetch, "full"))
+
+
+def test_all_drivers_read_the_same_in_any_bytes(monkeypatch):
     def check(seed, changes, dice):
         data, endpoint = http_of(seed, changes), dice.choice(ENDPOINTS)
         note(f"{data!r} to {endpoint.max_response_bytes}")
         one = record_from(_blocking, data, endpoint, monkeypatch)
-        other = record_from(_requests, data, endpoint, monkeypatch)
-        assert (one["status"], one["fingerprint"]) == (other["status"], other["fingerprint"])
+        for other in (record_from(_requests, data, endpoint, monkeypatch), record_of_pieces(data, endpoint, dice)):
+            assert (one["status"], one["fingerprint"]) == (other["status"], other["fingerprint"])
         return one["status"]
 
-    Target("both transports", check).run()
+    Target("all drivers", check).run()
