@@ -7,8 +7,10 @@
 PYTHON ?= python3
 DEMO := .venv/demo
 DEV := .venv/dev
+# Another Python makes another environment.
+READY := ready-$(notdir $(PYTHON))
 
-.PHONY: help demo test bench python clean
+.PHONY: help demo test dev bench python clean
 
 help:
 	@echo "make demo    set up, and run the collection on a simulated fleet (LMSTUDIO_URL=http://gpu01:1234 make demo: on that server)"
@@ -16,13 +18,15 @@ help:
 	@echo "make bench   set up, measure what the doors cost, and write the tables of docs/performance.md (nginx needed; takes some hours)"
 	@echo "make clean   remove what the others made"
 
-demo: $(DEMO)/ready
+demo: $(DEMO)/$(READY)
 	@$(DEMO)/bin/python tests/demo/demo.py $(DEMO)/run
 
-test: $(DEV)/ready
+test: dev
 	$(DEV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
-bench: $(DEV)/ready
+dev: $(DEV)/$(READY)
+
+bench: dev
 	$(DEV)/bin/nox -s bench -- --profile --memory --write
 	$(DEV)/bin/nox -s bench -- --write
 
@@ -30,12 +34,12 @@ python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Ansible needs Python 3.10 or later here, and $(PYTHON) is none. Choose another with: make PYTHON=python3.12 ..."; exit 1; }
 
-$(DEMO)/ready: requirements.txt | python
+$(DEMO)/$(READY): requirements.txt | python
 	$(PYTHON) -m venv --clear $(DEMO)
 	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check 'ansible-core>=2.16' -r requirements.txt
 	@touch $@
 
-$(DEV)/ready: requirements.txt requirements-dev.txt | python
+$(DEV)/$(READY): requirements.txt requirements-dev.txt | python
 	$(PYTHON) -m venv --clear $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check 'ansible-core>=2.16' -r requirements.txt -r requirements-dev.txt
 	@touch $@

@@ -228,8 +228,11 @@ def plays(session: nox.Session, core: str) -> None:
 
 
 def of_core(core: str) -> list[str]:
-    """Which tests an ansible-core decides about. Those of the documentation run in `make test`, and from the tarball in `release`."""
+    """Which tests an ansible-core, and with it the controller's Python, decides about. Those of the documentation run in `make test`, and
+    from the tarball in `release`."""
+    drivers = ["tests/unit/plugins/plugin_utils"] if core in ALL_PLAYS_ON else []
     return [
+        *drivers,
         "tests/integration",
         "--ignore=tests/integration/test_documentation.py",
         "-m",
