@@ -92,7 +92,9 @@ class ParsedResponse(http.client.HTTPResponse):
 
 def read_response(http_status: int, header: Header, read: Callable[[int], bytes], limit: int) -> Response:
     """Read a body up to `limit` bytes, whatever it says of its own length. What follows the declared length is no part of it."""
-    declared = _declared_length(header) if _has_body(http_status) else 0
+    declared = _declared_length(header)
+    if not _has_body(http_status):
+        declared = 0
     body = bytearray()
     end = limit + 1 if declared is None else declared
     while len(body) < end <= limit + 1:
@@ -162,7 +164,7 @@ class Arriving:
         head = self._head
         if head is None:
             return None
-        too_large = (self._length or 0) > self._limit
+        too_large = _has_body(head.status) and (self._length or 0) > self._limit
         if _has_body(head.status) and not too_large:
             complete = self._take_chunks() if head.chunked else self._take_all()
             too_large = len(self._body) > self._limit
@@ -189,7 +191,7 @@ class Arriving:
                 raise too_many_headers()
             return None
         parsed = self._begin(end.end() if end else len(self._data))
-        self._length = _declared_length(parsed.getheader) if _has_body(parsed.status) else 0
+        self._length = _declared_length(parsed.getheader)
         return parsed
 
     def _begin(self, end: int) -> ParsedResponse:
