@@ -35,7 +35,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ParsedAnswer, Poll, parse, poll_after, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import check_files, proxy_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _asyncio
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _event_loop
 
 PROGRESS_SECONDS = 2.0
 _TICK = 0.2
@@ -277,8 +277,8 @@ class _Round(Generic[T]):
         # A proxy has to be asked for the connection first, which asyncio does not know.
         exchange = self._exchange or (_blocking.exchange if proxy_of(endpoint) else None)
         if exchange:
-            return await _asyncio.in_thread(functools.partial(exchange, endpoint, LIST_MODELS, deadline))
-        return await _asyncio.exchange(endpoint, LIST_MODELS, deadline)
+            return await _event_loop.in_thread(functools.partial(exchange, endpoint, LIST_MODELS, deadline))
+        return await _event_loop.exchange(endpoint, LIST_MODELS, deadline)
 
     def _make_room(self, size: int) -> None:
         self._unread -= size
