@@ -23,6 +23,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIS
 
 FAILURES = (OSError, ValueError, http.client.HTTPException)
 """What a failed exchange raises. :func:`failure` says what it means."""
+_IMPORTING = threading.Lock()
+"""Before Python 3.10 a file in an archive can be seen half loaded: by who waits for the deadline, while the exchange loads it too."""
 
 
 Exchange = Callable[[Endpoint, Request, Deadline], Response]
@@ -87,8 +89,9 @@ def _connection(endpoint: Endpoint, request: Request) -> tuple[http.client.HTTPC
     target, headers = endpoint.prefix + request.path, request.headers(endpoint)
     if is_direct(endpoint):
         return http.client.HTTPConnection(endpoint.host, endpoint.port), target, headers
-    # Here, because most hosts are asked in the clear, and Ansible compiles what a module imports at every task.
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of, tls_context
+    with _IMPORTING:
+        # Here, because most hosts are asked in the clear, and Ansible compiles what a module imports at every task.
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of, tls_context
 
     proxy = proxy_of(endpoint)
     address = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
@@ -136,7 +139,8 @@ def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiEr
     """What an exception of an exchange means."""
     if isinstance(exc, ApiError):
         return exc
-    # Here, because most hosts answer, and Ansible compiles what a module imports at every task.
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._failures import classify_exception
+    with _IMPORTING:
+        # Here, because most hosts answer, and Ansible compiles what a module imports at every task.
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._failures import classify_exception
 
     return classify_exception(exc, endpoint, deadline)
