@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -33,15 +34,47 @@ print(json.dumps(counted))
 """
 
 
-def test_a_file_of_the_archive_is_compiled_once(tmp_path):
+TIMED_OUT = """
+import socket, sys, threading
+sys.path[:0] = [sys.argv[1]]
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
+server = socket.create_server(("127.0.0.1", 0))
+# It hangs up, which takes longer to explain than there is time.
+threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+try:
+    fetch(make_endpoint({"url": "http://127.0.0.1:%d" % server.getsockname()[1], "timeout": 0.5}, ""))
+except ApiError as exc:
+    print(exc.status)
+"""
+
+
+def sent(path, **before):
+    """The files as Ansible sends them to a target, in an archive; with some code before that of a file."""
     folder = Path(_archive.__file__).parent
     package = "ansible_collections/gpufleet/lmstudio/plugins/module_utils"
-    with zipfile.ZipFile(tmp_path / "sent.zip", "w") as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for number in range(1, 6):
             archive.writestr("/".join(package.split("/")[:number]) + "/__init__.py", "")
         for file in folder.glob("*.py"):
-            archive.write(file, f"{package}/{file.name}")
-    command = [sys.executable, "-c", COMPILED, str(tmp_path / "sent.zip"), str(Path(ansible.__file__).parent.parent)]
+            text = file.read_text(encoding="utf-8")
+            future = "from __future__ import annotations\n"
+            archive.writestr(f"{package}/{file.name}", text.replace(future, future + before.get(file.stem, ""), 1))
+    return str(path)
+
+
+def test_a_file_is_never_seen_half_loaded(tmp_path):
+    """At the deadline two threads may want to explain what happened: who waited, and the exchange."""
+    archive = sent(tmp_path / "sent.zip", _failures="import time\ntime.sleep(2)\n")
+    python = os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable)
+    done = subprocess.run([python, "-c", TIMED_OUT, archive], check=False, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("timeout\n", "")
+
+
+def test_a_file_of_the_archive_is_compiled_once(tmp_path):
+    command = [sys.executable, "-c", COMPILED, sent(tmp_path / "sent.zip"), str(Path(ansible.__file__).parent.parent)]
     counted = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert counted.pop("no such file")
     assert {"_connection.py", "_api.py", "_http.py", "_record.py", "_module.py"} <= set(counted)
