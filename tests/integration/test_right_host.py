@@ -656,8 +656,9 @@ KEPT = """
 """
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("how", ["variable", "play", "command line", "listed localhost", "implicit localhost"])
+@pytest.mark.parametrize(
+    "how", [pytest.param("variable", marks=pytest.mark.matrix), "play", "command line", "listed localhost", "implicit localhost"]
+)
 def test_local_connections_stay_as_they_were(run, start, how):
     fleet = start({"gpu01": {}})
     port = port_of(fleet.urls["gpu01"])
