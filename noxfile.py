@@ -101,10 +101,9 @@ def environment(session: nox.Session, core: str, *more: str, controller: str | N
         lines = [state]
         session.run(str(python(controller)), "-m", "venv", "--clear", str(folder), external=True)
         install(session, programs, common)
-    for packages in (" ".join(more),) if more else ():
-        if packages not in lines:
-            install(session, programs, list(more))
-            lines.append(packages)
+    if more and " ".join(more) not in lines:
+        install(session, programs, list(more))
+        lines.append(" ".join(more))
     ready.write_text("\n".join(lines))
     return programs
 

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""HTTP: a request, a response, how much of a response is read, and where it ends. ``http.client`` parses all of them."""
+"""HTTP: a request, a response, how much of a response is read, and where it ends. ``http.client`` parses every head."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ _MAX_OVERHEAD = 1024 * 1024
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _ANNOUNCEMENT = re.compile(rb"HTTP/\S*[ \t]+1(?!01)[0-9][0-9]\s")
 """How an answer begins that only announces the real one. 101 is the last in HTTP."""
-
 
 Header = Callable[[str], "str | None"]
 """Gives the value of a header, or None."""

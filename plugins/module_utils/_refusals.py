@@ -120,11 +120,7 @@ def _redirect(response: Response, endpoint: Endpoint) -> ApiError:
     """Host and port of where it leads, and no more: the rest could quote the token."""
 
     def redirect(where: str, case: str | None = None) -> ApiError:
-        return ApiError(
-            "redirect",
-            f"answered HTTP {response.http_status}: it redirects{printable(where, 200)}",
-            case,
-        )
+        return ApiError("redirect", f"answered HTTP {response.http_status}: it redirects{printable(where, 200)}", case)
 
     if not response.location:
         return redirect("")
