@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Imports the files beside this one from the archive that Ansible sends to a target, without compiling each of them twice.
+"""Imports the files of this collection from the archive that Ansible sends to a target, without compiling each of them twice.
 
 Python's own import from an archive compiles a file once to learn its name, and once more to run it. That was most of what a module
 of this collection cost. Loaded before all others.
@@ -14,20 +14,29 @@ from __future__ import annotations
 
 import sys
 from importlib.machinery import ModuleSpec
-from typing import Any
-from zipimport import zipimporter
+from typing import Any, Sequence
+from zipimport import ZipImportError, zipimporter
+
+_PACKAGE = __name__.rpartition(".")[0] + "."
 
 
 class Finder:
-    """Knows where the files beside this one are: with the loader that loaded it."""
+    """Knows where the files beside this one are, and those in the folders beside it."""
 
-    def __init__(self, loader: zipimporter) -> None:
-        self._loader = loader
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        return ModuleSpec(name, self._loader) if name.rpartition(".")[0] == __package__ else None  # type: ignore[arg-type,unused-ignore]
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
+        if not path or not name.startswith(_PACKAGE):
+            return None
+        try:
+            importer = zipimporter(path[0])
+            is_package = importer.is_package(name)
+        except ZipImportError:
+            return None
+        spec = ModuleSpec(name, importer, is_package=is_package)  # type: ignore[arg-type,unused-ignore]
+        if is_package:
+            spec.submodule_search_locations = [f"{path[0]}/{name.rpartition('.')[2]}"]
+        return spec
 
 
 # Whoever imports it otherwise, as the controller does, has bytecode, or a loader of his own.
 if __spec__ and isinstance(__spec__.loader, zipimporter):
-    sys.meta_path.insert(0, Finder(__spec__.loader))
+    sys.meta_path.insert(0, Finder())
