@@ -13,8 +13,12 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import yaml
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _api, _http, _record, _record_type, _unusual
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import response as _http
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import coerce as _unusual
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import models as _api
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record as _record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record_type as _record_type
 from ansible_collections.gpufleet.lmstudio.plugins.modules import model_info
 from antsibull_docs_parser.md import to_md
 from antsibull_docs_parser.parser import Context, parse

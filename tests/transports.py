@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet, _requests
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch, ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine
 
 LATE = 5.0
 """Seconds by which a busy machine may miss a deadline. What these tests end at their deadline would go on for much longer, or for ever."""
@@ -24,12 +25,12 @@ def _alone(fetch: Fetch, endpoint: Endpoint, detail: str) -> Record:
 
 
 def _in_fleet(endpoint: Endpoint, detail: str) -> Record:
-    (record,) = _fleet.ask_all([endpoint], detail, 1000, 600, lambda line: None)
+    (record,) = engine.ask_all([endpoint], detail, 1000, 600, lambda line: None)
     return record
 
 
 ASK: dict[str, Callable[[Endpoint, str], Record]] = {
-    "target": functools.partial(_alone, _blocking.fetch),
+    "target": functools.partial(_alone, blocking.fetch),
     "requests": functools.partial(_alone, _requests.fetch),
     "fleet": _in_fleet,
 }

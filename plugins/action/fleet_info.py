@@ -8,16 +8,18 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import resolve_fleet, validated
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet_hosts import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
     ask_hosts,
     warn_of_secrets,
     warn_of_sharing,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import of_batch, of_pattern, refuse_batches_of_an_audit
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import complaint, summary_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_info_spec
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
     connection_of_command_line,
     connection_of_play,
@@ -25,10 +27,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
     host_of_task,
     is_template,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_batch, of_pattern, refuse_batches_of_an_audit
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import fleet_info_spec
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet, validated
 
 
 class ActionModule(ActionBase):

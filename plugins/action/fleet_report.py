@@ -12,17 +12,23 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import TIME_FORMAT
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import Audit, audit_of, baseline_of, policies_of, without_times
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import validated
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import RequirementError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import (
+    Audit,
+    audit_of,
+    baseline_of,
+    policies_of,
+    without_times,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS, as_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, problems
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import refuse_batches_of_an_audit
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import fleet_report_spec
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._reports import FORMATS, as_lines
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._words import headline, problems
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_report_spec
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import validated
 
 
 class ActionModule(ActionBase):

@@ -8,13 +8,13 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, is_loopback, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import validated
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import delegate_of, host_of_task
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._own_secrets import SECRETS, held_by, secrets_in
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._target import check_target
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, is_loopback, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import delegate_of, host_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import SECRETS, held_by, secrets_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target
 
 _ADDRESS_SPEC = {name: connection_spec()[name] for name in ("url", "port")}
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import record_in
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import (
     LOADED,
     RequirementError,
     flag,
@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements im
     parse_all,
     selected,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._templates import about, records_in, template_plugin
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import about, records_in, template_plugin
 
 
 @template_plugin

@@ -156,30 +156,30 @@ from ansible.inventory.helpers import get_group_vars, sort_groups
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable, expand_hostname_range
 from ansible.utils.vars import combine_vars
 from ansible.vars.plugins import get_vars_from_inventory_sources
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, bracketed, without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import record_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import dump, load
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import (
-    CONTROLLER_URL,
-    VARIABLES,
-    options_from_address,
-    resolve_fleet,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import poll_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet_hosts import ask_hosts, tell, warn_of_secrets, warn_of_sharing
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import poll_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts, tell, warn_of_secrets, warn_of_sharing
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import of_pattern
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import complaint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
     NotAsked,
     connection_of_command_line,
     record_of_nobody,
     template_with,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._trust import group_name, untrusted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import (
+    CONTROLLER_URL,
+    VARIABLES,
+    options_from_address,
+    resolve_fleet,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import group_name, untrusted
 
 _OWN_GROUP = re.compile(r"lmstudio_(ok|not_ok|status_.*|loaded_.*)\Z")
 _RANGE = re.compile(r"\[[0-9A-Za-z]*:[0-9A-Za-z]+(:[0-9]+)?\]")

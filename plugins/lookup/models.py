@@ -95,18 +95,18 @@ from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import TOKEN_VARIABLE, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, bracketed
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, authorizes, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import NOT_ASKED, explain
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import options_from_address, resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet_hosts import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, authorizes, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import NOT_ASKED, explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
     ask_hosts,
     warn_of_secrets,
     warn_of_sharing,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
     NotAsked,
     connection_of_command_line,
@@ -114,8 +114,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
     is_template,
     template_with,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import without_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import options_from_address, resolve_fleet
 
 
 class LookupModule(LookupBase):

@@ -12,12 +12,12 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import at_detail, record_in
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import (
     FAIL,
     Requirement,
     Violation,
@@ -26,7 +26,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements im
 )
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 _MAX_SECONDS = 86400
 # How long a question may take that is asked when the time is over: whoever waits for a deadline accepts no more beyond it.

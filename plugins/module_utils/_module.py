@@ -11,15 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import TARGET_URL, Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import warning_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 
 class LMStudioModule(AnsibleModule):

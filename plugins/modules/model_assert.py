@@ -163,10 +163,10 @@ msg:
 """
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import assertion_of, model_assert_spec, of_endpoint, of_record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import RequirementError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import RequirementError
 
 
 def main() -> None:

@@ -88,7 +88,7 @@ ansible_facts:
       type: dict
 """
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import connection_spec, detail_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
 
 

@@ -325,9 +325,9 @@ lmstudio:
       elements: str
 """
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import model_info_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import model_info_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import explain
 
 
 def main() -> None:

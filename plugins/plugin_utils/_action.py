@@ -13,22 +13,22 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._arguments import TOKEN_VARIABLE, is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import FULL, Fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._endpoint import resolve_task, validated, without_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._host import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import warning_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
     delegate_of,
     host_of_task,
     is_this_machine,
     record_of_nobody,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._target import check_target
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task, validated, without_host
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target
 
 _OF_ENVIRONMENT = (
     f"{TOKEN_VARIABLE} of the keyword environment counts for modules that run on hosts. With via: controller, give token or "
@@ -135,8 +135,8 @@ class OneHostAction(ActionBase):
             )
 
     def _ask_from_here(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
-        fetch: Fetch = _blocking.fetch
-        if not _blocking.is_direct(endpoint):
+        fetch: Fetch = blocking.fetch
+        if not blocking.is_direct(endpoint):
             # Here, because nobody else needs its libraries, and each worker would have to load them.
             from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._requests import fetch
 

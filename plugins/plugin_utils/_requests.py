@@ -15,11 +15,11 @@ import threading
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import FAILURES, connect, failure
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, connect, failure
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import (
     LIST_MODELS,
     ParsedResponse,
     Request,
@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import (
     read_response,
     unclear_length,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._route import proxy_of, tls_context
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of, tls_context
 
 try:
     import requests
@@ -122,7 +122,7 @@ def fetch(endpoint: Endpoint, request: Request = LIST_MODELS) -> Response:
             f"Asking over TLS or with use_proxy from the controller needs the Python library requests, with urllib3 2 or later ({MISSING}): "
             "pip install --upgrade requests urllib3 into the Python that runs Ansible. (via: target does not need it.)"
         )
-    return _blocking.fetch(endpoint, request, exchange)
+    return blocking.fetch(endpoint, request, exchange)
 
 
 def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:

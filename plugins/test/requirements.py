@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._gathered import record_in
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import AVAILABLE, LOADED, judge, parse, parse_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._templates import about, template_plugin
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import AVAILABLE, LOADED, judge, parse, parse_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import about, template_plugin
 
 
 @template_plugin

@@ -30,13 +30,13 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking, _http
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import STATUSES, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import LIST_MODELS, Arriving, Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
@@ -611,14 +611,14 @@ def record_of_pieces(data, endpoint, dice):
     def fetch(endpoint):
         deadline = Deadline(endpoint.timeout)
         deadline.connected = deadline.sent = True
-        arriving, at, response = _http.Arriving(endpoint.max_response_bytes), 0, None
+        arriving, at, response = Arriving(endpoint.max_response_bytes), 0, None
         try:
             while response is None:
                 piece = data[at : at + dice.choice([1, 7, 100, 5000, 65536])]
                 at += len(piece)
                 response = arriving.add(piece)
-        except _blocking.FAILURES as exc:
-            raise _blocking.failure(exc, endpoint, deadline) from None
+        except blocking.FAILURES as exc:
+            raise blocking.failure(exc, endpoint, deadline) from None
         return response
 
     return judged(ask(endpoint, fetch, "full"))
@@ -628,7 +628,7 @@ def test_all_drivers_read_the_same_in_any_bytes(monkeypatch):
     def check(seed, changes, dice):
         data, endpoint = http_of(seed, changes), dice.choice(ENDPOINTS)
         note(f"{data!r} to {endpoint.max_response_bytes}")
-        one = record_from(_blocking, data, endpoint, monkeypatch)
+        one = record_from(blocking, data, endpoint, monkeypatch)
         for other in (record_from(_requests, data, endpoint, monkeypatch), record_of_pieces(data, endpoint, dice)):
             assert (one["status"], one["fingerprint"]) == (other["status"], other["fingerprint"])
         return one["status"]

@@ -13,9 +13,9 @@ import socket
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS, STATUSES
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import precedence
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT, has_ipv6
 from ansible_collections.gpufleet.lmstudio.tests.raw_server import EMPTY, Server, framed, http
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
@@ -464,7 +464,7 @@ def error_of(name: str, url: str, many: bool) -> dict | None:
         return None
     hint = HINTS[row.next_step]
     if many and row.next_step == "auth":
-        hint = _endpoint._ADVICE_FOR_MANY
+        hint = precedence._ADVICE_FOR_MANY
     what = row.what.replace("PORT", url.split(":")[2].partition("/")[0])
     return {"message": f"{url} {what}.", "hint": hint}
 

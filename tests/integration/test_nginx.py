@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 import yaml
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
@@ -582,7 +582,7 @@ class TestHttp:
             assert raw.headers()["Transfer-Encoding"] == "chunked"
         assert succeeded(record_of(asking, nginx.plain("/chunked")))
 
-    @pytest.mark.parametrize("fetch", [_blocking.fetch, _requests.fetch], ids=["http.client", "requests"])
+    @pytest.mark.parametrize("fetch", [blocking.fetch, _requests.fetch], ids=["http.client", "requests"])
     def test_nginx_does_not_compress_because_nobody_asks_for_it(self, fetch, nginx):
         assert fetch(make_endpoint({"url": nginx.plain("/compressible")}, "")).content_encoding == ""
 

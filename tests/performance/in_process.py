@@ -19,11 +19,12 @@ from ansible.plugins.loader import init_plugin_loader, lookup_loader
 init_plugin_loader()
 
 from ansible.parsing.dataloader import DataLoader  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking, _record  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import Model  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._deadline import Deadline  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import LIST_MODELS, Response  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import LIST_MODELS, Response  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests  # noqa: E402
 
 CLOCK: Callable[[], float] = getattr(time, sys.argv[3])
@@ -45,7 +46,7 @@ def lookup(urls: list[str]) -> list[float]:
     """The ratio of the lookup to the bare exchanges, then the seconds of both, and of the exchanges with requests."""
     endpoints = [make_endpoint({"url": url}, "") for url in urls]
 
-    def loop(exchange: _blocking.Exchange) -> None:
+    def loop(exchange: blocking.Exchange) -> None:
         def one(endpoint: Endpoint) -> Response:
             deadline = Deadline(endpoint.timeout)
             try:
@@ -57,7 +58,7 @@ def lookup(urls: list[str]) -> list[float]:
             list(pool.map(one, endpoints))
 
     taken = [
-        (seconds(lambda: asked(urls)), seconds(lambda: loop(_blocking.exchange)), seconds(lambda: loop(_requests.exchange)))
+        (seconds(lambda: asked(urls)), seconds(lambda: loop(blocking.exchange)), seconds(lambda: loop(_requests.exchange)))
         for _round in range(ROUNDS)
     ]
     return [statistics.median(one / other for one, other, _requests in taken), *map(statistics.median, zip(*taken))]
@@ -67,15 +68,15 @@ def reading(body: str) -> list[float]:
     """The seconds to make a record of an answer whose models are all known, of one whose models are all new, and to decode and
     encode the same JSON."""
     endpoint = make_endpoint({"url": "http://127.0.0.1:1234"}, "")
-    outcome = _record.Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
+    outcome = record.Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
 
     models: dict[bytes, Model] = {}
 
     def known() -> None:
-        _record.record_of(endpoint, _record.parse(endpoint, outcome, models), "loaded")
+        record.record_of(endpoint, record.parse(endpoint, outcome, models), "loaded")
 
     def new() -> None:
-        _record.record_of(endpoint, _record.parse(endpoint, outcome, {}), "loaded")
+        record.record_of(endpoint, record.parse(endpoint, outcome, {}), "loaded")
 
     def fifty_times(work: Callable[[], Any]) -> float:
         return seconds(lambda: [work() for _time in range(50)]) / 50
@@ -86,9 +87,9 @@ def reading(body: str) -> list[float]:
 
 def ready(body: str, number: int, path: str) -> list[float]:
     """Write what `fleet_info` returns of so many hosts, as far as it depends on their number."""
-    outcome = _record.Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
+    outcome = record.Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
     urls = {f"gpu{index:05}": f"http://127.0.0.1:1234/{index}" for index in range(number)}
-    hosts = {name: _record.record_of(make_endpoint({"url": url}, ""), outcome, "loaded") for name, url in urls.items()}
+    hosts = {name: record.record_of(make_endpoint({"url": url}, ""), outcome, "loaded") for name, url in urls.items()}
     with open(path, "w") as file:
         json.dump({"hosts": hosts}, file)
     return []

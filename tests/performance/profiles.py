@@ -17,13 +17,8 @@ PER_HOST = 100
 
 # The first part with one of these in a stack, from the innermost call outward, has the sample.
 PARTS = {
-    "reading answers": ("plugins/module_utils/_api.py", "plugins/module_utils/_record.py"),
-    "exchanges": (
-        "plugins/module_utils/_http",
-        "plugins/plugin_utils/_transport.py",
-        "plugins/plugin_utils/_direct.py",
-        "plugins/plugin_utils/_fleet.py",
-    ),
+    "reading answers": ("plugins/module_utils/_lmstudio/",),
+    "exchanges": ("plugins/module_utils/_http/", "plugins/plugin_utils/_fleet/", "plugins/plugin_utils/_requests.py"),
     "the rest of the collection": ("ansible_collections/gpufleet",),
     "Ansible: templating": ("_internal/_templating", "template/__init__.py", "/jinja2/"),
     "Ansible: inventory and variables": ("ansible/vars/", "ansible/inventory/", "plugins/inventory", "cli/inventory.py"),

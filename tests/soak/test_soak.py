@@ -23,8 +23,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 
@@ -138,7 +138,7 @@ def fleet(tmp_path):
 
 def ask_together(fleet, number):
     fleet.change(hosts=5, silent=number % 2 == 0)
-    records = _fleet.ask_all([fleet.endpoint_now(name) for name in fleet.names], "loaded", HOSTS, 60, lambda line: None)
+    records = engine.ask_all([fleet.endpoint_now(name) for name in fleet.names], "loaded", HOSTS, 60, lambda line: None)
     return [fleet.found(name, record) for name, record in zip(fleet.names, records)]
 
 

@@ -17,12 +17,12 @@ from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT, collectio
 OURS = "ansible_collections.gpufleet.lmstudio.plugins."
 FILES = {".".join(path.relative_to(ROOT / "plugins").with_suffix("").parts): path for path in sorted((ROOT / "plugins").rglob("*.py"))}
 # What answers mean, and what is required: they know no socket and nothing of Ansible.
-PURE = ("_api", "_checks", "_connection", "_errors", "_masking", "_record", "_record_type", "_refusals", "_requirements", "_unusual")
+PURE = tuple(name for name in FILES if name.startswith(("module_utils._lmstudio.", "module_utils._requirements.")))
 # Parts that most tasks on a target do not need: TLS and proxies, explaining a failure, explaining an answer, requests.
 SEAMS = {
-    ("module_utils._blocking", "module_utils._route"),
-    ("module_utils._blocking", "module_utils._failures"),
-    ("module_utils._api", "module_utils._refusals"),
+    ("module_utils._http.blocking", "module_utils._http.tls"),
+    ("module_utils._http.blocking", "module_utils._http.failures"),
+    ("module_utils._lmstudio.models", "module_utils._lmstudio.refusals"),
     ("plugin_utils._action", "plugin_utils._requests"),
 }
 
@@ -96,7 +96,7 @@ def test_what_runs_on_targets_needs_python_and_ansible_only():
 
 @pytest.mark.parametrize("name", PURE)
 def test_what_answers_mean_knows_no_socket_and_nothing_of_ansible(name):
-    reached, waiting = set(), {f"module_utils.{name}"}
+    reached, waiting = set(), {name}
     while waiting:
         reached |= waiting
         waiting = {imported for importer, imported in ARROWS if importer in waiting} - reached
@@ -109,9 +109,9 @@ PLAIN_ANSWER = """
 import sys
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _module
 before = set(sys.modules)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 fetch = lambda endpoint: Response(200, b'{"models": [{"key": "m", "loaded_instances": [{"id": "m"}], "future": 1}]}')
 assert ask(make_endpoint({"token": "sk-lm-0123456789"}, "http://gpu01"), fetch, "full")["ok"]
 ours = "ansible_collections.gpufleet.lmstudio.plugins.module_utils."
@@ -123,6 +123,7 @@ def test_what_a_plain_answer_on_a_target_imports():
     command = [sys.executable, "-c", PLAIN_ANSWER]
     done = subprocess.run(command, env={"PYTHONPATH": str(collections_path())}, capture_output=True, text=True, check=False)
     assert done.stdout.split() == [
-        *("_api", "_archive", "_arguments", "_blocking", "_checks", "_connection", "_deadline", "_errors", "_http", "_masking", "_module"),
-        *("_record", "_unusual"),
+        *("_archive", "_argspec"),
+        *("_http", "_http.blocking", "_http.deadline", "_http.endpoint", "_http.errors", "_http.response", "_http.validate"),
+        *("_lmstudio", "_lmstudio.coerce", "_lmstudio.masking", "_lmstudio.models", "_lmstudio.record", "_module"),
     ], done.stderr

@@ -25,11 +25,14 @@ def counting(path, source):
     counted[path.replace("\\\\", "/").rpartition("/")[2]] += 1
     return compile_source(path, source)
 zipimport._compile_source = counting
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _arguments, _module, _record
-try:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _nothing
-except ImportError:
-    counted["no such file"] = 1
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _argspec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _module
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record
+for package in ("module_utils", "module_utils._http"):
+    try:
+        __import__("ansible_collections.gpufleet.lmstudio.plugins." + package + "._nothing")
+    except ImportError:
+        counted["no such file"] += 1
 print(json.dumps(counted))
 """
 
@@ -38,9 +41,9 @@ TIMED_OUT = """
 import socket, sys, threading
 sys.path[:0] = [sys.argv[1]]
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._blocking import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 server = socket.create_server(("127.0.0.1", 0))
 # It hangs up, which takes longer to explain than there is time.
 threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
@@ -58,16 +61,19 @@ def sent(path, **before):
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(1, 6):
             archive.writestr("/".join(package.split("/")[:number]) + "/__init__.py", "")
-        for file in folder.glob("*.py"):
+        for inside in folder.glob("_*/"):
+            if inside.is_dir():
+                archive.writestr(f"{package}/{inside.name}/__init__.py", "")
+        for file in folder.rglob("*.py"):
             text = file.read_text(encoding="utf-8")
             future = "from __future__ import annotations\n"
-            archive.writestr(f"{package}/{file.name}", text.replace(future, future + before.get(file.stem, ""), 1))
+            archive.writestr(f"{package}/{file.relative_to(folder)}", text.replace(future, future + before.get(file.stem, ""), 1))
     return str(path)
 
 
 def test_a_file_is_never_seen_half_loaded(tmp_path):
     """At the deadline two threads may want to explain what happened: who waited, and the exchange."""
-    archive = sent(tmp_path / "sent.zip", _failures="import time\ntime.sleep(2)\n")
+    archive = sent(tmp_path / "sent.zip", failures="import time\ntime.sleep(2)\n")
     python = os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable)
     done = subprocess.run([python, "-c", TIMED_OUT, archive], check=False, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("timeout\n", "")
@@ -76,7 +82,7 @@ def test_a_file_is_never_seen_half_loaded(tmp_path):
 def test_a_file_of_the_archive_is_compiled_once(tmp_path):
     command = [sys.executable, "-c", COMPILED, sent(tmp_path / "sent.zip"), str(Path(ansible.__file__).parent.parent)]
     counted = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert counted.pop("no such file")
-    assert {"_connection.py", "_api.py", "_http.py", "_record.py", "_module.py"} <= set(counted)
+    assert counted.pop("no such file") == 2
+    assert {"endpoint.py", "models.py", "response.py", "record.py", "_module.py"} <= set(counted)
     # Those that are imported before it can help.
-    assert {name for name, times in counted.items() if times > 1} <= {"__init__.py", "_arguments.py", "_archive.py"}
+    assert {name for name, times in counted.items() if times > 1} <= {"__init__.py", "_argspec.py", "_archive.py"}

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError, printable, without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import is_loopback, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._masking import warning_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import is_loopback, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, printable, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import warning_of
 
 # Userinfo in what is nearly a URL.
 ODD = [

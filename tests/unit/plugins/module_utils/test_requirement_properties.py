@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import json
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements import judge, parse
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge, parse
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

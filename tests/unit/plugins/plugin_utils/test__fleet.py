@@ -20,11 +20,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet, _requests
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import LATE
@@ -33,7 +34,7 @@ EMPTY = Response(200, b'{"models": []}')
 
 
 def ask_all(endpoints, exchange, concurrency=50, fleet_timeout=60.0, told=None):
-    return _fleet.ask_all(endpoints, "loaded", concurrency, fleet_timeout, (told if told is not None else []).append, exchange)
+    return engine.ask_all(endpoints, "loaded", concurrency, fleet_timeout, (told if told is not None else []).append, exchange)
 
 
 def endpoints(number, timeout=5.0, token=None):
@@ -68,8 +69,8 @@ def test_order_is_kept_and_concurrency_is_bounded():
 
 def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
     """When the memory for answers is used up, all of it is freed before anybody is asked."""
-    monkeypatch.setattr(_fleet, "_UNREAD_BYTES", 20 * len(EMPTY.body))
-    parse, done = _fleet.parse, []
+    monkeypatch.setattr(engine, "_UNREAD_BYTES", 20 * len(EMPTY.body))
+    parse, done = engine.parse, []
 
     def slow_read(*arguments):
         done.append("read")
@@ -80,7 +81,7 @@ def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
         done.append("asked")
         return EMPTY._replace(content_type=endpoint.url)  # Equal ones are read once.
 
-    monkeypatch.setattr(_fleet, "parse", slow_read)
+    monkeypatch.setattr(engine, "parse", slow_read)
     assert all(record["ok"] for record in ask_all(endpoints(400), exchange, concurrency=1))
     unread = [done[:end].count("asked") - done[:end].count("read") for end in range(len(done))]
     assert max(unread) <= 21
@@ -189,9 +190,9 @@ FILES = """
 import resource, sys, threading
 sys.path[:0] = [sys.argv[1]]
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[3])))
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
 at_once, together = int(sys.argv[4]), threading.Barrier(int(sys.argv[4]))
 def exchange(endpoint, request, deadline):
     together.wait(20)
@@ -222,7 +223,7 @@ def test_files_that_cannot_be_used_are_named_before_any_request(tmp_path):
 
 
 def test_progress_is_told(monkeypatch):
-    monkeypatch.setattr(_fleet, "PROGRESS_SECONDS", 0.1)
+    monkeypatch.setattr(engine, "PROGRESS_SECONDS", 0.1)
     released = threading.Event()
 
     class Told(list):
@@ -240,7 +241,7 @@ def test_progress_is_told(monkeypatch):
     assert released.is_set()
 
 
-@pytest.mark.parametrize("exchange", [_blocking.exchange, _requests.exchange], ids=["http.client", "requests"])
+@pytest.mark.parametrize("exchange", [blocking.exchange, _requests.exchange], ids=["http.client", "requests"])
 def test_a_real_fleet_with_every_kind_of_host(tmp_path, exchange):
     hosts = {f"gpu{number:03}": {"token": f"token-of-gpu{number:03}"} for number in range(60)}
     for number in range(0, 60, 10):
@@ -324,18 +325,18 @@ def test_addresses_that_are_asked_in_one_thread_are_bounded_too():
 
     with Server(answer) as server:
         asked = server.endpoints(*(f"/{number}" for number in range(40)))
-        records = _fleet.ask_all(asked, "loaded", 5, 60, lambda line: None)
+        records = engine.ask_all(asked, "loaded", 5, 60, lambda line: None)
     assert [record["url"] for record in records] == [endpoint.url for endpoint in asked]
     assert {record["status"] for record in records} == {"ok"}
     assert server.most == 5
 
 
 def test_a_few_are_asked_at_first_so_that_short_timeouts_are_not_eaten_by_the_others(monkeypatch):
-    monkeypatch.setattr(_fleet, "_SLOW", 60)
+    monkeypatch.setattr(engine, "_SLOW", 60)
     with Server(lambda path: [PLAIN]) as server:
-        records = _fleet.ask_all(server.endpoints(*(f"/{number}" for number in range(300))), "loaded", 1000, 60, lambda line: None)
+        records = engine.ask_all(server.endpoints(*(f"/{number}" for number in range(300))), "loaded", 1000, 60, lambda line: None)
     assert {record["status"] for record in records} == {"ok"}
-    assert server.most <= _fleet._AT_FIRST
+    assert server.most <= engine._AT_FIRST
 
 
 def test_whoever_is_slow_gets_another_one_beside_it_up_to_the_bound():
@@ -346,7 +347,7 @@ def test_whoever_is_slow_gets_another_one_beside_it_up_to_the_bound():
         return [PLAIN]
 
     with Server(answer) as server:
-        records = _fleet.ask_all(server.endpoints(*(f"/{number}" for number in range(400))), "loaded", 200, 60, lambda line: None)
+        records = engine.ask_all(server.endpoints(*(f"/{number}" for number in range(400))), "loaded", 200, 60, lambda line: None)
     assert {record["status"] for record in records} == {"ok"}
     assert server.most == 200
 
@@ -365,7 +366,7 @@ def test_a_fleet_of_every_kind_asks_everyone_once(concurrency):
         by_name = [
             endpoint._replace(url=endpoint.url.replace("127.0.0.1", "localhost")) for endpoint in server.endpoints("/p8", "/c8", "/r8")
         ]
-        records = _fleet.ask_all([*server.endpoints(*paths), *by_name], "loaded", concurrency, 60, lambda line: None)
+        records = engine.ask_all([*server.endpoints(*paths), *by_name], "loaded", concurrency, 60, lambda line: None)
     assert [record["status"] for record in records] == [*(expected[path[1]] for path in paths), "ok", "ok", "unavailable"]
     assert sorted(server.asked) == sorted([*paths, "/p8", "/c8", "/r8"])
     assert server.most <= concurrency
@@ -381,7 +382,7 @@ def test_who_is_silent_is_left_at_the_deadline_of_the_fleet(first):
 
     try:
         with Server(answer) as server:
-            records = _fleet.ask_all(server.endpoints(*(f"/{number}" for number in range(9))), "loaded", 3, 0.5, lambda line: None)
+            records = engine.ask_all(server.endpoints(*(f"/{number}" for number in range(9))), "loaded", 3, 0.5, lambda line: None)
     finally:
         released.set()
     assert {record["status"] for record in records} == {"timeout"}
@@ -390,10 +391,10 @@ def test_who_is_silent_is_left_at_the_deadline_of_the_fleet(first):
 
 
 def test_who_waits_for_room_is_asked_as_soon_as_there_is_some(monkeypatch):
-    monkeypatch.setattr(_fleet, "_TICK", 10)
+    monkeypatch.setattr(engine, "_TICK", 10)
     with Server(lambda path: [CHUNKED]) as server:
         began = time.monotonic()
-        records = _fleet.ask_all(server.endpoints(*(f"/{number}" for number in range(60))), "loaded", 1, 60, lambda line: None)
+        records = engine.ask_all(server.endpoints(*(f"/{number}" for number in range(60))), "loaded", 1, 60, lambda line: None)
     assert {record["status"] for record in records} == {"ok"}
     assert time.monotonic() - began < 10, "it waited for the next look at the deadlines"
 
@@ -406,8 +407,8 @@ def test_no_file_is_left_open_although_nobody_collects_garbage():
         for _time in range(5):
             ask_all(endpoints(3), lambda endpoint, request, deadline: EMPTY)
             with Server(lambda path: [PLAIN]) as server:
-                _fleet.ask_all(server.endpoints("/0", "/1"), "loaded", 10, 60, lambda line: None)
-                _fleet.ask_all(
+                engine.ask_all(server.endpoints("/0", "/1"), "loaded", 10, 60, lambda line: None)
+                engine.ask_all(
                     [endpoint._replace(url=server.url.replace("127.0.0.1", "localhost")) for endpoint in endpoints(1)],
                     *("loaded", 10, 60, lambda line: None),
                 )
@@ -422,8 +423,8 @@ def test_no_file_is_left_open_although_nobody_collects_garbage():
 
 def test_equal_answers_are_read_once_and_belong_to_nobody_else(monkeypatch):
     body = json.dumps({"models": [{"type": "llm", "key": "sk-lm-0123456789", "loaded_instances": [{"id": "m"}]}]}).encode()
-    parse, reads = _fleet.parse, []
-    monkeypatch.setattr(_fleet, "parse", lambda *arguments: reads.append(1) or parse(*arguments))
+    parse, reads = engine.parse, []
+    monkeypatch.setattr(engine, "parse", lambda *arguments: reads.append(1) or parse(*arguments))
 
     def exchange(endpoint, request, deadline):
         return Response(200, body)
@@ -443,8 +444,8 @@ def test_equal_answers_are_read_once_and_belong_to_nobody_else(monkeypatch):
 HANGING = """
 import socket, sys, time
 sys.path[:0] = [sys.argv[1]]
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
 resolve = socket.getaddrinfo
 def getaddrinfo(host, port, *more, **options):
     if options.get("flags") and host.endswith(".test"):
@@ -476,7 +477,7 @@ def test_a_resolver_that_hangs_delays_neither_the_others_nor_the_end(tmp_path):
 def test_a_caller_may_run_an_event_loop_of_its_own():
     async def caller():
         with Server(lambda path: [PLAIN]) as server:
-            return _fleet.ask_all(server.endpoints("/0", "/1"), "loaded", 10, 60, lambda line: None)
+            return engine.ask_all(server.endpoints("/0", "/1"), "loaded", 10, 60, lambda line: None)
 
     assert [record["status"] for record in asyncio.run(caller())] == ["ok", "ok"]
 
@@ -486,8 +487,8 @@ import signal, sys
 # What a shell starts in the background ignores interrupts, and so does all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = [sys.argv[1]]
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import ask_all
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
 endpoints = [make_endpoint({"url": sys.argv[2] + "/" + str(n), "timeout": 60}, "") for n in range(1000)]
 print("asking", flush=True)
 ask_all(endpoints, "loaded", 1000, 600, lambda line: print(line, flush=True))

@@ -10,13 +10,13 @@ import copy
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import _MAX_KNOWN, _MAX_KNOWN_BYTES, Reader, read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import MASK
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Poll, parse, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _fleet
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import MASK
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import _MAX_KNOWN, _MAX_KNOWN_BYTES, Reader, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine
 from ansible_collections.gpufleet.lmstudio.tests.strategies import entries, valid_entries
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,7 +110,7 @@ def test_what_is_remembered_has_bounds(fleet):
 
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_a_fleet_reads_each_model_once(monkeypatch, token):
-    monkeypatch.setattr(_fleet, "_MODELS", {})
+    monkeypatch.setattr(engine, "_MODELS", {})
     new, reading = [], Reader.read
     monkeypatch.setattr(Reader, "read", lambda self, raw, number: new.append(raw["key"]) or reading(self, raw, number))
     asked = [make_endpoint({"token": token}, f"http://h{number}.invalid") for number in range(5)]
@@ -119,7 +119,7 @@ def test_a_fleet_reads_each_model_once(monkeypatch, token):
         loaded = on_disk(key="loaded", loaded_instances=[{"id": endpoint.url, "config": {}}])
         return Response(200, listing([on_disk(key="a"), loaded, on_disk(key="b")]))
 
-    assert all(record["ok"] for record in _fleet.ask_all(asked, "loaded", 1, 60, lambda line: None, exchange))
+    assert all(record["ok"] for record in engine.ask_all(asked, "loaded", 1, 60, lambda line: None, exchange))
     assert sorted(new) == ["a", "b", *5 * ["loaded"]]
 
 

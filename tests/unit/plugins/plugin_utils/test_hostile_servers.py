@@ -17,8 +17,8 @@ import zlib
 
 import pytest
 import trustme
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._api import MAX_ENTRIES
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import MAX_ENTRIES
 from ansible_collections.gpufleet.lmstudio.tests.raw_server import EMPTY, Server, chunks, framed, http
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK, LATE
 

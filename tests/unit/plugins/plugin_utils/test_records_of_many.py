@@ -10,14 +10,14 @@ import json
 import re
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import Poll, parse, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._cache import dump, load
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._hosts import of_pattern
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._summary import complaint, summary_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._trust import group_name, untrusted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import of_pattern
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import complaint, summary_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import group_name, untrusted
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 
 ASKED_AT = "2026-11-22T20:00:00Z"

@@ -21,10 +21,10 @@ import pytest
 import trustme
 import yaml
 from ansible.errors import AnsibleError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._checks import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._errors import HINTS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._record import explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path, has_ipv6
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
@@ -440,7 +440,7 @@ class TestProxy:
 
 ENDLESS = """
 import resource, sys
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._connection import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK, LATE
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The pieces of which every door's argument spec is made, and what counts as an option that is not set."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ansible.module_utils.basic import env_fallback
+from ansible.module_utils.common.validation import check_type_dict
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes
+
+TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)
+OMITTED = "__omit_place_holder__"
+
+
+def connection_spec(environment: bool = True) -> dict[str, Any]:
+    """The options that say whom to ask and how. The documentation fragment ``connection`` describes them.
+
+    `environment` says whether an unset token is taken from the environment of the machine that asks.
+    """
+    spec: dict[str, Any] = {
+        "url": {"type": "str"},
+        "port": {"type": "int"},
+        "token": {"type": "str", "no_log": True},
+        "headers": {"type": "dict", "no_log": True},
+        "timeout": {"type": "float", "default": 10},
+        "validate_certs": {"type": "bool", "default": True},
+        "ca_path": {"type": "path"},
+        "client_cert": {"type": "path"},
+        "client_key": {"type": "path", "no_log": False},
+        "use_proxy": {"type": "bool", "default": False},
+        "max_response_bytes": {"type": "int", "default": 16777216},
+    }
+    if environment:
+        spec["token"]["fallback"] = (env_fallback, [TOKEN_VARIABLE])
+    return spec
+
+
+def detail_spec(default: str) -> dict[str, Any]:
+    return {"detail": {"type": "str", "choices": ["full", "loaded"], "default": default}}
+
+
+def model_info_spec(environment: bool = True) -> dict[str, Any]:
+    """The options of ``model_info``: one spec for the module and for its action plugin."""
+    return {
+        **connection_spec(environment),
+        **detail_spec("full"),
+        "via": {"type": "str", "choices": ["target", "controller"], "default": "target"},
+        "on_error": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+    }
+
+
+def is_set(value: Any) -> bool:
+    """Whether an option has a value.
+
+    None and the empty string mean unset, and so does what ansible-core hands over for ``default(omit)`` where it does not
+    remove the option itself: a text before 2.19, an object that has no public name since.
+    """
+    if value is None or type(value).__name__ == "_OmitType":
+        return False
+    return not (isinstance(value, str) and (value == "" or value.startswith(OMITTED)))
+
+
+def headers_of(value: Any) -> Any:
+    """Headers as a mapping, where they are one or a text that Ansible takes for one. Anything else is left to the argument spec."""
+    try:
+        return check_type_dict(value)
+    except (TypeError, ValueError):
+        return value
+
+
+def only_set(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that have a value. Without the others, an argument spec's defaults and types work as usual.
+
+    An Authorization header stands in place of the token that an environment may have.
+    """
+    given = {name: value for name, value in options.items() if is_set(value)}
+    if "headers" in given:
+        given["headers"] = headers_of(given["headers"])
+    return {"token": "", **given} if authorizes(given.get("headers")) else given

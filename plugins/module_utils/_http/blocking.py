@@ -1,0 +1,152 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The driver of targets: one exchange in a thread, on ``http.client``, in the clear, over TLS or through a proxy.
+
+There is no netrc, no redirect, no cookie, no shared opener and no proxy unless asked for.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from typing import Any, Callable
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import (
+    LIST_MODELS,
+    ParsedResponse,
+    Request,
+    Response,
+    read_response,
+)
+
+FAILURES = (OSError, ValueError, http.client.HTTPException)
+"""What a failed exchange raises. :func:`failure` says what it means."""
+_IMPORTING = threading.Lock()
+"""Before Python 3.10 a file in an archive can be seen half loaded: by who waits for the deadline, while the exchange loads it too."""
+
+
+Exchange = Callable[[Endpoint, Request, Deadline], Response]
+"""A driver's."""
+
+
+def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
+    """One request and its response, in the calling thread; whoever holds the deadline ends it."""
+    try:
+        connection, target, headers = _connection(endpoint, request)
+        # The one hook of http.client for how it connects: ours tries every address, and is watched.
+        connection._create_connection = lambda address, *_args, **_kwargs: connect(address[0], address[1], deadline)  # type: ignore[attr-defined]
+        connection.response_class = ParsedResponse
+        try:
+            connection.connect()
+            deadline.sent = True
+            connection.request(request.method, target, request.body or None, headers)
+            # The response holds the socket by now, so it is what has to be closed.
+            with connection.getresponse() as parsed:
+                return read_response(parsed.status, parsed.getheader, parsed.read, endpoint.max_response_bytes)
+        finally:
+            connection.close()
+    except FAILURES as exc:
+        raise failure(exc, endpoint, deadline) from None
+
+
+def fetch(endpoint: Endpoint, request: Request = LIST_MODELS, exchange: Exchange = exchange) -> Response:
+    """Send a request, and leave it at its deadline. Raises :class:`ApiError`, or :class:`OptionError` for unusable TLS files.
+
+    The exchange has a thread of its own, because nothing else can leave a name resolution that hangs.
+    """
+    deadline = Deadline(request.timeout or endpoint.timeout)
+    ended: list[Response | BaseException] = []
+    finished = threading.Event()
+
+    def run() -> None:
+        try:
+            ended.append(exchange(endpoint, request, deadline))
+        except BaseException as exc:
+            ended.append(exc)
+        finally:
+            finished.set()
+
+    threading.Thread(target=run, daemon=True, name="lmstudio").start()
+    try:
+        in_time = finished.wait(deadline.remaining())
+    finally:
+        deadline.cancel()
+    result = ended[0] if in_time else failure(socket.timeout(), endpoint, deadline)
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def is_direct(endpoint: Endpoint) -> bool:
+    """Whether an endpoint is asked in the clear and without a proxy."""
+    return endpoint.scheme == "http" and not endpoint.use_proxy
+
+
+def _connection(endpoint: Endpoint, request: Request) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
+    """A connection that is still to be made, what the request names, and its headers."""
+    target, headers = endpoint.prefix + request.path, request.headers(endpoint)
+    if is_direct(endpoint):
+        return http.client.HTTPConnection(endpoint.host, endpoint.port), target, headers
+    with _IMPORTING:
+        # Here, because most hosts are asked in the clear, and Ansible compiles what a module imports at every task.
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of, tls_context
+
+    proxy = proxy_of(endpoint)
+    address = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
+    if endpoint.scheme == "http":
+        if proxy:
+            target, headers = endpoint.url + request.path, {**headers, **proxy.headers}
+        return http.client.HTTPConnection(*address), target, headers
+    connection = http.client.HTTPSConnection(*address, context=tls_context(endpoint))
+    if proxy:
+        connection.set_tunnel(endpoint.host, endpoint.port, headers=proxy.headers)
+    return connection, target, headers
+
+
+def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """A connection to the first address of a name that accepts one, each with its share of the time that is left."""
+    addresses = resolve(host, port)
+    deadline.ipv6_only = all(family == socket.AF_INET6 for family, *_rest in addresses)
+    error: OSError = OSError("the name has no address")
+    for number, (family, kind, protocol, _name, address) in enumerate(addresses):
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as exc:
+            error = exc
+            continue
+        try:
+            deadline.watch(sock)
+            sock.settimeout(deadline.remaining() / (len(addresses) - number))
+            sock.connect(address)
+            deadline.connected = True
+            sock.settimeout(deadline.remaining())
+            return sock
+        except BaseException as exc:
+            sock.close()
+            if not isinstance(exc, OSError):
+                raise
+            error = exc
+    raise error
+
+
+def resolve(host: str, port: int, flags: int = 0) -> list[Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+
+
+def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:
+    """What an exception of an exchange means."""
+    if isinstance(exc, ApiError):
+        return exc
+    with _IMPORTING:
+        # Here, because most hosts answer, and Ansible compiles what a module imports at every task.
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.failures import classify_exception
+
+    return classify_exception(exc, endpoint, deadline)

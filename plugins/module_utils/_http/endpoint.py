@@ -1,0 +1,209 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""One endpoint: where an LM Studio server is, and with what it is asked.
+
+Everything here is checked before a request is sent. No socket, no Ansible object.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Mapping, NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
+    DEFAULT_PORT,
+    MAX_PORT,
+    OptionError,
+    bracketed,
+    check_file,
+    check_headers,
+    is_plain,
+    parts_of_url,
+    printable,
+)
+
+TARGET_URL = "http://127.0.0.1"
+"""What a target asks, without a port, unless it is told otherwise."""
+MODELS_PATH = "/api/v1/models"
+
+_MAX_TIMEOUT = 86400
+# A path that people paste although it names a route of the API, not its base. The longest come first.
+_API_ROUTES = ("/v1/chat/completions", MODELS_PATH, "/api/v0/models", "/v1/models", "/api/v1", "/api/v0", "/v1")
+_FILES = ("ca_path", "client_cert", "client_key")
+
+
+class Endpoint(NamedTuple):
+    """A checked endpoint. Build it with :func:`make_endpoint`."""
+
+    url: str
+    """Normalised base URL, without userinfo, query or trailing slash."""
+    token: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    timeout: float = 10.0
+    """Seconds for the whole exchange."""
+    validate_certs: bool = True
+    ca_path: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    use_proxy: bool = False
+    max_response_bytes: int = 16 * 1024 * 1024
+    token_advice: str | None = None
+    """What to do when the server wants a token, where that differs from the usual."""
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.url}>"
+
+    @property
+    def scheme(self) -> str:
+        return self.url.partition("://")[0]
+
+    @property
+    def host(self) -> str:
+        """As name resolution wants it: without brackets, a zone index with its plain percent sign."""
+        bracket = self.authority.rfind("]")
+        host = self.authority[1:bracket] if bracket > 0 else self.authority.partition(":")[0]
+        return host.replace("%25", "%")
+
+    @property
+    def port(self) -> int:
+        port = self.authority[self.authority.rfind("]") + 1 :].partition(":")[2]
+        return int(port) if port else 443 if self.scheme == "https" else 80
+
+    @property
+    def models_url(self) -> str:
+        return self.url + MODELS_PATH
+
+    @property
+    def prefix(self) -> str:
+        """The path of the URL, which a proxy wants; empty unless it has one."""
+        return self.url[self.url.index("://") + 3 + len(self.authority) :]
+
+    @property
+    def authority(self) -> str:
+        """The host as it stands in the URL, and the port if it has one."""
+        return self.url.split("/", 3)[2]
+
+    def request_headers(self) -> dict[str, str]:
+        """The headers of the request, the same from every transport."""
+        headers = {
+            "Host": self.authority,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "gpufleet.lmstudio",
+            "Connection": "close",
+        }
+        if self.token:
+            headers["Authorization"] = "Bearer " + self.token
+        names = {name.lower(): name for name in headers}
+        for name, value in self.headers:
+            headers.pop(names.get(name.lower(), ""), None)
+            headers[name] = value
+        return headers
+
+    def sent(self) -> str | None:
+        """The option that says who asks, if any: token or headers."""
+        return "token" if self.token else "headers" if self.headers else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host as it stands in a URL means the machine that asks."""
+    host = host.lower().rstrip(".")
+    if host in ("localhost", "::1", "0.0.0.0", "::") or host.endswith(".localhost"):  # noqa: S104 (nothing is bound)
+        return True
+    return re.match(r"127(\.\d{1,3}){1,3}\Z", host) is not None
+
+
+def authorizes(headers: Any) -> bool:
+    """Whether headers have an Authorization of their own, which stands in place of a token."""
+    return isinstance(headers, Mapping) and any(str(name).lower() == "authorization" for name in headers)
+
+
+def normalise_url(url: str, port: int | None = None, option: str = "url", port_option: str = "port") -> str:
+    """The base URL to ask, or an :class:`OptionError` that names the option.
+
+    `port` fills in the port of a URL that names none.
+    """
+    scheme, host, own_port, path = parts_of_url(url.strip(), option)
+    if port is not None:
+        if own_port is not None:
+            raise OptionError(
+                port_option,
+                f"{port_option} is given beside {option} {printable(url)!r}, which names a port already. Remove one of the two.",
+            )
+        own_port = check_port(port, port_option)
+    path = path.rstrip("/")
+    for route in _API_ROUTES:
+        if path.endswith(route):
+            path = path[: -len(route)].rstrip("/")
+            break
+    authority = bracketed(host) if own_port is None else f"{bracketed(host)}:{own_port}"
+    return f"{scheme}://{authority}{path}"
+
+
+def check_port(port: int, option: str = "port") -> int:
+    if not 1 <= port <= MAX_PORT:
+        raise OptionError(option, f"{port} is not a port. A port is a number from 1 to {MAX_PORT}.")
+    return port
+
+
+def _check_token(token: Any, name: str) -> str | None:
+    token = str(token or "").strip()
+    if not is_plain(token):
+        raise OptionError(name, "it contains spaces or characters that an HTTP header cannot carry.")
+    return token or None
+
+
+def make_endpoint(
+    options: Mapping[str, Any], default_url: str, names: Mapping[str, str] | None = None, files_here: bool = True
+) -> Endpoint:
+    """Check the connection options and make the endpoint.
+
+    `options` holds typed values; a missing one and None mean the default. `default_url` has no port. `names` says what an
+    option was called where it was set (``lmstudio_port``), for messages. `files_here` is false when another machine asks, which has
+    the files. Raises :class:`OptionError`.
+    """
+
+    def name(option: str) -> str:
+        return (names or {}).get(option, option)
+
+    url, port = options.get("url"), options.get("port")
+    if url:
+        url = normalise_url(str(url), port, name("url"), name("port"))
+    else:
+        url = normalise_url(default_url, DEFAULT_PORT if port is None else port, (names or {}).get("url", "the default URL"), name("port"))
+    timeout = options.get("timeout")
+    timeout = 10.0 if timeout is None else float(timeout)
+    if not math.isfinite(timeout) or not 0 < timeout <= _MAX_TIMEOUT:
+        raise OptionError(name("timeout"), f"{timeout:g} is not a usable number of seconds. Give more than 0 and at most {_MAX_TIMEOUT}.")
+    limit = options.get("max_response_bytes")
+    limit = Endpoint._field_defaults["max_response_bytes"] if limit is None else int(limit)
+    if limit < 1:
+        raise OptionError(name("max_response_bytes"), f"{limit} is not a usable number of bytes. Give 1 or more.")
+    if options.get("client_cert") and not options.get("client_key"):
+        raise OptionError(name("client_cert"), "it needs client_key beside it. If one file holds both, name it twice.")
+    if options.get("client_key") and not options.get("client_cert"):
+        raise OptionError(name("client_key"), "it needs client_cert beside it. If one file holds both, name it twice.")
+    token = _check_token(options.get("token"), name("token"))
+    headers: tuple[tuple[str, str], ...] = ()
+    files: dict[str, str] = {}
+    if options.get("headers") or any(options.get(option) for option in _FILES):
+        headers = check_headers(options.get("headers") or {}, token, name("headers"))
+        for option in _FILES:
+            if options.get(option):
+                files[option] = check_file(options[option], name(option), files_here, folder_too=option == "ca_path")
+    validate_certs = options.get("validate_certs")
+    return Endpoint(
+        url=url,
+        token=token,
+        headers=headers,
+        timeout=timeout,
+        validate_certs=True if validate_certs is None else bool(validate_certs),
+        use_proxy=bool(options.get("use_proxy")),
+        max_response_bytes=limit,
+        **files,
+    )

@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What it means that a connection fails: the status, a sentence and the next step. Loaded only where one fails."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import os
+import re
+import socket
+import ssl
+from urllib.parse import urlsplit
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, is_loopback
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import CUT_OFF, too_many_headers
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import printable
+
+_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
+
+# OpenSSL's numbers of why a certificate is not trusted (X509_V_ERR_...), with what helps.
+_CERTIFICATE_CASES = {
+    9: "clock",
+    10: "expired",
+    18: "self-signed",
+    19: "own CA",
+    20: "unknown CA",
+    21: "unknown CA",
+    62: "other name",
+    64: "other address",
+}
+_HTTP2_FRAME = re.compile(r"\A\0..[\x04\x07].\0{4}", re.DOTALL)
+"""How a server begins that speaks HTTP/2 only: with its settings, or by going away."""
+
+
+def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:
+    """What an exception of an exchange means. The deadline knows how far it came."""
+    connecting = not deadline.sent
+    if isinstance(exc, socket.timeout):
+        return _timed_out(endpoint, deadline)
+    if isinstance(exc, ssl.SSLError) and (connecting or not isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))):
+        return _tls_failure(exc)
+    proxy = proxy_of(endpoint) if connecting else None
+    if isinstance(exc, (socket.gaierror, UnicodeError)):
+        what = f"the name {proxy.host} of the proxy" if proxy else f"the name {endpoint.host}"
+        return ApiError("dns", f"could not be asked: {what} does not resolve", "proxy" if proxy else None)
+    if proxy and isinstance(exc, OSError):
+        return ApiError("no_route", f"could not be reached through the proxy {proxy.url} ({_reason(exc)})", "proxy")
+    if isinstance(exc, ConnectionRefusedError):
+        return _refused(endpoint, deadline)
+    if isinstance(exc, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
+        if connecting and endpoint.scheme == "https":
+            return ApiError("tls", "closed the connection during the TLS handshake", "not TLS")
+        return ApiError("disconnected", CUT_OFF)
+    if isinstance(exc, OSError):
+        return _system_failure(exc, endpoint, deadline)
+    if isinstance(exc, http.client.LineTooLong) or str(exc).startswith("got more than"):
+        # http.client has no exception of its own for too many headers.
+        return too_many_headers()
+    if isinstance(exc, http.client.BadStatusLine) and _HTTP2_FRAME.match(str(exc.args[0])):
+        return ApiError("invalid", "answered in HTTP/2, which nobody asked for", "HTTP/2")
+    return ApiError("invalid", "did not answer in HTTP", "not HTTP")
+
+
+def _timed_out(endpoint: Endpoint, deadline: Deadline) -> ApiError:
+    what = f"did not answer within {deadline.seconds:g} second{'' if deadline.seconds == 1 else 's'}"
+    proxy = proxy_of(endpoint)
+    if not deadline.connected:
+        return ApiError("timeout", f"{what} (no connection was made{' to the proxy' if proxy else ''})", "no proxy" if proxy else None)
+    if proxy:
+        return ApiError("timeout", f"{what} (the proxy accepted the connection)", "proxy")
+    return ApiError("timeout", f"{what} (it accepted the connection)", "connected")
+
+
+def _refused(endpoint: Endpoint, deadline: Deadline) -> ApiError:
+    case = None
+    if deadline.ipv6_only or ":" in endpoint.host:
+        case = "IPv6"
+    elif urlsplit(endpoint.url).port is None:
+        case = "no port"
+    elif is_loopback(endpoint.host):
+        case = "this machine"
+    return ApiError("refused", "refused the connection", case)
+
+
+def _system_failure(exc: OSError, endpoint: Endpoint, deadline: Deadline) -> ApiError:
+    if exc.errno == errno.ETIMEDOUT:
+        return _timed_out(endpoint, deadline)
+    if exc.errno in _NO_ROUTE or not deadline.sent:
+        return ApiError("no_route", f"could not be reached ({_reason(exc)})")
+    return ApiError("disconnected", f"broke the connection ({_reason(exc)})")
+
+
+def _reason(exc: OSError) -> str:
+    # The system's own words: asyncio has others in their place.
+    reason = printable(os.strerror(exc.errno) if exc.errno else str(exc)).rstrip(".")
+    return reason[:1].lower() + reason[1:]
+
+
+def _tls_failure(exc: ssl.SSLError) -> ApiError:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        reason = printable(getattr(exc, "verify_message", "") or str(exc), 160).rstrip(".")
+        seen = _CERTIFICATE_CASES.get(getattr(exc, "verify_code", 0))
+        return ApiError("tls", f"has a certificate that is not trusted ({reason})", seen)
+    reason = exc.reason or ""
+    if reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", ""):
+        return ApiError("tls", "did not answer in TLS", "not TLS")
+    cases = {"PROTOCOL_VERSION": "old", "UNSUPPORTED_PROTOCOL": "old", "CERTIFICATE": "client certificate", "HANDSHAKE": "handshake"}
+    seen = next((seen for part, seen in cases.items() if part in reason), None)
+    return ApiError("tls", "broke off the TLS handshake ({})".format(printable(reason.lower().replace("_", " "))), seen)

@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""How an endpoint is reached other than directly and in the clear: TLS and proxies. Loaded only where one of them is wanted."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import os
+import ssl
+from typing import Iterable, NamedTuple
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, is_loopback
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, printable
+
+
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """The TLS options of an endpoint. Raises :class:`OptionError` for files that hold something else.
+
+    Equal options share one, because reading the CA certificates of a system takes longer than an exchange.
+    """
+    return _tls_context(endpoint.validate_certs, endpoint.ca_path, endpoint.client_cert, endpoint.client_key)
+
+
+@functools.lru_cache(maxsize=None)
+def _tls_context(validate_certs: bool, ca_path: str | None, client_cert: str | None, client_key: str | None) -> ssl.SSLContext:
+    folder = ca_path is not None and os.path.isdir(ca_path)
+    try:
+        context = ssl.create_default_context(cafile=None if folder else ca_path, capath=ca_path if folder else None)
+    except (OSError, ValueError):
+        raise OptionError("ca_path", f"the file {printable(str(ca_path))!r} holds no CA certificates in PEM form.") from None
+    if not validate_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if client_cert and client_key:
+        try:
+            # The empty password keeps OpenSSL from asking the terminal for one.
+            context.load_cert_chain(client_cert, client_key, password="")
+        except (OSError, ValueError):
+            raise OptionError(
+                "client_cert",
+                f"{printable(client_cert)!r} and client_key {printable(client_key)!r} "
+                "are no certificate and matching key in PEM form without a password.",
+            ) from None
+    return context
+
+
+def check_files(endpoints: Iterable[Endpoint]) -> None:
+    """Read what the TLS options and the environment's proxies say, anew, before many are asked. Raises :class:`OptionError`."""
+    _tls_context.cache_clear()
+    for endpoint in endpoints:
+        check_route(endpoint)
+
+
+def check_route(endpoint: Endpoint) -> None:
+    """Read what the TLS options and the environment's proxies say. Raises :class:`OptionError`."""
+    proxy_of(endpoint)
+    if endpoint.scheme == "https":
+        tls_context(endpoint)
+
+
+class Proxy(NamedTuple):
+    host: str
+    port: int
+    headers: dict[str, str]
+    """What the proxy itself wants to see: its credentials."""
+    url: str
+    """Without credentials."""
+
+
+def proxy_of(endpoint: Endpoint) -> Proxy | None:
+    """The proxy that the usual variables name for an endpoint, when the options allow one. Loopback never has one."""
+    if not endpoint.use_proxy or is_loopback(endpoint.host):
+        return None
+    proxies = getproxies_environment()
+    kind = endpoint.scheme if proxies.get(endpoint.scheme) else "all"
+    url = proxies.get(kind)
+    if not url or proxy_bypass_environment(f"{endpoint.host}:{endpoint.port}", proxies):
+        return None
+    try:
+        parts = urlsplit(url if "://" in url else "http://" + url)
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host, port = None, 0
+    if not host or parts.scheme != "http":
+        raise OptionError("use_proxy", f"the environment variable {kind}_proxy is not a URL of the form http://HOST:PORT.")
+    headers = {}
+    if parts.username is not None:
+        credentials = "{}:{}".format(unquote(parts.username), unquote(parts.password or ""))
+        headers["Proxy-Authorization"] = "Basic " + base64.b64encode(credentials.encode("utf-8")).decode("ascii")
+    return Proxy(host, port, headers, f"http://{bracketed(host)}:{port}")

@@ -1,0 +1,151 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What LM Studio does not usually send: values of another type, undocumented fields, odd text, encoded bodies."""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from typing import Any, Callable
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import printable
+
+RESERVED_KEYS = ("__ansible_", "__payload__")
+"""Keys that begin so break Ansible's own serialisation of results."""
+FRACTIONS = ("bits_per_weight", "remaining_ttl_seconds")
+"""Numbers that need not be whole."""
+_MAX_DEPTH = 16
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+
+
+class Wrong(Exception):
+    """A value of a type that the field cannot have. Its text says what was expected."""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise Wrong("text")
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise Wrong("true or false")
+
+
+def _whole_number(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 10**MAX_DIGITS:
+        return int(value)
+    raise Wrong("a whole number")
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return int(value) if float(value).is_integer() and abs(value) < 10**MAX_DIGITS else value
+    raise Wrong("a number")
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    raise Wrong("a list of texts")
+
+
+def _anything(value: Any, depth: int = 0) -> Any:
+    """A value that we do not know: kept as it is, in the order of its names, without what breaks Ansible's own serialisation."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if depth >= _MAX_DEPTH and isinstance(value, (dict, list)):
+        raise Wrong(f"fewer than {_MAX_DEPTH} levels")
+    if isinstance(value, list):
+        return [_anything(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {key: _anything(value[key], depth + 1) for key in sorted(value) if not key.startswith(RESERVED_KEYS)}
+    return value
+
+
+_CONVERTERS: dict[type | None, Callable[[Any], Any]] = {
+    str: _text,
+    bool: _flag,
+    int: _whole_number,
+    None: _texts,
+    object: _anything,
+}
+
+
+def converted(value: Any, name: str, usual: type | None) -> Any:
+    """The value of a field, by its usual type: None for a list of texts, object for a field that is not documented.
+
+    Raises :class:`Wrong`.
+    """
+    return _number(value) if usual is int and name in FRACTIONS else _CONVERTERS[usual](value)
+
+
+def kind_of(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def place(raw: Any, number: int) -> str:
+    """Which model of the list that is."""
+    key = raw.get("key") if isinstance(raw, dict) else None
+    return f"models[{number}]" + (f" ({printable(key)})" if isinstance(key, str) else "")
+
+
+def invalid_field(where: str, expected: str, value: Any) -> ApiError:
+    return ApiError("invalid", f"sent a model list in which {where} is {kind_of(value)}, not {expected}")
+
+
+def too_large(limit: int) -> ApiError:
+    return ApiError(
+        "invalid",
+        f"sent more than the {limit} bytes that are allowed",
+        "size",
+    )
+
+
+def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
+    """A body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise ApiError("invalid", f"sent a body in an encoding that was not asked for ({printable(encoding, 20)})", "compressed")
+    try:
+        decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        plain = decoder.decompress(body, limit + 1)
+    except zlib.error:
+        raise ApiError("invalid", f"sent a body that says it is {encoding} and is not", "compressed") from None
+    if len(plain) > limit:
+        raise too_large(limit)
+    if not decoder.eof:
+        raise ApiError("invalid", f"sent a {encoding} body that ends too early", "compressed")
+    return plain
+
+
+def cleaned(value: Any) -> Any:
+    """The document with text that can be encoded, and shown on a terminal.
+
+    Half a character, and any control character but tab and line feed, becomes the replacement character.
+    """
+    if isinstance(value, str):
+        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return re.sub(_CONTROL, "\ufffd", whole)
+    if isinstance(value, list):
+        return [cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {cleaned(key): cleaned(item) for key, item in value.items()}
+    return value

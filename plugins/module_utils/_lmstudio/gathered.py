@@ -1,0 +1,56 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""A host record that was gathered before: find it in what a user hands in, and make it as short as is wanted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Mapping, cast
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, not_asked_record
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+
+def at_detail(record: Record, detail: str) -> Record:
+    """A record of detail ``full`` at this detail."""
+    if detail == FULL or record["detail"] == detail:
+        return record
+    return {**record, "detail": detail, "models": [entry for entry in record["models"] if may_be_loaded(entry)]}
+
+
+def record_in(value: Any) -> Record:
+    """The record in what a user hands in: itself, facts with it, or the registered result of a module that asked.
+
+    A result of a host that Ansible could not reach, or on which the task failed or was skipped, has none: nobody was asked then.
+    Raises :class:`OptionError`.
+    """
+    for path in ((), ("lmstudio",), ("ansible_facts", "lmstudio")):
+        found = value
+        for name in path:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        if isinstance(found, Mapping) and all(name in found for name in ("ok", "status", "fingerprint", "instances")):
+            if not isinstance(found["ok"], bool):
+                raise OptionError("record", "its ok is neither true nor false. Hand in the record as it was gathered.")
+            return cast("Record", dict(found))
+    if isinstance(value, Mapping) and any(value.get(name) is True for name in ("unreachable", "failed", "skipped")):
+        return nothing_gathered(value)
+    raise OptionError(
+        "record", "it is no host record. Give ansible_facts.lmstudio, the variable of the inventory, or a registered result of model_info."
+    )
+
+
+def nothing_gathered(result: Any) -> Record:
+    """The record of a host of which there is none, with the reason if there is a result that tells it."""
+    why = (result.get("msg") or result.get("skip_reason")) if isinstance(result, Mapping) else None
+    return not_asked_record(
+        "Nothing was gathered from this host" + (f": {printable(str(why), 300)}" if why else "."),
+        "Ansible could not reach it, or the task that asks failed on it or did not run. See the output of the play.",
+        "loaded",
+    )

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What was sent to a server as a secret must not come back in its record."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import MASK, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Entry, canonical, read_models
+
+_SHORT_SECRET = 12
+_QUOTED_PREFIX = 10
+
+
+def secrets_of(endpoint: Endpoint) -> tuple[str, ...]:
+    """Texts that must not come back in a record, the longest first.
+
+    LM Studio itself quotes the first characters of a token, so the beginning of a long one is a secret as well.
+    """
+    found = set()
+    if endpoint.token:
+        found.add(endpoint.token)
+        if len(endpoint.token) >= _SHORT_SECRET:
+            found.add(endpoint.token[:_QUOTED_PREFIX])
+    for _name, value in endpoint.headers:
+        found.update(part for part in value.split() if len(part) >= _SHORT_SECRET)
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def warning_of(endpoint: Endpoint) -> str | None:
+    """What a person should know about the secrets of an endpoint although they can be used."""
+    short = [name for name, value in (("token", endpoint.token or ""), *endpoint.headers) if 0 < len(value) < _SHORT_SECRET]
+    if not short:
+        return None
+    return (
+        f"The value of {printable(short[0])} is short. Ansible hides every text that equals a secret, and all headers count as "
+        f"secrets, so names, numbers and times in results that contain it are masked. Use {_SHORT_SECRET} characters or more."
+    )
+
+
+def holds_any(secrets: tuple[str, ...], json_text: str) -> bool:
+    lower = json_text.lower()
+    return any(canonical(secret)[1:-1].lower() in lower for secret in secrets)
+
+
+def masked(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]]:
+    """Both without any text that was sent to the server as a secret, wherever the server may have put it."""
+    names = _documented_names()
+
+    def mask(value: Any) -> Any:
+        if isinstance(value, str):
+            return without(secrets, value)
+        if isinstance(value, list):
+            return [mask(item) for item in value]
+        if isinstance(value, dict):
+            return {key if key in names else mask(key): mask(item) for key, item in value.items()}
+        return value
+
+    entries_left, warnings_left = mask([entries, warnings])
+    if [entries_left, warnings_left] != [entries, warnings]:
+        warnings_left.append("the server sent back text that equals the token or a header, which is masked here")
+    return entries_left, warnings_left
+
+
+def without(secrets: tuple[str, ...], text: str) -> str:
+    # Names of hosts and codings arrive in small letters, whatever the server wrote.
+    for secret in secrets:
+        text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
+    return text
+
+
+def _documented_names() -> set[str]:
+    """Every key of an entry, its containers included: those keep their names even if a token is one of them."""
+    models, _warnings = read_models(Response(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
+
+    def names(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return set().union(*(names(item) for item in value))
+        if isinstance(value, dict):
+            return set(value).union(*(names(item) for item in value.values()))
+        return set()
+
+    return names([model.entry for model in models])

@@ -1,0 +1,405 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What an answer means: a response, the JSON document in it, the models that the document lists; or a typed error.
+
+Nothing a server sends is believed: sizes, depth and types are checked, unknown fields pass through, and no text of the
+server becomes part of a message unless it is made printable first.
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+import math
+import re
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import (
+    FRACTIONS,
+    RESERVED_KEYS,
+    Wrong,
+    cleaned,
+    converted,
+    decompressed,
+    invalid_field,
+    kind_of,
+    place,
+    too_large,
+)
+
+Entry = Dict[str, Any]
+EMBEDDING_TYPES = ("embedding", "embeddings")
+
+MAX_ENTRIES = 10000
+"""More models or loaded instances than this on one host are not believed."""
+_MAX_WARNINGS = 20
+_ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
+"""Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
+
+
+class Model(NamedTuple):
+    """A model that a server lists."""
+
+    entry: Entry
+    """May be shared with other answers, so it is not to be changed."""
+    text: str
+    """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
+
+    @classmethod
+    def of(cls, entry: Entry) -> Model:
+        return cls(entry, canonical(_comparable(entry)))
+
+
+Listed = Tuple[List[Model], List[str]]
+"""The models of an answer, and the warnings about single fields."""
+KnownModels = Dict[bytes, Model]
+"""Models that were read before, by what was decoded of them: most hosts of a fleet have the same ones."""
+_MAX_KNOWN = 4096
+_MAX_KNOWN_BYTES = 4096
+"""Of what was decoded of a model that is remembered."""
+
+# The documented fields, each with its usual type: reading answers is most of what a fleet costs, and values of this very type are
+# taken as they are. None stands for a list of texts.
+_ENTRY = {
+    "type": str,
+    "publisher": str,
+    "key": str,
+    "display_name": str,
+    "architecture": str,
+    "size_bytes": int,
+    "params_string": str,
+    "max_context_length": int,
+    "format": str,
+    "description": str,
+    "variants": None,
+    "selected_variant": str,
+}
+_QUANTIZATION = {"name": str, "bits_per_weight": int}
+_CAPABILITIES = {"vision": bool, "trained_for_tool_use": bool}
+_REASONING = {"allowed_options": None, "default": str}
+_INSTANCE = {"id": str, "remaining_ttl_seconds": int}
+_CONFIG = {
+    "context_length": int,
+    "eval_batch_size": int,
+    "parallel": int,
+    "flash_attention": bool,
+    "num_experts": int,
+    "offload_kv_cache_to_gpu": bool,
+}
+_Fields = Mapping[str, "type | None"]
+_REQUIRED = ("key", "id")
+_STRICT = ("type", "key", "id", "context_length")
+"""With a wrong type, the answer as a whole cannot be trusted."""
+
+
+def _unknown(name: str, usual: type | None) -> Any:
+    """What stands for a value that is missing, null or refused."""
+    return [] if usual is None else False if usual is bool and name in _CAPABILITIES else None
+
+
+def _is_plain(value: Any, name: str, usual: type | None) -> bool:
+    """Whether a value is taken as it is, though it is not of its one usual type."""
+    if usual is None:
+        return value.__class__ is list and all(item.__class__ is str for item in value)
+    if usual is object:
+        return value is None or value.__class__ in (str, int, bool)
+    return name in FRACTIONS and value.__class__ is float and math.isfinite(value) and not value.is_integer()
+
+
+class Reader:
+    """Reads the models of a list, one by one: documented fields by type, then the rest as it is, in the order of its names."""
+
+    __slots__ = ("_found", "_instances_read", "_more", "_number", "_raw")
+
+    def __init__(self) -> None:
+        self._raw: Any = None
+        self._number = 0
+        self._instances_read = 0
+        self._found: list[str] = []
+        self._more = 0
+
+    def read(self, raw: Any, number: int) -> Model:
+        """The model at this place of the list, from 0. Raises :class:`ApiError`, if the list as a whole cannot be trusted."""
+        self._raw, self._number = raw, number
+        model = Model.of(self._entry(raw))
+        self._instances_read += len(model.entry["loaded_instances"])
+        if self._instances_read > MAX_ENTRIES:
+            raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are believed")
+        return model
+
+    def _entry(self, raw: Any) -> Entry:
+        if not isinstance(raw, dict):
+            raise self._invalid("", "an object", raw)
+        instances = self._instances(raw.get("loaded_instances"))
+        entry = self._fields(raw, "", _ENTRY)
+        entry["quantization"] = self._whole(self._object(raw, "", "quantization"), ".quantization", _QUANTIZATION)
+        entry["capabilities"] = self._capabilities(self._object(raw, "", "capabilities"))
+        entry["loaded"] = bool(instances)
+        entry["loaded_instances"] = instances
+        entry = self._with_rest(entry, raw, "")
+        if not instances and may_be_loaded(entry):
+            self._note("", "tells loaded_context_length, but no loaded instance: whether it is loaded is not known")
+        return entry
+
+    def warned(self) -> int:
+        """How many fields of unexpected type there were."""
+        return len(self._found) + self._more
+
+    def warnings(self) -> list[str]:
+        """Fields of unexpected type, as sentences; bounded, because a hostile server can have any number of them."""
+        return self._found + ([f"{self._more} more fields of unexpected type"] if self._more else [])
+
+    def _capabilities(self, raw: Entry) -> Entry:
+        inside = ".capabilities"
+        capabilities = self._fields(raw, inside, _CAPABILITIES)
+        # A bare true or false says no more than whether it can.
+        reasoning = {"allowed_options": ["on"]} if raw.get("reasoning") is True else self._object(raw, inside, "reasoning", absent=False)
+        capabilities["reasoning"] = self._whole(reasoning, inside + ".reasoning", _REASONING)
+        return self._with_rest(capabilities, raw, inside)
+
+    def _instances(self, raw_instances: Any) -> list[Entry]:
+        if raw_instances is None:
+            return []
+        if not isinstance(raw_instances, list):
+            raise self._invalid(".loaded_instances", "a list", raw_instances)
+        return [self._instance(raw, f".loaded_instances[{number}]") for number, raw in enumerate(raw_instances)]
+
+    def _instance(self, raw: Any, inside: str) -> Entry:
+        if not isinstance(raw, dict):
+            raise self._invalid(inside, "an object", raw)
+        instance = self._fields(raw, inside, _INSTANCE)
+        instance["config"] = self._whole(self._object(raw, inside, "config"), inside + ".config", _CONFIG)
+        return self._with_rest(instance, raw, inside)
+
+    def _whole(self, raw: Entry, inside: str, fields: _Fields) -> Entry:
+        return self._with_rest(self._fields(raw, inside, fields), raw, inside)
+
+    def _fields(self, raw: Entry, inside: str, fields: _Fields) -> Entry:
+        read: Entry = {}
+        for name, usual in fields.items():
+            value = raw.get(name)
+            if value.__class__ is usual:
+                read[name] = value
+            elif value is None and name not in _REQUIRED:
+                read[name] = _unknown(name, usual)
+            else:
+                read[name] = self._converted(value, inside, name, usual)
+        return read
+
+    def _object(self, raw: Entry, inside: str, name: str, absent: Any = None) -> Entry:
+        """A container. A missing one, null or `absent`, reads as an empty one."""
+        value = raw.get(name)
+        if isinstance(value, dict):
+            return value
+        if value is not None and value is not absent:
+            self._warn(f"{inside}.{name}", "an object", value)
+        return {}
+
+    def _with_rest(self, read: Entry, raw: Entry, inside: str) -> Entry:
+        """With the fields that are not documented, under their own names."""
+        if not raw.keys() <= read.keys():
+            for name in sorted(raw.keys() - read.keys()):
+                if not name.startswith(RESERVED_KEYS):
+                    read[name] = self._converted(raw[name], inside, printable(name), object)
+        return read
+
+    def _converted(self, value: Any, inside: str, name: str, usual: type | None) -> Any:
+        if _is_plain(value, name, usual):
+            return value
+        try:
+            return converted(value, name, usual)
+        except Wrong as exc:
+            if name in _STRICT and usual is not object:
+                raise self._invalid(f"{inside}.{name}", str(exc), value) from None
+            self._warn(f"{inside}.{name}", str(exc), value)
+            return _unknown(name, usual)
+
+    def _warn(self, inside: str, expected: str, value: Any) -> None:
+        self._note(inside, f"is {kind_of(value)}, {expected} was expected: taken as unknown")
+
+    def _note(self, inside: str, says: str) -> None:
+        if len(self._found) < _MAX_WARNINGS:
+            self._found.append(f"{place(self._raw, self._number)}{inside} {says}")
+        else:
+            self._more += 1
+
+    def _invalid(self, inside: str, expected: str, value: Any) -> ApiError:
+        return invalid_field(place(self._raw, self._number) + inside, expected, value)
+
+
+canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+"""JSON of what was read. The names of an entry are in one order already, and sorting them again would take half of the time."""
+
+
+def may_be_loaded(entry: Entry) -> bool:
+    """Whether a model is loaded, or may be: some servers tell the context of a loaded model, and no instance."""
+    return bool(entry["loaded"] or entry.get("loaded_context_length") is not None)
+
+
+def _comparable(entry: Entry) -> Entry:
+    reasoning = entry["capabilities"]["reasoning"]
+    if len(entry["variants"]) < 2 and len(reasoning["allowed_options"]) < 2 and not entry["loaded"]:
+        return entry
+    comparable = {
+        **entry,
+        "variants": sorted(entry["variants"]),
+        "capabilities": {
+            **entry["capabilities"],
+            "reasoning": {**reasoning, "allowed_options": sorted(reasoning["allowed_options"])},
+        },
+    }
+    if entry["loaded"]:
+        lasting = [
+            {name: value for name, value in instance.items() if name != "remaining_ttl_seconds"} for instance in entry["loaded_instances"]
+        ]
+        comparable["loaded_instances"] = sorted(lasting, key=canonical)
+    return comparable
+
+
+def models_of(document: Any, known: KnownModels | None = None) -> Listed:
+    """The models that a document lists. Raises :class:`ApiError`. `known` is looked in, and remembers."""
+    models = document.get("models") if isinstance(document, dict) else None
+    if not isinstance(models, list) or (not models and "data" in document):
+        raise _no_list(document)
+    if len(models) > MAX_ENTRIES:
+        raise ApiError("invalid", f"listed {len(models)} models, more than the {MAX_ENTRIES} that are believed")
+    if models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in models):
+        raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
+    reader = Reader()
+    if known is None:
+        return [reader.read(raw, number) for number, raw in enumerate(models)], reader.warnings()
+    return [_remembered(reader, raw, number, known) for number, raw in enumerate(models)], reader.warnings()
+
+
+def _remembered(reader: Reader, raw: Any, number: int, known: KnownModels) -> Model:
+    """A model, read unless it is known. One with instances, which change, or with a warning, which every host has to say, never is."""
+    try:
+        key = marshal.dumps(raw, 2)  # The last version in which equal values give equal bytes.
+    except ValueError:
+        return reader.read(raw, number)
+    if key in known:
+        return known[key]
+    warned = reader.warned()
+    model = reader.read(raw, number)
+    if len(key) <= _MAX_KNOWN_BYTES and not model.entry["loaded"] and reader.warned() == warned:
+        if len(known) >= _MAX_KNOWN:
+            known.clear()
+        known[key] = model
+    return model
+
+
+def _no_list(document: Any) -> ApiError:
+    """Why a document has no list of models."""
+    if not isinstance(document, dict):
+        return ApiError("invalid", f"sent {kind_of(document)} instead of a model list")
+    if "data" in document:
+        return ApiError("not_lmstudio", "is not LM Studio: it answered in the shape of an OpenAI-style server (a list called data)")
+    if document.get("models") is not None:
+        return invalid_field("models", "a list", document["models"])
+    if "error" in document:
+        return ApiError("invalid", "sent an error instead of a model list")
+    return ApiError(
+        "invalid", f"sent {'a problem document' if 'detail' in document else 'an object without models'} instead of a model list"
+    )
+
+
+def _decoded(response: Response, limit: int) -> bytes:
+    """The body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
+    encoding = response.content_encoding.strip().lower()
+    return response.body if encoding in ("", "identity") else decompressed(response.body, encoding, limit)
+
+
+def _not_a_number(_name: str) -> Any:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _integer(digits: str) -> Any:
+    # A number of a million digits takes minutes to convert; as infinity it fails every type check instead.
+    return int(digits) if len(digits.lstrip("-")) <= MAX_DIGITS else math.inf
+
+
+JSON = json.JSONDecoder(parse_constant=_not_a_number)
+# A function of ours for every number doubles what decoding costs.
+_JSON_OF_LONG_NUMBERS = json.JSONDecoder(parse_constant=_not_a_number, parse_int=_integer)
+_DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * (MAX_DIGITS + 1)
+
+
+def _text_of(body: bytes) -> str:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ApiError("invalid", "sent a body that is not UTF-8 text") from None
+    # The codec that drops this mark by itself is a file that each process would have to load.
+    return text[1:] if text.startswith("\ufeff") else text
+
+
+def _has_long_number(body: bytes) -> bool:
+    return _LONG_NUMBER in body.translate(_DIGITS_AS_ZERO)
+
+
+def _may_be_odd(body: bytes, text: str) -> bool:
+    """Whether there may be half a character or a control character. Most answers have no place for one, which is seen quickly."""
+    if b"\x7f" in body or (b"\xc2" in body and re.search(r"[\x80-\x9f]", text)):
+        return True
+    return b"\\" in body and re.search(_ODD_ESCAPE, text) is not None
+
+
+def _parse(body: bytes, text: str) -> Any:
+    """The JSON document. Raises :class:`ApiError` with status ``invalid``."""
+    try:
+        document = (_JSON_OF_LONG_NUMBERS if _has_long_number(body) else JSON).decode(text)
+        if _may_be_odd(body, text):
+            return cleaned(document)
+        return document
+    except RecursionError:
+        raise ApiError("invalid", "sent JSON that is nested too deep") from None
+    except ValueError:
+        if not body.strip():
+            raise ApiError("invalid", "sent an empty body", "empty") from None
+        raise ApiError("invalid", "sent a body that is not valid JSON") from None
+
+
+NOWHERE = Endpoint(TARGET_URL)
+"""For answers that came from no server, such as those of a cache."""
+
+
+def read_models(response: Response, endpoint: Endpoint = NOWHERE, known: KnownModels | None = None) -> Listed:
+    """The models of an answer and the warnings about single fields. Raises :class:`ApiError`. `known` is as in :func:`models_of`."""
+    try:
+        return models_of(read_document(response, endpoint), known)
+    except ApiError as exc:
+        exc.http_status = response.http_status
+        raise
+
+
+def read_document(response: Response, endpoint: Endpoint) -> Any:
+    """The JSON document of a response with HTTP status 200. Raises :class:`ApiError`, the same for every endpoint of the API."""
+    # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
+    body = b""
+    document: Any = None
+    unreadable: ApiError | None = None
+    try:
+        if response.too_large:
+            raise too_large(endpoint.max_response_bytes)
+        body = _decoded(response, endpoint.max_response_bytes)
+        document = _parse(body, _text_of(body))
+    except ApiError as exc:
+        unreadable = exc
+    if response.http_status == 200 and isinstance(document, dict) and not {"error", "message", "detail"} & document.keys():
+        return document
+    # Here, because most hosts send what was asked for, and Ansible compiles what a module imports at every task.
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.refusals import classify_response
+
+    why = classify_response(response, endpoint, body, document, unreadable)
+    if why:
+        raise why
+    return document

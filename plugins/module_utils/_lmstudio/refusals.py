@@ -1,0 +1,188 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What an answer is that holds no model list: the status, a sentence and the next step. Loaded only where one comes.
+
+No text of a server is in it unless it is made printable.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, authorizes
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import bracketed, printable
+
+_GATEWAY = (502, 503, 504)
+_ORIGIN = (*range(520, 528), 530)
+"""HTTP statuses of content networks and tunnels that do not reach the server behind them."""
+_LOGIN = re.compile(
+    r"/(cdn-cgi/access|outpost\.goauthentik\.io|\.pomerium|o?auth2?|authori[sz]e|log[-_]?in|sign[-_]?in|sso|saml2?)(?![a-z0-9])", re.I
+)
+"""In the path of a login page."""
+_TLS_PORT = re.compile(rb"http request (?:was sent )?to (?:an )?https (?:server|port)|plain http to an ssl-enabled server", re.IGNORECASE)
+"""What Go, nginx and Apache say where a port that speaks TLS is asked without."""
+_PROGRAMS = ("llama.cpp", "Caddy", "nginx", "openresty", "Apache", "uvicorn", "Ollama")
+"""Which programs are named when they call themselves so."""
+
+
+def classify_response(response: Response, endpoint: Endpoint, body: bytes, document: Any, unreadable: ApiError | None) -> ApiError | None:
+    """Why a response is no answer of LM Studio, or None if it is one after all. The order is that of the documented statuses.
+
+    `body` is the decoded one. `document` is its JSON, or None where `unreadable` says why there is none.
+    """
+    code = response.http_status
+    if code == 401:
+        return _unauthorized(response, endpoint)
+    if code == 403:
+        return ApiError("forbidden", "answered HTTP 403: it forbids the request", None if endpoint.sent() else "nothing sent")
+    if _unexpected_endpoint(document, body):
+        return _unsupported(endpoint)
+    if code in _GATEWAY or code in _ORIGIN:
+        return _unavailable(code, body)
+    if 300 <= code < 400:
+        return _redirect(response, endpoint)
+    if _is_fastapi(document):
+        return ApiError("not_lmstudio", "is not LM Studio: it answered in the shape of a FastAPI server (an object with detail)")
+    if unreadable and not response.too_large and _looks_like_html(response, body):
+        return _web_page(response, body, endpoint)
+    if code == 404:
+        what = f"is not LM Studio: it answered HTTP 404{_as_known(response, body, document)}"
+        return ApiError("not_lmstudio", what, "404")
+    return unreadable if code == 200 else _http_error(code, body, endpoint)
+
+
+def _unauthorized(response: Response, endpoint: Endpoint) -> ApiError:
+    sent = endpoint.sent()
+    schemes = {scheme.lower() for scheme in re.findall(r"(?:^|,)\s*([A-Za-z]+)(?=\s|,|$)", response.authenticate)}
+    if "basic" in schemes and "bearer" not in schemes and not authorizes(dict(endpoint.headers)):
+        return ApiError("auth", "answered HTTP 401: it asks for a user name and a password (HTTP Basic)", "Basic")
+    if not sent:
+        return ApiError("auth", "answered HTTP 401: it wants a token, and none was sent", hint=endpoint.token_advice)
+    why = f"it does not accept the {sent} that {'was' if sent == 'token' else 'were'} sent"
+    if sent == "headers":
+        return ApiError("auth", f"answered HTTP 401: {why}", "headers")
+    return ApiError("auth", f"answered HTTP 401: {why}", hint=endpoint.token_advice)
+
+
+def _unsupported(endpoint: Endpoint) -> ApiError:
+    what = "does not know the route /api/v1/models"
+    path = urlsplit(endpoint.url).path
+    if not path:
+        return ApiError("unsupported", what)
+    return ApiError("unsupported", f"{what} (asked: {endpoint.models_url})", "/api" if path.endswith("/api") else "path")
+
+
+def _unavailable(code: int, body: bytes) -> ApiError:
+    if b"loading model" in body[:1000].lower():
+        return ApiError("unavailable", f"answered HTTP {code}: it is loading a model", "loading")
+    return ApiError("unavailable", f"answered HTTP {code}: it is not available now", "origin" if code in _ORIGIN else None)
+
+
+def _http_error(code: int, body: bytes, endpoint: Endpoint) -> ApiError:
+    if code == 400 and _TLS_PORT.search(body[:1000]):
+        return ApiError("http_error", "answered HTTP 400: this port expects TLS", _tls_case(endpoint))
+    if code == 429:
+        return ApiError("http_error", f"answered HTTP {code}: it was asked too often", "429")
+    return ApiError("http_error", f"answered HTTP {code} instead of a model list")
+
+
+def _tls_case(endpoint: Endpoint) -> str:
+    return "TLS behind" if endpoint.scheme == "https" else "TLS"
+
+
+def _looks_like_html(response: Response, body: bytes) -> bool:
+    start = body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if "json" in response.content_type.lower() and not start.startswith(b"<"):
+        return False
+    return start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml")) or "text/html" in response.content_type.lower()
+
+
+def _unexpected_endpoint(document: Any, body: bytes) -> bool:
+    if b"nexpected endpoint" not in body:
+        return False
+    if document is None:
+        return True
+    if isinstance(document, dict):
+        error = document.get("error", document.get("message"))
+        document = error.get("message") if isinstance(error, dict) else error
+    return isinstance(document, str) and "unexpected endpoint" in document.lower()
+
+
+def _redirect(response: Response, endpoint: Endpoint) -> ApiError:
+    """Host and port of where it leads, and no more: the rest could quote the token."""
+
+    def redirect(where: str, case: str | None = None) -> ApiError:
+        return ApiError("redirect", f"answered HTTP {response.http_status}: it redirects{printable(where, 200)}", case)
+
+    if not response.location:
+        return redirect("")
+    try:
+        asked, leads = urlsplit(endpoint.models_url), urlsplit(urljoin(endpoint.models_url, response.location))
+        host, port, scheme = leads.hostname or "", _port(leads), leads.scheme
+        shown = f" to {scheme}://{bracketed(host)}" + (f":{leads.port}" if leads.port else "")
+    except ValueError:
+        return redirect(" to an invalid address")
+    if scheme not in ("http", "https") or not host:
+        return redirect(" to an address of another kind")
+    if _LOGIN.search(leads.path):
+        return redirect(f"{shown}, to a login page", "login")
+    without_tls = asked.scheme == "https" and scheme == "http"
+    if host != asked.hostname:
+        return redirect(shown, "without TLS" if without_tls else "other host")
+    parts = {"scheme": (scheme, asked.scheme), "port": (port, _port(asked)), "path": (leads.path, asked.path)}
+    differs = [name for name, (one, other) in parts.items() if one != other]
+    if not differs and leads.query == asked.query:
+        return redirect(" to the very URL that was asked", "itself")
+    if not {"scheme", "port"} & set(differs):
+        return redirect(" to another path of this server", "path")
+    # The port of a scheme follows from it.
+    if differs[:2] == ["scheme", "port"] and not leads.port and not asked.port:
+        differs.remove("port")
+    return redirect(f"{shown}: the same host, another {' and '.join(differs)}", "without TLS" if without_tls else "same host")
+
+
+def _port(url: SplitResult) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _web_page(response: Response, body: bytes, endpoint: Endpoint) -> ApiError:
+    """A page of HTML in place of a model list. Its HTTP status tells what a proxy may mean by it."""
+    code = response.http_status
+    case = None
+    if code == 400:
+        case = _tls_case(endpoint) if _TLS_PORT.search(body[:1000]) else "page of a 400"
+    elif code == 429:
+        case = "page of a 429"
+    elif code == 404:
+        case = "404"
+    elif code == 413 or code >= 500:
+        case = "page of an error"
+    return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page{_as_known(response, b'', None)}", case)
+
+
+def _as_known(response: Response, body: bytes, document: Any) -> str:
+    """Which program answers so, where that can be told, as the end of a sentence."""
+    for program in _PROGRAMS:
+        if program.lower() in response.server.lower():
+            return f", and calls itself {program}"
+    error = document.get("error") if isinstance(document, dict) else None
+    if isinstance(error, dict) and error.get("type") == "not_found_error":
+        return ", as llama.cpp does"
+    if body.strip() == b"404 page not found":
+        return ", as Ollama and other programs written in Go do"
+    return ""
+
+
+def _is_fastapi(document: Any) -> bool:
+    """Whether it is an error of FastAPI, and not a problem document (RFC 9457), which any gateway may send."""
+    return (
+        isinstance(document, dict) and "detail" in document and not any(name in document for name in ("models", "type", "title", "status"))
+    )

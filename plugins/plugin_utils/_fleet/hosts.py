@@ -1,0 +1,51 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What the plugins for many hosts share: a record for each host, also for one that nobody can ask, and what to warn of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible.utils.display import Display
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import warning_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked, record_of_nobody
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import shown
+
+
+def ask_hosts(resolved: Sequence[Endpoint | NotAsked], options: Mapping[str, Any]) -> list[Record]:
+    """One record for each, in order."""
+    endpoints = [endpoint for endpoint in resolved if isinstance(endpoint, Endpoint)]
+    records = iter(ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], tell))
+    return [next(records) if isinstance(each, Endpoint) else record_of_nobody(each, options["detail"]) for each in resolved]
+
+
+def tell(line: str) -> None:
+    """To people. Standard output may be read by a program."""
+    Display().display(line, stderr=True)
+
+
+def warn_of_secrets(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
+    """Warnings about secrets that can be used, but should not."""
+    return sorted({warning_of(endpoint) or "" for endpoint in resolved if isinstance(endpoint, Endpoint)} - {""})
+
+
+def warn_of_sharing(names: Iterable[str], resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
+    """Warnings about hosts that come to the same URL, whose answer counts for each of them."""
+    sharing: dict[str, dict[str, None]] = {}
+    for name, endpoint in zip(names, resolved):
+        if isinstance(endpoint, Endpoint):
+            sharing.setdefault(endpoint.url, {})[name] = None
+    return [
+        f"{shown(list(hosts))} have the same URL, {url}: one machine under several names, or several machines behind one address. What "
+        "answers there counts for each of them. If they are several machines, give each its own lmstudio_controller_url."
+        for url, hosts in sharing.items()
+        if len(hosts) > 1
+    ]

@@ -1,0 +1,57 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What the records of many hosts come to: figures, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import RESERVED_KEYS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Counts, Record, Sizes
+
+
+def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
+    """Figures over the records of hosts, by name. Names keep their order, models are sorted."""
+    by_status: dict[str, list[str]] = {}
+    serving: dict[str, list[str]] = {}
+    for name, record in records.items():
+        by_status.setdefault(record["status"], []).append(name)
+        for model in record["loaded"]:
+            # As a key it would break Ansible's own serialisation.
+            if not model.startswith(RESERVED_KEYS):
+                serving.setdefault(model, []).append(name)
+    return {
+        "total": len(records),
+        "ok": len(by_status.get("ok", [])),
+        "by_status": dict(sorted(by_status.items())),
+        "serving": dict(sorted(serving.items())),
+        "not_ok": [name for name, record in records.items() if not record["ok"]],
+        "counts": _sums([record["counts"] for record in records.values()], Counts),
+        "size_bytes": _sums([record["size_bytes"] for record in records.values()], Sizes),
+    }
+
+
+def _sums(parts: Sequence[Any], kind: type) -> dict[str, int]:
+    return {name: sum(part[name] for part in parts) for name in kind.__annotations__}
+
+
+def complaint(records: Mapping[str, Record], at_most: int | None = None) -> list[str]:
+    """Sentences about the hosts that gave no model list: each by name, then what to do next. None when all are ok.
+
+    `at_most` bounds how many hosts are named.
+    """
+    not_ok = [(name, record["status"], record["error"]) for name, record in records.items() if record["error"]]
+    if not not_ok:
+        return []
+    named = not_ok[:at_most]
+    lines = [f"{len(not_ok)} of {len(records)} hosts gave no model list."]
+    lines += [f"{name}: {error['message']}" for name, _status, error in named]
+    if len(named) < len(not_ok):
+        lines.append(f"And {len(not_ok) - len(named)} more.")
+    hints = {error["hint"]: status for _name, status, error in named}
+    return lines + [f"({status}) {hint}" for hint, status in hints.items()]

@@ -1,0 +1,124 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What an inventory cache keeps of hosts, and what of it still counts.
+
+Kept are the whole answers, without what a server may have sent back of a token, and that a host could not be reached. The other
+failures are quickly asked for again, and may be over as soon as a token or a header is changed.
+
+All of it is one text, because Ansible inspects data piece by piece. Each answer and each model is there once: most hosts of a fleet
+have the same ones.
+"""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import functools
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT, ParsedAnswer, Poll
+
+
+def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
+    """What to keep of hosts whose answers are read. Those that are to be asked again are not in it."""
+    models: dict[str, int] = {}
+    numbers: dict[int, int] = {}
+    answers: list[dict[str, Any]] = []
+    positions: dict[int, int] = {}
+    hosts = {}
+
+    def number_of(model: Model) -> int:
+        # The entries of models that several answers have are the same object, and encoding one takes longer than all the rest.
+        known = numbers.get(id(model.entry))
+        if known is None:
+            known = numbers[id(model.entry)] = models.setdefault(canonical(model.entry), len(models))
+        return known
+
+    for name, endpoint in endpoints.items():
+        poll = polls[name]
+        entry = {"asked_with": _asked_with(endpoint), "asked_at": poll.asked_at, "response_ms": poll.response_ms}
+        answer = poll.answer
+        if isinstance(answer, ParsedAnswer):
+            if id(answer) not in positions:
+                positions[id(answer)] = len(answers)
+                answers.append({"models": list(map(number_of, answer.models)), "warnings": answer.warnings})
+            hosts[name] = {**entry, "answer": positions[id(answer)]}
+        # That time was short for the fleet says nothing of the host.
+        elif isinstance(answer, ApiError) and answer.http_status is None and answer.hint != HINTS["timeout: whole fleet"]:
+            hosts[name] = {**entry, "status": answer.status, "what": answer.what, "hint": answer.hint}
+    return json.dumps({"hosts": hosts, "answers": answers, "models": list(models)})
+
+
+def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[str, Poll]:
+    """What came of asking hosts, of what a cache has, without those that are broken, too old, of other options, or that have in them what
+    is sent to their host as a secret.
+
+    `max_age` is in seconds, 0 means that no age is too high. Nothing in a cache is believed: it is read like an answer.
+    """
+    try:
+        cache = json.loads(value)
+        hosts, answers, models = cache["hosts"], cache["answers"], cache["models"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}
+    reads: dict[int, ParsedAnswer] = {}
+
+    def answer_of(entry: Any) -> ParsedAnswer | ApiError:
+        if "answer" not in entry:
+            if entry["status"] not in STATUSES[1:]:
+                raise ValueError
+            return ApiError(entry["status"], str(entry["what"]), hint=str(entry["hint"]))
+        position = entry["answer"]
+        if position not in reads:
+            answer = answers[position]
+            reads[position] = ParsedAnswer(
+                [_read(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]]
+            )
+        return reads[position]
+
+    def poll_of(endpoint: Endpoint, entry: Any) -> Poll | None:
+        age = now - _seconds(entry["asked_at"])
+        if entry["asked_with"] != _asked_with(endpoint) or (max_age and not 0 <= age <= max_age):
+            return None
+        if type(entry["response_ms"]) not in (int, type(None)):
+            return None
+        answer = answer_of(entry)
+        # It was masked for the token of then, and the host may have another one now.
+        if isinstance(answer, ParsedAnswer) and answer.mask(endpoint) is not answer:
+            return None
+        return Poll(answer, entry["asked_at"], entry["response_ms"])
+
+    polls = {}
+    now = time.time()
+    for name, endpoint in endpoints.items():
+        with contextlib.suppress(ApiError, KeyError, IndexError, TypeError, ValueError):
+            poll = poll_of(endpoint, hosts[name])
+            if poll:
+                polls[name] = poll
+    return polls
+
+
+@functools.lru_cache(maxsize=4096)
+def _seconds(asked_at: str) -> int:
+    return calendar.timegm(time.strptime(asked_at, TIME_FORMAT))
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(text: str) -> Model:
+    (model,), _warnings = read_models(Response(200, f'{{"models": [{text}]}}'.encode()))
+    return model
+
+
+def _asked_with(endpoint: Endpoint) -> str:
+    """The options that decide about an answer, without those that are secret."""
+    return json.dumps(endpoint._replace(token=None, headers=(), max_response_bytes=0, token_advice=None))

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What tests and filters hand to the requirements, and errors as templates want them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import Requirement, RequirementError, parse
+
+_NOT_HERE = ("name", "state", "severity")
+
+
+def template_plugin(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A test or a filter: its errors are sentences that begin with its name."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except (OptionError, RequirementError) as exc:
+            raise AnsibleFilterError(f"{function.__name__}: {exc}") from None
+        except (KeyError, AttributeError) as exc:
+            problem = f"the record is not complete, {exc} is missing. Hand it in as it was gathered."
+            raise AnsibleFilterError(f"{function.__name__}: {problem}") from None
+        except TypeError as exc:
+            raise AnsibleFilterError(f"{function.__name__}: {str(exc).replace(function.__name__ + '() ', '')}") from None
+
+    return run
+
+
+def about(model: Any, state: str, attributes: Mapping[str, Any]) -> Requirement:
+    """The requirement of a model in a state with the attributes that are arguments."""
+    for name in _NOT_HERE:
+        if name in attributes:
+            raise RequirementError(f"{name} has no meaning here. Remove it.")
+    return parse({"model": model, "state": state, **attributes}, "arguments")
+
+
+def records_in(value: Any) -> dict[str, Record]:
+    """The records of hosts, by name."""
+    if not isinstance(value, Mapping):
+        raise OptionError("hosts", "they are no mapping of host names to records. Give the hosts of a registered result of fleet_info.")
+    found = {}
+    for name, record in value.items():
+        try:
+            found[str(name)] = record_in(record)
+        except OptionError:
+            raise OptionError("hosts", f"{name} has no host record. Give the hosts of a registered result of fleet_info.") from None
+    return found

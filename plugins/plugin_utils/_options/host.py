@@ -1,0 +1,278 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""A host of the inventory: its variables, its connection, and the address at which the controller reaches it.
+
+A task that is not delegated sees its host in its own variables. Under ``delegate_to``, Ansible puts the address and the connection of
+the delegate there, so those are read from the inventory then. Where many hosts are queried at once, all variables are.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jinja2
+from ansible import constants, context, errors
+from ansible.errors import AnsibleError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import not_asked_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+_SECRET = ("lmstudio_token", "lmstudio_headers")
+_LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
+# Connection plugins whose own variables say the host and the port, and what those begin with. The host of others, such as kubectl, may
+# be that of something else.
+_NAMED_AFTER = {"ssh": "ssh", "smart": "ssh", "paramiko": "ssh", "paramiko_ssh": "ssh", "local": "ssh", "winrm": "winrm", "psrp": "psrp"}
+_NAMES_OF_LOOPBACK = ("localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
+# What a template that comes to omit raises since ansible-core 2.19.
+_OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
+# Errors of ansible-core about a value, as its releases word them.
+_MISSING = re.compile(r"(?:No (?:filter|test) named|Could not load) ['\"]([\w.]+)['\"]|lookup plugin \(?'?([\w.]+)'?\)? (?:was )?not found")
+_VAULT = re.compile(
+    r"^(?:Error rendering template: )?(?:Attempt to use undecryptable|Attempting to decrypt|Decryption failed|.*vault secrets)", re.DOTALL
+)
+_FILE = re.compile(r"(?:access|accessing|locate|find|read) (?:the )?file:? ['\"]?([^'\"\s]+)['\"]?", re.IGNORECASE)
+_LOOKUP = re.compile(r"(?:lookup plugin '|The ')([\w.]+)(?:' failed|'\. Error was|' lookup)")
+_UNDEFINED = re.compile(r"'[A-Za-z_][A-Za-z0-9_.]*' is undefined")
+
+
+class NotAsked(NamedTuple):
+    """Why nobody can be queried for a host."""
+
+    why: str
+    """Completes a sentence that begins with "This host was not asked: "."""
+    hint: str
+    """What to do next."""
+
+
+def record_of_nobody(reason: NotAsked, detail: str) -> Record:
+    return not_asked_record(f"This host was not asked: {reason.why}.", reason.hint, detail)
+
+
+class VariableError(AnsibleError):
+    """A variable of a host that cannot be templated or decrypted."""
+
+    def __init__(self, variable: str, host: str, problem: str) -> None:
+        problem = printable(problem, 300)
+        super().__init__(f"{variable} of host {host} cannot be templated: {problem}")
+        self.why = f"its {variable} cannot be templated: {problem}"
+
+
+class Host(NamedTuple):
+    """A host as the inventory knows it. What reads a variable raises :class:`VariableError` for one that cannot be used."""
+
+    name: str
+    variables: Mapping[str, Any]
+    """As they are written."""
+    template: Callable[[Any], Any]
+    """Templates the value of one of its variables."""
+    default_connection: str
+    """Its connection where no variable says one."""
+    in_inventory: Callable[[], Mapping[str, Any]]
+    """Those of its variables that the inventory has, as they are written. None for a host that is not in it."""
+    spelled: str = ""
+    """The URL or the ``NAME:PORT`` by which the user asks for it, if that says more than its name."""
+
+    def variable(self, name: str) -> Any:
+        """A variable's value, or None when it is not set or empty."""
+        if name not in self.variables:
+            return None
+        raw = self.variables[name]
+        try:
+            value = decrypted(self.template(raw))
+        except _OMITTED_ERROR:
+            return None
+        except Exception as exc:  # Whatever a template raises, it is about this host alone.
+            raise VariableError(name, self.name, _explain(exc, raw, secret=name in _SECRET)) from None
+        return value if is_set(value) else None
+
+    def has(self, name: str) -> bool:
+        """Whether a variable is set, also to what cannot be used."""
+        try:
+            return self.variable(name) is not None
+        except VariableError:
+            return True
+
+    @property
+    def connection(self) -> str:
+        return str(self.variable("ansible_connection") or self.default_connection)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its connection is local: then the controller is the host itself."""
+        return self.connection in _LOCAL_CONNECTIONS
+
+    @property
+    def address(self) -> str:
+        """The name or address at which the controller reaches it."""
+        return str(self.variable("ansible_host") or self.variable(self._connection_variable("host")) or self.name)
+
+    def _connection_variable(self, what: str) -> str:
+        """The variable with which the connection plugin says the host or the port, beside ``ansible_host`` and ``ansible_port``."""
+        return f"ansible_{_NAMED_AFTER.get(self.connection.rpartition('.')[2], '')}_{what}"
+
+    def has_port(self) -> bool:
+        """Whether the inventory gives its connection a port."""
+        own = self.in_inventory()
+        return any(is_set(own.get(name)) for name in ("ansible_port", self._connection_variable("port")))
+
+    def leads_to_controller(self) -> bool:
+        """Whether its address is one of the controller itself although its connection leads elsewhere, as through a forwarded port.
+
+        Plain ``localhost``, without an address and a port of its own, is the controller. What the inventory does not have is a server
+        that the user named.
+        """
+        if not is_this_machine(self.address) or self.is_local:
+            return False
+        if not self.in_inventory():
+            return False
+        return self.has_port() or self.name != "localhost" or self.address != self.name
+
+
+def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
+    """The host of a task, whoever the task is delegated to."""
+    name = task_vars["inventory_hostname"]
+
+    def in_inventory() -> Mapping[str, Any]:
+        return variables_in_inventory(name, task_vars["hostvars"])
+
+    connection = connection_of_play(task, templar)
+    if not delegate_of(task, name):
+        variables: Mapping[str, Any] = _without_keyword(task, task_vars, connection, in_inventory)
+        return Host(name, variables, template_with(variables, templar), connection, in_inventory)
+    variables = _without_delegate(task_vars, in_inventory())
+    host = Host(name, variables, template_with(variables, templar), connection, in_inventory)
+    # Ansible fills it in for a host without one, and a template may use it.
+    variables.setdefault("ansible_host", host.address)
+    return host
+
+
+def host_of_inventory(name: str, hostvars: Mapping[str, Any], templar: Any, default_connection: str) -> Host:
+    """A host of the inventory, with the variables that are its own: those of the inventory, facts and extra variables."""
+    variables = variables_in_inventory(name, hostvars)
+    return Host(name, variables, template_with(variables, templar), default_connection, lambda: variables)
+
+
+def variables_in_inventory(name: str, hostvars: Any) -> Mapping[str, Any]:
+    found = hostvars.raw_get(name)
+    return {**found, "hostvars": hostvars} if isinstance(found, Mapping) else {}
+
+
+def template_with(variables: Mapping[str, Any], templar: Any) -> Callable[[Any], Any]:
+    """A function that templates a value with these variables."""
+
+    def template(value: Any) -> Any:
+        before = templar.available_variables
+        templar.available_variables = variables
+        try:
+            return templar.template(value)
+        finally:
+            templar.available_variables = before
+
+    return template
+
+
+def delegate_of(task: Any, name: str) -> str | None:
+    """The host that runs a task of this host in its place, if there is one."""
+    return str(task.delegate_to) if is_set(task.delegate_to) and task.delegate_to != name else None
+
+
+def _without_keyword(
+    task: Any, task_vars: Mapping[str, Any], connection: str, in_inventory: Callable[[], Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """The variables of a task as somebody wrote them, without the connection that Ansible fills in from the keyword of a task.
+
+    That one says how a module gets to the host, or that it does not go there at all. It does not say which machine the host is.
+    """
+    if task_vars.get("ansible_connection") == connection or "ansible_connection" in in_inventory():
+        return task_vars
+    hostvars: Any = task_vars["hostvars"]
+    host = hostvars._inventory.get_host(task_vars["inventory_hostname"])
+    written = hostvars._variable_manager.get_vars(play=task.get_play(), host=host, task=task, include_hostvars=False)
+    return {name: value for name, value in task_vars.items() if name != "ansible_connection" or name in written}
+
+
+def _without_delegate(task_vars: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of a delegated task, with those of the connection as the inventory has them (`own`) in place of the delegate's."""
+    of_connection = set(constants.COMMON_CONNECTION_VARS).union(*constants.MAGIC_VARIABLE_MAPPING.values())
+    variables = {variable: value for variable, value in task_vars.items() if variable not in of_connection}
+    return {**variables, **{variable: own[variable] for variable in of_connection if variable in own}}
+
+
+def connection_of_play(task: Any, templar: Any) -> str:
+    """The connection of the hosts of a play without a variable that says one: its keyword, or else the command line's."""
+    return str(templar.template(task.get_play().connection))
+
+
+def connection_of_command_line() -> str:
+    """The connection of hosts without a variable that says one, where the keyword of a play cannot be seen."""
+    return str(context.CLIARGS.get("connection") or constants.DEFAULT_TRANSPORT)
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether an address means the machine that uses it, however it is written. (127.0.0.2 may be another one: a network namespace, a test.)"""
+    address = address.lower().rstrip(".")
+    if address in _NAMES_OF_LOOPBACK or address.endswith(".localhost"):
+        return True
+    try:
+        # 127.1 and 0x7f000001 are addresses to the system, too.
+        numbers = socket.inet_ntoa(socket.inet_aton(address)) if re.match(r"[0-9a-fx.]+\Z", address) else address.strip("[]")
+        found = ipaddress.ip_address(numbers)
+    except (OSError, ValueError):
+        return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return found.is_unspecified or str(found) in ("127.0.0.1", "::1")
+
+
+def decrypted(value: Any) -> Any:
+    """Plain text in place of the vaulted strings of ansible-core before 2.19, which argument specs do not take."""
+    if isinstance(value, Mapping):
+        return {name: decrypted(item) for name, item in value.items()}
+    return str(value) if getattr(value, "__ENCRYPTED__", False) else value
+
+
+def is_template(value: Any) -> bool:
+    """Whether Ansible would take a value for a template, or something in it."""
+    if isinstance(value, Mapping):
+        return any(is_template(item) for item in value.values())
+    return isinstance(value, str) and ("{{" in value or "{%" in value or value.startswith("#jinja2:"))
+
+
+def _explain(exc: BaseException, raw: Any, secret: bool) -> str:
+    """What Ansible says of a value that cannot be templated.
+
+    Of a secret, only what cannot quote it: an error of a filter or a lookup may have any part of what it was given.
+    """
+    problem = str(exc)
+    undefined = _UNDEFINED.search(problem)
+    if undefined:
+        return undefined[0]
+    if not secret:
+        return problem
+    if isinstance(raw, Mapping):
+        raw = " ".join(str(item) for item in raw.values())
+    missing = _MISSING.search(problem)
+    if missing and (missing[1] or missing[2]) in str(raw):
+        return f"there is no filter, test or lookup {missing[1] or missing[2]} here"
+    if _VAULT.search(problem):
+        return problem.rstrip(".")
+    file = _FILE.search(problem)
+    if file and file[1] in str(raw):
+        return f"unable to access the file {file[1]!r}"
+    lookup = _LOOKUP.search(problem)
+    if lookup:
+        return f"the lookup {lookup[1]} failed"
+    cause: BaseException | None = exc
+    while cause:
+        if isinstance(cause, jinja2.TemplateSyntaxError):
+            return "it is not a valid template. A text with {{ or {% in it that is meant as it is needs !unsafe"
+        cause = cause.__cause__ or getattr(cause, "orig_exc", None) or cause.__context__
+    return f"a template in it fails ({type(exc).__name__})"

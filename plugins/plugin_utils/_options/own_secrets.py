@@ -1,0 +1,101 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What an option holds of one host's secrets, so that it does not go to another server.
+
+A template such as ``token: "{{ lmstudio_token }}"``, in the defaults of a group of modules most of all, sees the variables of the host
+that runs the task, whoever is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import headers_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, VariableError
+
+SECRETS = {option: "lmstudio_" + option for option in ("token", "headers", "client_cert", "client_key")}
+"""The host variable of each option that says who asks."""
+# What is shorter may be part of any text.
+_LONG_SECRET = 8
+_NAMES_SHOWN = 5
+
+
+def secrets_in(host: Host, variables: Iterable[str] = tuple(SECRETS.values())) -> dict[str, Any]:
+    """The secrets of a host, by the variable. One that cannot be used is in no option either."""
+    found = {}
+    for variable in variables:
+        try:
+            value = host.variable(variable)
+        except VariableError:
+            continue
+        if value is not None:
+            found[variable] = headers_of(value) if variable == SECRETS["headers"] else value
+    return found
+
+
+def held_by(option: str, given: Any, secrets: Mapping[str, Any]) -> str | None:
+    """The variable whose secret is in the value of an option."""
+    if option == "headers" and isinstance(given, Mapping):
+        held = (_held_by_header(name, text, secrets) for name, text in given.items())
+        return next((variable for variable in held if variable), None)
+    if option in ("client_cert", "client_key"):
+        return SECRETS[option] if given and given == secrets.get(SECRETS[option]) else None
+    return _held_by_text(_text(given), secrets)
+
+
+def without_own_headers(given: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, Any]:
+    """Headers without those that hold a secret of a host."""
+    return {name: value for name, value in given.items() if not _held_by_header(name, value, secrets)}
+
+
+def _held_by_header(name: str, value: Any, secrets: Mapping[str, Any]) -> str | None:
+    own = secrets.get(SECRETS["headers"])
+    if isinstance(own, Mapping) and any(str(name).lower() == str(mine).lower() and _text(value) == _text(own[mine]) for mine in own):
+        return SECRETS["headers"]
+    return _held_by_text(_text(value), secrets)
+
+
+def _held_by_text(text: str, secrets: Mapping[str, Any]) -> str | None:
+    token, headers = _text(secrets.get(SECRETS["token"])), secrets.get(SECRETS["headers"])
+    if token and (token == text or (len(token) >= _LONG_SECRET and token in text)):
+        return SECRETS["token"]
+    if isinstance(headers, Mapping) and any(len(_text(value)) >= _LONG_SECRET and _text(value) in text for value in headers.values()):
+        return SECRETS["headers"]
+    return None
+
+
+def _text(value: Any) -> str:
+    """A secret as text: a token may be a number in YAML."""
+    return "" if value is None else str(value).strip()
+
+
+def withhold_foreign_secrets(options: dict[str, Any], owner: str, secrets: Mapping[str, Any], hosts: Sequence[Host]) -> list[str]:
+    """Take what is a secret of one host, the `owner`, for no default of others. Returns warnings."""
+    warnings = []
+    for option, own in SECRETS.items():
+        given = options.get(option)
+        variable = held_by(option, given, secrets) if given else None
+        if not variable:
+            continue
+        options[option] = without_own_headers(given, secrets) or None if option == "headers" and isinstance(given, Mapping) else None
+        without = [host.name for host in hosts if host.name != owner and not host.has(own)]
+        if without:
+            warnings.append(
+                f"{option} {'is' if variable == own else 'holds'} the {variable} of {owner}, so it is not sent to hosts that have none: "
+                f"{shown(without)}. Set it as a variable of those hosts if it is meant for them too."
+            )
+        if option in ("client_cert", "client_key"):
+            # One without the other is nothing.
+            options.update(client_cert=None, client_key=None)
+    return warnings
+
+
+def shown(names: Sequence[str]) -> str:
+    """Names for a message: some of them, and the number of the others."""
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

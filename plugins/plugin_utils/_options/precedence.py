@@ -1,0 +1,341 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Which URL, token and TLS options belong to a host: who wins between an option and a host variable.
+
+Plugins for one host: the task's option, then the host's variable, then the environment of the machine that asks, then the default.
+Plugins for many hosts: the host's own variable, then the option, then the default; never the environment, because one token must not
+go to the fleet. The environment and the defaults are those of the argument spec.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, headers_of, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import (
+    TARGET_URL,
+    Endpoint,
+    authorizes,
+    is_loopback,
+    make_endpoint,
+    normalise_url,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_route
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
+    DEFAULT_PORT,
+    OptionError,
+    bracketed,
+    parts_of_url,
+    printable,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
+    Host,
+    NotAsked,
+    VariableError,
+    decrypted,
+    is_this_machine,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import (
+    SECRETS,
+    held_by,
+    secrets_in,
+    without_own_headers,
+)
+
+CONTROLLER_URL = "lmstudio_controller_url"
+VARIABLES = {
+    option: "lmstudio_" + option
+    for option in (
+        "url",
+        "port",
+        "token",
+        "headers",
+        "timeout",
+        "validate_certs",
+        "ca_path",
+        "client_cert",
+        "client_key",
+        "use_proxy",
+    )
+}
+"""The host variable of each option that has one."""
+
+_ADVICE_FOR_MANY = (
+    "Set lmstudio_token of that host in the inventory, or the option token for all hosts without one, to an API token that is valid on that "
+    "server. LM_API_TOKEN does not count here. If a proxy before it wants something else, set lmstudio_headers."
+)
+_ADVICE_IF_UNSEEN = (
+    "lmstudio_token is set in the play, the task or a role, where it does not count for many hosts at once: set it in the inventory "
+    "(host_vars, group_vars), or give the option token. LM_API_TOKEN does not count here. "
+    "If a proxy before it wants something else, set lmstudio_headers."
+)
+_THIS_MACHINE = "localhost"
+
+
+class _Server(NamedTuple):
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+class Resolved(NamedTuple):
+    options: dict[str, Any]
+    """Raw options for an argument spec: those that were set somewhere."""
+    names: dict[str, str]
+    """How the option was called where it was set, where that is not its own name."""
+    default_url: str
+    """Without a port."""
+    not_asked: NotAsked | None = None
+    """Why the host cannot be queried."""
+    elsewhere: bool = False
+    """Whether the task's own URL is not one of the host's servers."""
+    withheld: tuple[str, ...] = ()
+    """The variables of the host that do not count there."""
+
+
+class _Own(NamedTuple):
+    """What the variables of a host set."""
+
+    options: dict[str, Any]
+    names: dict[str, str]
+    """How the variables of these options are called."""
+    at_address: bool
+    """Whether the controller queries the host at its address, because no variable names another URL for it."""
+
+
+def resolve_task(
+    task_options: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool, is_default: Callable[[str], bool]
+) -> Resolved:
+    """The options of a task that queries one host, from the machine that runs it or from the controller.
+
+    `is_default` says whether an option comes from ``module_defaults``.
+    """
+    overrides = only_set(task_options)
+    if "url" in overrides and not _is_own_server(overrides, host, on_controller, delegated):
+        withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
+        withheld += _without_own_secrets(overrides, host, is_default)
+        return Resolved(_combined(overrides, {}), {}, TARGET_URL, elsewhere=True, withheld=tuple(withheld))
+    own = _own_options(host, on_controller)
+    at_address = on_controller and own.at_address and "url" not in overrides
+    return Resolved(
+        _combined(overrides, own.options),
+        {option: name for option, name in own.names.items() if option not in overrides},
+        _address_url(host) if on_controller else TARGET_URL,
+        _why_not(host) if at_address else None,
+    )
+
+
+def without_host(task_options: Mapping[str, Any]) -> Resolved:
+    """The options of a task that queries nobody."""
+    return Resolved(_combined(dict(task_options), {}), {}, "")
+
+
+def resolve_fleet(
+    options: Mapping[str, Any], hosts: Iterable[Host], task_vars: Mapping[str, Any] | None = None
+) -> list[Endpoint | NotAsked]:
+    """The endpoint of each host among many, or why it has none. `options` are defaults for hosts that have none of their own, and so
+    is how a host is spelled. `task_vars` do not count, which is said where they have a token.
+
+    Raises ``AnsibleError`` or :class:`OptionError` for options that cannot be used. What is wrong with one host is left to that host.
+    """
+    spec = connection_spec(environment=False)
+    defaults = only_set({option: value for option, value in options.items() if option in spec})
+    check_route(make_endpoint(validated(spec, defaults), TARGET_URL))
+    # Most hosts differ in their URL alone, and checking an argument spec takes longer than all the rest.
+    checked: dict[str, dict[str, Any]] = {}
+
+    def endpoint_of(host: Host) -> Endpoint | NotAsked:
+        own = _own_options(host, on_controller=True)
+        if names_port(host.spelled):
+            # The port of the endpoint is that of the endpoint, whatever the port of the group is.
+            own.options.pop("port", None)
+        raw = _combined(own.options, options_from_address(defaults, host.spelled))
+        not_asked = _why_not(host) if own.at_address and ("url" in own.options or not raw.get("url")) else None
+        if not_asked:
+            return not_asked
+        url = raw.pop("url") if isinstance(raw.get("url"), str) else None
+        key = repr(raw)
+        typed = checked.get(key) or checked.setdefault(key, validated(spec, raw, own.names))
+        endpoint = make_endpoint({**typed, "url": url or typed["url"]}, _address_url(host), own.names)
+        try:
+            check_route(endpoint)
+        except OptionError as exc:
+            raise OptionError(own.names.get(exc.option, exc.option), exc.problem) from None
+        unseen = not endpoint.token and VARIABLES["token"] in (task_vars or {}) and VARIABLES["token"] not in host.variables
+        return endpoint._replace(token_advice=_ADVICE_IF_UNSEEN if unseen else _ADVICE_FOR_MANY)
+
+    found: list[Endpoint | NotAsked] = []
+    for host in hosts:
+        try:
+            found.append(endpoint_of(host))
+        except VariableError as exc:
+            found.append(NotAsked(exc.why, "Correct that variable of the host."))
+        except Exception as exc:  # Whatever is wrong with the variables of one host, the others are asked.
+            found.append(NotAsked(printable(str(exc).rstrip("."), 300), "Correct the variables of the host."))
+    return found
+
+
+def options_from_address(options: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The options for a URL, a ``NAME:PORT``, or a plain name or address, which adds nothing to them."""
+    if "://" in text:
+        return {**options, "url": text}
+    if names_port(text):
+        return {**options, "url": f"http://{text}", "port": None}
+    return dict(options)
+
+
+def names_port(text: str) -> bool:
+    """Whether a ``NAME:PORT`` has a port."""
+    return "://" not in text and (text.count(":") == 1 or "]:" in text)
+
+
+def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The options with the types and defaults of an argument spec. `names` says how an option was called where it was set.
+
+    Raises ``AnsibleError`` without showing a secret.
+    """
+    unknown = sorted(set(options) - set(spec))
+    if unknown:
+        raise AnsibleError(f"unknown option {', '.join(unknown)}. The options are {', '.join(sorted(spec))}.")
+    result = ArgumentSpecValidator(spec).validate(options)
+    if result.error_messages:
+        # Ansible puts names of its own classes between, which tell nobody anything.
+        message = "; ".join(
+            re.sub(r" is of type .*unable to convert to (\w+).*", r" cannot be converted to \1", message)
+            for message in result.error_messages
+        )
+        for option, name in (names or {}).items():
+            message = message.replace(f"'{option}'", f"'{name}'")
+        raise AnsibleError(without_secrets(message, options))
+    return dict(result.validated_parameters)
+
+
+def _without_own_secrets(options: dict[str, Any], host: Host, is_default: Callable[[str], bool]) -> list[str]:
+    """Take what defaults have of the host's secrets out of the options of a task. Returns the variables that they came from."""
+    secrets = secrets_in(host)
+    withheld = []
+    for option in SECRETS:
+        variable = held_by(option, options.get(option), secrets) if is_default(option) else None
+        if variable:
+            withheld.append(variable)
+            given = options.pop(option)
+            if isinstance(given, Mapping):
+                options[option] = without_own_headers(given, secrets)
+    return withheld
+
+
+def _why_not(host: Host) -> NotAsked | None:
+    """Why the controller cannot query a host at its address."""
+    address = host.address
+    try:
+        _scheme, _name, port, path = parts_of_url(_address_url(host), "")
+        problem = "is not a name or an address alone" if path or port is not None else None
+    except OptionError:
+        problem = "is not a valid name or address"
+    if problem:
+        return NotAsked(
+            f"its address {printable(address)!r} {problem}",
+            "Set ansible_host to a name or an address, or lmstudio_controller_url to a URL.",
+        )
+    if host.leads_to_controller():
+        return NotAsked(
+            f"its address is {printable(address)}, the controller itself, although its connection ({printable(host.connection)}) is not "
+            "local, as with a forwarded port",
+            "Set lmstudio_controller_url to a URL at which the controller reaches LM Studio of this host, or query it on the host itself "
+            "(model_info or model_assert with via: target).",
+        )
+    return None
+
+
+def _is_own_server(overrides: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> bool:
+    """Whether the URL of a task is that of a server of its host, as the machine that asks sees it."""
+    url, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
+    # A port beside a URL belongs to that URL.
+    default_port = DEFAULT_PORT if port is None or url is not None else port
+    own = [(TARGET_URL, default_port), (_address_url(host), default_port), (host.variable(CONTROLLER_URL), None)]
+    if url is not None:
+        own += [(url, port), (_at_address(str(url), host.address), port)]
+    loopback_counts = not delegated and (host.is_local or not on_controller)
+    asked = _server(overrides["url"], overrides.get("port"))
+    if asked is None:
+        return True  # Nothing is sent: it is refused with its reason.
+    return any(_server(*server) == asked for server in own) and (loopback_counts or asked.host != _THIS_MACHINE)
+
+
+def _server(url: Any, port: Any) -> _Server | None:
+    """What a URL names, in a form that can be compared. None for one that cannot be used."""
+    try:
+        endpoint = Endpoint(normalise_url(str(url), None if port is None else int(port)))
+    except (OptionError, OverflowError, TypeError, ValueError):
+        return None
+    host = _THIS_MACHINE if is_this_machine(endpoint.host) else endpoint.host.rstrip(".")
+    return _Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
+
+
+def _address_url(host: Host) -> str:
+    return "http://" + bracketed(host.address)
+
+
+def _combined(overrides: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Both, where the overrides win. What only makes sense together comes from one side."""
+    defaults = dict(defaults)
+    if "url" in overrides:
+        defaults.pop("port", None)
+    if "client_cert" in overrides or "client_key" in overrides:
+        defaults.pop("client_cert", None)
+        defaults.pop("client_key", None)
+    if authorizes(overrides.get("headers")):
+        defaults.pop("token", None)
+    if "token" in overrides and authorizes(defaults.get("headers")):
+        defaults["headers"] = {name: value for name, value in defaults["headers"].items() if not authorizes({name: value})}
+    return only_set({option: decrypted(value) for option, value in {**defaults, **overrides}.items()})
+
+
+def _own_options(host: Host, on_controller: bool) -> _Own:
+    """The options that the host's variables set."""
+    names = dict(VARIABLES)
+    for_controller = host.variable(CONTROLLER_URL) if on_controller else None
+    if for_controller is not None:
+        # The port of the host belongs to the URL that this one replaces.
+        del names["url"], names["port"]
+    own = {option: value for option, name in names.items() if (value := host.variable(name)) is not None}
+    if "headers" in own:
+        own["headers"] = headers_of(own["headers"])
+    at_address = for_controller is None
+    if for_controller is not None:
+        names["url"], own["url"] = CONTROLLER_URL, for_controller
+    elif on_controller and "url" in own:
+        at_address = not host.is_local and _is_loopback_url(own["url"])
+        if at_address:
+            own["url"] = _at_address(str(own["url"]), host.address)
+    return _Own(own, {option: names[option] for option in own if option in names}, at_address)
+
+
+def _is_loopback_url(url: Any) -> bool:
+    """Whether a URL means the host itself. One that cannot be used is refused later."""
+    try:
+        parts = urlsplit(str(url).strip())
+        return is_loopback(parts.hostname or "") and "@" not in parts.netloc
+    except ValueError:
+        return False
+
+
+def _at_address(url: str, address: str) -> str:
+    """A URL with the address of a host in place of its own: the same scheme, port and path."""
+    try:
+        parts = urlsplit(url.strip())
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return url
+    return parts._replace(netloc=bracketed(address) + port).geturl()

@@ -1,0 +1,50 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Whether a module would query the host that its answer counts for, or the machine that runs it in its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, is_loopback
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, is_this_machine
+
+_FROM_CONTROLLER = "Query it from the controller, with model_info or model_assert and via: controller."
+
+
+def check_target(connection: Any, host: Host, delegate: str | None, endpoint: Endpoint, named: bool) -> str | None:
+    """Raise an ``AnsibleError`` where a module would query another machine than its host. Returns a warning where it may.
+
+    `connection` is the one that runs the module, on the host or on its `delegate`. `named` says that the task names the URL itself, so
+    that a loopback address means the machine that the module runs on.
+    """
+    if getattr(connection, "_remote_is_local", False):
+        raise AnsibleError(
+            f"the connection {connection.transport} runs modules on the controller, whose LM Studio would answer in place of that of "
+            f"{host.name}. {_FROM_CONTROLLER}"
+        )
+    if not is_loopback(endpoint.host):
+        return None
+    if delegate and not named:
+        raise AnsibleError(
+            f"the task is delegated to {delegate}, where {endpoint.url} is a server of {delegate} and not of {host.name}. Remove delegate_to, "
+            f"or set lmstudio_url to an address of {host.name} that {delegate} reaches. Or leave the question to the controller: via: controller."
+        )
+    if delegate or connection.transport != "local":
+        return None
+    address = host.address
+    if not host.is_local:
+        why = f"that of {host.name} is {host.connection}"
+    elif host.has_port() if is_this_machine(address) else address != host.name:
+        why = f"the address of {host.name} is {address}"
+    else:
+        return None
+    return (
+        f"the connection is local, so the controller answers for itself, although {why}. "
+        f"If that is another machine: {_FROM_CONTROLLER[0].lower()}{_FROM_CONTROLLER[1:]}"
+    )
