@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import (
@@ -24,6 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ju
     judge,
     parse_all,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 TOKENS = {"gpu01": "token-of-gpu01", "gpu02": "token-of-gpu02"}
 

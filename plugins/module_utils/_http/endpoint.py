@@ -24,8 +24,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
     check_headers,
     is_plain,
     parts_of_url,
-    printable,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 TARGET_URL = "http://127.0.0.1"
 """What a target asks, without a port, unless it is told otherwise."""

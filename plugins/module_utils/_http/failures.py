@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import CUT_OFF, too_many_headers
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
 

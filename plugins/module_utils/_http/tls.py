@@ -17,7 +17,8 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, is_loopback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:

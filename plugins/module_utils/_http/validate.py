@@ -13,8 +13,9 @@ import re
 from typing import Any, Mapping
 from urllib.parse import urlsplit
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
+
 DEFAULT_PORT = 1234
-MASK = "********"
 MAX_PORT = 65535
 HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?"
 """A name or an IPv4 address, as a regular expression."""
@@ -29,12 +30,6 @@ class OptionError(Exception):
         super().__init__(f"{option}: {problem}")
         self.option = option
         self.problem = problem
-
-
-def printable(text: str, limit: int = 80) -> str:
-    """Text of foreign origin for a message: one line, no control or invisible characters, not longer than `limit`."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
 def bracketed(host: str) -> str:

@@ -14,7 +14,7 @@ import zlib
 from typing import Any, Callable
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 RESERVED_KEYS = ("__ansible_", "__payload__")
 """Keys that begin so break Ansible's own serialisation of results."""

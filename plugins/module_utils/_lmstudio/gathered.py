@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Mapping, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, not_asked_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record

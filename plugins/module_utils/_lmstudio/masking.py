@@ -13,8 +13,8 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import MASK, printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Entry, canonical, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
 
 _SHORT_SECRET = 12
 _QUOTED_PREFIX = 10

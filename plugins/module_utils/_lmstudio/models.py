@@ -21,7 +21,6 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import (
     FRACTIONS,
     RESERVED_KEYS,
@@ -34,6 +33,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce
     place,
     too_large,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 Entry = Dict[str, Any]
 EMBEDDING_TYPES = ("embedding", "embeddings")

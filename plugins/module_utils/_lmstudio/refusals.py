@@ -18,7 +18,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, authorizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import bracketed, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import bracketed
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 _GATEWAY = (502, 503, 504)
 _ORIGIN = (*range(520, 528), 530)

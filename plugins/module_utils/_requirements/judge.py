@@ -16,9 +16,9 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES, Entry, may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import nothing_gathered, record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -30,6 +30,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ju
     judge_fleet,
     parse_all,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 Audit = dict[str, Any]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import MASK
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
 
 
 def fleet_info_spec() -> dict[str, Any]:

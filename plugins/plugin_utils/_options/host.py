@@ -22,9 +22,9 @@ import jinja2
 from ansible import constants, context, errors
 from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 _SECRET = ("lmstudio_token", "lmstudio_headers")
 _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")

@@ -30,13 +30,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
     normalise_url,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_route
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
-    DEFAULT_PORT,
-    OptionError,
-    bracketed,
-    parts_of_url,
-    printable,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import DEFAULT_PORT, OptionError, bracketed, parts_of_url
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,

@@ -125,5 +125,5 @@ def test_what_a_plain_answer_on_a_target_imports():
     assert done.stdout.split() == [
         *("_archive", "_argspec"),
         *("_http", "_http.blocking", "_http.deadline", "_http.endpoint", "_http.errors", "_http.response", "_http.validate"),
-        *("_lmstudio", "_lmstudio.coerce", "_lmstudio.masking", "_lmstudio.models", "_lmstudio.record", "_module"),
+        *("_lmstudio", "_lmstudio.coerce", "_lmstudio.masking", "_lmstudio.models", "_lmstudio.record", "_module", "_text"),
     ], done.stderr

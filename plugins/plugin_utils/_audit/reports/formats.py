@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.html.page import as_html
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, problems, size, warnings

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import is_loopback, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, printable, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import warning_of
 
 # Userinfo in what is nearly a URL.
@@ -209,8 +209,3 @@ def test_loopback(host):
 @pytest.mark.parametrize("host", ["gpu01", "128.0.0.1", "127.0.0.1.example", "localhost.example", "1270.0.0.1", "::2", ""])
 def test_not_loopback(host):
     assert not is_loopback(host)
-
-
-def test_printable_is_one_bounded_line():
-    assert printable("a\x1b[31m\nb\u202e\x9b") == "a\\x1b[31m\\nb\\u202e\\x9b"
-    assert len(printable("x" * 1000)) == 80

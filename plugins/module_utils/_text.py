@@ -1,0 +1,35 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Text for people: values in messages, sizes, and what a misspelt word may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Iterable
+
+MASK = "********"
+"""Stands in place of a secret."""
+
+
+def printable(text: str, limit: int = 80) -> str:
+    """Text of foreign origin for a message: one line, no control or invisible characters, not longer than `limit`."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def format_size(size: int) -> str:
+    """Bytes in powers of 1000, such as "17.1 GB"."""
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B" if size else "0"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The known word that comes closest, as a sentence to append to a message. Empty if none does."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f" Did you mean {printable(close[0])}?" if close else ""

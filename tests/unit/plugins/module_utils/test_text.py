@@ -1,0 +1,29 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Text in messages: one line, no longer than it has to be, and sizes that a person can read."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_size, printable
+
+
+def test_printable_is_one_bounded_line():
+    assert printable("a\x1b[31m\nb\u202e\x9b") == "a\\x1b[31m\\nb\\u202e\\x9b"
+    assert len(printable("x" * 1000)) == 80
+
+
+@pytest.mark.parametrize(
+    "size, text",
+    [(0, "0"), (1, "1 B"), (999, "999 B"), (1000, "1.0 KB"), (999_900, "999.9 KB"), (17_059_123_456, "17.1 GB"), (2.5e12, "2.5 TB")],
+)
+def test_a_size_is_in_powers_of_1000(size, text):
+    assert format_size(size) == text
+
+
+def test_a_close_word_is_suggested_in_printable_form():
+    assert did_you_mean("modle", ["mode", "model", "max_size"]) == " Did you mean model?"
+    assert did_you_mean("modle", {"model\x1b": 1}) == " Did you mean model\\x1b?"
+    assert did_you_mean("xyz", ["model"]) == ""
