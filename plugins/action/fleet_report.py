@@ -20,10 +20,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document 
     Audit,
     audit_of,
     baseline_of,
-    policies_of,
     without_times,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS, as_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import policies_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, problems
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit

@@ -15,8 +15,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import audit_of, baseline_of, policies_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.html.page import as_html
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import audit_of, baseline_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import policies_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.html_report.page import as_html
 from playwright.sync_api import Page, sync_playwright
 
 OUTPUT = Path(__file__).resolve().parents[1] / "output"

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import FAIL
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
 
 
@@ -55,3 +56,16 @@ def warnings(audit: Audit) -> list[str]:
 
 def _of(violation: Mapping[str, Any]) -> str:
     return f"{violation['host'] or violation['policy']}: {violation['message']}"
+
+
+def _loaded(host: Mapping[str, Any]) -> list[str]:
+    """Each loaded model with the contexts of its instances."""
+    return [
+        f"{printable(model['key'])} ({', '.join(_tokens(instance['context_length']) for instance in model['instances'])})"
+        for model in host["models"]
+        if model["state"] == "loaded"
+    ]
+
+
+def _tokens(number: int | None) -> str:
+    return "context not known" if number is None else str(number)

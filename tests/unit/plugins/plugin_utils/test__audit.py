@@ -13,7 +13,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import RequirementError
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import audit_of, baseline_of, policies_of, violations_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import audit_of, baseline_of, violations_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import policies_of
 
 ENDPOINT = make_endpoint({"url": "http://gpu:1234"}, "")
 WHEN = "2026-11-23T08:00:00Z"

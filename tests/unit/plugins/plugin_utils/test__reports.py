@@ -19,8 +19,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import audit_of, baseline_of, policies_of, without_times
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS, as_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import audit_of, baseline_of, without_times
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import policies_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = "<script>alert(1)</script> {{ 7 * 7 }} `|` [x](y) @all \"q\" 'q' ]]> \x1b[31m\u202e\u0000"

@@ -1,0 +1,106 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+
+"""What the document of an audit says of each host."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import nothing_gathered, record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+_ATTRIBUTES = (
+    "type", "display_name", "publisher", "architecture", "format", "quantization", "bits_per_weight", "selected_variant",
+    "variants", "size_bytes", "max_context_length",
+)  # fmt: skip
+
+
+def _record(given: Any) -> Record:
+    try:
+        return _in_order(record_in(given))
+    except OptionError:
+        return nothing_gathered(given)
+
+
+def _in_order(record: Record) -> Record:
+    """A record whose entries and instances come in an order that is not that of the server, which may change it."""
+
+    def instances(entry: Mapping[str, Any]) -> list[Any]:
+        return sorted(entry["loaded_instances"], key=lambda instance: (instance["id"], instance["config"]["context_length"] or 0))
+
+    models = [{**entry, "loaded_instances": instances(entry)} for entry in record["models"]]
+    # An LM Link duplicate differs in some of these, or in nothing.
+    models.sort(key=lambda entry: (entry["key"], not entry["loaded"], str(entry["quantization"]), str(entry["selected_variant"])))
+    # The number of an entry is its place in the answer.
+    warnings = sorted(re.sub(r"^models\[\d+\]", "models", str(text)) for text in record["warnings"])
+    error = None if record["ok"] else record["error"] or {"message": f"It is {record['status']}.", "hint": "", "http_status": None}
+    return {**record, "models": models, "warnings": warnings, "error": error}
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    """Sorts gpu2 before gpu10."""
+    return [(0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in re.split(r"(\d{1,18})", name)]
+
+
+def _host(name: str, record: Record) -> dict[str, Any]:
+    carried = {entry["key"] for entry in record["models"]}
+    duplicates = record["counts"]["models"] - len(record["available"])
+    times = Counter(entry["key"] for entry in record["models"])
+    # At detail loaded, what is listed twice but not loaded is known by its number only.
+    told = record["detail"] == FULL or not duplicates
+    models = [_model(entry, times[entry["key"]] if told else None) for entry in record["models"]]
+    models += [_unknown(key, 1 if told else None) for key in record["available"] if key not in carried]
+    models.sort(key=lambda model: model["key"])
+    return {
+        "name": name,
+        "ok": record["ok"],
+        "status": record["status"],
+        "url": record["url"],
+        "error": record["error"],
+        "detail": record["detail"],
+        "counts": record["counts"],
+        "size_bytes": record["size_bytes"],
+        "fingerprint": record["fingerprint"],
+        "warnings": record["warnings"],
+        "duplicates": duplicates,
+        "models": models,
+    }
+
+
+def _model(entry: Mapping[str, Any], times: int | None) -> dict[str, Any]:
+    instances = [
+        {"id": instance["id"], "context_length": instance["config"]["context_length"], "parallel": instance["config"]["parallel"]}
+        for instance in entry["loaded_instances"]
+    ]
+    return {
+        "key": entry["key"],
+        "state": "loaded" if entry["loaded"] else "available",
+        "times_listed": times,
+        "type": entry["type"],
+        "display_name": entry["display_name"],
+        "publisher": entry["publisher"],
+        "architecture": entry["architecture"],
+        "format": entry["format"],
+        "quantization": entry["quantization"]["name"],
+        "bits_per_weight": entry["quantization"]["bits_per_weight"],
+        "selected_variant": entry["selected_variant"],
+        "variants": sorted(set(entry["variants"])),
+        "size_bytes": entry["size_bytes"],
+        "max_context_length": entry["max_context_length"],
+        "instances": instances,
+    }
+
+
+def _unknown(key: str, times: int | None) -> dict[str, Any]:
+    """What a record of detail loaded tells of a model that is not loaded."""
+    return {"key": key, "state": "available", "times_listed": times, **dict.fromkeys(_ATTRIBUTES), "instances": []}

@@ -1,0 +1,146 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+
+"""The policy of an audit: what is required of which hosts, and whether they meet it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import (
+    FAIL,
+    Requirement,
+    Violation,
+    flag,
+    fleet_terms,
+    judge,
+    judge_fleet,
+    parse_all,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
+
+
+class Policy(NamedTuple):
+    """Requirements for some hosts. Make it with :func:`policies_of`."""
+
+    name: str
+    hosts: frozenset[str] | None
+    """None means every host."""
+    requirements: list[Requirement]
+    exclusive: bool = False
+    of_fleet: bool = False
+    """Whether the requirements are about the hosts together: `min_hosts` of them, or `consistent` between them."""
+    min_hosts: int | None = None
+    consistent: tuple[str, ...] = ()
+
+
+def policies_of(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy]:
+    """The checked policy. `groups` holds the host names of each group.
+
+    Raises :class:`OptionError` or :class:`RequirementError`, both of which name the key.
+    """
+    if not raw:
+        return []
+    keys = _checked(raw, "policy", ("require", "exclusive", "fleet", "groups"))
+    found = _of_hosts(keys, "policy", ALL_HOSTS, None)
+    of_groups = keys.get("groups", {})
+    if not isinstance(of_groups, Mapping):
+        raise OptionError("policy.groups", "it is no mapping of group names to what is required there.")
+    for name, part in of_groups.items():
+        where = f"policy.groups.{printable(str(name))}"
+        if name not in groups:
+            raise OptionError(where, "the inventory has no such group. Correct the name, or remove it.")
+        found += _of_hosts(_checked(part, where, ("require", "exclusive", "fleet")), where, GROUP.format(name), frozenset(groups[name]))
+    return found
+
+
+def _of_hosts(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset[str] | None) -> list[Policy]:
+    found = []
+    exclusive = flag(keys.get("exclusive", False), f"{where}.exclusive")
+    if "require" in keys:
+        found.append(Policy(name, hosts, parse_all(keys["require"], f"{where}.require"), exclusive))
+    elif exclusive:
+        raise OptionError(f"{where}.exclusive", "it wants require beside it, which says what may be loaded.")
+    parts = keys.get("fleet", [])
+    if not isinstance(parts, (list, tuple)):
+        raise OptionError(f"{where}.fleet", "it is no list. Write a dash before each entry.")
+    for number, part in enumerate(parts):
+        at = f"{where}.fleet[{number}]"
+        part = _checked(part, at, ("require", "min_hosts", "consistent"))
+        requirements = parse_all(part.get("require"), f"{at}.require")
+        least, consistent = fleet_terms(part.get("min_hosts"), part.get("consistent"), at + ".")
+        if least is None and not consistent:
+            raise OptionError(at, "give min_hosts or consistent. What each host must meet stands in require, not in fleet.")
+        found.append(Policy(FLEET if hosts is None else f"{FLEET} of {name}", hosts, requirements, False, True, least, consistent))
+    if not found and not keys.get("groups"):
+        raise OptionError(
+            where, f"it requires nothing. Give at least one of {'require, fleet and groups' if hosts is None else 'require and fleet'}."
+        )
+    return found
+
+
+def _checked(raw: Any, where: str, known: tuple[str, ...]) -> Mapping[str, Any]:
+    if not isinstance(raw, Mapping):
+        raise OptionError(where, f"{printable(str(raw))} is no mapping. The keys are {', '.join(known)}.")
+    for key in raw:
+        if key not in known:
+            raise OptionError(where, f"unknown key {printable(str(key))}. The keys are {', '.join(known)}.")
+    return raw
+
+
+def _checks(policy: Policy, policies: Iterable[Policy], records: Mapping[str, Record]) -> list[dict[str, Any]]:
+    """One check for each requirement on each host it is about, or one for the hosts together."""
+    those = {name: record for name, record in records.items() if policy.hosts is None or name in policy.hosts}
+    if policy.of_fleet:
+        return [_check(policy, None, requirement, _together(policy, those, requirement)) for requirement in policy.requirements]
+    checks = []
+    for name, record in those.items():
+        checks += [_check(policy, name, requirement, judge(record, [requirement])) for requirement in policy.requirements]
+        if policy.exclusive:
+            # What any policy of the host asks for may be loaded. The violations of the requirements come first.
+            wanted = [
+                requirement
+                for other in policies
+                if not other.of_fleet and (other.hosts is None or name in other.hosts)
+                for requirement in other.requirements
+            ]
+            others = judge(record, wanted, exclusive=True)[len(judge(record, wanted)) :]
+            checks.append(_outcome(policy, name, "exclusive", others))
+    return checks
+
+
+def _together(policy: Policy, records: Mapping[str, Record], requirement: Requirement) -> list[Violation]:
+    # Zero hosts are always there: then only what they have in common is judged.
+    found = judge_fleet(records, [requirement], policy.min_hosts or 0, policy.consistent)
+    return [{key: value for key, value in violation.items() if key != "host"} for violation in found]
+
+
+def _check(policy: Policy, host: str | None, requirement: Requirement, found: list[Violation]) -> dict[str, Any]:
+    return _outcome(policy, host, requirement.name or requirement.subject, found)
+
+
+def _outcome(policy: Policy, host: str | None, label: str, found: list[Violation]) -> dict[str, Any]:
+    failed = any(violation["severity"] == FAIL for violation in found)
+    return {
+        "policy": policy.name,
+        "host": host,
+        "requirement": label,
+        "outcome": "failed" if failed else "warned" if found else "passed",
+        "violations": found,
+    }
+
+
+def _notes_of_policies(policies: Iterable[Policy], records: Mapping[str, Record]) -> list[str]:
+    nobody = dict.fromkeys(
+        policy.name for policy in policies if policy.hosts is not None and not policy.of_fleet and not policy.hosts.intersection(records)
+    )
+    return [f"The policy of {name} judged nothing, because no host of this audit is in it." for name in nobody]

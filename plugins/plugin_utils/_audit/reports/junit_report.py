@@ -1,0 +1,66 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+
+"""An audit as JUnit XML, for a CI system."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
+
+
+def as_junit(audit: Audit) -> str:
+    """A suite for what each policy requires, a case for each requirement and host. A warning passes, and says so."""
+    suites = _Suites()
+    for host in audit["hosts"]:
+        case = suites.case("hosts answer", host["name"], "answers")
+        if not host["ok"]:
+            _problem(case, "failure", host["status"], [host["error"]["message"], host["error"]["hint"]])
+    for check in audit["checks"]:
+        case = suites.case(check["policy"], check["host"] or "the fleet", check["requirement"])
+        messages = [violation["message"] for violation in check["violations"]]
+        if check["outcome"] == "failed":
+            _problem(case, "failure", check["violations"][0]["check"], messages)
+        elif messages:
+            ElementTree.SubElement(case, "system-out").text = _xml("\n".join(["warning", *messages]))
+    for change in (audit["drift"] or {"changes": []})["changes"]:
+        _problem(
+            suites.case("drift", change["host"], f"{change['model']} {change['change']}"), "failure", change["change"], [change["message"]]
+        )
+    root = ElementTree.Element("testsuites", name="fleet_audit", timestamp=audit["run"]["audited_at"])
+    for name, cases in suites.cases.items():
+        failures = sum(case.find("failure") is not None for case in cases)
+        counts = {"tests": str(len(cases)), "failures": str(failures), "errors": "0", "skipped": "0"}
+        ElementTree.SubElement(root, "testsuite", {"name": _xml(name), **counts}).extend(cases)
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+class _Suites:
+    def __init__(self) -> None:
+        self.cases: dict[str, list[ElementTree.Element]] = {}
+        self._times: Counter[tuple[str, str, str]] = Counter()
+
+    def case(self, suite: str, host: str, name: str) -> ElementTree.Element:
+        """A new case. A CI system follows a case by its name, so a second one of a name gets a number."""
+        self._times[suite, host, name] += 1
+        times = self._times[suite, host, name]
+        made = ElementTree.Element("testcase", {"classname": _xml(host), "name": _xml(name) + (f" ({times})" if times > 1 else "")})
+        self.cases.setdefault(suite, []).append(made)
+        return made
+
+
+def _problem(case: ElementTree.Element, kind: str, what: str, messages: Sequence[str]) -> None:
+    ElementTree.SubElement(case, kind, {"type": _xml(what), "message": _xml(messages[0])}).text = _xml("\n".join(messages))
+
+
+def _xml(text: str) -> str:
+    return "\n".join(printable(line, 1000) for line in text.split("\n"))
