@@ -378,7 +378,7 @@ def measure(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """Change `_requirements.py` in every small way: at least nine of ten changes must fail a test. Takes twenty minutes."""
+    """Change `_requirements` in every small way: at least nine of ten changes must fail a test. Takes twenty minutes."""
     programs = environment(session, "newest", "cosmic-ray==8.7.0")
     session.chdir(copied_tree(session))
     run(session, programs, "cosmic-ray", "init", "tests/mutation.toml", "mutation.sqlite")

@@ -10,17 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import record_in
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import (
-    LOADED,
-    RequirementError,
-    flag,
-    fleet_terms,
-    judge,
-    judge_fleet,
-    parse,
-    parse_all,
-    selected,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import fleet_terms, judge_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge, selected
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import LOADED, RequirementError, flag, parse, parse_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import about, records_in, template_plugin
 
 

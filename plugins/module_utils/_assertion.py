@@ -17,13 +17,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, record_in
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import (
-    FAIL,
-    Requirement,
-    Violation,
-    judge,
-    parse_all,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, parse_all
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:

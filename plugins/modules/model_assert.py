@@ -166,7 +166,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import RequirementError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 
 
 def main() -> None:

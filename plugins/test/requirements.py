@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import record_in
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import AVAILABLE, LOADED, judge, parse, parse_all
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import AVAILABLE, LOADED, parse, parse_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import about, template_plugin
 
 

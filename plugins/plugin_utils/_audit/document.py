@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import Violation
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import _compared, _drift
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import _host, _natural, _record

@@ -14,16 +14,10 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import (
-    FAIL,
-    Requirement,
-    Violation,
-    flag,
-    fleet_terms,
-    judge,
-    judge_fleet,
-    parse_all,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import fleet_terms, judge_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, flag, parse_all
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"

@@ -13,18 +13,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import (
-    CONSISTENT,
-    KEYS,
-    RequirementError,
-    flag,
-    fleet_terms,
-    judge,
-    judge_fleet,
-    parse,
-    parse_all,
-    selected,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT, fleet_terms, judge_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge, selected
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, RequirementError, flag, parse, parse_all
 
 
 def instance(name, context=8192, **config):

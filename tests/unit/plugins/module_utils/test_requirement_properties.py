@@ -12,7 +12,8 @@ import json
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge, parse
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import parse
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import FAIL
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, problems, size

@@ -1,0 +1,171 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Compare one entry or instance with the attributes of a requirement."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES, Entry
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
+    format_any,
+    format_names,
+    format_value,
+    one_or_list,
+    shown_size,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, IDENTITY, Requirement
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+_KINDS = (*IDENTITY, "capabilities")
+
+
+class Check(NamedTuple):
+    """One attribute of one entry or instance."""
+
+    name: str
+    expected: Any
+    actual: Any
+    met: bool | None
+    """None when the server does not tell."""
+    says: str
+    """Completes a sentence that begins with the model."""
+
+
+class Candidate(NamedTuple):
+    """An entry, or an instance of one, that a requirement may be about."""
+
+    entry: Entry
+    instance: Entry | None
+    checks: list[Check]
+
+    @property
+    def unmet(self) -> list[Check]:
+        return [check for check in self.checks if not check.met]
+
+    @property
+    def possible(self) -> bool:
+        return all(check.met is not False for check in self.checks)
+
+    @property
+    def is_kind(self) -> bool:
+        """Whether it is of the kind that a requirement without a name says. What is not known is no reason to take it for that."""
+        return all(check.met for check in self.checks if check.name in _KINDS)
+
+    @property
+    def subject(self) -> str:
+        key = printable(self.entry["key"])
+        if self.instance is None or self.instance["id"] == self.entry["key"]:
+            return key
+        return f"{key} (instance {printable(self.instance['id'])})"
+
+
+def make_candidate(requirement: Requirement, entry: Entry, instance: Entry | None, variant: str | None = None) -> Candidate:
+    """An entry or an instance with its checks. `variant` names it, which says nothing more unless that is the selected one."""
+    checks = _entry_checks(requirement, entry)
+    if instance is not None:
+        checks += _instance_checks(requirement, instance["config"])
+    elif requirement.min_context_length is not None:
+        supported = entry["max_context_length"]
+        checks.append(
+            _minimum("min_context_length", requirement.min_context_length, supported, f"supports a context of {format_value(supported)}")
+        )
+    if variant is not None and variant != entry["selected_variant"]:
+        says = f"has the variant {format_value(entry['selected_variant'])} selected, so of {printable(variant)} only the name is known"
+        checks = [check._replace(actual=None, met=None, says=says) for check in checks]
+        if instance is not None:
+            checks.insert(0, Check("model", variant, entry["selected_variant"], None, says))
+    return Candidate(entry, instance, checks)
+
+
+def _entry_checks(requirement: Requirement, entry: Entry) -> list[Check]:
+    actual = {**{key: entry[key] for key in IDENTITY}, "quantization": entry["quantization"]["name"]}
+    checks = [_choice(key, getattr(requirement, key), actual[key]) for key in IDENTITY if getattr(requirement, key)]
+    if entry["type"] in EMBEDDING_TYPES and entry["architecture"] is None:
+        # LM Studio leaves it out for these, so it is no reason to suspect one.
+        checks = [check._replace(met=False) if check.name == "architecture" else check for check in checks]
+    if requirement.min_bits_per_weight is not None:
+        bits = entry["quantization"]["bits_per_weight"]
+        checks.append(_minimum("min_bits_per_weight", requirement.min_bits_per_weight, bits, f"has bits per weight {format_value(bits)}"))
+    if requirement.max_size is not None:
+        size = entry["size_bytes"]
+        met = None if size is None else size <= requirement.max_size
+        says = f"has a size of {shown_size(size)}, at most {shown_size(requirement.max_size)} is allowed"
+        checks.append(Check("max_size", requirement.max_size, size, met, says))
+    abilities = entry["capabilities"]
+    for name in requirement.capabilities:
+        able = _can_reason(abilities["reasoning"]) if name == "reasoning" else abilities[name]
+        checks.append(Check("capabilities", name, able, able, f"does not have the capability {name}, which is required"))
+    return checks
+
+
+def _can_reason(reasoning: Entry) -> bool:
+    """Whether it can do more than not reason."""
+    return any(option and option.lower() != "off" for option in (*reasoning["allowed_options"], reasoning["default"]))
+
+
+def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
+    checks = []
+    for key, setting, says in (
+        ("min_context_length", "context_length", "a context of"),
+        ("min_parallel", "parallel", "parallel"),
+    ):
+        least = getattr(requirement, key)
+        if least is not None:
+            actual = config[setting]
+            checks.append(_minimum(key, least, actual, f"is loaded with {says} {format_value(actual)}"))
+    for setting, accepted in requirement.config:
+        actual = config.get(setting)
+        same = [_same(actual, item) for item in accepted]
+        met = True if True in same else None if None in same else False
+        says = f"is loaded with {printable(setting)} {format_value(actual)}, {format_any(accepted)} is required"
+        if setting not in config:
+            says = f"has no setting {printable(setting)}, {format_any(accepted)} is required. The settings are {format_names(list(config))}"
+        checks.append(Check("config", {setting: one_or_list(accepted)}, actual, met, says))
+    return checks
+
+
+def _choice(key: str, accepted: tuple[str, ...], actual: Any) -> Check:
+    met = None if actual is None else any(_same_kind(key, actual, item) for item in accepted)
+    return Check(key, one_or_list(accepted), actual, met, f"has the {key} {format_value(actual)}, {format_any(accepted)} is required")
+
+
+def _minimum(name: str, least: float, actual: Any, says: str) -> Check:
+    met = None if actual is None else actual >= least
+    return Check(
+        name,
+        least,
+        actual,
+        met,
+        f"{says}, at least {least:g} is required" if isinstance(least, float) else f"{says}, at least {least} is required",
+    )
+
+
+def _same_kind(key: str, actual: str, accepted: str) -> bool:
+    if key == "type" and {actual, accepted} == {"embedding", "embeddings"}:
+        return True
+    # What must not be there must not pass for being written in capitals.
+    return actual.lower() == accepted.lower()
+
+
+def _same(actual: Any, accepted: Any) -> bool | None:
+    """Whether a setting has a value. None when that cannot be told: the server does not tell it, or it is of another kind.
+
+    A number, true and false may be text, because templates give text on ansible-core before 2.19.
+    """
+    if actual is None:
+        return None
+    if isinstance(accepted, str) and not isinstance(actual, str):
+        text = accepted.strip().lower()
+        if isinstance(actual, bool):
+            accepted = BOOLEANS.get(text)
+        elif re.match(r"-?[0-9]{1,18}(\.[0-9]{1,9})?\Z", text):
+            accepted = float(text)
+    if isinstance(actual, bool) != isinstance(accepted, bool) or isinstance(actual, str) != isinstance(accepted, str):
+        return None
+    return bool(actual == accepted)

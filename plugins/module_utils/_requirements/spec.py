@@ -1,0 +1,237 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What a requirement says: its keys, and the checks that refuse what is wrong, contradicts itself or could never fail."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any, Callable, Iterable, Mapping, NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_any, format_value
+
+LOADED, AVAILABLE, UNLOADED, ABSENT = STATES = ("loaded", "available", "unloaded", "absent")
+FAIL, WARN = SEVERITIES = ("fail", "warn")
+CAPABILITIES = ("vision", "trained_for_tool_use", "reasoning")
+TYPES = ("llm", "embedding", "embeddings", "drafter", "imageGen", "transcription", "tts")
+"""The types that are known. A server may list others, and so may a requirement where a wrong word fails the gate."""
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT])(i?)B\Z|([0-9]{1,18})\s*B\Z", re.IGNORECASE)
+_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
+BOOLEANS = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
+
+
+class RequirementError(Exception):
+    """A requirement that cannot be used, or not on this record. Its text names the key and says what to write instead."""
+
+
+class Requirement(NamedTuple):
+    """A checked requirement. Make it with :func:`parse`. Attributes are tuples of what is accepted; empty means anything."""
+
+    name: str = ""
+    model: tuple[str, ...] = ()
+    state: str = LOADED
+    type: tuple[str, ...] = ()
+    publisher: tuple[str, ...] = ()
+    architecture: tuple[str, ...] = ()
+    format: tuple[str, ...] = ()
+    quantization: tuple[str, ...] = ()
+    min_bits_per_weight: float | None = None
+    min_context_length: int | None = None
+    min_parallel: int | None = None
+    min_instances: int | None = None
+    max_instances: int | None = None
+    capabilities: tuple[str, ...] = ()
+    """All of them."""
+    max_size: int | None = None
+    """Bytes."""
+    config: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    severity: str = FAIL
+
+    @property
+    def subject(self) -> str:
+        """What it is about, for messages: the model, or what selects one."""
+        if self.model:
+            return format_any(self.model)
+        selectors = [(name, getattr(self, name)) for name in (*IDENTITY, "capabilities") if getattr(self, name)]
+        return "a model with {}".format(" and ".join(f"{_WORDS.get(name, name)} {format_any(values)}" for name, values in selectors))
+
+
+KEYS = Requirement._fields
+# What says which model is meant, and so can stand in for its name.
+IDENTITY = ("type", "publisher", "architecture", "format", "quantization")
+_SELECTORS = ("model", *IDENTITY, "capabilities")
+_OF_INSTANCES = ("min_parallel", "config", "min_instances", "max_instances")
+_WORDS = {"capabilities": "the capability"}
+
+
+def parse_all(raw: Any, where: str = "require") -> list[Requirement]:
+    """The requirements of a list. Raises :class:`RequirementError`, also for an empty one, which would pass anything."""
+    if isinstance(raw, Mapping):
+        raise RequirementError(f"{where}: it is one requirement. Write a list, with a dash before it.")
+    if not isinstance(raw, (list, tuple)):
+        raise RequirementError(f"{where}: {format_value(raw)} is no list of requirements.")
+    if not raw:
+        raise RequirementError(f"{where}: it is empty, which would pass on any host. Give at least one requirement.")
+    return [parse(item, f"{where}[{number}]") for number, item in enumerate(raw)]
+
+
+def parse(raw: Any, where: str = "requirement") -> Requirement:
+    """One requirement. Raises :class:`RequirementError` that names the key and the value."""
+    if not isinstance(raw, Mapping):
+        raise RequirementError(f"{where}: {format_value(raw)} is no requirement. Write keys and values. The keys are {', '.join(KEYS)}.")
+    for key in raw:
+        if key not in KEYS:
+            close = difflib.get_close_matches(str(key), KEYS, 1)
+            meant = f" Did you mean {close[0]}?" if close else ""
+            raise RequirementError(f"{where}: unknown key {format_value(key)}.{meant} The keys are {', '.join(KEYS)}.")
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        if value is None:
+            raise RequirementError(f"{where}: {key} has no value. Give one, or remove the key.")
+        try:
+            values[key] = _READERS[key](value)
+        except (ValueError, TypeError) as exc:
+            raise RequirementError(f"{where}: {key}: {format_value(value)} is not {exc}.") from None
+    requirement = Requirement(**values)
+    _check_sense(requirement, where)
+    return requirement
+
+
+def _check_sense(requirement: Requirement, where: str) -> None:
+    """Refuse what contradicts itself, and what could never fail."""
+    state = requirement.state
+    if not any(getattr(requirement, key) for key in _SELECTORS):
+        raise RequirementError(f"{where}: it says of no model. Give at least one of {', '.join(_SELECTORS)}.")
+    refused: Iterable[str] = ()
+    if state == AVAILABLE:
+        refused = _OF_INSTANCES
+    elif state in (UNLOADED, ABSENT):
+        refused = (*_OF_INSTANCES, "min_context_length", "min_bits_per_weight", "max_size")
+    for key in refused:
+        if getattr(requirement, key) not in (None, ()):
+            raise RequirementError(f"{where}: {key} contradicts state: {state}. Remove one of the two.")
+    least, most = requirement.min_instances, requirement.max_instances
+    if state in (UNLOADED, ABSENT) or least == 0:
+        known = {name.lower() for name in TYPES}
+        for name in requirement.type:
+            if name.lower() not in known:
+                close = difflib.get_close_matches(name, TYPES, 1)
+                raise RequirementError(
+                    f"{where}: type: {format_value(name)} is not a known type, and {'min_instances: 0' if least == 0 else f'state: {state}'} would pass "
+                    f"for a wrong word.{f' Did you mean {close[0]}?' if close else ''} The types are {', '.join(TYPES)}."
+                )
+    if most is not None and most < (1 if least is None else least):
+        raise RequirementError(
+            f"{where}: max_instances {most} contradicts min_instances {1 if least is None else least}"
+            f"{' (the default)' if least is None else ''}. For a model that must not be loaded, write state: unloaded."
+        )
+    if least == 0 and most is None:
+        raise RequirementError(f"{where}: min_instances 0 without max_instances can never fail. Remove it, or give max_instances.")
+
+
+def flag(value: Any, where: str) -> bool:
+    """True or false. Raises :class:`RequirementError`."""
+    found = value if isinstance(value, bool) else BOOLEANS.get(str(value).strip().lower())
+    if found is None:
+        raise RequirementError(f"{where}: {format_value(value)} is not true or false.")
+    return found
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text")
+    return str(value).strip()
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, (list, tuple)) and value:
+        return tuple(_text(item) for item in value)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text or a list of texts")
+    return (str(value).strip(),)
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return str(value)
+
+    return read
+
+
+def _some_of(choices: tuple[str, ...]) -> Callable[[Any], tuple[str, ...]]:
+    def read(value: Any) -> tuple[str, ...]:
+        texts = _texts(value)
+        if not set(texts) <= set(choices):
+            raise ValueError(f"one or several of {', '.join(choices)}")
+        return texts
+
+    return read
+
+
+def whole_number(least: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if isinstance(value, str) and re.match(r"[0-9]{1,18}\Z", value.strip()):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"a whole number of {least} or more")
+        return int(value)
+
+    return read
+
+
+def _bits(value: Any) -> float:
+    if isinstance(value, str) and re.match(r"[0-9]{1,9}(\.[0-9]{1,9})?\Z", value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1000:
+        raise ValueError("a number above 0")
+    return float(value)
+
+
+def _size(value: Any) -> int:
+    number = _SIZE.match(value.strip()) if isinstance(value, str) else None
+    if number and number[2]:
+        value = int(float(number[1]) * (1024 if number[3] else 1000) ** _POWERS[number[2].lower()])
+    elif number:
+        value = number[4]
+    try:
+        whole: int = whole_number(1)(value)
+    except ValueError:
+        raise ValueError("a size. Write bytes, or a text such as 40GB or 40GiB") from None
+    return whole
+
+
+def _config(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError("a mapping of settings, such as flash_attention: true")
+    settings = []
+    for name, accepted in value.items():
+        accepted = tuple(accepted) if isinstance(accepted, (list, tuple)) else (accepted,)
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"usable: {format_value(name)} is no name of a setting")
+        if not accepted or not all(isinstance(item, (str, int, float)) for item in accepted):
+            raise ValueError(f"usable: {format_value(name)} wants a text, a number, true or false, or a list of them")
+        settings.append((str(name).strip(), accepted))
+    return tuple(settings)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "name": _text,
+    "model": _texts,
+    "state": _one_of(STATES),
+    **dict.fromkeys(IDENTITY, _texts),
+    "min_bits_per_weight": _bits,
+    "min_context_length": whole_number(1),
+    "min_parallel": whole_number(1),
+    "min_instances": whole_number(0),
+    "max_instances": whole_number(0),
+    "capabilities": _some_of(CAPABILITIES),
+    "max_size": _size,
+    "config": _config,
+    "severity": _one_of(SEVERITIES),
+}
