@@ -18,11 +18,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import (
     Audit,
-    audit_of,
-    baseline_of,
+    make_audit,
+    parse_baseline,
     without_times,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import policies_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, problems
@@ -45,9 +45,9 @@ class ActionModule(ActionBase):
             options = validated(fleet_report_spec(), only_set(self._task.args))
             if not options["hosts"]:
                 raise OptionError("hosts", "there are none to report on. Give the hosts of a registered result of fleet_info.")
-            policies = policies_of(options["policy"], (task_vars or {}).get("groups", {}))
+            policies = parse_policies(options["policy"], (task_vars or {}).get("groups", {}))
             baseline = self._baseline(options["baseline"])
-            audit = audit_of(options["hosts"], policies, baseline, time.strftime(TIME_FORMAT, time.gmtime()))
+            audit = make_audit(options["hosts"], policies, baseline, time.strftime(TIME_FORMAT, time.gmtime()))
             folder = Path(os.path.abspath(options["dest"]))
             changed = self._write(folder, {FORMATS[name][0]: FORMATS[name][1] for name in options["formats"]}, audit)
         except (AnsibleError, OptionError, RequirementError) as exc:
@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
         if path is None:
             return None
         try:
-            return baseline_of(json.loads(Path(path).read_bytes()))
+            return parse_baseline(json.loads(Path(path).read_bytes()))
         except OSError as exc:
             raise OptionError("baseline", f"{path} cannot be read, {exc.strerror}. Give the JSON report of an earlier run.") from None
         except ValueError:

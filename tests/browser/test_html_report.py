@@ -15,8 +15,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import audit_of, baseline_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import policies_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import make_audit, parse_baseline
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.html_report.page import as_html
 from playwright.sync_api import Page, sync_playwright
 
@@ -63,8 +63,8 @@ LARGE = {
 
 def audited(hosts, policy=None):
     before = {**SMALL, "gpu10": having(model("qwen/qwen3-8b", 8192))}
-    baseline = baseline_of(audit_of(before, [], None, "2026-11-01T08:00:00Z"))
-    return as_html(audit_of(hosts, policies_of(policy, {}), baseline, "2026-11-23T08:00:00Z"))
+    baseline = parse_baseline(make_audit(before, [], None, "2026-11-01T08:00:00Z"))
+    return as_html(make_audit(hosts, parse_policies(policy, {}), baseline, "2026-11-23T08:00:00Z"))
 
 
 @pytest.fixture(scope="module")

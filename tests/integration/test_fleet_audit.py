@@ -214,7 +214,7 @@ def test_hosts_without_a_record_are_findings(audit, start, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "fail_on, says",
+    "fail_on, message",
     [
         (["violations"], "gpu10: chat: qwen/* is not loaded"),
         (["not_ok"], "down: http://127.0.0.1"),
@@ -223,12 +223,12 @@ def test_hosts_without_a_record_are_findings(audit, start, tmp_path):
         ([], None),
     ],
 )
-def test_it_fails_where_it_should_after_the_reports_are_written(audit, start, tmp_path, fail_on, says):
+def test_it_fails_where_it_should_after_the_reports_are_written(audit, start, tmp_path, fail_on, message):
     fleet = start({name: FLEET[name] for name in ("gpu1", "gpu10", "down")})
-    outcome = audit(hosts_of(fleet), fleet_audit_policy=POLICY, fleet_audit_fail_on=fail_on, ends=2 if says else 0)
+    outcome = audit(hosts_of(fleet), fleet_audit_policy=POLICY, fleet_audit_fail_on=fail_on, ends=2 if message else 0)
     reports_in(tmp_path / "audit")
-    if says:
-        assert says in outcome.output.split("Fail where it should")[1]
+    if message:
+        assert message in outcome.output.split("Fail where it should")[1]
 
 
 WRONG = [
@@ -247,15 +247,15 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("variables, says", WRONG)
-def test_what_cannot_be_used_is_named_and_loses_no_report(audit, start, tmp_path, variables, says):
+@pytest.mark.parametrize("variables, message", WRONG)
+def test_what_cannot_be_used_is_named_and_loses_no_report(audit, start, tmp_path, variables, message):
     fleet = start({"gpu1": {}})
     (tmp_path / "other.json").write_text("[]")
     (tmp_path / "audit").mkdir()
     for ending in FORMATS.values():
         (tmp_path / "audit" / f"fleet_audit.{ending}").write_text("earlier")
     outcome = audit(hosts_of(fleet), ends=2, **variables)
-    assert says in " ".join(outcome.output.split())
+    assert message in " ".join(outcome.output.split())
     assert set(reports_in(tmp_path / "audit").values()) == {"earlier"}
 
 

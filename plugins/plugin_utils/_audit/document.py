@@ -4,7 +4,6 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-
 """The audit of a fleet: one document from host records, a policy and a baseline. Every report is a view of that document.
 
 Its JSON Schema is `roles/fleet_audit/files/fleet_audit.schema.json`. No socket, no file, no Ansible object.
@@ -19,16 +18,16 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import _compared, _drift
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import _host, _natural, _record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import Policy, _checks, _notes_of_policies
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import comparable_values, compare_with_baseline
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import describe_host, load_record, natural_order
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import Policy, check_policy, notes_on_policies
 
 Audit = dict[str, Any]
 
 SCHEMA_VERSION = 1
 
 
-def audit_of(hosts: Mapping[str, Any], policies: Iterable[Policy], baseline: Audit | None, audited_at: str) -> Audit:
+def make_audit(hosts: Mapping[str, Any], policies: Iterable[Policy], baseline: Audit | None, audited_at: str) -> Audit:
     """The document. `hosts` holds what was gathered of each host: a record, a result with one, or nothing usable.
 
     All that differs between two runs on an unchanged fleet stands under `run`. Raises :class:`RequirementError` when a record
@@ -36,15 +35,15 @@ def audit_of(hosts: Mapping[str, Any], policies: Iterable[Policy], baseline: Aud
     """
     policies = list(policies)
     records, described = {}, []
-    for name in sorted(hosts, key=_natural):
+    for name in sorted(hosts, key=natural_order):
         try:
-            records[name] = _record(hosts[name])
-            described.append(_host(name, records[name]))
+            records[name] = load_record(hosts[name])
+            described.append(describe_host(name, records[name]))
         except (KeyError, TypeError, AttributeError) as exc:
             problem = f"the record of {name} is not complete, {exc} is missing or wrong. Hand in records as they were gathered."
             raise OptionError("hosts", problem) from None
-    checks = [check for policy in policies for check in _checks(policy, policies, records)]
-    drift = None if baseline is None else _drift(described, baseline)
+    checks = [check for policy in policies for check in check_policy(policy, policies, records)]
+    drift = None if baseline is None else compare_with_baseline(described, baseline)
     return {
         "schema_version": SCHEMA_VERSION,
         "generator": "gpufleet.lmstudio",
@@ -58,7 +57,7 @@ def audit_of(hosts: Mapping[str, Any], policies: Iterable[Policy], baseline: Aud
         "models": _models(described),
         "checks": checks,
         "drift": drift,
-        "notes": [*_notes_of_policies(policies, records), *_notes_of_duplicates(described)],
+        "notes": [*notes_on_policies(policies, records), *_notes_on_duplicates(described)],
     }
 
 
@@ -80,7 +79,7 @@ def violations_in(audit: Audit) -> list[Violation]:
     ]
 
 
-def baseline_of(document: Any) -> Audit:
+def parse_baseline(document: Any) -> Audit:
     """A document of an earlier run, as far as drift needs it. Raises :class:`OptionError`."""
     version = document.get("schema_version") if isinstance(document, Mapping) else None
     if version is None:
@@ -92,7 +91,7 @@ def baseline_of(document: Any) -> Audit:
     try:
         str(document["run"]["audited_at"])
         for host in document["hosts"]:
-            _compared(host)
+            comparable_values(host)
             str(host["name"]), bool(host["ok"]), str(host["status"]), str(host["detail"])
     except (KeyError, TypeError, AttributeError):
         raise OptionError("baseline", "it is not complete. Give a fleet_audit.json as an earlier run wrote it.") from None
@@ -144,7 +143,7 @@ def _summary(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: d
     }
 
 
-def _notes_of_duplicates(hosts: list[dict[str, Any]]) -> list[str]:
+def _notes_on_duplicates(hosts: list[dict[str, Any]]) -> list[str]:
     doubled = [host["name"] for host in hosts if host["duplicates"]]
     if not doubled:
         return []

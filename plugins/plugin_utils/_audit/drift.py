@@ -4,7 +4,6 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-
 """What changed on each host since a baseline."""
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import _natural
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import natural_order
 
 _KINDS = ("quantization", "selected_variant")
 _CHANGED = {
@@ -25,36 +24,36 @@ _CHANGED = {
 }
 
 
-def _drift(hosts: list[dict[str, Any]], baseline: dict[str, Any]) -> dict[str, Any]:
+def compare_with_baseline(hosts: list[dict[str, Any]], baseline: dict[str, Any]) -> dict[str, Any]:
     before = {host["name"]: host for host in baseline["hosts"]}
     now = {host["name"]: host for host in hosts}
     changes: list[dict[str, Any]] = []
-    apart = []
-    for name in sorted({*before, *now}, key=_natural):
+    not_compared = []
+    for name in sorted({*before, *now}, key=natural_order):
         if name not in before:
-            apart.append({"host": name, "message": f"{name} is not in the baseline"})
+            not_compared.append({"host": name, "message": f"{name} is not in the baseline"})
         elif name not in now:
-            apart.append({"host": name, "message": f"{name} was not audited, the baseline has it"})
+            not_compared.append({"host": name, "message": f"{name} was not audited, the baseline has it"})
         elif not before[name]["ok"] or not now[name]["ok"]:
             when, status = ("now", now[name]["status"]) if before[name]["ok"] else ("in the baseline", before[name]["status"])
-            apart.append({"host": name, "message": f"{name} is {printable(str(status))} {when}, so its models cannot be compared"})
+            not_compared.append({"host": name, "message": f"{name} is {printable(str(status))} {when}, so its models cannot be compared"})
         else:
             changes += _changes(now[name], before[name])
-    return {"changes": changes, "not_compared": apart}
+    return {"changes": changes, "not_compared": not_compared}
 
 
-def _compared(host: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
+def comparable_values(host: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
     """What counts as drift, for each key. Order and remaining TTLs never count, nor does how often a key is listed."""
     found: dict[str, dict[str, list[Any]]] = {}
     for model in host["models"]:
         if not isinstance(model["key"], str):
             raise TypeError("key")
-        names = ("context_length", "variants", "untold", *_KINDS, *(f"loaded {name}" for name in _KINDS))
+        names = ("context_length", "variants", "unknown", *_KINDS, *(f"loaded {name}" for name in _KINDS))
         has = found.setdefault(model["key"], {name: [] for name in names})
         # A report of an earlier release does not have them, nor has a record of detail loaded where a model is not loaded.
         variants = model.get("variants")
         has["variants"] += [str(name) for name in variants or []]
-        has["untold"] += ["variants"] if variants is None else []
+        has["unknown"] += ["variants"] if variants is None else []
         has["context_length"] += [instance["context_length"] or 0 for instance in model["instances"]]
         for name in _KINDS:
             has[name] += [str(model[name])] if model[name] is not None else []
@@ -67,9 +66,9 @@ def _compared(host: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
 
 def _changes(host: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
     changes = []
-    name, before, now = host["name"], _compared(earlier), _compared(host)
+    name, before, now = host["name"], comparable_values(earlier), comparable_values(host)
     # What one of the two does not tell, such as the quantization of a model that was not loaded then, is no change.
-    all_told = host["detail"] == earlier["detail"] == FULL
+    both_complete = host["detail"] == earlier["detail"] == FULL
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if old is None or new is None:
@@ -80,23 +79,23 @@ def _changes(host: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[s
         elif old["context_length"] != new["context_length"]:
             changes.append(_change(name, key, "context_length", old["context_length"], new["context_length"]))
         for kind in _KINDS:
-            for which in (f"loaded {kind}", kind) if all_told else (f"loaded {kind}",):
+            for which in (f"loaded {kind}", kind) if both_complete else (f"loaded {kind}",):
                 if old[which] and new[which] and old[which] != new[which]:
                     changes.append(_change(name, key, kind, old[which], new[which]))
                     break
-        if old["variants"] != new["variants"] and not (old["untold"] or new["untold"]):
+        if old["variants"] != new["variants"] and not (old["unknown"] or new["unknown"]):
             changes.append(_change(name, key, "variants", old["variants"], new["variants"]))
     return changes
 
 
 def _change(host: str, model: str, what: str, before: list[Any] | None, now: list[Any] | None) -> dict[str, Any]:
-    says = _CHANGED.get(what) or "has the {} {}, it was {}".format(
-        {"context_length": "context", "selected_variant": "variant"}.get(what, what), _listed(now), _listed(before)
+    message = _CHANGED.get(what) or "has the {} {}, it was {}".format(
+        {"context_length": "context", "selected_variant": "variant"}.get(what, what), _joined(now), _joined(before)
     )
     if what == "variants":
-        says = f"has the variants {_listed(now) or 'none'} on disk, it had {_listed(before) or 'none'}"
-    return {"host": host, "model": model, "change": what, "before": before, "now": now, "message": f"{host}: {printable(model)} {says}"}
+        message = f"has the variants {_joined(now) or 'none'} on disk, it had {_joined(before) or 'none'}"
+    return {"host": host, "model": model, "change": what, "before": before, "now": now, "message": f"{host}: {printable(model)} {message}"}
 
 
-def _listed(values: list[Any] | None) -> str:
+def _joined(values: list[Any] | None) -> str:
     return ", ".join(printable(str(value)) for value in values or [])

@@ -4,7 +4,6 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-
 """What the document of an audit says of each host."""
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _ATTRIBUTES = (
 )  # fmt: skip
 
 
-def _record(given: Any) -> Record:
+def load_record(given: Any) -> Record:
     try:
         return _in_order(record_in(given))
     except OptionError:
@@ -47,19 +46,19 @@ def _in_order(record: Record) -> Record:
     return {**record, "models": models, "warnings": warnings, "error": error}
 
 
-def _natural(name: str) -> list[tuple[int, int | str]]:
+def natural_order(name: str) -> list[tuple[int, int | str]]:
     """Sorts gpu2 before gpu10."""
     return [(0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in re.split(r"(\d{1,18})", name)]
 
 
-def _host(name: str, record: Record) -> dict[str, Any]:
-    carried = {entry["key"] for entry in record["models"]}
+def describe_host(name: str, record: Record) -> dict[str, Any]:
+    described = {entry["key"] for entry in record["models"]}
     duplicates = record["counts"]["models"] - len(record["available"])
     times = Counter(entry["key"] for entry in record["models"])
     # At detail loaded, what is listed twice but not loaded is known by its number only.
-    told = record["detail"] == FULL or not duplicates
-    models = [_model(entry, times[entry["key"]] if told else None) for entry in record["models"]]
-    models += [_unknown(key, 1 if told else None) for key in record["available"] if key not in carried]
+    complete = record["detail"] == FULL or not duplicates
+    models = [_describe_model(entry, times[entry["key"]] if complete else None) for entry in record["models"]]
+    models += [_key_only(key, 1 if complete else None) for key in record["available"] if key not in described]
     models.sort(key=lambda model: model["key"])
     return {
         "name": name,
@@ -77,7 +76,7 @@ def _host(name: str, record: Record) -> dict[str, Any]:
     }
 
 
-def _model(entry: Mapping[str, Any], times: int | None) -> dict[str, Any]:
+def _describe_model(entry: Mapping[str, Any], times: int | None) -> dict[str, Any]:
     instances = [
         {"id": instance["id"], "context_length": instance["config"]["context_length"], "parallel": instance["config"]["parallel"]}
         for instance in entry["loaded_instances"]
@@ -101,6 +100,6 @@ def _model(entry: Mapping[str, Any], times: int | None) -> dict[str, Any]:
     }
 
 
-def _unknown(key: str, times: int | None) -> dict[str, Any]:
+def _key_only(key: str, times: int | None) -> dict[str, Any]:
     """What a record of detail loaded tells of a model that is not loaded."""
     return {"key": key, "state": "available", "times_listed": times, **dict.fromkeys(_ATTRIBUTES), "instances": []}

@@ -4,7 +4,6 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-
 """The policy of an audit: what is required of which hosts, and whether they meet it."""
 
 from __future__ import annotations
@@ -24,28 +23,28 @@ ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
 
 
 class Policy(NamedTuple):
-    """Requirements for some hosts. Make it with :func:`policies_of`."""
+    """Requirements for some hosts. Make it with :func:`parse_policies`."""
 
     name: str
     hosts: frozenset[str] | None
     """None means every host."""
     requirements: list[Requirement]
     exclusive: bool = False
-    of_fleet: bool = False
+    for_fleet: bool = False
     """Whether the requirements are about the hosts together: `min_hosts` of them, or `consistent` between them."""
     min_hosts: int | None = None
     consistent: tuple[str, ...] = ()
 
 
-def policies_of(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy]:
+def parse_policies(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy]:
     """The checked policy. `groups` holds the host names of each group.
 
     Raises :class:`OptionError` or :class:`RequirementError`, both of which name the key.
     """
     if not raw:
         return []
-    keys = _checked(raw, "policy", ("require", "exclusive", "fleet", "groups"))
-    found = _of_hosts(keys, "policy", ALL_HOSTS, None)
+    keys = _check_keys(raw, "policy", ("require", "exclusive", "fleet", "groups"))
+    found = _parse_part(keys, "policy", ALL_HOSTS, None)
     of_groups = keys.get("groups", {})
     if not isinstance(of_groups, Mapping):
         raise OptionError("policy.groups", "it is no mapping of group names to what is required there.")
@@ -53,11 +52,13 @@ def policies_of(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy]:
         where = f"policy.groups.{printable(str(name))}"
         if name not in groups:
             raise OptionError(where, "the inventory has no such group. Correct the name, or remove it.")
-        found += _of_hosts(_checked(part, where, ("require", "exclusive", "fleet")), where, GROUP.format(name), frozenset(groups[name]))
+        found += _parse_part(
+            _check_keys(part, where, ("require", "exclusive", "fleet")), where, GROUP.format(name), frozenset(groups[name])
+        )
     return found
 
 
-def _of_hosts(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset[str] | None) -> list[Policy]:
+def _parse_part(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset[str] | None) -> list[Policy]:
     found = []
     exclusive = flag(keys.get("exclusive", False), f"{where}.exclusive")
     if "require" in keys:
@@ -69,7 +70,7 @@ def _of_hosts(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset[s
         raise OptionError(f"{where}.fleet", "it is no list. Write a dash before each entry.")
     for number, part in enumerate(parts):
         at = f"{where}.fleet[{number}]"
-        part = _checked(part, at, ("require", "min_hosts", "consistent"))
+        part = _check_keys(part, at, ("require", "min_hosts", "consistent"))
         requirements = parse_all(part.get("require"), f"{at}.require")
         least, consistent = fleet_terms(part.get("min_hosts"), part.get("consistent"), at + ".")
         if least is None and not consistent:
@@ -82,7 +83,7 @@ def _of_hosts(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset[s
     return found
 
 
-def _checked(raw: Any, where: str, known: tuple[str, ...]) -> Mapping[str, Any]:
+def _check_keys(raw: Any, where: str, known: tuple[str, ...]) -> Mapping[str, Any]:
     if not isinstance(raw, Mapping):
         raise OptionError(where, f"{printable(str(raw))} is no mapping. The keys are {', '.join(known)}.")
     for key in raw:
@@ -91,38 +92,40 @@ def _checked(raw: Any, where: str, known: tuple[str, ...]) -> Mapping[str, Any]:
     return raw
 
 
-def _checks(policy: Policy, policies: Iterable[Policy], records: Mapping[str, Record]) -> list[dict[str, Any]]:
+def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[str, Record]) -> list[dict[str, Any]]:
     """One check for each requirement on each host it is about, or one for the hosts together."""
-    those = {name: record for name, record in records.items() if policy.hosts is None or name in policy.hosts}
-    if policy.of_fleet:
-        return [_check(policy, None, requirement, _together(policy, those, requirement)) for requirement in policy.requirements]
+    in_scope = {name: record for name, record in records.items() if policy.hosts is None or name in policy.hosts}
+    if policy.for_fleet:
+        return [
+            _check(policy, None, _label(requirement), _judge_together(policy, in_scope, requirement)) for requirement in policy.requirements
+        ]
     checks = []
-    for name, record in those.items():
-        checks += [_check(policy, name, requirement, judge(record, [requirement])) for requirement in policy.requirements]
+    for name, record in in_scope.items():
+        checks += [_check(policy, name, _label(requirement), judge(record, [requirement])) for requirement in policy.requirements]
         if policy.exclusive:
             # What any policy of the host asks for may be loaded. The violations of the requirements come first.
-            wanted = [
+            allowed = [
                 requirement
                 for other in policies
-                if not other.of_fleet and (other.hosts is None or name in other.hosts)
+                if not other.for_fleet and (other.hosts is None or name in other.hosts)
                 for requirement in other.requirements
             ]
-            others = judge(record, wanted, exclusive=True)[len(judge(record, wanted)) :]
-            checks.append(_outcome(policy, name, "exclusive", others))
+            others = judge(record, allowed, exclusive=True)[len(judge(record, allowed)) :]
+            checks.append(_check(policy, name, "exclusive", others))
     return checks
 
 
-def _together(policy: Policy, records: Mapping[str, Record], requirement: Requirement) -> list[Violation]:
-    # Zero hosts are always there: then only what they have in common is judged.
+def _judge_together(policy: Policy, records: Mapping[str, Record], requirement: Requirement) -> list[Violation]:
+    # Without min_hosts only what they have in common is judged: 0 is always met.
     found = judge_fleet(records, [requirement], policy.min_hosts or 0, policy.consistent)
     return [{key: value for key, value in violation.items() if key != "host"} for violation in found]
 
 
-def _check(policy: Policy, host: str | None, requirement: Requirement, found: list[Violation]) -> dict[str, Any]:
-    return _outcome(policy, host, requirement.name or requirement.subject, found)
+def _label(requirement: Requirement) -> str:
+    return requirement.name or requirement.subject
 
 
-def _outcome(policy: Policy, host: str | None, label: str, found: list[Violation]) -> dict[str, Any]:
+def _check(policy: Policy, host: str | None, label: str, found: list[Violation]) -> dict[str, Any]:
     failed = any(violation["severity"] == FAIL for violation in found)
     return {
         "policy": policy.name,
@@ -133,8 +136,8 @@ def _outcome(policy: Policy, host: str | None, label: str, found: list[Violation
     }
 
 
-def _notes_of_policies(policies: Iterable[Policy], records: Mapping[str, Record]) -> list[str]:
-    nobody = dict.fromkeys(
-        policy.name for policy in policies if policy.hosts is not None and not policy.of_fleet and not policy.hosts.intersection(records)
+def notes_on_policies(policies: Iterable[Policy], records: Mapping[str, Record]) -> list[str]:
+    without_hosts = dict.fromkeys(
+        policy.name for policy in policies if policy.hosts is not None and not policy.for_fleet and not policy.hosts.intersection(records)
     )
-    return [f"The policy of {name} judged nothing, because no host of this audit is in it." for name in nobody]
+    return [f"The policy of {name} judged nothing, because no host of this audit is in it." for name in without_hosts]

@@ -32,18 +32,10 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def size(number: int) -> str:
-    """Bytes for people, in powers of 1000."""
-    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
-        if number >= factor:
-            return f"{number / factor:.1f} {unit}"
-    return f"{number} B" if number else "0"
-
-
 def problems(audit: Audit) -> dict[str, list[str]]:
     """What is wrong, a sentence each, by the name that `fleet_audit_fail_on` has for it."""
     return {
-        "violations": [_of(violation) for violation in violations_in(audit) if violation["severity"] == FAIL],
+        "violations": [_sentence(violation) for violation in violations_in(audit) if violation["severity"] == FAIL],
         "not_ok": [f"{host['name']}: {host['error']['message']}" for host in audit["hosts"] if not host["ok"]],
         "drift": [change["message"] for change in (audit["drift"] or {"changes": []})["changes"]],
     }
@@ -51,14 +43,14 @@ def problems(audit: Audit) -> dict[str, list[str]]:
 
 def warnings(audit: Audit) -> list[str]:
     """Violations that only warn, a sentence each."""
-    return [_of(violation) for violation in violations_in(audit) if violation["severity"] != FAIL]
+    return [_sentence(violation) for violation in violations_in(audit) if violation["severity"] != FAIL]
 
 
-def _of(violation: Mapping[str, Any]) -> str:
+def _sentence(violation: Mapping[str, Any]) -> str:
     return f"{violation['host'] or violation['policy']}: {violation['message']}"
 
 
-def _loaded(host: Mapping[str, Any]) -> list[str]:
+def loaded_models(host: Mapping[str, Any]) -> list[str]:
     """Each loaded model with the contexts of its instances."""
     return [
         f"{printable(model['key'])} ({', '.join(_tokens(instance['context_length']) for instance in model['instances'])})"

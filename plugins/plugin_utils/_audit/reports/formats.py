@@ -4,7 +4,6 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-
 """The reports of an audit: each is a view of its document.
 
 What a server sent is data in all of them: escaped as the format wants it, and without control characters where a person reads.

@@ -4,7 +4,6 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-
 """An audit as JUnit XML, for a CI system."""
 
 from __future__ import annotations

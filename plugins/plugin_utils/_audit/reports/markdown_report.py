@@ -4,7 +4,6 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-
 """An audit as Markdown, for a pull request or the summary of a job."""
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import _loaded, headline, problems, size, warnings
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, loaded_models, problems, warnings
 
 _MAX_ROWS = 200
 
@@ -28,7 +27,7 @@ def as_markdown(audit: Audit) -> str:
         [
             (
                 summary["hosts"]["total"], summary["models"]["distinct"], summary["models"]["distinct_loaded"],
-                summary["models"]["instances"], size(summary["size_bytes"]["available"]), size(summary["size_bytes"]["loaded"]),
+                summary["models"]["instances"], format_size(summary["size_bytes"]["available"]), format_size(summary["size_bytes"]["loaded"]),
             )
         ],
     )  # fmt: skip
@@ -45,8 +44,8 @@ def as_markdown(audit: Audit) -> str:
             lines += [f"{len(messages) - _MAX_ROWS} more are in the JSON report.", ""] if len(messages) > _MAX_ROWS else []
     lines += ["## Hosts", ""]
     rows = [
-        (_code(host["name"]), _code(host["status"]), len({model["key"] for model in host["models"]}), size(host["size_bytes"]["loaded"]),
-         " ".join(_code(shown) for shown in _loaded(host)[:20]))
+        (_code(host["name"]), _code(host["status"]), len({model["key"] for model in host["models"]}), format_size(host["size_bytes"]["loaded"]),
+         " ".join(_code(shown) for shown in loaded_models(host)[:20]))
         for host in audit["hosts"]
     ]  # fmt: skip
     lines += _markdown_table(("host", "status", "lists", "loaded", "models (context)"), rows)

@@ -4,16 +4,15 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-
 """An audit as the summary for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import _loaded, headline, problems, size, warnings
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, loaded_models, problems, warnings
 
 _MAX_LINES = 40
 
@@ -37,7 +36,7 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     lines.append(f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTS':>5}  {'LOADED':>9}  MODELS (CONTEXT)")
     rows = [
         f"{printable(host['name'], width):<{width}}  {printable(host['status']):<12}  {host['counts']['models']:>5}  "
-        f"{size(host['size_bytes']['loaded']):>9}  {printable(', '.join(_loaded(host)) if host['ok'] else host['error']['message'], 110) or '-'}"
+        f"{format_size(host['size_bytes']['loaded']):>9}  {printable(', '.join(loaded_models(host)) if host['ok'] else host['error']['message'], 110) or '-'}"
         for host in hosts
     ]
     lines += _cut(rows, left)

@@ -13,8 +13,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import audit_of, baseline_of, violations_in
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import policies_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import make_audit, parse_baseline, violations_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 
 ENDPOINT = make_endpoint({"url": "http://gpu:1234"}, "")
 WHEN = "2026-11-23T08:00:00Z"
@@ -44,11 +44,11 @@ DOWN = record_of(ENDPOINT, Poll(ApiError("refused", "refused the connection"), W
 
 
 def audited(hosts, policy=None, groups=None, baseline=None):
-    return audit_of(hosts, policies_of(policy, groups or {}), baseline, WHEN)
+    return make_audit(hosts, parse_policies(policy, groups or {}), baseline, WHEN)
 
 
 def drift(before, now):
-    baseline = baseline_of(json.loads(json.dumps(audited(before))))
+    baseline = parse_baseline(json.loads(json.dumps(audited(before))))
     return audited(now, baseline=baseline)["drift"]
 
 
@@ -137,7 +137,7 @@ def test_hosts_that_cannot_be_compared_are_named():
 
 
 @pytest.mark.parametrize(
-    "document, says",
+    "document, message",
     [
         ([], "it is no JSON report of fleet_audit"),
         ({"hosts": []}, "it is no JSON report of fleet_audit"),
@@ -159,9 +159,9 @@ def test_hosts_that_cannot_be_compared_are_named():
         ),
     ],
 )
-def test_a_baseline_that_cannot_be_used_is_named(document, says):
-    with pytest.raises(OptionError, match="^baseline: .*" + says):
-        baseline_of(document)
+def test_a_baseline_that_cannot_be_used_is_named(document, message):
+    with pytest.raises(OptionError, match="^baseline: .*" + message):
+        parse_baseline(document)
 
 
 # The policy
@@ -229,7 +229,7 @@ def test_a_group_without_a_host_of_the_audit_is_noted():
 
 
 @pytest.mark.parametrize(
-    "policy, says",
+    "policy, message",
     [
         ({"requires": []}, "policy: unknown key requires. The keys are require, exclusive, fleet, groups."),
         ([{"model": "m"}], "policy: [{'model': 'm'}] is no mapping. The keys are require,"),
@@ -250,10 +250,10 @@ def test_a_group_without_a_host_of_the_audit_is_noted():
         ({"groups": {"g": ["x"]}}, "policy.groups.g: ['x'] is no mapping. The keys are require,"),
     ],
 )
-def test_a_policy_that_cannot_be_used_is_named(policy, says):
+def test_a_policy_that_cannot_be_used_is_named(policy, message):
     with pytest.raises((OptionError, RequirementError)) as caught:
-        policies_of(policy, {"g": ["a"]})
-    assert says in str(caught.value)
+        parse_policies(policy, {"g": ["a"]})
+    assert message in str(caught.value)
 
 
 def test_a_record_that_does_not_carry_what_is_judged_is_an_error():

@@ -19,8 +19,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import audit_of, baseline_of, without_times
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import policies_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import make_audit, parse_baseline, without_times
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
 
@@ -59,8 +59,8 @@ def answering(*entries, detail="full", at="2026-11-22T20:00:00Z", ms=12):
     )
 
 
-def failing(status, says, http_status=None):
-    error = ApiError(status, says, http_status=http_status)
+def failing(status, message, http_status=None):
+    error = ApiError(status, message, http_status=http_status)
     return record_of(make_endpoint({"url": "http://gpu:1234"}, ""), Poll(error, "2026-11-22T20:00:00Z", None), "full")
 
 
@@ -91,8 +91,8 @@ GROUPS = {"all": list(fleet()), "rack | 1": ["gpu2", "gpu10"], "empty": []}
 
 
 def audit(at="2026-11-23T08:00:00Z", baseline=True, **times):
-    policies = policies_of(POLICY, GROUPS)
-    return audit_of(fleet(**times), policies, earlier() if baseline else None, at)
+    policies = parse_policies(POLICY, GROUPS)
+    return make_audit(fleet(**times), policies, earlier() if baseline else None, at)
 
 
 def earlier():
@@ -105,7 +105,7 @@ def earlier():
         "old": answering(),
     }
     del before["evil"]
-    return baseline_of(json.loads(json.dumps(audit_of(before, [], None, "2026-11-01T08:00:00Z"))))
+    return parse_baseline(json.loads(json.dumps(make_audit(before, [], None, "2026-11-01T08:00:00Z"))))
 
 
 def without_code(html):
@@ -172,7 +172,7 @@ def test_the_order_of_hosts_and_models_and_instances_does_not_count():
         name: record if name in ("down", "away") else {**record, "models": record["models"][::-1]}
         for name, record in reversed(fleet().items())
     }
-    again = audit_of(turned, policies_of(POLICY, GROUPS), earlier(), "2026-11-23T08:00:00Z")
+    again = make_audit(turned, parse_policies(POLICY, GROUPS), earlier(), "2026-11-23T08:00:00Z")
     assert json.dumps(again) == json.dumps(audit())
 
 
@@ -183,7 +183,7 @@ def test_the_summary_is_never_longer_than_a_screen(hosts):
         f"ok{number}": answering(*[entry(f"m/{model}", instances=[instance("i", 1)]) for model in range(50)]) for number in range(hosts)
     }
     policy = {"require": [{"model": "x"}, {"model": "y", "severity": "warn"}]}
-    found = audit_of(many, policies_of(policy, {}), None, "2026-11-23T08:00:00Z")
+    found = make_audit(many, parse_policies(policy, {}), None, "2026-11-23T08:00:00Z")
     lines = as_lines(found, {name: f"/audit/{name}" for name in FORMATS})
     assert len(lines) <= 40
     assert all(len(line) <= 200 for line in lines)
@@ -194,13 +194,13 @@ def test_the_summary_is_never_longer_than_a_screen(hosts):
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(1)", " =1", "\t=1", "\r=1", "\u00a0=1"])
 def test_a_cell_is_no_formula(text):
-    found = audit_of({"gpu": answering(entry(text + "key", text, display_name=text))}, [], None, "2026-11-23T08:00:00Z")
+    found = make_audit({"gpu": answering(entry(text + "key", text, display_name=text))}, [], None, "2026-11-23T08:00:00Z")
     cells = FORMATS["csv"][1](found).splitlines()[1].split(",")
     assert not [cell for cell in cells if cell.strip(' \t\r\u00a0"').startswith(("=", "+", "-", "@"))]
 
 
 def test_names_that_look_the_same_are_one_sample():
-    found = audit_of(
+    found = make_audit(
         {"gpu": answering(entry("m\u202e", instances=[instance("i", 1)]), entry("m\\u202e", instances=[instance("i", 2)]))},
         [],
         None,
@@ -211,6 +211,6 @@ def test_names_that_look_the_same_are_one_sample():
 
 
 def test_an_empty_fleet_of_hosts_that_are_down_has_every_report():
-    found = audit_of({"gpu": None}, [], None, "2026-11-23T08:00:00Z")
+    found = make_audit({"gpu": None}, [], None, "2026-11-23T08:00:00Z")
     for _file_name, render in FORMATS.values():
         assert "gpu" in render(found)

@@ -22,9 +22,9 @@ from typing import Any
 
 import jinja2
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, problems, size
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, problems
 
 _FOLDER = Path(__file__).parent
 _MAX_ROWS = 500
@@ -46,8 +46,8 @@ def as_html(audit: Audit) -> str:
         audit=audit,
         headline=headline(audit),
         passed=not any(problems(audit).values()),
-        loaded=size(audit["summary"]["size_bytes"]["loaded"]),
-        listed=size(audit["summary"]["size_bytes"]["available"]),
+        loaded=format_size(audit["summary"]["size_bytes"]["loaded"]),
+        listed=format_size(audit["summary"]["size_bytes"]["available"]),
         violations=violations[:_MAX_ROWS],
         more_violations=max(0, len(violations) - _MAX_ROWS),
         changes=drift["changes"][:_MAX_ROWS],
@@ -86,7 +86,7 @@ def _data(audit: Audit, violations: list[dict[str, Any]]) -> str:
                     "wrong": wrong[host["name"]],
                     "changed": changed[host["name"]],
                     "bytes": host["size_bytes"]["loaded"],
-                    "size": size(host["size_bytes"]["loaded"]),
+                    "size": format_size(host["size_bytes"]["loaded"]),
                     "has": _cells(host, column),
                 }
                 for host in audit["hosts"]
@@ -127,7 +127,7 @@ def _charts(audit: Audit) -> list[dict[str, Any]]:
         (
             "Loaded bytes per host",
             [
-                (printable(host["name"], 40), host["size_bytes"]["loaded"], size(host["size_bytes"]["loaded"]))
+                (printable(host["name"], 40), host["size_bytes"]["loaded"], format_size(host["size_bytes"]["loaded"]))
                 for host in by_size
                 if host["size_bytes"]["loaded"] > 0
             ],
