@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document 
     without_times,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, problems
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
             refuse_batches_of_an_audit(task_vars or {})
-            options = validated(fleet_report_spec(), only_set(self._task.args))
+            options = validated(fleet_report_spec(FORMATS, DEFAULT_FORMATS), only_set(self._task.args))
             if not options["hosts"]:
                 raise OptionError("hosts", "there are none to report on. Give the hosts of a registered result of fleet_info.")
             policies = parse_policies(options["policy"], (task_vars or {}).get("groups", {}))

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
@@ -29,8 +29,8 @@ def fleet_info_spec() -> dict[str, Any]:
     }
 
 
-def fleet_report_spec() -> dict[str, Any]:
-    """The options of ``fleet_report``, which asks nobody."""
+def fleet_report_spec(formats: Iterable[str], default_formats: Iterable[str]) -> dict[str, Any]:
+    """The options of ``fleet_report``, which asks nobody and has these formats of reports."""
     return {
         "hosts": {"type": "dict", "required": True},
         "policy": {"type": "dict"},
@@ -38,8 +38,8 @@ def fleet_report_spec() -> dict[str, Any]:
         "formats": {
             "type": "list",
             "elements": "str",
-            "choices": ["html", "json", "csv", "markdown", "junit", "prometheus"],
-            "default": ["html", "json"],
+            "choices": list(formats),
+            "default": list(default_formats),
         },
         "dest": {"type": "path", "default": "fleet_audit"},
     }

@@ -35,3 +35,5 @@ FORMATS: dict[str, tuple[str, Callable[[Audit], str]]] = {
     "prometheus": ("fleet_audit.prom", as_prometheus),
 }
 """The name of the file and the function that renders it, by the name of the format."""
+
+DEFAULT_FORMATS = ("html", "json")

@@ -15,15 +15,18 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.modules import fleet_report
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import make_audit, parse_baseline, without_times
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
 
+ROOT = Path(__file__).parents[4]
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = "<script>alert(1)</script> {{ 7 * 7 }} `|` [x](y) @all \"q\" 'q' ]]> \x1b[31m\u202e\u0000"
 
@@ -214,3 +217,14 @@ def test_an_empty_fleet_of_hosts_that_are_down_has_every_report():
     found = make_audit({"gpu": None}, [], None, "2026-11-23T08:00:00Z")
     for _file_name, render in FORMATS.values():
         assert "gpu" in render(found)
+
+
+def test_every_format_is_documented():
+    role = ROOT / "roles" / "fleet_audit"
+    module = yaml.safe_load(fleet_report.DOCUMENTATION)["options"]["formats"]
+    spec = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+    defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    assert module["choices"] == spec["fleet_audit_formats"]["choices"] == list(FORMATS)
+    assert module["default"] == spec["fleet_audit_formats"]["default"] == defaults["fleet_audit_formats"] == list(DEFAULT_FORMATS)
+    rows = re.findall(r"^\| `(\w+)` \| `(fleet_audit\.\w+)` \|", (ROOT / "docs" / "audit.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == [(name, file_name) for name, (file_name, _render) in FORMATS.items()]
