@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import fcntl
 import functools
 import hashlib
 import os
@@ -46,11 +47,11 @@ CORES = {
     "pre-release": Core("ansible-core>=2.22.0.dev0", ["3.14", "3.13"], "3.9"),
 }
 ALL_PLAYS_ON = ("2.16", "newest")
-MADE_BY_NIGHT = ("newest", "pre-release")
-"""Of the plays: `make test` of .ci/run has the newest ansible-core."""
 VERSION = "import ansible.release; print(ansible.release.__version__)"
 READY = "ready.txt"
 TARGETS = [f"3.{minor}" for minor in range(6, 16)]
+UNITS_ON = [f"3.{minor}" for minor in range(8, 14)]
+"""The Pythons of targets that the ansible-core of `units` knows."""
 MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 # Not in requirements-dev.txt, because `make test` installs all of that, on Pythons that this one does not support too.
 ANSIBLE = "ansible==14.5.0"
@@ -92,6 +93,14 @@ def environment(session: nox.Session, core: str, *more: str, controller: str | N
         session.skip(f"there is no Python {' or '.join(CORES[core].controllers)} here")
     controller = controller or controllers[0]
     folder = ROOT / ".nox" / "-".join(filter(None, ["core", core, controller, name]))
+    # Sessions run side by side in .ci/run.
+    folder.parent.mkdir(exist_ok=True)
+    with Path(f"{folder}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return filled(session, folder, core, controller, more)
+
+
+def filled(session: nox.Session, folder: Path, core: str, controller: str, more: tuple[str, ...]) -> Path:
     ready, programs = folder / READY, folder / "bin"
     files = "".join((ROOT / file).read_text() for file in ("requirements.txt", "requirements-dev.txt"))
     common = [CORES[core].package, "-r", "requirements.txt", *TEST_LIBRARIES]
@@ -297,10 +306,15 @@ def sanity(session: nox.Session, core: str) -> None:
 
 
 def units(session: nox.Session, core: str) -> None:
-    """ansible-test units of what runs on targets, on every Python there is. `make test` runs the rest."""
+    """ansible-test units of what runs on targets, on the oldest and the newest Python; with `-- all` on every one there is."""
     programs = environment(session, core)
     session.chdir(copied_tree(session))
-    run(session, programs, "ansible-test", "units", "--venv", "--color", "no", *(session.posargs or ["tests/unit/plugins/module_utils/"]))
+    for version in UNITS_ON if session.posargs == ["all"] else (UNITS_ON[0], UNITS_ON[-1]):
+        if python(version):
+            command = ["units", "--venv", "--color", "no", "--python", version, "tests/unit/plugins/module_utils/"]
+            run(session, programs, "ansible-test", *command)
+        else:
+            session.log(f"SKIPPED: there is no Python {version} here")
 
 
 @nox.session
@@ -402,12 +416,12 @@ register(sanity, "2.17")
 register(sanity, "newest")
 register(units, "2.18")
 
+# .ci/run begins them in this order, two at a time: first what takes long, so that none of it is left alone at the end.
 GATES = [
-    *("lint", "workflows", "docs", "release", "browser", "molecule", "fuzz", "soak", "guard"),
-    *(f"plays-{core}" for core in CORES if core not in MADE_BY_NIGHT),
-    *("sanity-newest", "units-2.18"),
+    *("plays-2.16", "sanity-newest", "molecule", "units-2.18", "release", "plays-2.18", "plays-2.19", "plays-2.17", "plays-2.20"),
+    *("guard", "docs", "soak", "browser", "lint", "workflows", "fuzz"),
 ]
-NIGHTLY = ("browser", "fuzz", "soak", "scaling", "sanity-2.17", "plays-newest", "matrix", "mutation")
+NIGHTLY = ("browser", "fuzz", "soak", "scaling", "sanity-2.17", "units-2.18", "plays-newest", "matrix", "mutation")
 LONG = {"LMSTUDIO_FUZZ_SECONDS": "600", "LMSTUDIO_SOAK_ROUNDS": "200"}
 
 
@@ -419,4 +433,4 @@ def nightly(session: nox.Session) -> None:
     """All that a change need not wait for: long fuzz and soak, Redis, the whole matrix, mutation. Each is a session of its own, too."""
     os.environ.update({name: value for name, value in LONG.items() if name not in os.environ})
     for name in NIGHTLY:
-        session.notify(name)
+        session.notify(name, ["all"] if name.startswith("units") else [])

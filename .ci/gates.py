@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every gate, one after the other: a line for each as it ends, then what was skipped and why, a table, and last what failed."""
+"""Every gate, two at a time: a line for each as it ends, then what was skipped and why, a table, and last what failed."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import re
 import shutil
@@ -24,6 +25,8 @@ OLDEST_TARGET = "python3.9"
 NOX = ".venv/dev/bin/nox"
 PACKAGES = "shellcheck chromium busybox-static iproute2 nginx-light openssh-server"
 SKIPPED = re.compile(r"(?:Session \S+ skipped: .+|SKIPPED(?: \[\d+\])?:? ?.+)$", re.MULTILINE)
+SIDE_BY_SIDE = 2
+"""Sessions at once: many of them use one core, or wait."""
 TAIL = 150
 """Lines that are shown of a gate that failed."""
 
@@ -95,7 +98,8 @@ def main() -> int:
         print(gates[-2].log.read_text(errors="replace"), "\nFAILED: make test, which installs what the gates need")
         return 1
     gates.append(run("pip for ansible-test", [".venv/dev/bin/python", ".ci/ansible_test_pip.py"]))
-    gates += [run(name, [NOX, "--non-interactive", "-s", name]) for name in sessions()]
+    with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        gates += pool.map(lambda name: run(name, [NOX, "--non-interactive", "-s", name]), sessions())
 
     skipped = [*notes, *(f"{gate.name}: {line}" for gate in gates for line in gate.skipped)]
     print(f"\n{len(skipped)} skipped" + "".join(f"\n  {line}" for line in skipped))

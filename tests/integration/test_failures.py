@@ -124,6 +124,7 @@ EVERY_DOOR = """
 """
 
 
+@pytest.mark.once
 def test_every_row_of_the_error_table_at_every_door(run, start, tmp_path):
     fleet = start({**{fault: {"fault": fault} for fault in STATUS_OF_FAULT}, "plain": {}})
     hosts = {
@@ -226,7 +227,7 @@ SECRETIVE = """
 """
 
 
-@pytest.mark.parametrize("verbosity", ["-v", pytest.param("-vvvv", marks=pytest.mark.matrix)])
+@pytest.mark.parametrize("verbosity", [pytest.param("-v", marks=pytest.mark.once), pytest.param("-vvvv", marks=pytest.mark.matrix)])
 def test_no_output_holds_a_token_or_its_beginning(run, start, tmp_path, verbosity):
     faults = ["unauthorized", "forbidden", "echoed_token", "echoed_headers", "server_error", "redirect", "unavailable"]
     fleet = start({**{fault: {"fault": fault} for fault in faults}, "healthy": {"token": TOKEN}, "other": {"token": "another"}})

@@ -456,6 +456,7 @@ def broken(how, text):
     return changed if isinstance(document, str) else json.dumps({"__payload__": changed})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", [*BROKEN_FILES, *BROKEN_ENTRIES])
 def test_a_broken_or_foreign_cache_is_asked_anew(read_inventory, start, tmp_path, how):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}})

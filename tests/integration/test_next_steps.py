@@ -479,6 +479,7 @@ def timeout_of(name: str) -> int:
     return 1 if name in SILENT else 20
 
 
+@pytest.mark.once
 def test_every_kind_of_row_from_the_host_from_the_controller_and_over_the_fleet(run, urls, tmp_path):
     rows = {**ROWS, **SILENT}
     # Rows that differ in their bodies only are for the test of the transports.

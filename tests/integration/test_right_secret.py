@@ -64,11 +64,16 @@ def from_target():
 
 
 def from_controller():
-    """The same for what asks from the controller: one host, many hosts, and expressions."""
+    """The same for what asks one host from the controller, and what asks many."""
     for keyword, url in itertools.product(KEYWORDS, (None, OWN, OTHER)):
         options = {"via": "controller", **({"url": url} if url else {})}
         yield {"gpufleet.lmstudio.model_info": {**options, "on_error": "report"}, **keyword}
         yield {"gpufleet.lmstudio.model_assert": {**options, "require": [{"type": "llm"}], "quiet": True}, **keyword}
+    yield from of_many()
+
+
+def of_many():
+    """What asks many hosts, in a task and in expressions. Under `serial` it sees some of them only."""
     for keyword in KEYWORDS:
         # Defaults that are templates see the variables of one host.
         for options in ({}, {"hosts": "all"}, {"hosts": "all", "token": "{{ lmstudio_token }}"}):
@@ -78,7 +83,7 @@ def from_controller():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
-@pytest.mark.parametrize("who", ["target", "controller", "controller, serial"])
+@pytest.mark.parametrize("who", ["target", "controller", "of many, serial"])
 def test_no_token_is_ever_at_another_server(run, start, tmp_path, who):
     # Nobody is turned away, so that a wrong token would be accepted as well as the right one.
     fleet = start({name: {"listen": f"127.30.0.{number}:0", "payload": "mac.json"} for number, name in enumerate(NAMES, 1)})
@@ -90,7 +95,8 @@ def test_no_token_is_ever_at_another_server(run, start, tmp_path, who):
         hosts[name] = {"lmstudio_token": token_of(name), "other": NAMES[number - 1], "own_url": url}
         hosts[name] |= {**LOCAL, "lmstudio_url": url} if target else {**SSH, "ansible_host": address, "lmstudio_port": int(port)}
     del hosts["gpu07"]["lmstudio_token"]
-    tasks = [{"name": "Ask", "ignore_errors": True, **task} for task in (from_target() if target else from_controller())]
+    asking = {"target": from_target, "controller": from_controller, "of many, serial": of_many}[who]
+    tasks = [{"name": "Ask", "ignore_errors": True, **task} for task in asking()]
     # Modules take long, so some of the hosts run them, and all could be asked.
     batch = {"hosts": "gpu00:gpu04"} if target else {"hosts": "all:!gpu07"}
     plays = [{"name": "Ask", "gather_facts": False, "tasks": tasks, **batch, **({"serial": 4} if "serial" in who else {})}]
