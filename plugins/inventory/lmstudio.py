@@ -142,29 +142,23 @@ keyed_groups:
     prefix: status
 """
 
-import keyword
-import os
-import re
-import stat
-from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleParserError
-from ansible.inventory.helpers import get_group_vars, sort_groups
-from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable, expand_hostname_range
+from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.vars import combine_vars
-from ansible.vars.plugins import get_vars_from_inventory_sources
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import poll_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts, tell, warn_of_secrets, warn_of_sharing
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import of_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import complaint
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load, protect
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import HostsBeforeGroups, add_groups, set_record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import check_variable, group_name, spelled_by_name
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.variables import Variables
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
@@ -173,16 +167,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     record_of_nobody,
     template_with,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import (
-    CONTROLLER_URL,
-    VARIABLES,
-    options_from_address,
-    resolve_fleet,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import group_name, untrusted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import untrusted
 
-_OWN_GROUP = re.compile(r"lmstudio_(ok|not_ok|status_.*|loaded_.*)\Z")
-_RANGE = re.compile(r"\[[0-9A-Za-z]*:[0-9A-Za-z]+(:[0-9]+)?\]")
 _TEMPLATES = ("token", "headers", "hosts", "endpoints")
 
 
@@ -200,16 +187,16 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache)
-        self._group_variables: dict[tuple[str, ...], dict[str, Any]] = {}
         before = set(inventory.hosts)
         try:
             options = self._read_options(path)
-            spelled = self._spelled_by_name(options["endpoints"], options["port"])
+            spelled = spelled_by_name(options["endpoints"], options["port"], inventory.hosts)
             names = list(dict.fromkeys([*self._matching(options["hosts"]), *spelled]))
             for name in spelled:
                 if name not in inventory.hosts:
                     inventory.add_host(name)
-            hosts = [self._host(name, spelled.get(name, ""), path, listed=name in before) for name in names]
+            variables = Variables(inventory, loader, [*inventory.processed_sources, path] if options["use_vars_plugins"] else [])
+            hosts = [self._host(name, spelled.get(name, ""), variables, listed=name in before) for name in names]
             resolved = dict(zip(names, resolve_fleet(options, hosts)))
             for warning in [*warn_of_secrets(resolved.values()), *warn_of_sharing(names, resolved.values())]:
                 self.display.warning(warning)
@@ -220,7 +207,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             for name in set(inventory.hosts) - before:
                 inventory.remove_host(inventory.hosts[name])
             raise AnsibleParserError(str(exc)) from None
-        self._populate(records, options, path)
+        self._populate(records, options, variables)
 
     def update_cache_if_changed(self) -> None:
         if not self.get_option("cache"):
@@ -262,7 +249,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 raise OptionError(name, "it has an entry that is empty or no text.")
         if not options["hosts"] and not options["endpoints"]:
             raise AnsibleParserError("neither endpoints nor hosts is given. Name servers to add, or a pattern of hosts to ask.")
-        _check_variable(options["variable"])
+        check_variable(options["variable"])
         return options
 
     def _templated(self, name: str, value: Any) -> Any:
@@ -276,33 +263,6 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             return value
         # A template may have become a list in the list.
         return [item for part in value or [] for item in (part if isinstance(part, list) else [part])]
-
-    def _spelled_by_name(self, texts: Iterable[str], port: int | None) -> dict[str, str]:
-        """The endpoints as they are spelled, ranges expanded, by the name of the host."""
-        urls: dict[str, str] = {}
-        known = {name.lower(): name for name in self.inventory.hosts}
-        host_names: dict[str, str] = {}
-        for text in texts:
-            for spelled in _expanded(text):
-                endpoint = make_endpoint(
-                    options_from_address({"port": port}, spelled), "http://" + bracketed(spelled), {"url": "endpoints"}
-                )
-                urls.setdefault(endpoint.url, spelled)
-                # As it is written: host_vars and --limit look for this very name. The inventory may have it in other capitals.
-                name = _host_name(spelled, endpoint.host)
-                host_names.setdefault(
-                    endpoint.url, name if name in self.inventory.hosts else known.get(name.lower()) or known.get(endpoint.host) or name
-                )
-        names = Counter(name.lower() for name in host_names.values())
-        by_name: dict[str, str] = {}
-        for url, spelled in urls.items():
-            name = host_names[url]
-            if names[name.lower()] > 1:
-                name, spelled = f"{name}_{Endpoint(url).port}", url if "://" in spelled else url.partition("://")[2]
-            if name in by_name:
-                raise OptionError("endpoints", f"{by_name[name]} and {spelled} are both host {name}. Add one of them by another source.")
-            by_name[name] = spelled
-        return by_name
 
     def _matching(self, pattern: list[str]) -> list[str]:
         if not pattern:
@@ -318,28 +278,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             )
         return names
 
-    def _host(self, name: str, spelled: str, path: str, listed: bool) -> Host:
-        variables = combine_vars(self._variables(name, path), self._vars)
-        template = template_with(variables, self.templar)
-        return Host(name, variables, template, connection_of_command_line(), lambda: variables if listed else {}, spelled)
-
-    def _variables(self, name: str, path: str) -> dict[str, Any]:
-        """The variables of a host that the inventory has so far, as ``ansible.builtin.constructed`` reads them."""
-        host = self.inventory.get_host(name)
-        # Ansible puts every host into all, and some into ungrouped, when all sources are read.
-        groups = {group.name: group for group in [self.inventory.groups["all"], *host.get_groups()]}
-        key = tuple(sorted(groups))
-        if key not in self._group_variables:
-            ordered = sort_groups(groups.values())
-            self._group_variables[key] = combine_vars(get_group_vars(ordered), self._of_plugins(ordered, path))
-        own: dict[str, Any] = combine_vars(host.get_vars(), self._of_plugins([host], path))
-        return dict(combine_vars(self._group_variables[key], own))
-
-    def _of_plugins(self, entities: list[Any], path: str) -> dict[str, Any]:
-        if not self.get_option("use_vars_plugins"):
-            return {}
-        variables: dict[str, Any] = get_vars_from_inventory_sources(self.loader, [*self.inventory.processed_sources, path], entities, "all")
-        return variables
+    def _host(self, name: str, spelled: str, variables: Variables, listed: bool) -> Host:
+        own = combine_vars(variables.of_host(name), self._vars)
+        template = template_with(own, self.templar)
+        return Host(name, own, template, connection_of_command_line(), lambda: own if listed else {}, spelled)
 
     def _records(self, resolved: dict[str, Endpoint | NotAsked], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
         """The record of each host, from the cache where that may be."""
@@ -369,16 +311,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             return None
 
     def _protect_cache(self) -> None:
-        """Let only its owner read the file of a cache plugin that writes files, which Ansible lets everyone read."""
-        connection = self.get_option("cache_connection")
-        if not connection or not (folder := Path(os.path.expandvars(connection)).expanduser()).is_dir():
-            return
-        for key in self._cache:
-            for file in folder.glob(f"*{key}*"):
-                try:
-                    file.chmod(stat.S_IRUSR | stat.S_IWUSR)
-                except OSError as exc:
-                    self.display.warning(f"The inventory cache {file} may be read by others, and that cannot be changed: {exc.strerror}.")
+        for warning in protect(self.get_option("cache_connection"), self._cache):
+            self.display.warning(warning)
 
     def _report(self, records: dict[str, Record], on_error: str) -> None:
         if on_error == "fail" and (lines := complaint(records)):
@@ -386,88 +320,26 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if on_error == "warn" and (lines := complaint(records, at_most=20)):
             self.display.warning(" ".join(lines))
 
-    def _populate(self, records: dict[str, Record], options: dict[str, Any], path: str) -> None:
-        for name in ("lmstudio_ok", "lmstudio_not_ok"):
-            self.inventory.add_group(name)
+    def _populate(self, records: dict[str, Record], options: dict[str, Any], variables: Variables) -> None:
+        add_groups(self.inventory)
         for name, record in records.items():
-            # The host itself, because the inventory would copy each value to say where it comes from, or that it may be a template.
-            self.inventory.get_host(name).set_variable(options["variable"], untrusted(record))
-            self._leave_groups(name)
-            groups = ["lmstudio_ok" if record["ok"] else "lmstudio_not_ok", "lmstudio_status_" + record["status"]]
-            for group in groups + [group_name("lmstudio_loaded_" + model) for model in record["loaded"]]:
-                # Not add_child, which means the group of that name where there is one.
-                self.inventory.add_host(name, self.inventory.add_group(group))
-            self._construct(name, options, path)
+            set_record(self.inventory, name, record, options["variable"])
+            self._construct(name, options, variables)
 
-    def _leave_groups(self, name: str) -> None:
-        """Forget what an earlier source of this plugin found, so that no host is ok and not ok."""
-        host = self.inventory.get_host(name)
-        for group in list(host.get_groups()):
-            if _OWN_GROUP.match(group.name):
-                group.remove_host(host)
-
-    def _construct(self, name: str, options: dict[str, Any], path: str) -> None:
+    def _construct(self, name: str, options: dict[str, Any], variables: Variables) -> None:
         if options["compose"]:
-            self._set_composite_vars(options["compose"], self._variables(name, path), name, strict=options["strict"])
+            self._set_composite_vars(options["compose"], variables.of_host(name), name, strict=options["strict"])
         if options["groups"] or options["keyed_groups"]:
-            variables = self._variables(name, path)
+            seen = variables.of_host(name)
             inventory = self.inventory
             # Ansible would add the group that has the name of the host.
-            self.inventory = _HostsBeforeGroups(inventory)
+            self.inventory = HostsBeforeGroups(inventory)
             try:
-                self._add_host_to_composed_groups(options["groups"], variables, name, options["strict"], fetch_hostvars=False)
+                self._add_host_to_composed_groups(options["groups"], seen, name, options["strict"], fetch_hostvars=False)
             finally:
                 self.inventory = inventory
-            self._add_host_to_keyed_groups(options["keyed_groups"], variables, name, options["strict"], fetch_hostvars=False)
+            self._add_host_to_keyed_groups(options["keyed_groups"], seen, name, options["strict"], fetch_hostvars=False)
 
     def _compose(self, *args: Any, **kwargs: Any) -> Any:
         # What an expression makes of server text is server text.
         return untrusted(super()._compose(*args, **kwargs))
-
-
-class _HostsBeforeGroups:
-    """An inventory whose groups get hosts only."""
-
-    def __init__(self, inventory: Any) -> None:
-        self._inventory = inventory
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inventory, name)
-
-    def add_child(self, group: str, host: str) -> None:
-        self._inventory.add_host(host, group)
-
-
-def _expanded(text: str) -> list[str]:
-    scheme, separator, rest = text.rpartition("://")
-    if not _RANGE.search(rest):
-        return [text]
-    shown = repr(without_userinfo(text))
-    try:
-        expanded = [scheme + separator + item for item in expand_hostname_range(rest)]
-    except (AnsibleError, ValueError) as exc:
-        problem = str(exc).replace(rest, "it")
-        raise OptionError("endpoints", f"{shown} has a range that cannot be used: {problem}. Write it as gpu[01:40].") from None
-    if not expanded:
-        raise OptionError("endpoints", f"{shown} has a range without a number in it. Write the smaller one first, as in gpu[01:40].")
-    return expanded
-
-
-def _host_name(spelled: str, host: str) -> str:
-    """The name of a host as an endpoint has it. `host` is how it is asked: in small letters, an international name in ASCII."""
-    authority = spelled.rpartition("://")[2].partition("/")[0]
-    name = authority.partition(":")[0] if authority.count(":") < 2 else host
-    return name.strip() or host
-
-
-def _check_variable(name: str) -> None:
-    if not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", name) or keyword.iskeyword(name):
-        raise OptionError("variable", f"{name!r} is not a valid name of a variable.")
-    if name == "lmstudio":
-        # A fact of that name, perhaps a cached one of yesterday, would stand in front of it.
-        raise OptionError(
-            "variable",
-            "lmstudio is the name of the facts of model_facts, which would hide it. Choose another name, such as lmstudio_record.",
-        )
-    if name.startswith("ansible_") or name in (*VARIABLES.values(), CONTROLLER_URL):
-        raise OptionError("variable", f"{name} decides how a host is reached. Choose another name.")

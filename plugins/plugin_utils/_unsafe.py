@@ -8,13 +8,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from ansible import template
 from ansible.utils.unsafe_proxy import wrap_var
-
-_MAX_NAME = 200
 
 
 def untrusted(value: Any) -> Any:
@@ -23,9 +20,3 @@ def untrusted(value: Any) -> Any:
     From 2.19 on, plain text is no template anyway. Older versions evaluate what an inventory plugin sets, unless it is wrapped.
     """
     return value if hasattr(template, "trust_as_template") else wrap_var(value)
-
-
-def group_name(text: str) -> str:
-    """A valid name of a group. Different texts may become the same one."""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", str(text))[:_MAX_NAME]
-    return name if re.match(r"[A-Za-z_]", name) else "_" + name

@@ -19,8 +19,11 @@ import calendar
 import contextlib
 import functools
 import json
+import os
+import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
@@ -106,6 +109,20 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
             if poll:
                 polls[name] = poll
     return polls
+
+
+def protect(connection: str | None, keys: Iterable[str]) -> list[str]:
+    """Let only its owner read the file of a cache plugin that writes files, which Ansible lets everyone read. Returns warnings."""
+    if not connection or not (folder := Path(os.path.expandvars(connection)).expanduser()).is_dir():
+        return []
+    warnings = []
+    for key in keys:
+        for file in folder.glob(f"*{key}*"):
+            try:
+                file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+            except OSError as exc:
+                warnings.append(f"The inventory cache {file} may be read by others, and that cannot be changed: {exc.strerror}.")
+    return warnings
 
 
 @functools.lru_cache(maxsize=4096)

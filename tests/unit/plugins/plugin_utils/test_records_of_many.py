@@ -17,7 +17,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import of_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import complaint, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import group_name, untrusted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import group_name
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import untrusted
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 
 ASKED_AT = "2026-11-22T20:00:00Z"

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What an inventory source calls things: the hosts of its endpoints, its groups, its variable."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from ansible.errors import AnsibleError
+from ansible.plugins.inventory import expand_hostname_range
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import CONTROLLER_URL, VARIABLES, options_from_address
+
+_MAX_NAME = 200
+_RANGE = re.compile(r"\[[0-9A-Za-z]*:[0-9A-Za-z]+(:[0-9]+)?\]")
+
+
+def spelled_by_name(texts: Iterable[str], port: int | None, hosts: Collection[str]) -> dict[str, str]:
+    """The endpoints as they are spelled, ranges expanded, by the name of the host."""
+    urls: dict[str, str] = {}
+    known = {name.lower(): name for name in hosts}
+    host_names: dict[str, str] = {}
+    for text in texts:
+        for spelled in _expanded(text):
+            endpoint = make_endpoint(options_from_address({"port": port}, spelled), "http://" + bracketed(spelled), {"url": "endpoints"})
+            urls.setdefault(endpoint.url, spelled)
+            # As it is written: host_vars and --limit look for this very name. The inventory may have it in other capitals.
+            name = _host_name(spelled, endpoint.host)
+            host_names.setdefault(endpoint.url, name if name in hosts else known.get(name.lower()) or known.get(endpoint.host) or name)
+    names = Counter(name.lower() for name in host_names.values())
+    by_name: dict[str, str] = {}
+    for url, spelled in urls.items():
+        name = host_names[url]
+        if names[name.lower()] > 1:
+            name, spelled = f"{name}_{Endpoint(url).port}", url if "://" in spelled else url.partition("://")[2]
+        if name in by_name:
+            raise OptionError("endpoints", f"{by_name[name]} and {spelled} are both host {name}. Add one of them by another source.")
+        by_name[name] = spelled
+    return by_name
+
+
+def _expanded(text: str) -> list[str]:
+    scheme, separator, rest = text.rpartition("://")
+    if not _RANGE.search(rest):
+        return [text]
+    shown = repr(without_userinfo(text))
+    try:
+        expanded = [scheme + separator + item for item in expand_hostname_range(rest)]
+    except (AnsibleError, ValueError) as exc:
+        problem = str(exc).replace(rest, "it")
+        raise OptionError("endpoints", f"{shown} has a range that cannot be used: {problem}. Write it as gpu[01:40].") from None
+    if not expanded:
+        raise OptionError("endpoints", f"{shown} has a range without a number in it. Write the smaller one first, as in gpu[01:40].")
+    return expanded
+
+
+def _host_name(spelled: str, host: str) -> str:
+    """The name of a host as an endpoint has it. `host` is how it is asked: in small letters, an international name in ASCII."""
+    authority = spelled.rpartition("://")[2].partition("/")[0]
+    name = authority.partition(":")[0] if authority.count(":") < 2 else host
+    return name.strip() or host
+
+
+def group_name(text: str) -> str:
+    """A valid name of a group. Different texts may become the same one."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", str(text))[:_MAX_NAME]
+    return name if re.match(r"[A-Za-z_]", name) else "_" + name
+
+
+def check_variable(name: str) -> None:
+    if not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", name) or keyword.iskeyword(name):
+        raise OptionError("variable", f"{name!r} is not a valid name of a variable.")
+    if name == "lmstudio":
+        # A fact of that name, perhaps a cached one of yesterday, would stand in front of it.
+        raise OptionError(
+            "variable",
+            "lmstudio is the name of the facts of model_facts, which would hide it. Choose another name, such as lmstudio_record.",
+        )
+    if name.startswith("ansible_") or name in (*VARIABLES.values(), CONTROLLER_URL):
+        raise OptionError("variable", f"{name} decides how a host is reached. Choose another name.")
