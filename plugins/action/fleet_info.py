@@ -28,7 +28,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     is_template,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet, validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validated
 
 
 class ActionModule(ActionBase):

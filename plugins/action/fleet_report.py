@@ -29,7 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text impo
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_report_spec
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validated
 
 
 class ActionModule(ActionBase):

@@ -13,8 +13,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import delegate_of, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import SECRETS, held_by, secrets_in
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import validated
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validated
 
 _ADDRESS_SPEC = {name: connection_spec()[name] for name in ("url", "port")}
 

@@ -159,7 +159,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import HostsBeforeGroups, add_groups, set_record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import check_variable, group_name, spelled_by_name
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.variables import Variables
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
     NotAsked,
@@ -168,6 +167,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     template_with,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import untrusted
 
 _TEMPLATES = ("token", "headers", "hosts", "endpoints")

@@ -105,7 +105,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts imp
     warn_of_secrets,
     warn_of_sharing,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import without_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
     NotAsked,
@@ -116,6 +115,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import options_from_address, resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import without_secrets
 
 
 class LookupModule(LookupBase):

@@ -27,8 +27,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     is_this_machine,
     record_of_nobody,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task, validated, without_host
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task, without_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validated
 
 _OF_ENVIRONMENT = (
     f"{TOKEN_VARIABLE} of the keyword environment counts for modules that run on hosts. With via: controller, give token or "

@@ -17,7 +17,8 @@ from ansible.errors import AnsibleError
 from ansible.plugins.inventory import expand_hostname_range
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import CONTROLLER_URL, VARIABLES, options_from_address
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import CONTROLLER_URL, VARIABLES
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import options_from_address
 
 _MAX_NAME = 200
 _RANGE = re.compile(r"\[[0-9A-Za-z]*:[0-9A-Za-z]+(:[0-9]+)?\]")

@@ -4,15 +4,14 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The argument specs of what only the controller runs, and messages about options that hold secrets."""
+"""The argument specs of what only the controller runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
 
 
 def fleet_info_spec() -> dict[str, Any]:
@@ -43,21 +42,3 @@ def fleet_report_spec(formats: Iterable[str], default_formats: Iterable[str]) ->
         },
         "dest": {"type": "path", "default": "fleet_audit"},
     }
-
-
-def without_secrets(message: str, options: Mapping[str, Any]) -> str:
-    """A message about raw options, which may quote one, without the values that must not be shown."""
-    spec = connection_spec()
-    for name, value in options.items():
-        if spec.get(name, {}).get("no_log"):
-            for secret in sorted(_texts_in(value), key=len, reverse=True):
-                message = message.replace(secret, MASK)
-    return message
-
-
-def _texts_in(value: Any) -> set[str]:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, (list, tuple, set)):
-        return set().union(*(_texts_in(item) for item in value))
-    return {str(value)} if str(value) else set()

@@ -26,6 +26,23 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
+CONTROLLER_URL = "lmstudio_controller_url"
+VARIABLES = {
+    option: "lmstudio_" + option
+    for option in (
+        "url",
+        "port",
+        "token",
+        "headers",
+        "timeout",
+        "validate_certs",
+        "ca_path",
+        "client_cert",
+        "client_key",
+        "use_proxy",
+    )
+}
+"""The host variable of each option that has one."""
 _SECRET = ("lmstudio_token", "lmstudio_headers")
 _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 # Connection plugins whose own variables say the host and the port, and what those begin with. The host of others, such as kubectl, may

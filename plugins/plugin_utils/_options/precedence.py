@@ -13,32 +13,28 @@ go to the fleet. The environment and the defaults are those of the argument spec
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
-from ansible.errors import AnsibleError
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, headers_of, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import (
-    TARGET_URL,
-    Endpoint,
-    authorizes,
-    is_loopback,
-    make_endpoint,
-    normalise_url,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, authorizes, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_route
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import DEFAULT_PORT, OptionError, bracketed, parts_of_url
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import (
+    address_url,
+    is_loopback_url,
+    is_own_server,
+    why_not,
+    with_host,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
+    CONTROLLER_URL,
+    VARIABLES,
     Host,
     NotAsked,
     VariableError,
     decrypted,
-    is_this_machine,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import (
     SECRETS,
@@ -46,24 +42,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_sec
     secrets_in,
     without_own_headers,
 )
-
-CONTROLLER_URL = "lmstudio_controller_url"
-VARIABLES = {
-    option: "lmstudio_" + option
-    for option in (
-        "url",
-        "port",
-        "token",
-        "headers",
-        "timeout",
-        "validate_certs",
-        "ca_path",
-        "client_cert",
-        "client_key",
-        "use_proxy",
-    )
-}
-"""The host variable of each option that has one."""
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validated
 
 _ADVICE_FOR_MANY = (
     "Set lmstudio_token of that host in the inventory, or the option token for all hosts without one, to an API token that is valid on that "
@@ -74,14 +53,6 @@ _ADVICE_IF_UNSEEN = (
     "(host_vars, group_vars), or give the option token. LM_API_TOKEN does not count here. "
     "If a proxy before it wants something else, set lmstudio_headers."
 )
-_THIS_MACHINE = "localhost"
-
-
-class _Server(NamedTuple):
-    scheme: str
-    host: str
-    port: int
-    path: str
 
 
 class Resolved(NamedTuple):
@@ -117,7 +88,7 @@ def resolve_task(
     `is_default` says whether an option comes from ``module_defaults``.
     """
     overrides = only_set(task_options)
-    if "url" in overrides and not _is_own_server(overrides, host, on_controller, delegated):
+    if "url" in overrides and not is_own_server(overrides, host, on_controller, delegated):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
         withheld += _without_own_secrets(overrides, host, is_default)
         return Resolved(_combined(overrides, {}), {}, TARGET_URL, elsewhere=True, withheld=tuple(withheld))
@@ -126,8 +97,8 @@ def resolve_task(
     return Resolved(
         _combined(overrides, own.options),
         {option: name for option, name in own.names.items() if option not in overrides},
-        _address_url(host) if on_controller else TARGET_URL,
-        _why_not(host) if at_address else None,
+        address_url(host) if on_controller else TARGET_URL,
+        why_not(host) if at_address else None,
     )
 
 
@@ -156,13 +127,13 @@ def resolve_fleet(
             # The port of the endpoint is that of the endpoint, whatever the port of the group is.
             own.options.pop("port", None)
         raw = _combined(own.options, options_from_address(defaults, host.spelled))
-        not_asked = _why_not(host) if own.at_address and ("url" in own.options or not raw.get("url")) else None
+        not_asked = why_not(host) if own.at_address and ("url" in own.options or not raw.get("url")) else None
         if not_asked:
             return not_asked
         url = raw.pop("url") if isinstance(raw.get("url"), str) else None
         key = repr(raw)
         typed = checked.get(key) or checked.setdefault(key, validated(spec, raw, own.names))
-        endpoint = make_endpoint({**typed, "url": url or typed["url"]}, _address_url(host), own.names)
+        endpoint = make_endpoint({**typed, "url": url or typed["url"]}, address_url(host), own.names)
         try:
             check_route(endpoint)
         except OptionError as exc:
@@ -195,27 +166,6 @@ def names_port(text: str) -> bool:
     return "://" not in text and (text.count(":") == 1 or "]:" in text)
 
 
-def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The options with the types and defaults of an argument spec. `names` says how an option was called where it was set.
-
-    Raises ``AnsibleError`` without showing a secret.
-    """
-    unknown = sorted(set(options) - set(spec))
-    if unknown:
-        raise AnsibleError(f"unknown option {', '.join(unknown)}. The options are {', '.join(sorted(spec))}.")
-    result = ArgumentSpecValidator(spec).validate(options)
-    if result.error_messages:
-        # Ansible puts names of its own classes between, which tell nobody anything.
-        message = "; ".join(
-            re.sub(r" is of type .*unable to convert to (\w+).*", r" cannot be converted to \1", message)
-            for message in result.error_messages
-        )
-        for option, name in (names or {}).items():
-            message = message.replace(f"'{option}'", f"'{name}'")
-        raise AnsibleError(without_secrets(message, options))
-    return dict(result.validated_parameters)
-
-
 def _without_own_secrets(options: dict[str, Any], host: Host, is_default: Callable[[str], bool]) -> list[str]:
     """Take what defaults have of the host's secrets out of the options of a task. Returns the variables that they came from."""
     secrets = secrets_in(host)
@@ -228,58 +178,6 @@ def _without_own_secrets(options: dict[str, Any], host: Host, is_default: Callab
             if isinstance(given, Mapping):
                 options[option] = without_own_headers(given, secrets)
     return withheld
-
-
-def _why_not(host: Host) -> NotAsked | None:
-    """Why the controller cannot query a host at its address."""
-    address = host.address
-    try:
-        _scheme, _name, port, path = parts_of_url(_address_url(host), "")
-        problem = "is not a name or an address alone" if path or port is not None else None
-    except OptionError:
-        problem = "is not a valid name or address"
-    if problem:
-        return NotAsked(
-            f"its address {printable(address)!r} {problem}",
-            "Set ansible_host to a name or an address, or lmstudio_controller_url to a URL.",
-        )
-    if host.leads_to_controller():
-        return NotAsked(
-            f"its address is {printable(address)}, the controller itself, although its connection ({printable(host.connection)}) is not "
-            "local, as with a forwarded port",
-            "Set lmstudio_controller_url to a URL at which the controller reaches LM Studio of this host, or query it on the host itself "
-            "(model_info or model_assert with via: target).",
-        )
-    return None
-
-
-def _is_own_server(overrides: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> bool:
-    """Whether the URL of a task is that of a server of its host, as the machine that asks sees it."""
-    url, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
-    # A port beside a URL belongs to that URL.
-    default_port = DEFAULT_PORT if port is None or url is not None else port
-    own = [(TARGET_URL, default_port), (_address_url(host), default_port), (host.variable(CONTROLLER_URL), None)]
-    if url is not None:
-        own += [(url, port), (_at_address(str(url), host.address), port)]
-    loopback_counts = not delegated and (host.is_local or not on_controller)
-    asked = _server(overrides["url"], overrides.get("port"))
-    if asked is None:
-        return True  # Nothing is sent: it is refused with its reason.
-    return any(_server(*server) == asked for server in own) and (loopback_counts or asked.host != _THIS_MACHINE)
-
-
-def _server(url: Any, port: Any) -> _Server | None:
-    """What a URL names, in a form that can be compared. None for one that cannot be used."""
-    try:
-        endpoint = Endpoint(normalise_url(str(url), None if port is None else int(port)))
-    except (OptionError, OverflowError, TypeError, ValueError):
-        return None
-    host = _THIS_MACHINE if is_this_machine(endpoint.host) else endpoint.host.rstrip(".")
-    return _Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
-
-
-def _address_url(host: Host) -> str:
-    return "http://" + bracketed(host.address)
 
 
 def _combined(overrides: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -311,26 +209,7 @@ def _own_options(host: Host, on_controller: bool) -> _Own:
     if for_controller is not None:
         names["url"], own["url"] = CONTROLLER_URL, for_controller
     elif on_controller and "url" in own:
-        at_address = not host.is_local and _is_loopback_url(own["url"])
+        at_address = not host.is_local and is_loopback_url(own["url"])
         if at_address:
-            own["url"] = _at_address(str(own["url"]), host.address)
+            own["url"] = with_host(str(own["url"]), host.address)
     return _Own(own, {option: names[option] for option in own if option in names}, at_address)
-
-
-def _is_loopback_url(url: Any) -> bool:
-    """Whether a URL means the host itself. One that cannot be used is refused later."""
-    try:
-        parts = urlsplit(str(url).strip())
-        return is_loopback(parts.hostname or "") and "@" not in parts.netloc
-    except ValueError:
-        return False
-
-
-def _at_address(url: str, address: str) -> str:
-    """A URL with the address of a host in place of its own: the same scheme, port and path."""
-    try:
-        parts = urlsplit(url.strip())
-        port = "" if parts.port is None else f":{parts.port}"
-    except ValueError:
-        return url
-    return parts._replace(netloc=bracketed(address) + port).geturl()

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Where the controller reaches a host, and which URLs are those of its own servers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, is_loopback, normalise_url
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
+    DEFAULT_PORT,
+    OptionError,
+    bracketed,
+    parts_of_url,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
+    CONTROLLER_URL,
+    VARIABLES,
+    Host,
+    NotAsked,
+    is_this_machine,
+)
+
+_THIS_MACHINE = "localhost"
+
+
+class _Server(NamedTuple):
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+def why_not(host: Host) -> NotAsked | None:
+    """Why the controller cannot query a host at its address."""
+    address = host.address
+    try:
+        _scheme, _name, port, path = parts_of_url(address_url(host), "")
+        problem = "is not a name or an address alone" if path or port is not None else None
+    except OptionError:
+        problem = "is not a valid name or address"
+    if problem:
+        return NotAsked(
+            f"its address {printable(address)!r} {problem}",
+            "Set ansible_host to a name or an address, or lmstudio_controller_url to a URL.",
+        )
+    if host.leads_to_controller():
+        return NotAsked(
+            f"its address is {printable(address)}, the controller itself, although its connection ({printable(host.connection)}) is not "
+            "local, as with a forwarded port",
+            "Set lmstudio_controller_url to a URL at which the controller reaches LM Studio of this host, or query it on the host itself "
+            "(model_info or model_assert with via: target).",
+        )
+    return None
+
+
+def is_own_server(overrides: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> bool:
+    """Whether the URL of a task is that of a server of its host, as the machine that asks sees it."""
+    url, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
+    # A port beside a URL belongs to that URL.
+    default_port = DEFAULT_PORT if port is None or url is not None else port
+    own = [(TARGET_URL, default_port), (address_url(host), default_port), (host.variable(CONTROLLER_URL), None)]
+    if url is not None:
+        own += [(url, port), (with_host(str(url), host.address), port)]
+    loopback_counts = not delegated and (host.is_local or not on_controller)
+    asked = _server(overrides["url"], overrides.get("port"))
+    if asked is None:
+        return True  # Nothing is sent: it is refused with its reason.
+    return any(_server(*server) == asked for server in own) and (loopback_counts or asked.host != _THIS_MACHINE)
+
+
+def _server(url: Any, port: Any) -> _Server | None:
+    """What a URL names, in a form that can be compared. None for one that cannot be used."""
+    try:
+        endpoint = Endpoint(normalise_url(str(url), None if port is None else int(port)))
+    except (OptionError, OverflowError, TypeError, ValueError):
+        return None
+    host = _THIS_MACHINE if is_this_machine(endpoint.host) else endpoint.host.rstrip(".")
+    return _Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
+
+
+def address_url(host: Host) -> str:
+    return "http://" + bracketed(host.address)
+
+
+def is_loopback_url(url: Any) -> bool:
+    """Whether a URL means the host itself. One that cannot be used is refused later."""
+    try:
+        parts = urlsplit(str(url).strip())
+        return is_loopback(parts.hostname or "") and "@" not in parts.netloc
+    except ValueError:
+        return False
+
+
+def with_host(url: str, address: str) -> str:
+    """A URL with the address of a host in place of its own: the same scheme, port and path."""
+    try:
+        parts = urlsplit(url.strip())
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return url
+    return parts._replace(netloc=bracketed(address) + port).geturl()

@@ -1,0 +1,57 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Options against an argument spec, and messages about options that hold secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
+
+
+def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The options with the types and defaults of an argument spec. `names` says how an option was called where it was set.
+
+    Raises ``AnsibleError`` without showing a secret.
+    """
+    unknown = sorted(set(options) - set(spec))
+    if unknown:
+        raise AnsibleError(f"unknown option {', '.join(unknown)}. The options are {', '.join(sorted(spec))}.")
+    result = ArgumentSpecValidator(spec).validate(options)
+    if result.error_messages:
+        # Ansible puts names of its own classes between, which tell nobody anything.
+        message = "; ".join(
+            re.sub(r" is of type .*unable to convert to (\w+).*", r" cannot be converted to \1", message)
+            for message in result.error_messages
+        )
+        for option, name in (names or {}).items():
+            message = message.replace(f"'{option}'", f"'{name}'")
+        raise AnsibleError(without_secrets(message, options))
+    return dict(result.validated_parameters)
+
+
+def without_secrets(message: str, options: Mapping[str, Any]) -> str:
+    """A message about raw options, which may quote one, without the values that must not be shown."""
+    spec = connection_spec()
+    for name, value in options.items():
+        if spec.get(name, {}).get("no_log"):
+            for secret in sorted(_texts_in(value), key=len, reverse=True):
+                message = message.replace(secret, MASK)
+    return message
+
+
+def _texts_in(value: Any) -> set[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple, set)):
+        return set().union(*(_texts_in(item) for item in value))
+    return {str(value)} if str(value) else set()
