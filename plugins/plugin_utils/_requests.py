@@ -19,10 +19,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, connect, failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import LIST_MODELS, Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import (
-    LIST_MODELS,
     ParsedResponse,
-    Request,
     Response,
     read_response,
     unclear_length,

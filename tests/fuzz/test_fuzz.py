@@ -34,7 +34,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import LIST_MODELS, Arriving, Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import LIST_MODELS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Arriving, Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests

@@ -19,13 +19,8 @@ from typing import Any, Callable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import (
-    LIST_MODELS,
-    ParsedResponse,
-    Request,
-    Response,
-    read_response,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import LIST_MODELS, Request
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import ParsedResponse, Response, read_response
 
 FAILURES = (OSError, ValueError, http.client.HTTPException)
 """What a failed exchange raises. :func:`failure` says what it means."""

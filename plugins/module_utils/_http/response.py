@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""HTTP: a request, a response, how much of a response is read, and where it ends. ``http.client`` parses every head."""
+"""An HTTP response: how much of it is read, and where it ends. ``http.client`` parses every head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import re
 from types import SimpleNamespace
 from typing import Callable, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import MODELS_PATH, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
 
 CHUNK = 65536
@@ -32,29 +31,6 @@ _ANNOUNCEMENT = re.compile(rb"HTTP/\S*[ \t]+1(?!01)[0-9][0-9]\s")
 
 Header = Callable[[str], "str | None"]
 """Gives the value of a header, or None."""
-
-
-class Request(NamedTuple):
-    method: str
-    path: str
-    """Below the base URL of the endpoint."""
-    body: bytes = b""
-    """JSON."""
-    timeout: float | None = None
-    """Seconds for the whole exchange. None stands for those of the endpoint."""
-
-    def headers(self, endpoint: Endpoint) -> dict[str, str]:
-        """The headers, the same from every driver."""
-        own = {"Content-Type": "application/json", "Content-Length": str(len(self.body))} if self.body else {}
-        return {**endpoint.request_headers(), **own}
-
-    def encoded(self, endpoint: Endpoint) -> bytes:
-        """What is sent. Its parts were checked when the endpoint was made."""
-        lines = [f"{self.method} {endpoint.prefix}{self.path} HTTP/1.1", *map(": ".join, self.headers(endpoint).items()), "", ""]
-        return "\r\n".join(lines).encode("ascii") + self.body
-
-
-LIST_MODELS = Request("GET", MODELS_PATH)
 
 
 class Response(NamedTuple):

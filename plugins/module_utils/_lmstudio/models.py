@@ -4,10 +4,10 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What an answer means: a response, the JSON document in it, the models that the document lists; or a typed error.
+"""The models that a document lists.
 
-Nothing a server sends is believed: sizes, depth and types are checked, unknown fields pass through, and no text of the
-server becomes part of a message unless it is made printable first.
+Nothing a server sends is believed: types are checked, unknown fields pass through, and no text of the server becomes part of a
+message unless it is made printable first.
 """
 
 from __future__ import annotations
@@ -15,24 +15,21 @@ from __future__ import annotations
 import json
 import marshal
 import math
-import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import (
     FRACTIONS,
     RESERVED_KEYS,
     Wrong,
-    cleaned,
     converted,
-    decompressed,
     invalid_field,
     kind_of,
     place,
-    too_large,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 Entry = Dict[str, Any]
@@ -41,8 +38,6 @@ EMBEDDING_TYPES = ("embedding", "embeddings")
 MAX_ENTRIES = 10000
 """More models or loaded instances than this on one host are not believed."""
 _MAX_WARNINGS = 20
-_ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
-"""Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
 
 
 class Model(NamedTuple):
@@ -311,63 +306,6 @@ def _no_list(document: Any) -> ApiError:
     )
 
 
-def _decoded(response: Response, limit: int) -> bytes:
-    """The body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
-    encoding = response.content_encoding.strip().lower()
-    return response.body if encoding in ("", "identity") else decompressed(response.body, encoding, limit)
-
-
-def _not_a_number(_name: str) -> Any:
-    raise ValueError("NaN and Infinity are not JSON")
-
-
-def _integer(digits: str) -> Any:
-    # A number of a million digits takes minutes to convert; as infinity it fails every type check instead.
-    return int(digits) if len(digits.lstrip("-")) <= MAX_DIGITS else math.inf
-
-
-JSON = json.JSONDecoder(parse_constant=_not_a_number)
-# A function of ours for every number doubles what decoding costs.
-_JSON_OF_LONG_NUMBERS = json.JSONDecoder(parse_constant=_not_a_number, parse_int=_integer)
-_DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER = b"0" * (MAX_DIGITS + 1)
-
-
-def _text_of(body: bytes) -> str:
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ApiError("invalid", "sent a body that is not UTF-8 text") from None
-    # The codec that drops this mark by itself is a file that each process would have to load.
-    return text[1:] if text.startswith("\ufeff") else text
-
-
-def _has_long_number(body: bytes) -> bool:
-    return _LONG_NUMBER in body.translate(_DIGITS_AS_ZERO)
-
-
-def _may_be_odd(body: bytes, text: str) -> bool:
-    """Whether there may be half a character or a control character. Most answers have no place for one, which is seen quickly."""
-    if b"\x7f" in body or (b"\xc2" in body and re.search(r"[\x80-\x9f]", text)):
-        return True
-    return b"\\" in body and re.search(_ODD_ESCAPE, text) is not None
-
-
-def _parse(body: bytes, text: str) -> Any:
-    """The JSON document. Raises :class:`ApiError` with status ``invalid``."""
-    try:
-        document = (_JSON_OF_LONG_NUMBERS if _has_long_number(body) else JSON).decode(text)
-        if _may_be_odd(body, text):
-            return cleaned(document)
-        return document
-    except RecursionError:
-        raise ApiError("invalid", "sent JSON that is nested too deep") from None
-    except ValueError:
-        if not body.strip():
-            raise ApiError("invalid", "sent an empty body", "empty") from None
-        raise ApiError("invalid", "sent a body that is not valid JSON") from None
-
-
 NOWHERE = Endpoint(TARGET_URL)
 """For answers that came from no server, such as those of a cache."""
 
@@ -379,27 +317,3 @@ def read_models(response: Response, endpoint: Endpoint = NOWHERE, known: KnownMo
     except ApiError as exc:
         exc.http_status = response.http_status
         raise
-
-
-def read_document(response: Response, endpoint: Endpoint) -> Any:
-    """The JSON document of a response with HTTP status 200. Raises :class:`ApiError`, the same for every endpoint of the API."""
-    # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
-    body = b""
-    document: Any = None
-    unreadable: ApiError | None = None
-    try:
-        if response.too_large:
-            raise too_large(endpoint.max_response_bytes)
-        body = _decoded(response, endpoint.max_response_bytes)
-        document = _parse(body, _text_of(body))
-    except ApiError as exc:
-        unreadable = exc
-    if response.http_status == 200 and isinstance(document, dict) and not {"error", "message", "detail"} & document.keys():
-        return document
-    # Here, because most hosts send what was asked for, and Ansible compiles what a module imports at every task.
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.refusals import classify_response
-
-    why = classify_response(response, endpoint, body, document, unreadable)
-    if why:
-        raise why
-    return document

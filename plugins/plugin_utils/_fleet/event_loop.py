@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, connect, failure, resolve
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import CHUNK, Arriving, Request, Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import CHUNK, Arriving, Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import tls_context
 
 _NO_THREAD_SECONDS = 0.05

@@ -22,7 +22,7 @@ PURE = tuple(name for name in FILES if name.startswith(("module_utils._lmstudio.
 SEAMS = {
     ("module_utils._http.blocking", "module_utils._http.tls"),
     ("module_utils._http.blocking", "module_utils._http.failures"),
-    ("module_utils._lmstudio.models", "module_utils._lmstudio.refusals"),
+    ("module_utils._lmstudio.documents", "module_utils._lmstudio.refusals"),
     ("plugin_utils._action", "plugin_utils._requests"),
 }
 
@@ -124,6 +124,24 @@ def test_what_a_plain_answer_on_a_target_imports():
     done = subprocess.run(command, env={"PYTHONPATH": str(collections_path())}, capture_output=True, text=True, check=False)
     assert done.stdout.split() == [
         *("_archive", "_argspec"),
-        *("_http", "_http.blocking", "_http.deadline", "_http.endpoint", "_http.errors", "_http.response", "_http.validate"),
-        *("_lmstudio", "_lmstudio.coerce", "_lmstudio.masking", "_lmstudio.models", "_lmstudio.record", "_module", "_text"),
+        *(
+            "_http",
+            "_http.blocking",
+            "_http.deadline",
+            "_http.endpoint",
+            "_http.errors",
+            "_http.request",
+            "_http.response",
+            "_http.validate",
+        ),
+        *(
+            "_lmstudio",
+            "_lmstudio.coerce",
+            "_lmstudio.documents",
+            "_lmstudio.masking",
+            "_lmstudio.models",
+            "_lmstudio.record",
+            "_module",
+            "_text",
+        ),
     ], done.stderr

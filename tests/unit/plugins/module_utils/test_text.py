@@ -24,6 +24,6 @@ def test_a_size_is_in_powers_of_1000(size, text):
 
 
 def test_a_close_word_is_suggested_in_printable_form():
-    assert did_you_mean("modle", ["mode", "model", "max_size"]) == " Did you mean model?"
+    assert did_you_mean("modle", ["model", "max_size"]) == " Did you mean model?"
     assert did_you_mean("modle", {"model\x1b": 1}) == " Did you mean model\\x1b?"
     assert did_you_mean("xyz", ["model"]) == ""

@@ -1,0 +1,36 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""An HTTP request, the same from every driver."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import MODELS_PATH, Endpoint
+
+
+class Request(NamedTuple):
+    method: str
+    path: str
+    """Below the base URL of the endpoint."""
+    body: bytes = b""
+    """JSON."""
+    timeout: float | None = None
+    """Seconds for the whole exchange. None stands for those of the endpoint."""
+
+    def headers(self, endpoint: Endpoint) -> dict[str, str]:
+        """The headers, the same from every driver."""
+        own = {"Content-Type": "application/json", "Content-Length": str(len(self.body))} if self.body else {}
+        return {**endpoint.request_headers(), **own}
+
+    def encoded(self, endpoint: Endpoint) -> bytes:
+        """What is sent. Its parts were checked when the endpoint was made."""
+        lines = [f"{self.method} {endpoint.prefix}{self.path} HTTP/1.1", *map(": ".join, self.headers(endpoint).items()), "", ""]
+        return "\r\n".join(lines).encode("ascii") + self.body
+
+
+LIST_MODELS = Request("GET", MODELS_PATH)
