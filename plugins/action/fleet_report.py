@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
             refuse_batches_of_an_audit(task_vars or {})
             options = validated(fleet_report_spec(FORMATS, DEFAULT_FORMATS), only_set(self._task.args))
             if not options["hosts"]:
-                raise OptionError("hosts", "there are none to report on. Give the hosts of a registered result of fleet_info.")
+                raise OptionError("hosts", "must name at least one host. Pass the hosts of a registered result of fleet_info.")
             policies = parse_policies(options["policy"], (task_vars or {}).get("groups", {}))
             baseline = self._baseline(options["baseline"])
             audit = make_audit(options["hosts"], policies, baseline, time.strftime(TIME_FORMAT, time.gmtime()))
@@ -71,14 +71,14 @@ class ActionModule(ActionBase):
         try:
             return parse_baseline(json.loads(Path(path).read_bytes()))
         except OSError as exc:
-            raise OptionError("baseline", f"{path} cannot be read, {exc.strerror}. Give the JSON report of an earlier run.") from None
+            raise OptionError("baseline", f"{path} cannot be read: {exc.strerror}. Give the JSON report of an earlier run.") from None
         except ValueError:
-            raise OptionError("baseline", f"{path} is no JSON. Give the JSON report of an earlier run.") from None
+            raise OptionError("baseline", f"{path} is not JSON. Give the JSON report of an earlier run.") from None
         except OptionError as exc:
             raise OptionError("baseline", f"{path}: {exc.problem}") from None
 
     def _write(self, folder: Path, formats: dict[str, Any], audit: Audit) -> bool:
-        """Write the reports. Returns whether one of them tells something else than before; new times are nothing else."""
+        """Write the reports. Returns whether one of them is new or has changed in more than its times."""
         texts = {name: render(audit) for name, render in formats.items()}
         changed = False
         for name, text in texts.items():
@@ -88,7 +88,7 @@ class ActionModule(ActionBase):
             try:
                 write_all(folder, texts)
             except OSError as exc:
-                raise OptionError("dest", f"{folder} cannot be written to, {exc.strerror}. The earlier reports are as they were.") from None
+                raise OptionError("dest", f"{folder} cannot be written to: {exc.strerror}. The earlier reports are unchanged.") from None
         return changed
 
 

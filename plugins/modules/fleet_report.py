@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_report
-short_description: Judge what was gathered of a fleet, and write reports
+short_description: Judge the records of a fleet, and write reports
 version_added: 1.0.0
 author:
   - gpufleet (@gpufleet)
 description:
   - Takes host records that were gathered before, judges them by a policy, compares them with a baseline, and writes reports on the
     controller. It asks no server.
-  - The role C(gpufleet.lmstudio.fleet_audit) gathers, calls this, prints the summary and fails where it should.
+  - The role C(gpufleet.lmstudio.fleet_audit) gathers the records, calls this module, prints the summary and fails on what you choose.
   - All reports are views of one document, which is the JSON report. Its JSON Schema is C(files/fleet_audit.schema.json) in that
     role.
 extends_documentation_fragment:
@@ -29,7 +29,7 @@ attributes:
   bypass_host_loop:
     description: Runs once for all hosts of the batch, with the variables of its first host.
     support: full
-    details: Say C(run_once=true), so that every host has the registered result.
+    details: Set C(run_once=true), so that every host has the registered result.
 options:
   hosts:
     description:
@@ -40,20 +40,20 @@ options:
     required: true
   policy:
     description:
-      - What the fleet has to be like.
+      - What is required of the fleet.
       - C(require) is a list of requirements that every host has to meet, as O(gpufleet.lmstudio.model_assert#module:require)
         describes them. With C(exclusive=true) any other loaded model is a violation.
       - C(fleet) is a list of requirements for the hosts together. Each entry has C(require) (requirements), and C(min_hosts) (how
         many hosts have to meet each of them), C(consistent) (what must be the same on all hosts that have the model, some of
         V(quantization), V(selected_variant) and V(context_length)), or both.
-      - For C(exclusive), what any policy of the host asks for may be loaded.
+      - With C(exclusive), whatever any policy of the host requires may be loaded.
       - C(groups) has, by the name of a group of the inventory, C(require), C(exclusive) and C(fleet) for the hosts of that group.
         A group that the inventory does not have is an error.
     type: dict
   baseline:
     description:
-      - The path of a JSON report of an earlier run. Models that were added or removed, loaded or unloaded, and other contexts,
-        quantizations and variants of a model are drift. Order and remaining TTLs never are.
+      - The path of a JSON report of an earlier run. Drift is a model that was added, removed, loaded or unloaded, or that has another
+        context, quantization or variant. Order and remaining TTLs are never drift.
       - It is read before any report is written, so it may be the report that is about to be replaced.
     type: path
   formats:
@@ -67,9 +67,9 @@ options:
     default: [html, json]
   dest:
     description:
-      - The folder for the reports, on the controller. It is made if it is not there. A relative path begins where Ansible was
+      - The folder for the reports, on the controller. It is created if it does not exist. A relative path starts where Ansible was
         started.
-      - The files are called C(fleet_audit) with C(.html), C(.json), C(.csv), C(.md), C(.xml) and C(.prom). Each is whole at any
+      - The files are called C(fleet_audit) with C(.html), C(.json), C(.csv), C(.md), C(.xml) and C(.prom). Each is complete at any
         moment, however the run ends.
     type: path
     default: fleet_audit
@@ -111,14 +111,14 @@ EXAMPLES = r"""
 RETURN = r"""
 changed:
   description:
-    - Whether a report is new, or tells something else than the one before. Times alone do not count, although they are written.
+    - Whether a report is new, or has changed in more than its times. New times alone do not count, although they are written.
   returned: always
   type: bool
 msg:
   description: The outcome in one sentence.
   returned: always
   type: str
-  sample: 5 of 6 hosts gave a model list, 2 violations, 0 warnings.
+  sample: 5 of 6 hosts answered, 2 violations, 0 warnings.
 reports:
   description: The path of each report, by its format.
   returned: success
@@ -138,7 +138,7 @@ problems:
       type: list
       elements: str
     not_ok:
-      description: Hosts that gave no model list.
+      description: Hosts without a model list.
       type: list
       elements: str
     drift:

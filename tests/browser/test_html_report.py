@@ -118,7 +118,7 @@ def picture(page: Page, name: str) -> None:
 
 def test_it_shows_figures_violations_drift_and_the_matrix(show):
     page = show()
-    assert "4 of 5 hosts gave a model list, 3 violations" in page.locator(".headline").inner_text()
+    assert "4 of 5 hosts answered, 3 violations" in page.locator(".headline").inner_text()
     titles = page.locator("h2").all_inner_texts()
     assert titles.index("Violations") < titles.index("Drift") < titles.index("Hosts and models")
     assert "chat: qwen/* is not loaded" in page.get_by_role("region", name="Violations").first.inner_text()
@@ -272,7 +272,7 @@ def test_a_thousand_hosts_and_a_hundred_models(show):
         page.get_by_role("button", name="Next").press("Enter")
     assert page.evaluate("document.activeElement.id") == "previous"
     page.get_by_role("searchbox", name="Host").fill("zzz")
-    assert page.locator(".matrix tbody").inner_text() == "No host is like that."
+    assert page.locator(".matrix tbody").inner_text() == "No host matches."
     took = page.evaluate(
         """() => ['gpu9', 'gpu99', ''].map((text) => {
             const began = performance.now();

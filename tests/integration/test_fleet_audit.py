@@ -64,7 +64,7 @@ def test_it_reports_in_every_format_and_a_second_run_changes_nothing(audit, star
     hosts = hosts_of(fleet)
     first = audit(hosts, fleet_audit_policy=POLICY)
     assert first.output.count("changed: [") == 1
-    assert "4 of 6 hosts" not in first.output and "5 of 6 hosts gave a model list" in first.output
+    assert "4 of 6 hosts" not in first.output and "5 of 6 hosts answered" in first.output
     texts = reports_in(tmp_path / "audit")
     for consumer in (by_schema, by_csv, by_junit, by_prometheus):
         consumer(texts)
@@ -79,7 +79,7 @@ def test_it_reports_in_every_format_and_a_second_run_changes_nothing(audit, star
     fleet.load("gpu10", "qwen/qwen3-8b", context_length=8192)
     drifted = audit(hosts, fleet_audit_baseline="audit/fleet_audit.json")
     assert drifted.output.count("changed: [") == 1
-    assert "gpu10: qwen/qwen3-8b is loaded now and was not before" in drifted.output
+    assert "gpu10: qwen/qwen3-8b is loaded now, but was not before" in drifted.output
     document = json.loads(reports_in(tmp_path / "audit")["json"])
     assert [(change["host"], change["change"]) for change in document["drift"]["changes"]] == [("gpu10", "loaded")]
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
@@ -228,21 +228,21 @@ def test_it_fails_where_it_should_after_the_reports_are_written(audit, start, tm
     outcome = audit(hosts_of(fleet), fleet_audit_policy=POLICY, fleet_audit_fail_on=fail_on, ends=2 if message else 0)
     reports_in(tmp_path / "audit")
     if message:
-        assert message in outcome.output.split("Fail where it should")[1]
+        assert message in outcome.output.split("Fail on what fleet_audit_fail_on names")[1]
 
 
 WRONG = [
     ({"fleet_audit_policy": {"require": [{"model": "m", "min_contex_length": 1}]}}, "policy.require[0]: unknown key min_contex_length."),
     ({"fleet_audit_policy": {"groups": {"typo": {"require": [{"model": "m"}]}}}}, "policy.groups.typo: the inventory has no such group"),
     ({"fleet_audit_policy": {"require": [{"type": "llm", "state": "available", "format": "x"}]}}, "gather with detail: full"),
-    ({"fleet_audit_baseline": "nowhere.json"}, "baseline: nowhere.json cannot be read, No such file or directory."),
-    ({"fleet_audit_baseline": "play.yml"}, "baseline: play.yml is no JSON."),
-    ({"fleet_audit_baseline": "other.json"}, "baseline: other.json: it is no JSON report of fleet_audit."),
+    ({"fleet_audit_baseline": "nowhere.json"}, "baseline: nowhere.json cannot be read: No such file or directory."),
+    ({"fleet_audit_baseline": "play.yml"}, "baseline: play.yml is not JSON."),
+    ({"fleet_audit_baseline": "other.json"}, "baseline: other.json: it is not a JSON report of fleet_audit."),
     ({"fleet_audit_dest": "play.yml"}, "cannot be written to"),
     ({"fleet_audit_formats": ["pdf"]}, "value of fleet_audit_formats must be one or more of: html, json, csv, markdown, junit, prometheus"),
     ({"fleet_audit_fail_on": ["violation"]}, "value of fleet_audit_fail_on must be one or more of: violations, not_ok, drift"),
-    ({"fleet_audit_fail_on": ["violations"]}, "so it could never fail"),
-    ({"fleet_audit_fail_on": "drift"}, "so it could never fail"),
+    ({"fleet_audit_fail_on": ["violations"]}, "Without it the audit could never fail."),
+    ({"fleet_audit_fail_on": "drift"}, "Without it the audit could never fail."),
     ({"fleet_audit_source": "cloud"}, "value of fleet_audit_source must be one of: controller, target, variable"),
 ]
 

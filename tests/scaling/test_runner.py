@@ -131,7 +131,7 @@ def test_the_slices_of_a_fleet_come_together_again(
     )
     assert done.returncode == 0, done.stdout
     assert audited(tmp_path) == sorted(STATUS.items())
-    assert "10 of 12 hosts gave a model list." in done.stdout
+    assert "10 of 12 hosts answered." in done.stdout
     assert fleet.asked() == times(1)
 
 

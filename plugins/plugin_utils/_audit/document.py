@@ -30,7 +30,7 @@ SCHEMA_VERSION = 1
 def make_audit(hosts: Mapping[str, Any], policies: Iterable[Policy], baseline: Audit | None, audited_at: str) -> Audit:
     """The document. `hosts` holds what was gathered of each host: a record, a result with one, or nothing usable.
 
-    All that differs between two runs on an unchanged fleet stands under `run`. Raises :class:`RequirementError` when a record
+    All that differs between two runs on an unchanged fleet is under `run`. Raises :class:`RequirementError` when a record
     does not carry what the policy judges, and :class:`OptionError` for a record that was changed on the way.
     """
     policies = list(policies)
@@ -40,7 +40,7 @@ def make_audit(hosts: Mapping[str, Any], policies: Iterable[Policy], baseline: A
             records[name] = load_record(hosts[name])
             described.append(describe_host(name, records[name]))
         except (KeyError, TypeError, AttributeError) as exc:
-            problem = f"the record of {name} is not complete, {exc} is missing or wrong. Hand in records as they were gathered."
+            problem = f"the record of {name} is not complete: {exc} is missing or wrong. Pass the records unchanged."
             raise OptionError("hosts", problem) from None
     checks = [check for policy in policies for check in check_policy(policy, policies, records)]
     drift = None if baseline is None else compare_with_baseline(described, baseline)
@@ -62,7 +62,7 @@ def make_audit(hosts: Mapping[str, Any], policies: Iterable[Policy], baseline: A
 
 
 def without_times(audit: Audit) -> Audit:
-    """The same with other times: where the two differ in a report, there stand times, and nothing else does."""
+    """The same document with other times, so where reports of the two differ, they have times."""
     never = "1970-01-01T00:00:00Z"
     hosts = {
         # A time of 0 milliseconds is a time.
@@ -83,10 +83,11 @@ def parse_baseline(document: Any) -> Audit:
     """A document of an earlier run, as far as drift needs it. Raises :class:`OptionError`."""
     version = document.get("schema_version") if isinstance(document, Mapping) else None
     if version is None:
-        raise OptionError("baseline", "it is no JSON report of fleet_audit. Give a fleet_audit.json of an earlier run.")
+        raise OptionError("baseline", "it is not a JSON report of fleet_audit. Give the fleet_audit.json of an earlier run.")
     if version != SCHEMA_VERSION:
         raise OptionError(
-            "baseline", f"it has schema_version {printable(str(version))}, this collection reads {SCHEMA_VERSION}. Make a new one."
+            "baseline",
+            f"it has schema_version {printable(str(version))}, and this collection reads {SCHEMA_VERSION}. Run an audit to make a new one.",
         )
     try:
         str(document["run"]["audited_at"])
@@ -94,7 +95,7 @@ def parse_baseline(document: Any) -> Audit:
             comparable_values(host)
             str(host["name"]), bool(host["ok"]), str(host["status"]), str(host["detail"])
     except (KeyError, TypeError, AttributeError):
-        raise OptionError("baseline", "it is not complete. Give a fleet_audit.json as an earlier run wrote it.") from None
+        raise OptionError("baseline", "it is not complete. Give the fleet_audit.json of an earlier run, unchanged.") from None
     return dict(document)
 
 

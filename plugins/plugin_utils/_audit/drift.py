@@ -17,10 +17,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts imp
 
 _KINDS = ("quantization", "selected_variant")
 _CHANGED = {
-    "added": "is listed now and was not before",
-    "removed": "is not listed any more",
-    "loaded": "is loaded now and was not before",
-    "unloaded": "is not loaded any more",
+    "added": "is listed now, but was not before",
+    "removed": "is no longer listed",
+    "loaded": "is loaded now, but was not before",
+    "unloaded": "is no longer loaded",
 }
 
 
@@ -33,10 +33,15 @@ def compare_with_baseline(hosts: list[dict[str, Any]], baseline: dict[str, Any])
         if name not in before:
             not_compared.append({"host": name, "message": f"{name} is not in the baseline"})
         elif name not in now:
-            not_compared.append({"host": name, "message": f"{name} was not audited, the baseline has it"})
-        elif not before[name]["ok"] or not now[name]["ok"]:
-            when, status = ("now", now[name]["status"]) if before[name]["ok"] else ("in the baseline", before[name]["status"])
-            not_compared.append({"host": name, "message": f"{name} is {printable(str(status))} {when}, so its models cannot be compared"})
+            not_compared.append({"host": name, "message": f"{name} is in the baseline, but was not audited"})
+        elif not before[name]["ok"]:
+            status = printable(str(before[name]["status"]))
+            not_compared.append(
+                {"host": name, "message": f"{name} had the status {status} in the baseline, so its models cannot be compared"}
+            )
+        elif not now[name]["ok"]:
+            status = printable(str(now[name]["status"]))
+            not_compared.append({"host": name, "message": f"{name} has the status {status}, so its models cannot be compared"})
         else:
             changes += _changes(now[name], before[name])
     return {"changes": changes, "not_compared": not_compared}
@@ -67,7 +72,7 @@ def comparable_values(host: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]
 def _changes(host: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
     changes = []
     name, before, now = host["name"], comparable_values(earlier), comparable_values(host)
-    # What one of the two does not tell, such as the quantization of a model that was not loaded then, is no change.
+    # What only one of the two has, such as the quantization of a model that was not loaded then, is no change.
     both_complete = host["detail"] == earlier["detail"] == FULL
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
@@ -89,11 +94,11 @@ def _changes(host: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[s
 
 
 def _change(host: str, model: str, what: str, before: list[Any] | None, now: list[Any] | None) -> dict[str, Any]:
-    message = _CHANGED.get(what) or "has the {} {}, it was {}".format(
+    message = _CHANGED.get(what) or "now has the {} {} instead of {}".format(
         {"context_length": "context", "selected_variant": "variant"}.get(what, what), _joined(now), _joined(before)
     )
     if what == "variants":
-        message = f"has the variants {_joined(now) or 'none'} on disk, it had {_joined(before) or 'none'}"
+        message = f"now has the variants {_joined(now) or 'none'} on disk instead of {_joined(before) or 'none'}"
     return {"host": host, "model": model, "change": what, "before": before, "now": now, "message": f"{host}: {printable(model)} {message}"}
 
 

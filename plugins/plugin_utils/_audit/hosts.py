@@ -32,7 +32,7 @@ def load_record(given: Any) -> Record:
 
 
 def _in_order(record: Record) -> Record:
-    """A record whose entries and instances come in an order that is not that of the server, which may change it."""
+    """The record with its entries and instances sorted, because a server may list them in another order every time."""
 
     def instances(entry: Mapping[str, Any]) -> list[Any]:
         return sorted(entry["loaded_instances"], key=lambda instance: (instance["id"], instance["config"]["context_length"] or 0))
@@ -42,7 +42,7 @@ def _in_order(record: Record) -> Record:
     models.sort(key=lambda entry: (entry["key"], not entry["loaded"], str(entry["quantization"]), str(entry["selected_variant"])))
     # The number of an entry is its place in the answer.
     warnings = sorted(re.sub(r"^models\[\d+\]", "models", str(text)) for text in record["warnings"])
-    error = None if record["ok"] else record["error"] or {"message": f"It is {record['status']}.", "hint": "", "http_status": None}
+    error = None if record["ok"] else record["error"] or {"message": f"Its status is {record['status']}.", "hint": "", "http_status": None}
     return {**record, "models": models, "warnings": warnings, "error": error}
 
 
@@ -55,7 +55,7 @@ def describe_host(name: str, record: Record) -> dict[str, Any]:
     described = {entry["key"] for entry in record["models"]}
     duplicates = record["counts"]["models"] - len(record["available"])
     times = Counter(entry["key"] for entry in record["models"])
-    # At detail loaded, what is listed twice but not loaded is known by its number only.
+    # At detail loaded, what is listed twice but not loaded is only counted.
     complete = record["detail"] == FULL or not duplicates
     models = [_describe_model(entry, times[entry["key"]] if complete else None) for entry in record["models"]]
     models += [_key_only(key, 1 if complete else None) for key in record["available"] if key not in described]
@@ -101,5 +101,5 @@ def _describe_model(entry: Mapping[str, Any], times: int | None) -> dict[str, An
 
 
 def _key_only(key: str, times: int | None) -> dict[str, Any]:
-    """What a record of detail loaded tells of a model that is not loaded."""
+    """What a record of detail loaded has of a model that is not loaded."""
     return {"key": key, "state": "available", "times_listed": times, **dict.fromkeys(_ATTRIBUTES), "instances": []}

@@ -23,7 +23,7 @@ ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
 
 
 class Policy(NamedTuple):
-    """Requirements for some hosts. Make it with :func:`parse_policies`."""
+    """Requirements for some hosts. Made by :func:`parse_policies`."""
 
     name: str
     hosts: frozenset[str] | None
@@ -47,7 +47,7 @@ def parse_policies(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy
     found = _parse_part(keys, "policy", ALL_HOSTS, None)
     of_groups = keys.get("groups", {})
     if not isinstance(of_groups, Mapping):
-        raise OptionError("policy.groups", "it is no mapping of group names to what is required there.")
+        raise OptionError("policy.groups", "must be a mapping of group names to what is required there.")
     for name, part in of_groups.items():
         where = f"policy.groups.{printable(str(name))}"
         if name not in groups:
@@ -64,17 +64,17 @@ def _parse_part(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset
     if "require" in keys:
         found.append(Policy(name, hosts, parse_all(keys["require"], f"{where}.require"), exclusive))
     elif exclusive:
-        raise OptionError(f"{where}.exclusive", "it wants require beside it, which says what may be loaded.")
+        raise OptionError(f"{where}.exclusive", "needs a require next to it, which says what may be loaded.")
     parts = keys.get("fleet", [])
     if not isinstance(parts, (list, tuple)):
-        raise OptionError(f"{where}.fleet", "it is no list. Write a dash before each entry.")
+        raise OptionError(f"{where}.fleet", "must be a list. Write a dash before each entry.")
     for number, part in enumerate(parts):
         at = f"{where}.fleet[{number}]"
         part = _check_keys(part, at, ("require", "min_hosts", "consistent"))
         requirements = parse_all(part.get("require"), f"{at}.require")
         least, consistent = fleet_terms(part.get("min_hosts"), part.get("consistent"), at + ".")
         if least is None and not consistent:
-            raise OptionError(at, "give min_hosts or consistent. What each host must meet stands in require, not in fleet.")
+            raise OptionError(at, "give min_hosts or consistent. What each host must meet belongs in require, not in fleet.")
         found.append(Policy(FLEET if hosts is None else f"{FLEET} of {name}", hosts, requirements, False, True, least, consistent))
     if not found and not keys.get("groups"):
         raise OptionError(
@@ -85,7 +85,7 @@ def _parse_part(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset
 
 def _check_keys(raw: Any, where: str, known: tuple[str, ...]) -> Mapping[str, Any]:
     if not isinstance(raw, Mapping):
-        raise OptionError(where, f"{printable(str(raw))} is no mapping. The keys are {', '.join(known)}.")
+        raise OptionError(where, f"{printable(str(raw))} is not a mapping. The keys are {', '.join(known)}.")
     for key in raw:
         if key not in known:
             raise OptionError(where, f"unknown key {printable(str(key))}. The keys are {', '.join(known)}.")
@@ -103,7 +103,7 @@ def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[st
     for name, record in in_scope.items():
         checks += [_check(policy, name, _label(requirement), judge(record, [requirement])) for requirement in policy.requirements]
         if policy.exclusive:
-            # What any policy of the host asks for may be loaded. The violations of the requirements come first.
+            # Whatever any policy of the host requires may be loaded. The violations of the requirements come first.
             allowed = [
                 requirement
                 for other in policies

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What an audit says in words, the same in each report."""
+"""The sentences that all reports share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document 
 def headline(audit: Audit) -> str:
     """The outcome in one sentence."""
     summary = audit["summary"]
-    parts = [f"{summary['hosts']['ok']} of {_count(summary['hosts']['total'], 'host')} gave a model list"]
+    parts = [f"{summary['hosts']['ok']} of {_count(summary['hosts']['total'], 'host')} answered"]
     if summary["checks"]["total"]:
         parts.append(_count(summary["violations"]["fail"], "violation"))
         parts.append(_count(summary["violations"]["warn"], "warning"))

@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document 
 
 
 def as_junit(audit: Audit) -> str:
-    """A suite for what each policy requires, a case for each requirement and host. A warning passes, and says so."""
+    """A suite for what each policy requires, a case for each requirement and host. A warning passes, with its sentence as output."""
     suites = _Suites()
     for host in audit["hosts"]:
         case = suites.case("hosts answer", host["name"], "answers")

@@ -19,11 +19,11 @@ _MAX_ROWS = 200
 
 
 def as_markdown(audit: Audit) -> str:
-    """For a pull request or the summary of a job, both of which limit the size: long lists are cut, and say so."""
+    """For a pull request or the summary of a job, both of which limit the size: long lists are cut, and the report says so."""
     summary = audit["summary"]
     lines = ["# LM Studio fleet", "", headline(audit), ""]
     lines += _markdown_table(
-        ("hosts", "models listed", "models loaded", "instances", "listed", "loaded"),
+        ("hosts", "models listed", "models loaded", "instances", "listed size", "loaded size"),
         [
             (
                 summary["hosts"]["total"], summary["models"]["distinct"], summary["models"]["distinct_loaded"],
@@ -34,7 +34,7 @@ def as_markdown(audit: Audit) -> str:
     found = problems(audit)
     for title, messages in (
         ("Violations", found["violations"]),
-        ("Hosts that gave no model list", found["not_ok"]),
+        ("Hosts without a model list", found["not_ok"]),
         ("Changes since the baseline", found["drift"]),
         ("Warnings", warnings(audit)),
         ("Not compared with the baseline", [entry["message"] for entry in (audit["drift"] or {"not_compared": []})["not_compared"]]),
@@ -48,7 +48,7 @@ def as_markdown(audit: Audit) -> str:
          " ".join(_code(shown) for shown in loaded_models(host)[:20]))
         for host in audit["hosts"]
     ]  # fmt: skip
-    lines += _markdown_table(("host", "status", "lists", "loaded", "models (context)"), rows)
+    lines += _markdown_table(("host", "status", "listed", "loaded size", "models (context)"), rows)
     lines += [*(f"{_code(note)}\n" for note in audit["notes"]), f"Audited by {audit['generator']}.", f"At {audit['run']['audited_at']}."]
     return "\n".join(lines) + "\n"
 
@@ -61,6 +61,6 @@ def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> lis
 
 
 def _code(text: str) -> str:
-    """As code, where nothing is a link, a mention or HTML. There is no way to write | in it that is right in every table."""
+    """As code, where nothing is a link, a mention or HTML. No way to write | in code is right in every renderer of tables."""
     shown = printable(text, 500).replace("`", "'").replace("|", "\u00a6")
     return f"`{shown}`"

@@ -19,12 +19,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
 
 _PER_HOST: tuple[tuple[str, str, Callable[[dict[str, Any]], float]], ...] = (
-    ("host_ok", "Whether the host gave a model list.", lambda host: host["ok"]),
+    ("host_ok", "Whether the host answered with a model list.", lambda host: host["ok"]),
     ("models_listed", "Models that the host lists.", lambda host: host["counts"]["models"]),
-    ("models_loaded", "Models of which the host has an instance.", lambda host: host["counts"]["loaded"]),
+    ("models_loaded", "Models that are loaded on the host.", lambda host: host["counts"]["loaded"]),
     ("instances", "Loaded instances.", lambda host: host["counts"]["instances"]),
     ("listed_bytes", "Size of all models that the host lists.", lambda host: host["size_bytes"]["available"]),
-    ("loaded_bytes", "Size of the models of which the host has an instance.", lambda host: host["size_bytes"]["loaded"]),
+    ("loaded_bytes", "Size of the models that are loaded on the host.", lambda host: host["size_bytes"]["loaded"]),
 )
 
 
@@ -34,7 +34,7 @@ def as_prometheus(audit: Audit) -> str:
     lines: list[str] = []
 
     def family(name: str, help_text: str, samples: Iterable[tuple[dict[str, str], Any]]) -> None:
-        # Different names may look the same once they are printable, and a sample that comes twice spoils the whole file.
+        # Different names may look the same once they are printable, and a sample that occurs twice makes the whole file invalid.
         shown = {_labelled(f"lmstudio_{name}", labels): int(value) for labels, value in samples if value is not None}
         if shown:
             lines.extend([f"# HELP lmstudio_{name} {help_text}", f"# TYPE lmstudio_{name} gauge"])
@@ -59,8 +59,8 @@ def as_prometheus(audit: Audit) -> str:
     family("host_violations", "Violations of the policy on the host.", [({"host": host["name"]}, of_host[host["name"]]) for host in hosts])
     family("drift_changes", "Changes since the baseline.", [({}, summary["drift"])])
     # What differs between any two runs comes last.
-    waited = [({"host": name}, times["response_ms"]) for name, times in run["hosts"].items()]
-    family("response_milliseconds", "Time until the host had answered.", waited)
+    durations = [({"host": name}, times["response_ms"]) for name, times in run["hosts"].items()]
+    family("response_milliseconds", "Time until the host answered.", durations)
     audited_at = calendar.timegm(time.strptime(run["audited_at"], TIME_FORMAT))
     family("audit_timestamp_seconds", "When the fleet was audited.", [({}, audited_at)])
     return "\n".join(lines) + "\n"

@@ -21,25 +21,25 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     """The summary for a terminal: at most 40 lines, what is wrong first, and where the reports are."""
     found = problems(audit)
     lines = [headline(audit)]
-    for title, messages, room in (
+    for title, messages, most in (
         ("Violations", found["violations"], 8),
         ("Changes since the baseline", found["drift"], 5),
         ("Warnings", warnings(audit), 3),
     ):
         if messages:
-            lines += [f"{title}:", *_cut([f"  {printable(message, 160)}" for message in messages], room)]
+            lines += [f"{title}:", *_cut([f"  {printable(message, 160)}" for message in messages], most)]
     where = [f"  {name:<10} {path}" for name, path in paths.items()]
-    left = _MAX_LINES - len(lines) - len(where) - 3 - bool(audit["notes"])
-    # Those that are not ok come first; the sort keeps the order of names.
+    room = _MAX_LINES - len(lines) - len(where) - 3 - bool(audit["notes"])
+    # Hosts that are not ok come first, each part in the order of names.
     hosts = sorted(audit["hosts"], key=lambda host: bool(host["ok"]))
     width = min(max([len(host["name"]) for host in hosts] + [4]), 40)
-    lines.append(f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTS':>5}  {'LOADED':>9}  MODELS (CONTEXT)")
+    lines.append(f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTED':>6}  {'LOADED SIZE':>11}  MODELS (CONTEXT)")
     rows = [
-        f"{printable(host['name'], width):<{width}}  {printable(host['status']):<12}  {host['counts']['models']:>5}  "
-        f"{format_size(host['size_bytes']['loaded']):>9}  {printable(', '.join(loaded_models(host)) if host['ok'] else host['error']['message'], 110) or '-'}"
+        f"{printable(host['name'], width):<{width}}  {printable(host['status']):<12}  {host['counts']['models']:>6}  "
+        f"{format_size(host['size_bytes']['loaded']):>11}  {printable(', '.join(loaded_models(host)) if host['ok'] else host['error']['message'], 110) or '-'}"
         for host in hosts
     ]
-    lines += _cut(rows, left)
+    lines += _cut(rows, room)
     if audit["notes"]:
         lines.append(printable(audit["notes"][0], 200))
     return [*lines, "Reports:" if written else "Reports, not written in check mode:", *where] if where else lines

@@ -93,7 +93,7 @@ def test_what_is_drift(before, now, expected):
         ([model("m"), model("m", quantization="Q8_0")], [model("m", quantization="Q8_0"), model("m")]),
     ],
 )
-def test_order_and_ttls_and_the_rest_are_no_drift(before, now):
+def test_order_and_ttls_and_the_rest_are_not_drift(before, now):
     assert changes(having(*before), having(*now)) == []
 
 
@@ -111,13 +111,13 @@ def test_a_load_that_moves_to_another_copy_is_drift():
     assert changes(before, now) == [("m", "quantization", ["Q4_K_M"], ["Q8_0"])]
 
 
-def test_a_copy_that_one_of_the_two_does_not_tell_of_is_no_drift():
+def test_a_copy_that_one_of_the_two_does_not_have_is_not_drift():
     models = [model("m", 1), model("m", quantization="Q8_0", variant="w")]
     full, slim = having(*models), having(*models, detail="loaded")
     assert changes(full, slim) == changes(slim, full) == []
 
 
-def test_what_one_of_the_two_does_not_tell_is_no_drift():
+def test_what_one_of_the_two_does_not_have_is_not_drift():
     full, slim = having(model("m"), model("n", 1)), having(model("m", quantization="Q8_0"), model("n", 1), detail="loaded")
     assert changes(full, slim) == changes(slim, full) == []
 
@@ -129,9 +129,9 @@ def test_hosts_that_cannot_be_compared_are_named():
     )
     assert found["changes"] == []
     assert [entry["message"] for entry in found["not_compared"]] == [
-        "a is refused now, so its models cannot be compared",
-        "b is refused in the baseline, so its models cannot be compared",
-        "c was not audited, the baseline has it",
+        "a has the status refused, so its models cannot be compared",
+        "b had the status refused in the baseline, so its models cannot be compared",
+        "c is in the baseline, but was not audited",
         "e is not in the baseline",
     ]
 
@@ -139,9 +139,9 @@ def test_hosts_that_cannot_be_compared_are_named():
 @pytest.mark.parametrize(
     "document, message",
     [
-        ([], "it is no JSON report of fleet_audit"),
-        ({"hosts": []}, "it is no JSON report of fleet_audit"),
-        ({"schema_version": 2}, "it has schema_version 2, this collection reads 1"),
+        ([], "it is not a JSON report of fleet_audit"),
+        ({"hosts": []}, "it is not a JSON report of fleet_audit"),
+        ({"schema_version": 2}, "it has schema_version 2, and this collection reads 1"),
         ({"schema_version": 1, "run": {"audited_at": ""}}, "it is not complete"),
         ({"schema_version": 1, "run": {"audited_at": ""}, "hosts": [{"name": "a", "ok": True, "status": "ok"}]}, "it is not complete"),
         (
@@ -232,12 +232,12 @@ def test_a_group_without_a_host_of_the_audit_is_noted():
     "policy, message",
     [
         ({"requires": []}, "policy: unknown key requires. The keys are require, exclusive, fleet, groups."),
-        ([{"model": "m"}], "policy: [{'model': 'm'}] is no mapping. The keys are require,"),
+        ([{"model": "m"}], "policy: [{'model': 'm'}] is not a mapping. The keys are require,"),
         ({"require": []}, "policy.require: it is empty"),
         ({"require": [{"model": "m", "min_contex_length": 1}]}, "Did you mean min_context_length"),
-        ({"exclusive": True}, "it wants require beside it"),
+        ({"exclusive": True}, "policy.exclusive: needs a require next to it"),
         ({"require": [{"model": "m"}], "exclusive": "maybe"}, "policy.exclusive: maybe is not true or false"),
-        ({"fleet": {"require": []}}, "policy.fleet: it is no list"),
+        ({"fleet": {"require": []}}, "policy.fleet: must be a list"),
         ({"fleet": [{"require": [{"model": "m"}]}]}, "give min_hosts or consistent"),
         ({"fleet": [{"min_hosts": 1}]}, "fleet[0].require: (not known) is no list of requirements"),
         ({"fleet": [{"require": [{"model": "m"}], "min_hosts": 0}]}, "fleet[0].min_hosts: 0 is not a whole number"),
@@ -246,8 +246,8 @@ def test_a_group_without_a_host_of_the_audit_is_noted():
         ({"groups": {"g": {"requires": []}}}, "policy.groups.g: unknown key requires"),
         ({"groups": {"g": {}}}, "policy.groups.g: it requires nothing"),
         ({"groups": {}}, "it requires nothing"),
-        ({"groups": ["g"]}, "policy.groups: it is no mapping"),
-        ({"groups": {"g": ["x"]}}, "policy.groups.g: ['x'] is no mapping. The keys are require,"),
+        ({"groups": ["g"]}, "policy.groups: must be a mapping"),
+        ({"groups": {"g": ["x"]}}, "policy.groups.g: ['x'] is not a mapping. The keys are require,"),
     ],
 )
 def test_a_policy_that_cannot_be_used_is_named(policy, message):
@@ -284,10 +284,10 @@ def test_hosts_come_in_natural_order():
 
 def test_a_record_that_was_changed_on_the_way_is_named():
     record = {"ok": True, "status": "ok", "fingerprint": None, "instances": []}
-    with pytest.raises(OptionError, match="^hosts: the record of a is not complete, 'models' is missing or wrong"):
+    with pytest.raises(OptionError, match="^hosts: the record of a is not complete: 'models' is missing or wrong"):
         audited({"a": record})
     (host,) = audited({"a": {**DOWN, "error": None}})["hosts"]
-    assert host["error"]["message"] == "It is refused."
+    assert host["error"]["message"] == "Its status is refused."
 
 
 @pytest.mark.parametrize("given", [None, {}, "text", {"msg": "Failed to connect"}, {"lmstudio": {}}])

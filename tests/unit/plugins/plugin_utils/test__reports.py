@@ -228,3 +228,10 @@ def test_every_format_is_documented():
     assert module["default"] == spec["fleet_audit_formats"]["default"] == defaults["fleet_audit_formats"] == list(DEFAULT_FORMATS)
     rows = re.findall(r"^\| `(\w+)` \| `(fleet_audit\.\w+)` \|", (ROOT / "docs" / "audit.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert rows == [(name, file_name) for name, (file_name, _render) in FORMATS.items()]
+
+
+@pytest.mark.parametrize("required, sentence", [(["m"], "None. The check passed."), (["m", "n"], "None. All 2 checks passed.")])
+def test_checks_that_passed_are_counted(required, sentence):
+    policies = parse_policies({"require": [{"model": key, "state": "available"} for key in required]}, {})
+    found = make_audit({"gpu": answering(entry("m"), entry("n"))}, policies, None, "2026-11-23T08:00:00Z")
+    assert f"<p>{sentence}</p>" in FORMATS["html"][1](found)

@@ -33,7 +33,7 @@ _NAME = 300
 
 
 def as_html(audit: Audit) -> str:
-    """The report. It is as long as the fleet is large, but its lists of what is wrong are cut at 500 and say so."""
+    """The report. It is as long as the fleet is large, but its lists of what is wrong are cut at 500, and say so."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["shown"] = lambda value: printable(str(value), 1000)
     script, style = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
@@ -98,16 +98,16 @@ def _data(audit: Audit, violations: list[dict[str, Any]]) -> str:
 
 
 def _cells(host: Mapping[str, Any], column: Mapping[str, int]) -> list[list[Any]]:
-    """`[column, contexts of the instances, or null if it is not loaded, what else to tell, how often it is listed]` for each key that a host lists."""
+    """`[column, contexts of the instances, or null if it is not loaded, details, how often it is listed]` for each key that a host lists."""
     cells: dict[int, list[Any]] = {}
     for model in host["models"]:
         cell = cells.setdefault(column[model["key"]], [column[model["key"]], None, "", 1])
         if model["state"] == "loaded":
             cell[1] = (cell[1] or []) + [instance["context_length"] for instance in model["instances"]]
-        about = ", ".join(printable(str(model[name])) for name in ("quantization", "selected_variant") if model[name] is not None)
+        details = ", ".join(printable(str(model[name])) for name in ("quantization", "selected_variant") if model[name] is not None)
         others = [printable(name) for name in model["variants"] or [] if name != model["selected_variant"]]
-        about += f"{', ' if about else ''}also on disk: {', '.join(others)}" if others else ""
-        cell[2] = "; ".join(part for part in (cell[2], about) if part)
+        details += f"{', ' if details else ''}also on disk: {', '.join(others)}" if others else ""
+        cell[2] = "; ".join(part for part in (cell[2], details) if part)
         cell[3] = max(cell[3], model["times_listed"] or 1)
     return list(cells.values())
 
@@ -125,7 +125,7 @@ def _charts(audit: Audit) -> list[dict[str, Any]]:
     charts = [
         ("Hosts by status", [(status, number, str(number)) for status, number in audit["summary"]["hosts"]["by_status"].items()]),
         (
-            "Loaded bytes per host",
+            "Loaded size per host",
             [
                 (printable(host["name"], 40), host["size_bytes"]["loaded"], format_size(host["size_bytes"]["loaded"]))
                 for host in by_size

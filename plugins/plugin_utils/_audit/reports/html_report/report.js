@@ -28,6 +28,8 @@
     return made;
   };
 
+  const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
+
   const columns = () => {
     const wanted = by("model").value.trim().toLowerCase();
     const anywhere = by("anywhere").checked;
@@ -137,7 +139,7 @@
     const body = element("tbody");
     for (const host of hosts.slice(page * rows, (page + 1) * rows)) body.append(row(host, shown));
     if (hosts.length === 0) {
-      const none = element("td", "No host is like that.");
+      const none = element("td", "No host matches.");
       none.colSpan = fixed.length + shown.length;
       const only = element("tr");
       only.append(none);
@@ -145,7 +147,7 @@
     }
     table.append(thead, body);
     by("place").replaceChildren(table);
-    by("said").textContent = `${hosts.length} of ${data.hosts.length} hosts, ${shown.length} of ${data.models.length} models` + (pages > 1 ? `, page ${page + 1} of ${pages}.` : ".");
+    by("matches").textContent = `${hosts.length} of ${count(data.hosts.length, "host")}, ${shown.length} of ${count(data.models.length, "model")}` + (pages > 1 ? `, page ${page + 1} of ${pages}.` : ".");
     by("page").textContent = `Page ${page + 1} of ${pages}`;
     by("pages").hidden = pages < 2;
     by("previous").disabled = page === 0;
