@@ -13,36 +13,108 @@ options:
   require:
     description:
       - What is required. All of the list must hold. Within one requirement, all of its keys must hold on the same model, and on every
-        instance of it, because LM Studio chooses which of them serves a request. With a pattern, or without C(model), one model that
-        meets it is enough.
-      - C(model), C(type), C(publisher), C(architecture), C(format), C(quantization) and the values of C(config) take one value or a
-        list of values, any of which will do. C(capabilities) takes one or a list, all of which must be there. The others take one.
-      - Unknown keys, wrong values and contradictions are errors, and so is an empty list.
-      - At least one of C(model), C(type), C(publisher), C(architecture), C(format), C(quantization) and C(capabilities) is needed,
-        to say which model is meant.
+        instance of it, because LM Studio chooses which of them serves a request. With a pattern, or without O(require[].model), one
+        model that meets it is enough.
+      - At least one of O(require[].model), O(require[].type), O(require[].publisher), O(require[].architecture),
+        O(require[].format), O(require[].quantization) and O(require[].capabilities) is needed, to say which model is meant.
+      - A key that is a list takes one value as well. A comma is part of a value.
+      - Unknown keys, wrong values and contradictions are errors, and so are a key without a value and an empty list.
       - What a server does not tell meets nothing.
-      - C(name) (text) is a label for messages.
-      - C(model) (text) is the key of a model, the name of one of its variants, or the identifier of an instance, which means this one
-        alone. It may have the wildcards C(*), C(?) and C([...]), and case matters. Of a variant that is not selected only the name is known.
-      - C(state) is V(loaded) (the default, an instance is there), V(available) (it is listed), V(unloaded) (no instance is there,
-        listed or not) or V(absent) (it is not listed).
-      - C(type) is V(llm), V(embedding), V(drafter), V(imageGen), V(transcription), V(tts), or whatever else a server lists. Another word is
-        an error where it would pass the gate, as with C(state=absent). C(publisher), C(architecture), C(format) and C(quantization) (text) are compared with
-        what the server tells. Their case does not matter.
-      - C(capabilities) are V(vision), V(trained_for_tool_use) and V(reasoning), which needs an option other than V(off).
-      - C(min_bits_per_weight) (number) and C(max_size) (bytes, or text such as V(40GB) and V(40GiB)) are about the file.
-      - C(min_context_length) (tokens) is about the context with which an instance is loaded. With C(state=available) it is about
-        what the model supports.
-      - C(min_parallel) (number) and C(config) (settings and their values, such as a C(flash_attention) of V(true)) are about how an
-        instance is loaded.
-      - C(min_instances) (1) counts the instances of models that meet the rest. C(max_instances) (no limit) counts those that may, what is
-        not known included.
-      - C(severity) is V(fail) (the default) or V(warn), which is reported and lets the host pass.
     type: list
     elements: dict
+    suboptions:
+      name:
+        description:
+          - A label for messages.
+        type: str
+      model:
+        description:
+          - The key of a model, the name of one of its variants, or the identifier of an instance, which means this one alone. Any of
+            the list will do.
+          - It may have the wildcards C(*), C(?) and C([...]), and case matters. Of a variant that is not selected only the name is
+            known.
+        type: list
+        elements: str
+      state:
+        description:
+          - V(loaded) means that an instance is there, V(available) that the model is listed, V(unloaded) that no instance is there,
+            listed or not, and V(absent) that it is not listed.
+        type: str
+        choices: [loaded, available, unloaded, absent]
+        default: loaded
+      type:
+        description:
+          - V(llm), V(embedding), V(drafter), V(imageGen), V(transcription), V(tts), or whatever else a server lists. Any of the list
+            will do, and case does not matter.
+          - Another word is an error where it would pass the gate, as with O(require[].state=absent).
+        type: list
+        elements: str
+      publisher:
+        description:
+          - What the server tells, such as V(qwen). Any of the list will do, and case does not matter.
+        type: list
+        elements: str
+      architecture:
+        description:
+          - What the server tells, such as V(qwen3). Any of the list will do, and case does not matter.
+        type: list
+        elements: str
+      format:
+        description:
+          - The format of the file, such as V(gguf) and V(mlx). Any of the list will do, and case does not matter.
+        type: list
+        elements: str
+      quantization:
+        description:
+          - The name of the quantization, such as V(Q4_K_M) and V(4bit). Any of the list will do, and case does not matter.
+        type: list
+        elements: str
+      min_bits_per_weight:
+        description:
+          - The least number of bits per weight of the file.
+        type: float
+      min_context_length:
+        description:
+          - The least context, in tokens, with which an instance is loaded. With O(require[].state=available) it is about what the
+            model supports.
+        type: int
+      min_parallel:
+        description:
+          - How many requests an instance has to take at the same time, at least.
+        type: int
+      min_instances:
+        description:
+          - How many instances of models that meet the rest have to be loaded, at least. One if it is not given.
+        type: int
+      max_instances:
+        description:
+          - How many instances may be loaded that meet the rest, those of which that is not known included. Unlimited if it is not
+            given.
+        type: int
+      capabilities:
+        description:
+          - What the model must be able to do, all of the list. V(reasoning) needs an option other than V(off).
+        type: list
+        elements: str
+        choices: [vision, trained_for_tool_use, reasoning]
+      max_size:
+        description:
+          - The largest size of the file, in bytes, or as text such as V(40GB) and V(40GiB).
+        type: raw
+      config:
+        description:
+          - Settings with which an instance is loaded, by name, such as a C(flash_attention) of V(true). Each has one value or a list of
+            values, any of which will do.
+        type: dict
+      severity:
+        description:
+          - Whether a violation fails, or is a warning that lets the host pass.
+        type: str
+        choices: [fail, warn]
+        default: fail
   exclusive:
     description:
-      - Whether any other loaded model, of either type, is a violation. Other are those that no requirement of state V(loaded) or
+      - Whether any other loaded model, of any type, is a violation. Other are those that no requirement of state V(loaded) or
         V(available) is about.
     type: bool
     default: false

@@ -56,6 +56,18 @@ def model_info_spec(environment: bool = True) -> dict[str, Any]:
     }
 
 
+def without_suboptions(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec with which Ansible's validator leaves what has suboptions as it was given, because the collection judges that itself.
+
+    The validator drops nulls, splits texts at commas, takes true for a number, and never says which key was meant.
+    """
+    return {name: _judged_here(option) if "options" in option else option for name, option in spec.items()}
+
+
+def _judged_here(option: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "raw" if option["type"] == "list" else option["type"], "required": option.get("required", False)}
+
+
 def is_set(value: Any) -> bool:
     """Whether an option has a value.
 

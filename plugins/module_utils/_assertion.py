@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gather
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, parse_all
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, parse_all, requirements_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def model_assert_spec(environment: bool = True) -> dict[str, Any]:
     """The options of ``model_assert``: one spec for the module and for its action plugin."""
     return {
         **connection_spec(environment),
-        "require": {"type": "list", "elements": "dict", "required": True},
+        "require": {**requirements_spec(), "required": True},
         "exclusive": {"type": "bool", "default": False},
         "record": {"type": "dict"},
         "via": {"type": "str", "choices": ["target", "controller"], "default": "target"},

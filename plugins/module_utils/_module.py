@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set, without_suboptions
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, without_userinfo
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 class LMStudioModule(AnsibleModule):
     """A module that asks the LM Studio server of the machine it runs on."""
 
+    argument_spec: dict[str, Any]
     params: dict[str, Any]
 
     def _load_params(self) -> None:
         super()._load_params()
+        self.argument_spec = without_suboptions(self.argument_spec)
         self.params = only_set(self.params)
         if self.params.get("url"):
             # Here, before Ansible notes the options in the system's log and in results. What is left is still refused.

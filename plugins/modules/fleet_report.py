@@ -40,16 +40,46 @@ options:
     required: true
   policy:
     description:
-      - What is required of the fleet.
-      - C(require) is a list of requirements that every host has to meet, as O(gpufleet.lmstudio.model_assert#module:require)
-        describes them. With C(exclusive=true) any other loaded model is a violation.
-      - C(fleet) is a list of requirements for the hosts together. Each entry has C(require) (requirements), and C(min_hosts) (how
-        many hosts have to meet each of them), C(consistent) (what must be the same on all hosts that have the model, some of
-        V(quantization), V(selected_variant) and V(context_length)), or both.
-      - With C(exclusive), whatever any policy of the host requires may be loaded.
-      - C(groups) has, by the name of a group of the inventory, C(require), C(exclusive) and C(fleet) for the hosts of that group.
-        A group that the inventory does not have is an error.
+      - What is required of the fleet. Unknown keys and wrong values are errors, and so is a policy that requires nothing.
     type: dict
+    suboptions:
+      require:
+        description:
+          - Requirements that every host has to meet, as O(gpufleet.lmstudio.model_assert#module:require) describes them.
+        type: list
+        elements: dict
+      exclusive:
+        description:
+          - Whether any other loaded model is a violation. Whatever any policy of the host requires may be loaded.
+        type: bool
+        default: false
+      fleet:
+        description:
+          - What the hosts have to meet together. Each entry needs O(policy.fleet[].min_hosts) or O(policy.fleet[].consistent).
+        type: list
+        elements: dict
+        suboptions:
+          require:
+            description:
+              - Requirements, as O(gpufleet.lmstudio.model_assert#module:require) describes them.
+            type: list
+            elements: dict
+            required: true
+          min_hosts:
+            description:
+              - How many hosts have to meet each of the requirements.
+            type: int
+          consistent:
+            description:
+              - What must be the same on all hosts that have the model.
+            type: list
+            elements: str
+            choices: [quantization, selected_variant, context_length]
+      groups:
+        description:
+          - By the name of a group of the inventory, O(policy.require), O(policy.exclusive) and O(policy.fleet) for the hosts of that
+            group. A group that the inventory does not have is an error.
+        type: dict
   baseline:
     description:
       - The path of a JSON report of an earlier run. Drift is a model that was added, removed, loaded or unloaded, or that has another

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import trustme
 import yaml
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import requirements_spec
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, TARGET_PYTHON, run_in
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
@@ -185,6 +186,18 @@ def test_the_examples_of_a_plugin_work_as_they_are(run, fleet, hosts, kind, name
     outcome = run(grouped(examples), hosts, "-e", "vault_lmstudio_token=a-token-of-a-vault")
     assert outcome.output.count("failed=0") == len(hosts)
     assert all(fleet.requests(name) for name in hosts)
+
+
+def test_ansible_doc_knows_every_key_of_require_and_of_policy(tmp_path):
+    modules = ["gpufleet.lmstudio.model_assert", "gpufleet.lmstudio.fleet_report"]
+    done = run_in(tmp_path, ["ansible-doc", "--json", *modules], {})
+    options = {name: module["doc"]["options"] for name, module in json.loads(done.stdout).items()}
+    for name, spec in requirements_spec()["options"].items():
+        documented = options[modules[0]]["require"]["suboptions"][name]
+        assert {key: documented.get(key) for key in spec} == spec
+    policy = options[modules[1]]["policy"]["suboptions"]
+    assert sorted(policy) == ["exclusive", "fleet", "groups", "require"]
+    assert sorted(policy["fleet"]["suboptions"]) == ["consistent", "min_hosts", "require"]
 
 
 EXAMPLE_SOURCES = [pytest.param(text, id=f"example {n}") for n, text in enumerate(examples_of("inventory", "lmstudio").split("---\n"))]

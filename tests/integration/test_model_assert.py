@@ -6,10 +6,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import time
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in
 
 
 @pytest.mark.matrix
@@ -181,6 +185,34 @@ def test_it_passes_and_says_so(run, start):
     run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
 
 
+RAW = [
+    (["qwen/qwen3-8b"], "require[0]: qwen/qwen3-8b is not a requirement. Write keys and values"),
+    ({"model": "m"}, "require: it is one requirement. Write a list"),
+    ("m", "require: m is not a list of requirements"),
+    ([{"model": "m"}, None], "require[1]: null is not a requirement"),
+    ([{"model": "m", "min_context_length": None}], "require[0]: min_context_length has no value"),
+    ([{"model": "m", "min_parallel": True}], "require[0]: min_parallel: true is not a whole number of 1 or more"),
+    ([{"model": "m", "min_context_length": 4096.5}], "require[0]: min_context_length: 4096.5 is not a whole number"),
+    ([{"model": 8}], "require[0]: model: 8 is not a text or a list of texts"),
+    ([{"model": []}], "require[0]: model: [] is not a text or a list of texts"),
+    ([{"model": "m", "capabilities": "vision,reasoning"}], "require[0]: capabilities: vision,reasoning is not one or several of vision"),
+    ([{"model": "m", "config": "flash_attention=true"}], "require[0]: config: flash_attention=true is not a mapping of settings"),
+    ([{"model": "m", "severity": "Warn"}], "require[0]: severity: Warn is not one of fail, warn"),
+]
+"""What the argument spec of Ansible would change, or refuse in its own words."""
+
+
+@pytest.mark.parametrize("require, says", RAW)
+def test_the_module_alone_judges_what_was_written(tmp_path, require, says):
+    record = {"ok": True, "status": "ok", "error": None, "fingerprint": "f", "instances": [], "models": []}
+    (tmp_path / "arguments").write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {"require": require, "record": record}}))
+    module = str(ROOT / "plugins" / "modules" / "model_assert.py")
+    done = run_in(tmp_path, ["python", module, str(tmp_path / "arguments")], {"PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]})
+    result = json.loads(done.stdout)
+    assert result["failed"] and says in result["msg"], done.stderr
+    assert result["invocation"]["module_args"]["require"] == require
+
+
 @pytest.mark.parametrize(
     "options, says",
     [
@@ -200,7 +232,7 @@ def test_it_passes_and_says_so(run, start):
         ({"require": [{"model": "m"}], "record": "RECORD", "wait_timeout": 1}, "wait_timeout: a record that was gathered before"),
         ({"require": [{"type": "llm", "state": "available"}], "record": "RECORD"}, "gather with detail: full"),
         ({"exclusive": True}, "missing required arguments: require"),
-        ({"require": ["qwen/qwen3-8b"]}, "require"),
+        *[({"require": require}, says) for require, says in RAW],
     ],
 )
 def test_what_cannot_be_used_fails_before_any_request(run, start, options, says):
@@ -214,7 +246,7 @@ def test_what_cannot_be_used_fails_before_any_request(run, start, options, says)
       gpufleet.lmstudio.model_facts:
         url: "{{{{ lmstudio_url }}}}"
     - name: Wrong
-      gpufleet.lmstudio.model_assert: {options | {"via": "VIA"}}
+      gpufleet.lmstudio.model_assert: {json.dumps(options | {"via": "VIA"})}
       register: wrong
       ignore_errors: true
     - name: Says so
@@ -223,7 +255,7 @@ def test_what_cannot_be_used_fails_before_any_request(run, start, options, says)
           - wrong is failed and wrong.violations is not defined
           - says in wrong.msg
       vars: {{says: "{says}"}}
-""".replace("'RECORD'", '"{{ ansible_facts.lmstudio }}"')
+""".replace('"RECORD"', '"{{ ansible_facts.lmstudio }}"')
     for via in ("target", "controller"):
         run(play.replace("VIA", via), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
     assert len(fleet.requests("gpu01")) == 2

@@ -120,7 +120,7 @@ WRONG = [
     ("'text' is gpufleet.lmstudio.model_loaded('m')", "model_loaded: record: it is no host record. Give ansible_facts.lmstudio"),
     ("{'ok': true} is gpufleet.lmstudio.model_available('m')", "model_available: record: it is no host record"),
     ("answer is gpufleet.lmstudio.meets([])", "meets: requirement: it is empty, which would pass on any host"),
-    ("answer is gpufleet.lmstudio.meets('m')", "meets: requirement: m is no requirement"),
+    ("answer is gpufleet.lmstudio.meets('m')", "meets: requirement: m is not a requirement"),
     ("facts is gpufleet.lmstudio.meets({'architecture':'x', 'state':'available'})", "gather with detail: full"),
     ("answer | gpufleet.lmstudio.violations([])", "violations: require: it is empty"),
     ("answer | gpufleet.lmstudio.violations([{'model':'m'}], exclusive='maybe')", "violations: exclusive: maybe is not true or false"),

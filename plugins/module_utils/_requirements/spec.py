@@ -70,10 +70,12 @@ _WORDS = {"capabilities": "the capability"}
 
 def parse_all(raw: Any, where: str = "require") -> list[Requirement]:
     """The requirements of a list. Raises :class:`RequirementError`, also for an empty one, which would pass anything."""
+    if raw is None:
+        raise RequirementError(f"{where} has no value. Give a list of requirements.")
     if isinstance(raw, Mapping):
         raise RequirementError(f"{where}: it is one requirement. Write a list, with a dash before it.")
     if not isinstance(raw, (list, tuple)):
-        raise RequirementError(f"{where}: {format_value(raw)} is no list of requirements.")
+        raise RequirementError(f"{where}: {format_value(raw)} is not a list of requirements.")
     if not raw:
         raise RequirementError(f"{where}: it is empty, which would pass on any host. Give at least one requirement.")
     return [parse(item, f"{where}[{number}]") for number, item in enumerate(raw)]
@@ -82,7 +84,8 @@ def parse_all(raw: Any, where: str = "require") -> list[Requirement]:
 def parse(raw: Any, where: str = "requirement") -> Requirement:
     """One requirement. Raises :class:`RequirementError` that names the key and the value."""
     if not isinstance(raw, Mapping):
-        raise RequirementError(f"{where}: {format_value(raw)} is no requirement. Write keys and values. The keys are {', '.join(KEYS)}.")
+        shown = "null" if raw is None else format_value(raw)
+        raise RequirementError(f"{where}: {shown} is not a requirement. Write keys and values. The keys are {', '.join(KEYS)}.")
     for key in raw:
         if key not in KEYS:
             close = difflib.get_close_matches(str(key), KEYS, 1)
@@ -93,7 +96,7 @@ def parse(raw: Any, where: str = "requirement") -> Requirement:
         if value is None:
             raise RequirementError(f"{where}: {key} has no value. Give one, or remove the key.")
         try:
-            values[key] = _READERS[key](value)
+            values[key] = _KEYS[key][0](value)
         except (ValueError, TypeError) as exc:
             raise RequirementError(f"{where}: {key}: {format_value(value)} is not {exc}.") from None
     requirement = Requirement(**values)
@@ -220,18 +223,24 @@ def _config(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     return tuple(settings)
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "name": _text,
-    "model": _texts,
-    "state": _one_of(STATES),
-    **dict.fromkeys(IDENTITY, _texts),
-    "min_bits_per_weight": _bits,
-    "min_context_length": whole_number(1),
-    "min_parallel": whole_number(1),
-    "min_instances": whole_number(0),
-    "max_instances": whole_number(0),
-    "capabilities": _some_of(CAPABILITIES),
-    "max_size": _size,
-    "config": _config,
-    "severity": _one_of(SEVERITIES),
+# For each key, what reads it, and its argument spec. A key that takes one value or several is a list there.
+_KEYS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
+    "name": (_text, {"type": "str"}),
+    "model": (_texts, {"type": "list", "elements": "str"}),
+    "state": (_one_of(STATES), {"type": "str", "choices": list(STATES), "default": LOADED}),
+    **dict.fromkeys(IDENTITY, (_texts, {"type": "list", "elements": "str"})),
+    "min_bits_per_weight": (_bits, {"type": "float"}),
+    "min_context_length": (whole_number(1), {"type": "int"}),
+    "min_parallel": (whole_number(1), {"type": "int"}),
+    "min_instances": (whole_number(0), {"type": "int"}),
+    "max_instances": (whole_number(0), {"type": "int"}),
+    "capabilities": (_some_of(CAPABILITIES), {"type": "list", "elements": "str", "choices": list(CAPABILITIES)}),
+    "max_size": (_size, {"type": "raw"}),
+    "config": (_config, {"type": "dict"}),
+    "severity": (_one_of(SEVERITIES), {"type": "str", "choices": list(SEVERITIES), "default": FAIL}),
 }
+
+
+def requirements_spec() -> dict[str, Any]:
+    """The argument spec of a list of requirements. The documentation fragment ``requirements`` describes it."""
+    return {"type": "list", "elements": "dict", "options": {key: spec for key, (_read, spec) in _KEYS.items()}}

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT
 
 
 def fleet_info_spec() -> dict[str, Any]:
@@ -30,9 +31,17 @@ def fleet_info_spec() -> dict[str, Any]:
 
 def fleet_report_spec(formats: Iterable[str], default_formats: Iterable[str]) -> dict[str, Any]:
     """The options of ``fleet_report``, which asks nobody and has these formats of reports."""
+    require = {"type": "list", "elements": "dict"}
+    consistent = {"type": "list", "elements": "str", "choices": list(CONSISTENT)}
+    of_fleet = {"require": {**require, "required": True}, "min_hosts": {"type": "int"}, "consistent": consistent}
+    of_hosts = {
+        "require": require,
+        "exclusive": {"type": "bool", "default": False},
+        "fleet": {"type": "list", "elements": "dict", "options": of_fleet},
+    }
     return {
         "hosts": {"type": "dict", "required": True},
-        "policy": {"type": "dict"},
+        "policy": {"type": "dict", "options": {**of_hosts, "groups": {"type": "dict"}}},
         "baseline": {"type": "path"},
         "formats": {
             "type": "list",

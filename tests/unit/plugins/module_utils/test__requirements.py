@@ -83,9 +83,9 @@ def messages(requirement, of=None):
         ),
         ({"model": "m", "xyz": 1}, "unknown key xyz. The keys are name, model, state, type"),
         ({"model": "m", 7: 1}, "unknown key 7."),
-        ("qwen/qwen3-8b", "qwen/qwen3-8b is no requirement. Write keys and values. The keys are name,"),
-        (None, "(not known) is no requirement"),
-        ([], "[] is no requirement"),
+        ("qwen/qwen3-8b", "qwen/qwen3-8b is not a requirement. Write keys and values. The keys are name,"),
+        (None, "null is not a requirement"),
+        ([], "[] is not a requirement"),
         ({}, "it says of no model. Give at least one of model, type, publisher, architecture, format, quantization, capabilities."),
         ({"min_context_length": 5}, "it says of no model"),
         ({"model": None}, "model has no value"),
@@ -170,8 +170,8 @@ def test_what_cannot_be_used_is_named(raw, says):
     [
         ([], "require: it is empty, which would pass on any host. Give at least one requirement."),
         ({"model": "m"}, "require: it is one requirement. Write a list, with a dash before it."),
-        ("m", "require: m is no list of requirements."),
-        (None, "require: (not known) is no list of requirements."),
+        ("m", "require: m is not a list of requirements."),
+        (None, "require has no value."),
         ([{"model": "m"}, {"modle": "m"}], "require[1]: unknown key modle. Did you mean model?"),
     ],
 )

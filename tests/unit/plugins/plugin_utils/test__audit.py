@@ -239,7 +239,7 @@ def test_a_group_without_a_host_of_the_audit_is_noted():
         ({"require": [{"model": "m"}], "exclusive": "maybe"}, "policy.exclusive: maybe is not true or false"),
         ({"fleet": {"require": []}}, "policy.fleet: must be a list"),
         ({"fleet": [{"require": [{"model": "m"}]}]}, "give min_hosts or consistent"),
-        ({"fleet": [{"min_hosts": 1}]}, "fleet[0].require: (not known) is no list of requirements"),
+        ({"fleet": [{"min_hosts": 1}]}, "fleet[0].require has no value. Give a list of requirements"),
         ({"fleet": [{"require": [{"model": "m"}], "min_hosts": 0}]}, "fleet[0].min_hosts: 0 is not a whole number"),
         ({"fleet": [{"require": [{"model": "m"}], "consistent": ["size"]}]}, "fleet[0].consistent: size is not one of"),
         ({"groups": {"typo": {"require": [{"model": "m"}]}}}, "policy.groups.typo: the inventory has no such group"),
