@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import response as _http
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import coerce as _unusual
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import coerce as _coerce
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import models as _api
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record as _record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record_type as _record_type
@@ -106,11 +106,11 @@ def _of_entry(path: str, documented: Documented) -> Iterator[Row]:
             yield from _of_entry(f"{path}.{name}", said["contains"])
 
 
-def _of_field(name: str, usual: type | None) -> str:
+def _of_field(name: str, expected_type: type | None) -> str:
     """What the documentation calls the values of a field."""
-    if usual is None:
+    if expected_type is None:
         return "list of str"
-    return "float" if name in _unusual.FRACTIONS else usual.__name__
+    return "float" if name in _coerce.FRACTIONS else expected_type.__name__
 
 
 def _same_keys(keys: Set[str], documented: Documented, where: str) -> None:

@@ -167,7 +167,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     template_with,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import redact_message
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import untrusted
 
 _TEMPLATES = ("token", "headers", "hosts", "endpoints")
@@ -238,7 +238,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             raw = self._read_config_data(path)
             options = {name: self.get_option(name) for name in self.option_definitions}
         except AnsibleError as exc:
-            raise AnsibleParserError(without_secrets(str(exc), self.loader.load_from_file(path))) from None
+            raise AnsibleParserError(redact_message(str(exc), self.loader.load_from_file(path))) from None
         unknown = sorted(set(raw) - set(options))
         if unknown:
             raise AnsibleParserError("unknown option {}. The options are {}.".format(", ".join(unknown), ", ".join(sorted(options))))
@@ -257,7 +257,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         try:
             value = self.templar.template(value)
         except AnsibleError as exc:
-            problem = without_secrets(str(exc), {name: self.get_option(name)})
+            problem = redact_message(str(exc), {name: self.get_option(name)})
             raise OptionError(name, f"its template cannot be used: {problem}") from None
         if name not in ("hosts", "endpoints"):
             return value

@@ -115,7 +115,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import options_from_address, resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import without_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import redact_message
 
 
 class LookupModule(LookupBase):
@@ -192,7 +192,7 @@ class LookupModule(LookupBase):
         try:
             self.set_options(direct=only_set(given))
         except AnsibleError as exc:
-            raise AnsibleLookupError(without_secrets(str(exc), given)) from None
+            raise AnsibleLookupError(redact_message(str(exc), given)) from None
         return {name: self.get_option(name) for name in known}
 
     def _report(self, terms: list[str], records: list[Record], on_error: str) -> None:

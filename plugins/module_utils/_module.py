@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import warning_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class LMStudioModule(AnsibleModule):
         except OptionError as exc:
             self.fail_json(msg=str(exc))
             raise  # fail_json does not return, which type checkers cannot know
-        if endpoint.sent():
-            warning = warning_of(endpoint)
+        if endpoint.credential_option:
+            warning = short_secret_warning(endpoint)
             if warning:
                 self.warn(warning)
         return endpoint

@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import warning_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
@@ -141,7 +141,7 @@ class OneHostAction(ActionBase):
             # Here, because nobody else needs its libraries, and each worker would have to load them.
             from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._requests import fetch
 
-        warning = warning_of(endpoint)
+        warning = short_secret_warning(endpoint)
         if warning:
             self._display.warning(warning)
         if not endpoint.token and any(TOKEN_VARIABLE in part for part in _environment(self._task)):

@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, connect, failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import LIST_MODELS, Request
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import (
     ParsedResponse,
     Response,
@@ -111,7 +111,7 @@ else:
             conn.cert_reqs = "CERT_REQUIRED" if verify else "CERT_NONE"
 
 
-def fetch(endpoint: Endpoint, request: Request = LIST_MODELS) -> Response:
+def fetch(endpoint: Endpoint, request: Request) -> Response:
     """Send a request from the controller, and leave it at its deadline.
 
     Raises ``ApiError``, ``OptionError`` for unusable TLS files, or ``AnsibleError`` when requests is missing.

@@ -34,9 +34,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import LIST_MODELS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Arriving, Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from hypothesis import HealthCheck, given, note, settings
@@ -504,7 +503,7 @@ def served(data):
 # --- what must hold ---
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-EMPTY = ask(ENDPOINTS[0], lambda endpoint: Response(200, b'{"models": []}'), "full")
+EMPTY = ask(ENDPOINTS[0], lambda endpoint, request: Response(200, b'{"models": []}'), "full")
 
 
 def strings_of(value):
@@ -576,7 +575,7 @@ def said_of(answer, endpoint, read_text=None):
     try:
         return read_models(answer, endpoint, read_text)
     except ApiError as exc:
-        return exc.status, exc.what
+        return exc.status, exc.problem
 
 
 def test_any_answer_gives_a_whole_record_without_the_token():
@@ -586,7 +585,7 @@ def test_any_answer_gives_a_whole_record_without_the_token():
         answer, endpoint = answer_of(seed, changes), dice.choice(ENDPOINTS)
         note(f"{answer!r} to {endpoint.max_response_bytes}")
         assert said_of(answer, endpoint) == said_of(answer, endpoint, models)
-        return judged(ask(endpoint, lambda endpoint: answer, dice.choice(["full", "loaded"])))["status"]
+        return judged(ask(endpoint, lambda endpoint, request: answer, dice.choice(["full", "loaded"])))["status"]
 
     Target("read_models", check).run()
 
@@ -594,7 +593,7 @@ def test_any_answer_gives_a_whole_record_without_the_token():
 def record_from(driver, data, endpoint, monkeypatch):
     """The record that a driver makes of an HTTP answer."""
 
-    def fetch(endpoint):
+    def fetch(endpoint, request):
         deadline = Deadline(endpoint.timeout)
         try:
             return driver.exchange(endpoint, LIST_MODELS, deadline)
@@ -609,7 +608,7 @@ def record_from(driver, data, endpoint, monkeypatch):
 def record_of_pieces(data, endpoint, dice):
     """The record that the driver of fleets makes of an HTTP answer which arrives in pieces."""
 
-    def fetch(endpoint):
+    def fetch(endpoint, request):
         deadline = Deadline(endpoint.timeout)
         deadline.connected = deadline.sent = True
         arriving, at, response = Arriving(endpoint.max_response_bytes), 0, None

@@ -349,9 +349,9 @@ ROWS = {
         "is not LM Studio: it answered HTTP 429 with a web page",
         "not_lmstudio: page of a 429",
     ),
-    "a 500": Row(text("500 X", b"boom"), "a token", "http_error", "answered HTTP 500 instead of a model list", "http_error"),
+    "a 500": Row(text("500 X", b"boom"), "a token", "http_error", "answered HTTP 500", "http_error"),
     "a 400 that is a problem document": Row(
-        document("400 X", {**TUNNEL, "status": 400}), "nothing", "http_error", "answered HTTP 400 instead of a model list", "http_error"
+        document("400 X", {**TUNNEL, "status": 400}), "nothing", "http_error", "answered HTTP 400", "http_error"
     ),
     # 200, and no list
     "nothing": Row(text("200 OK", b"", b"Server: Caddy"), "nothing", "invalid", "sent an empty body", "invalid: empty"),

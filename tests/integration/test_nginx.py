@@ -25,6 +25,7 @@ import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
@@ -584,7 +585,7 @@ class TestHttp:
 
     @pytest.mark.parametrize("fetch", [blocking.fetch, _requests.fetch], ids=["http.client", "requests"])
     def test_nginx_does_not_compress_because_nobody_asks_for_it(self, fetch, nginx):
-        assert fetch(make_endpoint({"url": nginx.plain("/compressible")}, "")).content_encoding == ""
+        assert fetch(make_endpoint({"url": nginx.plain("/compressible")}, ""), LIST_MODELS).content_encoding == ""
 
     def test_what_nginx_compresses_all_the_same_is_read(self, asking, nginx):
         with Raw(nginx.plain("/compressed")) as raw:

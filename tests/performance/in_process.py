@@ -22,10 +22,9 @@ from ansible.parsing.dataloader import DataLoader  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import LIST_MODELS  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS, Model  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests  # noqa: E402
 
 CLOCK: Callable[[], float] = getattr(time, sys.argv[3])

@@ -19,7 +19,7 @@ from typing import Any, Callable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import LIST_MODELS, Request
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import ParsedResponse, Response, read_response
 
 FAILURES = (OSError, ValueError, http.client.HTTPException)
@@ -52,7 +52,7 @@ def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Respon
         raise failure(exc, endpoint, deadline) from None
 
 
-def fetch(endpoint: Endpoint, request: Request = LIST_MODELS, exchange: Exchange = exchange) -> Response:
+def fetch(endpoint: Endpoint, request: Request, exchange: Exchange = exchange) -> Response:
     """Send a request, and leave it at its deadline. Raises :class:`ApiError`, or :class:`OptionError` for unusable TLS files.
 
     The exchange has a thread of its own, because nothing else can leave a name resolution that hangs.

@@ -6,7 +6,7 @@
 
 """One endpoint: where an LM Studio server is, and with what it is asked.
 
-Everything here is checked before a request is sent. No socket, no Ansible object.
+Everything here is checked before a request is sent.
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 
 TARGET_URL = "http://127.0.0.1"
 """What a target asks, without a port, unless it is told otherwise."""
-MODELS_PATH = "/api/v1/models"
 
 _MAX_TIMEOUT = 86400
-# A path that people paste although it names a route of the API, not its base. The longest come first.
-_API_ROUTES = ("/v1/chat/completions", MODELS_PATH, "/api/v0/models", "/v1/models", "/api/v1", "/api/v0", "/v1")
+# What people paste with the base URL, although it names a route. The longest come first.
+_PASTED_ROUTES = ("/v1/chat/completions", "/api/v1/models", "/api/v0/models", "/v1/models", "/api/v1", "/api/v0", "/v1")
 _FILES = ("ca_path", "client_cert", "client_key")
 
 
@@ -75,10 +74,6 @@ class Endpoint(NamedTuple):
         return int(port) if port else 443 if self.scheme == "https" else 80
 
     @property
-    def models_url(self) -> str:
-        return self.url + MODELS_PATH
-
-    @property
     def prefix(self) -> str:
         """The path of the URL, which a proxy wants; empty unless it has one."""
         return self.url[self.url.index("://") + 3 + len(self.authority) :]
@@ -105,7 +100,8 @@ class Endpoint(NamedTuple):
             headers[name] = value
         return headers
 
-    def sent(self) -> str | None:
+    @property
+    def credential_option(self) -> str | None:
         """The option that says who asks, if any: token or headers."""
         return "token" if self.token else "headers" if self.headers else None
 
@@ -137,7 +133,7 @@ def normalise_url(url: str, port: int | None = None, option: str = "url", port_o
             )
         own_port = check_port(port, port_option)
     path = path.rstrip("/")
-    for route in _API_ROUTES:
+    for route in _PASTED_ROUTES:
         if path.endswith(route):
             path = path[: -len(route)].rstrip("/")
             break

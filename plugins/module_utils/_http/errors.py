@@ -96,7 +96,7 @@ HINTS = {
     "invalid: HTTP/2": "Something there speaks HTTP/2 only, and LM Studio speaks HTTP/1.1. Check url and port, "
     "or let the proxy accept HTTP/1.1 too.",
 }
-"""What to do next, by status, and by "STATUS: what was seen". docs/troubleshooting.md has them all, in these words."""
+"""What to do next, by status, and by "STATUS: case". docs/troubleshooting.md has them all, in these words."""
 
 STATUSES = ("ok", *(name for name in HINTS if ":" not in name))
 
@@ -108,13 +108,13 @@ MAX_DIGITS = 18
 class ApiError(Exception):
     """Why there is no model list.
 
-    `status` is one of :data:`STATUSES`. `what` completes a sentence that begins with the URL ("refused the connection"). `seen` says
+    `status` is one of :data:`STATUSES`. `problem` completes a sentence that begins with the URL ("refused the connection"). `case` says
     which next step of that status is meant, where it has several; `hint` is one that stands elsewhere.
     """
 
-    def __init__(self, status: str, what: str, seen: str | None = None, hint: str | None = None, http_status: int | None = None) -> None:
-        super().__init__(what)
+    def __init__(self, status: str, problem: str, case: str | None = None, hint: str | None = None, http_status: int | None = None) -> None:
+        super().__init__(problem)
         self.status = status
-        self.what = what
-        self.hint = hint or HINTS[f"{status}: {seen}" if seen else status]
+        self.problem = problem
+        self.hint = hint or HINTS[f"{status}: {case}" if case else status]
         self.http_status = http_status

@@ -107,11 +107,11 @@ def _reason(exc: OSError) -> str:
 def _tls_failure(exc: ssl.SSLError) -> ApiError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         reason = printable(getattr(exc, "verify_message", "") or str(exc), 160).rstrip(".")
-        seen = _CERTIFICATE_CASES.get(getattr(exc, "verify_code", 0))
-        return ApiError("tls", f"has a certificate that is not trusted ({reason})", seen)
+        case = _CERTIFICATE_CASES.get(getattr(exc, "verify_code", 0))
+        return ApiError("tls", f"has a certificate that is not trusted ({reason})", case)
     reason = exc.reason or ""
     if reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", ""):
         return ApiError("tls", "did not answer in TLS", "not TLS")
     cases = {"PROTOCOL_VERSION": "old", "UNSUPPORTED_PROTOCOL": "old", "CERTIFICATE": "client certificate", "HANDSHAKE": "handshake"}
-    seen = next((seen for part, seen in cases.items() if part in reason), None)
-    return ApiError("tls", "broke off the TLS handshake ({})".format(printable(reason.lower().replace("_", " "))), seen)
+    case = next((case for part, case in cases.items() if part in reason), None)
+    return ApiError("tls", "broke off the TLS handshake ({})".format(printable(reason.lower().replace("_", " "))), case)

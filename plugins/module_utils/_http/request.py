@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import MODELS_PATH, Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 
 
 class Request(NamedTuple):
@@ -31,6 +31,3 @@ class Request(NamedTuple):
         """What is sent. Its parts were checked when the endpoint was made."""
         lines = [f"{self.method} {endpoint.prefix}{self.path} HTTP/1.1", *map(": ".join, self.headers(endpoint).items()), "", ""]
         return "\r\n".join(lines).encode("ascii") + self.body
-
-
-LIST_MODELS = Request("GET", MODELS_PATH)

@@ -9,8 +9,6 @@
 from __future__ import annotations
 
 import math
-import re
-import zlib
 from typing import Any, Callable
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
@@ -21,23 +19,22 @@ RESERVED_KEYS = ("__ansible_", "__payload__")
 FRACTIONS = ("bits_per_weight", "remaining_ttl_seconds")
 """Numbers that need not be whole."""
 _MAX_DEPTH = 16
-_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 
 
-class Wrong(Exception):
+class WrongType(Exception):
     """A value of a type that the field cannot have. Its text says what was expected."""
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise Wrong("text")
+    raise WrongType("text")
 
 
 def _flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    raise Wrong("true or false")
+    raise WrongType("true or false")
 
 
 def _whole_number(value: Any) -> int:
@@ -45,19 +42,19 @@ def _whole_number(value: Any) -> int:
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) < 10**MAX_DIGITS:
         return int(value)
-    raise Wrong("a whole number")
+    raise WrongType("a whole number")
 
 
 def _number(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return int(value) if float(value).is_integer() and abs(value) < 10**MAX_DIGITS else value
-    raise Wrong("a number")
+    raise WrongType("a number")
 
 
 def _texts(value: Any) -> list[str]:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return value
-    raise Wrong("a list of texts")
+    raise WrongType("a list of texts")
 
 
 def _anything(value: Any, depth: int = 0) -> Any:
@@ -65,7 +62,7 @@ def _anything(value: Any, depth: int = 0) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if depth >= _MAX_DEPTH and isinstance(value, (dict, list)):
-        raise Wrong(f"fewer than {_MAX_DEPTH} levels")
+        raise WrongType(f"fewer than {_MAX_DEPTH} levels")
     if isinstance(value, list):
         return [_anything(item, depth + 1) for item in value]
     if isinstance(value, dict):
@@ -82,15 +79,15 @@ _CONVERTERS: dict[type | None, Callable[[Any], Any]] = {
 }
 
 
-def converted(value: Any, name: str, usual: type | None) -> Any:
-    """The value of a field, by its usual type: None for a list of texts, object for a field that is not documented.
+def coerce(value: Any, name: str, expected_type: type | None) -> Any:
+    """The value of a field, by its expected type: None for a list of texts, object for a field that is not documented.
 
-    Raises :class:`Wrong`.
+    Raises :class:`WrongType`.
     """
-    return _number(value) if usual is int and name in FRACTIONS else _CONVERTERS[usual](value)
+    return _number(value) if expected_type is int and name in FRACTIONS else _CONVERTERS[expected_type](value)
 
 
-def kind_of(value: Any) -> str:
+def json_type(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -102,50 +99,11 @@ def kind_of(value: Any) -> str:
     return "a list" if isinstance(value, list) else "an object"
 
 
-def place(raw: Any, number: int) -> str:
+def entry_name(raw: Any, number: int) -> str:
     """Which model of the list that is."""
     key = raw.get("key") if isinstance(raw, dict) else None
     return f"models[{number}]" + (f" ({printable(key)})" if isinstance(key, str) else "")
 
 
 def invalid_field(where: str, expected: str, value: Any) -> ApiError:
-    return ApiError("invalid", f"sent a model list in which {where} is {kind_of(value)}, not {expected}")
-
-
-def too_large(limit: int) -> ApiError:
-    return ApiError(
-        "invalid",
-        f"sent more than the {limit} bytes that are allowed",
-        "size",
-    )
-
-
-def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
-    """A body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ApiError("invalid", f"sent a body in an encoding that was not asked for ({printable(encoding, 20)})", "compressed")
-    try:
-        decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        plain = decoder.decompress(body, limit + 1)
-    except zlib.error:
-        raise ApiError("invalid", f"sent a body that says it is {encoding} and is not", "compressed") from None
-    if len(plain) > limit:
-        raise too_large(limit)
-    if not decoder.eof:
-        raise ApiError("invalid", f"sent a {encoding} body that ends too early", "compressed")
-    return plain
-
-
-def cleaned(value: Any) -> Any:
-    """The document with text that can be encoded, and shown on a terminal.
-
-    Half a character, and any control character but tab and line feed, becomes the replacement character.
-    """
-    if isinstance(value, str):
-        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return re.sub(_CONTROL, "\ufffd", whole)
-    if isinstance(value, list):
-        return [cleaned(item) for item in value]
-    if isinstance(value, dict):
-        return {cleaned(key): cleaned(item) for key, item in value.items()}
-    return value
+    return ApiError("invalid", f"sent a model list in which {where} is {json_type(value)}, not {expected}")

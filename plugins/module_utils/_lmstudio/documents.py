@@ -14,21 +14,24 @@ from __future__ import annotations
 import json
 import math
 import re
+import zlib
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import cleaned, decompressed, too_large
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 _ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
 """Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
 
 
-def _decoded(response: Response, limit: int) -> bytes:
+def _content(response: Response, limit: int) -> bytes:
     """The body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
     encoding = response.content_encoding.strip().lower()
-    return response.body if encoding in ("", "identity") else decompressed(response.body, encoding, limit)
+    return response.body if encoding in ("", "identity") else _decompress(response.body, encoding, limit)
 
 
 def _not_a_number(_name: str) -> Any:
@@ -40,14 +43,14 @@ def _integer(digits: str) -> Any:
     return int(digits) if len(digits.lstrip("-")) <= MAX_DIGITS else math.inf
 
 
-JSON = json.JSONDecoder(parse_constant=_not_a_number)
+_JSON = json.JSONDecoder(parse_constant=_not_a_number)
 # A function of ours for every number doubles what decoding costs.
 _JSON_OF_LONG_NUMBERS = json.JSONDecoder(parse_constant=_not_a_number, parse_int=_integer)
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * (MAX_DIGITS + 1)
 
 
-def _text_of(body: bytes) -> str:
+def _decode(body: bytes) -> str:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
@@ -60,7 +63,7 @@ def _has_long_number(body: bytes) -> bool:
     return _LONG_NUMBER in body.translate(_DIGITS_AS_ZERO)
 
 
-def _may_be_odd(body: bytes, text: str) -> bool:
+def _has_odd_text(body: bytes, text: str) -> bool:
     """Whether there may be half a character or a control character. Most answers have no place for one, which is seen quickly."""
     if b"\x7f" in body or (b"\xc2" in body and re.search(r"[\x80-\x9f]", text)):
         return True
@@ -70,9 +73,9 @@ def _may_be_odd(body: bytes, text: str) -> bool:
 def _parse(body: bytes, text: str) -> Any:
     """The JSON document. Raises :class:`ApiError` with status ``invalid``."""
     try:
-        document = (_JSON_OF_LONG_NUMBERS if _has_long_number(body) else JSON).decode(text)
-        if _may_be_odd(body, text):
-            return cleaned(document)
+        document = (_JSON_OF_LONG_NUMBERS if _has_long_number(body) else _JSON).decode(text)
+        if _has_odd_text(body, text):
+            return _clean(document)
         return document
     except RecursionError:
         raise ApiError("invalid", "sent JSON that is nested too deep") from None
@@ -82,17 +85,56 @@ def _parse(body: bytes, text: str) -> Any:
         raise ApiError("invalid", "sent a body that is not valid JSON") from None
 
 
-def read_document(response: Response, endpoint: Endpoint) -> Any:
-    """The JSON document of a response with HTTP status 200. Raises :class:`ApiError`, the same for every endpoint of the API."""
+def _too_large(limit: int) -> ApiError:
+    return ApiError(
+        "invalid",
+        f"sent more than the {limit} bytes that are allowed",
+        "size",
+    )
+
+
+def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
+    """A body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise ApiError("invalid", f"sent a body in an encoding that was not asked for ({printable(encoding, 20)})", "compressed")
+    try:
+        decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        plain = decoder.decompress(body, limit + 1)
+    except zlib.error:
+        raise ApiError("invalid", f"sent a body that says it is {encoding} and is not", "compressed") from None
+    if len(plain) > limit:
+        raise _too_large(limit)
+    if not decoder.eof:
+        raise ApiError("invalid", f"sent a {encoding} body that ends too early", "compressed")
+    return plain
+
+
+def _clean(value: Any) -> Any:
+    """The document with text that can be encoded, and shown on a terminal.
+
+    Half a character, and any control character but tab and line feed, becomes the replacement character.
+    """
+    if isinstance(value, str):
+        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return re.sub(_CONTROL, "\ufffd", whole)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value
+
+
+def read_document(response: Response, endpoint: Endpoint, request: Request) -> Any:
+    """The JSON document of a response with HTTP status 200. Raises :class:`ApiError`."""
     # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
     body = b""
     document: Any = None
     unreadable: ApiError | None = None
     try:
         if response.too_large:
-            raise too_large(endpoint.max_response_bytes)
-        body = _decoded(response, endpoint.max_response_bytes)
-        document = _parse(body, _text_of(body))
+            raise _too_large(endpoint.max_response_bytes)
+        body = _content(response, endpoint.max_response_bytes)
+        document = _parse(body, _decode(body))
     except ApiError as exc:
         unreadable = exc
     if response.http_status == 200 and isinstance(document, dict) and not {"error", "message", "detail"} & document.keys():
@@ -100,7 +142,7 @@ def read_document(response: Response, endpoint: Endpoint) -> Any:
     # Here, because most hosts send what was asked for, and Ansible compiles what a module imports at every task.
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.refusals import classify_response
 
-    why = classify_response(response, endpoint, body, document, unreadable)
+    why = classify_response(response, endpoint, request, body, document, unreadable)
     if why:
         raise why
     return document

@@ -35,7 +35,7 @@ def secrets_of(endpoint: Endpoint) -> tuple[str, ...]:
     return tuple(sorted(found, key=len, reverse=True))
 
 
-def warning_of(endpoint: Endpoint) -> str | None:
+def short_secret_warning(endpoint: Endpoint) -> str | None:
     """What a person should know about the secrets of an endpoint although they can be used."""
     short = [name for name, value in (("token", endpoint.token or ""), *endpoint.headers) if 0 < len(value) < _SHORT_SECRET]
     if not short:
@@ -46,18 +46,18 @@ def warning_of(endpoint: Endpoint) -> str | None:
     )
 
 
-def holds_any(secrets: tuple[str, ...], json_text: str) -> bool:
+def contains_any(secrets: tuple[str, ...], json_text: str) -> bool:
     lower = json_text.lower()
     return any(canonical(secret)[1:-1].lower() in lower for secret in secrets)
 
 
-def masked(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]]:
+def mask_answer(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]]:
     """Both without any text that was sent to the server as a secret, wherever the server may have put it."""
     names = _documented_names()
 
     def mask(value: Any) -> Any:
         if isinstance(value, str):
-            return without(secrets, value)
+            return mask_text(secrets, value)
         if isinstance(value, list):
             return [mask(item) for item in value]
         if isinstance(value, dict):
@@ -70,7 +70,7 @@ def masked(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) 
     return entries_left, warnings_left
 
 
-def without(secrets: tuple[str, ...], text: str) -> str:
+def mask_text(secrets: tuple[str, ...], text: str) -> str:
     # Names of hosts and codings arrive in small letters, whatever the server wrote.
     for secret in secrets:
         text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)

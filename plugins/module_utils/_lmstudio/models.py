@@ -19,18 +19,21 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import (
     FRACTIONS,
     RESERVED_KEYS,
-    Wrong,
-    converted,
+    WrongType,
+    coerce,
+    entry_name,
     invalid_field,
-    kind_of,
-    place,
+    json_type,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+LIST_MODELS = Request("GET", "/api/v1/models")
 
 Entry = Dict[str, Any]
 EMBEDDING_TYPES = ("embedding", "embeddings")
@@ -49,7 +52,7 @@ class Model(NamedTuple):
     """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
 
     @classmethod
-    def of(cls, entry: Entry) -> Model:
+    def from_entry(cls, entry: Entry) -> Model:
         return cls(entry, canonical(_comparable(entry)))
 
 
@@ -61,8 +64,8 @@ _MAX_KNOWN = 4096
 _MAX_KNOWN_BYTES = 4096
 """Of what was decoded of a model that is remembered."""
 
-# The documented fields, each with its usual type: reading answers is most of what a fleet costs, and values of this very type are
-# taken as they are. None stands for a list of texts.
+# The documented fields, each with the type that is expected: reading answers is most of what a fleet costs, and values of this very
+# type are taken as they are. None stands for a list of texts.
 _ENTRY = {
     "type": str,
     "publisher": str,
@@ -95,16 +98,16 @@ _STRICT = ("type", "key", "id", "context_length")
 """With a wrong type, the answer as a whole cannot be trusted."""
 
 
-def _unknown(name: str, usual: type | None) -> Any:
+def _unknown_value(name: str, expected_type: type | None) -> Any:
     """What stands for a value that is missing, null or refused."""
-    return [] if usual is None else False if usual is bool and name in _CAPABILITIES else None
+    return [] if expected_type is None else False if expected_type is bool and name in _CAPABILITIES else None
 
 
-def _is_plain(value: Any, name: str, usual: type | None) -> bool:
-    """Whether a value is taken as it is, though it is not of its one usual type."""
-    if usual is None:
+def _accepted_as_is(value: Any, name: str, expected_type: type | None) -> bool:
+    """Whether a value is taken as it is, though it is not of the type that is expected."""
+    if expected_type is None:
         return value.__class__ is list and all(item.__class__ is str for item in value)
-    if usual is object:
+    if expected_type is object:
         return value is None or value.__class__ in (str, int, bool)
     return name in FRACTIONS and value.__class__ is float and math.isfinite(value) and not value.is_integer()
 
@@ -124,7 +127,7 @@ class Reader:
     def read(self, raw: Any, number: int) -> Model:
         """The model at this place of the list, from 0. Raises :class:`ApiError`, if the list as a whole cannot be trusted."""
         self._raw, self._number = raw, number
-        model = Model.of(self._entry(raw))
+        model = Model.from_entry(self._entry(raw))
         self._instances_read += len(model.entry["loaded_instances"])
         if self._instances_read > MAX_ENTRIES:
             raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are believed")
@@ -135,16 +138,16 @@ class Reader:
             raise self._invalid("", "an object", raw)
         instances = self._instances(raw.get("loaded_instances"))
         entry = self._fields(raw, "", _ENTRY)
-        entry["quantization"] = self._whole(self._object(raw, "", "quantization"), ".quantization", _QUANTIZATION)
+        entry["quantization"] = self._object_fields(self._object(raw, "", "quantization"), ".quantization", _QUANTIZATION)
         entry["capabilities"] = self._capabilities(self._object(raw, "", "capabilities"))
         entry["loaded"] = bool(instances)
         entry["loaded_instances"] = instances
-        entry = self._with_rest(entry, raw, "")
+        entry = self._with_unknown_fields(entry, raw, "")
         if not instances and may_be_loaded(entry):
-            self._note("", "tells loaded_context_length, but no loaded instance: whether it is loaded is not known")
+            self._add_warning("", "tells loaded_context_length, but no loaded instance: whether it is loaded is not known")
         return entry
 
-    def warned(self) -> int:
+    def warning_count(self) -> int:
         """How many fields of unexpected type there were."""
         return len(self._found) + self._more
 
@@ -153,12 +156,12 @@ class Reader:
         return self._found + ([f"{self._more} more fields of unexpected type"] if self._more else [])
 
     def _capabilities(self, raw: Entry) -> Entry:
-        inside = ".capabilities"
-        capabilities = self._fields(raw, inside, _CAPABILITIES)
+        path = ".capabilities"
+        capabilities = self._fields(raw, path, _CAPABILITIES)
         # A bare true or false says no more than whether it can.
-        reasoning = {"allowed_options": ["on"]} if raw.get("reasoning") is True else self._object(raw, inside, "reasoning", absent=False)
-        capabilities["reasoning"] = self._whole(reasoning, inside + ".reasoning", _REASONING)
-        return self._with_rest(capabilities, raw, inside)
+        reasoning = {"allowed_options": ["on"]} if raw.get("reasoning") is True else self._object(raw, path, "reasoning", absent=False)
+        capabilities["reasoning"] = self._object_fields(reasoning, path + ".reasoning", _REASONING)
+        return self._with_unknown_fields(capabilities, raw, path)
 
     def _instances(self, raw_instances: Any) -> list[Entry]:
         if raw_instances is None:
@@ -167,67 +170,67 @@ class Reader:
             raise self._invalid(".loaded_instances", "a list", raw_instances)
         return [self._instance(raw, f".loaded_instances[{number}]") for number, raw in enumerate(raw_instances)]
 
-    def _instance(self, raw: Any, inside: str) -> Entry:
+    def _instance(self, raw: Any, path: str) -> Entry:
         if not isinstance(raw, dict):
-            raise self._invalid(inside, "an object", raw)
-        instance = self._fields(raw, inside, _INSTANCE)
-        instance["config"] = self._whole(self._object(raw, inside, "config"), inside + ".config", _CONFIG)
-        return self._with_rest(instance, raw, inside)
+            raise self._invalid(path, "an object", raw)
+        instance = self._fields(raw, path, _INSTANCE)
+        instance["config"] = self._object_fields(self._object(raw, path, "config"), path + ".config", _CONFIG)
+        return self._with_unknown_fields(instance, raw, path)
 
-    def _whole(self, raw: Entry, inside: str, fields: _Fields) -> Entry:
-        return self._with_rest(self._fields(raw, inside, fields), raw, inside)
+    def _object_fields(self, raw: Entry, path: str, fields: _Fields) -> Entry:
+        return self._with_unknown_fields(self._fields(raw, path, fields), raw, path)
 
-    def _fields(self, raw: Entry, inside: str, fields: _Fields) -> Entry:
+    def _fields(self, raw: Entry, path: str, fields: _Fields) -> Entry:
         read: Entry = {}
-        for name, usual in fields.items():
+        for name, expected_type in fields.items():
             value = raw.get(name)
-            if value.__class__ is usual:
+            if value.__class__ is expected_type:
                 read[name] = value
             elif value is None and name not in _REQUIRED:
-                read[name] = _unknown(name, usual)
+                read[name] = _unknown_value(name, expected_type)
             else:
-                read[name] = self._converted(value, inside, name, usual)
+                read[name] = self._coerce(value, path, name, expected_type)
         return read
 
-    def _object(self, raw: Entry, inside: str, name: str, absent: Any = None) -> Entry:
+    def _object(self, raw: Entry, path: str, name: str, absent: Any = None) -> Entry:
         """A container. A missing one, null or `absent`, reads as an empty one."""
         value = raw.get(name)
         if isinstance(value, dict):
             return value
         if value is not None and value is not absent:
-            self._warn(f"{inside}.{name}", "an object", value)
+            self._warn_type(f"{path}.{name}", "an object", value)
         return {}
 
-    def _with_rest(self, read: Entry, raw: Entry, inside: str) -> Entry:
+    def _with_unknown_fields(self, read: Entry, raw: Entry, path: str) -> Entry:
         """With the fields that are not documented, under their own names."""
         if not raw.keys() <= read.keys():
             for name in sorted(raw.keys() - read.keys()):
                 if not name.startswith(RESERVED_KEYS):
-                    read[name] = self._converted(raw[name], inside, printable(name), object)
+                    read[name] = self._coerce(raw[name], path, printable(name), object)
         return read
 
-    def _converted(self, value: Any, inside: str, name: str, usual: type | None) -> Any:
-        if _is_plain(value, name, usual):
+    def _coerce(self, value: Any, path: str, name: str, expected_type: type | None) -> Any:
+        if _accepted_as_is(value, name, expected_type):
             return value
         try:
-            return converted(value, name, usual)
-        except Wrong as exc:
-            if name in _STRICT and usual is not object:
-                raise self._invalid(f"{inside}.{name}", str(exc), value) from None
-            self._warn(f"{inside}.{name}", str(exc), value)
-            return _unknown(name, usual)
+            return coerce(value, name, expected_type)
+        except WrongType as exc:
+            if name in _STRICT and expected_type is not object:
+                raise self._invalid(f"{path}.{name}", str(exc), value) from None
+            self._warn_type(f"{path}.{name}", str(exc), value)
+            return _unknown_value(name, expected_type)
 
-    def _warn(self, inside: str, expected: str, value: Any) -> None:
-        self._note(inside, f"is {kind_of(value)}, {expected} was expected: taken as unknown")
+    def _warn_type(self, path: str, expected: str, value: Any) -> None:
+        self._add_warning(path, f"is {json_type(value)}, {expected} was expected: taken as unknown")
 
-    def _note(self, inside: str, says: str) -> None:
+    def _add_warning(self, path: str, message: str) -> None:
         if len(self._found) < _MAX_WARNINGS:
-            self._found.append(f"{place(self._raw, self._number)}{inside} {says}")
+            self._found.append(f"{entry_name(self._raw, self._number)}{path} {message}")
         else:
             self._more += 1
 
-    def _invalid(self, inside: str, expected: str, value: Any) -> ApiError:
-        return invalid_field(place(self._raw, self._number) + inside, expected, value)
+    def _invalid(self, path: str, expected: str, value: Any) -> ApiError:
+        return invalid_field(entry_name(self._raw, self._number) + path, expected, value)
 
 
 canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -259,7 +262,7 @@ def _comparable(entry: Entry) -> Entry:
     return comparable
 
 
-def models_of(document: Any, known: KnownModels | None = None) -> Listed:
+def list_models(document: Any, known: KnownModels | None = None) -> Listed:
     """The models that a document lists. Raises :class:`ApiError`. `known` is looked in, and remembers."""
     models = document.get("models") if isinstance(document, dict) else None
     if not isinstance(models, list) or (not models and "data" in document):
@@ -271,10 +274,10 @@ def models_of(document: Any, known: KnownModels | None = None) -> Listed:
     reader = Reader()
     if known is None:
         return [reader.read(raw, number) for number, raw in enumerate(models)], reader.warnings()
-    return [_remembered(reader, raw, number, known) for number, raw in enumerate(models)], reader.warnings()
+    return [_read_unless_known(reader, raw, number, known) for number, raw in enumerate(models)], reader.warnings()
 
 
-def _remembered(reader: Reader, raw: Any, number: int, known: KnownModels) -> Model:
+def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels) -> Model:
     """A model, read unless it is known. One with instances, which change, or with a warning, which every host has to say, never is."""
     try:
         key = marshal.dumps(raw, 2)  # The last version in which equal values give equal bytes.
@@ -282,9 +285,9 @@ def _remembered(reader: Reader, raw: Any, number: int, known: KnownModels) -> Mo
         return reader.read(raw, number)
     if key in known:
         return known[key]
-    warned = reader.warned()
+    warned = reader.warning_count()
     model = reader.read(raw, number)
-    if len(key) <= _MAX_KNOWN_BYTES and not model.entry["loaded"] and reader.warned() == warned:
+    if len(key) <= _MAX_KNOWN_BYTES and not model.entry["loaded"] and reader.warning_count() == warned:
         if len(known) >= _MAX_KNOWN:
             known.clear()
         known[key] = model
@@ -294,7 +297,7 @@ def _remembered(reader: Reader, raw: Any, number: int, known: KnownModels) -> Mo
 def _no_list(document: Any) -> ApiError:
     """Why a document has no list of models."""
     if not isinstance(document, dict):
-        return ApiError("invalid", f"sent {kind_of(document)} instead of a model list")
+        return ApiError("invalid", f"sent {json_type(document)} instead of a model list")
     if "data" in document:
         return ApiError("not_lmstudio", "is not LM Studio: it answered in the shape of an OpenAI-style server (a list called data)")
     if document.get("models") is not None:
@@ -311,9 +314,9 @@ NOWHERE = Endpoint(TARGET_URL)
 
 
 def read_models(response: Response, endpoint: Endpoint = NOWHERE, known: KnownModels | None = None) -> Listed:
-    """The models of an answer and the warnings about single fields. Raises :class:`ApiError`. `known` is as in :func:`models_of`."""
+    """The models of an answer and the warnings about single fields. Raises :class:`ApiError`. `known` is as in :func:`list_models`."""
     try:
-        return models_of(read_document(response, endpoint), known)
+        return list_models(read_document(response, endpoint, LIST_MODELS), known)
     except ApiError as exc:
         exc.http_status = response.http_status
         raise

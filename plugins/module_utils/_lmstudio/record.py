@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import holds_any, masked, secrets_of, without
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import contains_any, mask_answer, mask_text, secrets_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import (
     EMBEDDING_TYPES,
+    LIST_MODELS,
     KnownModels,
     Model,
     canonical,
@@ -28,8 +30,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Error, Instance, Record
 
-Fetch = Callable[[Endpoint], Response]
-"""Asks an endpoint for its models. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
+Fetch = Callable[[Endpoint, Request], Response]
+"""Sends a request. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
 
 FULL = "full"
 NOT_ASKED = "not_asked"
@@ -55,18 +57,18 @@ class ParsedAnswer:
 
     def mask(self, endpoint: Endpoint) -> ParsedAnswer:
         """The answer without what is sent to this endpoint as a secret: the same one, unless there is some in it."""
-        if not endpoint.sent():
+        if not endpoint.credential_option:
             return self
         if self._texts is None:
             self._texts = _comparable_text(self.models), canonical(self.warnings)
         secrets = secrets_of(endpoint)
-        if not any(holds_any(secrets, text) for text in self._texts):
+        if not any(contains_any(secrets, text) for text in self._texts):
             return self
         before = [model.entry for model in self.models]
-        entries, warnings = masked(secrets, before, self.warnings)
+        entries, warnings = mask_answer(secrets, before, self.warnings)
         if entries == before and warnings == self.warnings:
             return self
-        return ParsedAnswer([Model.of(entry) for entry in entries], warnings)
+        return ParsedAnswer([Model.from_entry(entry) for entry in entries], warnings)
 
 
 class Poll(NamedTuple):
@@ -83,7 +85,7 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
     started = time.monotonic()
     answer: Response | ApiError
     try:
-        answer = fetch(endpoint)
+        answer = fetch(endpoint, LIST_MODELS)
     except ApiError as exc:
         answer = exc
     return record_of(endpoint, poll_after(time.monotonic() - started, answer), detail)
@@ -108,7 +110,7 @@ def parse(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> P
             answer = ParsedAnswer(*read_models(answer, endpoint, known))
     except ApiError as exc:
         return poll._replace(
-            answer=ApiError(exc.status, without(secrets_of(endpoint), exc.what), hint=exc.hint, http_status=exc.http_status)
+            answer=ApiError(exc.status, mask_text(secrets_of(endpoint), exc.problem), hint=exc.hint, http_status=exc.http_status)
         )
     return poll._replace(answer=answer.mask(endpoint))
 
@@ -123,7 +125,7 @@ def record_of(endpoint: Endpoint, poll: Poll, detail: str) -> Record:
     else:
         failure = cast("ApiError", answer)
         status = failure.status
-        error = {"message": f"{endpoint.url} {failure.what}.", "hint": failure.hint, "http_status": failure.http_status}
+        error = {"message": f"{endpoint.url} {failure.problem}.", "hint": failure.hint, "http_status": failure.http_status}
         facts = {**_facts_of([], [], detail), "fingerprint": None}
     own = {
         "ok": error is None,

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What an answer is that holds no model list: the status, a sentence and the next step. Loaded only where one comes.
+"""What a response means that is not the answer of LM Studio: the status, a sentence and the next step. Loaded only where one comes.
 
 No text of a server is in it unless it is made printable.
 """
@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, authorizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import bracketed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -34,7 +35,9 @@ _PROGRAMS = ("llama.cpp", "Caddy", "nginx", "openresty", "Apache", "uvicorn", "O
 """Which programs are named when they call themselves so."""
 
 
-def classify_response(response: Response, endpoint: Endpoint, body: bytes, document: Any, unreadable: ApiError | None) -> ApiError | None:
+def classify_response(
+    response: Response, endpoint: Endpoint, request: Request, body: bytes, document: Any, unreadable: ApiError | None
+) -> ApiError | None:
     """Why a response is no answer of LM Studio, or None if it is one after all. The order is that of the documented statuses.
 
     `body` is the decoded one. `document` is its JSON, or None where `unreadable` says why there is none.
@@ -43,25 +46,24 @@ def classify_response(response: Response, endpoint: Endpoint, body: bytes, docum
     if code == 401:
         return _unauthorized(response, endpoint)
     if code == 403:
-        return ApiError("forbidden", "answered HTTP 403: it forbids the request", None if endpoint.sent() else "nothing sent")
+        return ApiError("forbidden", "answered HTTP 403: it forbids the request", None if endpoint.credential_option else "nothing sent")
     if _unexpected_endpoint(document, body):
-        return _unsupported(endpoint)
+        return _unsupported(endpoint, request)
     if code in _GATEWAY or code in _ORIGIN:
         return _unavailable(code, body)
     if 300 <= code < 400:
-        return _redirect(response, endpoint)
+        return _redirect(response, endpoint.url + request.path)
     if _is_fastapi(document):
         return ApiError("not_lmstudio", "is not LM Studio: it answered in the shape of a FastAPI server (an object with detail)")
     if unreadable and not response.too_large and _looks_like_html(response, body):
         return _web_page(response, body, endpoint)
     if code == 404:
-        what = f"is not LM Studio: it answered HTTP 404{_as_known(response, body, document)}"
-        return ApiError("not_lmstudio", what, "404")
+        return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP 404{_program(response, body, document)}", "404")
     return unreadable if code == 200 else _http_error(code, body, endpoint)
 
 
 def _unauthorized(response: Response, endpoint: Endpoint) -> ApiError:
-    sent = endpoint.sent()
+    sent = endpoint.credential_option
     schemes = {scheme.lower() for scheme in re.findall(r"(?:^|,)\s*([A-Za-z]+)(?=\s|,|$)", response.authenticate)}
     if "basic" in schemes and "bearer" not in schemes and not authorizes(dict(endpoint.headers)):
         return ApiError("auth", "answered HTTP 401: it asks for a user name and a password (HTTP Basic)", "Basic")
@@ -73,12 +75,12 @@ def _unauthorized(response: Response, endpoint: Endpoint) -> ApiError:
     return ApiError("auth", f"answered HTTP 401: {why}", hint=endpoint.token_advice)
 
 
-def _unsupported(endpoint: Endpoint) -> ApiError:
-    what = "does not know the route /api/v1/models"
+def _unsupported(endpoint: Endpoint, request: Request) -> ApiError:
+    problem = f"does not know the route {request.path}"
     path = urlsplit(endpoint.url).path
     if not path:
-        return ApiError("unsupported", what)
-    return ApiError("unsupported", f"{what} (asked: {endpoint.models_url})", "/api" if path.endswith("/api") else "path")
+        return ApiError("unsupported", problem)
+    return ApiError("unsupported", f"{problem} (asked: {endpoint.url}{request.path})", "/api" if path.endswith("/api") else "path")
 
 
 def _unavailable(code: int, body: bytes) -> ApiError:
@@ -92,7 +94,7 @@ def _http_error(code: int, body: bytes, endpoint: Endpoint) -> ApiError:
         return ApiError("http_error", "answered HTTP 400: this port expects TLS", _tls_case(endpoint))
     if code == 429:
         return ApiError("http_error", f"answered HTTP {code}: it was asked too often", "429")
-    return ApiError("http_error", f"answered HTTP {code} instead of a model list")
+    return ApiError("http_error", f"answered HTTP {code}")
 
 
 def _tls_case(endpoint: Endpoint) -> str:
@@ -117,7 +119,7 @@ def _unexpected_endpoint(document: Any, body: bytes) -> bool:
     return isinstance(document, str) and "unexpected endpoint" in document.lower()
 
 
-def _redirect(response: Response, endpoint: Endpoint) -> ApiError:
+def _redirect(response: Response, asked_url: str) -> ApiError:
     """Host and port of where it leads, and no more: the rest could quote the token."""
 
     def redirect(where: str, case: str | None = None) -> ApiError:
@@ -126,7 +128,7 @@ def _redirect(response: Response, endpoint: Endpoint) -> ApiError:
     if not response.location:
         return redirect("")
     try:
-        asked, leads = urlsplit(endpoint.models_url), urlsplit(urljoin(endpoint.models_url, response.location))
+        asked, leads = urlsplit(asked_url), urlsplit(urljoin(asked_url, response.location))
         host, port, scheme = leads.hostname or "", _port(leads), leads.scheme
         shown = f" to {scheme}://{bracketed(host)}" + (f":{leads.port}" if leads.port else "")
     except ValueError:
@@ -155,7 +157,7 @@ def _port(url: SplitResult) -> int:
 
 
 def _web_page(response: Response, body: bytes, endpoint: Endpoint) -> ApiError:
-    """A page of HTML in place of a model list. Its HTTP status tells what a proxy may mean by it."""
+    """A page of HTML. Its HTTP status tells what a proxy may mean by it."""
     code = response.http_status
     case = None
     if code == 400:
@@ -166,10 +168,10 @@ def _web_page(response: Response, body: bytes, endpoint: Endpoint) -> ApiError:
         case = "404"
     elif code == 413 or code >= 500:
         case = "page of an error"
-    return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page{_as_known(response, b'', None)}", case)
+    return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page{_program(response, b'', None)}", case)
 
 
-def _as_known(response: Response, body: bytes, document: Any) -> str:
+def _program(response: Response, body: bytes, document: Any) -> str:
     """Which program answers so, where that can be told, as the end of a sentence."""
     for program in _PROGRAMS:
         if program.lower() in response.server.lower():

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import warning_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked, record_of_nobody
@@ -34,7 +34,7 @@ def tell(line: str) -> None:
 
 def warn_of_secrets(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
     """Warnings about secrets that can be used, but should not."""
-    return sorted({warning_of(endpoint) or "" for endpoint in resolved if isinstance(endpoint, Endpoint)} - {""})
+    return sorted({short_secret_warning(endpoint) or "" for endpoint in resolved if isinstance(endpoint, Endpoint)} - {""})
 
 
 def warn_of_sharing(names: Iterable[str], resolved: Iterable[Endpoint | NotAsked]) -> list[str]:

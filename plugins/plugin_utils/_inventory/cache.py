@@ -59,7 +59,7 @@ def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
             hosts[name] = {**entry, "answer": positions[id(answer)]}
         # That time was short for the fleet says nothing of the host.
         elif isinstance(answer, ApiError) and answer.http_status is None and answer.hint != HINTS["timeout: whole fleet"]:
-            hosts[name] = {**entry, "status": answer.status, "what": answer.what, "hint": answer.hint}
+            hosts[name] = {**entry, "status": answer.status, "what": answer.problem, "hint": answer.hint}
     return json.dumps({"hosts": hosts, "answers": answers, "models": list(models)})
 
 

@@ -35,11 +35,11 @@ def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mappin
         )
         for option, name in (names or {}).items():
             message = message.replace(f"'{option}'", f"'{name}'")
-        raise AnsibleError(without_secrets(message, options))
+        raise AnsibleError(redact_message(message, options))
     return dict(result.validated_parameters)
 
 
-def without_secrets(message: str, options: Mapping[str, Any]) -> str:
+def redact_message(message: str, options: Mapping[str, Any]) -> str:
     """A message about raw options, which may quote one, without the values that must not be shown."""
     spec = connection_spec()
     for name, value in options.items():

@@ -112,7 +112,7 @@ before = set(sys.modules)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
-fetch = lambda endpoint: Response(200, b'{"models": [{"key": "m", "loaded_instances": [{"id": "m"}], "future": 1}]}')
+fetch = lambda endpoint, request: Response(200, b'{"models": [{"key": "m", "loaded_instances": [{"id": "m"}], "future": 1}]}')
 assert ask(make_endpoint({"token": "sk-lm-0123456789"}, "http://gpu01"), fetch, "full")["ok"]
 ours = "ansible_collections.gpufleet.lmstudio.plugins.module_utils."
 print(*sorted(name.removeprefix(ours) for name in sys.modules if name.startswith(ours)))

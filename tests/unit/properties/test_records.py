@@ -29,11 +29,11 @@ def shape(record):
     )
 
 
-EMPTY = shape(ask(make_endpoint({}, "http://h"), lambda endpoint: Response(200, b'{"models": []}'), "full"))
+EMPTY = shape(ask(make_endpoint({}, "http://h"), lambda endpoint, request: Response(200, b'{"models": []}'), "full"))
 
 
 def judge(body, status, detail="full", token=None):
-    return ask(make_endpoint({"token": token}, "http://h"), lambda endpoint: Response(status, body), detail)
+    return ask(make_endpoint({"token": token}, "http://h"), lambda endpoint, request: Response(status, body), detail)
 
 
 @given(

@@ -100,7 +100,7 @@ forbidden = (
 
 def violations(raw, requirement, exclusive=False):
     body = json.dumps({"models": raw}).encode()
-    record = ask(make_endpoint({}, "http://h"), lambda endpoint: Response(200, body), "full")
+    record = ask(make_endpoint({}, "http://h"), lambda endpoint, request: Response(200, body), "full")
     assert record["ok"], record["error"]
     return judge(record, [parse(requirement)], exclusive)
 

@@ -42,13 +42,14 @@ import socket, sys, threading
 sys.path[:0] = [sys.argv[1]]
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 server = socket.create_server(("127.0.0.1", 0))
 # It hangs up, which takes longer to explain than there is time.
 threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
 try:
-    fetch(make_endpoint({"url": "http://127.0.0.1:%d" % server.getsockname()[1], "timeout": 0.5}, ""))
+    fetch(make_endpoint({"url": "http://127.0.0.1:%d" % server.getsockname()[1], "timeout": 0.5}, ""), Request("GET", "/"))
 except ApiError as exc:
     print(exc.status)
 """

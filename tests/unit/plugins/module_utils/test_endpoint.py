@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import is_loopback, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import warning_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS
 
 # Userinfo in what is nearly a URL.
 ODD = [
@@ -62,7 +65,7 @@ def endpoint(**options):
 def test_urls_are_normalised(url, normalised):
     made = endpoint(url=url)
     assert made.url == normalised
-    assert made.models_url == normalised + "/api/v1/models"
+    assert LIST_MODELS.encoded(made).startswith(b"GET %s/api/v1/models HTTP/1.1\r\n" % urlsplit(normalised).path.encode())
     assert endpoint(url=made.url).url == made.url
 
 
@@ -191,14 +194,14 @@ def test_an_endpoint_does_not_show_its_secrets():
 
 
 def test_a_short_token_gets_a_warning():
-    assert "value of token is short" in warning_of(endpoint(token="elevenchars"))
-    assert warning_of(endpoint(token="twelve-chars")) is None
-    assert warning_of(endpoint()) is None
+    assert "value of token is short" in short_secret_warning(endpoint(token="elevenchars"))
+    assert short_secret_warning(endpoint(token="twelve-chars")) is None
+    assert short_secret_warning(endpoint()) is None
 
 
 def test_a_short_header_gets_one_too():
-    assert "value of X-Version is short" in warning_of(endpoint(headers={"X-Long": "twelve-chars", "X-Version": 1}))
-    assert warning_of(endpoint(headers={"X-Long": "twelve-chars", "X-Empty": ""})) is None
+    assert "value of X-Version is short" in short_secret_warning(endpoint(headers={"X-Long": "twelve-chars", "X-Version": 1}))
+    assert short_secret_warning(endpoint(headers={"X-Long": "twelve-chars", "X-Empty": ""})) is None
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.1", "127.255.0.9", "::1", "0.0.0.0", "a.localhost"])

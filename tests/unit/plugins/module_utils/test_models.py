@@ -194,7 +194,7 @@ def test_integral_floats_are_whole_numbers():
 def test_what_matters_most_is_strict_and_names_entry_and_field(document, named):
     caught = error(document)
     assert caught.status == "invalid"
-    assert named in caught.what
+    assert named in caught.problem
 
 
 @pytest.mark.parametrize(
@@ -263,14 +263,14 @@ def test_a_model_that_is_called_like_the_error_is_a_model():
 
 
 def test_a_401_says_whether_a_token_was_sent():
-    assert "none was sent" in error({}, 401).what
-    assert "does not accept the token" in error({}, 401, ENDPOINT._replace(token="sk-lm-0123456789")).what
+    assert "none was sent" in error({}, 401).problem
+    assert "does not accept the token" in error({}, 401, ENDPOINT._replace(token="sk-lm-0123456789")).problem
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 500, 503, 302])
 def test_no_error_quotes_the_body(status):
     caught = error({"error": {"message": "secret-of-the-server", "code": "secret-of-the-server"}}, status)
-    assert "secret" not in caught.what + caught.hint
+    assert "secret" not in caught.problem + caught.hint
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_no_error_quotes_the_body(status):
     ],
 )
 def test_a_redirect_tells_host_and_port_of_the_target_only(location, told):
-    assert error(b"", 302, location=location).what == "answered HTTP 302: it redirects" + told
+    assert error(b"", 302, location=location).problem == "answered HTTP 302: it redirects" + told
 
 
 def test_nobody_is_sent_from_tls_to_the_clear():
@@ -387,7 +387,7 @@ def test_a_whole_character_is_kept():
 def test_gzip_is_read_within_the_limit_though_nobody_asked_for_it():
     body = json.dumps(listing()).encode()
     assert read(gzip.compress(body), content_encoding="gzip")[0][0]["key"] == "qwen/qwen3-8b"
-    assert "1048576 bytes" in error(gzip.compress(b" " * 50_000_000), content_encoding="gzip").what
+    assert "1048576 bytes" in error(gzip.compress(b" " * 50_000_000), content_encoding="gzip").problem
     assert error(gzip.compress(body)[:-20], content_encoding="gzip").status == "invalid"
     assert error(body, content_encoding="gzip").status == "invalid"
     assert error(body, content_encoding="br").status == "invalid"

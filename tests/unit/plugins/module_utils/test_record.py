@@ -52,11 +52,11 @@ LIBRARY = [
 
 def record_of(models, detail="full", options=None, status=200):
     body = json.dumps({"models": models}).encode()
-    return ask(make_endpoint(options or {}, "http://gpu01"), lambda endpoint: Response(status, body), detail)
+    return ask(make_endpoint(options or {}, "http://gpu01"), lambda endpoint, request: Response(status, body), detail)
 
 
 def raising(exc):
-    def fetch(endpoint):
+    def fetch(endpoint, request):
         raise exc
 
     return fetch

@@ -136,7 +136,7 @@ def said_of(body, known):
     try:
         return read_models(Response(200, body), ENDPOINT, known)
     except ApiError as exc:
-        return exc.status, exc.what, exc.hint, exc.http_status
+        return exc.status, exc.problem, exc.hint, exc.http_status
 
 
 @settings(deadline=None)
