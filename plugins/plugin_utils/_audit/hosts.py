@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What the document of an audit says of each host."""
+"""A host in the document of an audit."""
 
 from __future__ import annotations
 

@@ -21,13 +21,13 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     """The summary for a terminal: at most 40 lines, what is wrong first, and where the reports are."""
     found = problems(audit)
     lines = [headline(audit)]
-    for title, messages, most in (
+    for title, messages, limit in (
         ("Violations", found["violations"], 8),
         ("Changes since the baseline", found["drift"], 5),
         ("Warnings", warnings(audit), 3),
     ):
         if messages:
-            lines += [f"{title}:", *_cut([f"  {printable(message, 160)}" for message in messages], most)]
+            lines += [f"{title}:", *_cut([f"  {printable(message, 160)}" for message in messages], limit)]
     where = [f"  {name:<10} {path}" for name, path in paths.items()]
     room = _MAX_LINES - len(lines) - len(where) - 3 - bool(audit["notes"])
     # Hosts that are not ok come first, each part in the order of names.

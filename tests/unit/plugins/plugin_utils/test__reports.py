@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Each report of one audit, compared with the file that it has to be. After a wanted change, write the files anew with
+"""Each report of one audit, compared with the file that it has to be. After a wanted change, write the files again with
 
 LMSTUDIO_WRITE_GOLDEN=1 pytest tests/unit/plugins/plugin_utils/test__reports.py
 """

@@ -70,7 +70,7 @@ def _hash(text: str) -> str:
 
 
 def _data(audit: Audit, violations: list[dict[str, Any]]) -> str:
-    """What the matrix shows, in a form that is small at a hundred thousand cells. No character can end the block it stands in."""
+    """What the matrix shows, in a form that is small at a hundred thousand cells. No character can end the block that contains it."""
     keys = [model["key"] for model in audit["models"]]
     column = {key: number for number, key in enumerate(keys)}
     wrong = Counter(violation["host"] for violation in violations)
