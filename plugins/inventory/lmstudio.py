@@ -151,6 +151,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import poll_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts, tell, warn_of_secrets, warn_of_sharing
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import of_pattern
@@ -241,7 +242,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             raise AnsibleParserError(redact_message(str(exc), self.loader.load_from_file(path))) from None
         unknown = sorted(set(raw) - set(options))
         if unknown:
-            raise AnsibleParserError("unknown option {}. The options are {}.".format(", ".join(unknown), ", ".join(sorted(options))))
+            raise AnsibleParserError(unknown_names("option", unknown, sorted(options)))
         for name in _TEMPLATES:
             options[name] = self._templated(name, options[name])
         for name in ("hosts", "endpoints"):

@@ -100,6 +100,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import NOT_ASKED, explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
     ask_hosts,
     warn_of_secrets,
@@ -188,7 +189,7 @@ class LookupModule(LookupBase):
         known = sorted(name for name in self.option_definitions if name != "_terms")
         unknown = sorted(set(given) - set(known))
         if unknown:
-            raise AnsibleLookupError("unknown option {}. The options are {}.".format(", ".join(unknown), ", ".join(known)))
+            raise AnsibleLookupError(unknown_names("option", unknown, known))
         try:
             self.set_options(direct=only_set(given))
         except AnsibleError as exc:

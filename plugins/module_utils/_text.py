@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Iterable
+from typing import Any, Iterable
 
 MASK = "********"
 """Stands in place of a secret."""
@@ -29,7 +29,20 @@ def format_size(size: int) -> str:
     return f"{size} B" if size else "0"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The known word that comes closest, as a sentence to append to a message. Empty if none does."""
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f" Did you mean {printable(close[0])}?" if close else ""
+def unknown_names(what: str, names: Iterable[Any], known: Iterable[str]) -> str:
+    """A message such as "unknown key modle. Did you mean model? The keys are max_size, model."."""
+    names, known = [str(name) for name in names], list(known)
+    shown = ", ".join(printable(name) for name in names)
+    return f"unknown {what} {shown}.{did_you_mean(names, known)} The {what}s are {', '.join(known)}."
+
+
+def did_you_mean(words: Iterable[str], known: Iterable[str]) -> str:
+    """The known words that come closest, as a sentence to append to a message. Empty if none does."""
+    close = [found for word in words for found in closest(word, known)]
+    return f" Did you mean {' or '.join(printable(word) for word in dict.fromkeys(close))}?" if close else ""
+
+
+def closest(word: str, known: Iterable[str]) -> list[str]:
+    """The known word that comes closest, or none. Case does not matter."""
+    words = {name.lower(): name for name in known}
+    return [words[found] for found in difflib.get_close_matches(word.lower(), words, 1)]

@@ -488,7 +488,7 @@ def test_a_cache_does_not_grow_old_unseen(read_inventory, start, tmp_path):
 
 
 WRONG = [
-    ({"hosts": "gpu", "tokn": "x"}, "unknown option tokn"),
+    ({"hosts": "gpu", "tokn": "x"}, "unknown option tokn. Did you mean token?"),
     ({"hosts": "gpu", "url": "http://gpu01"}, "unknown option url"),
     ({}, "neither endpoints nor hosts"),
     ({"hosts": ["gpu", ""]}, "hosts: it has an entry"),

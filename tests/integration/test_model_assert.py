@@ -231,6 +231,7 @@ def test_the_module_alone_judges_what_was_written(tmp_path, require, says):
         ),
         ({"require": [{"model": "m"}], "record": "RECORD", "wait_timeout": 1}, "wait_timeout: a record that was gathered before"),
         ({"require": [{"type": "llm", "state": "available"}], "record": "RECORD"}, "gather with detail: full"),
+        ({"require": [{"model": "m"}], "wait_timout": 1}, "unknown option wait_timout. Did you mean wait_timeout? The options are"),
         ({"exclusive": True}, "missing required arguments: require"),
         *[({"require": require}, says) for require, says in RAW],
     ],

@@ -133,6 +133,7 @@ WRONG = [
     ("{} | gpufleet.lmstudio.fleet_violations([{'model':'m'}])", "fleet_violations: hosts: there are none"),
     ("{'a': answer} | gpufleet.lmstudio.fleet_violations([{'model':'m'}], min_hosts=0)", "fleet_violations: min_hosts: 0 is not a whole number of 1 or more"),
     ("{'a': answer} | gpufleet.lmstudio.fleet_violations([{'model':'m'}], consistent=['size'])", "consistent: size is not one of quantization"),
+    ("lookup('gpufleet.lmstudio.models', 'http://127.0.0.1:9', tokn='x')", "unknown option tokn. Did you mean token?"),
     ("answer.lmstudio | combine({'models': [{}]}) is gpufleet.lmstudio.model_loaded('m')", "not complete, 'key' is missing"),
 ]  # fmt: skip
 

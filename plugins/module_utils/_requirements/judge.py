@@ -11,7 +11,6 @@ The one place where this is decided, for assertions, tests, filters and roles.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Iterable
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Entry, may_be_loaded
@@ -45,7 +44,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     Requirement,
     RequirementError,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -228,7 +227,5 @@ def _not_there(record: Record, requirement: Requirement) -> Violation:
 
 def _meant(record: Record, requirement: Requirement) -> str:
     """The listed keys that come closest to the names of a requirement."""
-    keys = {key.lower(): key for key in record["available"]}
-    names = [name.lower() for name in requirement.model if not any(letter in name for letter in "*?[")]
-    close = [keys[found] for name in names for found in difflib.get_close_matches(name, keys, 1)]
-    return f"; did you mean {' or '.join(printable(key) for key in dict.fromkeys(close))}?" if close else ""
+    names = [name for name in requirement.model if not any(letter in name for letter in "*?[")]
+    return did_you_mean(names, record["available"]).replace(" Did", "; did", 1)

@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_any, format_value
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, unknown_names
 
 LOADED, AVAILABLE, UNLOADED, ABSENT = STATES = ("loaded", "available", "unloaded", "absent")
 FAIL, WARN = SEVERITIES = ("fail", "warn")
@@ -88,9 +88,7 @@ def parse(raw: Any, where: str = "requirement") -> Requirement:
         raise RequirementError(f"{where}: {shown} is not a requirement. Write keys and values. The keys are {', '.join(KEYS)}.")
     for key in raw:
         if key not in KEYS:
-            close = difflib.get_close_matches(str(key), KEYS, 1)
-            meant = f" Did you mean {close[0]}?" if close else ""
-            raise RequirementError(f"{where}: unknown key {format_value(key)}.{meant} The keys are {', '.join(KEYS)}.")
+            raise RequirementError(f"{where}: {unknown_names('key', [key], KEYS)}")
     values: dict[str, Any] = {}
     for key, value in raw.items():
         if value is None:
@@ -122,10 +120,9 @@ def _check_sense(requirement: Requirement, where: str) -> None:
         known = {name.lower() for name in TYPES}
         for name in requirement.type:
             if name.lower() not in known:
-                close = difflib.get_close_matches(name, TYPES, 1)
                 raise RequirementError(
                     f"{where}: type: {format_value(name)} is not a known type, and {'min_instances: 0' if least == 0 else f'state: {state}'} would pass "
-                    f"for a wrong word.{f' Did you mean {close[0]}?' if close else ''} The types are {', '.join(TYPES)}."
+                    f"for a wrong word.{did_you_mean([name], TYPES)} The types are {', '.join(TYPES)}."
                 )
     if most is not None and most < (1 if least is None else least):
         raise RequirementError(

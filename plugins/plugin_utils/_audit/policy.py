@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, flag, parse_all
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable, unknown_names
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
 
@@ -88,7 +88,7 @@ def _check_keys(raw: Any, where: str, known: tuple[str, ...]) -> Mapping[str, An
         raise OptionError(where, f"{printable(str(raw))} is not a mapping. The keys are {', '.join(known)}.")
     for key in raw:
         if key not in known:
-            raise OptionError(where, f"unknown key {printable(str(key))}. The keys are {', '.join(known)}.")
+            raise OptionError(where, unknown_names("key", [key], known))
     return raw
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, without_suboptions
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, unknown_names
 
 
 def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mappin
     """
     unknown = sorted(set(options) - set(spec))
     if unknown:
-        raise AnsibleError(f"unknown option {', '.join(unknown)}. The options are {', '.join(sorted(spec))}.")
+        raise AnsibleError(unknown_names("option", unknown, sorted(spec)))
     result = ArgumentSpecValidator(without_suboptions(spec)).validate(options)
     if result.error_messages:
         # Ansible puts names of its own classes between, which tell nobody anything.

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_size, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_size, printable, unknown_names
 
 
 def test_printable_is_one_bounded_line():
@@ -24,6 +24,12 @@ def test_a_size_is_in_powers_of_1000(size, text):
 
 
 def test_a_close_word_is_suggested_in_printable_form():
-    assert did_you_mean("modle", ["model", "max_size"]) == " Did you mean model?"
-    assert did_you_mean("modle", {"model\x1b": 1}) == " Did you mean model\\x1b?"
-    assert did_you_mean("xyz", ["model"]) == ""
+    assert did_you_mean(["modle"], ["model", "max_size"]) == " Did you mean model?"
+    assert did_you_mean(["MODLE"], {"Model\x1b": 1}) == " Did you mean Model\\x1b?"
+    assert did_you_mean(["modle", "xyz", "max_sice", "modl"], ["model", "max_size"]) == " Did you mean model or max_size?"
+    assert did_you_mean(["xyz"], ["model"]) == ""
+
+
+def test_an_unknown_name_is_answered_with_those_there_are():
+    assert unknown_names("key", ["modle\n"], ("model", "name")) == "unknown key modle\\n. Did you mean model? The keys are model, name."
+    assert unknown_names("option", [7, "x"], ["model"]) == "unknown option 7, x. The options are model."

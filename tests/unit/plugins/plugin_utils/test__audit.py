@@ -231,7 +231,7 @@ def test_a_group_without_a_host_of_the_audit_is_noted():
 @pytest.mark.parametrize(
     "policy, message",
     [
-        ({"requires": []}, "policy: unknown key requires. The keys are require, exclusive, fleet, groups."),
+        ({"requires": []}, "policy: unknown key requires. Did you mean require? The keys are require, exclusive, fleet, groups."),
         ([{"model": "m"}], "policy: [{'model': 'm'}] is not a mapping. The keys are require,"),
         ({"require": []}, "policy.require: it is empty"),
         ({"require": [{"model": "m", "min_contex_length": 1}]}, "Did you mean min_context_length"),
