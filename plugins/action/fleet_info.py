@@ -13,11 +13,15 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
     ask_hosts,
-    warn_of_secrets,
-    warn_of_sharing,
+    secret_warnings,
+    shared_url_warnings,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import of_batch, of_pattern, refuse_batches_of_an_audit
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import complaint, summary_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import (
+    batch_hosts,
+    match_pattern,
+    refuse_batches_of_an_audit,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_info_spec
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
@@ -27,9 +31,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     host_of_task,
     is_template,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 
 class ActionModule(ActionBase):
@@ -47,7 +51,7 @@ class ActionModule(ActionBase):
             )
         try:
             refuse_batches_of_an_audit(task_vars or {})
-            options = validated(fleet_info_spec(), only_set(self._task.args))
+            options = validate_options(fleet_info_spec(), only_set(self._task.args))
             names = self._names(options["hosts"], task_vars or {})
             records = self._ask(names, options, task_vars or {})
         except (AnsibleError, OptionError) as exc:
@@ -56,17 +60,17 @@ class ActionModule(ActionBase):
             return result
         result.update(changed=False, hosts=records, summary=summary_of(records))
         if options["on_error"] == "fail" and result["summary"]["not_ok"]:
-            result.update(failed=True, msg="\n".join(complaint(records)))
+            result.update(failed=True, msg="\n".join(failure_lines(records)))
         elif options["on_error"] == "warn" and result["summary"]["not_ok"]:
-            self._display.warning(" ".join(complaint(records, at_most=20)))
+            self._display.warning(" ".join(failure_lines(records, at_most=20)))
         return result
 
     def _names(self, pattern: list[str] | None, task_vars: dict[str, Any]) -> list[str]:
         if pattern is None:
-            return of_batch(task_vars)
+            return batch_hosts(task_vars)
         if not pattern:
             raise OptionError("hosts", "it is an empty list. Give a pattern, or remove the option to ask the hosts of the play.")
-        names = of_pattern(pattern, task_vars["groups"], self._loader)
+        names = match_pattern(pattern, task_vars["groups"], self._loader)
         if not names:
             raise OptionError("hosts", f"no host of the inventory matches {','.join(pattern)}.")
         return names
@@ -86,7 +90,7 @@ class ActionModule(ActionBase):
         for secrets in (secrets_in(host_of_task(self._task, task_vars, self._templar), of_task), secrets_in(host_of(owner))):
             warnings += withhold_foreign_secrets(options, owner, secrets, hosts)
         resolved = resolve_fleet(options, hosts, task_vars)
-        for warning in [*warnings, *warn_of_secrets(resolved), *warn_of_sharing(names, resolved)]:
+        for warning in [*warnings, *secret_warnings(resolved), *shared_url_warnings(names, resolved)]:
             self._display.warning(warning)
         return dict(zip(names, ask_hosts(resolved, options)))
 

@@ -29,7 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text impo
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_report_spec
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 
 class ActionModule(ActionBase):
@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
             refuse_batches_of_an_audit(task_vars or {})
-            options = validated(fleet_report_spec(FORMATS, DEFAULT_FORMATS), only_set(self._task.args))
+            options = validate_options(fleet_report_spec(FORMATS, DEFAULT_FORMATS), only_set(self._task.args))
             if not options["hosts"]:
                 raise OptionError("hosts", "must name at least one host. Pass the hosts of a registered result of fleet_info.")
             policies = parse_policies(options["policy"], (task_vars or {}).get("groups", {}))

@@ -30,21 +30,21 @@ class ActionModule(OneHostAction):
     def spec(self, environment: bool) -> dict[str, Any]:
         return model_assert_spec(environment)
 
-    def asks(self) -> bool:
+    def queries_server(self) -> bool:
         return not is_set(self._task.args.get("record"))
 
-    def without_asking(self, options: dict[str, Any]) -> dict[str, Any] | None:
+    def early_result(self, options: dict[str, Any]) -> dict[str, Any] | None:
         assertion = assertion_of(options)
         if self._task.args.get("record", self) in ("", None):
             raise OptionError("record", "it is empty. Give what was gathered, or remove the option to ask the server.")
         return None if options.get("record") is None else of_record(assertion, options["record"])
 
-    def from_here(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
+    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
         return of_endpoint(assertion_of(options), endpoint, fetch)
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
         return of_nobody(assertion_of(options), record)
 
-    def warn_of(self, answer: dict[str, Any], host: str) -> None:
+    def emit_warnings(self, answer: dict[str, Any], host: str) -> None:
         for warning in warnings_of(answer):
             self._display.warning(f"{host}: {warning}")

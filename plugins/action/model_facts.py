@@ -12,9 +12,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, is_loopback, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import delegate_of, host_of_task
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import SECRETS, held_by, secrets_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, source_variable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 _ADDRESS_SPEC = {name: connection_spec()[name] for name in ("url", "port")}
 
@@ -36,7 +36,7 @@ class ActionModule(NormalAction):
     def _check(self, name: str, task_vars: dict[str, Any]) -> str | None:
         given = only_set(self._task.args)
         try:
-            address = validated(_ADDRESS_SPEC, {option: given[option] for option in _ADDRESS_SPEC if option in given})
+            address = validate_options(_ADDRESS_SPEC, {option: given[option] for option in _ADDRESS_SPEC if option in given})
             endpoint = make_endpoint(address, TARGET_URL)
         except (AnsibleError, OptionError):
             return None  # The module says what is wrong with it.
@@ -46,7 +46,7 @@ class ActionModule(NormalAction):
             # The facts are the delegate's, and so is the server.
             secrets = secrets_in(host)
             for option in SECRETS:
-                if held_by(option, given.get(option), secrets):
+                if source_variable(option, given.get(option), secrets):
                     raise AnsibleError(
                         f"{option} is that of {name}, and with delegate_facts the server is that of {delegate}. Give the one of {delegate}, "
                         f"such as hostvars[{delegate!r}].{SECRETS[option]}."

@@ -19,7 +19,7 @@ class ActionModule(OneHostAction):
     def spec(self, environment: bool) -> dict[str, Any]:
         return model_info_spec(environment)
 
-    def from_here(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
+    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
         return self.result_of(ask(endpoint, fetch, options["detail"]), options)
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:

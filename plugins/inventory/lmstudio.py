@@ -153,23 +153,28 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import poll_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts, tell, warn_of_secrets, warn_of_sharing
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import of_pattern
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import complaint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
+    ask_hosts,
+    secret_warnings,
+    shared_url_warnings,
+    show_progress,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import match_pattern
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load, protect
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import HostsBeforeGroups, add_groups, set_record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import check_variable, group_name, spelled_by_name
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import addresses_by_name, check_variable, group_name
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.variables import Variables
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
     NotAsked,
     connection_of_command_line,
-    record_of_nobody,
+    record_not_asked,
     template_with,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import redact_message
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import untrusted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import make_unsafe
 
 _TEMPLATES = ("token", "headers", "hosts", "endpoints")
 
@@ -191,15 +196,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         before = set(inventory.hosts)
         try:
             options = self._read_options(path)
-            spelled = spelled_by_name(options["endpoints"], options["port"], inventory.hosts)
-            names = list(dict.fromkeys([*self._matching(options["hosts"]), *spelled]))
-            for name in spelled:
+            addresses = addresses_by_name(options["endpoints"], options["port"], inventory.hosts)
+            names = list(dict.fromkeys([*self._matching(options["hosts"]), *addresses]))
+            for name in addresses:
                 if name not in inventory.hosts:
                     inventory.add_host(name)
             variables = Variables(inventory, loader, [*inventory.processed_sources, path] if options["use_vars_plugins"] else [])
-            hosts = [self._host(name, spelled.get(name, ""), variables, listed=name in before) for name in names]
+            hosts = [self._host(name, addresses.get(name, ""), variables, listed=name in before) for name in names]
             resolved = dict(zip(names, resolve_fleet(options, hosts)))
-            for warning in [*warn_of_secrets(resolved.values()), *warn_of_sharing(names, resolved.values())]:
+            for warning in [*secret_warnings(resolved.values()), *shared_url_warnings(names, resolved.values())]:
                 self.display.warning(warning)
             records = self._records(resolved, options, path, cache)
             self._report(records, options["on_error"])
@@ -269,7 +274,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if not pattern:
             return []
         # Only when all sources are read does Ansible itself put every host into all.
-        found = of_pattern(pattern, {**self.inventory.get_groups_dict(), "all": list(self.inventory.hosts)}, self.loader)
+        found = match_pattern(pattern, {**self.inventory.get_groups_dict(), "all": list(self.inventory.hosts)}, self.loader)
         # A pattern may mean the implicit localhost, which is no host that could have variables and groups.
         names = [name for name in found if name in self.inventory.hosts]
         if not names:
@@ -279,10 +284,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             )
         return names
 
-    def _host(self, name: str, spelled: str, variables: Variables, listed: bool) -> Host:
+    def _host(self, name: str, address: str, variables: Variables, listed: bool) -> Host:
         own = combine_vars(variables.of_host(name), self._vars)
         template = template_with(own, self.templar)
-        return Host(name, own, template, connection_of_command_line(), lambda: own if listed else {}, spelled)
+        return Host(name, own, template, connection_of_command_line(), lambda: own if listed else {}, address)
 
     def _records(self, resolved: dict[str, Endpoint | NotAsked], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
         """The record of each host, from the cache where that may be."""
@@ -292,13 +297,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         key = self.get_cache_key(path)
         polls = load(self._cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
         missing = [name for name in endpoints if name not in polls]
-        asked = poll_all([endpoints[name] for name in missing], options["concurrency"], options["fleet_timeout"], tell)
+        asked = poll_all([endpoints[name] for name in missing], options["concurrency"], options["fleet_timeout"], show_progress)
         polls.update(zip(missing, asked))
         if missing:
             self._cache[key] = dump(endpoints, polls)
         detail = options["detail"]
         return {
-            name: record_of(each, polls.pop(name), detail) if isinstance(each, Endpoint) else record_of_nobody(each, detail)
+            name: record_of(each, polls.pop(name), detail) if isinstance(each, Endpoint) else record_not_asked(each, detail)
             for name, each in resolved.items()
         }
 
@@ -316,9 +321,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.display.warning(warning)
 
     def _report(self, records: dict[str, Record], on_error: str) -> None:
-        if on_error == "fail" and (lines := complaint(records)):
+        if on_error == "fail" and (lines := failure_lines(records)):
             raise AnsibleParserError("\n".join(lines))
-        if on_error == "warn" and (lines := complaint(records, at_most=20)):
+        if on_error == "warn" and (lines := failure_lines(records, at_most=20)):
             self.display.warning(" ".join(lines))
 
     def _populate(self, records: dict[str, Record], options: dict[str, Any], variables: Variables) -> None:
@@ -343,4 +348,4 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _compose(self, *args: Any, **kwargs: Any) -> Any:
         # What an expression makes of server text is server text.
-        return untrusted(super()._compose(*args, **kwargs))
+        return make_unsafe(super()._compose(*args, **kwargs))

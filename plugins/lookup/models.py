@@ -103,8 +103,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
     ask_hosts,
-    warn_of_secrets,
-    warn_of_sharing,
+    secret_warnings,
+    shared_url_warnings,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
@@ -114,7 +114,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     is_template,
     template_with,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import SECRETS, secrets_in, withhold_foreign_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import options_from_address, resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import redact_message
 
@@ -159,7 +159,7 @@ class LookupModule(LookupBase):
                 warnings += withhold_foreign_secrets(for_hosts, own_name, secrets, hosts)
         of_hosts = dict(zip(names, resolve_fleet(for_hosts, hosts, variables)))
         resolved = [of_hosts[term] if term in names else self._server(number, term, options) for number, term in enumerate(terms, 1)]
-        self._warn([*warnings, *warn_of_secrets(resolved), *warn_of_sharing(names, of_hosts.values())])
+        self._warn([*warnings, *secret_warnings(resolved), *shared_url_warnings(names, of_hosts.values())])
         return resolved
 
     @staticmethod

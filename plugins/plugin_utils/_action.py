@@ -25,13 +25,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     delegate_of,
     host_of_task,
     is_this_machine,
-    record_of_nobody,
+    record_not_asked,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task, without_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
-_OF_ENVIRONMENT = (
+_ENVIRONMENT_ADVICE = (
     f"{TOKEN_VARIABLE} of the keyword environment counts for modules that run on hosts. With via: controller, give token or "
     f"lmstudio_token, or set {TOKEN_VARIABLE} where Ansible itself is started. "
     "If a proxy before it wants something else, set headers (lmstudio_headers)."
@@ -51,19 +51,19 @@ class OneHostAction(ActionBase):
         """The argument spec of the module."""
         raise NotImplementedError
 
-    def asks(self) -> bool:
+    def queries_server(self) -> bool:
         """Whether a server is asked, so that the variables of its host count."""
         return True
 
-    def without_asking(self, options: dict[str, Any]) -> dict[str, Any] | None:
+    def early_result(self, options: dict[str, Any]) -> dict[str, Any] | None:
         """Check the options of this module, and return a result if they need no question."""
         return None
 
-    def from_here(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
+    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
         """The result of asking from the controller."""
         raise NotImplementedError
 
-    def warn_of(self, answer: dict[str, Any], host: str) -> None:
+    def emit_warnings(self, answer: dict[str, Any], host: str) -> None:
         """Warn of what is in a result. Here, because a module does not know the name of its host, and equal warnings are shown once."""
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
@@ -75,17 +75,17 @@ class OneHostAction(ActionBase):
         task_vars = task_vars or {}
         args = self._task.args
         try:
-            if self.asks():
+            if self.queries_server():
                 answer, args = self._ask(task_vars)
             else:
-                answer = self.without_asking(validated(self.spec(environment=False), without_host(args).options))
+                answer = self.early_result(validate_options(self.spec(environment=False), without_host(args).options))
         except self.ERRORS as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             answer = {"failed": True, "msg": str(exc)}
         if answer is None:
             # Outside of the try, so that a host that cannot be reached stays unreachable.
             answer = self._execute_module(module_name="gpufleet.lmstudio." + self.MODULE, module_args=args, task_vars=task_vars)
-        self.warn_of(answer, task_vars["inventory_hostname"])
+        self.emit_warnings(answer, task_vars["inventory_hostname"])
         result.update(answer)
         return result
 
@@ -95,38 +95,40 @@ class OneHostAction(ActionBase):
         on_controller = is_set(args.get("via")) and args["via"] != "target"
         host = host_of_task(self._task, task_vars, self._templar)
         delegate = delegate_of(self._task, host.name)
-        resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: not _spells(self._task, option))
+        resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: not _set_in_task(self._task, option))
         # What can be checked is checked here for both, because only here it is known where an option was set.
-        options = validated(self.spec(environment=on_controller), resolved.options, resolved.names)
-        answer = self.without_asking(options)
+        options = validate_options(self.spec(environment=on_controller), resolved.options, resolved.names)
+        answer = self.early_result(options)
         if answer is None and resolved.not_asked:
-            answer = self.result_of(record_of_nobody(resolved.not_asked, options.get("detail", FULL)), options)
+            answer = self.result_of(record_not_asked(resolved.not_asked, options.get("detail", FULL)), options)
         if answer is not None:
             return answer, {}
         endpoint = make_endpoint(options, resolved.default_url, resolved.names, files_here=on_controller)
-        if resolved.elsewhere:
-            self._warn_of_url(endpoint, resolved.withheld, host, delegate, on_controller)
+        if resolved.foreign_url:
+            self._warn_of_foreign_url(endpoint, resolved.withheld, host, delegate, on_controller)
         if on_controller:
-            return self._ask_from_here(endpoint, options), {}
+            return self._query_from_controller(endpoint, options), {}
         self._need_python()
         warning = check_target(self._connection, host, delegate, endpoint, named=is_set(args.get("url")))
         if warning:
             self._display.warning(f"{host.name}: {warning}")
         return None, resolved.options
 
-    def _warn_of_url(self, endpoint: Endpoint, withheld: tuple[str, ...], host: Host, delegate: str | None, on_controller: bool) -> None:
+    def _warn_of_foreign_url(
+        self, endpoint: Endpoint, withheld: tuple[str, ...], host: Host, delegate: str | None, on_controller: bool
+    ) -> None:
         """Warn of the URL of a task that is not one of the host's servers."""
         itself = is_this_machine(endpoint.host) and (delegate or (on_controller and not host.is_local))
         who = "the controller" if on_controller else delegate
-        says = f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}" if itself else ""
+        message = f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}" if itself else ""
         if withheld:
-            says += ", so " if says else f"{endpoint.url} is not a server of this host, so "
-            says += f"{', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not count there"
-            says += (
+            message += ", so " if message else f"{endpoint.url} is not a server of this host, so "
+            message += f"{', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not count there"
+            message += (
                 "" if itself else ". If it is one, put it into lmstudio_url. If not, give the task what that server needs, such as token"
             )
-        if says:
-            self._display.warning(f"{host.name}: {says}.")
+        if message:
+            self._display.warning(f"{host.name}: {message}.")
 
     def _need_python(self) -> None:
         if getattr(self._connection._shell, "_IS_WINDOWS", False):
@@ -135,7 +137,7 @@ class OneHostAction(ActionBase):
                 "and start LM Studio there with --bind 0.0.0.0."
             )
 
-    def _ask_from_here(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
+    def _query_from_controller(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
         fetch: Fetch = blocking.fetch
         if not blocking.is_direct(endpoint):
             # Here, because nobody else needs its libraries, and each worker would have to load them.
@@ -145,8 +147,8 @@ class OneHostAction(ActionBase):
         if warning:
             self._display.warning(warning)
         if not endpoint.token and any(TOKEN_VARIABLE in part for part in _environment(self._task)):
-            endpoint = endpoint._replace(token_advice=_OF_ENVIRONMENT)
-        return self.from_here(endpoint, fetch, options)
+            endpoint = endpoint._replace(token_advice=_ENVIRONMENT_ADVICE)
+        return self.run_on_controller(endpoint, fetch, options)
 
 
 def _environment(task: Any) -> list[Any]:
@@ -154,16 +156,16 @@ def _environment(task: Any) -> list[Any]:
     return task.environment if isinstance(task.environment, list) else [task.environment or {}]
 
 
-def _spells(task: Any, option: str) -> bool:
+def _set_in_task(task: Any, option: str) -> bool:
     """Whether a task itself gives an option, and not ``module_defaults`` for it."""
 
-    def spells(value: Any) -> bool:
+    def contains(value: Any) -> bool:
         if isinstance(value, Mapping):
-            return option in value or any(spells(item) for item in value.values())
+            return option in value or any(contains(item) for item in value.values())
         return isinstance(value, str) and f"{option}=" in value
 
     written = task.get_ds()
     if not isinstance(written, Mapping):
         return True
     keywords = ("environment", "module_defaults", "name", "vars", "when")
-    return any(spells(value) for keyword, value in written.items() if keyword not in keywords)
+    return any(contains(value) for keyword, value in written.items() if keyword not in keywords)

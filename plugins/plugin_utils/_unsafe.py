@@ -14,7 +14,7 @@ from ansible import template
 from ansible.utils.unsafe_proxy import wrap_var
 
 
-def untrusted(value: Any) -> Any:
+def make_unsafe(value: Any) -> Any:
     """The value, so that ansible-core takes no text in it for a template.
 
     From 2.19 on, plain text is no template anyway. Older versions evaluate what an inventory plugin sets, unless it is wrapped.

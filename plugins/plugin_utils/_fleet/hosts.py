@@ -16,35 +16,35 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked, record_of_nobody
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import shown
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked, record_not_asked
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import abbreviated
 
 
 def ask_hosts(resolved: Sequence[Endpoint | NotAsked], options: Mapping[str, Any]) -> list[Record]:
     """One record for each, in order."""
     endpoints = [endpoint for endpoint in resolved if isinstance(endpoint, Endpoint)]
-    records = iter(ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], tell))
-    return [next(records) if isinstance(each, Endpoint) else record_of_nobody(each, options["detail"]) for each in resolved]
+    records = iter(ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], show_progress))
+    return [next(records) if isinstance(each, Endpoint) else record_not_asked(each, options["detail"]) for each in resolved]
 
 
-def tell(line: str) -> None:
+def show_progress(line: str) -> None:
     """To people. Standard output may be read by a program."""
     Display().display(line, stderr=True)
 
 
-def warn_of_secrets(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
+def secret_warnings(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
     """Warnings about secrets that can be used, but should not."""
     return sorted({short_secret_warning(endpoint) or "" for endpoint in resolved if isinstance(endpoint, Endpoint)} - {""})
 
 
-def warn_of_sharing(names: Iterable[str], resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
+def shared_url_warnings(names: Iterable[str], resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
     """Warnings about hosts that come to the same URL, whose answer counts for each of them."""
     sharing: dict[str, dict[str, None]] = {}
     for name, endpoint in zip(names, resolved):
         if isinstance(endpoint, Endpoint):
             sharing.setdefault(endpoint.url, {})[name] = None
     return [
-        f"{shown(list(hosts))} have the same URL, {url}: one machine under several names, or several machines behind one address. What "
+        f"{abbreviated(list(hosts))} have the same URL, {url}: one machine under several names, or several machines behind one address. What "
         "answers there counts for each of them. If they are several machines, give each its own lmstudio_controller_url."
         for url, hosts in sharing.items()
         if len(hosts) > 1

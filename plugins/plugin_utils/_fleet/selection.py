@@ -16,7 +16,7 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 
 
-def of_pattern(pattern: list[str], groups: Mapping[str, Iterable[str]], loader: DataLoader) -> list[str]:
+def match_pattern(pattern: list[str], groups: Mapping[str, Iterable[str]], loader: DataLoader) -> list[str]:
     """The names that match, as in the ``hosts`` of a play, whatever the play and ``--limit`` are. `groups` holds the names of each."""
     inventory = InventoryManager(loader, parse=False)
     for group, names in groups.items():
@@ -26,7 +26,7 @@ def of_pattern(pattern: list[str], groups: Mapping[str, Iterable[str]], loader: 
     return [host.name for host in inventory.get_hosts(pattern)]
 
 
-def of_batch(task_vars: Mapping[str, Any]) -> list[str]:
+def batch_hosts(task_vars: Mapping[str, Any]) -> list[str]:
     """The hosts of the current batch of the play, those that failed before included."""
     # ansible_play_batch leaves out those that failed, and ansible_play_hosts_all knows no batches. The inventory that the
     # play itself uses is restricted to the batch.
@@ -40,7 +40,7 @@ def refuse_batches_of_an_audit(task_vars: Mapping[str, Any]) -> None:
     if task_vars.get("ansible_role_name") != "gpufleet.lmstudio.fleet_audit":
         return
     # The implicit localhost is in no batch.
-    batch, play = of_batch(task_vars), set(task_vars["ansible_play_hosts_all"]).intersection(task_vars["groups"]["all"])
+    batch, play = batch_hosts(task_vars), set(task_vars["ansible_play_hosts_all"]).intersection(task_vars["groups"]["all"])
     if not play.issubset(batch):
         raise AnsibleError(
             f"one run of the role fleet_audit is one audit, but this batch has {len(batch)} of the {len(play)} hosts of the play, and the next "

@@ -40,7 +40,7 @@ def _sums(parts: Sequence[Any], kind: type) -> dict[str, int]:
     return {name: sum(part[name] for part in parts) for name in kind.__annotations__}
 
 
-def complaint(records: Mapping[str, Record], at_most: int | None = None) -> list[str]:
+def failure_lines(records: Mapping[str, Record], at_most: int | None = None) -> list[str]:
     """Sentences about the hosts that gave no model list: each by name, then what to do next. None when all are ok.
 
     `at_most` bounds how many hosts are named.

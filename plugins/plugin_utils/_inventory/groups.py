@@ -13,9 +13,9 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import group_name
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import untrusted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import make_unsafe
 
-_OWN_GROUP = re.compile(r"lmstudio_(ok|not_ok|status_.*|loaded_.*)\Z")
+_PLUGIN_GROUP = re.compile(r"lmstudio_(ok|not_ok|status_.*|loaded_.*)\Z")
 
 
 def add_groups(inventory: Any) -> None:
@@ -25,7 +25,7 @@ def add_groups(inventory: Any) -> None:
 
 def set_record(inventory: Any, name: str, record: Record, variable: str) -> None:
     # The host itself, because the inventory would copy each value to say where it comes from, or that it may be a template.
-    inventory.get_host(name).set_variable(variable, untrusted(record))
+    inventory.get_host(name).set_variable(variable, make_unsafe(record))
     _leave_groups(inventory, name)
     groups = ["lmstudio_ok" if record["ok"] else "lmstudio_not_ok", "lmstudio_status_" + record["status"]]
     for group in groups + [group_name("lmstudio_loaded_" + model) for model in record["loaded"]]:
@@ -37,7 +37,7 @@ def _leave_groups(inventory: Any, name: str) -> None:
     """Forget what an earlier source of this plugin found, so that no host is ok and not ok."""
     host = inventory.get_host(name)
     for group in list(host.get_groups()):
-        if _OWN_GROUP.match(group.name):
+        if _PLUGIN_GROUP.match(group.name):
             group.remove_host(host)
 
 

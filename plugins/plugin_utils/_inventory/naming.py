@@ -24,27 +24,27 @@ _MAX_NAME = 200
 _RANGE = re.compile(r"\[[0-9A-Za-z]*:[0-9A-Za-z]+(:[0-9]+)?\]")
 
 
-def spelled_by_name(texts: Iterable[str], port: int | None, hosts: Collection[str]) -> dict[str, str]:
-    """The endpoints as they are spelled, ranges expanded, by the name of the host."""
+def addresses_by_name(texts: Iterable[str], port: int | None, hosts: Collection[str]) -> dict[str, str]:
+    """The endpoints as they are written, ranges expanded, by the name of the host."""
     urls: dict[str, str] = {}
     known = {name.lower(): name for name in hosts}
     host_names: dict[str, str] = {}
     for text in texts:
-        for spelled in _expanded(text):
-            endpoint = make_endpoint(options_from_address({"port": port}, spelled), "http://" + bracketed(spelled), {"url": "endpoints"})
-            urls.setdefault(endpoint.url, spelled)
+        for address in _expanded(text):
+            endpoint = make_endpoint(options_from_address({"port": port}, address), "http://" + bracketed(address), {"url": "endpoints"})
+            urls.setdefault(endpoint.url, address)
             # As it is written: host_vars and --limit look for this very name. The inventory may have it in other capitals.
-            name = _host_name(spelled, endpoint.host)
+            name = _host_name(address, endpoint.host)
             host_names.setdefault(endpoint.url, name if name in hosts else known.get(name.lower()) or known.get(endpoint.host) or name)
     names = Counter(name.lower() for name in host_names.values())
     by_name: dict[str, str] = {}
-    for url, spelled in urls.items():
+    for url, address in urls.items():
         name = host_names[url]
         if names[name.lower()] > 1:
-            name, spelled = f"{name}_{Endpoint(url).port}", url if "://" in spelled else url.partition("://")[2]
+            name, address = f"{name}_{Endpoint(url).port}", url if "://" in address else url.partition("://")[2]
         if name in by_name:
-            raise OptionError("endpoints", f"{by_name[name]} and {spelled} are both host {name}. Add one of them by another source.")
-        by_name[name] = spelled
+            raise OptionError("endpoints", f"{by_name[name]} and {address} are both host {name}. Add one of them by another source.")
+        by_name[name] = address
     return by_name
 
 
@@ -63,9 +63,9 @@ def _expanded(text: str) -> list[str]:
     return expanded
 
 
-def _host_name(spelled: str, host: str) -> str:
+def _host_name(address: str, host: str) -> str:
     """The name of a host as an endpoint has it. `host` is how it is asked: in small letters, an international name in ASCII."""
-    authority = spelled.rpartition("://")[2].partition("/")[0]
+    authority = address.rpartition("://")[2].partition("/")[0]
     name = authority.partition(":")[0] if authority.count(":") < 2 else host
     return name.strip() or host
 

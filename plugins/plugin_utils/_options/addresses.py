@@ -38,7 +38,7 @@ class _Server(NamedTuple):
     path: str
 
 
-def why_not(host: Host) -> NotAsked | None:
+def reason_not_asked(host: Host) -> NotAsked | None:
     """Why the controller cannot query a host at its address."""
     address = host.address
     try:
@@ -61,7 +61,7 @@ def why_not(host: Host) -> NotAsked | None:
     return None
 
 
-def is_own_server(overrides: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> bool:
+def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> bool:
     """Whether the URL of a task is that of a server of its host, as the machine that asks sees it."""
     url, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
     # A port beside a URL belongs to that URL.

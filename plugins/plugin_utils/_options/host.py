@@ -43,12 +43,12 @@ VARIABLES = {
     )
 }
 """The host variable of each option that has one."""
-_SECRET = ("lmstudio_token", "lmstudio_headers")
+_SECRET_VARIABLES = ("lmstudio_token", "lmstudio_headers")
 _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 # Connection plugins whose own variables say the host and the port, and what those begin with. The host of others, such as kubectl, may
 # be that of something else.
-_NAMED_AFTER = {"ssh": "ssh", "smart": "ssh", "paramiko": "ssh", "paramiko_ssh": "ssh", "local": "ssh", "winrm": "winrm", "psrp": "psrp"}
-_NAMES_OF_LOOPBACK = ("localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
+_PREFIXES = {"ssh": "ssh", "smart": "ssh", "paramiko": "ssh", "paramiko_ssh": "ssh", "local": "ssh", "winrm": "winrm", "psrp": "psrp"}
+_LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
 # What a template that comes to omit raises since ansible-core 2.19.
 _OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
 # Errors of ansible-core about a value, as its releases word them.
@@ -64,14 +64,14 @@ _UNDEFINED = re.compile(r"'[A-Za-z_][A-Za-z0-9_.]*' is undefined")
 class NotAsked(NamedTuple):
     """Why nobody can be queried for a host."""
 
-    why: str
+    reason: str
     """Completes a sentence that begins with "This host was not asked: "."""
     hint: str
     """What to do next."""
 
 
-def record_of_nobody(reason: NotAsked, detail: str) -> Record:
-    return not_asked_record(f"This host was not asked: {reason.why}.", reason.hint, detail)
+def record_not_asked(not_asked: NotAsked, detail: str) -> Record:
+    return not_asked_record(f"This host was not asked: {not_asked.reason}.", not_asked.hint, detail)
 
 
 class VariableError(AnsibleError):
@@ -80,7 +80,7 @@ class VariableError(AnsibleError):
     def __init__(self, variable: str, host: str, problem: str) -> None:
         problem = printable(problem, 300)
         super().__init__(f"{variable} of host {host} cannot be templated: {problem}")
-        self.why = f"its {variable} cannot be templated: {problem}"
+        self.reason = f"its {variable} cannot be templated: {problem}"
 
 
 class Host(NamedTuple):
@@ -95,7 +95,7 @@ class Host(NamedTuple):
     """Its connection where no variable says one."""
     in_inventory: Callable[[], Mapping[str, Any]]
     """Those of its variables that the inventory has, as they are written. None for a host that is not in it."""
-    spelled: str = ""
+    given_address: str = ""
     """The URL or the ``NAME:PORT`` by which the user asks for it, if that says more than its name."""
 
     def variable(self, name: str) -> Any:
@@ -108,7 +108,7 @@ class Host(NamedTuple):
         except _OMITTED_ERROR:
             return None
         except Exception as exc:  # Whatever a template raises, it is about this host alone.
-            raise VariableError(name, self.name, _explain(exc, raw, secret=name in _SECRET)) from None
+            raise VariableError(name, self.name, _explain(exc, raw, secret=name in _SECRET_VARIABLES)) from None
         return value if is_set(value) else None
 
     def has(self, name: str) -> bool:
@@ -134,7 +134,7 @@ class Host(NamedTuple):
 
     def _connection_variable(self, what: str) -> str:
         """The variable with which the connection plugin says the host or the port, beside ``ansible_host`` and ``ansible_port``."""
-        return f"ansible_{_NAMED_AFTER.get(self.connection.rpartition('.')[2], '')}_{what}"
+        return f"ansible_{_PREFIXES.get(self.connection.rpartition('.')[2], '')}_{what}"
 
     def has_port(self) -> bool:
         """Whether the inventory gives its connection a port."""
@@ -237,7 +237,7 @@ def connection_of_command_line() -> str:
 def is_this_machine(address: str) -> bool:
     """Whether an address means the machine that uses it, however it is written. (127.0.0.2 may be another one: a network namespace, a test.)"""
     address = address.lower().rstrip(".")
-    if address in _NAMES_OF_LOOPBACK or address.endswith(".localhost"):
+    if address in _LOOPBACK_NAMES or address.endswith(".localhost"):
         return True
     try:
         # 127.1 and 0x7f000001 are addresses to the system, too.

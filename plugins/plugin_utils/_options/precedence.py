@@ -24,8 +24,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import (
     address_url,
     is_loopback_url,
-    is_own_server,
-    why_not,
+    is_server_of_host,
+    reason_not_asked,
     with_host,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
@@ -36,19 +36,19 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     VariableError,
     decrypted,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.own_secrets import (
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
     SECRETS,
-    held_by,
+    drop_secret_headers,
     secrets_in,
-    without_own_headers,
+    source_variable,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validated
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 _ADVICE_FOR_MANY = (
     "Set lmstudio_token of that host in the inventory, or the option token for all hosts without one, to an API token that is valid on that "
     "server. LM_API_TOKEN does not count here. If a proxy before it wants something else, set lmstudio_headers."
 )
-_ADVICE_IF_UNSEEN = (
+_ADVICE_IF_NOT_VISIBLE = (
     "lmstudio_token is set in the play, the task or a role, where it does not count for many hosts at once: set it in the inventory "
     "(host_vars, group_vars), or give the option token. LM_API_TOKEN does not count here. "
     "If a proxy before it wants something else, set lmstudio_headers."
@@ -64,13 +64,13 @@ class Resolved(NamedTuple):
     """Without a port."""
     not_asked: NotAsked | None = None
     """Why the host cannot be queried."""
-    elsewhere: bool = False
+    foreign_url: bool = False
     """Whether the task's own URL is not one of the host's servers."""
     withheld: tuple[str, ...] = ()
     """The variables of the host that do not count there."""
 
 
-class _Own(NamedTuple):
+class _HostOptions(NamedTuple):
     """What the variables of a host set."""
 
     options: dict[str, Any]
@@ -88,17 +88,17 @@ def resolve_task(
     `is_default` says whether an option comes from ``module_defaults``.
     """
     overrides = only_set(task_options)
-    if "url" in overrides and not is_own_server(overrides, host, on_controller, delegated):
+    if "url" in overrides and not is_server_of_host(overrides, host, on_controller, delegated):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
-        withheld += _without_own_secrets(overrides, host, is_default)
-        return Resolved(_combined(overrides, {}), {}, TARGET_URL, elsewhere=True, withheld=tuple(withheld))
-    own = _own_options(host, on_controller)
+        withheld += _drop_host_secrets(overrides, host, is_default)
+        return Resolved(_combined(overrides, {}), {}, TARGET_URL, foreign_url=True, withheld=tuple(withheld))
+    own = _options_of_host(host, on_controller)
     at_address = on_controller and own.at_address and "url" not in overrides
     return Resolved(
         _combined(overrides, own.options),
         {option: name for option, name in own.names.items() if option not in overrides},
         address_url(host) if on_controller else TARGET_URL,
-        why_not(host) if at_address else None,
+        reason_not_asked(host) if at_address else None,
     )
 
 
@@ -111,42 +111,42 @@ def resolve_fleet(
     options: Mapping[str, Any], hosts: Iterable[Host], task_vars: Mapping[str, Any] | None = None
 ) -> list[Endpoint | NotAsked]:
     """The endpoint of each host among many, or why it has none. `options` are defaults for hosts that have none of their own, and so
-    is how a host is spelled. `task_vars` do not count, which is said where they have a token.
+    is the address that was given for a host. `task_vars` do not count, which is said where they have a token.
 
     Raises ``AnsibleError`` or :class:`OptionError` for options that cannot be used. What is wrong with one host is left to that host.
     """
     spec = connection_spec(environment=False)
     defaults = only_set({option: value for option, value in options.items() if option in spec})
-    check_route(make_endpoint(validated(spec, defaults), TARGET_URL))
+    check_route(make_endpoint(validate_options(spec, defaults), TARGET_URL))
     # Most hosts differ in their URL alone, and checking an argument spec takes longer than all the rest.
     checked: dict[str, dict[str, Any]] = {}
 
     def endpoint_of(host: Host) -> Endpoint | NotAsked:
-        own = _own_options(host, on_controller=True)
-        if names_port(host.spelled):
+        own = _options_of_host(host, on_controller=True)
+        if names_port(host.given_address):
             # The port of the endpoint is that of the endpoint, whatever the port of the group is.
             own.options.pop("port", None)
-        raw = _combined(own.options, options_from_address(defaults, host.spelled))
-        not_asked = why_not(host) if own.at_address and ("url" in own.options or not raw.get("url")) else None
+        raw = _combined(own.options, options_from_address(defaults, host.given_address))
+        not_asked = reason_not_asked(host) if own.at_address and ("url" in own.options or not raw.get("url")) else None
         if not_asked:
             return not_asked
         url = raw.pop("url") if isinstance(raw.get("url"), str) else None
         key = repr(raw)
-        typed = checked.get(key) or checked.setdefault(key, validated(spec, raw, own.names))
+        typed = checked.get(key) or checked.setdefault(key, validate_options(spec, raw, own.names))
         endpoint = make_endpoint({**typed, "url": url or typed["url"]}, address_url(host), own.names)
         try:
             check_route(endpoint)
         except OptionError as exc:
             raise OptionError(own.names.get(exc.option, exc.option), exc.problem) from None
         unseen = not endpoint.token and VARIABLES["token"] in (task_vars or {}) and VARIABLES["token"] not in host.variables
-        return endpoint._replace(token_advice=_ADVICE_IF_UNSEEN if unseen else _ADVICE_FOR_MANY)
+        return endpoint._replace(token_advice=_ADVICE_IF_NOT_VISIBLE if unseen else _ADVICE_FOR_MANY)
 
     found: list[Endpoint | NotAsked] = []
     for host in hosts:
         try:
             found.append(endpoint_of(host))
         except VariableError as exc:
-            found.append(NotAsked(exc.why, "Correct that variable of the host."))
+            found.append(NotAsked(exc.reason, "Correct that variable of the host."))
         except Exception as exc:  # Whatever is wrong with the variables of one host, the others are asked.
             found.append(NotAsked(printable(str(exc).rstrip("."), 300), "Correct the variables of the host."))
     return found
@@ -166,17 +166,17 @@ def names_port(text: str) -> bool:
     return "://" not in text and (text.count(":") == 1 or "]:" in text)
 
 
-def _without_own_secrets(options: dict[str, Any], host: Host, is_default: Callable[[str], bool]) -> list[str]:
+def _drop_host_secrets(options: dict[str, Any], host: Host, is_default: Callable[[str], bool]) -> list[str]:
     """Take what defaults have of the host's secrets out of the options of a task. Returns the variables that they came from."""
     secrets = secrets_in(host)
     withheld = []
     for option in SECRETS:
-        variable = held_by(option, options.get(option), secrets) if is_default(option) else None
+        variable = source_variable(option, options.get(option), secrets) if is_default(option) else None
         if variable:
             withheld.append(variable)
             given = options.pop(option)
             if isinstance(given, Mapping):
-                options[option] = without_own_headers(given, secrets)
+                options[option] = drop_secret_headers(given, secrets)
     return withheld
 
 
@@ -195,7 +195,7 @@ def _combined(overrides: dict[str, Any], defaults: dict[str, Any]) -> dict[str, 
     return only_set({option: decrypted(value) for option, value in {**defaults, **overrides}.items()})
 
 
-def _own_options(host: Host, on_controller: bool) -> _Own:
+def _options_of_host(host: Host, on_controller: bool) -> _HostOptions:
     """The options that the host's variables set."""
     names = dict(VARIABLES)
     for_controller = host.variable(CONTROLLER_URL) if on_controller else None
@@ -212,4 +212,4 @@ def _own_options(host: Host, on_controller: bool) -> _Own:
         at_address = not host.is_local and is_loopback_url(own["url"])
         if at_address:
             own["url"] = with_host(str(own["url"]), host.address)
-    return _Own(own, {option: names[option] for option in own if option in names}, at_address)
+    return _HostOptions(own, {option: names[option] for option in own if option in names}, at_address)

@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, unknown_names
 
 
-def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
+def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The options with the types and defaults of an argument spec. `names` says how an option was called where it was set.
 
     Raises ``AnsibleError`` without showing a secret.
@@ -28,7 +28,7 @@ def validated(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mappin
         raise AnsibleError(unknown_names("option", unknown, sorted(spec)))
     result = ArgumentSpecValidator(without_suboptions(spec)).validate(options)
     if result.error_messages:
-        # Ansible puts names of its own classes between, which tell nobody anything.
+        # Ansible puts names of its own classes between, which mean nothing to users.
         message = "; ".join(
             re.sub(r" is of type .*unable to convert to (\w+).*", r" cannot be converted to \1", message)
             for message in result.error_messages
@@ -44,14 +44,14 @@ def redact_message(message: str, options: Mapping[str, Any]) -> str:
     spec = connection_spec()
     for name, value in options.items():
         if spec.get(name, {}).get("no_log"):
-            for secret in sorted(_texts_in(value), key=len, reverse=True):
+            for secret in sorted(_strings(value), key=len, reverse=True):
                 message = message.replace(secret, MASK)
     return message
 
 
-def _texts_in(value: Any) -> set[str]:
+def _strings(value: Any) -> set[str]:
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, (list, tuple, set)):
-        return set().union(*(_texts_in(item) for item in value))
+        return set().union(*(_strings(item) for item in value))
     return {str(value)} if str(value) else set()

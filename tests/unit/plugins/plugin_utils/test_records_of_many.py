@@ -14,11 +14,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import of_pattern
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import complaint, summary_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import match_pattern
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import group_name
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import untrusted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import make_unsafe
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 
 ASKED_AT = "2026-11-22T20:00:00Z"
@@ -45,7 +45,7 @@ def test_a_summary_of_nothing():
     summary = summary_of({})
     assert summary["total"] == summary["ok"] == 0 and summary["not_ok"] == []
     assert summary["size_bytes"] == {"available": 0, "loaded": 0}
-    assert complaint({}) == []
+    assert failure_lines({}) == []
 
 
 def test_a_summary_has_no_key_that_breaks_results():
@@ -60,11 +60,11 @@ def test_a_complaint_names_each_host_and_each_next_step_once():
     records = {f"gpu{number}": record(ApiError("refused", "refused the connection")) for number in range(4)}
     records["gpu9"] = record(ApiError("auth", "answered HTTP 401"))
     records["fine"] = serving()
-    lines = complaint(records)
+    lines = failure_lines(records)
     assert lines[0] == "5 of 6 hosts gave no model list."
     assert lines[1] == "gpu0: http://gpu01:1234 refused the connection."
     assert [line.partition(" ")[0] for line in lines[6:]] == ["(refused)", "(auth)"]
-    short = complaint(records, at_most=2)
+    short = failure_lines(records, at_most=2)
     assert short[:4] == [lines[0], lines[1], lines[2], "And 3 more."] and len(short) == 5
 
 
@@ -164,7 +164,7 @@ def test_server_text_is_no_template():
     from ansible.parsing.dataloader import DataLoader
     from ansible.template import Templar
 
-    variables = untrusted({"name": "{{ 7 * 7 }}", "names": ["{{ 7 * 7 }}"]})
+    variables = make_unsafe({"name": "{{ 7 * 7 }}", "names": ["{{ 7 * 7 }}"]})
     templar = Templar(loader=DataLoader(), variables=variables)
     assert templar.template(variables["name"]) == variables["name"] == "{{ 7 * 7 }}"
     assert templar.template(variables["names"]) == ["{{ 7 * 7 }}"]
@@ -185,4 +185,4 @@ def test_a_pattern_is_that_of_a_play(monkeypatch):
         (["x"], []),
         (["all[1]"], ["a2"]),
     ):
-        assert of_pattern(pattern, groups, DataLoader()) == expected, pattern
+        assert match_pattern(pattern, groups, DataLoader()) == expected, pattern

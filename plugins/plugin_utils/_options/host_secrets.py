@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import headers_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, VariableError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VARIABLES, Host, VariableError
 
-SECRETS = {option: "lmstudio_" + option for option in ("token", "headers", "client_cert", "client_key")}
+SECRETS = {option: VARIABLES[option] for option in ("token", "headers", "client_cert", "client_key")}
 """The host variable of each option that says who asks."""
 # What is shorter may be part of any text.
 _LONG_SECRET = 8
@@ -38,29 +38,29 @@ def secrets_in(host: Host, variables: Iterable[str] = tuple(SECRETS.values())) -
     return found
 
 
-def held_by(option: str, given: Any, secrets: Mapping[str, Any]) -> str | None:
+def source_variable(option: str, given: Any, secrets: Mapping[str, Any]) -> str | None:
     """The variable whose secret is in the value of an option."""
     if option == "headers" and isinstance(given, Mapping):
-        held = (_held_by_header(name, text, secrets) for name, text in given.items())
+        held = (_header_source(name, text, secrets) for name, text in given.items())
         return next((variable for variable in held if variable), None)
     if option in ("client_cert", "client_key"):
         return SECRETS[option] if given and given == secrets.get(SECRETS[option]) else None
-    return _held_by_text(_text(given), secrets)
+    return _text_source(_text(given), secrets)
 
 
-def without_own_headers(given: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, Any]:
+def drop_secret_headers(given: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, Any]:
     """Headers without those that hold a secret of a host."""
-    return {name: value for name, value in given.items() if not _held_by_header(name, value, secrets)}
+    return {name: value for name, value in given.items() if not _header_source(name, value, secrets)}
 
 
-def _held_by_header(name: str, value: Any, secrets: Mapping[str, Any]) -> str | None:
+def _header_source(name: str, value: Any, secrets: Mapping[str, Any]) -> str | None:
     own = secrets.get(SECRETS["headers"])
     if isinstance(own, Mapping) and any(str(name).lower() == str(mine).lower() and _text(value) == _text(own[mine]) for mine in own):
         return SECRETS["headers"]
-    return _held_by_text(_text(value), secrets)
+    return _text_source(_text(value), secrets)
 
 
-def _held_by_text(text: str, secrets: Mapping[str, Any]) -> str | None:
+def _text_source(text: str, secrets: Mapping[str, Any]) -> str | None:
     token, headers = _text(secrets.get(SECRETS["token"])), secrets.get(SECRETS["headers"])
     if token and (token == text or (len(token) >= _LONG_SECRET and token in text)):
         return SECRETS["token"]
@@ -79,15 +79,15 @@ def withhold_foreign_secrets(options: dict[str, Any], owner: str, secrets: Mappi
     warnings = []
     for option, own in SECRETS.items():
         given = options.get(option)
-        variable = held_by(option, given, secrets) if given else None
+        variable = source_variable(option, given, secrets) if given else None
         if not variable:
             continue
-        options[option] = without_own_headers(given, secrets) or None if option == "headers" and isinstance(given, Mapping) else None
+        options[option] = drop_secret_headers(given, secrets) or None if option == "headers" and isinstance(given, Mapping) else None
         without = [host.name for host in hosts if host.name != owner and not host.has(own)]
         if without:
             warnings.append(
                 f"{option} {'is' if variable == own else 'holds'} the {variable} of {owner}, so it is not sent to hosts that have none: "
-                f"{shown(without)}. Set it as a variable of those hosts if it is meant for them too."
+                f"{abbreviated(without)}. Set it as a variable of those hosts if it is meant for them too."
             )
         if option in ("client_cert", "client_key"):
             # One without the other is nothing.
@@ -95,7 +95,7 @@ def withhold_foreign_secrets(options: dict[str, Any], owner: str, secrets: Mappi
     return warnings
 
 
-def shown(names: Sequence[str]) -> str:
+def abbreviated(names: Sequence[str]) -> str:
     """Names for a message: some of them, and the number of the others."""
     more = len(names) - _NAMES_SHOWN
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
