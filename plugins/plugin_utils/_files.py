@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Files that are whole at any moment, however a run ends."""
+"""Files that are complete at any moment, however a run ends."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pathlib import Path
 
 
 def read_text(path: Path) -> str | None:
-    """The text of a file, or None if there is none that can be read as text."""
+    """The text of a file, or None if it is missing or cannot be read as text."""
     try:
-        # No translation of line ends: what is compared is what is there.
+        # Line ends are not translated, because the text is compared.
         return path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError):
         return None
 
 
 def write_all(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write files by their names, all of them beside the earlier ones before any takes the place of one.
+    """Write files by their names: all are written next to the earlier ones before the first of them is replaced.
 
     Raises ``OSError``. The earlier files are then as they were, unless it happened between two of the last renamings.
     """
