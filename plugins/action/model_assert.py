@@ -8,11 +8,11 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
-    assertion_of,
+    judge_record,
+    judge_unasked,
     model_assert_spec,
-    of_endpoint,
-    of_nobody,
-    of_record,
+    parse_assertion,
+    poll_until_met,
     warnings_of,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
@@ -34,16 +34,16 @@ class ActionModule(OneHostAction):
         return not is_set(self._task.args.get("record"))
 
     def early_result(self, options: dict[str, Any]) -> dict[str, Any] | None:
-        assertion = assertion_of(options)
+        assertion = parse_assertion(options)
         if self._task.args.get("record", self) in ("", None):
             raise OptionError("record", "it is empty. Give what was gathered, or remove the option to ask the server.")
-        return None if options.get("record") is None else of_record(assertion, options["record"])
+        return None if options.get("record") is None else judge_record(assertion, options["record"])
 
     def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
-        return of_endpoint(assertion_of(options), endpoint, fetch)
+        return poll_until_met(parse_assertion(options), endpoint, fetch)
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
-        return of_nobody(assertion_of(options), record)
+        return judge_unasked(parse_assertion(options), record)
 
     def emit_warnings(self, answer: dict[str, Any], host: str) -> None:
         for warning in warnings_of(answer):

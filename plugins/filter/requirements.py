@@ -9,11 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import record_in
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import fleet_terms, judge_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import judge_fleet, parse_fleet_terms
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge, selected
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import LOADED, RequirementError, flag, parse, parse_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import about, records_in, template_plugin
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
+    LOADED,
+    RequirementError,
+    parse,
+    parse_all,
+    parse_bool,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import extract_records, requirement_from_args, template_plugin
 
 
 @template_plugin
@@ -22,23 +28,23 @@ def select_models(record: Any, **requirement: Any) -> list[Any]:
         if name in requirement:
             raise RequirementError(f"{name} selects nothing. Remove it.")
     anything = {"model": "*"} if requirement else {}
-    return selected(record_in(record), parse({**anything, **requirement}, "arguments"))
+    return selected(extract_record(record), parse({**anything, **requirement}, "arguments"))
 
 
 @template_plugin
 def violations(record: Any, require: Any, exclusive: Any = False) -> list[Any]:
-    return judge(record_in(record), parse_all(require), flag(exclusive, "exclusive"))
+    return judge(extract_record(record), parse_all(require), parse_bool(exclusive, "exclusive"))
 
 
 @template_plugin
 def hosts_serving(hosts: Any, model: Any, **attributes: Any) -> list[str]:
-    requirement = about(model, LOADED, attributes)
-    return [name for name, record in records_in(hosts).items() if not judge(record, [requirement])]
+    requirement = requirement_from_args(model, LOADED, attributes)
+    return [name for name, record in extract_records(hosts).items() if not judge(record, [requirement])]
 
 
 @template_plugin
 def fleet_violations(hosts: Any, require: Any, min_hosts: Any = None, consistent: Any = ()) -> list[Any]:
-    return judge_fleet(records_in(hosts), parse_all(require), *fleet_terms(min_hosts, consistent))
+    return judge_fleet(extract_records(hosts), parse_all(require), *parse_fleet_terms(min_hosts, consistent))
 
 
 class FilterModule:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
@@ -47,7 +47,7 @@ def model_assert_spec(environment: bool = True) -> dict[str, Any]:
 
 
 class Assertion(NamedTuple):
-    """What is asserted. Make it with :func:`assertion_of`."""
+    """What is asserted. Make it with :func:`parse_assertion`."""
 
     requirements: list[Requirement]
     exclusive: bool
@@ -58,7 +58,7 @@ class Assertion(NamedTuple):
     quiet: bool
 
 
-def assertion_of(options: Mapping[str, Any]) -> Assertion:
+def parse_assertion(options: Mapping[str, Any]) -> Assertion:
     """The checked options. Raises :class:`OptionError` or :class:`RequirementError`."""
     wait_timeout, delay = options["wait_timeout"], options["delay"]
     if not math.isfinite(wait_timeout) or not 0 <= wait_timeout <= _MAX_SECONDS:
@@ -76,20 +76,20 @@ def assertion_of(options: Mapping[str, Any]) -> Assertion:
     )
 
 
-def of_record(assertion: Assertion, given: Any) -> dict[str, Any]:
+def judge_record(assertion: Assertion, given: Any) -> dict[str, Any]:
     """The result of judging what was gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
     if assertion.wait_timeout:
         raise OptionError("wait_timeout", "a record that was gathered before does not change. Remove one of record and wait_timeout.")
-    record = record_in(given)
-    return _result(assertion, record, judged(record, assertion.requirements, assertion.exclusive), 0, 0.0)
+    record = extract_record(given)
+    return _result(assertion, record, _judge_given(record, assertion.requirements, assertion.exclusive), 0, 0.0)
 
 
-def of_nobody(assertion: Assertion, record: Record) -> dict[str, Any]:
+def judge_unasked(assertion: Assertion, record: Record) -> dict[str, Any]:
     """The result for a host that nobody can ask, which waiting does not change."""
     return _result(assertion, record, judge(record, assertion.requirements, assertion.exclusive), 0, 0.0)
 
 
-def judged(record: Record, requirements: list[Requirement], exclusive: bool = False) -> list[Violation]:
+def _judge_given(record: Record, requirements: list[Requirement], exclusive: bool = False) -> list[Violation]:
     """The violations of a record that a user hands in, which may have been changed on the way."""
     try:
         return judge(record, requirements, exclusive)
@@ -97,7 +97,7 @@ def judged(record: Record, requirements: list[Requirement], exclusive: bool = Fa
         raise OptionError("record", f"it is not complete, {exc} is missing or wrong. Hand in the record as it was gathered.") from None
 
 
-def of_endpoint(
+def poll_until_met(
     assertion: Assertion,
     endpoint: Endpoint,
     fetch: Fetch,
@@ -139,7 +139,7 @@ def _result(assertion: Assertion, record: Record, violations: list[Violation], p
         result["lmstudio"] = at_detail(record, "loaded")
     lines = [_line(violation) for violation in violations]
     if result["met"]:
-        result["msg"] = "\n".join([assertion.success_msg or _praise(len(assertion.requirements), len(violations)), *lines])
+        result["msg"] = "\n".join([assertion.success_msg or _success_message(len(assertion.requirements), len(violations)), *lines])
         return result
     if polls and assertion.wait_timeout:
         lines.append(f"Waited {result['waited']:g} seconds, asked {'once' if polls == 1 else f'{polls} times'}.")
@@ -150,7 +150,7 @@ def _result(assertion: Assertion, record: Record, violations: list[Violation], p
     return result
 
 
-def _praise(number: int, warnings: int) -> str:
+def _success_message(number: int, warnings: int) -> str:
     if warnings:
         return "Nothing that is required is missing, with {}:".format("1 warning" if warnings == 1 else f"{warnings} warnings")
     return "The requirement is met." if number == 1 else f"All {number} requirements are met."

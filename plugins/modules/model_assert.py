@@ -162,7 +162,12 @@ msg:
   type: str
 """
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import assertion_of, model_assert_spec, of_endpoint, of_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
+    judge_record,
+    model_assert_spec,
+    parse_assertion,
+    poll_until_met,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
@@ -172,11 +177,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
 def main() -> None:
     module = LMStudioModule(argument_spec=model_assert_spec(), supports_check_mode=True)
     try:
-        assertion = assertion_of(module.params)
+        assertion = parse_assertion(module.params)
         result = (
-            of_endpoint(assertion, module.endpoint(), fetch)
+            poll_until_met(assertion, module.endpoint(), fetch)
             if module.params["record"] is None
-            else of_record(assertion, module.params["record"])
+            else judge_record(assertion, module.params["record"])
         )
     except (OptionError, RequirementError) as exc:
         module.fail_json(msg=str(exc))

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement, RequirementError, parse
 
@@ -39,7 +39,7 @@ def template_plugin(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def about(model: Any, state: str, attributes: Mapping[str, Any]) -> Requirement:
+def requirement_from_args(model: Any, state: str, attributes: Mapping[str, Any]) -> Requirement:
     """The requirement of a model in a state with the attributes that are arguments."""
     for name in _NOT_HERE:
         if name in attributes:
@@ -47,14 +47,14 @@ def about(model: Any, state: str, attributes: Mapping[str, Any]) -> Requirement:
     return parse({"model": model, "state": state, **attributes}, "arguments")
 
 
-def records_in(value: Any) -> dict[str, Record]:
+def extract_records(value: Any) -> dict[str, Record]:
     """The records of hosts, by name."""
     if not isinstance(value, Mapping):
         raise OptionError("hosts", "they are no mapping of host names to records. Give the hosts of a registered result of fleet_info.")
     found = {}
     for name, record in value.items():
         try:
-            found[str(name)] = record_in(record)
+            found[str(name)] = extract_record(record)
         except OptionError:
             raise OptionError("hosts", f"{name} has no host record. Give the hosts of a registered result of fleet_info.") from None
     return found

@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import record_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import AVAILABLE, LOADED, parse, parse_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import about, template_plugin
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import requirement_from_args, template_plugin
 
 
 @template_plugin
 def model_loaded(record: Any, model: Any, **attributes: Any) -> bool:
-    return not judge(record_in(record), [about(model, LOADED, attributes)])
+    return not judge(extract_record(record), [requirement_from_args(model, LOADED, attributes)])
 
 
 @template_plugin
 def model_available(record: Any, model: Any, **attributes: Any) -> bool:
-    return not judge(record_in(record), [about(model, AVAILABLE, attributes)])
+    return not judge(extract_record(record), [requirement_from_args(model, AVAILABLE, attributes)])
 
 
 @template_plugin
 def meets(record: Any, requirement: Any) -> bool:
     one = not isinstance(requirement, (list, tuple))
-    return not judge(record_in(record), [parse(requirement)] if one else parse_all(requirement, "requirement"))
+    return not judge(extract_record(record), [parse(requirement)] if one else parse_all(requirement, "requirement"))
 
 
 class TestModule:

@@ -26,7 +26,7 @@ def at_detail(record: Record, detail: str) -> Record:
     return {**record, "detail": detail, "models": [entry for entry in record["models"] if may_be_loaded(entry)]}
 
 
-def record_in(value: Any) -> Record:
+def extract_record(value: Any) -> Record:
     """The record in what a user hands in: itself, facts with it, or the registered result of a module that asked.
 
     A result of a host that Ansible could not reach, or on which the task failed or was skipped, has none: nobody was asked then.

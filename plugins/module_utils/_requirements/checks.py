@@ -33,7 +33,7 @@ class Check(NamedTuple):
     actual: Any
     met: bool | None
     """None when the server does not tell."""
-    says: str
+    message: str
     """Completes a sentence that begins with the model."""
 
 
@@ -76,10 +76,10 @@ def make_candidate(requirement: Requirement, entry: Entry, instance: Entry | Non
             _minimum("min_context_length", requirement.min_context_length, supported, f"supports a context of {format_value(supported)}")
         )
     if variant is not None and variant != entry["selected_variant"]:
-        says = f"has the variant {format_value(entry['selected_variant'])} selected, so of {printable(variant)} only the name is known"
-        checks = [check._replace(actual=None, met=None, says=says) for check in checks]
+        message = f"has the variant {format_value(entry['selected_variant'])} selected, so of {printable(variant)} only the name is known"
+        checks = [check._replace(actual=None, met=None, message=message) for check in checks]
         if instance is not None:
-            checks.insert(0, Check("model", variant, entry["selected_variant"], None, says))
+            checks.insert(0, Check("model", variant, entry["selected_variant"], None, message))
     return Candidate(entry, instance, checks)
 
 
@@ -95,8 +95,8 @@ def _entry_checks(requirement: Requirement, entry: Entry) -> list[Check]:
     if requirement.max_size is not None:
         size = entry["size_bytes"]
         met = None if size is None else size <= requirement.max_size
-        says = f"has a size of {shown_size(size)}, at most {shown_size(requirement.max_size)} is allowed"
-        checks.append(Check("max_size", requirement.max_size, size, met, says))
+        message = f"has a size of {shown_size(size)}, at most {shown_size(requirement.max_size)} is allowed"
+        checks.append(Check("max_size", requirement.max_size, size, met, message))
     abilities = entry["capabilities"]
     for name in requirement.capabilities:
         able = _can_reason(abilities["reasoning"]) if name == "reasoning" else abilities[name]
@@ -111,22 +111,24 @@ def _can_reason(reasoning: Entry) -> bool:
 
 def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
     checks = []
-    for key, setting, says in (
+    for key, setting, wording in (
         ("min_context_length", "context_length", "a context of"),
         ("min_parallel", "parallel", "parallel"),
     ):
         least = getattr(requirement, key)
         if least is not None:
             actual = config[setting]
-            checks.append(_minimum(key, least, actual, f"is loaded with {says} {format_value(actual)}"))
+            checks.append(_minimum(key, least, actual, f"is loaded with {wording} {format_value(actual)}"))
     for setting, accepted in requirement.config:
         actual = config.get(setting)
         same = [_same(actual, item) for item in accepted]
         met = True if True in same else None if None in same else False
-        says = f"is loaded with {printable(setting)} {format_value(actual)}, {format_any(accepted)} is required"
+        message = f"is loaded with {printable(setting)} {format_value(actual)}, {format_any(accepted)} is required"
         if setting not in config:
-            says = f"has no setting {printable(setting)}, {format_any(accepted)} is required. The settings are {format_names(list(config))}"
-        checks.append(Check("config", {setting: one_or_list(accepted)}, actual, met, says))
+            message = (
+                f"has no setting {printable(setting)}, {format_any(accepted)} is required. The settings are {format_names(list(config))}"
+            )
+        checks.append(Check("config", {setting: one_or_list(accepted)}, actual, met, message))
     return checks
 
 
@@ -135,14 +137,14 @@ def _choice(key: str, accepted: tuple[str, ...], actual: Any) -> Check:
     return Check(key, one_or_list(accepted), actual, met, f"has the {key} {format_value(actual)}, {format_any(accepted)} is required")
 
 
-def _minimum(name: str, least: float, actual: Any, says: str) -> Check:
+def _minimum(name: str, least: float, actual: Any, message: str) -> Check:
     met = None if actual is None else actual >= least
     return Check(
         name,
         least,
         actual,
         met,
-        f"{says}, at least {least:g} is required" if isinstance(least, float) else f"{says}, at least {least} is required",
+        f"{message}, at least {least:g} is required" if isinstance(least, float) else f"{message}, at least {least} is required",
     )
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 
-def fleet_terms(min_hosts: Any, consistent: Any, where: str = "") -> tuple[int | None, tuple[str, ...]]:
+def parse_fleet_terms(min_hosts: Any, consistent: Any, where: str = "") -> tuple[int | None, tuple[str, ...]]:
     """What :func:`judge_fleet` takes beside the requirements, checked. Raises :class:`RequirementError`."""
     try:
         least = None if min_hosts is None else whole_number(1)(min_hosts)
@@ -93,10 +93,10 @@ def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: M
     meeting = [name for name, found in by_host.items() if not found]
     unknown = [name for name, record in records.items() if not record["ok"]]
     failing = [name for name, found in by_host.items() if found and name not in unknown]
-    says = f"{requirement.subject} is as required on {len(meeting)} of {len(records)} hosts, at least {least} are needed"
+    message = f"{requirement.subject} is as required on {len(meeting)} of {len(records)} hosts, at least {least} are needed"
     for what, names in (("Not as required", failing), ("Not known", unknown)):
-        says += f". {what}: {format_names(names)}" if names else ""
-    return _on_host(None, make_violation(requirement, "min_hosts", least, len(meeting), says))
+        message += f". {what}: {format_names(names)}" if names else ""
+    return _on_host(None, make_violation(requirement, "min_hosts", least, len(meeting), message))
 
 
 def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
@@ -113,10 +113,10 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
             hosts_of.setdefault(value, []).append(name)
     if len(hosts_of) < 2:
         return []
-    says = f"{requirement.subject} has not the same {attribute} everywhere: "
-    says += "; ".join(f"{format_value(value)} on {format_names(names)}" for value, names in hosts_of.items())
+    message = f"{requirement.subject} has not the same {attribute} everywhere: "
+    message += "; ".join(f"{format_value(value)} on {format_names(names)}" for value, names in hosts_of.items())
     actual = [{"value": value, "hosts": names} for value, names in hosts_of.items()]
-    return [_on_host(None, make_violation(requirement, "consistent", attribute, actual, says))]
+    return [_on_host(None, make_violation(requirement, "consistent", attribute, actual, message))]
 
 
 _VALUES: dict[str, Callable[[Candidate], Any]] = {

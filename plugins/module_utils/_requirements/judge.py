@@ -104,13 +104,13 @@ def _judge_loaded(record: Record, requirement: Requirement) -> list[Violation]:
         if not models:
             violations.append(_not_there(record, requirement))
         if least > 1:
-            says = f"{requirement.subject} has {count_instances(meeting)} as required, at least {least} must be"
-            violations.append(make_violation(requirement, "min_instances", least, meeting, says))
+            message = f"{requirement.subject} has {count_instances(meeting)} as required, at least {least} must be"
+            violations.append(make_violation(requirement, "min_instances", least, meeting, message))
     if requirement.max_instances is not None:
         possible = len(possible_instances(record, requirement))
         if possible > requirement.max_instances:
-            says = f"{requirement.subject} has {count_instances(possible)}, at most {requirement.max_instances} may be"
-            violations.append(make_violation(requirement, "max_instances", requirement.max_instances, possible, says))
+            message = f"{requirement.subject} has {count_instances(possible)}, at most {requirement.max_instances} may be"
+            violations.append(make_violation(requirement, "max_instances", requirement.max_instances, possible, message))
     return violations
 
 
@@ -126,13 +126,13 @@ def _closest(requirement: Requirement, models: list[list[Candidate]]) -> list[Vi
     closest = min(models, key=lambda model: sum(len(candidate.unmet) for candidate in model))
     failing = [candidate for candidate in closest if candidate.unmet]
     found = []
-    told = set()
+    reported = set()
     for candidate in failing[:_FAILING_SHOWN]:
         for check in candidate.unmet:
             # What an entry has is the same for all of its instances.
             of = id(candidate.instance if check.name in _OF_ONE_INSTANCE else candidate.entry)
-            if (of, check.says) not in told:
-                told.add((of, check.says))
+            if (of, check.message) not in reported:
+                reported.add((of, check.message))
                 found.append(_unmet(requirement, candidate, check))
     if len(failing) > _FAILING_SHOWN:
         found[-1]["message"] += f" (and {count_instances(len(failing) - _FAILING_SHOWN)} more)"
@@ -167,13 +167,13 @@ def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
     if not names:
         return []
     actual: str | None = AVAILABLE if absent else LOADED
-    says = "{} must be absent, but is listed" if absent else "{} must not be loaded, but is"
+    message = "{} must be absent, but is listed" if absent else "{} must not be loaded, but is"
     named = "" if names == list(requirement.model) else f": {format_names(names)}"
-    says = says.format(requirement.subject) + named
+    message = message.format(requirement.subject) + named
     if not absent and not any(entry["loaded"] for entry in record["models"] if entry["key"] in names):
         actual = None
-        says += " perhaps, because it tells a loaded context and no instance"
-    return [make_violation(requirement, "state", requirement.state, actual, says)]
+        message += " perhaps, because it tells a loaded context and no instance"
+    return [make_violation(requirement, "state", requirement.state, actual, message)]
 
 
 def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Violation]:
@@ -183,7 +183,7 @@ def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vi
     others = [
         entry["key"]
         for entry in record["models"]
-        if may_be_loaded(entry) and not any(_asks_for(requirement, entry) for requirement in wanted)
+        if may_be_loaded(entry) and not any(_covers(requirement, entry) for requirement in wanted)
     ]
     return [
         {
@@ -198,7 +198,7 @@ def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vi
     ]
 
 
-def _asks_for(requirement: Requirement, entry: Entry) -> bool:
+def _covers(requirement: Requirement, entry: Entry) -> bool:
     """Whether a requirement is about a loaded model, or about each of its instances."""
     if not requirement.model:
         return make_candidate(requirement, entry, None).is_kind
@@ -209,23 +209,23 @@ def _asks_for(requirement: Requirement, entry: Entry) -> bool:
 
 
 def _unmet(requirement: Requirement, candidate: Candidate, check: Check) -> Violation:
-    return make_violation(requirement, check.name, check.expected, check.actual, f"{candidate.subject} {check.says}")
+    return make_violation(requirement, check.name, check.expected, check.actual, f"{candidate.subject} {check.message}")
 
 
 def _not_there(record: Record, requirement: Requirement) -> Violation:
     listed = listed_keys(record, requirement) or [candidate.entry["key"] for candidate in listed_candidates(record, requirement)]
     unclear = [entry["key"] for entry in record["models"] if may_be_loaded(entry) and not entry["loaded"] and entry["key"] in listed]
     if requirement.state == LOADED and unclear:
-        says = f"{format_names(unclear)} tells a loaded context and no instance, so whether it is loaded is not known"
-        return make_violation(requirement, "state", LOADED, None, says)
+        message = f"{format_names(unclear)} tells a loaded context and no instance, so whether it is loaded is not known"
+        return make_violation(requirement, "state", LOADED, None, message)
     if requirement.state == LOADED and (listed or not requirement.model):
-        says = f"{requirement.subject} is not loaded. Loaded: {format_names(record['loaded'])}"
-        return make_violation(requirement, "state", LOADED, AVAILABLE if listed else None, says)
-    says = f"{requirement.subject} is not listed by this host{_meant(record, requirement)}"
-    return make_violation(requirement, "model", one_or_list(requirement.model), None, says)
+        message = f"{requirement.subject} is not loaded. Loaded: {format_names(record['loaded'])}"
+        return make_violation(requirement, "state", LOADED, AVAILABLE if listed else None, message)
+    message = f"{requirement.subject} is not listed by this host{_suggestion(record, requirement)}"
+    return make_violation(requirement, "model", one_or_list(requirement.model), None, message)
 
 
-def _meant(record: Record, requirement: Requirement) -> str:
+def _suggestion(record: Record, requirement: Requirement) -> str:
     """The listed keys that come closest to the names of a requirement."""
     names = [name for name in requirement.model if not any(letter in name for letter in "*?[")]
     return did_you_mean(names, record["available"]).replace(" Did", "; did", 1)

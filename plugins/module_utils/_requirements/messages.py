@@ -36,14 +36,14 @@ def not_known_violation(record: Record, label: str, subject: str, severity: str)
     }
 
 
-def make_violation(requirement: Requirement, check: str, expected: Any, actual: Any, says: str) -> Violation:
+def make_violation(requirement: Requirement, check: str, expected: Any, actual: Any, message: str) -> Violation:
     return {
         "requirement": requirement.name or requirement.subject,
         "check": check,
         "expected": expected,
         "actual": actual,
         "severity": requirement.severity,
-        "message": f"{printable(requirement.name)}: {says}" if requirement.name else says,
+        "message": f"{printable(requirement.name)}: {message}" if requirement.name else message,
     }
 
 

@@ -133,7 +133,7 @@ def _check_sense(requirement: Requirement, where: str) -> None:
         raise RequirementError(f"{where}: min_instances 0 without max_instances can never fail. Remove it, or give max_instances.")
 
 
-def flag(value: Any, where: str) -> bool:
+def parse_bool(value: Any, where: str) -> bool:
     """True or false. Raises :class:`RequirementError`."""
     found = value if isinstance(value, bool) else BOOLEANS.get(str(value).strip().lower())
     if found is None:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import fleet_terms, judge_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import judge_fleet, parse_fleet_terms
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, flag, parse_all
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, parse_all, parse_bool
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable, unknown_names
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
@@ -60,7 +60,7 @@ def parse_policies(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy
 
 def _parse_part(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset[str] | None) -> list[Policy]:
     found = []
-    exclusive = flag(keys.get("exclusive", False), f"{where}.exclusive")
+    exclusive = parse_bool(keys.get("exclusive", False), f"{where}.exclusive")
     if "require" in keys:
         found.append(Policy(name, hosts, parse_all(keys["require"], f"{where}.require"), exclusive))
     elif exclusive:
@@ -72,7 +72,7 @@ def _parse_part(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset
         at = f"{where}.fleet[{number}]"
         part = _check_keys(part, at, ("require", "min_hosts", "consistent"))
         requirements = parse_all(part.get("require"), f"{at}.require")
-        least, consistent = fleet_terms(part.get("min_hosts"), part.get("consistent"), at + ".")
+        least, consistent = parse_fleet_terms(part.get("min_hosts"), part.get("consistent"), at + ".")
         if least is None and not consistent:
             raise OptionError(at, "give min_hosts or consistent. What each host must meet belongs in require, not in fleet.")
         found.append(Policy(FLEET if hosts is None else f"{FLEET} of {name}", hosts, requirements, False, True, least, consistent))

@@ -13,9 +13,15 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT, fleet_terms, judge_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT, judge_fleet, parse_fleet_terms
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge, selected
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, RequirementError, flag, parse, parse_all
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
+    KEYS,
+    RequirementError,
+    parse,
+    parse_all,
+    parse_bool,
+)
 
 
 def instance(name, context=8192, **config):
@@ -982,17 +988,17 @@ def test_a_setting_that_does_not_exist_is_named_with_those_that_do():
 
 @pytest.mark.parametrize("value, expected", [(True, True), ("yes", True), (" FALSE ", False), ("off", False)])
 def test_flags(value, expected):
-    assert flag(value, "x") is expected
+    assert parse_bool(value, "x") is expected
 
 
 def test_flags_that_are_none():
     with pytest.raises(RequirementError, match="^x: 1 is not true or false.$"):
-        flag(1, "x")
+        parse_bool(1, "x")
 
 
 def test_terms_of_a_fleet():
-    assert fleet_terms(None, []) == fleet_terms(None, None) == fleet_terms(None, "") == (None, ())
-    assert fleet_terms("2", "quantization") == (2, ("quantization",))
+    assert parse_fleet_terms(None, []) == parse_fleet_terms(None, None) == parse_fleet_terms(None, "") == (None, ())
+    assert parse_fleet_terms("2", "quantization") == (2, ("quantization",))
     for min_hosts, consistent, says in (
         (0, [], "at.min_hosts: 0 is not a whole number of 1 or more."),
         ("\u00b2", [], "at.min_hosts: \u00b2 is not a whole number of 1 or more."),
@@ -1000,7 +1006,7 @@ def test_terms_of_a_fleet():
         (1, ["size"], "at.consistent: size is not one of quantization, selected_variant, context_length."),
     ):
         with pytest.raises(RequirementError) as caught:
-            fleet_terms(min_hosts, consistent, "at.")
+            parse_fleet_terms(min_hosts, consistent, "at.")
         assert str(caught.value) == says
 
 
