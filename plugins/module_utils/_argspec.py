@@ -13,7 +13,7 @@ from typing import Any, Mapping
 from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.common.validation import check_type_dict
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, authorizes
 
 TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)
 OMITTED = "__omit_place_holder__"
@@ -24,18 +24,19 @@ def connection_spec(environment: bool = True) -> dict[str, Any]:
 
     `environment` says whether an unset token is taken from the environment of the machine that asks.
     """
+    default = Endpoint._field_defaults
     spec: dict[str, Any] = {
         "url": {"type": "str"},
         "port": {"type": "int"},
         "token": {"type": "str", "no_log": True},
         "headers": {"type": "dict", "no_log": True},
-        "timeout": {"type": "float", "default": 10},
-        "validate_certs": {"type": "bool", "default": True},
+        "timeout": {"type": "float", "default": default["timeout"]},
+        "validate_certs": {"type": "bool", "default": default["validate_certs"]},
         "ca_path": {"type": "path"},
         "client_cert": {"type": "path"},
         "client_key": {"type": "path", "no_log": False},
-        "use_proxy": {"type": "bool", "default": False},
-        "max_response_bytes": {"type": "int", "default": 16777216},
+        "use_proxy": {"type": "bool", "default": default["use_proxy"]},
+        "max_response_bytes": {"type": "int", "default": default["max_response_bytes"]},
     }
     if environment:
         spec["token"]["fallback"] = (env_fallback, [TOKEN_VARIABLE])
@@ -46,12 +47,16 @@ def detail_spec(default: str) -> dict[str, Any]:
     return {"detail": {"type": "str", "choices": ["full", "loaded"], "default": default}}
 
 
+def via_spec() -> dict[str, Any]:
+    return {"via": {"type": "str", "choices": ["target", "controller"], "default": "target"}}
+
+
 def model_info_spec(environment: bool = True) -> dict[str, Any]:
     """The options of ``model_info``: one spec for the module and for its action plugin."""
     return {
         **connection_spec(environment),
         **detail_spec("full"),
-        "via": {"type": "str", "choices": ["target", "controller"], "default": "target"},
+        **via_spec(),
         "on_error": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
     }
 

@@ -12,7 +12,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, extract_record
@@ -37,7 +37,7 @@ def model_assert_spec(environment: bool = True) -> dict[str, Any]:
         "require": {**requirements_spec(), "required": True},
         "exclusive": {"type": "bool", "default": False},
         "record": {"type": "dict"},
-        "via": {"type": "str", "choices": ["target", "controller"], "default": "target"},
+        **via_spec(),
         "wait_timeout": {"type": "float", "default": 0},
         "delay": {"type": "float", "default": 5},
         "fail_msg": {"type": "str"},

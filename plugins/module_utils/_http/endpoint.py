@@ -167,17 +167,19 @@ def make_endpoint(
     def name(option: str) -> str:
         return (names or {}).get(option, option)
 
+    def value(option: str) -> Any:
+        given = options.get(option)
+        return Endpoint._field_defaults[option] if given is None else given
+
     url, port = options.get("url"), options.get("port")
     if url:
         url = normalise_url(str(url), port, name("url"), name("port"))
     else:
         url = normalise_url(default_url, DEFAULT_PORT if port is None else port, (names or {}).get("url", "the default URL"), name("port"))
-    timeout = options.get("timeout")
-    timeout = 10.0 if timeout is None else float(timeout)
+    timeout = float(value("timeout"))
     if not math.isfinite(timeout) or not 0 < timeout <= _MAX_TIMEOUT:
         raise OptionError(name("timeout"), f"{timeout:g} is not a usable number of seconds. Give more than 0 and at most {_MAX_TIMEOUT}.")
-    limit = options.get("max_response_bytes")
-    limit = Endpoint._field_defaults["max_response_bytes"] if limit is None else int(limit)
+    limit = int(value("max_response_bytes"))
     if limit < 1:
         raise OptionError(name("max_response_bytes"), f"{limit} is not a usable number of bytes. Give 1 or more.")
     if options.get("client_cert") and not options.get("client_key"):
@@ -192,14 +194,13 @@ def make_endpoint(
         for option in _FILES:
             if options.get(option):
                 files[option] = check_file(options[option], name(option), files_here, folder_too=option == "ca_path")
-    validate_certs = options.get("validate_certs")
     return Endpoint(
         url=url,
         token=token,
         headers=headers,
         timeout=timeout,
-        validate_certs=True if validate_certs is None else bool(validate_certs),
-        use_proxy=bool(options.get("use_proxy")),
+        validate_certs=bool(value("validate_certs")),
+        use_proxy=bool(value("use_proxy")),
         max_response_bytes=limit,
         **files,
     )

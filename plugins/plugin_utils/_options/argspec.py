@@ -15,17 +15,27 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT
 
 
-def fleet_info_spec() -> dict[str, Any]:
-    """The options of ``fleet_info``. Each host has its own URL, and the environment's token is for one server, not for a fleet."""
+def fleet_spec(detail: str, on_error: str) -> dict[str, Any]:
+    """The options of all plugins that ask many servers, with the defaults of `detail` and `on_error`, which differ.
+
+    Each host has its own URL, and the environment's token is for one server, not for a fleet.
+    """
     spec = connection_spec(environment=False)
     del spec["url"]
     return {
         **spec,
-        **detail_spec("loaded"),
-        "hosts": {"type": "list", "elements": "str"},
-        "on_error": {"type": "str", "choices": ["fail", "warn", "report"], "default": "report"},
+        **detail_spec(detail),
+        "on_error": {"type": "str", "choices": ["fail", "warn", "report"], "default": on_error},
         "concurrency": {"type": "int", "default": 1000},
         "fleet_timeout": {"type": "float", "default": 600},
+    }
+
+
+def fleet_info_spec() -> dict[str, Any]:
+    """The options of ``fleet_info``."""
+    return {
+        **fleet_spec("loaded", "report"),
+        "hosts": {"type": "list", "elements": "str"},
     }
 
 

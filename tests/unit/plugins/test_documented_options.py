@@ -2,19 +2,34 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Options with suboptions are documented, key by key, as the argument specs have them."""
+"""Options are documented one by one as the argument specs have them: types, defaults, choices and suboptions."""
 
 from __future__ import annotations
 
+import pytest
 import yaml
-from ansible_collections.gpufleet.lmstudio.plugins.doc_fragments.requirements import ModuleDocFragment
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import without_suboptions
+from ansible_collections.gpufleet.lmstudio.plugins.doc_fragments import connection, requirements
+from ansible_collections.gpufleet.lmstudio.plugins.inventory import lmstudio
+from ansible_collections.gpufleet.lmstudio.plugins.lookup import models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import (
+    connection_spec,
+    detail_spec,
+    model_info_spec,
+    without_suboptions,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import model_assert_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, requirements_spec
-from ansible_collections.gpufleet.lmstudio.plugins.modules import fleet_report
+from ansible_collections.gpufleet.lmstudio.plugins.modules import fleet_info, fleet_report, model_assert, model_facts, model_info
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_report_spec
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_info_spec, fleet_report_spec, fleet_spec
 
+COLLECTION = "gpufleet.lmstudio."
+FRAGMENTS = {
+    COLLECTION + "connection": connection.ModuleDocFragment.DOCUMENTATION,
+    COLLECTION + "connection.url": connection.ModuleDocFragment.URL,
+    COLLECTION + "connection.fleet": connection.ModuleDocFragment.FLEET,
+    COLLECTION + "requirements": requirements.ModuleDocFragment.DOCUMENTATION,
+}
 REPORT = fleet_report_spec(FORMATS, DEFAULT_FORMATS)
 
 
@@ -28,7 +43,7 @@ def spec_of(documented):
 
 
 def test_requirements_are_documented_key_by_key():
-    documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
+    documented = yaml.safe_load(requirements.ModuleDocFragment.DOCUMENTATION)["options"]
     assert spec_of(documented["require"]) == requirements_spec()
     assert tuple(requirements_spec()["options"]) == KEYS
     assert model_assert_spec()["require"] == {**requirements_spec(), "required": True}
@@ -37,6 +52,48 @@ def test_requirements_are_documented_key_by_key():
 def test_a_report_is_documented_option_by_option():
     documented = yaml.safe_load(fleet_report.DOCUMENTATION)["options"]
     assert {name: spec_of(option) for name, option in documented.items()} == REPORT
+
+
+def documented_options(plugin):
+    """The argument spec of a plugin as it is documented, with that of its fragments of this collection."""
+    documentation = yaml.safe_load(plugin.DOCUMENTATION)
+    options = dict(documentation["options"])
+    for fragment in FRAGMENTS.keys() & documentation["extends_documentation_fragment"]:
+        for name, option in yaml.safe_load(FRAGMENTS[fragment])["options"].items():
+            options[name] = {**option, **options.get(name, {})}
+    return {name: spec_of(option) for name, option in options.items()}
+
+
+def visible(spec):
+    """A spec without what documentation does not have."""
+    return {name: {key: value for key, value in option.items() if key not in ("no_log", "fallback")} for name, option in spec.items()}
+
+
+@pytest.mark.parametrize(
+    ("module", "spec"),
+    [
+        (model_info, model_info_spec()),
+        (model_facts, {**connection_spec(), **detail_spec("loaded")}),
+        (model_assert, model_assert_spec()),
+        (fleet_info, fleet_info_spec()),
+    ],
+)
+def test_a_module_is_documented_option_by_option(module, spec):
+    assert documented_options(module) == visible(spec)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "spec", "others"),
+    [
+        (models, fleet_spec("full", "fail"), {"_terms", "select"}),
+        (lmstudio, fleet_spec("loaded", "warn"), {"plugin", "hosts", "endpoints", "variable", "use_vars_plugins"}),
+    ],
+)
+def test_what_other_plugins_share_with_modules_is_documented_alike(plugin, spec, others):
+    # Ansible takes the types, defaults and choices of these options from their documentation.
+    documented = documented_options(plugin)
+    assert {name: option for name, option in documented.items() if name not in others} == visible(spec)
+    assert others <= documented.keys()
 
 
 def test_only_what_has_suboptions_is_kept_from_the_validator():
