@@ -15,7 +15,7 @@ READY := ready-$(notdir $(PYTHON))
 help:
 	@echo "make demo    set up, and run the collection on a simulated fleet (LMSTUDIO_URL=http://gpu01:1234 make demo: on that server)"
 	@echo "make test    set up, and run the tests"
-	@echo "make bench   set up, measure what the doors cost, and write the tables of docs/performance.md (nginx needed; takes some hours)"
+	@echo "make bench   set up, measure what the plugins cost, and write the tables of docs/performance.md (nginx needed; takes some hours)"
 	@echo "make clean   remove what the others made"
 
 demo: $(DEMO)/$(READY)

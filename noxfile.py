@@ -374,13 +374,13 @@ def scaling(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What the doors cost, as ratios of commands taken in one run: see tests/performance. `make bench` writes the tables, in some hours."""
+    """What the plugins cost, as ratios of commands taken in one run: see tests/performance. `make bench` writes the tables, in some hours."""
     measure(session, *session.posargs)
 
 
 @nox.session
 def guard(session: nox.Session) -> None:
-    """The stable ratios of `bench`, in processor time and with a wide margin, so that no change makes a door much slower unseen."""
+    """The stable ratios of `bench`, in processor time and with a wide margin, so that no change makes a plugin much slower unseen."""
     measure(session, "--guard", *session.posargs)
 
 

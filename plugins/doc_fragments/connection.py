@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options that say whom to ask and how: the same at every door."""
+    """The options that say whom to ask and how: the same from every plugin."""
 
     DOCUMENTATION = r"""
 options:
@@ -66,7 +66,7 @@ seealso:
     link: https://lmstudio.ai/docs/developer/rest/list
 """
 
-    # For the doors that ask one server. The others take URLs or hosts instead.
+    # For the plugins that ask one server. The others take URLs or hosts instead.
     URL = r"""
 options:
   url:
@@ -83,7 +83,7 @@ notes:
   - Without O(token), the environment variable E(LM_API_TOKEN) of the machine that asks counts.
 """
 
-    # For the doors that ask many hosts at once.
+    # For the plugins that ask many hosts at once.
     FLEET = r"""
 options:
   concurrency:

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The pieces of which every door's argument spec is made, and what counts as an option that is not set."""
+"""The pieces of which every plugin's argument spec is made, and what counts as an option that is not set."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a failure does at each door, and that nothing of a token is ever seen."""
+"""What a failure does from each plugin, and that nothing of a token is ever seen."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ UNREACHABLE = {
     "tls": ("https://{authority}", "tls"),
 }
 
-EVERY_DOOR = """
-- name: Ask through every door
+EVERY_PLUGIN = """
+- name: Ask through every plugin
   hosts: all
   gather_facts: false
   module_defaults:
@@ -125,7 +125,7 @@ EVERY_DOOR = """
 
 
 @pytest.mark.once
-def test_every_row_of_the_error_table_at_every_door(run, start, tmp_path):
+def test_every_row_of_the_error_table_at_every_plugin(run, start, tmp_path):
     fleet = start({**{fault: {"fault": fault} for fault in STATUS_OF_FAULT}, "plain": {}})
     hosts = {
         fault.replace("_", "-"): {
@@ -140,7 +140,7 @@ def test_every_row_of_the_error_table_at_every_door(run, start, tmp_path):
         hosts[name] = {"lmstudio_url": url, "expected": status}
     source = {"plugin": "gpufleet.lmstudio.lmstudio", "hosts": "all", "max_response_bytes": 1000000, "timeout": 20}
     (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump(source))
-    outcome = run(EVERY_DOOR, hosts, "-i", "lmstudio.yml")
+    outcome = run(EVERY_PLUGIN, hosts, "-i", "lmstudio.yml")
     # One task more on the host that runs the fleet action.
     assert len(re.findall(r"ok=(9|10) .*failed=0 ", outcome.output)) == len(hosts)
 
@@ -153,7 +153,7 @@ SECRETIVE = """
     group/gpufleet.lmstudio.lmstudio:
       token: "{{ lmstudio_token }}"
   tasks:
-    - name: Every door
+    - name: Every plugin
       gpufleet.lmstudio.model_info:
         via: "{{ item }}"
       loop: [target, controller]

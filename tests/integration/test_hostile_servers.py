@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a hostile server can do to a terminal: nothing, at any door."""
+"""What a hostile server can do to a terminal: nothing, from any plugin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLAY = """
       url: "{{ lmstudio_url }}"
       detail: full
   tasks:
-    - name: Every door
+    - name: Every plugin
       gpufleet.lmstudio.model_info:
         via: "{{ item }}"
       loop: [target, controller]

@@ -606,8 +606,8 @@ class TestHttp:
         assert "more than the 1000000 bytes" in error["message"]
 
 
-EVERY_DOOR = """
-- name: Ask through every door
+EVERY_PLUGIN = """
+- name: Ask through every plugin
   hosts: all
   gather_facts: false
   module_defaults:
@@ -659,7 +659,7 @@ EVERY_DOOR = """
 
 
 @pytest.mark.matrix
-def test_every_door_gives_the_same_record(run, nginx, simulator, certificates, ca, tmp_path):
+def test_every_plugin_gives_the_same_record(run, nginx, simulator, certificates, ca, tmp_path):
     own = {"lmstudio_token": TOKEN, **{f"lmstudio_{name}": value for name, value in {**ca, **client_certificate(certificates)}.items()}}
     hosts = {
         "gpu01": {"lmstudio_url": nginx.tls("everything", "/gpu01"), "expected": "ok", **own},
@@ -667,7 +667,7 @@ def test_every_door_gives_the_same_record(run, nginx, simulator, certificates, c
     }
     (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all, detail: full}")
     before = len(simulator.requests("behind_everything"))
-    outcome = run(EVERY_DOOR, hosts, "-v", "-i", "lmstudio.yml")
+    outcome = run(EVERY_PLUGIN, hosts, "-v", "-i", "lmstudio.yml")
     assert TOKEN[:10] not in outcome.output
     asked = simulator.requests("behind_everything")[before:]
     # Two of the module and one of each of the facts, the fleet action, the lookup and the inventory; none of gpu02.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A thousand hosts at each door that asks many, and an end when it is wanted."""
+"""A thousand hosts from each plugin that asks many, and an end when it is wanted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def thousand(start):
     return start(hosts)
 
 
-def test_a_thousand_hosts_at_every_door_that_asks_many(run, thousand, tmp_path):
+def test_a_thousand_hosts_at_every_plugin_that_asks_many(run, thousand, tmp_path):
     hosts = {name: {"lmstudio_url": url} for name, url in thousand.urls.items()}
     for name in ("gpu0207", "gpu0507", "gpu0807"):
         # The silent ones. The others may be as slow as this machine is.
@@ -92,7 +92,7 @@ PLAY = """
       run_once: true
 """
 LOOKUP = "ansible.builtin.debug: {msg: \"{{ query('gpufleet.lmstudio.models', 'gpu01', timeout={timeout}) }}\"}"
-DOORS = pytest.mark.parametrize(
+PLUGINS = pytest.mark.parametrize(
     "task, sources",
     [
         pytest.param("gpufleet.lmstudio.fleet_info: {timeout: {timeout}}", ["hosts.yml"], id="fleet_info"),
@@ -136,14 +136,14 @@ def play_of(start, tmp_path):
         process.communicate()
 
 
-@DOORS
+@PLUGINS
 def test_long_runs_tell_their_progress(play_of, task, sources):
     _fleet, process = play_of(task, sources, timeout=4)
     _out, told = process.communicate(timeout=60)
     assert re.search(r"^0/1 asked, 0 not ok", told, re.MULTILINE), told
 
 
-@DOORS
+@PLUGINS
 def test_an_interrupt_ends_a_long_run_at_once(play_of, task, sources):
     fleet, process = play_of(task, sources, timeout=100)
     # Not at a line of progress: a worker that ends while it sends one keeps Ansible waiting for the lock of its queue.

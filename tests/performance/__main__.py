@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the doors cost, as ratios of whole commands that were taken in one run.
+"""What the plugins cost, as ratios of whole commands that were taken in one run.
 
     make bench                                   all figures, and the tables of docs/performance.md; takes some hours
     nox -s bench -- 4 9                          some of them; --write puts those into the tables, and leaves the others
     nox -s bench -- --guard                      those that are stable, with a wide margin: what CI runs
-    nox -s bench -- --profile                    where the time of each door goes
-    nox -s bench -- --memory                     what each door needs of it; takes hours, and writes as it goes
+    nox -s bench -- --profile                    where the time of each plugin goes
+    nox -s bench -- --memory                     what each plugin needs of it; takes hours, and writes as it goes
 
 nginx serves the answers from the same machine, so its share is in every line. Compare ratios, not seconds. Ends with 1 when a
 figure is not reached.
@@ -76,12 +76,12 @@ def with_others(rows: Sequence[Row]) -> list[Sequence[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What the doors cost, as ratios of whole commands that were taken in one run.")
+    parser = argparse.ArgumentParser(description="What the plugins cost, as ratios of whole commands that were taken in one run.")
     parser.add_argument("figures", nargs="*", metavar="FIGURE", help=f"which ones: {', '.join(FIGURES)}; all unless given")
     parser.add_argument("--repeats", type=int, default=5, help="pairs for each ratio (%(default)s)")
     parser.add_argument("--guard", action="store_true", help=f"fail when a ratio of {', '.join(GUARDED)} is far from its promise")
-    parser.add_argument("--profile", action="store_true", help="where the time of each door goes")
-    parser.add_argument("--memory", action="store_true", help="the peak of each door with 1,000 and 10,000 hosts")
+    parser.add_argument("--profile", action="store_true", help="where the time of each plugin goes")
+    parser.add_argument("--memory", action="store_true", help="the peak of each plugin with 1,000 and 10,000 hosts")
     parser.add_argument("--write", action="store_true", help="put what was measured into docs/performance.md")
     arguments = parser.parse_args()
     unknown = set(arguments.figures) - set(FIGURES)
@@ -99,19 +99,19 @@ def main() -> int:
                     rows.append(row)
             shares = profiles.shares(bench) if arguments.profile else {}
             for peaks in memory(bench) if arguments.memory else ():
-                found = table(["door", "1,000 hosts", "10,000 hosts"], peaks)
+                found = table(["plugin", "1,000 hosts", "10,000 hosts"], peaks)
                 print(found + "\n", flush=True)
                 if arguments.write:
                     write("memory", found)
-    for door, parts in shares.items():
-        print(f"{door}: " + ", ".join(f"{part} {share:.0%}" for part, share in parts.items()))
+    for plugin, parts in shares.items():
+        print(f"{plugin}: " + ", ".join(f"{part} {share:.0%}" for part, share in parts.items()))
     if arguments.write:
         if rows:
             write("figures", machine() + "\n\n" + table(HEADINGS, with_others(rows)))
         if shares:
-            parts = list(dict.fromkeys(part for door in shares.values() for part in door))
-            cells = [[door, *(f"{shares[door].get(part, 0):.0%}" for part in parts)] for door in shares]
-            write("profiles", table(["door", *parts], cells))
+            parts = list(dict.fromkeys(part for plugin in shares.values() for part in plugin))
+            cells = [[plugin, *(f"{shares[plugin].get(part, 0):.0%}" for part in parts)] for plugin in shares]
+            write("profiles", table(["plugin", *parts], cells))
     missed = [row for row in rows if not row.within(GUARDED.get(row.figure, 1.0) if arguments.guard else 1.0)]
     for row in missed:
         print(f"not reached: figure {row.figure}, {row.what}: {row.measured:.2f}{row.unit}", file=sys.stderr)

@@ -345,8 +345,8 @@ def an_audit(bench: Bench) -> Iterator[Row]:
     )
 
 
-def doors(bench: Bench) -> dict[str, tuple[Command, bool]]:
-    """The command of each door, and whether it asks on the target."""
+def plugins(bench: Bench) -> dict[str, tuple[Command, bool]]:
+    """The command of each plugin, and whether it asks on the target."""
     return {
         "`model_info`": (bench.play(ON_TARGET), True),
         "`model_info`, `via: controller`": (bench.play(FROM_CONTROLLER), False),
@@ -360,17 +360,17 @@ def doors(bench: Bench) -> dict[str, tuple[Command, bool]]:
 
 
 def memory(bench: Bench) -> Iterator[list[list[str]]]:
-    """The peaks of each door, with 1,000 and 10,000 hosts: after each measurement, as far as they are known.
+    """The peaks of each plugin, with 1,000 and 10,000 hosts: after each measurement, as far as they are known.
 
-    The doors with a task on each host come last, because they take hours.
+    The plugins with a task on each host come last, because they take hours.
     """
     (bench.folder / "lmstudio.yml").write_text(SOURCE)
-    peaks = {door: ["not measured", "not measured"] for door in doors(bench)}
+    peaks = {plugin: ["not measured", "not measured"] for plugin in plugins(bench)}
     for column, number in enumerate((1000, 10000)):
-        for door, (command, target) in sorted(doors(bench).items(), key=lambda item: item[1][1]):
+        for plugin, (command, target) in sorted(plugins(bench).items(), key=lambda item: item[1][1]):
             bench.hosts(number, target=target)
-            peaks[door][column] = f"{bench.run(command).megabytes:.0f} MB"
-            yield [[door, *peak] for door, peak in peaks.items()]
+            peaks[plugin][column] = f"{bench.run(command).megabytes:.0f} MB"
+            yield [[plugin, *peak] for plugin, peak in peaks.items()]
 
 
 FIGURES: dict[str, Callable[[Bench], Iterator[Row]]] = {

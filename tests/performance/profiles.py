@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the time of each door goes: py-spy samples every process of a command, and each sample belongs to one part."""
+"""Where the time of each plugin goes: py-spy samples every process of a command, and each sample belongs to one part."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import subprocess
 from collections import Counter
 
 from bench import BINARIES, Bench
-from figures import SOURCE, doors
+from figures import SOURCE, plugins
 
 PER_HOST = 100
-"""Hosts for the doors that run a task on each, and a thousand for the others."""
+"""Hosts for the plugins that run a task on each, and a thousand for the others."""
 
 # The first part with one of these in a stack, from the innermost call outward, has the sample.
 PARTS = {
@@ -37,11 +37,11 @@ def part_of(stack: str) -> str:
 
 
 def shares(bench: Bench) -> dict[str, dict[str, float]]:
-    """For each door, the share of each part, the largest first."""
+    """For each plugin, the share of each part, the largest first."""
     (bench.folder / "lmstudio.yml").write_text(SOURCE)
     found = {}
-    for door, (command, target) in doors(bench).items():
-        per_host = "model_" in door
+    for plugin, (command, target) in plugins(bench).items():
+        per_host = "model_" in plugin
         bench.hosts(PER_HOST if per_host else 1000, target=target)
         path = bench.folder / "samples"
         recording = [BINARIES / "py-spy", "record", "--subprocesses", "--gil", "--full-filenames", "--format", "raw", "--rate", "200"]
@@ -57,5 +57,5 @@ def shares(bench: Bench) -> dict[str, dict[str, float]]:
         for line in path.read_text().splitlines():
             stack, _space, number = line.rpartition(" ")
             samples[part_of(stack)] += int(number)
-        found[door] = {part: number / samples.total() for part, number in samples.most_common()}
+        found[plugin] = {part: number / samples.total() for part, number in samples.most_common()}
     return found

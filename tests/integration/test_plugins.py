@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the doors return, and where each takes its options from."""
+"""What the plugins return, and where each takes its options from."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TOKENS = {"gpu01": "token-of-gpu01", "gpu02": "token-of-gpu02"}
 
 
 @pytest.mark.matrix
-def test_records_are_the_same_at_every_door_and_follow_the_server(run, start):
+def test_records_are_the_same_at_every_plugin_and_follow_the_server(run, start):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}})
     play = """
-- name: Compare the doors
+- name: Compare the plugins
   hosts: all
   gather_facts: false
   vars:
@@ -217,7 +217,7 @@ HOSTILE = """
       url: "{{ lmstudio_url }}"
       detail: full
   tasks:
-    - name: Through every door
+    - name: Through every plugin
       gpufleet.lmstudio.model_info:
         via: "{{ item }}"
       loop: [target, controller]
@@ -331,7 +331,7 @@ def test_an_authorization_header_stands_in_place_of_the_environment(run, start):
   vars:
     sent: {Authorization: Basic c29tZWJvZHk6cGFzcw==}
   tasks:
-    - name: Through each door
+    - name: Through each plugin
       gpufleet.lmstudio.model_info:
         via: "{{ item }}"
         headers: "{{ sent }}"
@@ -486,7 +486,7 @@ def test_who_wins(run, start, tmp_path):
 
 
 @pytest.mark.matrix
-def test_a_vaulted_token_works_at_every_door(run, start, tmp_path):
+def test_a_vaulted_token_works_at_every_plugin(run, start, tmp_path):
     fleet = start({"gpu01": {"token": TOKENS["gpu01"]}})
     (tmp_path / "password").write_text("the password of the vault")
     encrypted = subprocess.run(
@@ -665,14 +665,14 @@ def test_a_windows_host_is_told_to_ask_from_the_controller(run):
     assert "Set via: controller" in outcome.output
 
 
-def test_a_short_token_gets_a_warning_at_every_door(run, start):
+def test_a_short_token_gets_a_warning_at_every_plugin(run, start):
     fleet = start({"gpu01": {}})
     play = """
 - name: Ask with a short token
   hosts: all
   gather_facts: false
   tasks:
-    - name: The door
+    - name: The plugin
       {task}
 """
     for task in (
