@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options that say whom to ask and how: the same from every plugin."""
+    """The options that say whom to ask and how: the same for every plugin."""
 
     DOCUMENTATION = r"""
 options:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a failure does from each plugin, and that nothing of a token is ever seen."""
+"""What each plugin does when a server fails, and that nothing of a token is ever seen."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a hostile server can do to a terminal: nothing, from any plugin."""
+"""What a hostile server can do to a terminal, whatever plugin asks it: nothing."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A thousand hosts from each plugin that asks many, and an end when it is wanted."""
+"""A thousand hosts and each plugin that asks many, and an end when it is wanted."""
 
 from __future__ import annotations
 
