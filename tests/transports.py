@@ -6,15 +6,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from unittest import mock
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine, event_loop
 
 LATE = 5.0
 """Seconds by which a busy machine may miss a deadline. What these tests end at their deadline would go on for much longer, or for ever."""
@@ -27,6 +32,17 @@ def _alone(fetch: Fetch, endpoint: Endpoint, detail: str) -> Record:
 def _in_fleet(endpoint: Endpoint, detail: str) -> Record:
     (record,) = engine.ask_all([endpoint], detail, 1000, 600, lambda line: None)
     return record
+
+
+@contextlib.contextmanager
+def exchange_in_threads(exchange: blocking.Exchange) -> Iterator[None]:
+    """Fleets are asked by `exchange`, which may block, in a thread for each host."""
+
+    async def in_thread(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
+        return await event_loop.in_thread(lambda: exchange(endpoint, request, deadline))
+
+    with mock.patch.object(event_loop, "exchange", in_thread):
+        yield
 
 
 ASK: dict[str, Callable[[Endpoint, str], Record]] = {

@@ -15,6 +15,7 @@ tried first the next time; elsewhere, put the line that begins with @reproduce_f
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import gc
@@ -34,10 +35,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Arriving, Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -605,21 +607,37 @@ def record_from(driver, data, endpoint, monkeypatch):
         return judged(ask(endpoint, fetch, "full"))
 
 
+LOOP = asyncio.new_event_loop()
+
+
 def record_of_pieces(data, endpoint, dice):
     """The record that the driver of fleets makes of an HTTP answer which arrives in pieces."""
+
+    async def receive(limit):
+        reader = asyncio.StreamReader()
+
+        async def send():
+            at = 0
+            while at < len(data):
+                piece = data[at : at + dice.choice([1, 7, 100, 5000, 65536])]
+                at += len(piece)
+                reader.feed_data(piece)
+                await asyncio.sleep(0)
+            reader.feed_eof()
+
+        sending = asyncio.create_task(send())
+        try:
+            return await event_loop.receive(reader, limit)
+        finally:
+            sending.cancel()
 
     def fetch(endpoint, request):
         deadline = Deadline(endpoint.timeout)
         deadline.connected = deadline.sent = True
-        arriving, at, response = Arriving(endpoint.max_response_bytes), 0, None
         try:
-            while response is None:
-                piece = data[at : at + dice.choice([1, 7, 100, 5000, 65536])]
-                at += len(piece)
-                response = arriving.add(piece)
+            return LOOP.run_until_complete(receive(endpoint.max_response_bytes))
         except blocking.FAILURES as exc:
             raise blocking.failure(exc, endpoint, deadline) from None
-        return response
 
     return judged(ask(endpoint, fetch, "full"))
 

@@ -14,28 +14,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import functools
 import math
 import queue
-import resource
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import Exchange, failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files, proxy_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS, KnownModels
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, Poll, parse, poll_after, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, poll_after, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
 
 PROGRESS_SECONDS = 2.0
 _TICK = 0.2
@@ -44,23 +41,15 @@ _AT_FIRST, _SLOW = 64, 0.05
 """So many are asked at once at first, which keeps a core busy. Whoever is slow, in seconds, gets another one beside it, up to `concurrency`."""
 _UNREAD_BYTES = 32 * 1024 * 1024
 """Of answers that wait to be read. When they are so many, nobody is asked until they are read."""
-_MAX_KNOWN, _MAX_KNOWN_BYTES = 64, 256 * 1024
-"""Of answers that are remembered: how many, and the size of the largest."""
-_FILES_EACH, _FILES_LEFT = 2, 200
-"""A socket and the handle with which a deadline can shut it; and what is for Ansible itself, and for the resolution of names."""
 
-_MODELS: KnownModels = {}
 T = TypeVar("T")
-Keep = Callable[[Endpoint, Poll], T]
 Progress = Callable[[str], None]
 """Gets a line for people, such as "412/1000 asked, 9 not ok"."""
 
 
-def ask_all(
-    endpoints: Sequence[Endpoint], detail: str, concurrency: int, fleet_timeout: float, progress: Progress, exchange: Exchange | None = None
-) -> list[Record]:
-    """One record for each endpoint, in order, whatever happens. As :func:`poll_all`. With `exchange` each has a thread, and runs it there."""
-    records = _ask(endpoints, lambda endpoint, poll: record_of(endpoint, poll, detail), concurrency, fleet_timeout, progress, exchange)
+def ask_all(endpoints: Sequence[Endpoint], detail: str, concurrency: int, fleet_timeout: float, progress: Progress) -> list[Record]:
+    """One record for each endpoint, in order, whatever happens. As :func:`poll_all`."""
+    records = _ask(endpoints, lambda endpoint, poll: record_of(endpoint, poll, detail), concurrency, fleet_timeout, progress)
     # Each of several that are equal has a record of its own.
     first = {id(record): number for number, record in reversed(list(enumerate(records)))}
     return [record if first[id(record)] == number else copy.deepcopy(record) for number, record in enumerate(records)]
@@ -72,11 +61,11 @@ def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: flo
     Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the
     seconds for all. Whole answers take memory: records of detail ``loaded`` take less.
     """
-    return _ask(endpoints, parse, concurrency, fleet_timeout, progress, None)
+    return _ask(endpoints, parse, concurrency, fleet_timeout, progress)
 
 
 def _ask(
-    endpoints: Sequence[Endpoint], keep: Keep[T], concurrency: int, fleet_timeout: float, progress: Progress, exchange: Exchange | None
+    endpoints: Sequence[Endpoint], result_of: Callable[[Endpoint, Poll], T], concurrency: int, fleet_timeout: float, progress: Progress
 ) -> list[T]:
     if concurrency < 1:
         raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
@@ -84,28 +73,9 @@ def _ask(
         raise OptionError("fleet_timeout", f"{fleet_timeout:g} is not a usable number of seconds. Give more than 0.")
     distinct = list(dict.fromkeys(endpoints))
     check_files(distinct)
-    with _open_files(min(concurrency, len(distinct))) as possible:
-        kept = dict(zip(distinct, _Round(distinct, keep, possible, progress, exchange).run(fleet_timeout)))
-    return [kept[endpoint] for endpoint in endpoints]
-
-
-@contextlib.contextmanager
-def _open_files(concurrency: int) -> Iterator[int]:
-    """Let this process open the files that so many exchanges at once need, while they run. Yields how many are possible."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = concurrency * _FILES_EACH + _FILES_LEFT
-    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        yield concurrency
-        return
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, possible), hard))
-    except (OSError, ValueError):
-        possible = soft
-    try:
-        yield max(1, min(concurrency, (possible - _FILES_LEFT) // _FILES_EACH))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with allow_open_files(min(concurrency, len(distinct))) as possible:
+        results = dict(zip(distinct, _Round(distinct, result_of, possible, progress).run(fleet_timeout)))
+    return [results[endpoint] for endpoint in endpoints]
 
 
 class _Round(Generic[T]):
@@ -114,15 +84,14 @@ class _Round(Generic[T]):
     As far as memory allows, all are asked before any answer is read, so that reading a thousand answers does not eat short timeouts.
     """
 
-    def __init__(self, endpoints: list[Endpoint], keep: Keep[T], concurrency: int, progress: Progress, exchange: Exchange | None) -> None:
+    def __init__(self, endpoints: list[Endpoint], result_of: Callable[[Endpoint, Poll], T], concurrency: int, progress: Progress) -> None:
         self._endpoints = endpoints
-        self._keep = keep
+        self._result_of = result_of
         self._concurrency = concurrency
         self._progress = progress
-        self._exchange = exchange
-        self._kept: dict[int, T] = {}
+        self._results: dict[int, T] = {}
         self._not_ok = 0
-        self._answers: dict[tuple[Response, int], ParsedAnswer] = {}
+        self._reader = AnswerReader()
         self._loop = asyncio.new_event_loop()
         # What the loop has for the calling thread: the number of an endpoint and what came of it, or what went wrong.
         self._arrived: queue.SimpleQueue[tuple[int, Poll] | BaseException] = queue.SimpleQueue()
@@ -138,24 +107,24 @@ class _Round(Generic[T]):
         asking = threading.Thread(target=self._ask_all, daemon=True, name="lmstudio loop")
         asking.start()
         try:
-            told = time.monotonic()
+            last_progress = time.monotonic()
             unread: list[tuple[int, Poll]] = []
-            while len(self._kept) < len(self._endpoints):
+            while len(self._results) < len(self._endpoints):
                 now = time.monotonic()
                 if now >= end:
                     self._give_up(fleet_timeout, unread)
                     break
-                if now - told >= PROGRESS_SECONDS:
-                    told = now
-                    self._progress(f"{len(self._kept)}/{len(self._endpoints)} asked, {self._not_ok} not ok")
+                if now - last_progress >= PROGRESS_SECONDS:
+                    last_progress = now
+                    self._progress(f"{len(self._results)}/{len(self._endpoints)} asked, {self._not_ok} not ok")
                 self._receive(unread, min(_TICK, end - now))
                 if not self._waiting or self._unread >= _UNREAD_BYTES:
                     self._read(unread)
         finally:
             # The loop closes by itself. A thread that waits for a name may take longer, and nobody waits for it.
-            self._later(self._stop)
+            self._in_loop(self._stop)
         asking.join()
-        return [self._kept[number] for number in range(len(self._endpoints))]
+        return [self._results[number] for number in range(len(self._endpoints))]
 
     # --- in the calling thread ---
 
@@ -171,44 +140,25 @@ class _Round(Generic[T]):
 
     def _read(self, unread: list[tuple[int, Poll]]) -> None:
         for number, poll in unread:
-            self._done(number, self._parsed(self._endpoints[number], poll))
-        size = sum(map(_size, unread))
+            self._add_result(number, self._reader.read(self._endpoints[number], poll))
+        size = sum(_size(poll) for _number, poll in unread)
         unread.clear()
-        self._later(self._make_room, size)
+        self._in_loop(self._make_room, size)
 
-    def _parsed(self, endpoint: Endpoint, poll: Poll) -> Poll:
-        """With the answer read. Hosts that are set up alike often say the very same, which is then read once."""
-        if not isinstance(poll.answer, Response):
-            return poll
-        key = poll.answer, endpoint.max_response_bytes
-        known = self._answers.get(key)
-        if known is None:
-            # Without its secrets, which are looked for at each host that says the same.
-            read = parse(endpoint._replace(token=None, headers=()), poll, _MODELS).answer if poll.answer.http_status == 200 else None
-            if not isinstance(read, ParsedAnswer):
-                return parse(endpoint, poll)
-            known = read
-            if len(key[0].body) <= _MAX_KNOWN_BYTES:
-                if len(self._answers) >= _MAX_KNOWN:
-                    self._answers.clear()
-                self._answers[key] = known
-        return poll._replace(answer=known)
-
-    def _done(self, number: int, poll: Poll) -> None:
+    def _add_result(self, number: int, poll: Poll) -> None:
         self._not_ok += isinstance(poll.answer, ApiError)
-        self._kept[number] = self._keep(self._endpoints[number], poll)
+        self._results[number] = self._result_of(self._endpoints[number], poll)
 
     def _give_up(self, fleet_timeout: float, unread: list[tuple[int, Poll]]) -> None:
         """Read what is there, and record why the others have no answer."""
-        self._later(self._stop)
+        self._in_loop(self._stop)
         self._receive(unread, 0)
         self._read(unread)
-        what = f"was given up when the {fleet_timeout:g} seconds for the whole fleet were over"
-        for number in set(range(len(self._endpoints))) - self._kept.keys():
-            self._done(number, poll_after(0, ApiError("timeout", what, "whole fleet")))
+        problem = f"was given up when the {fleet_timeout:g} seconds for the whole fleet were over"
+        for number in set(range(len(self._endpoints))) - self._results.keys():
+            self._add_result(number, poll_after(0, ApiError("timeout", problem, "whole fleet")))
 
-    def _later(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Run it in the loop."""
+    def _in_loop(self, function: Callable[..., Any], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # It is closed, because all of them have answered.
             self._loop.call_soon_threadsafe(function, *arguments)
 
@@ -250,7 +200,7 @@ class _Round(Generic[T]):
             if self._stopped:
                 return
             poll = await self._ask(self._endpoints[number])
-            self._unread += _size((number, poll))
+            self._unread += _size(poll)
             if self._unread >= _UNREAD_BYTES:
                 self._room.clear()
             self._arrived.put((number, poll))
@@ -259,26 +209,13 @@ class _Round(Generic[T]):
         deadline = Deadline(endpoint.timeout)
         self._asked.add(deadline)
         answer: Response | ApiError
-        # Not asyncio.wait_for, which before Python 3.12 may take no notice of being cancelled.
-        task = asyncio.create_task(self._response(endpoint, deadline))
-        task.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            await asyncio.wait({task}, timeout=deadline.remaining())
-            answer = task.result() if task.done() else failure(socket.timeout(), endpoint, deadline)
+            answer = await event_loop.fetch(endpoint, LIST_MODELS, deadline)
         except ApiError as exc:
             answer = exc
         finally:
-            task.cancel()
-            deadline.cancel()
             self._asked.remove(deadline)
         return poll_after(deadline.elapsed(), answer)
-
-    async def _response(self, endpoint: Endpoint, deadline: Deadline) -> Response:
-        # A proxy has to be asked for the connection first, which asyncio does not know.
-        exchange = self._exchange or (blocking.exchange if proxy_of(endpoint) else None)
-        if exchange:
-            return await event_loop.in_thread(functools.partial(exchange, endpoint, LIST_MODELS, deadline))
-        return await event_loop.exchange(endpoint, LIST_MODELS, deadline)
 
     def _make_room(self, size: int) -> None:
         self._unread -= size
@@ -292,6 +229,5 @@ class _Round(Generic[T]):
                 task.cancel()
 
 
-def _size(arrived: tuple[int, Poll]) -> int:
-    answer = arrived[1].answer
-    return len(answer.body) if isinstance(answer, Response) else 0
+def _size(poll: Poll) -> int:
+    return len(poll.answer.body) if isinstance(poll.answer, Response) else 0

@@ -10,24 +10,63 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
+import re
 import socket
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, connect, failure, resolve
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import CHUNK, Arriving, Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import tls_context
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import (
+    CHUNK,
+    CUT_OFF,
+    ParsedResponse,
+    Response,
+    bytes_to_read,
+    chunk_size,
+    make_response,
+    too_many_headers,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of, tls_context
 
 _NO_THREAD_SECONDS = 0.05
+_MAX_HEAD = 256 * 1024
+_MAX_FRAMING = 1024 * 1024
+"""Bytes by which the sizes and extensions of chunks may be more than the body in them."""
+_LAST_LINES = (b"\r\n", b"\n", b"")
+"""Of a head and of a body in chunks. The last one is the end of the connection."""
+_ANNOUNCEMENT = re.compile(rb"HTTP/\S*[ \t]+1(?!01)[0-9][0-9]\s")
+"""How an answer begins that only announces the real one. 101 is the last in HTTP."""
 T = TypeVar("T")
+
+
+async def fetch(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
+    """Send a request, and leave it at its deadline. Raises ``ApiError``, or ``OptionError`` for unusable TLS files."""
+    # Not asyncio.wait_for, which before Python 3.12 may take no notice of being cancelled.
+    task = asyncio.create_task(exchange(endpoint, request, deadline))
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    try:
+        await asyncio.wait({task}, timeout=deadline.remaining())
+        if not task.done():
+            raise failure(socket.timeout(), endpoint, deadline)
+        return task.result()
+    finally:
+        task.cancel()
+        deadline.cancel()
 
 
 async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
     """One request and its response; whoever waits for it ends it."""
+    if proxy_of(endpoint):
+        # It has to be asked for the connection first, which asyncio cannot do.
+        return await in_thread(lambda: blocking.exchange(endpoint, request, deadline))
     try:
         sock = await _connect(endpoint, deadline)
         tls: dict[str, Any] = {}
@@ -39,15 +78,76 @@ async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> 
         try:
             deadline.sent = True
             writer.write(request.encoded(endpoint))
-            arriving = Arriving(endpoint.max_response_bytes)
-            response = None
-            while response is None:
-                response = arriving.add(await reader.read(CHUNK))
-            return response
+            return await receive(reader, endpoint.max_response_bytes)
         finally:
             writer.transport.abort()
     except FAILURES as exc:
         raise failure(exc, endpoint, deadline) from None
+
+
+async def receive(reader: asyncio.StreamReader, limit: int) -> Response:
+    """Read a response as :func:`read_response` does. Raises what ``http.client`` raises, or ``ApiError``."""
+    head = await _read_head(reader)
+    wanted = bytes_to_read(head.status, head.getheader, limit)
+    body = bytearray()
+    if head.chunked and wanted:
+        body = await _read_chunks(reader, limit)
+    while len(body) < wanted and not head.chunked:
+        data = await reader.read(min(CHUNK, wanted - len(body)))
+        if not data:
+            break
+        body += data
+    return make_response(head.status, head.getheader, body, limit)
+
+
+async def _read_head(reader: asyncio.StreamReader) -> ParsedResponse:
+    """The head of the answer. Those that only announce it are left out."""
+    while True:
+        status_line = line = await _read_line(reader)
+        head = bytearray(line)
+        # What is not HTTP may never have the end of a head.
+        while status_line.startswith(b"HTTP/") and line not in _LAST_LINES:
+            line = await _read_line(reader)
+            head += line
+            if len(head) > _MAX_HEAD:
+                raise too_many_headers()
+        if not _ANNOUNCEMENT.match(status_line):
+            break
+    # http.client asks a socket for its file.
+    parsed = ParsedResponse(SimpleNamespace(makefile=lambda _mode: io.BytesIO(head)))  # type: ignore[arg-type]
+    parsed.begin()
+    return parsed
+
+
+async def _read_chunks(reader: asyncio.StreamReader, limit: int) -> bytearray:
+    """What is in the chunks of a body, to one byte beyond `limit`."""
+    body, framing, last = bytearray(), 0, False
+    while len(body) <= limit:
+        # The size of a chunk, or after the last one whatever a server has to add.
+        line = await _read_line(reader)
+        framing += len(line)
+        if framing > len(body) + _MAX_FRAMING:
+            raise ApiError("invalid", "sent an answer in smaller chunks than are accepted", "framing")
+        if last and line in _LAST_LINES:
+            break
+        if not last:
+            try:
+                size = chunk_size(int(line.partition(b";")[0], 16))
+                body += await reader.readexactly(min(size, limit + 1 - len(body)))
+                if size and len(body) <= limit:
+                    await reader.readexactly(len(b"\r\n"))
+            except (ValueError, asyncio.IncompleteReadError):
+                raise ApiError("disconnected", CUT_OFF) from None
+            last = not size
+    return body
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    """A line with its end, or what there is of it when the connection ends."""
+    try:
+        return await reader.readline()
+    except ValueError:
+        raise too_many_headers() from None
 
 
 async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:

@@ -25,16 +25,18 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine, known_answers
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
-from ansible_collections.gpufleet.lmstudio.tests.transports import LATE
+from ansible_collections.gpufleet.lmstudio.tests.transports import LATE, exchange_in_threads
 
 EMPTY = Response(200, b'{"models": []}')
 
 
 def ask_all(endpoints, exchange, concurrency=50, fleet_timeout=60.0, told=None):
-    return engine.ask_all(endpoints, "loaded", concurrency, fleet_timeout, (told if told is not None else []).append, exchange)
+    """The records of a fleet that is asked by `exchange`, which blocks."""
+    with exchange_in_threads(exchange):
+        return engine.ask_all(endpoints, "loaded", concurrency, fleet_timeout, (told if told is not None else []).append)
 
 
 def endpoints(number, timeout=5.0, token=None):
@@ -70,7 +72,7 @@ def test_order_is_kept_and_concurrency_is_bounded():
 def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
     """When the memory for answers is used up, all of it is freed before anybody is asked."""
     monkeypatch.setattr(engine, "_UNREAD_BYTES", 20 * len(EMPTY.body))
-    parse, done = engine.parse, []
+    parse, done = known_answers.parse, []
 
     def slow_read(*arguments):
         done.append("read")
@@ -81,7 +83,7 @@ def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
         done.append("asked")
         return EMPTY._replace(content_type=endpoint.url)  # Equal ones are read once.
 
-    monkeypatch.setattr(engine, "parse", slow_read)
+    monkeypatch.setattr(known_answers, "parse", slow_read)
     assert all(record["ok"] for record in ask_all(endpoints(400), exchange, concurrency=1))
     unread = [done[:end].count("asked") - done[:end].count("read") for end in range(len(done))]
     assert max(unread) <= 21
@@ -193,12 +195,14 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[3])))
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
+from ansible_collections.gpufleet.lmstudio.tests.transports import exchange_in_threads
 at_once, together = int(sys.argv[4]), threading.Barrier(int(sys.argv[4]))
 def exchange(endpoint, request, deadline):
     together.wait(20)
     return Response(200, b'{"models": []}')
 endpoints = [make_endpoint({"url": f"http://h{n}.invalid", "timeout": 30}, "") for n in range(at_once * 2)]
-records = ask_all(endpoints, "loaded", 300, 60, lambda line: None, exchange)
+with exchange_in_threads(exchange):
+    records = ask_all(endpoints, "loaded", 300, 60, lambda line: None)
 print({record["status"] for record in records}, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 
@@ -423,8 +427,8 @@ def test_no_file_is_left_open_although_nobody_collects_garbage():
 
 def test_equal_answers_are_read_once_and_belong_to_nobody_else(monkeypatch):
     body = json.dumps({"models": [{"type": "llm", "key": "sk-lm-0123456789", "loaded_instances": [{"id": "m"}]}]}).encode()
-    parse, reads = engine.parse, []
-    monkeypatch.setattr(engine, "parse", lambda *arguments: reads.append(1) or parse(*arguments))
+    parse, reads = known_answers.parse, []
+    monkeypatch.setattr(known_answers, "parse", lambda *arguments: reads.append(1) or parse(*arguments))
 
     def exchange(endpoint, request, deadline):
         return Response(200, body)

@@ -16,8 +16,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import _MAX_KNOWN, _MAX_KNOWN_BYTES, Reader, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine, known_answers
 from ansible_collections.gpufleet.lmstudio.tests.strategies import entries, valid_entries
+from ansible_collections.gpufleet.lmstudio.tests.transports import exchange_in_threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,7 +111,7 @@ def test_what_is_remembered_has_bounds(fleet):
 
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_a_fleet_reads_each_model_once(monkeypatch, token):
-    monkeypatch.setattr(engine, "_MODELS", {})
+    monkeypatch.setattr(known_answers, "_MODELS", {})
     new, reading = [], Reader.read
     monkeypatch.setattr(Reader, "read", lambda self, raw, number: new.append(raw["key"]) or reading(self, raw, number))
     asked = [make_endpoint({"token": token}, f"http://h{number}.invalid") for number in range(5)]
@@ -119,7 +120,8 @@ def test_a_fleet_reads_each_model_once(monkeypatch, token):
         loaded = on_disk(key="loaded", loaded_instances=[{"id": endpoint.url, "config": {}}])
         return Response(200, listing([on_disk(key="a"), loaded, on_disk(key="b")]))
 
-    assert all(record["ok"] for record in engine.ask_all(asked, "loaded", 1, 60, lambda line: None, exchange))
+    with exchange_in_threads(exchange):
+        assert all(record["ok"] for record in engine.ask_all(asked, "loaded", 1, 60, lambda line: None))
     assert sorted(new) == ["a", "b", *5 * ["loaded"]]
 
 

@@ -1,0 +1,43 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Answers that hosts of a fleet have in common are read once."""
+
+from __future__ import annotations
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import KnownModels
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, Poll, parse
+
+_MAX_KNOWN, _MAX_KNOWN_BYTES = 64, 256 * 1024
+"""Of answers that are remembered: how many, and the size of the largest."""
+_MODELS: KnownModels = {}
+
+
+class AnswerReader:
+    """Reads the answers of a fleet, and remembers them."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[Response, int], ParsedAnswer] = {}
+
+    def read(self, endpoint: Endpoint, poll: Poll) -> Poll:
+        """With the answer read. Hosts that are set up alike often say the very same, which is then read once."""
+        if not isinstance(poll.answer, Response):
+            return poll
+        key = poll.answer, endpoint.max_response_bytes
+        known = self._answers.get(key)
+        if known is None:
+            # Without its secrets, which are looked for at each host that says the same.
+            read = parse(endpoint._replace(token=None, headers=()), poll, _MODELS).answer if poll.answer.http_status == 200 else None
+            if not isinstance(read, ParsedAnswer):
+                return parse(endpoint, poll)
+            known = read
+            if len(key[0].body) <= _MAX_KNOWN_BYTES:
+                if len(self._answers) >= _MAX_KNOWN:
+                    self._answers.clear()
+                self._answers[key] = known
+        return poll._replace(answer=known)
