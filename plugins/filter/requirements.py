@@ -28,7 +28,7 @@ def select_models(record: Any, **requirement: Any) -> list[Any]:
         if name in requirement:
             raise RequirementError(f"{name} selects nothing. Remove it.")
     anything = {"model": "*"} if requirement else {}
-    return selected(extract_record(record), parse({**anything, **requirement}, "arguments"))
+    return selected(extract_record(record), parse({**anything, **requirement}, "requirement"))
 
 
 @template_plugin

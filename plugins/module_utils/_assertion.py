@@ -94,7 +94,7 @@ def _judge_given(record: Record, requirements: list[Requirement], exclusive: boo
     try:
         return judge(record, requirements, exclusive)
     except (KeyError, TypeError, AttributeError) as exc:
-        raise OptionError("record", f"it is not complete, {exc} is missing or wrong. Hand in the record as it was gathered.") from None
+        raise OptionError("record", f"it is not complete, {exc} is missing or wrong. Pass the record unchanged.") from None
 
 
 def poll_until_met(
@@ -142,7 +142,9 @@ def _result(assertion: Assertion, record: Record, violations: list[Violation], p
         result["msg"] = "\n".join([assertion.success_msg or _success_message(len(assertion.requirements), len(violations)), *lines])
         return result
     if polls and assertion.wait_timeout:
-        lines.append(f"Waited {result['waited']:g} seconds, asked {'once' if polls == 1 else f'{polls} times'}.")
+        lines.append(
+            f"Waited {result['waited']:g} {'second' if result['waited'] == 1 else 'seconds'}, asked {'once' if polls == 1 else f'{polls} times'}."
+        )
     if not record["ok"]:
         error: Mapping[str, Any] = record["error"] or {}
         lines.append(printable(str(error.get("hint") or ""), 300))
@@ -152,7 +154,7 @@ def _result(assertion: Assertion, record: Record, violations: list[Violation], p
 
 def _success_message(number: int, warnings: int) -> str:
     if warnings:
-        return "Nothing that is required is missing, with {}:".format("1 warning" if warnings == 1 else f"{warnings} warnings")
+        return "All requirements are met, with {}:".format("1 warning" if warnings == 1 else f"{warnings} warnings")
     return "The requirement is met." if number == 1 else f"All {number} requirements are met."
 
 

@@ -31,7 +31,7 @@ def template_plugin(function: Callable[..., Any]) -> Callable[..., Any]:
         except (OptionError, RequirementError) as exc:
             raise AnsibleFilterError(f"{function.__name__}: {exc}") from None
         except (KeyError, AttributeError) as exc:
-            problem = f"the record is not complete, {exc} is missing. Hand it in as it was gathered."
+            problem = f"the record is not complete, {exc} is missing. Pass the record unchanged."
             raise AnsibleFilterError(f"{function.__name__}: {problem}") from None
         except TypeError as exc:
             raise AnsibleFilterError(f"{function.__name__}: {str(exc).replace(function.__name__ + '() ', '')}") from None
@@ -44,13 +44,13 @@ def requirement_from_args(model: Any, state: str, attributes: Mapping[str, Any])
     for name in _NOT_HERE:
         if name in attributes:
             raise RequirementError(f"{name} has no meaning here. Remove it.")
-    return parse({"model": model, "state": state, **attributes}, "arguments")
+    return parse({"model": model, "state": state, **attributes}, "requirement")
 
 
 def extract_records(value: Any) -> dict[str, Record]:
     """The records of hosts, by name."""
     if not isinstance(value, Mapping):
-        raise OptionError("hosts", "they are no mapping of host names to records. Give the hosts of a registered result of fleet_info.")
+        raise OptionError("hosts", "must be a mapping of host names to records. Give the hosts of a registered result of fleet_info.")
     found = {}
     for name, record in value.items():
         try:

@@ -71,7 +71,7 @@ def test_it_fails_with_every_violation_from_everywhere(run, start):
           - "chat model: qwen/qwen3-8b is loaded with a context of 16384, at least 32768 is required"
           - "chat model: qwen/qwen3-8b (instance qwen/qwen3-8b:2) is loaded with a context of 4096, at least 32768 is required"
           - nothing is not listed by this host
-          - (warning) openai/* has 1 instance as required, at least 2 must be
+          - "(warning) openai/*: 1 loaded instance meets the requirement, at least 2 are required"
       loop: "{{ [target, controller, gathered] }}"
       loop_control: {label: x}
     - name: Asked once, or not at all
@@ -79,7 +79,7 @@ def test_it_fails_with_every_violation_from_everywhere(run, start):
         that: "[target.polls, controller.polls, gathered.polls] == [1, 1, 0]"
 """
     outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
-    assert " ".join(outcome.output.split()).count("[WARNING]: gpu01: openai/* has 1 instance") == 1
+    assert " ".join(outcome.output.split()).count("[WARNING]: gpu01: openai/*: 1 loaded instance") == 1
     assert len(fleet.requests("gpu01")) == 3
 
 
@@ -103,7 +103,7 @@ def test_it_passes_with_warnings_of_each_host(run, start):
           - gate.results | map(attribute='msg') | unique == [said]
       vars:
         said: |-
-          Nothing that is required is missing, with 1 warning:
+          All requirements are met, with 1 warning:
           (warning) nothing is not listed by this host
 """
     outcome = run(play, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
@@ -128,7 +128,7 @@ def test_a_changed_record_without_an_error_is_judged(run):
       ansible.builtin.assert:
         that: gate.msg.splitlines() == said
       vars:
-        said: ["(warning) m is not known, because refused", "what else is loaded is not known, because refused"]
+        said: ["(warning) could not check m: refused", "could not check what else is loaded: refused"]
 """
     run(play, {"gpu01": {}})
 
@@ -223,7 +223,7 @@ def test_the_module_alone_judges_what_was_written(tmp_path, require, says):
         ),
         ({"require": [{"model": "m"}], "wait_timeout": -1}, "wait_timeout: -1 is not a usable number of seconds"),
         ({"require": [{"model": "m"}], "delay": 0}, "delay: 0 is not a usable number of seconds"),
-        ({"require": [{"model": "m"}], "record": {"loaded": []}}, "record: it is no host record. Give ansible_facts.lmstudio"),
+        ({"require": [{"model": "m"}], "record": {"loaded": []}}, "record: it is not a host record. Give ansible_facts.lmstudio"),
         ({"require": [{"model": "m"}], "record": ""}, "record: it is empty. Give what was gathered, or remove the option"),
         (
             {"require": [{"model": "m"}], "record": {"ok": "False", "status": "", "fingerprint": None, "instances": []}},

@@ -104,8 +104,8 @@ def test_filters(run, start):
           - (fleet.hosts | gpufleet.lmstudio.fleet_violations(chat, 1, ['quantization']))[0].actual[1] == {'value':'4bit', 'hosts':['gpu02']}
       vars:
         chat: [{name: chat, model: qwen/qwen3-8b}]
-        few: ["chat: qwen/qwen3-8b is as required on 2 of 3 hosts, at least 3 are needed. Not known: gpu03"]
-        mixed: ["chat: qwen/qwen3-8b has not the same quantization everywhere: Q4_K_M on gpu01; 4bit on gpu02"]
+        few: ["chat: 2 of 3 hosts serve qwen/qwen3-8b; 3 are required. No answer: gpu03 (refused)"]
+        mixed: ["chat: qwen/qwen3-8b has different quantizations: Q4_K_M on gpu01; 4bit on gpu02"]
       run_once: true
 """
     run(GATHER + play, hosts)
@@ -116,20 +116,20 @@ WRONG = [
     ("answer is gpufleet.lmstudio.model_loaded('m', state='absent')", "model_loaded: state has no meaning here"),
     ("answer is gpufleet.lmstudio.model_loaded('m', 8192)", "model_loaded: takes"),
     ("answer is gpufleet.lmstudio.model_loaded", "model_loaded: missing 1 required positional argument"),
-    ("answer is gpufleet.lmstudio.model_loaded('')", "model_loaded: arguments: model:"),
-    ("'text' is gpufleet.lmstudio.model_loaded('m')", "model_loaded: record: it is no host record. Give ansible_facts.lmstudio"),
-    ("{'ok': true} is gpufleet.lmstudio.model_available('m')", "model_available: record: it is no host record"),
+    ("answer is gpufleet.lmstudio.model_loaded('')", "model_loaded: requirement: model:"),
+    ("'text' is gpufleet.lmstudio.model_loaded('m')", "model_loaded: record: it is not a host record. Give ansible_facts.lmstudio"),
+    ("{'ok': true} is gpufleet.lmstudio.model_available('m')", "model_available: record: it is not a host record"),
     ("answer is gpufleet.lmstudio.meets([])", "meets: requirement: it is empty, which would pass on any host"),
     ("answer is gpufleet.lmstudio.meets('m')", "meets: requirement: m is not a requirement"),
     ("facts is gpufleet.lmstudio.meets({'architecture':'x', 'state':'available'})", "gather with detail: full"),
     ("answer | gpufleet.lmstudio.violations([])", "violations: require: it is empty"),
     ("answer | gpufleet.lmstudio.violations([{'model':'m'}], exclusive='maybe')", "violations: exclusive: maybe is not true or false"),
-    ("answer | gpufleet.lmstudio.select_models", "select_models: arguments: it says of no model"),
-    ("answer | gpufleet.lmstudio.select_models(typ='llm')", "select_models: arguments: unknown key typ. Did you mean type?"),
+    ("answer | gpufleet.lmstudio.select_models", "select_models: requirement does not say which model it is about"),
+    ("answer | gpufleet.lmstudio.select_models(typ='llm')", "select_models: requirement: unknown key typ. Did you mean type?"),
     ("answer | gpufleet.lmstudio.select_models(model='m', min_instances=2)", "select_models: min_instances selects nothing"),
     ("answer | gpufleet.lmstudio.select_models(model='m', state='absent')", "select_models: state: absent selects nothing"),
     ("answer | gpufleet.lmstudio.hosts_serving('m')", "has no host record. Give the hosts of a registered result of fleet_info"),
-    ("[answer] | gpufleet.lmstudio.hosts_serving('m')", "hosts_serving: hosts: they are no mapping"),
+    ("[answer] | gpufleet.lmstudio.hosts_serving('m')", "hosts_serving: hosts: must be a mapping"),
     ("{} | gpufleet.lmstudio.fleet_violations([{'model':'m'}])", "fleet_violations: hosts: there are none"),
     ("{'a': answer} | gpufleet.lmstudio.fleet_violations([{'model':'m'}], min_hosts=0)", "fleet_violations: min_hosts: 0 is not a whole number of 1 or more"),
     ("{'a': answer} | gpufleet.lmstudio.fleet_violations([{'model':'m'}], consistent=['size'])", "consistent: size is not one of quantization"),

@@ -38,12 +38,13 @@ def extract_record(value: Any) -> Record:
             found = found.get(name) if isinstance(found, Mapping) else None
         if isinstance(found, Mapping) and all(name in found for name in ("ok", "status", "fingerprint", "instances")):
             if not isinstance(found["ok"], bool):
-                raise OptionError("record", "its ok is neither true nor false. Hand in the record as it was gathered.")
+                raise OptionError("record", "its ok is neither true nor false. Pass the record unchanged.")
             return cast("Record", dict(found))
     if isinstance(value, Mapping) and any(value.get(name) is True for name in ("unreachable", "failed", "skipped")):
         return nothing_gathered(value)
     raise OptionError(
-        "record", "it is no host record. Give ansible_facts.lmstudio, the variable of the inventory, or a registered result of model_info."
+        "record",
+        "it is not a host record. Give ansible_facts.lmstudio, the variable of the inventory, or a registered result of model_info.",
     )
 
 

@@ -17,10 +17,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
     format_names,
     format_value,
     one_or_list,
-    shown_size,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, IDENTITY, Requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 
 _KINDS = (*IDENTITY, "capabilities")
 
@@ -91,11 +90,14 @@ def _entry_checks(requirement: Requirement, entry: Entry) -> list[Check]:
         checks = [check._replace(met=False) if check.name == "architecture" else check for check in checks]
     if requirement.min_bits_per_weight is not None:
         bits = entry["quantization"]["bits_per_weight"]
-        checks.append(_minimum("min_bits_per_weight", requirement.min_bits_per_weight, bits, f"has bits per weight {format_value(bits)}"))
+        checks.append(_minimum("min_bits_per_weight", requirement.min_bits_per_weight, bits, f"has {format_value(bits)} bits per weight"))
     if requirement.max_size is not None:
         size = entry["size_bytes"]
         met = None if size is None else size <= requirement.max_size
-        message = f"has a size of {shown_size(size)}, at most {shown_size(requirement.max_size)} is allowed"
+        shown, most = format_value(None) if size is None else format_size(size), format_size(requirement.max_size)
+        if shown == most:
+            shown, most = f"{size} B", f"{requirement.max_size} B"
+        message = f"has a size of {shown}, at most {most} is allowed"
         checks.append(Check("max_size", requirement.max_size, size, met, message))
     abilities = entry["capabilities"]
     for name in requirement.capabilities:

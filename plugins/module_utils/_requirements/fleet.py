@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import (
@@ -20,6 +21,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ma
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     Violation,
+    count,
+    format_any,
     format_names,
     format_value,
     make_violation,
@@ -33,9 +36,19 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     RequirementError,
     whole_number,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+_REASONS_SHOWN = 5
+_VERBS = {
+    LOADED: ("serves {}", "serve {}"),
+    AVAILABLE: ("lists {}", "list {}"),
+    UNLOADED: ("has {} unloaded", "have {} unloaded"),
+    ABSENT: ("does not list {}", "do not list {}"),
+}
+_SHORT = {"min_context_length": "context", "min_parallel": "parallel", "min_bits_per_weight": "bits per weight", "max_size": "size"}
 
 
 def parse_fleet_terms(min_hosts: Any, consistent: Any, where: str = "") -> tuple[int | None, tuple[str, ...]]:
@@ -47,7 +60,7 @@ def parse_fleet_terms(min_hosts: Any, consistent: Any, where: str = "") -> tuple
     if consistent is None or isinstance(consistent, str):
         consistent = (consistent,) if consistent else ()
     if not isinstance(consistent, (list, tuple)):
-        raise RequirementError(f"{where}consistent: {format_value(consistent)} is no list.")
+        raise RequirementError(f"{where}consistent: {format_value(consistent)} is not a list.")
     for name in consistent:
         if name not in CONSISTENT:
             raise RequirementError(f"{where}consistent: {format_value(name)} is not one of {', '.join(CONSISTENT)}.")
@@ -91,12 +104,59 @@ def _check_comparable(requirement: Requirement, consistent: tuple[str, ...]) -> 
 
 def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: Mapping[str, list[Violation]], least: int) -> Violation:
     meeting = [name for name, found in by_host.items() if not found]
-    unknown = [name for name, record in records.items() if not record["ok"]]
-    failing = [name for name, found in by_host.items() if found and name not in unknown]
-    message = f"{requirement.subject} is as required on {len(meeting)} of {len(records)} hosts, at least {least} are needed"
-    for what, names in (("Not as required", failing), ("Not known", unknown)):
-        message += f". {what}: {format_names(names)}" if names else ""
+    one, many = _VERBS[requirement.state]
+    message = f"{len(meeting)} of {count(len(records), 'host')} {(one if 1 in (len(meeting), len(records)) else many).format(_description(requirement))}"
+    message += f"; {least} {'is' if least == 1 else 'are'} required"
+    hosts_of: dict[str, list[str]] = {}
+    for name, found in by_host.items():
+        if found and records[name]["ok"]:
+            hosts_of.setdefault(_reason(records[name], requirement, found[0]), []).append(name)
+    reasons = list(hosts_of.items())
+    for reason, names in reasons[:_REASONS_SHOWN]:
+        message += f". {format_names(names)}: {reason}"
+    others = sum(len(names) for _reason_, names in reasons[_REASONS_SHOWN:])
+    message += f". For other reasons: {count(others, 'host')}" if others else ""
+    unknown = [f"{name} ({record['status']})" for name, record in records.items() if not record["ok"]]
+    message += f". No answer: {format_names(unknown)}" if unknown else ""
     return _on_host(None, make_violation(requirement, "min_hosts", least, len(meeting), message))
+
+
+def _description(requirement: Requirement) -> str:
+    """All that a requirement asks for, such as "qwen/* with a context of at least 8192"."""
+    parts = [requirement.kind] if requirement.model and requirement.kind else []
+    for wording, value in (
+        ("a context of at least {}", requirement.min_context_length),
+        ("parallel of at least {}", requirement.min_parallel),
+        ("at least {:g} bits per weight", requirement.min_bits_per_weight),
+        ("a size of at most {}", None if requirement.max_size is None else format_size(requirement.max_size)),
+        ("at least {}", None if requirement.min_instances is None else count(requirement.min_instances, "instance")),
+        ("at most {}", None if requirement.max_instances is None else count(requirement.max_instances, "instance")),
+    ):
+        parts += [] if value is None else [wording.format(value)]
+    parts += [f"{printable(setting)} {format_any(accepted)}" for setting, accepted in requirement.config]
+    if not parts:
+        return requirement.subject
+    return f"{requirement.subject} {'with' if requirement.model else 'and'} {' and '.join(parts)}"
+
+
+def _reason(record: Record, requirement: Requirement, violation: Violation) -> str:
+    """Why a host does not meet a requirement, in few words."""
+    check, expected, actual = violation["check"], violation["expected"], violation["actual"]
+    if check == "state":
+        unclear = actual is None and any(may_be_loaded(entry) and not entry["loaded"] for entry in record["models"])
+        if unclear:
+            return "not known whether it is loaded"
+        return {LOADED: "not loaded", UNLOADED: "loaded", ABSENT: "listed"}[requirement.state]
+    if check == "model":
+        return "another variant is selected" if listed_candidates(record, requirement) else "not listed"
+    if check in ("min_instances", "max_instances"):
+        return count(actual, "instance")
+    if check == "capabilities" and actual is False:
+        return f"no {expected}"
+    name = str(next(iter(expected)) if check == "config" else expected if check == "capabilities" else _SHORT.get(check, check))
+    if actual is None:
+        return f"{printable(name)} not known"
+    return f"{printable(name)} {format_size(actual) if check == 'max_size' else format_value(actual)}"
 
 
 def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
@@ -113,7 +173,7 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
             hosts_of.setdefault(value, []).append(name)
     if len(hosts_of) < 2:
         return []
-    message = f"{requirement.subject} has not the same {attribute} everywhere: "
+    message = f"{requirement.subject} has different {attribute.replace('_', ' ')}s: "
     message += "; ".join(f"{format_value(value)} on {format_names(names)}" for value, names in hosts_of.items())
     actual = [{"value": value, "hosts": names} for value, names in hosts_of.items()]
     return [_on_host(None, make_violation(requirement, "consistent", attribute, actual, message))]

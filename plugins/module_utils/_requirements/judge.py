@@ -29,7 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ma
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     Violation,
-    count_instances,
+    count,
     format_names,
     make_violation,
     not_known_violation,
@@ -84,8 +84,8 @@ def selected(record: Record, requirement: Requirement) -> list[Entry]:
 
 def judge_requirement(record: Record, requirement: Requirement) -> list[Violation]:
     if not record["ok"]:
-        label = printable(requirement.name) + ": " if requirement.name else ""
-        return [not_known_violation(record, requirement.name or requirement.subject, label + requirement.subject, requirement.severity)]
+        prefix = printable(requirement.name) + ": " if requirement.name else ""
+        return [not_known_violation(record, requirement.label, requirement.subject, requirement.severity, prefix)]
     if requirement.state == LOADED:
         return _judge_loaded(record, requirement)
     if requirement.state == AVAILABLE:
@@ -104,13 +104,16 @@ def _judge_loaded(record: Record, requirement: Requirement) -> list[Violation]:
         if not models:
             violations.append(_not_there(record, requirement))
         if least > 1:
-            message = f"{requirement.subject} has {count_instances(meeting)} as required, at least {least} must be"
-            violations.append(make_violation(requirement, "min_instances", least, meeting, message))
+            have = f"{count(meeting, 'loaded instance') if meeting else 'no loaded instance'} {'meets' if meeting < 2 else 'meet'}"
+            message = f"{have} the requirement, at least {least} are required"
+            violations.append(_of_all(requirement, "min_instances", least, meeting, message))
     if requirement.max_instances is not None:
-        possible = len(possible_instances(record, requirement))
-        if possible > requirement.max_instances:
-            message = f"{requirement.subject} has {count_instances(possible)}, at most {requirement.max_instances} may be"
-            violations.append(make_violation(requirement, "max_instances", requirement.max_instances, possible, message))
+        possible, most = possible_instances(record, requirement), requirement.max_instances
+        if len(possible) > most:
+            sure = not any(candidate.unmet for candidate in possible)
+            have = f"{count(len(possible), 'loaded instance')} {('meets' if len(possible) == 1 else 'meet') if sure else 'may meet'}"
+            allowed = {0: "none is", 1: "at most 1 is"}.get(most, f"at most {most} are")
+            violations.append(_of_all(requirement, "max_instances", most, len(possible), f"{have} the requirement, {allowed} allowed"))
     return violations
 
 
@@ -135,7 +138,7 @@ def _closest(requirement: Requirement, models: list[list[Candidate]]) -> list[Vi
                 reported.add((of, check.message))
                 found.append(_unmet(requirement, candidate, check))
     if len(failing) > _FAILING_SHOWN:
-        found[-1]["message"] += f" (and {count_instances(len(failing) - _FAILING_SHOWN)} more)"
+        found[-1]["message"] += f" (and {count(len(failing) - _FAILING_SHOWN, 'instance')} more)"
     return found
 
 
@@ -167,12 +170,11 @@ def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
     if not names:
         return []
     actual: str | None = AVAILABLE if absent else LOADED
-    message = "{} must be absent, but is listed" if absent else "{} must not be loaded, but is"
-    named = "" if names == list(requirement.model) else f": {format_names(names)}"
-    message = message.format(requirement.subject) + named
+    message = f"{requirement.subject} must be absent, but is listed" if absent else f"{requirement.subject} must not be loaded, but is"
     if not absent and not any(entry["loaded"] for entry in record["models"] if entry["key"] in names):
         actual = None
-        message += " perhaps, because it tells a loaded context and no instance"
+        message = f"{requirement.subject} must not be loaded, but may be, because it reports a loaded context but no instance"
+    message += "" if names == list(requirement.model) else f": {format_names(names)}"
     return [make_violation(requirement, "state", requirement.state, actual, message)]
 
 
@@ -189,7 +191,7 @@ def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vi
         {
             "requirement": "exclusive",
             "check": "exclusive",
-            "expected": [requirement.name or requirement.subject for requirement in wanted],
+            "expected": [requirement.label for requirement in wanted],
             "actual": key,
             "severity": FAIL,
             "message": f"{printable(key)} is loaded, and no requirement asks for it (exclusive)",
@@ -208,6 +210,11 @@ def _covers(requirement: Requirement, entry: Entry) -> bool:
     return bool(ids) and all(is_named(requirement, name) for name in ids)
 
 
+def _of_all(requirement: Requirement, check: str, expected: int, actual: int, message: str) -> Violation:
+    """The violation of a number, whose sentence does not name a model."""
+    return make_violation(requirement, check, expected, actual, message if requirement.name else f"{requirement.subject}: {message}")
+
+
 def _unmet(requirement: Requirement, candidate: Candidate, check: Check) -> Violation:
     return make_violation(requirement, check.name, check.expected, check.actual, f"{candidate.subject} {check.message}")
 
@@ -216,12 +223,14 @@ def _not_there(record: Record, requirement: Requirement) -> Violation:
     listed = listed_keys(record, requirement) or [candidate.entry["key"] for candidate in listed_candidates(record, requirement)]
     unclear = [entry["key"] for entry in record["models"] if may_be_loaded(entry) and not entry["loaded"] and entry["key"] in listed]
     if requirement.state == LOADED and unclear:
-        message = f"{format_names(unclear)} tells a loaded context and no instance, so whether it is loaded is not known"
+        message = f"{format_names(unclear)} reports a loaded context but no instance, so it is not known whether it is loaded"
         return make_violation(requirement, "state", LOADED, None, message)
     if requirement.state == LOADED and (listed or not requirement.model):
-        message = f"{requirement.subject} is not loaded. Loaded: {format_names(record['loaded'])}"
+        missing = f"{requirement.subject} is not loaded" if requirement.model else f"no loaded model has {requirement.kind}"
+        message = f"{missing}. Loaded: {format_names(record['loaded'])}"
         return make_violation(requirement, "state", LOADED, AVAILABLE if listed else None, message)
-    message = f"{requirement.subject} is not listed by this host{_suggestion(record, requirement)}"
+    missing = f"{requirement.subject} is not listed" if requirement.model else f"no model with {requirement.kind} is listed"
+    message = f"{missing} by this host{_suggestion(record, requirement)}"
     return make_violation(requirement, "model", one_or_list(requirement.model), None, message)
 
 

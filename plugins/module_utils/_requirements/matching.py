@@ -174,6 +174,6 @@ def more_than_model(requirement: Requirement) -> bool:
 def need_full(record: Record, requirement: Requirement) -> None:
     if not _complete(record):
         raise RequirementError(
-            f"{requirement.name or requirement.subject}: the record has detail: {record['detail']}, which tells of models that are "
-            f"not loaded only their keys. To judge state: {requirement.state} with this requirement, gather with detail: full."
+            f"{requirement.label}: the record has detail: {record['detail']}, which has only the keys of models that are "
+            f"not loaded. To judge state: {requirement.state} with this requirement, gather with detail: full."
         )

@@ -21,24 +21,23 @@ Violation = Dict[str, Any]
 _NAMES_SHOWN = 5
 
 
-def not_known_violation(record: Record, label: str, subject: str, severity: str) -> Violation:
+def not_known_violation(record: Record, label: str, subject: str, severity: str, prefix: str = "") -> Violation:
+    """The violation of a host that did not answer, where nothing is known."""
     error: Mapping[str, Any] = record["error"] or {}
     why = printable(str(error.get("message") or record["status"]), 300)
-    # Within a sentence. (Most messages begin with a URL.)
-    message = f"{subject} is not known, because {why.replace('This host', 'this host', 1)}"
     return {
         "requirement": label,
         "check": "status",
         "expected": "ok",
         "actual": record["status"],
         "severity": severity,
-        "message": message,
+        "message": f"{prefix}could not check {subject}: {why}",
     }
 
 
 def make_violation(requirement: Requirement, check: str, expected: Any, actual: Any, message: str) -> Violation:
     return {
-        "requirement": requirement.name or requirement.subject,
+        "requirement": requirement.label,
         "check": check,
         "expected": expected,
         "actual": actual,
@@ -53,8 +52,8 @@ def format_names(keys: list[str]) -> str:
     return (", ".join(shown) or "nothing") + more
 
 
-def count_instances(number: int) -> str:
-    return "1 instance" if number == 1 else f"{number} instances"
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def one_or_list(values: tuple[Any, ...]) -> Any:
@@ -69,12 +68,3 @@ def format_value(value: Any) -> str:
     if value is None:
         return "(not known)"
     return str(value).lower() if isinstance(value, bool) else printable(str(value))
-
-
-def shown_size(size: int | None) -> str:
-    if size is None:
-        return "(not known)"
-    for unit, number in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
-        if size >= number:
-            return f"{size / number:.4g} {unit}"
-    return f"{size} bytes"

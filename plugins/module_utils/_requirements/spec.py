@@ -52,12 +52,22 @@ class Requirement(NamedTuple):
     severity: str = FAIL
 
     @property
+    def label(self) -> str:
+        """How it is called: by its name, or else by what it is about."""
+        return self.name or self.subject
+
+    @property
     def subject(self) -> str:
         """What it is about, for messages: the model, or what selects one."""
-        if self.model:
-            return format_any(self.model)
-        selectors = [(name, getattr(self, name)) for name in (*IDENTITY, "capabilities") if getattr(self, name)]
-        return "a model with {}".format(" and ".join(f"{_WORDS.get(name, name)} {format_any(values)}" for name, values in selectors))
+        return format_any(self.model) if self.model else f"a model with {self.kind}"
+
+    @property
+    def kind(self) -> str:
+        """What kind of model it is about, such as "the type llm and the capability vision". Empty for any."""
+        parts = [f"the {name} {format_any(getattr(self, name))}" for name in IDENTITY if getattr(self, name)]
+        if self.capabilities:
+            parts.append(f"the {'capability' if len(self.capabilities) == 1 else 'capabilities'} {' and '.join(self.capabilities)}")
+        return " and ".join(parts)
 
 
 KEYS = Requirement._fields
@@ -65,7 +75,6 @@ KEYS = Requirement._fields
 IDENTITY = ("type", "publisher", "architecture", "format", "quantization")
 _SELECTORS = ("model", *IDENTITY, "capabilities")
 _OF_INSTANCES = ("min_parallel", "config", "min_instances", "max_instances")
-_WORDS = {"capabilities": "the capability"}
 
 
 def parse_all(raw: Any, where: str = "require") -> list[Requirement]:
@@ -106,7 +115,7 @@ def _check_sense(requirement: Requirement, where: str) -> None:
     """Refuse what contradicts itself, and what could never fail."""
     state = requirement.state
     if not any(getattr(requirement, key) for key in _SELECTORS):
-        raise RequirementError(f"{where}: it says of no model. Give at least one of {', '.join(_SELECTORS)}.")
+        raise RequirementError(f"{where} does not say which model it is about. Give at least one of {', '.join(_SELECTORS)}.")
     refused: Iterable[str] = ()
     if state == AVAILABLE:
         refused = _OF_INSTANCES
@@ -213,9 +222,9 @@ def _config(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     for name, accepted in value.items():
         accepted = tuple(accepted) if isinstance(accepted, (list, tuple)) else (accepted,)
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"usable: {format_value(name)} is no name of a setting")
+            raise ValueError(f"usable: {format_value(name)} is not the name of a setting")
         if not accepted or not all(isinstance(item, (str, int, float)) for item in accepted):
-            raise ValueError(f"usable: {format_value(name)} wants a text, a number, true or false, or a list of them")
+            raise ValueError(f"usable: {format_value(name)} needs a text, a number, true or false, or a list of them")
         settings.append((str(name).strip(), accepted))
     return tuple(settings)
 

@@ -92,8 +92,11 @@ def messages(requirement, of=None):
         ("qwen/qwen3-8b", "qwen/qwen3-8b is not a requirement. Write keys and values. The keys are name,"),
         (None, "null is not a requirement"),
         ([], "[] is not a requirement"),
-        ({}, "it says of no model. Give at least one of model, type, publisher, architecture, format, quantization, capabilities."),
-        ({"min_context_length": 5}, "it says of no model"),
+        (
+            {},
+            "require[3] does not say which model it is about. Give at least one of model, type, publisher, architecture, format, quantization, capabilities.",
+        ),
+        ({"min_context_length": 5}, "does not say which model it is about"),
         ({"model": None}, "model has no value"),
         ({"model": ""}, "model:  is not a text or a list of texts."),
         ({"model": " "}, "model:   is not a text or a list of texts."),
@@ -136,11 +139,11 @@ def messages(requirement, of=None):
         ({"model": "m", "capabilities": []}, "capabilities: [] is not a text or a list of texts."),
         ({"model": "m", "config": []}, "config: [] is not a mapping of settings, such as flash_attention: true."),
         ({"model": "m", "config": {}}, "config: {} is not a mapping of settings"),
-        ({"model": "m", "config": {"a": None}}, "is not usable: a wants a text, a number, true or false, or a list of them."),
-        ({"model": "m", "config": {"a": []}}, "is not usable: a wants"),
-        ({"model": "m", "config": {"a": [{}]}}, "is not usable: a wants"),
-        ({"model": "m", "config": {"": 1}}, "config: {'': 1} is not usable:  is no name of a setting."),
-        ({"model": "m", "config": {1: 2}}, "config: {1: 2} is not usable: 1 is no name of a setting."),
+        ({"model": "m", "config": {"a": None}}, "is not usable: a needs a text, a number, true or false, or a list of them."),
+        ({"model": "m", "config": {"a": []}}, "is not usable: a needs"),
+        ({"model": "m", "config": {"a": [{}]}}, "is not usable: a needs"),
+        ({"model": "m", "config": {"": 1}}, "config: {'': 1} is not usable:  is not the name of a setting."),
+        ({"model": "m", "config": {1: 2}}, "config: {1: 2} is not usable: 1 is not the name of a setting."),
         ({"model": "m", "max_size": "1.5B"}, "max_size: 1.5B is not a size."),
         ({"model": "m", "max_size": "\u0664\u0660GB"}, "is not a size."),
         (
@@ -168,7 +171,7 @@ def messages(requirement, of=None):
 def test_what_cannot_be_used_is_named(raw, says):
     with pytest.raises(RequirementError) as caught:
         parse(raw, "require[3]")
-    assert str(caught.value).startswith("require[3]: ") and says in str(caught.value)
+    assert str(caught.value).startswith("require[3]") and says in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +292,7 @@ def test_met(requirement):
                     "state",
                     "loaded",
                     "available",
-                    "a model with type llm and publisher idle is not loaded. Loaded: bare/model, qwen/qwen3-8b, text-embedding",
+                    "no loaded model has the type llm and the publisher idle. Loaded: bare/model, qwen/qwen3-8b, text-embedding",
                 )
             ],
         ),
@@ -301,7 +304,7 @@ def test_met(requirement):
                     "state",
                     "loaded",
                     None,
-                    "a model with the capability vision is not loaded. Loaded: bare/model, qwen/qwen3-8b, text-embedding",
+                    "no loaded model has the capability vision. Loaded: bare/model, qwen/qwen3-8b, text-embedding",
                 )
             ],
         ),
@@ -354,26 +357,26 @@ def test_met(requirement):
                     4096,
                     "qwen/qwen3-8b (instance qwen/qwen3-8b:2) is loaded with a context of 4096, at least 8192 is required",
                 ),
-                ("min_instances", 2, 0, "qwen/qwen3-8b has 0 instances as required, at least 2 must be"),
+                ("min_instances", 2, 0, "qwen/qwen3-8b: no loaded instance meets the requirement, at least 2 are required"),
             ],
         ),
         (
             {"model": "qwen/qwen3-8b", "min_instances": 3},
-            [("min_instances", 3, 2, "qwen/qwen3-8b has 2 instances as required, at least 3 must be")],
+            [("min_instances", 3, 2, "qwen/qwen3-8b: 2 loaded instances meet the requirement, at least 3 are required")],
         ),
         (
             {"model": "qwen/qwen3-8b", "max_instances": 1},
-            [("max_instances", 1, 2, "qwen/qwen3-8b has 2 instances, at most 1 may be")],
+            [("max_instances", 1, 2, "qwen/qwen3-8b: 2 loaded instances meet the requirement, at most 1 is allowed")],
         ),
         (
             {"model": "bare/model", "min_instances": 0, "max_instances": 0, "quantization": "Q4_K_M"},
-            [("max_instances", 0, 1, "bare/model has 1 instance, at most 0 may be")],
+            [("max_instances", 0, 1, "bare/model: 1 loaded instance may meet the requirement, none is allowed")],
         ),
         (
             {"model": "nothing", "min_instances": 2},
             [
                 ("model", "nothing", None, "nothing is not listed by this host"),
-                ("min_instances", 2, 0, "nothing has 0 instances as required, at least 2 must be"),
+                ("min_instances", 2, 0, "nothing: no loaded instance meets the requirement, at least 2 are required"),
             ],
         ),
         (
@@ -420,9 +423,9 @@ def test_met(requirement):
                     "min_bits_per_weight",
                     8.0,
                     None,
-                    "bare/model (instance My Own Name) has bits per weight (not known), at least 8 is required",
+                    "bare/model (instance My Own Name) has (not known) bits per weight, at least 8 is required",
                 ),
-                ("max_size", 10**9, None, "bare/model (instance My Own Name) has a size of (not known), at most 1 GB is allowed"),
+                ("max_size", 10**9, None, "bare/model (instance My Own Name) has a size of (not known), at most 1.0 GB is allowed"),
                 (
                     "capabilities",
                     "vision",
@@ -446,8 +449,8 @@ def test_met(requirement):
                 ("architecture", "y", "qwen3", "qwen/qwen3-8b has the architecture qwen3, y is required"),
                 ("format", "z", "gguf", "qwen/qwen3-8b has the format gguf, z is required"),
                 ("quantization", "Q8_0", "Q4_K_M", "qwen/qwen3-8b has the quantization Q4_K_M, Q8_0 is required"),
-                ("min_bits_per_weight", 4.5, 4, "qwen/qwen3-8b has bits per weight 4, at least 4.5 is required"),
-                ("max_size", 4_900_000_000, 5_000_000_000, "qwen/qwen3-8b has a size of 5 GB, at most 4.9 GB is allowed"),
+                ("min_bits_per_weight", 4.5, 4, "qwen/qwen3-8b has 4 bits per weight, at least 4.5 is required"),
+                ("max_size", 4_900_000_000, 5_000_000_000, "qwen/qwen3-8b has a size of 5.0 GB, at most 4.9 GB is allowed"),
             ],
         ),
         ({"model": "nothing", "state": "available"}, [("model", "nothing", None, "nothing is not listed by this host")]),
@@ -473,7 +476,7 @@ def test_met(requirement):
         # A quantization that is not known may be the one that must not be there.
         (
             {"quantization": "Q8_0", "state": "unloaded"},
-            [("state", "unloaded", "loaded", "a model with quantization Q8_0 must not be loaded, but is: bare/model, text-embedding")],
+            [("state", "unloaded", "loaded", "a model with the quantization Q8_0 must not be loaded, but is: bare/model, text-embedding")],
         ),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
@@ -497,14 +500,14 @@ def test_severity_and_name_are_carried():
 def test_nothing_is_met_by_a_host_that_is_not_ok(state):
     (found,) = violations({"model": "nothing", "state": state}, DOWN)
     assert (found["check"], found["expected"], found["actual"]) == ("status", "ok", "refused")
-    assert found["message"] == "nothing is not known, because http://gpu01:1234 refused the connection."
+    assert found["message"] == "could not check nothing: http://gpu01:1234 refused the connection."
     assert found["requirement"] == "nothing"
     (named,) = violations({"name": "label", "model": "nothing", "state": state}, DOWN)
-    assert named["requirement"] == "label" and named["message"].startswith("label: nothing is not known, because ")
+    assert named["requirement"] == "label" and named["message"].startswith("label: could not check nothing: ")
     beside, other = violations({"model": "nothing", "state": state, "severity": "warn"}, DOWN, exclusive=True)
     assert (beside["severity"], other["severity"]) == ("warn", "fail")
     assert (other["requirement"], other["check"], other["expected"], other["actual"]) == ("exclusive", "status", "ok", "refused")
-    assert other["message"] == "what else is loaded is not known, because http://gpu01:1234 refused the connection."
+    assert other["message"] == "could not check what else is loaded: http://gpu01:1234 refused the connection."
 
 
 def test_every_requirement_is_judged_in_order():
@@ -562,7 +565,7 @@ def test_names_of_a_long_list_are_few():
     more = [{"key": f"n{number:02}"} for number in range(12)]
     assert messages({"model": "n*", "state": "absent"}, record(*more))[0].endswith("n04 and 7 more")
     assert messages({"model": "m*", "state": "absent"}, record(*entries[:5])) == ["m* must be absent, but is listed: m0, m1, m2, m3, m4"]
-    assert messages({"type": "llm"}, record(IDLE)) == ["a model with type llm is not loaded. Loaded: nothing"]
+    assert messages({"type": "llm"}, record(IDLE)) == ["no loaded model has the type llm. Loaded: nothing"]
 
 
 def test_server_text_in_a_message_is_printable():
@@ -727,12 +730,11 @@ def test_a_model_that_tells_a_loaded_context_and_no_instance_is_neither_loaded_n
             "models[0] (idle/model) tells loaded_context_length, but no loaded instance: whether it is loaded is not known"
         ]
         (loaded,) = messages({"model": "idle/model"}, found)
-        assert loaded == "idle/model tells a loaded context and no instance, so whether it is loaded is not known"
+        assert loaded == "idle/model reports a loaded context but no instance, so it is not known whether it is loaded"
         (unloaded,) = violations({"model": "idle/*", "state": "unloaded"}, found)
         assert unloaded["actual"] is None
         assert (
-            unloaded["message"]
-            == "idle/* must not be loaded, but is: idle/model perhaps, because it tells a loaded context and no instance"
+            unloaded["message"] == "idle/* must not be loaded, but may be, because it reports a loaded context but no instance: idle/model"
         )
         assert violations({"type": "llm", "state": "unloaded"}, found) != []
         assert violations({"model": "idle/model", "min_instances": 0, "max_instances": 0}, found) != []
@@ -864,7 +866,7 @@ def test_every_host_must_meet_every_requirement():
         ("c", "status"),
     ]
     assert found[1]["message"] == "a: nothing is not listed by this host"
-    assert found[0]["message"].startswith("c: chat: qwen/* is not known, because")
+    assert found[0]["message"].startswith("c: chat: could not check qwen/*: http")
 
 
 def test_so_many_hosts_must_meet_it():
@@ -876,28 +878,84 @@ def test_so_many_hosts_must_meet_it():
         "expected": 3,
         "actual": 2,
         "severity": "warn",
-        "message": "chat: qwen/* is as required on 2 of 3 hosts, at least 3 are needed. Not known: c",
+        "message": "chat: 2 of 3 hosts serve qwen/*; 3 are required. No answer: c (refused)",
         "host": None,
     }
     large = [{"model": "qwen/*", "min_context_length": 10000}]
     assert fleet_messages(large, min_hosts=2) == [
-        "qwen/* is as required on 0 of 3 hosts, at least 2 are needed. Not as required: a, b. Not known: c"
+        "0 of 3 hosts serve qwen/* with a context of at least 10000; 2 are required. a: context 4096. b: context 8192. No answer: c (refused)"
     ]
     assert fleet_messages(large, {"a": THREE["a"], "b": THREE["b"]}, min_hosts=2) == [
-        "qwen/* is as required on 0 of 2 hosts, at least 2 are needed. Not as required: a, b"
+        "0 of 2 hosts serve qwen/* with a context of at least 10000; 2 are required. a: context 4096. b: context 8192"
     ]
-    assert fleet_messages(WANTED, {}, min_hosts=1) == ["chat: qwen/* is as required on 0 of 0 hosts, at least 1 are needed"]
+    assert fleet_messages(WANTED, {}, min_hosts=1) == ["chat: 0 of 0 hosts serve qwen/*; 1 is required"]
+
+
+@pytest.mark.parametrize(
+    "requirement, says",
+    [
+        ({"type": "embedding"}, "0 of 1 host serves a model with the type embedding; 1 is required. a: not loaded"),
+        (
+            {"type": "llm", "min_parallel": 8},
+            "0 of 1 host serves a model with the type llm and parallel of at least 8; 1 is required. a: parallel 4",
+        ),
+        (
+            {"model": "idle/*", "capabilities": ["vision", "reasoning"], "state": "available"},
+            "0 of 1 host lists idle/* with the capabilities vision and reasoning; 1 is required. a: no vision",
+        ),
+        ({"model": "idle/*", "state": "absent"}, "0 of 1 host does not list idle/*; 1 is required. a: listed"),
+        ({"model": "qwen/*", "state": "unloaded"}, "0 of 1 host has qwen/* unloaded; 1 is required. a: loaded"),
+        ({"model": "m"}, "0 of 1 host serves m; 1 is required. a: not listed"),
+        ({"model": "idle/model"}, "0 of 1 host serves idle/model; 1 is required. a: not loaded"),
+        ({"model": "idle/model@4bit"}, "0 of 1 host serves idle/model@4bit; 1 is required. a: not listed"),
+        ({"model": "qwen/*", "max_size": "4GB"}, "0 of 1 host serves qwen/* with a size of at most 4.0 GB; 1 is required. a: size 5.0 GB"),
+        (
+            {"model": "qwen/*", "config": {"flash_attention": True}},
+            "0 of 1 host serves qwen/* with flash_attention true; 1 is required. a: flash_attention false",
+        ),
+        ({"model": "qwen/*", "min_instances": 3}, "0 of 1 host serves qwen/* with at least 3 instances; 1 is required. a: 2 instances"),
+        ({"model": "qwen/*", "max_instances": 1}, "0 of 1 host serves qwen/* with at most 1 instance; 1 is required. a: 2 instances"),
+        (
+            {"model": "qwen/*", "min_bits_per_weight": 4.5, "quantization": "Q4_K_M"},
+            "0 of 1 host serves qwen/* with the quantization Q4_K_M and at least 4.5 bits per weight; 1 is required. a: bits per weight 4",
+        ),
+    ],
+)
+def test_a_host_that_is_missing_has_a_reason(requirement, says):
+    assert fleet_messages([requirement], {"a": record(CHAT, IDLE)}, min_hosts=1) == [says]
+
+
+def test_what_is_not_known_is_a_reason():
+    unclear = {**IDLE, "loaded_context_length": 4096}
+    assert fleet_messages([{"model": "idle/*"}], {"a": record(unclear)}, min_hosts=1)[0].endswith("a: not known whether it is loaded")
+    assert fleet_messages([{"model": "bare/*", "min_context_length": 1}], {"a": record()}, min_hosts=1)[0].endswith("a: context not known")
+    variant = {**CHAT, "variants": ["qwen/qwen3-8b@q4_k_m", "qwen/qwen3-8b@8bit"]}
+    (message,) = fleet_messages([{"model": "qwen/qwen3-8b@8bit"}], {"a": record(variant)}, min_hosts=1)
+    assert message.endswith("a: another variant is selected")
+
+
+def test_many_hosts_are_counted_by_reason():
+    with_context = {f"gpu{number:02}": record({**CHAT, "loaded_instances": [instance("i", 100 + number // 8)]}) for number in range(64)}
+    (message,) = fleet_messages(
+        [{"model": "qwen/*", "min_context_length": 8192}], {**with_context, **dict.fromkeys("abcdefg", DOWN)}, min_hosts=9
+    )
+    assert message.startswith(
+        "0 of 71 hosts serve qwen/* with a context of at least 8192; 9 are required. gpu00, gpu01, gpu02, gpu03, gpu04 and 3 more: context 100. "
+    )
+    assert message.endswith(
+        "context 104. For other reasons: 24 hosts. No answer: a (refused), b (refused), c (refused), d (refused), e (refused) and 2 more"
+    )
 
 
 def test_what_must_be_the_same_everywhere():
     (mixed,) = judge_fleet(THREE, parse_all(WANTED), 2, ("quantization",))
     assert (mixed["check"], mixed["expected"], mixed["host"]) == ("consistent", "quantization", None)
     assert mixed["actual"] == [{"value": "Q4_K_M", "hosts": ["a"]}, {"value": "4bit", "hosts": ["b"]}]
-    assert mixed["message"] == "chat: qwen/* has not the same quantization everywhere: Q4_K_M on a; 4bit on b"
+    assert mixed["message"] == "chat: qwen/* has different quantizations: Q4_K_M on a; 4bit on b"
     assert fleet_messages(min_hosts=2, consistent=["selected_variant"]) == []
     # The two instances of one host differ as well.
     assert fleet_messages(min_hosts=2, consistent=["context_length"]) == [
-        "chat: qwen/* has not the same context_length everywhere: 16384 on a; 4096 on a; 8192 on b"
+        "chat: qwen/* has different context lengths: 16384 on a; 4096 on a; 8192 on b"
     ]
     assert "quantization" in fleet_messages([{"model": "qwen/*", "state": "available"}], min_hosts=1, consistent=("quantization",))[0]
     unknown = {**THREE, "d": record({"key": "qwen/other", "loaded_instances": [instance("i")]})}
@@ -1002,7 +1060,7 @@ def test_terms_of_a_fleet():
     for min_hosts, consistent, says in (
         (0, [], "at.min_hosts: 0 is not a whole number of 1 or more."),
         ("\u00b2", [], "at.min_hosts: \u00b2 is not a whole number of 1 or more."),
-        (1, {}, "at.consistent: {} is no list."),
+        (1, {}, "at.consistent: {} is not a list."),
         (1, ["size"], "at.consistent: size is not one of quantization, selected_variant, context_length."),
     ):
         with pytest.raises(RequirementError) as caught:
@@ -1012,12 +1070,19 @@ def test_terms_of_a_fleet():
 
 @pytest.mark.parametrize(
     "size, shown",
-    [(999, "999 bytes"), (1000, "1 KB"), (999_900, "999.9 KB"), (10**6, "1 MB"), (10**9, "1 GB"), (2_500_000_000_000, "2.5 TB")],
+    [(999, "999 B"), (1000, "1.0 KB"), (999_900, "999.9 KB"), (10**6, "1.0 MB"), (10**9, "1.0 GB"), (2_500_000_000_000, "2.5 TB")],
 )
 def test_sizes_are_shown_as_people_write_them(size, shown):
     entry = {**CHAT, "size_bytes": size}
     (said,) = messages({"model": "qwen/*", "max_size": 1}, record(entry))
-    assert said.startswith(f"qwen/qwen3-8b has a size of {shown}, at most 1 bytes")
+    assert said.startswith(f"qwen/qwen3-8b has a size of {shown}, at most 1 B is allowed")
+
+
+def test_sizes_that_look_alike_are_shown_in_bytes():
+    entry = {**CHAT, "size_bytes": 40_010_000_000}
+    assert messages({"model": "qwen/*", "max_size": "40GB"}, record(entry)) == [
+        "qwen/qwen3-8b has a size of 40010000000 B, at most 40000000000 B is allowed"
+    ]
 
 
 @pytest.mark.parametrize(
