@@ -15,7 +15,7 @@ description:
     record, and stands in groups that say whether it answered and what it has loaded.
   - It takes hosts that the inventory has already, hosts of its own, or both.
   - The name of the file must end in C(lmstudio.yml) or C(lmstudio.yaml).
-  - A host that gives no model list stays in the inventory. Its record says what happened. One whose own variables or address cannot be
+  - A host that does not return a model list stays in the inventory. Its record says what happened. One whose own variables or address cannot be
     used is V(not_asked), and the others are asked.
   - It never sets a variable that says how to connect, such as C(ansible_host) or C(lmstudio_url).
 extends_documentation_fragment:
@@ -68,7 +68,7 @@ options:
     default: loaded
   on_error:
     description:
-      - What happens when a host gives no model list, whatever the reason. Options that cannot be used always fail the source.
+      - What happens when a host does not return a model list, whatever the reason. Options that cannot be used always fail the source.
       - V(warn) warns, and names the first twenty. V(report) says nothing. V(fail) fails the source, which Ansible reports as a
         warning unless C(ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED) is set.
     type: str
@@ -94,13 +94,14 @@ notes:
   - A host that has the name of a group is added to groups as a host. In a pattern that name means the group.
   - Whether a connection is local says C(ansible_connection), or else the command line. The keyword C(connection) of a play is not there yet,
     nor are variables in C(group_vars) and C(host_vars) beside the playbook.
-  - It warns of hosts that have the same URL, because one answer counts for all of them then.
+  - It warns of hosts that have the same URL, because one answer is used for all of them then.
   - Templates in variables of hosts see the variables of that host. C(groups) and C(hostvars) are not there yet.
   - Where several sources of this plugin ask a host, its groups are those of the last one.
-  - E(LM_API_TOKEN) does not count here, because one token must not go to the whole fleet by accident.
+  - E(LM_API_TOKEN) is not used here, because one token must not go to the whole fleet by accident.
   - A cache keeps the answers, and that a host could not be reached, with the time when it was asked. Options of this file apply
-    at once, because they are applied to what is in the cache, and a host whose connection is changed is asked anew. So is one
-    that answered with an error. A cache that cannot be used is a warning. C(ansible-playbook --flush-cache) and C(meta=refresh_inventory) ask all anew.
+    at once, because they are applied to what is in the cache, and a host whose connection is changed is queried again. So is one
+    that answered with an error. A cache that cannot be used is a warning. C(ansible-playbook --flush-cache) and
+    C(meta=refresh_inventory) query all hosts again.
   - A cache has no token in it, nor anything that derives from one. So it cannot tell that a token or a header was changed. Flush it
     then. Files of a cache are readable by their owner only.
 seealso:
@@ -221,7 +222,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         try:
             super().update_cache_if_changed()
         except Exception as exc:  # Whatever a cache plugin raises, the hosts and their records are there.
-            self.display.warning(f"The inventory cache cannot be written, so the next run asks every host anew: {exc}")
+            self.display.warning(f"The inventory cache cannot be written, so the next run queries every host again: {exc}")
         self._protect_cache()
 
     def set_cache_plugin(self) -> None:
@@ -235,7 +236,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             if not self._options.get("cache"):
                 raise
             # The options are set by then, so it is the cache plugin that failed. The servers still know.
-            self.display.warning(f"The inventory cache cannot be used, so every host is asked, and no answer is kept: {exc}")
+            self.display.warning(f"The inventory cache cannot be used, so every host is queried, and no answer is kept: {exc}")
             self.set_option("cache", False)
             return self.loader.load_from_file(path)
 
@@ -252,7 +253,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             options[name] = self._templated(name, options[name])
         for name in ("hosts", "endpoints"):
             if not all(isinstance(item, str) and item for item in options[name]):
-                raise OptionError(name, "it has an entry that is empty or no text.")
+                raise OptionError(name, "it has an entry that is empty or not a string.")
         if not options["hosts"] and not options["endpoints"]:
             raise AnsibleParserError("neither endpoints nor hosts is given. Name servers to add, or a pattern of hosts to ask.")
         check_variable(options["variable"])
@@ -275,7 +276,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             return []
         # Only when all sources are read does Ansible itself put every host into all.
         found = match_pattern(pattern, {**self.inventory.get_groups_dict(), "all": list(self.inventory.hosts)}, self.loader)
-        # A pattern may mean the implicit localhost, which is no host that could have variables and groups.
+        # A pattern may mean the implicit localhost, which is not a host that could have variables and groups.
         names = [name for name in found if name in self.inventory.hosts]
         if not names:
             self.display.warning(
@@ -313,7 +314,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         except KeyError:
             return None
         except Exception as exc:  # Whatever a cache plugin raises, the servers still know.
-            self.display.warning(f"The inventory cache cannot be read, so every host is asked anew: {exc}")
+            self.display.warning(f"The inventory cache cannot be read, so every host is queried again: {exc}")
             return None
 
     def _protect_cache(self) -> None:

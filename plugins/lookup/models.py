@@ -47,9 +47,9 @@ options:
     default: full
   on_error:
     description:
-      - What happens when a server gives no model list, whatever the reason. Wrong terms and options always fail. A host whose own variables
+      - What happens when a server does not return a model list, whatever the reason. Wrong terms and options always fail. A host whose own variables
         or address cannot be used is V(not_asked), and the others are asked.
-      - V(fail) fails, after all terms were asked, and names every server that gave none.
+      - V(fail) fails, after all terms were asked, and names every server without one.
       - V(warn) warns and returns the record as data. V(report) only returns it.
     type: str
     choices: [fail, warn, report]
@@ -131,7 +131,7 @@ class LookupModule(LookupBase):
         inventory = set(variables.get("groups", {}).get("all", ()))
         if not terms:
             if not variables.get("inventory_hostname"):
-                raise AnsibleLookupError("there is no term, and no host of a task either. Name at least one URL or host.")
+                raise AnsibleLookupError("no term is given, and there is no host of a task. Name at least one URL or host.")
             flat = [variables["inventory_hostname"]]
             inventory.update(flat)  # also the implicit localhost
         try:
@@ -164,10 +164,10 @@ class LookupModule(LookupBase):
 
     @staticmethod
     def _server(number: int, term: Any, options: dict[str, Any]) -> Endpoint:
-        """What a term names that is no host of the inventory."""
+        """What a term names that is not a host of the inventory."""
         name = f"term {number}"
         if not term or not isinstance(term, str):
-            raise OptionError(name, f"it is {'empty' if not term else 'no text'}. Write a URL, or the name of a host.")
+            raise OptionError(name, f"it is {'empty' if not term else 'not a string'}. Write a URL, or the name of a host.")
         options = options_from_address(options, term)
         if "://" in term and not options["token"] and not authorizes(options["headers"]):
             options["token"] = os.environ.get(TOKEN_VARIABLE)
@@ -181,7 +181,7 @@ class LookupModule(LookupBase):
             # In a variable of this host that another one reads, Ansible shows the variables of this one only.
             return Host(name, variables, template_with(variables, self._templar), connection, lambda: variables)
         raise AnsibleLookupError(
-            f"the variables of host {name} cannot be seen here, as in the hosts of the first play, or in a variable that another host reads. "
+            f"the variables of host {name} are not available here, as in the hosts of the first play, or in a variable that another host reads. "
             "Name its URL as the term, or use the inventory plugin gpufleet.lmstudio.lmstudio to choose hosts."
         )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set, without_suboptions
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET, TARGET_URL, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
@@ -39,7 +39,7 @@ class LMStudioModule(AnsibleModule):
     def endpoint(self) -> Endpoint:
         """The endpoint of the options. Options that cannot be used end the module."""
         try:
-            endpoint = make_endpoint(self.params, TARGET_URL)
+            endpoint = make_endpoint(self.params, TARGET_URL, machine=TARGET)
         except OptionError as exc:
             self.fail_json(msg=str(exc))
             raise  # fail_json does not return, which type checkers cannot know

@@ -55,17 +55,17 @@ options:
     default: loaded
   on_error:
     description:
-      - What happens when a host gives no model list, whatever the reason. Options that cannot be used always fail the task. A host whose
+      - What happens when a host does not return a model list, whatever the reason. Options that cannot be used always fail the task. A host whose
         own variables or address cannot be used has the status V(not_asked), and the others are asked.
-      - V(report) returns its record as data. V(warn) also warns. V(fail) fails the task for all hosts, names each that gave
-        none, and returns the records all the same.
+      - V(report) returns its record as data. V(warn) also warns. V(fail) fails the task for all hosts, names each without
+        one, and returns the records all the same.
     type: str
     choices: [fail, warn, report]
     default: report
 notes:
-  - C(delegate_to) changes nothing. It warns of hosts that have the same URL, because one answer counts for all of them then.
+  - C(delegate_to) changes nothing. It warns of hosts that have the same URL, because one answer is used for all of them then.
   - Only variables of the inventory, facts and extra variables are seen of each host, not those of the play, of the task or of roles.
-  - E(LM_API_TOKEN) does not count here. A token in the option O(token) goes to every host that is asked and has none of its own.
+  - E(LM_API_TOKEN) is not used here. A token in the option O(token) goes to every host that is asked and has none of its own.
   - The proxy and TLS options concern the controller.
 seealso:
   - module: gpufleet.lmstudio.model_info
@@ -120,7 +120,7 @@ summary:
       type: int
       sample: 40
     ok:
-      description: How many gave a model list.
+      description: How many returned a model list.
       type: int
       sample: 38
     by_status:
@@ -128,7 +128,7 @@ summary:
       type: dict
       sample: {"ok": ["gpu01", "gpu02"], "refused": ["gpu03"]}
     not_ok:
-      description: The names of the hosts that gave no model list.
+      description: The names of the hosts without a model list.
       type: list
       elements: str
       sample: ["gpu03"]

@@ -15,7 +15,7 @@ description:
   - Judges the models of a host by a list of requirements, and fails with one line for each that is violated.
   - It asks LM Studio 0.4 or later, as M(gpufleet.lmstudio.model_info) does and with the same host variables, once or until the
     requirements are met. Or it judges a record that was gathered before, with O(record).
-  - On a host that gives no model list nothing is met, not even that a model is absent. Nothing waits for a host that nobody can ask, such
+  - On a host without a model list nothing is met, not even that a model is absent. Nothing waits for a host that nobody can ask, such
     as one behind a forwarded port with O(via=controller).
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
@@ -127,7 +127,7 @@ violations:
       description: The C(name) of the requirement, or else what it is about. V(exclusive) for a model that none asks for.
       type: str
     check:
-      description: The key of the requirement that is violated. Or V(status) where the host gave no model list, or V(exclusive).
+      description: The key of the requirement that is violated. Or V(status) where the host has no model list, or V(exclusive).
       type: str
     expected:
       description: What is required.

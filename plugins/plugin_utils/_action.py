@@ -15,7 +15,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
@@ -34,7 +34,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validat
 _ENVIRONMENT_ADVICE = (
     f"{TOKEN_VARIABLE} of the keyword environment counts for modules that run on hosts. With via: controller, give token or "
     f"lmstudio_token, or set {TOKEN_VARIABLE} where Ansible itself is started. "
-    "If a proxy before it wants something else, set headers (lmstudio_headers)."
+    "If a proxy in front of it requires something else, set headers (lmstudio_headers)."
 )
 
 
@@ -103,7 +103,7 @@ class OneHostAction(ActionBase):
             answer = self.result_of(record_not_asked(resolved.not_asked, options.get("detail", FULL)), options)
         if answer is not None:
             return answer, {}
-        endpoint = make_endpoint(options, resolved.default_url, resolved.names, files_here=on_controller)
+        endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if on_controller else None)
         if resolved.foreign_url:
             self._warn_of_foreign_url(endpoint, resolved.withheld, host, delegate, on_controller)
         if on_controller:
@@ -123,7 +123,7 @@ class OneHostAction(ActionBase):
         message = f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}" if itself else ""
         if withheld:
             message += ", so " if message else f"{endpoint.url} is not a server of this host, so "
-            message += f"{', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not count there"
+            message += f"{', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not apply there"
             message += (
                 "" if itself else ". If it is one, put it into lmstudio_url. If not, give the task what that server needs, such as token"
             )

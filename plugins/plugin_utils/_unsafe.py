@@ -15,8 +15,8 @@ from ansible.utils.unsafe_proxy import wrap_var
 
 
 def make_unsafe(value: Any) -> Any:
-    """The value, so that ansible-core takes no text in it for a template.
+    """The value, marked so that ansible-core does not treat text in it as a template.
 
-    From 2.19 on, plain text is no template anyway. Older versions evaluate what an inventory plugin sets, unless it is wrapped.
+    From 2.19 on, plain text is not a template anyway. Older versions evaluate what an inventory plugin sets, unless it is wrapped.
     """
     return value if hasattr(template, "trust_as_template") else wrap_var(value)

@@ -88,7 +88,7 @@ EVERY_PLUGIN = """
           # The environment of one host counts for that host, and never for a fleet. So the next step differs there.
           - (target.lmstudio.error or {}) | combine(next_step) == (fleet.hosts[inventory_hostname].error or {}) | combine(next_step)
           - (target.lmstudio.error or {}) | combine(next_step) == (lmstudio_record.error or {}) | combine(next_step)
-          - expected != 'auth' or 'LM_API_TOKEN does not count here' in fleet.hosts[inventory_hostname].error.hint
+          - expected != 'auth' or 'LM_API_TOKEN is not used here' in fleet.hosts[inventory_hostname].error.hint
           - expected != 'auth' or lmstudio_record.error.hint == fleet.hosts[inventory_hostname].error.hint
           - target.lmstudio.keys() == lmstudio_record.keys()
           - target.lmstudio.keys() == ansible_facts.lmstudio.keys()
@@ -319,7 +319,7 @@ BAD_OPTIONS = [
     ({"url": "URL", "port": 4321}, "port: port is given beside url"),
     ({"url": "", "port": 0}, "port: 0 is not a port"),
     ({"url": "URL", "timeout": 0}, "timeout: 0 is not a usable number of seconds"),
-    ({"url": "URL", "ca_path": "/no/such/file.pem"}, "ca_path: there is no file '/no/such/file.pem'"),
+    ({"url": "URL", "ca_path": "/no/such/file.pem"}, "ca_path: '/no/such/file.pem' does not exist on "),
     ({"url": "URL", "client_cert": "/no/such/file.pem"}, "client_cert: it needs client_key"),
     ({"url": "URL", "headers": {"a b": 1}}, "headers: 'a b' is not a valid header name"),
     ({"url": "URL", "max_response_bytes": -1}, "max_response_bytes: -1 is not"),

@@ -223,7 +223,7 @@ def test_on_error_says_who_and_why(run, start):
           - (fleet is failed) is sameas (wanted == 'fail')
 """
     complaints = [
-        "3 of 6 hosts gave no model list.",
+        "3 of 6 hosts did not return a model list.",
         f"gpu04: {fleet.urls['gpu04']} refused the connection.",
         f"gpu05: {fleet.urls['gpu05']} refused the connection.",
         f"gpu06: {fleet.urls['gpu06']} answered HTTP 503",

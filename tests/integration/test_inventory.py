@@ -77,7 +77,7 @@ def test_hosts_of_another_source_get_a_variable_and_groups(read_inventory, start
     assert read.refreshed["groups"] == read.groups
     assert steady(read.refreshed["variables"]) == steady(read.variables)
     assert [len(fleet.requests(name)) for name in fleet.urls] == [2, 2, 0, 2, 0]
-    assert "2 of 4 hosts gave no model list. gpu03: " in " ".join(read.output.split())
+    assert "2 of 4 hosts did not return a model list. gpu03: " in " ".join(read.output.split())
 
 
 @pytest.mark.matrix
@@ -497,14 +497,14 @@ WRONG = [
     ({"endpoints": ["gpu[5:1]"]}, "endpoints: 'gpu[5:1]' has a range"),
     ({"endpoints": ["https://u:hunter2hunter2@gpu[1:b].example"]}, "has a range that cannot be used"),
     ({"endpoints": ["http://u:hunter2hunter2@gpu01"]}, "endpoints: a URL with a user name"),
-    ({"endpoints": ["http://gpu01/a", "http://gpu01/b"]}, "endpoints: http://gpu01/a and http://gpu01/b are both host gpu01_80"),
+    ({"endpoints": ["http://gpu01/a", "http://gpu01/b"]}, "endpoints: http://gpu01/a and http://gpu01/b would both be host gpu01_80"),
     ({"hosts": "gpu", "variable": "ansible_host"}, "variable: ansible_host decides how a host is reached"),
     ({"hosts": "gpu", "variable": "lmstudio_url"}, "variable: lmstudio_url decides"),
     ({"hosts": "gpu", "variable": "a-b"}, "variable: 'a-b' is not a valid name"),
     ({"hosts": "gpu", "timeout": 0}, "timeout: 0 is not"),
     ({"hosts": "gpu", "timeout": "soon"}, "timeout"),
     ({"hosts": "gpu", "concurrency": 0}, "concurrency: 0"),
-    ({"hosts": "gpu", "ca_path": "/no/such/file.pem"}, "ca_path: there is no file"),
+    ({"hosts": "gpu", "ca_path": "/no/such/file.pem"}, "ca_path: '/no/such/file.pem' does not exist on the controller"),
     ({"hosts": "gpu", "token": "{{ no_such_variable }}"}, "token: its template cannot be used"),
     ({"hosts": "gpu", "token": "hunter2hunter2 hunter2hunter2"}, "token: it contains spaces"),
     ({"hosts": "gpu", "headers": "hunter2hunter2"}, "headers"),
@@ -528,7 +528,7 @@ def test_on_error_says_who_and_why(read_inventory, start):
     for on_error in ("report", "warn", "fail"):
         read = read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": {**PLUGIN, "hosts": "gpu", "on_error": on_error}})
         words = " ".join(read.output.split())
-        said = f"1 of 2 hosts gave no model list. gpu02: {fleet.urls['gpu02']} answered HTTP 503"
+        said = f"1 of 2 hosts did not return a model list. gpu02: {fleet.urls['gpu02']} answered HTTP 503"
         assert (said in words) == ("WARNING" in words) == (on_error != "report"), words
         assert ("lmstudio_record" in read.variables["gpu01"]) == (on_error != "fail")
 
@@ -538,7 +538,7 @@ def test_a_source_that_failed_has_added_nothing(read_inventory, start):
     ports = [url.rpartition(":")[2] for url in fleet.urls.values()]
     options = {"endpoints": [f"127.0.0.1:{port}" for port in ports], "on_error": "fail"}
     read = read_inventory({"lmstudio.yml": {**PLUGIN, **options}})
-    assert read.groups.get("all", []) == [] and "1 of 2 hosts gave no model list" in " ".join(read.output.split())
+    assert read.groups.get("all", []) == [] and "1 of 2 hosts did not return a model list" in " ".join(read.output.split())
 
 
 def test_the_port_of_an_endpoint_is_that_of_the_endpoint(read_inventory, start):

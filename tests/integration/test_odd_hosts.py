@@ -40,7 +40,7 @@ ODD = {
     "odd-headers": ({"lmstudio_headers": "hunter2hunter2"}, "'lmstudio_headers' cannot be converted to dict"),
     "no-file": (
         {"lmstudio_url": "https://gpu01.invalid", "lmstudio_ca_path": "/nowhere.pem"},
-        "lmstudio_ca_path: there is no file '/nowhere.pem'",
+        "lmstudio_ca_path: '/nowhere.pem' does not exist on the controller",
     ),
     "no-certificates": ({"lmstudio_url": "https://gpu01.invalid", "lmstudio_ca_path": "play.yml"}, "holds no CA certificates"),
     "half-a-pair": ({"lmstudio_client_cert": "play.yml"}, "lmstudio_client_cert: it needs client_key beside it"),
@@ -148,7 +148,7 @@ def test_a_cache_that_cannot_be_used_is_a_warning(read_inventory, start, tmp_pat
         read = read_inventory({"hosts.yml": hosts, "lmstudio.yml": source})
         assert read.groups["lmstudio_ok"] == ["gpu01"], read.output
         assert len(fleet.requests("gpu01")) == asked
-        assert "The inventory cache cannot be used, so every host is asked, and no answer is kept" in " ".join(read.output.split())
+        assert "The inventory cache cannot be used, so every host is queried, and no answer is kept" in " ".join(read.output.split())
 
 
 def test_a_wrong_option_beside_a_broken_cache_still_fails_the_source(read_inventory, start):
@@ -314,7 +314,7 @@ def test_a_lookup_works_in_a_variable_that_another_host_reads(run, start, tmp_pa
       ignore_errors: true
 """
     outcome = run(play, hosts)
-    assert "the variables of host gpu01 cannot be seen here" in words(outcome)
+    assert "the variables of host gpu01 are not available here" in words(outcome)
     assert "KeyError" not in outcome.output and "Traceback" not in outcome.output
     first = """
 - name: Choose hosts by what they have
@@ -336,8 +336,8 @@ def test_a_lookup_works_in_a_variable_that_another_host_reads(run, start, tmp_pa
     assert "this is gpu01" in outcome.output
     for term in ("'gpu01'", "groups['all']"):
         said = refused(first.replace("TERM", term))
-        assert "the variables of host gpu01 cannot be seen here" in said and "Name its URL" in said
-    assert "there is no term, and no host of a task either" in refused(first.replace("TERM, ", ""))
+        assert "the variables of host gpu01 are not available here" in said and "Name its URL" in said
+    assert "no term is given, and there is no host of a task" in refused(first.replace("TERM, ", ""))
 
 
 @pytest.mark.parametrize("source", ["controller", "target", "variable"])

@@ -211,7 +211,7 @@ def test_a_default_that_holds_a_secret_of_the_host_does_not_follow_a_url_elsewhe
     assert [headers.get("authorization") for headers in seen] == [None, None, f"Bearer {token_of('gpu01')}"]
     assert not [headers for headers in seen if "key-of-gpu01" in str(headers)]
     assert [headers.get("x-env") for headers in seen] == ["test"] * 3
-    assert f"gpu01: {fleet.urls['other']} is not a server of this host, so lmstudio_token, lmstudio_headers do not count there" in words(
+    assert f"gpu01: {fleet.urls['other']} is not a server of this host, so lmstudio_token, lmstudio_headers do not apply there" in words(
         outcome
     )
 
@@ -331,7 +331,7 @@ def test_a_url_of_the_task_that_is_not_the_hosts_gets_nothing_of_the_host(run, s
 """
     outcome = run(play, hosts, env={"LM_API_TOKEN": ENVIRONMENT})
     seen = [str(request["headers"]) for name in fleet.urls for request in fleet.requests(name)]
-    withheld = "is not a server of this host, so lmstudio_token, lmstudio_headers, lmstudio_timeout do not count there."
+    withheld = "is not a server of this host, so lmstudio_token, lmstudio_headers, lmstudio_timeout do not apply there."
     for number, (is_own, asked, _variables) in enumerate(cases):
         counts = [sum(secret in headers for headers in seen) for secret in (token_of(f"case{number}"), f"key-of-case{number}-0123456789")]
         assert counts == ([2, 2] if is_own else [0, 0]), cases[number]
@@ -445,8 +445,8 @@ def test_what_is_wrong_with_a_secret_is_what_ansible_says_of_it(run, start, tmp_
         "gpu-vault": "no vault secrets",
         "gpu-lookup": "/nowhere/token",
         "gpu-undefined": "'vault_token' is undefined",
-        "gpu-syntax": "A text with {{ or {% in it that is meant as it is needs !unsafe",
-        "gpu-filter": "there is no filter, test or lookup nowhere.at_all here",
+        "gpu-syntax": "Mark text that has {{ or {% in it literally with !unsafe",
+        "gpu-filter": "the filter, test or lookup nowhere.at_all was not found",
         "gpu-pipe": " fail",
         "gpu-path": " fail",
         "gpu-hint": " fail",
@@ -538,9 +538,9 @@ def test_the_hint_of_auth_names_what_counts(run, start, tmp_path):
     assert "LM_API_TOKEN in the environment" in hint(lookup.replace("TERM", "lmstudio_url"))
     for task in ("gpufleet.lmstudio.fleet_info: {}", lookup.replace("TERM", "inventory_hostname")):
         task = task + ("\n      run_once: true" if "fleet_info" in task else "")
-        assert "LM_API_TOKEN does not count here" in hint(task)
+        assert "LM_API_TOKEN is not used here" in hint(task)
         of_the_play = hint(task, "{lmstudio_token: of-the-play-0123456789}")
         assert "lmstudio_token is set in the play" in of_the_play and "host_vars" in of_the_play
     (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
     play = '- hosts: all\n  gather_facts: false\n  tasks:\n    - debug: {msg: "{{ lmstudio_record.error.hint }}"}\n'
-    assert "LM_API_TOKEN does not count here" in run(play, hosts, "-i", "lmstudio.yml").output
+    assert "LM_API_TOKEN is not used here" in run(play, hosts, "-i", "lmstudio.yml").output

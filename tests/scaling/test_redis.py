@@ -175,7 +175,9 @@ def test_an_inventory_that_one_controller_read_asks_nobody_at_another(
     first, second, third = controllers
     listing = ("ansible-inventory", "-i", sources, "--list")
     cold, said = first.run(*listing)
-    assert statuses(cold) == STATUS and said.count("WARNING") == 1 and "2 of 12 hosts gave no model list." in " ".join(said.split())
+    assert (
+        statuses(cold) == STATUS and said.count("WARNING") == 1 and "2 of 12 hosts did not return a model list." in " ".join(said.split())
+    )
     assert fleet.asked() == times(1)
     (key,) = server.keys(INVENTORIES, "ansible_inventory_")
     assert 0 < server.database(INVENTORIES).ttl(key) <= 600
@@ -258,7 +260,7 @@ def test_without_redis_hosts_are_asked_but_facts_are_an_error(
     settings = {"ANSIBLE_CACHE_PLUGIN": "memory", "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
     listed, said = first.run("ansible-inventory", "-i", sources, "--list", **settings)
     assert statuses(listed) == STATUS and fleet.asked() == times(1)
-    for told in ("be read, so every host is asked anew", "be written, so the next run asks every host anew"):
+    for told in ("be read, so every host is queried again", "be written, so the next run queries every host again"):
         assert f"The inventory cache cannot {told}" in " ".join(said.split())
     _out, said = second.run("ansible-playbook", "-i", sources / "10-hosts.yml", "use.yml", ends=250)
     assert f"connecting to 127.0.0.1:{server.port}" in said and fleet.asked() == times(1)

@@ -27,6 +27,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
+CONTROLLER = "the controller"
+TARGET = "the host that runs the module"
 TARGET_URL = "http://127.0.0.1"
 """What a target asks, without a port, unless it is told otherwise."""
 
@@ -155,13 +157,13 @@ def _check_token(token: Any, name: str) -> str | None:
 
 
 def make_endpoint(
-    options: Mapping[str, Any], default_url: str, names: Mapping[str, str] | None = None, files_here: bool = True
+    options: Mapping[str, Any], default_url: str, names: Mapping[str, str] | None = None, machine: str | None = CONTROLLER
 ) -> Endpoint:
     """Check the connection options and make the endpoint.
 
     `options` holds typed values; a missing one and None mean the default. `default_url` has no port. `names` says what an
-    option was called where it was set (``lmstudio_port``), for messages. `files_here` is false when another machine asks, which has
-    the files. Raises :class:`OptionError`.
+    option was called where it was set (``lmstudio_port``), for messages. `machine` is what to call this one in
+    messages about files, None when another one queries the server and has the files. Raises :class:`OptionError`.
     """
 
     def name(option: str) -> str:
@@ -193,7 +195,9 @@ def make_endpoint(
         headers = check_headers(options.get("headers") or {}, token, name("headers"))
         for option in _FILES:
             if options.get(option):
-                files[option] = check_file(options[option], name(option), files_here, folder_too=option == "ca_path")
+                files[option] = str(options[option])
+                if machine:
+                    check_file(options[option], name(option), machine, folder_too=option == "ca_path")
     return Endpoint(
         url=url,
         token=token,

@@ -18,7 +18,7 @@ HINTS = {
     "Or raise timeout.",
     "disconnected": "Look at LM Studio's log on that host (lms log stream), and at any proxy between. Then try again.",
     "auth": "Set token (lmstudio_token, or LM_API_TOKEN in the environment) to an API token that is valid on that server. "
-    "If a proxy before it wants something else, set headers (lmstudio_headers).",
+    "If a proxy in front of it requires something else, set headers (lmstudio_headers).",
     "forbidden": "What was sent (token or headers) may not list models, or a proxy before the server forbids it. "
     "Check the permissions of the token, and the rules of the proxy.",
     "unsupported": "LM Studio before 0.4 does not have this API: update it.",

@@ -123,12 +123,9 @@ def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> t
     return tuple(checked)
 
 
-def check_file(path: Any, name: str, here: bool, folder_too: bool = False) -> str:
-    """A path as text, or an :class:`OptionError`. `here` says whether this machine asks, and has the file."""
-    if not here:
-        return str(path)
+def check_file(path: Any, name: str, machine: str, folder_too: bool = False) -> None:
+    """Raise an :class:`OptionError` for a file that cannot be read. `machine` is what to call this one."""
     if not (os.path.isfile(path) or (folder_too and os.path.isdir(path))):
-        raise OptionError(name, f"there is no file {printable(path)!r} on the machine that asks.")
+        raise OptionError(name, f"{printable(path)!r} {'is not a file' if os.path.exists(path) else 'does not exist'} on {machine}.")
     if not os.access(path, os.R_OK):
-        raise OptionError(name, f"the file {printable(path)!r} cannot be read by the user that asks.")
-    return str(path)
+        raise OptionError(name, f"{printable(path)!r} on {machine} is not readable.")

@@ -38,14 +38,14 @@ def secret_warnings(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
 
 
 def shared_url_warnings(names: Iterable[str], resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
-    """Warnings about hosts that come to the same URL, whose answer counts for each of them."""
+    """Warnings about hosts that come to the same URL, whose answer is used for each of them."""
     sharing: dict[str, dict[str, None]] = {}
     for name, endpoint in zip(names, resolved):
         if isinstance(endpoint, Endpoint):
             sharing.setdefault(endpoint.url, {})[name] = None
     return [
-        f"{abbreviated(list(hosts))} have the same URL, {url}: one machine under several names, or several machines behind one address. What "
-        "answers there counts for each of them. If they are several machines, give each its own lmstudio_controller_url."
+        f"{abbreviated(list(hosts))} have the same URL, {url}: one machine under several names, or several machines behind one address. The "
+        "answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."
         for url, hosts in sharing.items()
         if len(hosts) > 1
     ]

@@ -31,7 +31,7 @@ def batch_hosts(task_vars: Mapping[str, Any]) -> list[str]:
     # ansible_play_batch leaves out those that failed, and ansible_play_hosts_all knows no batches. The inventory that the
     # play itself uses is restricted to the batch.
     batch = {host.name for host in task_vars["hostvars"]._inventory.get_hosts()}
-    # An implicit localhost is no host of the inventory.
+    # An implicit localhost is not a host of the inventory.
     return [name for name in task_vars["ansible_play_hosts_all"] if name in batch] or list(task_vars["ansible_play_batch"])
 
 

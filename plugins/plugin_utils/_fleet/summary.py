@@ -41,7 +41,7 @@ def _sums(parts: Sequence[Any], kind: type) -> dict[str, int]:
 
 
 def failure_lines(records: Mapping[str, Record], at_most: int | None = None) -> list[str]:
-    """Sentences about the hosts that gave no model list: each by name, then what to do next. None when all are ok.
+    """Sentences about the hosts that did not return a model list: each by name, then what to do next. None when all are ok.
 
     `at_most` bounds how many hosts are named.
     """
@@ -49,7 +49,7 @@ def failure_lines(records: Mapping[str, Record], at_most: int | None = None) -> 
     if not not_ok:
         return []
     named = not_ok[:at_most]
-    lines = [f"{len(not_ok)} of {len(records)} hosts gave no model list."]
+    lines = [f"{len(not_ok)} of {len(records)} hosts did not return a model list."]
     lines += [f"{name}: {error['message']}" for name, _status, error in named]
     if len(named) < len(not_ok):
         lines.append(f"And {len(not_ok) - len(named)} more.")

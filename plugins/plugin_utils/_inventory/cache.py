@@ -121,7 +121,9 @@ def protect(connection: str | None, keys: Iterable[str]) -> list[str]:
             try:
                 file.chmod(stat.S_IRUSR | stat.S_IWUSR)
             except OSError as exc:
-                warnings.append(f"The inventory cache {file} may be read by others, and that cannot be changed: {exc.strerror}.")
+                warnings.append(
+                    f"The inventory cache {file} may be readable by other users, and its mode cannot be changed: {exc.strerror}."
+                )
     return warnings
 
 

@@ -43,7 +43,7 @@ def addresses_by_name(texts: Iterable[str], port: int | None, hosts: Collection[
         if names[name.lower()] > 1:
             name, address = f"{name}_{Endpoint(url).port}", url if "://" in address else url.partition("://")[2]
         if name in by_name:
-            raise OptionError("endpoints", f"{by_name[name]} and {address} are both host {name}. Add one of them by another source.")
+            raise OptionError("endpoints", f"{by_name[name]} and {address} would both be host {name}. Add one of them with another source.")
         by_name[name] = address
     return by_name
 
@@ -59,7 +59,7 @@ def _expanded(text: str) -> list[str]:
         problem = str(exc).replace(rest, "it")
         raise OptionError("endpoints", f"{shown} has a range that cannot be used: {problem}. Write it as gpu[01:40].") from None
     if not expanded:
-        raise OptionError("endpoints", f"{shown} has a range without a number in it. Write the smaller one first, as in gpu[01:40].")
+        raise OptionError("endpoints", f"{shown} has an empty range. Write the smaller number first, as in gpu[01:40].")
     return expanded
 
 
@@ -78,7 +78,7 @@ def group_name(text: str) -> str:
 
 def check_variable(name: str) -> None:
     if not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", name) or keyword.iskeyword(name):
-        raise OptionError("variable", f"{name!r} is not a valid name of a variable.")
+        raise OptionError("variable", f"{name!r} is not a valid variable name.")
     if name == "lmstudio":
         # A fact of that name, perhaps a cached one of yesterday, would stand in front of it.
         raise OptionError(

@@ -278,7 +278,7 @@ def _explain(exc: BaseException, raw: Any, secret: bool) -> str:
         raw = " ".join(str(item) for item in raw.values())
     missing = _MISSING.search(problem)
     if missing and (missing[1] or missing[2]) in str(raw):
-        return f"there is no filter, test or lookup {missing[1] or missing[2]} here"
+        return f"the filter, test or lookup {missing[1] or missing[2]} was not found"
     if _VAULT.search(problem):
         return problem.rstrip(".")
     file = _FILE.search(problem)
@@ -290,6 +290,6 @@ def _explain(exc: BaseException, raw: Any, secret: bool) -> str:
     cause: BaseException | None = exc
     while cause:
         if isinstance(cause, jinja2.TemplateSyntaxError):
-            return "it is not a valid template. A text with {{ or {% in it that is meant as it is needs !unsafe"
+            return "it is not a valid template. Mark text that has {{ or {% in it literally with !unsafe"
         cause = cause.__cause__ or getattr(cause, "orig_exc", None) or cause.__context__
     return f"a template in it fails ({type(exc).__name__})"

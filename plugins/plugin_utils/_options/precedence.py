@@ -46,12 +46,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validat
 
 _ADVICE_FOR_MANY = (
     "Set lmstudio_token of that host in the inventory, or the option token for all hosts without one, to an API token that is valid on that "
-    "server. LM_API_TOKEN does not count here. If a proxy before it wants something else, set lmstudio_headers."
+    "server. LM_API_TOKEN is not used here. If a proxy in front of it requires something else, set lmstudio_headers."
 )
 _ADVICE_IF_NOT_VISIBLE = (
     "lmstudio_token is set in the play, the task or a role, where it does not count for many hosts at once: set it in the inventory "
-    "(host_vars, group_vars), or give the option token. LM_API_TOKEN does not count here. "
-    "If a proxy before it wants something else, set lmstudio_headers."
+    "(host_vars, group_vars), or give the option token. LM_API_TOKEN is not used here. "
+    "If a proxy in front of it requires something else, set lmstudio_headers."
 )
 
 
@@ -67,7 +67,7 @@ class Resolved(NamedTuple):
     foreign_url: bool = False
     """Whether the task's own URL is not one of the host's servers."""
     withheld: tuple[str, ...] = ()
-    """The variables of the host that do not count there."""
+    """The variables of the host that do not apply there."""
 
 
 class _HostOptions(NamedTuple):

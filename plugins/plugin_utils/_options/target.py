@@ -33,7 +33,7 @@ def check_target(connection: Any, host: Host, delegate: str | None, endpoint: En
     if delegate and not named:
         raise AnsibleError(
             f"the task is delegated to {delegate}, where {endpoint.url} is a server of {delegate} and not of {host.name}. Remove delegate_to, "
-            f"or set lmstudio_url to an address of {host.name} that {delegate} reaches. Or leave the question to the controller: via: controller."
+            f"or set lmstudio_url to an address of {host.name} that {delegate} reaches. Or query it from the controller: via: controller."
         )
     if delegate or connection.transport != "local":
         return None

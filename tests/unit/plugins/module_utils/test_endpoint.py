@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import is_loopback, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET, is_loopback, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS
@@ -148,8 +148,8 @@ def test_port_fills_in_where_the_url_names_none(options, url):
         ({"timeout": float("inf")}, "timeout", "more than 0"),
         ({"timeout": 1e9}, "timeout", "at most"),
         ({"max_response_bytes": 0}, "max_response_bytes", "1 or more"),
-        ({"ca_path": "/no/such/file"}, "ca_path", "no file '/no/such/file'"),
-        ({"client_cert": "/no/such/file", "client_key": "/no/such/file"}, "client_cert", "no file"),
+        ({"ca_path": "/no/such/file"}, "ca_path", "'/no/such/file' does not exist on the controller"),
+        ({"client_cert": "/no/such/file", "client_key": "/no/such/file"}, "client_cert", "does not exist on the controller"),
         ({"client_cert": "/no/such/file"}, "client_cert", "needs client_key"),
         ({"client_key": "/no/such/file"}, "client_key", "needs client_cert"),
         ({"headers": {"A B": "x"}}, "headers", "not a valid header name"),
@@ -166,6 +166,14 @@ def test_other_options_that_cannot_be_used_are_refused_by_name(options, option, 
     assert caught.value.option == option
     assert str(caught.value).startswith(option + ": ")
     assert says in str(caught.value)
+
+
+def test_a_file_is_looked_for_on_the_machine_that_a_message_names(tmp_path):
+    with pytest.raises(OptionError, match="does not exist on the host that runs the module"):
+        make_endpoint({"ca_path": "/no/such/file"}, "http://gpu01", machine=TARGET)
+    with pytest.raises(OptionError, match="is not a file on the controller"):
+        make_endpoint({"client_cert": tmp_path, "client_key": tmp_path}, "http://gpu01")
+    assert make_endpoint({"ca_path": "/no/such/file"}, "http://gpu01", machine=None).ca_path == "/no/such/file"
 
 
 def test_an_error_uses_the_name_under_which_the_option_was_set():

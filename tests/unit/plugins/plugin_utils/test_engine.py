@@ -169,7 +169,9 @@ def test_the_deadline_of_the_fleet_leaves_a_record_for_everyone():
     finally:
         released.set()
     assert [record["status"] for record in records] == ["ok"] + ["timeout"] * 8
-    assert "whole fleet" in records[8]["error"]["message"] and "fleet_timeout" in records[8]["error"]["hint"]
+    assert (
+        "had not answered within fleet_timeout (0.4 s)" in records[8]["error"]["message"] and "fleet_timeout" in records[8]["error"]["hint"]
+    )
 
 
 def test_an_error_of_options_in_a_thread_reaches_the_caller():
@@ -390,7 +392,7 @@ def test_who_is_silent_is_left_at_the_deadline_of_the_fleet(first):
     finally:
         released.set()
     assert {record["status"] for record in records} == {"timeout"}
-    assert all("whole fleet" in record["error"]["message"] for record in records)
+    assert all("fleet_timeout" in record["error"]["message"] for record in records)
     assert len(server.asked) == 3
 
 

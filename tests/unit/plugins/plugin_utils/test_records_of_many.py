@@ -61,7 +61,7 @@ def test_a_complaint_names_each_host_and_each_next_step_once():
     records["gpu9"] = record(ApiError("auth", "answered HTTP 401"))
     records["fine"] = serving()
     lines = failure_lines(records)
-    assert lines[0] == "5 of 6 hosts gave no model list."
+    assert lines[0] == "5 of 6 hosts did not return a model list."
     assert lines[1] == "gpu0: http://gpu01:1234 refused the connection."
     assert [line.partition(" ")[0] for line in lines[6:]] == ["(refused)", "(auth)"]
     short = failure_lines(records, at_most=2)
