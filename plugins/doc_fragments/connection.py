@@ -36,11 +36,11 @@ options:
     default: true
   ca_path:
     description:
-      - A file or a folder with the CA certificates to trust, on the machine that asks. Unset means those of its system.
+      - A file or a folder with the CA certificates to trust, on the machine that sends the request. Unset means those of its system.
     type: path
   client_cert:
     description:
-      - A file with a TLS client certificate in PEM form, on the machine that asks. Needs O(client_key).
+      - A file with a TLS client certificate in PEM form, on the machine that sends the request. Needs O(client_key).
     type: path
   client_key:
     description:
@@ -48,7 +48,7 @@ options:
     type: path
   use_proxy:
     description:
-      - Whether to use the HTTP proxy that the usual environment variables of the machine that asks name, C(no_proxy) included.
+      - Whether to use the HTTP proxy that the usual environment variables of the machine that sends the request name, C(no_proxy) included.
       - Unset means no proxy, so that none gets the token by accident. A loopback address never has a proxy.
     type: bool
     default: false
@@ -71,7 +71,7 @@ seealso:
 options:
   url:
     description:
-      - The base URL of the LM Studio server, as the machine that asks sees it.
+      - The base URL of the LM Studio server, as the machine that sends the request sees it.
       - Unset means C(http://127.0.0.1) with O(port) where the target itself asks, and C(http://HOST) with O(port) where the
         controller asks. HOST is C(ansible_host) of the host, or else the address of its connection plugin (C(ansible_ssh_host),
         C(ansible_winrm_host), C(ansible_psrp_host)), or else its name in the inventory.
@@ -80,7 +80,7 @@ options:
       - A user name or password in the URL is refused. Use O(token) or O(headers). Redirects are not followed.
     type: str
 notes:
-  - Without O(token), the environment variable E(LM_API_TOKEN) of the machine that asks counts.
+  - Without O(token), the environment variable E(LM_API_TOKEN) of the machine that sends the request counts.
 """
 
     # For the plugins that ask many hosts at once.

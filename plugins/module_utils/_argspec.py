@@ -22,7 +22,7 @@ OMITTED = "__omit_place_holder__"
 def connection_spec(environment: bool = True) -> dict[str, Any]:
     """The options that say whom to ask and how. The documentation fragment ``connection`` describes them.
 
-    `environment` says whether an unset token is taken from the environment of the machine that asks.
+    `environment` says whether an unset token is taken from the environment of the machine that sends the request.
     """
     default = Endpoint._field_defaults
     spec: dict[str, Any] = {

@@ -228,7 +228,7 @@ def test_on_error_says_who_and_why(run, start):
         f"gpu05: {fleet.urls['gpu05']} refused the connection.",
         f"gpu06: {fleet.urls['gpu06']} answered HTTP 503",
         "(refused) Start LM Studio's server",
-        "(unavailable) A proxy answers so when LM Studio behind it is not running",
+        "(unavailable) A proxy answers like this when LM Studio behind it is not running",
     ]
     for wanted in ("report", "warn", "fail"):
         outcome = run(play, hosts_of(fleet), "-e", f"wanted={wanted}")

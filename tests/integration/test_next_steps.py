@@ -62,7 +62,9 @@ def to(location: str, status: str = "302 Found") -> bytes:
 
 ROWS = {
     # who asks
-    "401, nothing sent": Row(text("401 Unauthorized"), "nothing", "auth", "answered HTTP 401: it wants a token, and none was sent", "auth"),
+    "401, nothing sent": Row(
+        text("401 Unauthorized"), "nothing", "auth", "answered HTTP 401: it requires a token, and none was sent", "auth"
+    ),
     "401, a token sent": Row(
         text("401 Unauthorized", b"", b"WWW-Authenticate: Bearer"),
         "a token",
@@ -95,7 +97,7 @@ ROWS = {
         text("401 Unauthorized", b"", b'WWW-Authenticate: Digest realm="basic area", qop="auth"'),
         "nothing",
         "auth",
-        "answered HTTP 401: it wants a token, and none was sent",
+        "answered HTTP 401: it requires a token, and none was sent",
         "auth",
     ),
     "401 that names a token too": Row(
@@ -123,7 +125,7 @@ ROWS = {
         document("200 OK", LOST),
         "a token",
         "unsupported",
-        "does not know the route /api/v1/models (asked: http://127.0.0.1:PORT/lm/api/v1/models)",
+        "does not know the route /api/v1/models (requested: http://127.0.0.1:PORT/lm/api/v1/models)",
         "unsupported: path",
         "/lm",
     ),
@@ -131,7 +133,7 @@ ROWS = {
         document("200 OK", LOST),
         "nothing",
         "unsupported",
-        "does not know the route /api/v1/models (asked: http://127.0.0.1:PORT/api/api/v1/models)",
+        "does not know the route /api/v1/models (requested: http://127.0.0.1:PORT/api/api/v1/models)",
         "unsupported: /api",
         "/api",
     ),
@@ -218,7 +220,7 @@ ROWS = {
         to("/lm/api/v1/models"),
         "nothing",
         "redirect",
-        "answered HTTP 302: it redirects to the very URL that was asked",
+        "answered HTTP 302: it redirects to the same URL",
         "redirect: itself",
         "/lm",
     ),
@@ -233,7 +235,7 @@ ROWS = {
         to("http://127.0.0.1:PORT/api/v1/models#here"),
         "nothing",
         "redirect",
-        "answered HTTP 302: it redirects to the very URL that was asked",
+        "answered HTTP 302: it redirects to the same URL",
         "redirect: itself",
     ),
     "a redirect to nowhere": Row(text("302 Found"), "nothing", "redirect", "answered HTTP 302: it redirects", "redirect"),
@@ -334,12 +336,14 @@ ROWS = {
         "not_lmstudio: TLS",
     ),
     # too often, and the rest
-    "a 429": Row(text("429 X", b"slow down"), "a token", "http_error", "answered HTTP 429: it was asked too often", "http_error: 429"),
+    "a 429": Row(
+        text("429 X", b"slow down"), "a token", "http_error", "answered HTTP 429: it received too many requests", "http_error: 429"
+    ),
     "a 429 that is a problem document": Row(
         document("429 X", {**TUNNEL, "status": 429}),
         "a token",
         "http_error",
-        "answered HTTP 429: it was asked too often",
+        "answered HTTP 429: it received too many requests",
         "http_error: 429",
     ),
     "a page of a 429": Row(
@@ -360,7 +364,7 @@ ROWS = {
             text("200 OK", EMPTY, b"Content-Encoding: " + coding.encode()),
             "nothing",
             "invalid",
-            f"sent a body in an encoding that was not asked for ({coding})",
+            f"sent a body in an encoding that was not requested ({coding})",
             "invalid: compressed",
         )
         for coding in ("br", "zstd")
@@ -369,7 +373,7 @@ ROWS = {
         text("200 OK", EMPTY, b"Content-Encoding: gzip"),
         "nothing",
         "invalid",
-        "sent a body that says it is gzip and is not",
+        "sent a body that claims to be gzip but is not",
         "invalid: compressed",
     ),
     "a problem document with 200": Row(
@@ -380,10 +384,10 @@ ROWS = {
         b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80\x00\x04\x00\x01\x00\x00\x00\x05\x00\xff\xff\xff",
         "nothing",
         "invalid",
-        "answered in HTTP/2, which nobody asked for",
+        "answered with HTTP/2, which was not requested",
         "invalid: HTTP/2",
     ),
-    "no HTTP": Row(b"SSH-2.0-OpenSSH_9.6\r\n", "nothing", "invalid", "did not answer in HTTP", "invalid: not HTTP"),
+    "no HTTP": Row(b"SSH-2.0-OpenSSH_9.6\r\n", "nothing", "invalid", "does not speak HTTP", "invalid: not HTTP"),
     "two lengths": Row(
         framed(b"Content-Length: 14, 13"), "nothing", "invalid", "sent an answer whose Content-Length is not one number", "invalid: framing"
     ),

@@ -394,7 +394,7 @@ class TestTrust:
 
     def test_tls_to_the_plain_port_is_told(self, asking, nginx):
         error = error_of(record_of(asking, nginx.plain("/cut").replace("http:", "https:")), "tls")
-        assert "did not answer in TLS" in error["message"]
+        assert "does not speak TLS" in error["message"]
         assert "http://" in error["hint"]
 
     def test_plain_http_to_the_tls_port_is_not_lm_studio(self, asking, nginx):
@@ -456,7 +456,7 @@ class TestToken:
     @pytest.mark.parametrize("path", ["/token", "/token_stays", "/token_changes"])
     def test_none_and_a_wrong_one_are_auth_and_nothing_of_it_is_shown(self, asking, nginx, path):
         error = error_of(record_of(asking, nginx.plain(path)), "auth")
-        assert "HTTP 401: it wants a token, and none was sent" in error["message"]
+        assert "HTTP 401: it requires a token, and none was sent" in error["message"]
         record = record_of(asking, nginx.plain(path), token=WRONG_TOKEN)
         error = error_of(record, "auth")
         assert "HTTP 401: it does not accept the token that was sent" in error["message"]
@@ -498,7 +498,7 @@ class TestPrefix:
     def test_one_that_lm_studio_gets_to_see_is_unsupported(self, asking, nginx):
         error = error_of(record_of(asking, nginx.plain("/not_cut")), "unsupported")
         assert error["hint"] == HINTS["unsupported: path"]
-        assert f"(asked: {nginx.plain('/not_cut')}/api/v1/models)" in error["message"]
+        assert f"(requested: {nginx.plain('/not_cut')}/api/v1/models)" in error["message"]
 
     def test_one_that_nginx_does_not_know_is_not_lm_studio(self, asking, nginx):
         error = error_of(record_of(asking, nginx.plain("/unknown")), "not_lmstudio")

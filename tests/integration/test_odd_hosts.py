@@ -43,7 +43,7 @@ ODD = {
         "lmstudio_ca_path: '/nowhere.pem' does not exist on the controller",
     ),
     "no-certificates": ({"lmstudio_url": "https://gpu01.invalid", "lmstudio_ca_path": "play.yml"}, "holds no CA certificates"),
-    "half-a-pair": ({"lmstudio_client_cert": "play.yml"}, "lmstudio_client_cert: it needs client_key beside it"),
+    "half-a-pair": ({"lmstudio_client_cert": "play.yml"}, "lmstudio_client_cert: it needs client_key as well"),
     "undecryptable": ({}, "its lmstudio_token cannot be templated"),
     "gpu-münchen.invalid": ({}, None),
     "addressed vm": ({"ansible_host": "127.0.0.1", "ansible_connection": "local"}, None),

@@ -109,7 +109,7 @@ class Endpoint(NamedTuple):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host as it stands in a URL means the machine that asks."""
+    """Whether a host as it stands in a URL means the machine that sends the request."""
     host = host.lower().rstrip(".")
     if host in ("localhost", "::1", "0.0.0.0", "::") or host.endswith(".localhost"):  # noqa: S104 (nothing is bound)
         return True
@@ -131,7 +131,7 @@ def normalise_url(url: str, port: int | None = None, option: str = "url", port_o
         if own_port is not None:
             raise OptionError(
                 port_option,
-                f"{port_option} is given beside {option} {printable(url)!r}, which names a port already. Remove one of the two.",
+                f"{port_option} is set although {option} {printable(url)!r} already names a port. Remove one of the two.",
             )
         own_port = check_port(port, port_option)
     path = path.rstrip("/")
@@ -185,9 +185,9 @@ def make_endpoint(
     if limit < 1:
         raise OptionError(name("max_response_bytes"), f"{limit} is not a usable number of bytes. Give 1 or more.")
     if options.get("client_cert") and not options.get("client_key"):
-        raise OptionError(name("client_cert"), "it needs client_key beside it. If one file holds both, name it twice.")
+        raise OptionError(name("client_cert"), "it needs client_key as well. If one file holds both, set both options to it.")
     if options.get("client_key") and not options.get("client_cert"):
-        raise OptionError(name("client_key"), "it needs client_cert beside it. If one file holds both, name it twice.")
+        raise OptionError(name("client_key"), "it needs client_cert as well. If one file holds both, set both options to it.")
     token = _check_token(options.get("token"), name("token"))
     headers: tuple[tuple[str, str], ...] = ()
     files: dict[str, str] = {}

@@ -11,87 +11,87 @@ from __future__ import annotations
 HINTS = {
     "refused": "Start LM Studio's server on that host (lms server start) and check url and port. "
     "Is it bound to 127.0.0.1? Then ask on the host itself (via: target), or start it with --bind 0.0.0.0.",
-    "no_route": "Check that the host is up, that the address is right, and that no firewall is between.",
+    "no_route": "Check that the host is up, that the address is right, and that no firewall is in between.",
     "dns": "Check the spelling, or set url (for one host: lmstudio_url or ansible_host) to an address that resolves.",
     "tls": "Check the certificate and the name in the URL, and set ca_path to the CA that signed it.",
     "timeout": "Check that the host is up, that its name resolves quickly and to the right address, and that no firewall drops packets. "
     "Or raise timeout.",
-    "disconnected": "Look at LM Studio's log on that host (lms log stream), and at any proxy between. Then try again.",
+    "disconnected": "Look at LM Studio's log on that host (lms log stream), and at any proxy in between. Then try again.",
     "auth": "Set token (lmstudio_token, or LM_API_TOKEN in the environment) to an API token that is valid on that server. "
     "If a proxy in front of it requires something else, set headers (lmstudio_headers).",
-    "forbidden": "What was sent (token or headers) may not list models, or a proxy before the server forbids it. "
+    "forbidden": "The token or the headers that were sent are not allowed to list models, or a proxy in front of the server forbids it. "
     "Check the permissions of the token, and the rules of the proxy.",
     "unsupported": "LM Studio before 0.4 does not have this API: update it.",
-    "unavailable": "A proxy answers so when LM Studio behind it is not running, overloaded or starting. Check it there (lms server status).",
+    "unavailable": "A proxy answers like this when LM Studio behind it is not running, overloaded or starting. Check it there (lms server status).",
     "redirect": "Redirects are not followed, so that a token goes nowhere else. Look at the proxy, or the program, that redirects.",
     "not_lmstudio": "Check url and port: something else answers there. LM Studio listens on port 1234 unless told otherwise.",
-    "http_error": "Look at LM Studio's log on that host (lms log stream), and at any proxy between.",
+    "http_error": "Look at LM Studio's log on that host (lms log stream), and at any proxy in between.",
     "invalid": "Check url and port, and that it is LM Studio 0.4 or later, whose answers no proxy changes. "
     "If it is, please report the answer as a bug of this collection.",
     # Where what was seen says more than the status.
-    "refused: no port": "The URL names no port, so that of its scheme was asked (80 or 443). LM Studio listens on 1234 unless told "
+    "refused: no port": "The URL names no port, so the default port of its scheme was used (80 or 443). LM Studio listens on 1234 unless told "
     "otherwise: write it in the URL.",
     "refused: this machine": "Start LM Studio's server on this very host (lms server start), or set url or port to where it listens.",
     "refused: IPv6": "LM Studio listens on IPv4 only: give the IPv4 address of the host (ansible_host, lmstudio_url or url). "
     "If a proxy is to answer on IPv6, start the proxy.",
     "dns: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "no_route: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
-    "tls: not TLS": "Check that this port speaks TLS. LM Studio itself does not: without a proxy before it, write http://.",
-    "tls: clock": "Check the clock of the machine that asks, and that of the server which signed the certificate.",
-    "tls: expired": "Renew the certificate on the server. If it is new, check the clock of the machine that asks.",
+    "tls: not TLS": "Check that this port speaks TLS. LM Studio itself does not: without a proxy in front of it, write http://.",
+    "tls: clock": "Check the clock of the machine that sends the request, and that of the server which signed the certificate.",
+    "tls: expired": "Renew the certificate on the server. If it is new, check the clock of the machine that sends the request.",
     "tls: self-signed": "Set ca_path to this certificate if you trust it, or have it signed by a CA that you trust.",
     "tls: own CA": "Set ca_path to the CA at the end of the server's chain if you trust it.",
     "tls: unknown CA": "Set ca_path to the CA that signed it, and check that the server sends its intermediate certificates.",
     "tls: other name": "Use the name in the URL that the certificate is for, or get a certificate for this one.",
     "tls: other address": "Use the name in the URL that the certificate is for: it is not for this address.",
     "tls: old": "The server and this Python have no version of TLS in common. Let the server offer TLS 1.2 or later.",
-    "tls: client certificate": "It wants a client certificate that it accepts: set client_cert and client_key.",
-    "tls: handshake": "It may want a client certificate (client_cert, client_key), or have no cipher in common with this Python.",
+    "tls: client certificate": "It requires a client certificate that it accepts: set client_cert and client_key.",
+    "tls: handshake": "It may require a client certificate (client_cert, client_key), or have no cipher in common with this Python.",
     "timeout: connected": "Check on that host that LM Studio answers (lms server status) and is not overloaded. "
     "A port forward (WSL, SSH, a container) accepts connections although nothing listens behind it. Or raise timeout.",
     "timeout: proxy": "Check that the host is up, and that the proxy which the environment names reaches it. Or set use_proxy to false.",
     "timeout: no proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "timeout: whole fleet": "Raise fleet_timeout or concurrency, or ask fewer hosts at once.",
-    "auth: headers": "Set headers (lmstudio_headers) to what that server, or the proxy before it, accepts.",
-    "auth: Basic": "A proxy before it wants a user name and a password, not a token. Set headers (lmstudio_headers) to an Authorization of "
+    "auth: headers": "Set headers (lmstudio_headers) to what that server, or the proxy in front of it, accepts.",
+    "auth: Basic": "A proxy in front of it requires a user name and a password, not a token. Set headers (lmstudio_headers) to an Authorization of "
     "the word Basic and the base64 of USER:PASSWORD, and no token.",
     "forbidden: nothing sent": "This is not about a token: none was sent, and LM Studio would answer that with 401. Another program may "
     "refuse the name in the URL (Ollama and Jan do so with a Host header that they do not know), or a proxy may "
-    "want a client certificate (client_cert, client_key) or let in other machines only. Check url and port, and the rules of that program.",
+    "require a client certificate (client_cert, client_key) or let in other machines only. Check url and port, and the rules of that program.",
     "unsupported: path": "Check the path of the URL first: /api/v1/models is added to it. "
     "If it is right, LM Studio there is older than 0.4: update it.",
     "unsupported: /api": "Remove /api from the end of the URL, unless it is the prefix of a proxy: /api/v1/models is added to it. "
     "If it is right, LM Studio there is older than 0.4: update it.",
-    "unavailable: loading": "It is loading a model. llama.cpp answers so, LM Studio does not: check url and port, or wait.",
-    "unavailable: origin": "A content network or a tunnel answers so when it does not reach the server behind it. "
+    "unavailable: loading": "It is loading a model. llama.cpp answers like this, LM Studio does not: check url and port, or wait.",
+    "unavailable: origin": "A content network or a tunnel answers like this when it cannot reach the server behind it. "
     "Check the tunnel and LM Studio on that host (lms server status).",
-    "redirect: login": "A proxy before the server requires a login. Set headers (lmstudio_headers) to what it accepts from a program, "
+    "redirect: login": "A proxy in front of the server requires a login. Set headers (lmstudio_headers) to what it accepts from a program, "
     "such as a service token. Do not set url to the login page: that would send it the token.",
     "redirect: other host": "Redirects are not followed, so that a token goes nowhere else. Is it a login page? Then set headers "
     "(lmstudio_headers) to what the proxy accepts. Only if you know that LM Studio is there now, set url to it.",
-    "redirect: same host": "Set url to where it leads: scheme, port and path as the server wants them.",
-    "redirect: without TLS": "Correct the proxy: it leads from TLS to the clear, where everyone on the way could read the token.",
+    "redirect: same host": "Set url to where it leads: scheme, port and path as the server expects them.",
+    "redirect: without TLS": "Correct the proxy: it redirects from TLS to plain HTTP, where everyone on the way could read the token.",
     "redirect: path": "Check the path of the URL: /api/v1/models is added to it. If it is right, a proxy redirects, "
-    "because LM Studio does not: perhaps to a login page, which headers (lmstudio_headers) could spare, or by mistake.",
-    "redirect: itself": "Correct the proxy: it redirects to itself. It may not know that it was asked over TLS (X-Forwarded-Proto), or want "
+    "because LM Studio does not: perhaps to a login page, which headers (lmstudio_headers) could avoid, or by mistake.",
+    "redirect: itself": "Correct the proxy: it redirects to itself. It may not know that the request came over TLS (X-Forwarded-Proto), or require "
     "a cookie.",
     "not_lmstudio: 404": "Another program answers there, or a proxy that does not know this path. Check url, its port and its path: "
     "LM Studio listens on port 1234 unless told otherwise.",
     "not_lmstudio: TLS": "This port expects TLS: write https:// in the URL.",
-    "not_lmstudio: TLS behind": "The proxy asks the server behind it without TLS, which expects it. Let the proxy use https:// there.",
-    "not_lmstudio: page of a 400": "A proxy such as nginx answers so when it wants a client certificate that it accepts (client_cert, "
+    "not_lmstudio: TLS behind": "The proxy connects without TLS to the server behind it, which expects TLS. Let the proxy use https:// there.",
+    "not_lmstudio: page of a 400": "A proxy such as nginx answers like this when it requires a client certificate that it accepts (client_cert, "
     "client_key), or when a header is too long. Its error log has the reason.",
     "not_lmstudio: page of a 429": "It limits how often it is asked: ask fewer hosts at once (concurrency), or less often.",
     "not_lmstudio: page of an error": "If there is a proxy, its error log has the reason. "
     "If there is none, check url and port: something else answers there.",
     "http_error: TLS": "This port expects TLS: write https:// in the URL.",
-    "http_error: TLS behind": "The proxy asks the server behind it without TLS, which expects it. Let the proxy use https:// there.",
+    "http_error: TLS behind": "The proxy connects without TLS to the server behind it, which expects TLS. Let the proxy use https:// there.",
     "http_error: 429": "It limits how often it is asked: ask fewer hosts at once (concurrency), or less often.",
     "invalid: size": "If the library really is that large, raise max_response_bytes.",
-    "invalid: empty": "LM Studio never answers with nothing. A proxy without a route for this URL does (as Caddy): check url and port, and "
+    "invalid: empty": "LM Studio never sends an empty answer. A proxy without a route for this URL does (such as Caddy): check url and port, and "
     "the routes of the proxy.",
-    "invalid: compressed": "A proxy compresses the answer, although nobody asked for that. Switch it off there for this path.",
-    "invalid: framing": "Look at the proxy between, or check url and port: something else may answer there.",
+    "invalid: compressed": "A proxy compresses the answer, although that was not requested. Switch it off there for this path.",
+    "invalid: framing": "Look at the proxy in between, or check url and port: something else may answer there.",
     "invalid: not HTTP": "Check url and port: another kind of server listens there. If it speaks TLS, write https://.",
     "invalid: HTTP/2": "Something there speaks HTTP/2 only, and LM Studio speaks HTTP/1.1. Check url and port, "
     "or let the proxy accept HTTP/1.1 too.",

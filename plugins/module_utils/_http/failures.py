@@ -49,8 +49,8 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
         return _tls_failure(exc)
     proxy = proxy_of(endpoint) if connecting else None
     if isinstance(exc, (socket.gaierror, UnicodeError)):
-        what = f"the name {proxy.host} of the proxy" if proxy else f"the name {endpoint.host}"
-        return ApiError("dns", f"could not be asked: {what} does not resolve", "proxy" if proxy else None)
+        name = f"the name {proxy.host} of the proxy" if proxy else f"the name {endpoint.host}"
+        return ApiError("dns", f"could not be reached: {name} does not resolve", "proxy" if proxy else None)
     if proxy and isinstance(exc, OSError):
         return ApiError("no_route", f"could not be reached through the proxy {proxy.url} ({_reason(exc)})", "proxy")
     if isinstance(exc, ConnectionRefusedError):
@@ -65,18 +65,18 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
         # http.client has no exception of its own for too many headers.
         return too_many_headers()
     if isinstance(exc, http.client.BadStatusLine) and _HTTP2_FRAME.match(str(exc.args[0])):
-        return ApiError("invalid", "answered in HTTP/2, which nobody asked for", "HTTP/2")
-    return ApiError("invalid", "did not answer in HTTP", "not HTTP")
+        return ApiError("invalid", "answered with HTTP/2, which was not requested", "HTTP/2")
+    return ApiError("invalid", "does not speak HTTP", "not HTTP")
 
 
 def _timed_out(endpoint: Endpoint, deadline: Deadline) -> ApiError:
-    what = f"did not answer within {deadline.seconds:g} second{'' if deadline.seconds == 1 else 's'}"
+    problem = f"did not answer within {deadline.seconds:g} second{'' if deadline.seconds == 1 else 's'}"
     proxy = proxy_of(endpoint)
     if not deadline.connected:
-        return ApiError("timeout", f"{what} (no connection was made{' to the proxy' if proxy else ''})", "no proxy" if proxy else None)
+        return ApiError("timeout", f"{problem} (no connection was made{' to the proxy' if proxy else ''})", "no proxy" if proxy else None)
     if proxy:
-        return ApiError("timeout", f"{what} (the proxy accepted the connection)", "proxy")
-    return ApiError("timeout", f"{what} (it accepted the connection)", "connected")
+        return ApiError("timeout", f"{problem} (the proxy accepted the connection)", "proxy")
+    return ApiError("timeout", f"{problem} (it accepted the connection)", "connected")
 
 
 def _refused(endpoint: Endpoint, deadline: Deadline) -> ApiError:
@@ -111,7 +111,7 @@ def _tls_failure(exc: ssl.SSLError) -> ApiError:
         return ApiError("tls", f"has a certificate that is not trusted ({reason})", case)
     reason = exc.reason or ""
     if reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", ""):
-        return ApiError("tls", "did not answer in TLS", "not TLS")
+        return ApiError("tls", "does not speak TLS", "not TLS")
     cases = {"PROTOCOL_VERSION": "old", "UNSUPPORTED_PROTOCOL": "old", "CERTIFICATE": "client certificate", "HANDSHAKE": "handshake"}
     case = next((case for part, case in cases.items() if part in reason), None)
     return ApiError("tls", "broke off the TLS handshake ({})".format(printable(reason.lower().replace("_", " "))), case)

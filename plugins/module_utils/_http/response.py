@@ -86,7 +86,7 @@ def _declared_length(http_status: int, header: Header) -> int | None:
     """
     coding = (header("Transfer-Encoding") or "identity").strip().lower()
     if coding not in ("chunked", "identity"):
-        raise ApiError("invalid", "sent an answer in a transfer coding that was not asked for", "framing")
+        raise ApiError("invalid", "sent an answer in a transfer coding that was not requested", "framing")
     text = header("Content-Length")
     length = None
     if text is not None and coding != "chunked":

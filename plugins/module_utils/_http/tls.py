@@ -35,7 +35,7 @@ def _tls_context(validate_certs: bool, ca_path: str | None, client_cert: str | N
     try:
         context = ssl.create_default_context(cafile=None if folder else ca_path, capath=ca_path if folder else None)
     except (OSError, ValueError):
-        raise OptionError("ca_path", f"the file {printable(str(ca_path))!r} holds no CA certificates in PEM form.") from None
+        raise OptionError("ca_path", f"{printable(str(ca_path))!r} holds no CA certificates in PEM form.") from None
     if not validate_certs:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -47,7 +47,7 @@ def _tls_context(validate_certs: bool, ca_path: str | None, client_cert: str | N
             raise OptionError(
                 "client_cert",
                 f"{printable(client_cert)!r} and client_key {printable(client_key)!r} "
-                "are no certificate and matching key in PEM form without a password.",
+                "are not a certificate and its key in PEM form without a password.",
             ) from None
     return context
 

@@ -57,7 +57,7 @@ def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:
         raise OptionError(
             option,
             "a URL with a user name or password in it is refused, because URLs are shown and logged. "
-            "Remove what stands before the @ and give the secret as token or headers. (An @ in a path is written %40.)",
+            "Remove the part before the @ and set the secret as token or headers. (An @ in a path is written %40.)",
         )
     scheme, separator, rest = url.partition("://")
     authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
@@ -118,7 +118,7 @@ def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> t
         if header.lower() in _OWN_HEADERS:
             raise OptionError(name, f"{shown} is set by the collection itself. Remove it.")
         if header.lower() == "authorization" and token:
-            raise OptionError(name, f"{shown} is given beside a token, which makes that header. Remove one of the two.")
+            raise OptionError(name, f"{shown} is set together with a token, which makes the same header. Remove one of the two.")
         checked.append((header, value))
     return tuple(checked)
 

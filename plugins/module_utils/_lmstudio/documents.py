@@ -78,7 +78,7 @@ def _parse(body: bytes, text: str) -> Any:
             return _clean(document)
         return document
     except RecursionError:
-        raise ApiError("invalid", "sent JSON that is nested too deep") from None
+        raise ApiError("invalid", "sent JSON that is nested too deeply") from None
     except ValueError:
         if not body.strip():
             raise ApiError("invalid", "sent an empty body", "empty") from None
@@ -96,12 +96,12 @@ def _too_large(limit: int) -> ApiError:
 def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
     """A body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ApiError("invalid", f"sent a body in an encoding that was not asked for ({printable(encoding, 20)})", "compressed")
+        raise ApiError("invalid", f"sent a body in an encoding that was not requested ({printable(encoding, 20)})", "compressed")
     try:
         decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
         plain = decoder.decompress(body, limit + 1)
     except zlib.error:
-        raise ApiError("invalid", f"sent a body that says it is {encoding} and is not", "compressed") from None
+        raise ApiError("invalid", f"sent a body that claims to be {encoding} but is not", "compressed") from None
     if len(plain) > limit:
         raise _too_large(limit)
     if not decoder.eof:

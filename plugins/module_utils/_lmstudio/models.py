@@ -39,7 +39,7 @@ Entry = Dict[str, Any]
 EMBEDDING_TYPES = ("embedding", "embeddings")
 
 MAX_ENTRIES = 10000
-"""More models or loaded instances than this on one host are not believed."""
+"""More models or loaded instances than this on one host are not accepted."""
 _MAX_WARNINGS = 20
 
 
@@ -130,7 +130,7 @@ class Reader:
         model = Model.from_entry(self._entry(raw))
         self._instances_read += len(model.entry["loaded_instances"])
         if self._instances_read > MAX_ENTRIES:
-            raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are believed")
+            raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are accepted")
         return model
 
     def _entry(self, raw: Any) -> Entry:
@@ -144,7 +144,7 @@ class Reader:
         entry["loaded_instances"] = instances
         entry = self._with_unknown_fields(entry, raw, "")
         if not instances and may_be_loaded(entry):
-            self._add_warning("", "tells loaded_context_length, but no loaded instance: whether it is loaded is not known")
+            self._add_warning("", "reports loaded_context_length but no loaded instance, so it is not known whether it is loaded")
         return entry
 
     def warning_count(self) -> int:
@@ -221,7 +221,7 @@ class Reader:
             return _unknown_value(name, expected_type)
 
     def _warn_type(self, path: str, expected: str, value: Any) -> None:
-        self._add_warning(path, f"is {json_type(value)}, {expected} was expected: taken as unknown")
+        self._add_warning(path, f"is {json_type(value)}, but {expected} was expected: treated as unknown")
 
     def _add_warning(self, path: str, message: str) -> None:
         if len(self._found) < _MAX_WARNINGS:
@@ -268,7 +268,7 @@ def list_models(document: Any, known: KnownModels | None = None) -> Listed:
     if not isinstance(models, list) or (not models and "data" in document):
         raise _no_list(document)
     if len(models) > MAX_ENTRIES:
-        raise ApiError("invalid", f"listed {len(models)} models, more than the {MAX_ENTRIES} that are believed")
+        raise ApiError("invalid", f"listed {len(models)} models, more than the {MAX_ENTRIES} that are accepted")
     if models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
     reader = Reader()

@@ -68,7 +68,7 @@ def _unauthorized(response: Response, endpoint: Endpoint) -> ApiError:
     if "basic" in schemes and "bearer" not in schemes and not authorizes(dict(endpoint.headers)):
         return ApiError("auth", "answered HTTP 401: it asks for a user name and a password (HTTP Basic)", "Basic")
     if not sent:
-        return ApiError("auth", "answered HTTP 401: it wants a token, and none was sent", hint=endpoint.token_advice)
+        return ApiError("auth", "answered HTTP 401: it requires a token, and none was sent", hint=endpoint.token_advice)
     why = f"it does not accept the {sent} that {'was' if sent == 'token' else 'were'} sent"
     if sent == "headers":
         return ApiError("auth", f"answered HTTP 401: {why}", "headers")
@@ -80,7 +80,7 @@ def _unsupported(endpoint: Endpoint, request: Request) -> ApiError:
     path = urlsplit(endpoint.url).path
     if not path:
         return ApiError("unsupported", problem)
-    return ApiError("unsupported", f"{problem} (asked: {endpoint.url}{request.path})", "/api" if path.endswith("/api") else "path")
+    return ApiError("unsupported", f"{problem} (requested: {endpoint.url}{request.path})", "/api" if path.endswith("/api") else "path")
 
 
 def _unavailable(code: int, body: bytes) -> ApiError:
@@ -93,7 +93,7 @@ def _http_error(code: int, body: bytes, endpoint: Endpoint) -> ApiError:
     if code == 400 and _TLS_PORT.search(body[:1000]):
         return ApiError("http_error", "answered HTTP 400: this port expects TLS", _tls_case(endpoint))
     if code == 429:
-        return ApiError("http_error", f"answered HTTP {code}: it was asked too often", "429")
+        return ApiError("http_error", f"answered HTTP {code}: it received too many requests", "429")
     return ApiError("http_error", f"answered HTTP {code}")
 
 
@@ -143,7 +143,7 @@ def _redirect(response: Response, asked_url: str) -> ApiError:
     parts = {"scheme": (scheme, asked.scheme), "port": (port, _port(asked)), "path": (leads.path, asked.path)}
     differs = [name for name, (one, other) in parts.items() if one != other]
     if not differs and leads.query == asked.query:
-        return redirect(" to the very URL that was asked", "itself")
+        return redirect(" to the same URL", "itself")
     if not {"scheme", "port"} & set(differs):
         return redirect(" to another path of this server", "path")
     # The port of a scheme follows from it.

@@ -62,7 +62,7 @@ def reason_not_asked(host: Host) -> NotAsked | None:
 
 
 def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> bool:
-    """Whether the URL of a task is that of a server of its host, as the machine that asks sees it."""
+    """Whether the URL of a task is that of a server of its host, as the machine that sends the request sees it."""
     url, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
     # A port beside a URL belongs to that URL.
     default_port = DEFAULT_PORT if port is None or url is not None else port

@@ -6,7 +6,7 @@
 
 """Which URL, token and TLS options belong to a host: who wins between an option and a host variable.
 
-Plugins for one host: the task's option, then the host's variable, then the environment of the machine that asks, then the default.
+Plugins for one host: the task's option, then the host's variable, then the environment of the machine that sends the request, then the default.
 Plugins for many hosts: the host's own variable, then the option, then the default; never the environment, because one token must not
 go to the fleet. The environment and the defaults are those of the argument spec.
 """

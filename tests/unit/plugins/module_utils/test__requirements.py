@@ -727,7 +727,7 @@ def test_a_model_that_tells_a_loaded_context_and_no_instance_is_neither_loaded_n
         assert [entry["key"] for entry in found["models"]] == ["idle/model", "bare/model"]
         assert found["loaded"] == ["bare/model"] and found["counts"]["loaded"] == 1
         assert found["warnings"] == [
-            "models[0] (idle/model) tells loaded_context_length, but no loaded instance: whether it is loaded is not known"
+            "models[0] (idle/model) reports loaded_context_length but no loaded instance, so it is not known whether it is loaded"
         ]
         (loaded,) = messages({"model": "idle/model"}, found)
         assert loaded == "idle/model reports a loaded context but no instance, so it is not known whether it is loaded"

@@ -138,7 +138,7 @@ def test_port_fills_in_where_the_url_names_none(options, url):
 @pytest.mark.parametrize(
     "options, option, says",
     [
-        ({"url": "http://gpu01:1234", "port": 4321}, "port", "beside url"),
+        ({"url": "http://gpu01:1234", "port": 4321}, "port", "although url"),
         ({"port": 0}, "port", "from 1 to 65535"),
         ({"port": -1}, "port", "from 1 to 65535"),
         ({"port": 65536}, "port", "from 1 to 65535"),
@@ -155,7 +155,7 @@ def test_port_fills_in_where_the_url_names_none(options, url):
         ({"headers": {"A B": "x"}}, "headers", "not a valid header name"),
         ({"headers": {"A": "x\r\nB: y"}}, "headers", "cannot carry"),
         ({"headers": {"Content-Length": 1}}, "headers", "set by the collection"),
-        ({"headers": {"authorization": "x"}, "token": "y"}, "headers", "beside a token"),
+        ({"headers": {"authorization": "x"}, "token": "y"}, "headers", "together with a token"),
         ({"token": "two words"}, "token", "cannot carry"),
         ({"token": "caf\u00e9"}, "token", "cannot carry"),
     ],
@@ -172,12 +172,12 @@ def test_a_file_is_looked_for_on_the_machine_that_a_message_names(tmp_path):
     with pytest.raises(OptionError, match="does not exist on the host that runs the module"):
         make_endpoint({"ca_path": "/no/such/file"}, "http://gpu01", machine=TARGET)
     with pytest.raises(OptionError, match="is not a file on the controller"):
-        make_endpoint({"client_cert": tmp_path, "client_key": tmp_path}, "http://gpu01")
+        make_endpoint({"client_cert": str(tmp_path), "client_key": str(tmp_path)}, "http://gpu01")
     assert make_endpoint({"ca_path": "/no/such/file"}, "http://gpu01", machine=None).ca_path == "/no/such/file"
 
 
 def test_an_error_uses_the_name_under_which_the_option_was_set():
-    with pytest.raises(OptionError, match="^lmstudio_port: lmstudio_port is given beside lmstudio_url"):
+    with pytest.raises(OptionError, match="^lmstudio_port: lmstudio_port is set although lmstudio_url"):
         make_endpoint({"url": "http://a:1", "port": 2}, "", {"url": "lmstudio_url", "port": "lmstudio_port"})
 
 
