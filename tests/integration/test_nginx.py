@@ -599,7 +599,7 @@ class TestHttp:
     def test_an_answer_that_lm_studio_cuts_off_is_not_taken_for_a_whole_one(self, asking, nginx, path):
         error = error_of(record_of(asking, nginx.plain(path)), "disconnected")
         assert "before the answer was complete" in error["message"]
-        assert "any proxy between" in error["hint"]
+        assert "any proxy in between" in error["hint"]
 
     def test_an_endless_answer_stops_at_the_limit(self, asking, nginx):
         error = error_of(record_of(asking, nginx.plain("/endless"), max_response_bytes=1000000), "invalid")
