@@ -15,8 +15,8 @@ description:
   - Judges the models of a host by a list of requirements, and fails with one line for each that is violated.
   - It asks LM Studio 0.4 or later, as M(gpufleet.lmstudio.model_info) does and with the same host variables, once or until the
     requirements are met. Or it judges a record that was gathered before, with O(record).
-  - On a host without a model list nothing is met, not even that a model is absent. Nothing waits for a host that nobody can ask, such
-    as one behind a forwarded port with O(via=controller).
+  - On a host that does not answer with a model list no requirement is met, not even that a model is absent. A host that cannot be asked,
+    such as one behind a forwarded port with O(via=controller), is not waited for.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.url
@@ -34,14 +34,14 @@ options:
     required: true
   record:
     description:
-      - Judge this, without asking. C(ansible_facts.lmstudio), C(lmstudio_record) of the inventory plugin, a registered result of
+      - Judge this record, and ask no server. C(ansible_facts.lmstudio), C(lmstudio_record) of the inventory plugin, a registered result of
         M(gpufleet.lmstudio.model_info), or one of the records of M(gpufleet.lmstudio.fleet_info).
-      - The result of a host that Ansible could not reach meets nothing.
-      - The options of the connection do not matter then. An empty text is an error here, not an option that is not set.
+      - The result of a host that Ansible could not reach meets no requirement.
+      - The connection options are not used then. An empty text is an error here, although it means unset elsewhere.
     type: dict
   via:
     description:
-      - Who asks, as for M(gpufleet.lmstudio.model_info). Everything is judged where it is asked.
+      - Which machine asks, as for M(gpufleet.lmstudio.model_info). It also judges the answer.
       - For a long O(wait_timeout), V(controller) is the better choice. With V(target) a module waits on the host, which keeps an
         SSH session open for the whole time.
     type: str
@@ -49,14 +49,13 @@ options:
     default: target
   wait_timeout:
     description:
-      - Seconds to go on asking until the requirements are met. Whatever happens meanwhile is part of the wait, also that the server
-        is down.
-      - When they are over, the task fails with the last violations. V(0) asks once.
+      - Seconds to keep asking until the requirements are met. Failures are part of the wait, even when the server is down.
+      - Then the task fails with the last violations. V(0) asks once.
     type: float
     default: 0
   delay:
     description:
-      - Seconds between the end of a question and the next one. A question that the server leaves without an answer takes up to
+      - Seconds between the end of one request and the start of the next. A request that the server does not answer takes up to
         O(timeout), so give O(timeout) a small value where a server may hang while it starts.
     type: float
     default: 5
@@ -66,7 +65,7 @@ options:
     type: str
   success_msg:
     description:
-      - Text in place of RV(msg) when all is met.
+      - Text in place of RV(msg) when all requirements are met.
     type: str
   quiet:
     description:
@@ -114,7 +113,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 met:
-  description: Whether nothing of severity V(fail) is violated.
+  description: Whether no requirement of severity V(fail) is violated.
   returned: when the requirements were judged
   type: bool
 violations:
@@ -124,16 +123,16 @@ violations:
   elements: dict
   contains:
     requirement:
-      description: The C(name) of the requirement, or else what it is about. V(exclusive) for a model that none asks for.
+      description: The C(name) of the requirement, or else what it is about. V(exclusive) for a loaded model that no requirement asks for.
       type: str
     check:
-      description: The key of the requirement that is violated. Or V(status) where the host has no model list, or V(exclusive).
+      description: The key of the requirement that is violated. Or V(status) where the host did not answer with a model list, or V(exclusive).
       type: str
     expected:
       description: What is required.
       type: raw
     actual:
-      description: What is there. Null if there is nothing, or if it is not known.
+      description: What is there. Null if there is none, or if it is not known.
       type: raw
     severity:
       description: V(fail) or V(warn).
@@ -147,7 +146,7 @@ polls:
   returned: when the requirements were judged
   type: int
 waited:
-  description: Seconds from the first question to the end.
+  description: Seconds from the first request to the end.
   returned: when the requirements were judged
   type: float
 lmstudio:
@@ -157,7 +156,7 @@ lmstudio:
   returned: when the requirements were judged, unless O(quiet)
   type: dict
 msg:
-  description: All violations, a line each, or that all is met.
+  description: All violations, one per line, or a sentence that all requirements are met.
   returned: always
   type: str
 """
