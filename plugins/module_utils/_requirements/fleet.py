@@ -151,12 +151,12 @@ def _reason(record: Record, requirement: Requirement, violation: Violation) -> s
         return "another variant is selected" if listed_candidates(record, requirement) else "not listed"
     if check in ("min_instances", "max_instances"):
         return count(actual, "instance")
-    if check == "capabilities" and actual is False:
-        return f"no {expected}"
-    name = str(next(iter(expected)) if check == "config" else expected if check == "capabilities" else _SHORT.get(check, check))
+    if check == "capabilities":
+        return f"{expected} not known" if actual is None else f"no {expected}"
+    name = printable(next(iter(expected))) if check == "config" else _SHORT.get(check, check)
     if actual is None:
-        return f"{printable(name)} not known"
-    return f"{printable(name)} {format_size(actual) if check == 'max_size' else format_value(actual)}"
+        return f"{name} not known"
+    return f"{name} {format_size(actual) if check == 'max_size' else format_value(actual)}"
 
 
 def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
