@@ -32,7 +32,7 @@ attributes:
     description: Runs once for all hosts of the batch, with the variables of its first host.
     support: full
     details: >-
-      The result is registered on one host only, unless the task also says C(run_once=true). So say it always. Without it the
+      The result is registered on one host only, unless the task also has C(run_once=true), so always set it. Without it the
       task warns. O(ignore:when) and templates in options see the variables of the first host. The strategy C(free) cannot run
       it. A failure, such as that of O(on_error=fail), fails the task for all hosts.
 options:
@@ -64,8 +64,8 @@ options:
     default: report
 notes:
   - C(delegate_to) changes nothing. It warns of hosts that have the same URL, because one answer is used for all of them then.
-  - Only variables of the inventory, facts and extra variables are seen of each host, not those of the play, of the task or of roles.
-  - E(LM_API_TOKEN) is not used here. A token in the option O(token) goes to every host that is asked and has none of its own.
+  - Of each host, only variables of the inventory, facts and extra variables count, not those of the play, of the task or of roles.
+  - E(LM_API_TOKEN) is not used here. A token in the option O(token) goes to every host that is asked and has no token of its own.
   - The proxy and TLS options concern the controller.
 seealso:
   - module: gpufleet.lmstudio.model_info
@@ -111,7 +111,7 @@ hosts:
   returned: always, but for options that cannot be used
   type: dict
 summary:
-  description: What the records come to.
+  description: Sums and names over all records.
   returned: always, but for options that cannot be used
   type: dict
   contains:

@@ -22,7 +22,7 @@ description:
     delegate, unless the task names that O(url) itself. With C(delegate_facts) the facts are the delegate's, so that is fine. And
     connections such as those of network devices run modules on the controller. Under C(gather_facts) nothing checks this.
   - Ansible gathers the facts of several modules side by side, and ends each after about five seconds with C(Timeout exceeded), which
-    throws the host out of the play. Set the variable C(ansible_facts_parallel) to V(false), as the examples do. One after the other
+    removes the host from the play. Set the variable C(ansible_facts_parallel) to V(false), as the examples do. One after the other
     they have the time that they need.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection

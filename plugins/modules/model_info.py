@@ -18,8 +18,8 @@ description:
     C(lmstudio_url), C(lmstudio_port), C(lmstudio_token), C(lmstudio_headers), C(lmstudio_timeout), C(lmstudio_validate_certs),
     C(lmstudio_ca_path), C(lmstudio_client_cert), C(lmstudio_client_key) and C(lmstudio_use_proxy).
   - A O(url) of the task that is not one of the host's own servers takes none of these variables, so that the token of a host goes to no
-    other server. A warning names those that do not count. The own servers are what C(lmstudio_url), C(lmstudio_port) and
-    C(lmstudio_controller_url) come to, the address of the host with the same port, and 127.0.0.1 where that is the host.
+    other server. A warning names those that do not count. Its own servers are those that C(lmstudio_url), C(lmstudio_port) and
+    C(lmstudio_controller_url) name, the address of the host with the same port, and 127.0.0.1 where that is the host.
   - With C(delegate_to) the variables, and the host that is asked, stay those of the host of the task. With O(via=target) it fails where a
     loopback address would be a server of the delegate, unless the task names that O(url) itself.
 extends_documentation_fragment:
@@ -36,10 +36,10 @@ attributes:
 options:
   via:
     description:
-      - Who asks.
-      - With V(target) a module does, on the host. It needs nothing there but Python 3.8, and reaches a server that is bound
+      - Which machine sends the request.
+      - V(target) is the host itself, in a module. It needs nothing there but Python 3.8, and reaches a server that is bound
         to 127.0.0.1. It fails on connections that run modules on the controller, as those of network devices do.
-      - With V(controller) Ansible's own process does, and nothing is sent to the host, so Windows hosts and hosts without
+      - V(controller) is Ansible's own process. It runs nothing on the host, so Windows hosts and hosts without
         Python work. The server must listen on the network. Over TLS, or with O(use_proxy), the controller needs the Python
         library requests.
       - With V(controller), a loopback address in C(lmstudio_url) means the host itself, so the host's address is asked instead,
@@ -107,7 +107,7 @@ lmstudio:
         - What happened, in one word.
         - One of V(ok), V(refused), V(no_route), V(dns), V(tls), V(timeout), V(disconnected), V(auth), V(forbidden),
           V(unsupported), V(unavailable), V(redirect), V(not_lmstudio), V(http_error), V(invalid) and V(not_asked). The last one means
-          that nobody could be asked for this host. The message says why.
+          that no server could be asked for this host. The message says why.
       type: str
       sample: ok
     error:
@@ -125,11 +125,11 @@ lmstudio:
           description: The HTTP status code, or null without an answer.
           type: int
     url:
-      description: The base URL that was asked. Null when nobody was asked.
+      description: The base URL of the server that was asked. Null when none was.
       type: str
       sample: http://127.0.0.1:1234
     asked_at:
-      description: When it was asked, by the clock of the machine that asked, in UTC. Null when nobody was asked.
+      description: When the server was asked, in UTC, by the clock of the machine that sent the request. Null when none was.
       type: str
       sample: "2026-11-22T20:00:00Z"
     response_ms:
@@ -320,7 +320,7 @@ lmstudio:
       description: Changes when anything but order and remaining TTLs changes. The same at either detail. Null unless RV(lmstudio.ok).
       type: str
     warnings:
-      description: Fields that had an unexpected type and were taken as unknown.
+      description: Fields that had an unexpected type and are treated as unknown.
       type: list
       elements: str
 """

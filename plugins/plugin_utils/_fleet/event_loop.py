@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import concurrent.futures
 import io
 import re
 import socket
@@ -172,26 +172,14 @@ async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
 
 async def in_thread(work: Callable[[], T]) -> T:
     """Wait for what blocks, in a thread of its own that nobody waits for in the end, as Python would for one of an executor."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if future.done():
-            return  # It was left.
-        if error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
     def run() -> None:
-        result: Any = None
-        error: BaseException | None = None
-        try:
-            result = work()
-        except BaseException as exc:
-            error = exc
-        with contextlib.suppress(RuntimeError):  # The loop is closed: it was left.
-            loop.call_soon_threadsafe(settle, result, error)
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work())
+            except BaseException as exc:
+                future.set_exception(exc)
 
     while True:
         try:
@@ -200,4 +188,4 @@ async def in_thread(work: Callable[[], T]) -> T:
         except RuntimeError:
             # The system allows no more of them now, as in a container with a limit.
             await asyncio.sleep(_NO_THREAD_SECONDS)
-    return await future
+    return await asyncio.wrap_future(future)
