@@ -212,7 +212,9 @@ class _Round(Generic[T]):
         try:
             answer = await event_loop.fetch(endpoint, LIST_MODELS, deadline)
         except ApiError as exc:
-            answer = exc
+            # With them it would keep all that was received until garbage is collected.
+            answer = exc.with_traceback(None)
+            answer.__context__ = None
         finally:
             self._asked.remove(deadline)
         return poll_after(deadline.elapsed(), answer)
