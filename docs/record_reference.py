@@ -13,12 +13,9 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import yaml
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import response as _http
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import coerce as _coerce
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import models as _api
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record as _record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record_type as _record_type
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import coerce, models, record, record_type
 from ansible_collections.gpufleet.lmstudio.plugins.modules import model_info
 from antsibull_docs_parser.md import to_md
 from antsibull_docs_parser.parser import Context, parse
@@ -37,12 +34,12 @@ All keys are always there. What a server does not tell is null, false or an empt
 returns this one, so this is the only place that describes it.
 """
 FIELDS: dict[str, dict[str, type | None]] = {
-    "models": _api._ENTRY,
-    "models.quantization": _api._QUANTIZATION,
-    "models.capabilities": _api._CAPABILITIES,
-    "models.capabilities.reasoning": _api._REASONING,
-    "models.loaded_instances": _api._INSTANCE,
-    "models.loaded_instances.config": _api._CONFIG,
+    "models": models._ENTRY,
+    "models.quantization": models._QUANTIZATION,
+    "models.capabilities": models._CAPABILITIES,
+    "models.capabilities.reasoning": models._REASONING,
+    "models.loaded_instances": models._INSTANCE,
+    "models.loaded_instances.config": models._CONFIG,
 }
 """The fields of what is read from an answer."""
 
@@ -64,14 +61,14 @@ def page() -> str:
 
 def rows() -> list[Row]:
     documented = yaml.safe_load(model_info.RETURN)["lmstudio"]["contains"]
-    return list(_of_type(_record_type.Record, documented, ""))
+    return list(_of_type(record_type.Record, documented, ""))
 
 
 def example() -> dict[str, Any]:
     """A record as the code makes it."""
     endpoint = make_endpoint({"url": "http://mac01:1234"}, "")
-    poll = _record.Poll(_http.Response(200, EXAMPLE.read_bytes()), "2026-11-22T20:00:00Z", 12)
-    return dict(_record.record_of(endpoint, poll, "loaded"))
+    poll = record.Poll(response.Response(200, EXAMPLE.read_bytes()), "2026-11-22T20:00:00Z", 12)
+    return dict(record.record_of(endpoint, poll, "loaded"))
 
 
 def _of_type(kind: Any, documented: Documented, prefix: str) -> Iterator[Row]:
@@ -100,7 +97,7 @@ def _of_entry(path: str, documented: Documented) -> Iterator[Row]:
         kind = f"list of {said['elements']}" if said["type"] == "list" else said["type"]
         if name in fields and kind != _of_field(name, fields[name]):
             raise LookupError(f"{path}.{name} is {_of_field(name, fields[name])} in the code, and {kind} in the RETURN of model_info")
-        nullable = name in fields and name not in _api._REQUIRED and _api._unknown(name, fields[name]) is None
+        nullable = name in fields and name not in models._REQUIRED and models._unknown_value(name, fields[name]) is None
         yield _row(f"{path}.{name}", kind + " or null" if nullable else kind, said)
         if name in containers:
             yield from _of_entry(f"{path}.{name}", said["contains"])
@@ -110,7 +107,7 @@ def _of_field(name: str, expected_type: type | None) -> str:
     """What the documentation calls the values of a field."""
     if expected_type is None:
         return "list of str"
-    return "float" if name in _coerce.FRACTIONS else expected_type.__name__
+    return "float" if name in coerce.FRACTIONS else expected_type.__name__
 
 
 def _same_keys(keys: Set[str], documented: Documented, where: str) -> None:
