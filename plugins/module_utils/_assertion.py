@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 
@@ -21,11 +20,17 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ju
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, parse_all, requirements_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import (
+    Waiting,
+    describe_giving_up,
+    describe_wait,
+    parse_waiting,
+    waiting_spec,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
-_MAX_SECONDS = 86400
 # How long a question may take that is asked when the time is over: whoever waits for a deadline accepts no more beyond it.
 _LAST_SECONDS = 0.8
 
@@ -38,8 +43,7 @@ def model_assert_spec(environment: bool = True) -> dict[str, Any]:
         "exclusive": {"type": "bool", "default": False},
         "record": {"type": "dict"},
         **via_spec(),
-        "wait_timeout": {"type": "float", "default": 0},
-        "delay": {"type": "float", "default": 5},
+        **waiting_spec(),
         "fail_msg": {"type": "str"},
         "success_msg": {"type": "str"},
         "quiet": {"type": "bool", "default": False},
@@ -51,8 +55,7 @@ class Assertion(NamedTuple):
 
     requirements: list[Requirement]
     exclusive: bool
-    wait_timeout: float
-    delay: float
+    waiting: Waiting
     fail_msg: str | None
     success_msg: str | None
     quiet: bool
@@ -60,16 +63,10 @@ class Assertion(NamedTuple):
 
 def parse_assertion(options: Mapping[str, Any]) -> Assertion:
     """The checked options. Raises :class:`OptionError` or :class:`RequirementError`."""
-    wait_timeout, delay = options["wait_timeout"], options["delay"]
-    if not math.isfinite(wait_timeout) or not 0 <= wait_timeout <= _MAX_SECONDS:
-        raise OptionError("wait_timeout", f"{wait_timeout:g} is not a usable number of seconds. Give 0 or more and at most {_MAX_SECONDS}.")
-    if not math.isfinite(delay) or not 0.1 <= delay <= _MAX_SECONDS:
-        raise OptionError("delay", f"{delay:g} is not a usable number of seconds. Give 0.1 or more and at most {_MAX_SECONDS}.")
     return Assertion(
         requirements=parse_all(options["require"]),
         exclusive=options["exclusive"],
-        wait_timeout=wait_timeout,
-        delay=delay,
+        waiting=parse_waiting(options),
         fail_msg=options.get("fail_msg"),
         success_msg=options.get("success_msg"),
         quiet=options["quiet"],
@@ -78,7 +75,7 @@ def parse_assertion(options: Mapping[str, Any]) -> Assertion:
 
 def judge_record(assertion: Assertion, given: Any) -> dict[str, Any]:
     """The result of judging what was gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
-    if assertion.wait_timeout:
+    if assertion.waiting.wait_timeout:
         raise OptionError("wait_timeout", "a record that was gathered before does not change. Remove one of record and wait_timeout.")
     record = extract_record(given)
     return _result(assertion, record, _judge_given(record, assertion.requirements, assertion.exclusive), 0, 0.0)
@@ -105,29 +102,37 @@ def poll_until_met(
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """The result of asking until the requirements are met, or until the time is over."""
+    waiting = assertion.waiting
     began = clock()
     polls = 0
+    hopeless = True
     last: tuple[Record, list[Violation]] | None = None
     while True:
-        left = assertion.wait_timeout - (clock() - began)
-        allowed = min(endpoint.timeout, max(left, _LAST_SECONDS)) if assertion.wait_timeout else endpoint.timeout
+        left = waiting.wait_timeout - (clock() - began)
+        allowed = min(endpoint.timeout, max(left, _LAST_SECONDS)) if waiting.wait_timeout else endpoint.timeout
         record = ask(endpoint._replace(timeout=allowed), fetch, FULL)
         polls += 1
         violations = judge(record, assertion.requirements, assertion.exclusive)
         # A question that was cut short by the deadline tells less than the one before.
         if last is None or record["status"] != "timeout" or allowed == endpoint.timeout:
             last = record, violations
-        left = assertion.wait_timeout - (clock() - began)
+        hopeless = hopeless and record["status"] in waiting.give_up_on
+        waited = clock() - began
+        left = waiting.wait_timeout - waited
         if _met(violations) or left <= 0:
-            return _result(assertion, *last, polls, clock() - began)
-        sleep(min(assertion.delay, left))
+            return _result(assertion, *last, polls, waited)
+        if hopeless and waiting.may_give_up(polls, waited):
+            return _result(assertion, *last, polls, waited, gave_up=True)
+        sleep(min(waiting.delay, left))
 
 
 def _met(violations: list[Violation]) -> bool:
     return not any(violation["severity"] == FAIL for violation in violations)
 
 
-def _result(assertion: Assertion, record: Record, violations: list[Violation], polls: int, waited: float) -> dict[str, Any]:
+def _result(
+    assertion: Assertion, record: Record, violations: list[Violation], polls: int, waited: float, gave_up: bool = False
+) -> dict[str, Any]:
     result: dict[str, Any] = {
         "changed": False,
         "met": _met(violations),
@@ -141,10 +146,10 @@ def _result(assertion: Assertion, record: Record, violations: list[Violation], p
     if result["met"]:
         result["msg"] = "\n".join([assertion.success_msg or _success_message(len(assertion.requirements), len(violations)), *lines])
         return result
-    if polls and assertion.wait_timeout:
-        lines.append(
-            f"Waited {result['waited']:g} {'second' if result['waited'] == 1 else 'seconds'}, asked {'once' if polls == 1 else f'{polls} times'}."
-        )
+    if gave_up:
+        lines.append(describe_giving_up(result["waited"], polls, f"waiting does not cure {record['status']} (give_up_on)"))
+    elif polls and assertion.waiting.wait_timeout:
+        lines.append(describe_wait(result["waited"], polls))
     if not record["ok"]:
         error: Mapping[str, Any] = record["error"] or {}
         lines.append(printable(str(error.get("hint") or ""), 300))

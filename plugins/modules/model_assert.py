@@ -59,6 +59,16 @@ options:
         O(timeout), so give O(timeout) a small value where a server may hang while it starts.
     type: float
     default: 5
+  give_up_on:
+    description:
+      - What waiting does not cure. The wait ends early when every answer since it began had one of these statuses, after at least two
+        answers and 30 seconds.
+      - Any status of the record but V(ok), as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes them. A proxy may redirect, and
+        certificates may change, while what is behind it restarts, so those are waited for unless they are named here.
+      - An empty list never gives up.
+    type: list
+    elements: str
+    default: [auth, forbidden, not_asked]
   fail_msg:
     description:
       - Text to put before the list of violations.

@@ -222,6 +222,7 @@ def test_the_module_alone_judges_what_was_written(tmp_path, require, says):
             "require[0]: unknown key min_contex_length. Did you mean min_context_length?",
         ),
         ({"require": [{"model": "m"}], "wait_timeout": -1}, "wait_timeout: -1 is not a usable number of seconds"),
+        ({"require": [{"model": "m"}], "give_up_on": ["autz"]}, "give_up_on: unknown status autz. Did you mean auth?"),
         ({"require": [{"model": "m"}], "delay": 0}, "delay: 0 is not a usable number of seconds"),
         ({"require": [{"model": "m"}], "record": {"loaded": []}}, "record: it is not a host record. Give ansible_facts.lmstudio"),
         ({"require": [{"model": "m"}], "record": ""}, "record: it is empty. Give what was gathered, or remove the option"),

@@ -1,0 +1,74 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""How long an assertion waits, and what it does not wait for: the options, and the words for it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Mapping, NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import NOT_ASKED
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
+
+_MAX_SECONDS = 86400
+_NEVER_MET = (NOT_ASKED, *(status for status in STATUSES if status != "ok"))
+"""Every status of a host on which nothing is met."""
+_LEAST_POLLS, _LEAST_SECONDS = 2, 30
+"""A server that restarts may refuse its tokens for a moment."""
+
+
+def waiting_spec() -> dict[str, Any]:
+    return {
+        "wait_timeout": {"type": "float", "default": 0},
+        "delay": {"type": "float", "default": 5},
+        "give_up_on": {"type": "list", "elements": "str", "default": ["auth", "forbidden", NOT_ASKED]},
+    }
+
+
+class Waiting(NamedTuple):
+    """Make it with :func:`parse_waiting`."""
+
+    wait_timeout: float
+    delay: float
+    give_up_on: tuple[str, ...]
+    """The statuses that waiting does not cure."""
+
+    def may_give_up(self, polls: int, waited: float) -> bool:
+        """Whether it is late enough to believe that a status stays."""
+        return polls >= _LEAST_POLLS and waited >= _LEAST_SECONDS
+
+
+def parse_waiting(options: Mapping[str, Any]) -> Waiting:
+    """The checked options. Raises :class:`OptionError`."""
+    wait_timeout, delay, give_up_on = options["wait_timeout"], options["delay"], options["give_up_on"]
+    if not math.isfinite(wait_timeout) or not 0 <= wait_timeout <= _MAX_SECONDS:
+        raise OptionError("wait_timeout", f"{wait_timeout:g} is not a usable number of seconds. Give 0 or more and at most {_MAX_SECONDS}.")
+    if not math.isfinite(delay) or not 0.1 <= delay <= _MAX_SECONDS:
+        raise OptionError("delay", f"{delay:g} is not a usable number of seconds. Give 0.1 or more and at most {_MAX_SECONDS}.")
+    unknown = [status for status in give_up_on if status not in _NEVER_MET]
+    if unknown:
+        raise OptionError("give_up_on", unknown_names("status", unknown, _NEVER_MET).replace("statuss", "statuses"))
+    return Waiting(wait_timeout, delay, tuple(give_up_on))
+
+
+def count_seconds(seconds: float) -> str:
+    return "1 second" if seconds == 1 else f"{seconds:g} seconds"
+
+
+def describe_wait(waited: float, polls: int) -> str:
+    return f"Waited {count_seconds(waited)}, asked {_times(polls)}."
+
+
+def describe_giving_up(waited: float, polls: int, why: str) -> str:
+    """`why` completes a sentence."""
+    return f"Gave up after {count_seconds(waited)}, asked {_times(polls)}: {why}."
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"

@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An assertion that waits: until when, and what it does not wait for. The clock of these tests goes by itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import parse_assertion, poll_until_met
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+
+LOADED = {"key": "m", "type": "llm", "loaded_instances": [{"id": "m", "config": {"context_length": 8192}}]}
+
+
+def asserted(**options):
+    given = {"wait_timeout": 300, "delay": 5, "give_up_on": ["auth", "forbidden", "not_asked"], "quiet": True, "exclusive": False}
+    return parse_assertion({"require": [{"model": "m"}], **given, **options})
+
+
+def wait_for(*answers, seconds=0, **options):
+    """The result of waiting for a server that answers so, a status or models, and goes on with its last answer."""
+    now = [0.0]
+    left = list(answers)
+
+    def fetch(endpoint, request):
+        now[0] += seconds
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer, str):
+            raise ApiError(answer, "does not answer")
+        return Response(200, json.dumps({"models": answer}).encode())
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    return poll_until_met(asserted(**options), make_endpoint({}, "http://gpu01"), fetch, lambda: now[0], sleep)
+
+
+@pytest.mark.parametrize(
+    ("answers", "options", "ended"),
+    [
+        (["auth"], {}, (7, 30)),
+        (["forbidden", "auth"], {}, (7, 30)),
+        (["auth"], {"delay": 60}, (2, 60)),
+        (["auth"], {"seconds": 40}, (2, 85)),
+        (["auth"], {"wait_timeout": 20}, (5, 20)),
+        (["auth"], {"give_up_on": []}, (61, 300)),
+        (["refused"], {}, (61, 300)),
+        (["refused"], {"give_up_on": ["refused"]}, (7, 30)),
+        (["refused", "auth"], {}, (61, 300)),
+        (["auth", [], "auth"], {}, (61, 300)),
+        ([[]], {}, (61, 300)),
+    ],
+)
+def test_it_gives_up_on_what_waiting_does_not_cure(answers, options, ended):
+    result = wait_for(*answers, **options)
+    assert (result["met"], result["polls"], result["waited"]) == (False, *ended)
+    gave_up = ended[1] < options.get("wait_timeout", 300)
+    assert ("Gave up after" in result["msg"]) is gave_up
+    assert ("Waited " in result["msg"]) is not gave_up
+
+
+def test_it_says_why_it_gave_up_and_what_to_do():
+    lines = wait_for("auth")["msg"].splitlines()
+    assert lines[1] == "Gave up after 30 seconds, asked 7 times: waiting does not cure auth (give_up_on)."
+    assert lines[2].startswith("Set token (lmstudio_token")
+
+
+def test_a_server_that_refuses_tokens_at_first_is_waited_for():
+    result = wait_for("auth", "auth", "auth", [], [LOADED])
+    assert (result["met"], result["polls"], result["waited"]) == (True, 5, 20)
+
+
+def test_a_status_that_there_is_not_is_an_error():
+    with pytest.raises(OptionError) as caught:
+        asserted(give_up_on=["auth", "forbiden", "ok"])
+    assert str(caught.value).startswith(
+        "give_up_on: unknown status forbiden, ok. Did you mean forbidden? The statuses are not_asked, refused,"
+    )
