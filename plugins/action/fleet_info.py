@@ -6,96 +6,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
-    ask_hosts,
-    secret_warnings,
-    shared_url_warnings,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import (
-    batch_hosts,
-    match_pattern,
-    refuse_batches_of_an_audit,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.action import FleetAction
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_info_spec
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
-    Host,
-    connection_of_command_line,
-    connection_of_play,
-    host_of_inventory,
-    host_of_task,
-    is_template,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, withhold_foreign_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 
-class ActionModule(ActionBase):
-    """Asks many hosts at once, in one task that runs once."""
+class ActionModule(FleetAction):
+    MODULE = "fleet_info"
 
-    TRANSFERS_FILES = False
-    BYPASS_HOST_LOOP = True
+    def spec(self) -> dict[str, Any]:
+        return fleet_info_spec()
 
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        if not self._task.run_once:
-            self._display.warning(
-                "fleet_info asks all hosts once, but without run_once: true Ansible registers its result on one host only. "
-                "Set run_once: true on this task."
-            )
-        try:
-            refuse_batches_of_an_audit(task_vars or {})
-            options = validate_options(fleet_info_spec(), only_set(self._task.args))
-            names = self._names(options["hosts"], task_vars or {})
-            records = self._ask(names, options, task_vars or {})
-        except (AnsibleError, OptionError) as exc:
-            # Not raised again: Ansible would show where in the code it happened, which helps nobody.
-            result.update(failed=True, msg=str(exc))
-            return result
-        result.update(changed=False, hosts=records, summary=summary_of(records))
+    def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        names = self.names_of(options["hosts"], task_vars)
+        resolved = self.resolve(names, options, task_vars)
+        records = dict(zip(names, ask_hosts(list(resolved.values()), options)))
+        result: dict[str, Any] = {"changed": False, "summary": summary_of(records)}
+        if not options["quiet"]:
+            result["hosts"] = records
         if options["on_error"] == "fail" and result["summary"]["not_ok"]:
             result.update(failed=True, msg="\n".join(failure_lines(records)))
         elif options["on_error"] == "warn" and result["summary"]["not_ok"]:
             self._display.warning(" ".join(failure_lines(records, at_most=20)))
         return result
-
-    def _names(self, pattern: list[str] | None, task_vars: dict[str, Any]) -> list[str]:
-        if pattern is None:
-            return batch_hosts(task_vars)
-        if not pattern:
-            raise OptionError("hosts", "it is an empty list. Give a pattern, or remove the option to ask the hosts of the play.")
-        names = match_pattern(pattern, task_vars["groups"], self._loader)
-        if not names:
-            raise OptionError("hosts", f"no host of the inventory matches {','.join(pattern)}.")
-        return names
-
-    def _ask(self, names: list[str], options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Record]:
-        in_play = set(task_vars["ansible_play_hosts_all"])
-        connections = {True: connection_of_play(self._task, self._templar), False: connection_of_command_line()}
-
-        def host_of(name: str) -> Host:
-            return host_of_inventory(name, task_vars["hostvars"], self._templar, connections[name in in_play])
-
-        hosts = [host_of(name) for name in names]
-        owner = task_vars["inventory_hostname"]
-        # Beside its own variables, templates see those of the play, which may be templates of the host, or a file for each host.
-        of_task = [name for name in SECRETS.values() if name in task_vars and not _is_constant(name, self._task, task_vars)]
-        warnings = []
-        for secrets in (secrets_in(host_of_task(self._task, task_vars, self._templar), of_task), secrets_in(host_of(owner))):
-            warnings += withhold_foreign_secrets(options, owner, secrets, hosts)
-        resolved = resolve_fleet(options, hosts, task_vars)
-        for warning in [*warnings, *secret_warnings(resolved), *shared_url_warnings(names, resolved)]:
-            self._display.warning(warning)
-        return dict(zip(names, ask_hosts(resolved, options)))
-
-
-def _is_constant(variable: str, task: Any, task_vars: dict[str, Any]) -> bool:
-    """Whether a variable is what a play or a task sets it to, the same for all hosts. A file of variables may have set it anew."""
-    written = {**task.get_play().get_vars(), **task.get_vars()}
-    return variable in written and not is_template(written[variable]) and written[variable] == task_vars[variable]

@@ -112,6 +112,11 @@ options:
         type: str
         choices: [fail, warn]
         default: fail
+"""
+
+    # For the plugins that judge one host.
+    EXCLUSIVE = r"""
+options:
   exclusive:
     description:
       - Whether any other loaded model, of any type, is a violation. Other are those that no requirement of state V(loaded) or

@@ -62,6 +62,11 @@ options:
     type: str
     choices: [fail, warn, report]
     default: report
+  quiet:
+    description:
+      - Leave RV(hosts) out of the result.
+    type: bool
+    default: false
 notes:
   - C(delegate_to) changes nothing. It warns of hosts that have the same URL, because one answer is used for all of them then.
   - Of each host, only variables of the inventory, facts and extra variables count, not those of the play, of the task or of roles.
@@ -69,6 +74,7 @@ notes:
   - The proxy and TLS options concern the controller.
 seealso:
   - module: gpufleet.lmstudio.model_info
+  - module: gpufleet.lmstudio.fleet_assert
   - plugin: gpufleet.lmstudio.models
     plugin_type: lookup
 """
@@ -99,6 +105,7 @@ EXAMPLES = r"""
     hosts: gpu:!gpu_spare
     timeout: 5
     on_error: fail
+    quiet: true
   run_once: true
   register: production
 """
@@ -108,7 +115,7 @@ hosts:
   description:
     - The record of each host, by its name in the inventory and in the order of the inventory.
     - Each is what RV(gpufleet.lmstudio.model_info#module:lmstudio) describes.
-  returned: always, but for options that cannot be used
+  returned: unless O(quiet) is set or options cannot be used
   type: dict
 summary:
   description: Sums and names over all records.

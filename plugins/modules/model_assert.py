@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.url
   - gpufleet.lmstudio.requirements
+  - gpufleet.lmstudio.requirements.exclusive
   - gpufleet.lmstudio.attributes
 attributes:
   action:

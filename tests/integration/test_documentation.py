@@ -136,7 +136,7 @@ def grouped(play):
     )
 
 
-GATE = re.compile(r"gpufleet\.lmstudio\.(model_assert|require_models)|fleet_audit_fail_on")
+GATE = re.compile(r"gpufleet\.lmstudio\.(model_assert|fleet_assert|require_models)|fleet_audit_fail_on")
 GATES = [play for play in PLAYS if GATE.search(play.values[0])]
 
 

@@ -72,6 +72,15 @@ EVERY_PLUGIN = """
         timeout: 20
       run_once: true
       register: fleet
+    - name: From the assertion over the fleet
+      gpufleet.lmstudio.fleet_assert:
+        require: [{type: llm, state: unloaded}]
+        max_response_bytes: 1000000
+        timeout: 20
+        quiet: false
+      run_once: true
+      ignore_errors: true
+      register: gate
     - name: All tell the same
       ansible.builtin.assert:
         that:
@@ -80,6 +89,8 @@ EVERY_PLUGIN = """
           - ansible_facts.lmstudio.status == expected
           - looked_up | map(attribute='status') == [expected]
           - fleet.hosts[inventory_hostname].status == expected
+          - gate.hosts[inventory_hostname].status == expected and gate.hosts[inventory_hostname].error == fleet.hosts[inventory_hostname].error
+          - expected == 'ok' or gate is failed and gate.reasons[inventory_hostname] == fleet.hosts[inventory_hostname].error.message
           - lmstudio_record.status == expected
           - target.lmstudio.ok is sameas (expected == 'ok')
           - target.lmstudio.error == controller.lmstudio.error
@@ -141,8 +152,8 @@ def test_every_row_of_the_error_table_at_every_plugin(run, start, tmp_path):
     source = {"plugin": "gpufleet.lmstudio.lmstudio", "hosts": "all", "max_response_bytes": 1000000, "timeout": 20}
     (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump(source))
     outcome = run(EVERY_PLUGIN, hosts, "-i", "lmstudio.yml")
-    # One task more on the host that runs the fleet action.
-    assert len(re.findall(r"ok=(9|10) .*failed=0 ", outcome.output)) == len(hosts)
+    # Two tasks more on the host that runs the fleet actions.
+    assert len(re.findall(r"ok=(9|11) .*failed=0 ", outcome.output)) == len(hosts)
 
 
 SECRETIVE = """

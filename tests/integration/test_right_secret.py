@@ -78,6 +78,7 @@ def of_many():
         # Defaults that are templates see the variables of one host.
         for options in ({}, {"hosts": "all"}, {"hosts": "all", "token": "{{ lmstudio_token }}"}):
             yield {"gpufleet.lmstudio.fleet_info": options, **keyword, "run_once": True}
+            yield {"gpufleet.lmstudio.fleet_assert": {**options, "require": [{"type": "llm"}]}, **keyword, "run_once": True}
         for terms in ("", "other, inventory_hostname, ", "hostvars[other].own_url, ", "groups['all'], token=lmstudio_token, "):
             yield {**query_of(terms), **keyword}
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import requirements_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import waiting_spec
 
 
 def fleet_spec(detail: str, on_error: str) -> dict[str, Any]:
@@ -36,6 +38,26 @@ def fleet_info_spec() -> dict[str, Any]:
     return {
         **fleet_spec("loaded", "report"),
         "hosts": {"type": "list", "elements": "str"},
+        "quiet": {"type": "bool", "default": False},
+    }
+
+
+def fleet_assert_spec() -> dict[str, Any]:
+    """The options of ``fleet_assert``."""
+    spec = fleet_spec("loaded", "report")
+    del spec["detail"], spec["on_error"]
+    return {
+        **spec,
+        "hosts": {"type": "list", "elements": "str"},
+        "records": {"type": "dict"},
+        "require": {**requirements_spec(), "required": True},
+        "min_hosts": {"type": "int"},
+        "min_percent": {"type": "float"},
+        "consistent": {"type": "list", "elements": "str", "choices": list(CONSISTENT)},
+        **waiting_spec(),
+        "fail_msg": {"type": "str"},
+        "success_msg": {"type": "str"},
+        "quiet": {"type": "bool", "default": True},
     }
 
 

@@ -19,9 +19,21 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import model_assert_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, requirements_spec
-from ansible_collections.gpufleet.lmstudio.plugins.modules import fleet_info, fleet_report, model_assert, model_facts, model_info
+from ansible_collections.gpufleet.lmstudio.plugins.modules import (
+    fleet_assert,
+    fleet_info,
+    fleet_report,
+    model_assert,
+    model_facts,
+    model_info,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_info_spec, fleet_report_spec, fleet_spec
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import (
+    fleet_assert_spec,
+    fleet_info_spec,
+    fleet_report_spec,
+    fleet_spec,
+)
 
 COLLECTION = "gpufleet.lmstudio."
 FRAGMENTS = {
@@ -29,6 +41,7 @@ FRAGMENTS = {
     COLLECTION + "connection.url": connection.ModuleDocFragment.URL,
     COLLECTION + "connection.fleet": connection.ModuleDocFragment.FLEET,
     COLLECTION + "requirements": requirements.ModuleDocFragment.DOCUMENTATION,
+    COLLECTION + "requirements.exclusive": requirements.ModuleDocFragment.EXCLUSIVE,
 }
 REPORT = fleet_report_spec(FORMATS, DEFAULT_FORMATS)
 
@@ -76,6 +89,7 @@ def visible(spec):
         (model_facts, {**connection_spec(), **detail_spec("loaded")}),
         (model_assert, model_assert_spec()),
         (fleet_info, fleet_info_spec()),
+        (fleet_assert, fleet_assert_spec()),
     ],
 )
 def test_a_module_is_documented_option_by_option(module, spec):

@@ -1,0 +1,68 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.action import FleetAction
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import (
+    FleetAssertion,
+    ask_until_met,
+    judge_records,
+    parse_fleet_assertion,
+    records_given,
+    sharing,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_loopback_url
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_assert_spec
+
+
+class ActionModule(FleetAction):
+    MODULE = "fleet_assert"
+
+    def spec(self) -> dict[str, Any]:
+        return fleet_assert_spec()
+
+    def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        args = self._task.args
+        for name in ("min_hosts", "min_percent"):
+            # Ansible would take true for 1.
+            if isinstance(args.get(name), bool):
+                raise OptionError(name, f"{str(args[name]).lower()} is not a number.")
+        if args.get("records", self) in ("", None):
+            raise OptionError("records", "it is empty. Give what was gathered, or remove the option to ask the hosts.")
+        assertion = parse_fleet_assertion(options)
+        result = self._judge_given(assertion, options) if options["records"] is not None else self._ask(assertion, options, task_vars)
+        for violation in result["violations"]:
+            if violation["severity"] != FAIL:
+                self._display.warning(violation["message"])
+        return result
+
+    def _judge_given(self, assertion: FleetAssertion, options: dict[str, Any]) -> dict[str, Any]:
+        if options["hosts"] is not None:
+            raise OptionError("records", "they say which hosts are meant. Remove one of records and hosts.")
+        records = records_given(options["records"])
+        # The loopback address of a host that asked itself is not that of another one.
+        urls = {name: None if is_loopback_url(record.get("url")) else record.get("url") for name, record in records.items()}
+        return judge_records(assertion, records, sharing(urls))
+
+    def _ask(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        names = self.names_of(options["hosts"], task_vars)
+        resolved = self.resolve(names, options, task_vars)
+        endpoints = {name: each for name, each in resolved.items() if isinstance(each, Endpoint)}
+        timeout = max((endpoint.timeout for endpoint in endpoints.values()), default=0.0)
+
+        def ask(asked: Sequence[str], seconds: float) -> dict[str, Record]:
+            of_round = {**options, "detail": assertion.detail, "fleet_timeout": min(options["fleet_timeout"], seconds)}
+            return dict(zip(asked, ask_hosts([resolved[name] for name in asked], of_round)))
+
+        shared = sharing({name: endpoint.url for name, endpoint in endpoints.items()})
+        return ask_until_met(assertion, names, shared, timeout, ask)

@@ -1,0 +1,206 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_assert
+short_description: Stop unless enough hosts serve what is required
+version_added: 2.0.0
+author:
+  - gpufleet (@gpufleet)
+description:
+  - Judges the models of many hosts together, and fails with one message that has a reason for each host that is missing.
+  - It asks all hosts at once from the controller, as M(gpufleet.lmstudio.fleet_info) does and with the variables of each host, once or
+    until enough of them meet the requirements. Or it judges records that were gathered before, with O(records).
+  - It never adds up what hosts said at different times. While it waits, the hosts that do not meet everything are asked again. Before it
+    passes, all hosts are asked once more in one round, and that round alone counts.
+  - On a host that does not answer nothing is met, not even that a model is absent.
+extends_documentation_fragment:
+  - gpufleet.lmstudio.connection
+  - gpufleet.lmstudio.connection.fleet
+  - gpufleet.lmstudio.requirements
+  - gpufleet.lmstudio.attributes
+attributes:
+  action:
+    description: Has an action plugin, so all of it runs on the controller.
+    support: full
+  async:
+    description: Can be used with C(async).
+    support: none
+  bypass_host_loop:
+    description: Runs once for all hosts of the batch, with the variables of its first host.
+    support: full
+    details: >-
+      The result is registered on one host only, unless the task also says C(run_once=true). So say it always. Without it the
+      task warns. O(ignore:when) and templates in options see the variables of the first host. The strategy C(free) cannot run
+      it. A failure fails the task for all hosts.
+options:
+  hosts:
+    description:
+      - A pattern, as in the C(hosts) of a play. It means every host of the inventory that matches, also one outside the play and one that
+        C(--limit) leaves out. A pattern that matches no host is an error.
+      - Unset means the hosts of the current batch of the play, as for M(gpufleet.lmstudio.fleet_info).
+    type: list
+    elements: str
+  records:
+    description:
+      - Judge these, without asking. Names of hosts with their records, such as RV(gpufleet.lmstudio.fleet_info#module:hosts), or whatever
+        O(gpufleet.lmstudio.model_assert#module:record) takes for each.
+      - The options of the connection do not matter then. An empty text is an error here, not an option that is not set.
+    type: dict
+  require:
+    required: true
+  min_hosts:
+    description:
+      - How many hosts have to meet each requirement, at least. Each requirement is counted by itself, so different hosts may meet different
+        ones.
+      - Unset means every host, unless O(min_percent) is set. More than there are hosts is an error before anybody is asked.
+    type: int
+  min_percent:
+    description:
+      - The same as a percentage of all hosts that are meant, rounded up. Hosts that do not answer are part of all hosts.
+    type: float
+  consistent:
+    description:
+      - What has to be the same on all hosts that have the model.
+    type: list
+    elements: str
+    choices: [quantization, selected_variant, context_length]
+  wait_timeout:
+    description:
+      - Seconds to go on asking until enough hosts meet the requirements. Whatever happens meanwhile is part of the wait, also that servers
+        are down.
+      - The last round begins when they are over, at the latest, and takes no longer than the longest O(timeout) of a host. V(0) asks once.
+    type: float
+    default: 0
+  delay:
+    description:
+      - Seconds between the end of a round and the next one. No host is asked more often.
+    type: float
+    default: 5
+  give_up_on:
+    description:
+      - What waiting does not cure. A host is given up when every answer of it since the wait began had one of these statuses, after at
+        least two rounds and 30 seconds, and at once where nobody can ask it (V(not_asked)).
+      - The wait ends early when too few hosts are left that could still meet the requirements. An empty list never gives up.
+    type: list
+    elements: str
+    default: [auth, forbidden, not_asked]
+  fail_msg:
+    description:
+      - Text to put before the list of violations.
+    type: str
+  success_msg:
+    description:
+      - Text in place of RV(msg) when all is met.
+    type: str
+  quiet:
+    description:
+      - Leave RV(hosts) out of the result. Ansible prints the whole result of a task that fails, which with the records of 500 hosts is some
+        2 MB.
+    type: bool
+    default: true
+notes:
+  - Hosts that come to the same URL count once, as the first of them, because they may be one machine. A warning names them. Records with a
+    loopback URL are taken for those of hosts that asked themselves, and each counts.
+  - O(fleet_timeout) is for each round.
+  - C(delegate_to) changes nothing.
+  - Only variables of the inventory, facts and extra variables are seen of each host, not those of the play, of the task or of roles.
+  - E(LM_API_TOKEN) does not count here. A token in the option O(token) goes to every host that is asked and has none of its own.
+  - The proxy and TLS options concern the controller.
+seealso:
+  - module: gpufleet.lmstudio.fleet_info
+  - module: gpufleet.lmstudio.model_assert
+  - plugin: gpufleet.lmstudio.fleet_violations
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Go on when at least two hosts of the group serve the model with enough context, and wait five minutes for that
+  gpufleet.lmstudio.fleet_assert:
+    hosts: gpu
+    require:
+      - name: chat model
+        model: qwen/qwen3-8b
+        min_context_length: 8192
+    min_hosts: 2
+    wait_timeout: 300
+    timeout: 5
+  run_once: true
+
+- name: Four of five hosts of this batch have it, all in the same quantization
+  gpufleet.lmstudio.fleet_assert:
+    require:
+      - model: qwen/qwen3-8b
+    min_percent: 80
+    consistent: [quantization]
+    fail_msg: The release stops here.
+  run_once: true
+  register: gate
+
+- name: Say which hosts serve it
+  ansible.builtin.debug:
+    msg: "{{ gate.serving['qwen/qwen3-8b'] | join(', ') }}"
+  run_once: true
+
+- name: Ask once
+  gpufleet.lmstudio.fleet_info:
+  run_once: true
+  register: fleet
+
+- name: Judge what was gathered
+  gpufleet.lmstudio.fleet_assert:
+    records: "{{ fleet.hosts }}"
+    require:
+      - model: qwen/*
+    min_hosts: 1
+  run_once: true
+"""
+
+RETURN = r"""
+met:
+  description: Whether nothing of severity V(fail) is violated.
+  returned: when the requirements were judged
+  type: bool
+violations:
+  description:
+    - What is violated, in the order of the requirements, one for each requirement that too few hosts meet, and one for each thing that is
+      not O(consistent).
+    - Each has the keys of RV(gpufleet.lmstudio.model_assert#module:violations), and C(host), which is null.
+  returned: when the requirements were judged
+  type: list
+  elements: dict
+reasons:
+  description: Why a host does not meet everything, or does not count, a sentence for each such host by its name.
+  returned: when the requirements were judged
+  type: dict
+  sample: {"gpu03": "http://gpu03:1234 refused the connection."}
+serving:
+  description: The names of the hosts that meet a requirement, by its C(name), or else by what it is about.
+  returned: when the requirements were judged
+  type: dict
+  sample: {"chat model": ["gpu01", "gpu02"]}
+summary:
+  description: What the records of the hosts that count come to, as RV(gpufleet.lmstudio.fleet_info#module:summary) describes it.
+  returned: when the requirements were judged
+  type: dict
+polls:
+  description: How many rounds there were. Zero with O(records).
+  returned: when the requirements were judged
+  type: int
+waited:
+  description: Seconds from the first question to the end.
+  returned: when the requirements were judged
+  type: float
+hosts:
+  description: The records that were judged, by the name of their host, with the entries of loaded models only.
+  returned: when the requirements were judged, and O(quiet=false)
+  type: dict
+msg:
+  description: All violations, a line each, and what to do next. Or that all is met.
+  returned: always
+  type: str
+"""

@@ -1,0 +1,254 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""An assertion about many hosts together: judge their records, or ask until enough of them meet it at the same time.
+
+No socket: who is asked, and how, is handed in, and so is the clock.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, extract_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, NOT_ASKED
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import judge_fleet, parse_fleet_terms
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE, FAIL, Requirement, parse_all
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import (
+    Waiting,
+    describe_giving_up,
+    describe_wait,
+    parse_waiting,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import summary_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import abbreviated
+
+Records = Mapping[str, Record]
+Ask = Callable[[Sequence[str], float], Records]
+"""Asks these hosts at once, and is over after so many seconds."""
+_LAST_SECONDS = 0.8
+"""What a round takes at least, however late it begins."""
+_HINTS_SHOWN = 5
+
+
+class FleetAssertion(NamedTuple):
+    """What is asserted. Make it with :func:`parse_fleet_assertion`."""
+
+    requirements: list[Requirement]
+    min_hosts: int | None
+    min_percent: float | None
+    consistent: tuple[str, ...]
+    waiting: Waiting
+    fail_msg: str | None
+    success_msg: str | None
+    quiet: bool
+
+    @property
+    def detail(self) -> str:
+        """What records have to carry to be judged."""
+        return FULL if any(requirement.state in (AVAILABLE, ABSENT) for requirement in self.requirements) else "loaded"
+
+    def required_of(self, hosts: int) -> int:
+        """How many of so many hosts have to meet each requirement. Raises :class:`OptionError`."""
+        if not hosts:
+            raise OptionError("hosts", "there are none, which would meet anything. Check the pattern, the group or the records.")
+        if self.min_percent is not None:
+            return math.ceil(hosts * Fraction(str(self.min_percent)) / 100)
+        if self.min_hosts is not None and self.min_hosts > hosts:
+            only = "only 1 host counts" if hosts == 1 else f"only {hosts} hosts count"
+            raise OptionError("min_hosts", f"{self.min_hosts} are required, but {only}. Hosts with the same URL count once.")
+        return hosts if self.min_hosts is None else self.min_hosts
+
+
+def parse_fleet_assertion(options: Mapping[str, Any]) -> FleetAssertion:
+    """The checked options. Raises :class:`OptionError` or :class:`RequirementError`."""
+    min_hosts, min_percent = options["min_hosts"], options["min_percent"]
+    if min_hosts is not None and min_percent is not None:
+        raise OptionError("min_percent", "it contradicts min_hosts. Remove one of the two.")
+    if min_percent is not None and not 0 < min_percent <= 100:
+        raise OptionError("min_percent", f"{min_percent:g} is not a usable percentage. Give more than 0 and at most 100.")
+    least, consistent = parse_fleet_terms(min_hosts, options["consistent"])
+    return FleetAssertion(
+        requirements=parse_all(options["require"]),
+        min_hosts=least,
+        min_percent=min_percent,
+        consistent=consistent,
+        waiting=parse_waiting(options),
+        fail_msg=options["fail_msg"],
+        success_msg=options["success_msg"],
+        quiet=options["quiet"],
+    )
+
+
+def records_given(value: Mapping[str, Any]) -> dict[str, Record]:
+    """The records that a user hands in, by the name of their host. Raises :class:`OptionError`."""
+    found = {}
+    for name, record in value.items():
+        try:
+            found[str(name)] = extract_record(record)
+        except OptionError as exc:
+            raise OptionError("records", f"that of {printable(str(name))} cannot be used: {exc.problem}") from None
+    return found
+
+
+def sharing(urls: Mapping[str, str | None]) -> dict[str, str]:
+    """For each host with the URL of a host before it, the name of that one."""
+    first: dict[str, str] = {}
+    return {name: first[url] for name, url in urls.items() if url is not None and first.setdefault(url, name) != name}
+
+
+def judge_records(assertion: FleetAssertion, records: Records, shared: Mapping[str, str]) -> dict[str, Any]:
+    """The result of judging what was gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
+    if assertion.waiting.wait_timeout:
+        raise OptionError("wait_timeout", "records that were gathered before do not change. Remove one of records and wait_timeout.")
+    counted = {name: record for name, record in records.items() if name not in shared}
+    try:
+        required = assertion.required_of(len(counted))
+        violations = judge_fleet(counted, assertion.requirements, required, assertion.consistent)
+        return _result(assertion, counted, violations, required, shared, 0, 0.0)
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise OptionError("records", f"one is not complete, {exc} is missing or wrong. Pass the records unchanged.") from None
+
+
+def ask_until_met(
+    assertion: FleetAssertion,
+    names: Sequence[str],
+    shared: Mapping[str, str],
+    timeout: float,
+    ask: Ask,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """The result of asking until enough hosts meet the requirements in one round, or until the time is over.
+
+    A round asks several hosts at once. It passes on a round over all of them only, because what one host said some rounds ago may have
+    changed since. `timeout` is what a question takes at most.
+    """
+    waiting = assertion.waiting
+    counted = [name for name in names if name not in shared]
+    required = assertion.required_of(len(counted))
+    began = clock()
+    polls = 0
+    records: dict[str, Record] = {}
+    pending: set[str] = set()
+    hopeless = set(counted)
+    asked: Sequence[str] = counted
+    while True:
+        left = waiting.wait_timeout - (clock() - began)
+        complete = len(asked) == len(counted)
+        seconds = max(left + timeout, _LAST_SECONDS) if complete else left
+        records.update(ask(asked, seconds if waiting.wait_timeout else math.inf))
+        polls += 1
+        for name in asked:
+            met_here = _met(judge(records[name], assertion.requirements))
+            pending.discard(name) if met_here else pending.add(name)
+        hopeless.difference_update([name for name in asked if records[name]["status"] not in waiting.give_up_on])
+        violations = judge_fleet(records, assertion.requirements, required, assertion.consistent)
+        met = _met(violations)
+        waited = clock() - began
+        left = waiting.wait_timeout - waited
+        if complete and (met or left <= 0):
+            return _result(assertion, records, violations, required, shared, polls, waited)
+        # Nobody asks a host that is not asked, so that is known at once.
+        lost = hopeless if waiting.may_give_up(polls, waited) else {name for name in hopeless if records[name]["status"] == NOT_ASKED}
+        if len(counted) - len(lost) < required:
+            return _result(assertion, records, violations, required, shared, polls, waited, lost)
+        # The last round begins at the deadline, and at least a delay after the one before.
+        pause = left if left < 2 * waiting.delay else waiting.delay
+        if pause > 0:
+            sleep(pause)
+        inconsistent = any(violation["check"] == "consistent" for violation in violations)
+        everyone = met or inconsistent or not pending or left <= pause
+        asked = counted if everyone else [name for name in counted if name in pending]
+
+
+def _met(violations: list[Violation]) -> bool:
+    return not any(violation["severity"] == FAIL for violation in violations)
+
+
+def _result(
+    assertion: FleetAssertion,
+    records: Records,
+    violations: list[Violation],
+    required: int,
+    shared: Mapping[str, str],
+    polls: int,
+    waited: float,
+    lost: set[str] | None = None,
+) -> dict[str, Any]:
+    found = {name: judge(record, assertion.requirements) for name, record in records.items()}
+    reasons = {name: _reason(records[name], of_host) for name, of_host in found.items() if of_host}
+    reasons |= {name: f"It has the same URL as {first}, so the two count once." for name, first in shared.items()}
+    serving: dict[str, list[str]] = {}
+    for requirement in assertion.requirements:
+        serving[requirement.label] = [name for name in serving.get(requirement.label, records) if not judge(records[name], [requirement])]
+    result: dict[str, Any] = {
+        "changed": False,
+        "met": _met(violations),
+        "violations": violations,
+        "reasons": reasons,
+        "serving": serving,
+        "summary": summary_of(records),
+        "polls": polls,
+        "waited": round(waited, 1),
+    }
+    if not assertion.quiet:
+        result["hosts"] = {name: at_detail(record, "loaded") for name, record in records.items()}
+    lines = [("" if violation["severity"] == FAIL else "(warning) ") + violation["message"] for violation in violations]
+    if shared:
+        pairs = [f"{name} (as {first})" for name, first in shared.items()]
+        lines.append(f"Hosts with the same URL count once: {abbreviated(pairs)}.")
+    if result["met"]:
+        result["msg"] = "\n".join([assertion.success_msg or _success_message(assertion, required, len(records)), *lines])
+        return result
+    if lost is not None:
+        lines.append(describe_giving_up(result["waited"], polls, _why_lost(records, lost, required)))
+    elif polls and assertion.waiting.wait_timeout:
+        lines.append(describe_wait(result["waited"], polls))
+    result.update(failed=True, msg="\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + lines + _hints(records)))
+    return result
+
+
+def _reason(record: Record, violations: list[Violation]) -> str:
+    """Why a host does not meet everything. What to do next is in the message, once for all hosts."""
+    if record["error"]:
+        return printable(record["error"]["message"], 300)
+    return "; ".join(violation["message"] for violation in violations) + "."
+
+
+def _success_message(assertion: FleetAssertion, required: int, hosts: int) -> str:
+    number = len(assertion.requirements)
+    what = "The requirement is met" if number == 1 else f"All {number} requirements are met"
+    if hosts == required:
+        return f"{what} on all {hosts} hosts." if hosts > 1 else f"{what}."
+    return f"{what} on at least {required} of {hosts} hosts{', as required' if number == 1 else ' each'}."
+
+
+def _why_lost(records: Records, lost: set[str], required: int) -> str:
+    statuses = dict.fromkeys(record["status"] for name, record in records.items() if name in lost)
+    could = len(records) - len(lost)
+    return (
+        f"only {could} of {len(records)} hosts could still meet it, {required} {'is' if required == 1 else 'are'} required, and waiting does not "
+        f"cure {' or '.join(statuses)} (give_up_on)"
+    )
+
+
+def _hints(records: Records) -> list[str]:
+    """What to do next about hosts that did not answer, once for each status."""
+    hints: dict[str, str] = {}
+    for record in records.values():
+        if record["error"]:
+            hints.setdefault(record["status"], record["error"]["hint"])
+    return [f"({status}) {printable(hint, 300)}" for status, hint in list(hints.items())[:_HINTS_SHOWN] if hint]

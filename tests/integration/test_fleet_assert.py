@@ -1,0 +1,267 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A gate for many hosts: what it says, whom it asks, and that it counts what is there at the same time."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+WANTED = [{"name": "chat", "model": "qwen/qwen3-8b", "min_context_length": 4096}]
+
+
+def hosts_of(fleet):
+    return {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+
+
+def words(outcome):
+    return " ".join(outcome.output.split())
+
+
+@pytest.mark.matrix
+def test_it_says_who_serves_and_why_the_others_do_not(run, start):
+    fleet = start(
+        {
+            "gpu01": {"payload": "two_loaded.json"},
+            "gpu02": {"payload": "none_loaded.json"},
+            "gpu03": {"token": "another"},
+            "gpu04": {"payload": "two_loaded.json"},
+            "gpu05": {"fault": "refused"},
+        }
+    )
+    play = """
+- name: Gate
+  hosts: all
+  gather_facts: false
+  module_defaults:
+    gpufleet.lmstudio.fleet_assert:
+      require: "{{ wanted }}"
+    group/gpufleet.lmstudio.lmstudio:
+      timeout: 20
+  tasks:
+    - name: Enough of them
+      gpufleet.lmstudio.fleet_assert:
+        min_hosts: "{{ 2 }}"
+      run_once: true
+      check_mode: "{{ checked | default(false) }}"
+      register: enough
+    - name: Too few of them
+      gpufleet.lmstudio.fleet_assert:
+        min_percent: 50
+        fail_msg: Not yet.
+        quiet: false
+        wait_timeout: 1
+        delay: 0.5
+      run_once: true
+      ignore_errors: true
+      register: few
+    - name: What was gathered
+      gpufleet.lmstudio.fleet_assert:
+        records: "{{ few.hosts }}"
+        min_percent: 50
+      run_once: true
+      ignore_errors: true
+      register: gathered
+    - name: Every host has the results
+      ansible.builtin.assert:
+        that:
+          - enough is not failed and enough is not changed and enough.met and enough.polls == 1
+          - enough.msg == 'The requirement is met on at least 2 of 5 hosts, as required.'
+          - "enough.serving == {'chat': ['gpu01', 'gpu04']}"
+          - enough.violations == [] and enough.hosts is not defined
+          - few is failed and not few.met and few.polls >= 2 and few.waited >= 1
+          - few.msg.splitlines()[:2] == ['Not yet.', said]
+          - few.msg.splitlines()[2].startswith('Waited ')
+          - "'(auth) ' in few.msg and '(refused) ' in few.msg"
+          - few.reasons | list == ['gpu02', 'gpu03', 'gpu05']
+          - few.reasons.gpu02 is search('qwen/qwen3-8b is not loaded') and 'refused' in few.reasons.gpu05
+          - few.hosts | list == ['gpu01', 'gpu02', 'gpu03', 'gpu04', 'gpu05'] and few.hosts.gpu01.detail == 'loaded'
+          - few.summary.total == 5 and few.summary.not_ok == ['gpu03', 'gpu05']
+          - few.violations[0].check == 'min_hosts' and few.violations[0].expected == 3 and few.violations[0].actual == 2
+          - gathered is failed and gathered.polls == 0 and gathered.violations == few.violations and gathered.reasons == few.reasons
+      vars:
+        said: >-
+          chat: 2 of 5 hosts serve qwen/qwen3-8b with a context of at least 4096; 3 are required. gpu02: not loaded. No answer: gpu03 (auth),
+          gpu05 (refused)
+"""
+    for more in ({}, {"checked": True}):
+        outcome = run(play, hosts_of(fleet), "-e", json.dumps({"wanted": WANTED, **more}))
+        assert outcome.output.count("failed=0") == 5
+
+
+def test_a_failure_is_that_of_the_batch(run, start):
+    fleet = start({name: {"payload": "none_loaded.json" if name == "gpu03" else "two_loaded.json"} for name in ("gpu01", "gpu02", "gpu03")})
+    play = """
+- name: Roll out
+  hosts: all
+  gather_facts: false
+  KEYWORD
+  tasks:
+    - name: Gate
+      gpufleet.lmstudio.fleet_assert: OPTIONS
+      run_once: true
+    - name: Deploy
+      ansible.builtin.debug:
+        msg: "DEPLOYED {{ inventory_hostname }}"
+"""
+    deployed = {}
+    for keyword, options, limit in (
+        ("serial: 1", {}, []),
+        ("any_errors_fatal: true", {"min_hosts": 3}, []),
+        ("ignore_errors: true", {}, []),
+        ("max_fail_percentage: 100", {}, []),
+        ("serial: 3", {}, ["--limit", "gpu01,gpu02"]),
+        ("serial: 3", {"hosts": "all"}, ["--limit", "gpu01,gpu02"]),
+    ):
+        text = play.replace("KEYWORD", keyword).replace("OPTIONS", json.dumps({"require": WANTED, **options}))
+        stops = keyword != "ignore_errors: true" and (limit == [] or options != {})
+        outcome = run(text, hosts_of(fleet), *limit, ends=2 if stops else 0)
+        deployed[(keyword, *options, *limit)] = [name for name in fleet.urls if f"DEPLOYED {name}" in outcome.output]
+        assert "run_once: true" not in outcome.output
+    assert list(deployed.values()) == [["gpu01", "gpu02"], [], ["gpu01", "gpu02", "gpu03"], [], ["gpu01", "gpu02"], []]
+
+
+def test_run_once_forgotten_and_hosts_that_share_a_url_are_warned_of(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}})
+    hosts = {**hosts_of(fleet), "twin": {"lmstudio_url": fleet.urls["gpu01"]}}
+    play = f"""
+- name: Gate
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Twice the same machine is one host
+      gpufleet.lmstudio.fleet_assert:
+        require: {json.dumps(WANTED)}
+        min_hosts: 2
+"""
+    outcome = run(play, hosts, ends=2)
+    assert "fleet_assert asks all hosts once" in words(outcome) and "Set run_once: true on this task" in words(outcome)
+    assert "gpu01, twin have the same URL" in words(outcome)
+    assert "1 of 2 hosts serves qwen/qwen3-8b" in words(outcome)
+    assert "Hosts with the same URL count once: twin (as gpu01)" in words(outcome)
+    assert len(fleet.requests("gpu01")) == 1
+
+
+WRONG = [
+    ({"require": []}, "require: it is empty, which would pass on any host"),
+    ({"require": [{"modle": "m"}]}, "unknown key modle. Did you mean model?"),
+    ({"require": WANTED, "min_hosts": 3}, "min_hosts: 3 are required, but only 2 hosts count"),
+    ({"require": WANTED, "min_hosts": True}, "min_hosts: true is not a number"),
+    ({"require": WANTED, "min_hosts": 1, "min_percent": 50}, "min_percent: it contradicts min_hosts"),
+    ({"require": WANTED, "hosts": []}, "hosts: it is an empty list"),
+    ({"require": WANTED, "hosts": "nobody"}, "hosts: no host of the inventory matches nobody"),
+    ({"require": WANTED, "records": ""}, "records: it is empty"),
+    ({"require": WANTED, "records": {}}, "hosts: there are none, which would meet anything"),
+    ({"require": WANTED, "records": {"a": {}}}, "records: that of a cannot be used"),
+    ({"require": WANTED, "records": {"a": {}}, "hosts": "all"}, "records: they say which hosts are meant"),
+    ({"require": WANTED, "give_up_on": "autz"}, "give_up_on: unknown status autz. Did you mean auth?"),
+    ({"require": WANTED, "wait_timout": 1}, "unknown option wait_timout. Did you mean wait_timeout?"),
+    ({"min_hosts": 1}, "missing required arguments: require"),
+]
+
+
+def test_what_cannot_be_used_fails_before_any_request(run, start):
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    tasks = [
+        {"name": says, "gpufleet.lmstudio.fleet_assert": options, "run_once": True, "ignore_errors": True, "register": f"wrong{number}"}
+        for number, (options, says) in enumerate(WRONG)
+    ]
+    for number, (_options, says) in enumerate(WRONG):
+        that = [f"wrong{number} is failed", f"wrong{number}.violations is not defined", f"says in wrong{number}.msg"]
+        tasks.append({"name": "Says so", "ansible.builtin.assert": {"that": that}, "vars": {"says": says}, "run_once": True})
+    run(json.dumps([{"name": "Gate", "hosts": "all", "gather_facts": False, "tasks": tasks}]), hosts_of(fleet))
+    assert fleet.requests("gpu01") == fleet.requests("gpu02") == []
+
+
+WAITING = """
+- name: Gate
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Wait
+      gpufleet.lmstudio.fleet_assert:
+        require: [{model: qwen/qwen3-8b}]
+        min_hosts: 2
+        wait_timeout: 12
+        delay: 1
+        timeout: 3
+      run_once: true
+      register: gate
+      ignore_errors: true
+    - name: Outcome
+      ansible.builtin.debug:
+        msg: "MET {{ gate.met }} polls {{ gate.polls }} {{ gate.serving }}"
+      run_once: true
+"""
+
+
+def wait_for_requests(fleet, name, number):
+    deadline = time.monotonic() + 30
+    while len(fleet.requests(name)) < number and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_model_that_leaves_at_the_worst_moment_is_not_counted(run, start, comes_back):
+    fleet = start(
+        {"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}, "gpu03": {"payload": "none_loaded.json"}}
+    )
+
+    def change():
+        # It leaves the first host when that has been seen, and comes to the second one after that.
+        wait_for_requests(fleet, "gpu02", 2)
+        for instance in ("qwen/qwen3-8b", "qwen/qwen3-8b:2"):
+            fleet.unload("gpu01", instance)
+        fleet.load("gpu02", "qwen/qwen3-8b")
+        if comes_back:
+            wait_for_requests(fleet, "gpu01", 2)
+            fleet.load("gpu01", "qwen/qwen3-8b")
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    outcome = run(WAITING, hosts_of(fleet))
+    changing.join()
+    assert f"MET {comes_back}" in outcome.output
+    # The first one was asked when it seemed to be enough, and not while only the others were missing.
+    assert len(fleet.requests("gpu01")) < len(fleet.requests("gpu03"))
+
+
+def test_the_role_gates_the_batch_once(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}, "gpu03": {"fault": "refused"}})
+    play = """
+- name: Gate
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Enough
+      ansible.builtin.include_role:
+        name: gpufleet.lmstudio.require_models
+      vars:
+        require_models_require: [{model: qwen/qwen3-8b}]
+        require_models_min_hosts: 1
+    - name: Every host has the result
+      ansible.builtin.assert:
+        that: require_models_fleet_result.met and require_models_fleet_result.serving['qwen/qwen3-8b'] == ['gpu01']
+    - name: Too few
+      ansible.builtin.import_role:
+        name: gpufleet.lmstudio.require_models
+      vars:
+        require_models_require: [{model: qwen/qwen3-8b}]
+        require_models_min_percent: 50
+        require_models_fail_msg: The rollout stops here.
+"""
+    outcome = run(play, hosts_of(fleet), ends=2)
+    assert "The rollout stops here." in outcome.output and "1 of 3 hosts serves qwen/qwen3-8b; 2 are required" in outcome.output
+    assert "The requirement is met on at least 1 of 3 hosts" in outcome.output
+    assert len(fleet.requests("gpu01")) == 2
+    exclusive = run(
+        play.replace("require_models_min_hosts: 1", "require_models_min_hosts: 1\n        require_models_exclusive: true"),
+        hosts_of(fleet),
+        ends=2,
+    )
+    assert "require_models_exclusive" in exclusive.output and len(fleet.requests("gpu01")) == 2
