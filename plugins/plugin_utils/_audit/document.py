@@ -6,7 +6,7 @@
 
 """The audit of a fleet: one document from host records, a policy and a baseline. Every report is a view of that document.
 
-Its JSON Schema is `roles/fleet_audit/files/fleet_audit.schema.json`. No socket, no file, no Ansible object.
+Its JSON Schema is `roles/fleet_audit/files/fleet_audit.schema.json`.
 """
 
 from __future__ import annotations
