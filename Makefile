@@ -31,8 +31,9 @@ bench: dev
 	$(DEV)/bin/nox -s bench -- --write
 
 python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-		{ echo "Ansible needs Python 3.10 or later here, and $(PYTHON) is none. Choose another with: make PYTHON=python3.12 ..."; exit 1; }
+	@version=$$($(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null); \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+		{ echo "Python 3.10 or later is needed, $(PYTHON) $${version:+is }$${version:-was not found}. Choose another with: make PYTHON=python3.12 ..."; exit 1; }
 
 $(DEMO)/$(READY): requirements.txt | python
 	$(PYTHON) -m venv --clear $(DEMO)

@@ -265,3 +265,26 @@ def test_the_role_gates_the_batch_once(run, start):
         ends=2,
     )
     assert "require_models_exclusive" in exclusive.output and len(fleet.requests("gpu01")) == 2
+
+
+def test_the_role_gates_every_host_where_only_some_say_how_many_are_enough(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}})
+    hosts = hosts_of(fleet)
+    play = """
+- name: Gate a batch
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Gate
+      ansible.builtin.include_role:
+        name: gpufleet.lmstudio.require_models
+      vars:
+        require_models_require: [{model: qwen/qwen3-8b}]
+    - name: Deploy
+      ansible.builtin.debug:
+        msg: "deployed {{ inventory_hostname }}"
+"""
+    for alone, deployed in (("gpu02", ["gpu01"]), ("gpu01", ["gpu01", "gpu02"])):
+        said = {name: {**variables, **({"require_models_min_hosts": 1} if name == alone else {})} for name, variables in hosts.items()}
+        outcome = run(play, said, ends=2 if alone == "gpu02" else 0)
+        assert [name for name in hosts if f"deployed {name}" in outcome.output] == deployed, alone

@@ -183,7 +183,7 @@ def test_an_inventory_that_one_controller_read_asks_nobody_at_another(
     assert 0 < server.database(INVENTORIES).ttl(key) <= 600
     assert read(cold)["lmstudio_ok"]["hosts"] == [name for name, status in STATUS.items() if status == "ok"]
 
-    # A refused connection is kept as well. One that answered with an error is asked anew, because that is quickly done.
+    # A refused connection is kept as well. One that answered with an error is queried again, because that is quickly done.
     fleet.simulator.fault("gpu05", None)
     for count, controller in ((1, first), (2, second)):
         warm, _said = controller.run(*listing)
