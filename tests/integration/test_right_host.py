@@ -267,7 +267,7 @@ def test_a_forwarded_port_is_not_the_host(run, start, tmp_path):
           - gate is failed
           - expected == 'ok' or 'lmstudio_controller_url' in item.error.hint and 'via' in item.error.hint
           - expected == 'ok' or item.url is none and item.asked_at is none and 'the controller itself' in item.error.message
-          - expected == 'ok' or gate.polls == 0 and 'this host was not asked' in gate.msg
+          - expected == 'ok' or gate.polls == 0 and 'This host was not asked' in gate.msg
       vars:
         expected: "{{ 'ok' if inventory_hostname == 'reached' else 'not_asked' }}"
       loop:
