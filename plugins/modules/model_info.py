@@ -14,9 +14,8 @@ author:
 description:
   - Asks C(GET /api/v1/models) of LM Studio 0.4 or later and returns the answer as a record.
   - The record has the same keys whatever the server said. RV(lmstudio.ok) and RV(lmstudio.status) tell what happened.
-  - An option of the connection that the task does not set is taken from the variables of the host, where they are set. They are
-    C(lmstudio_url), C(lmstudio_port), C(lmstudio_token), C(lmstudio_headers), C(lmstudio_timeout), C(lmstudio_validate_certs),
-    C(lmstudio_ca_path), C(lmstudio_client_cert), C(lmstudio_client_key) and C(lmstudio_use_proxy).
+  - An option of the connection that the task does not set is taken from the variables of the host, where they are set. Their
+    names are those of the options after C(lmstudio_), such as C(lmstudio_url) and C(lmstudio_token). Only O(max_response_bytes) has none.
   - A O(url) of the task that is not one of the host's own servers takes none of these variables, so that the token of a host goes to no
     other server. A warning names those that do not count. Its own servers are those that C(lmstudio_url), C(lmstudio_port) and
     C(lmstudio_controller_url) name, the address of the host with the same port, and 127.0.0.1 where that is the host.

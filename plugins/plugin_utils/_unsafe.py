@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Server text is data, never a template, and never an invalid name."""
+"""Server text is data, never a template."""
 
 from __future__ import annotations
 

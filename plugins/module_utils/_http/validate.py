@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Checks of the connection options that few hosts have: unusual URLs, headers and files. Loaded only where one is set."""
+"""Checks of the connection options: URLs, headers and files."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What LM Studio does not usually send: values of another type, undocumented fields, odd text, encoded bodies."""
+"""What LM Studio does not usually send: values of another type, undocumented fields, odd text."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Host(NamedTuple):
     default_connection: str
     """Its connection where no variable says one."""
     in_inventory: Callable[[], Mapping[str, Any]]
-    """Those of its variables that the inventory has, as they are written. None for a host that is not in it."""
+    """Those of its variables that the inventory has, as they are written. Empty for a host that is not in it."""
     given_address: str = ""
     """The URL or the ``NAME:PORT`` by which the user asks for it, if that says more than its name."""
 
