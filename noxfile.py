@@ -101,6 +101,7 @@ def environment(session: nox.Session, core: str, *more: str, controller: str | N
 
 
 def filled(session: nox.Session, folder: Path, core: str, controller: str, more: tuple[str, ...]) -> Path:
+    """The folder with the programs of this environment, with all in it that is wanted."""
     ready, programs = folder / READY, folder / "bin"
     files = "".join((ROOT / file).read_text() for file in ("requirements.txt", "requirements-dev.txt"))
     common = [CORES[core].package, "-r", "requirements.txt", *TEST_LIBRARIES]

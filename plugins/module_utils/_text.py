@@ -33,7 +33,8 @@ def unknown_names(what: str, names: Iterable[Any], known: Iterable[str]) -> str:
     """A message such as "unknown key modle. Did you mean model? The keys are max_size, model."."""
     names, known = [str(name) for name in names], list(known)
     shown = ", ".join(printable(name) for name in names)
-    return f"unknown {what} {shown}.{did_you_mean(names, known)} The {what}s are {', '.join(known)}."
+    plural = what + ("es" if what.endswith("s") else "s")
+    return f"unknown {what} {shown}.{did_you_mean(names, known)} The {plural} are {', '.join(known)}."
 
 
 def did_you_mean(words: Iterable[str], known: Iterable[str]) -> str:

@@ -53,7 +53,7 @@ def parse_waiting(options: Mapping[str, Any]) -> Waiting:
         raise OptionError("delay", f"{delay:g} is not a usable number of seconds. Give 0.1 or more and at most {_MAX_SECONDS}.")
     unknown = [status for status in give_up_on if status not in _NEVER_MET]
     if unknown:
-        raise OptionError("give_up_on", unknown_names("status", unknown, _NEVER_MET).replace("statuss", "statuses"))
+        raise OptionError("give_up_on", unknown_names("status", unknown, _NEVER_MET))
     return Waiting(wait_timeout, delay, tuple(give_up_on))
 
 

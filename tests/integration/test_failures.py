@@ -135,7 +135,6 @@ EVERY_PLUGIN = """
 """
 
 
-@pytest.mark.once
 def test_every_row_of_the_error_table_at_every_plugin(run, start, tmp_path):
     fleet = start({**{fault: {"fault": fault} for fault in STATUS_OF_FAULT}, "plain": {}})
     hosts = {

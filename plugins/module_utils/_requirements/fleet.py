@@ -80,7 +80,7 @@ def judge_fleet(
         raise RequirementError("hosts: there are none, which would meet anything. Check the pattern, the group or the play that asked.")
     violations = []
     for requirement in requirements:
-        _check_comparable(requirement, consistent)
+        check_comparable(requirement, consistent)
         by_host = {name: judge_requirement(record, requirement) for name, record in records.items()}
         if min_hosts is None:
             violations += [_on_host(name, violation) for name, found in by_host.items() for violation in found]
@@ -95,7 +95,8 @@ def _on_host(host: str | None, violation: Violation) -> Violation:
     return {**violation, "host": host, "message": message}
 
 
-def _check_comparable(requirement: Requirement, consistent: tuple[str, ...]) -> None:
+def check_comparable(requirement: Requirement, consistent: tuple[str, ...]) -> None:
+    """Raise a :class:`RequirementError` where there is nothing to be the same."""
     state = requirement.state
     if consistent and (state in (UNLOADED, ABSENT) or (state == AVAILABLE and "context_length" in consistent)):
         what = "context_length" if state == AVAILABLE else ", ".join(consistent)

@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, NOT_ASKED
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import judge_fleet, parse_fleet_terms
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import check_comparable, judge_fleet, parse_fleet_terms
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE, FAIL, Requirement, parse_all
@@ -33,6 +33,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import 
     parse_waiting,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import summary_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import hosts_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import abbreviated
 
 Records = Mapping[str, Record]
@@ -79,9 +80,12 @@ def parse_fleet_assertion(options: Mapping[str, Any]) -> FleetAssertion:
         raise OptionError("min_percent", "it contradicts min_hosts. Remove one of the two.")
     if min_percent is not None and not 0 < min_percent <= 100:
         raise OptionError("min_percent", f"{min_percent:g} is not a usable percentage. Give more than 0 and at most 100.")
+    requirements = parse_all(options["require"])
     least, consistent = parse_fleet_terms(min_hosts, options["consistent"])
+    for requirement in requirements:
+        check_comparable(requirement, consistent)
     return FleetAssertion(
-        requirements=parse_all(options["require"]),
+        requirements=requirements,
         min_hosts=least,
         min_percent=min_percent,
         consistent=consistent,
@@ -105,8 +109,8 @@ def records_given(value: Mapping[str, Any]) -> dict[str, Record]:
 
 def sharing(urls: Mapping[str, str | None]) -> dict[str, str]:
     """For each host with the URL of a host before it, the name of that one."""
-    first: dict[str, str] = {}
-    return {name: first[url] for name, url in urls.items() if url is not None and first.setdefault(url, name) != name}
+    groups = hosts_by_server((name, url) for name, url in urls.items() if url is not None)
+    return {name: first for first, *others in groups for name in others}
 
 
 def judge_records(assertion: FleetAssertion, records: Records, shared: Mapping[str, str]) -> dict[str, Any]:
@@ -170,7 +174,8 @@ def ask_until_met(
         if pause > 0:
             sleep(pause)
         inconsistent = any(violation["check"] == "consistent" for violation in violations)
-        everyone = met or inconsistent or not pending or left <= pause
+        # A sleep may last longer than was meant.
+        everyone = met or inconsistent or not pending or left <= pause or clock() - began >= waiting.wait_timeout
         asked = counted if everyone else [name for name in counted if name in pending]
 
 

@@ -92,11 +92,8 @@ async def receive(reader: asyncio.StreamReader, limit: int) -> Response:
     body = bytearray()
     if head.chunked and wanted:
         body = await _read_chunks(reader, limit)
-    while len(body) < wanted and not head.chunked:
-        data = await reader.read(min(CHUNK, wanted - len(body)))
-        if not data:
-            break
-        body += data
+    elif wanted:
+        await _read_into(body, reader, wanted)
     return make_response(head.status, head.getheader, body, limit)
 
 
@@ -119,6 +116,17 @@ async def _read_head(reader: asyncio.StreamReader) -> ParsedResponse:
     return parsed
 
 
+async def _read_into(body: bytearray, reader: asyncio.StreamReader, size: int) -> bool:
+    """Append so many bytes. False where the connection ends before them. In pieces, so that no second copy of them is held."""
+    while size:
+        data = await reader.read(min(CHUNK, size))
+        if not data:
+            return False
+        body += data
+        size -= len(data)
+    return True
+
+
 async def _read_chunks(reader: asyncio.StreamReader, limit: int) -> bytearray:
     """What is in the chunks of a body, to one byte beyond `limit`."""
     body, framing, last = bytearray(), 0, False
@@ -133,7 +141,8 @@ async def _read_chunks(reader: asyncio.StreamReader, limit: int) -> bytearray:
         if not last:
             try:
                 size = chunk_size(int(line.partition(b";")[0], 16))
-                body += await reader.readexactly(min(size, limit + 1 - len(body)))
+                if not await _read_into(body, reader, min(size, limit + 1 - len(body))):
+                    raise ApiError("disconnected", CUT_OFF)
                 if size and len(body) <= limit:
                     await reader.readexactly(len(b"\r\n"))
             except (ValueError, asyncio.IncompleteReadError):

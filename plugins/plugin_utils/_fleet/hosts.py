@@ -16,6 +16,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import hosts_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked, record_not_asked
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import abbreviated
 
@@ -39,13 +40,10 @@ def secret_warnings(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
 
 def shared_url_warnings(names: Iterable[str], resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
     """Warnings about hosts that come to the same URL, whose answer is used for each of them."""
-    sharing: dict[str, dict[str, None]] = {}
-    for name, endpoint in zip(names, resolved):
-        if isinstance(endpoint, Endpoint):
-            sharing.setdefault(endpoint.url, {})[name] = None
+    urls = {name: endpoint.url for name, endpoint in zip(names, resolved) if isinstance(endpoint, Endpoint)}
     return [
-        f"{abbreviated(list(hosts))} have the same URL, {url}: one machine under several names, or several machines behind one address. The "
-        "answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."
-        for url, hosts in sharing.items()
+        f"{abbreviated(hosts)} have the same URL, {urls[hosts[0]]}: one machine under several names, or several machines behind one address. "
+        "The answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."
+        for hosts in hosts_by_server(urls.items())
         if len(hosts) > 1
     ]

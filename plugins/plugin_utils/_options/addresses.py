@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -84,6 +84,14 @@ def _server(url: Any, port: Any) -> _Server | None:
         return None
     host = _THIS_MACHINE if is_this_machine(endpoint.host) else endpoint.host.rstrip(".")
     return _Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
+
+
+def hosts_by_server(urls: Iterable[tuple[str, Any]]) -> list[list[str]]:
+    """The names of hosts, with those together whose URLs name the same server, however they are written."""
+    found: dict[Any, dict[str, None]] = {}
+    for name, url in urls:
+        found.setdefault(_server(url, None) or str(url), {})[name] = None
+    return [list(names) for names in found.values()]
 
 
 def address_url(host: Host) -> str:
