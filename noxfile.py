@@ -355,8 +355,15 @@ def molecule(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Answers that nobody thought of, for both transports. LMSTUDIO_FUZZ_SECONDS says how long at each of two targets (10)."""
+    """Answers that nobody thought of: the same ones each time, or new ones for LMSTUDIO_FUZZ_SECONDS at each of two targets."""
     run_tests(session, environment(session, "newest"), "-s", "tests/fuzz")
+
+
+@nox.session
+def properties(session: nox.Session) -> None:
+    """The properties that `make test` shows with the same examples each time, with a thousand new ones each."""
+    files = sorted({str(path.relative_to(ROOT)) for path in ROOT.glob("tests/unit/**/test_*.py") if "@given" in path.read_text()})
+    run_tests(session, environment(session, "newest"), *SIDE_BY_SIDE, "--hypothesis-profile=nightly", *files)
 
 
 @nox.session
@@ -419,10 +426,10 @@ register(units, "2.18")
 
 # .ci/run begins them in this order, two at a time: first what takes long, so that none of it is left alone at the end.
 GATES = [
-    *("plays-2.16", "sanity-newest", "molecule", "units-2.18", "release", "plays-2.18", "plays-2.19", "plays-2.17", "plays-2.20"),
+    *("plays-2.16", "sanity-newest", "molecule", "units-2.18", "release", "plays-2.18", "plays-2.19"),
     *("guard", "docs", "soak", "browser", "lint", "workflows", "fuzz"),
 ]
-NIGHTLY = ("browser", "fuzz", "soak", "scaling", "sanity-2.17", "units-2.18", "plays-newest", "matrix", "mutation")
+NIGHTLY = ("browser", "properties", "fuzz", "soak", "scaling", "sanity-2.17", "units-2.18", "plays-newest", "matrix", "mutation")
 LONG = {"LMSTUDIO_FUZZ_SECONDS": "600", "LMSTUDIO_SOAK_ROUNDS": "200"}
 
 

@@ -25,33 +25,36 @@ OLDEST_TARGET = "python3.9"
 NOX = ".venv/dev/bin/nox"
 PACKAGES = "shellcheck chromium busybox-static iproute2 nginx-light openssh-server"
 SKIPPED = re.compile(r"(?:Session \S+ skipped: .+|SKIPPED(?: \[\d+\])?:? ?.+)$", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) .+$", re.MULTILINE)
+"""How pytest tells at its end what failed."""
 SIDE_BY_SIDE = 2
 """Sessions at once: many of them use one core, or wait."""
 TAIL = 150
 """Lines that are shown of a gate that failed."""
+LINE = 300
+"""Characters of a line that names a failed test."""
 
 
 class Gate(NamedTuple):
     name: str
+    log: Path
     passed: bool
     seconds: float
     skipped: list[str]
-
-    @property
-    def log(self) -> Path:
-        return OUTPUT / f"{self.name.replace(' ', '-')}.log"
+    failures: list[str]
 
 
 def run(name: str, command: list[str], env: dict[str, str] | None = None) -> Gate:
     """Run a gate with its output in a file, and say how it ended."""
     began = time.monotonic()
-    log = Gate(name, False, 0, []).log
+    log = OUTPUT / f"{name.replace(' ', '-')}.log"
     with log.open("wb") as output:
         done = subprocess.run(
             command, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
         )
     text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace"))
-    gate = Gate(name, done.returncode == 0, time.monotonic() - began, list(dict.fromkeys(SKIPPED.findall(text))))
+    skipped, failures = (list(dict.fromkeys(pattern.findall(text))) for pattern in (SKIPPED, FAILED))
+    gate = Gate(name, log, done.returncode == 0, time.monotonic() - began, skipped, failures)
     told = "FAILED" if not gate.passed else "skipped" if f"Session {name} skipped" in text else "passed"
     print(f"{told:<8}{gate.seconds:5.0f} s  {name}", flush=True)
     return gate
@@ -109,6 +112,9 @@ def main() -> int:
     for gate in failed:
         print(f"\n=== {gate.name} failed. The end of {gate.log.relative_to(ROOT)}:\n")
         print("\n".join(gate.log.read_text(errors="replace").splitlines()[-TAIL:]))
+    # Once more and last, because a log may be cut.
+    for gate in failed:
+        print("\n".join(["", f"=== {gate.name}", *(line[:LINE] for line in gate.failures[:TAIL])]))
     print(f"\nFAILED: {', '.join(gate.name for gate in failed)}" if failed else "\nAll passed.")
     return 1 if failed else 0
 

@@ -52,6 +52,17 @@ def settings_in(folder: Path) -> dict[str, str]:
     }
 
 
+try:
+    import hypothesis
+except ImportError:
+    pass
+else:
+    # What gates a change is the same each time, on a slow machine too. By night, `nox -s properties` tries new examples.
+    _gate = {"derandomize": True, "deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+    hypothesis.settings.register_profile("gate", **_gate)
+    hypothesis.settings.register_profile("nightly", max_examples=1000, **{**_gate, "derandomize": False, "print_blob": True})
+    hypothesis.settings.load_profile("gate")
+
 sys.path.insert(0, str(collections_path()))
 # The commands under test can use an installed release in place of the working tree.
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = os.environ.get("LMSTUDIO_COLLECTIONS_PATH") or str(collections_path())

@@ -14,6 +14,7 @@ from typing import Callable, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
 
 CHUNK = 65536
+_MAX_ANNOUNCEMENTS = 100
 CUT_OFF = "closed the connection before the answer was complete"
 _NO_BODY = (*range(200), 204, 304, 401, 403)
 """HTTP statuses whose body is not read: most have none, and LM Studio quotes the token in those of 401 and 403."""
@@ -39,12 +40,19 @@ class Response(NamedTuple):
 
 
 class ParsedResponse(http.client.HTTPResponse):
-    """Reads past every answer that only announces the real one, and believes no size below zero."""
+    """Reads past the answers that only announce the real one, and believes no size below zero."""
+
+    _announcements = 0
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]
-        # Of the announcements, http.client knows 100 alone.
-        return version, http.client.CONTINUE if 100 <= status < 200 and status != 101 else status, reason
+        # 101 is the last answer in HTTP. Of the announcements, http.client knows 100 alone.
+        if 100 <= status < 200 and status != 101:
+            status = http.client.CONTINUE
+            self._announcements += 1
+            if self._announcements > _MAX_ANNOUNCEMENTS:
+                raise ApiError("invalid", "announced its answer again and again", "framing")
+        return version, status, reason
 
     def _read_next_chunk_size(self) -> int:
         # http.client would read to the end, however far that is.

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import http.client
 import io
-import re
 import socket
 import threading
 from collections.abc import Callable
@@ -37,13 +37,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of, tls_context
 
 _NO_THREAD_SECONDS = 0.05
-_MAX_HEAD = 256 * 1024
+_MAX_HEADS = 256 * 1024
 _MAX_FRAMING = 1024 * 1024
 """Bytes by which the sizes and extensions of chunks may be more than the body in them."""
 _LAST_LINES = (b"\r\n", b"\n", b"")
 """Of a head and of a body in chunks. The last one is the end of the connection."""
-_ANNOUNCEMENT = re.compile(rb"HTTP/\S*[ \t]+1(?!01)[0-9][0-9]\s")
-"""How an answer begins that only announces the real one. 101 is the last in HTTP."""
 T = TypeVar("T")
 
 
@@ -98,22 +96,26 @@ async def receive(reader: asyncio.StreamReader, limit: int) -> Response:
 
 
 async def _read_head(reader: asyncio.StreamReader) -> ParsedResponse:
-    """The head of the answer. Those that only announce it are left out."""
-    while True:
-        status_line = line = await _read_line(reader)
-        head = bytearray(line)
-        # What is not HTTP may never have the end of a head.
-        while status_line.startswith(b"HTTP/") and line not in _LAST_LINES:
+    """The head of the answer, after those that only announce it. What they mean, ``http.client`` decides."""
+    heads, status_lines, announced = bytearray(), _parser(b""), True
+    while announced:
+        line = await _read_line(reader)
+        status_lines.fp = io.BytesIO(line)  # type: ignore[assignment]
+        announced = status_lines._read_status()[1] == http.client.CONTINUE
+        heads += line
+        while line not in _LAST_LINES:
             line = await _read_line(reader)
-            head += line
-            if len(head) > _MAX_HEAD:
+            heads += line
+            if len(heads) > _MAX_HEADS:
                 raise too_many_headers()
-        if not _ANNOUNCEMENT.match(status_line):
-            break
-    # http.client asks a socket for its file.
-    parsed = ParsedResponse(SimpleNamespace(makefile=lambda _mode: io.BytesIO(head)))  # type: ignore[arg-type]
+    parsed = _parser(heads)
     parsed.begin()
     return parsed
+
+
+def _parser(data: bytes | bytearray) -> ParsedResponse:
+    # http.client asks a socket for its file.
+    return ParsedResponse(SimpleNamespace(makefile=lambda _mode: io.BytesIO(data)))  # type: ignore[arg-type]
 
 
 async def _read_into(body: bytearray, reader: asyncio.StreamReader, size: int) -> bool:

@@ -14,7 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.tests.strategies import anything, entries, objects, valid_entries
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 documents = anything | objects(models=st.lists(entries, max_size=4), data=anything, error=anything, detail=anything)
@@ -56,7 +56,6 @@ def test_any_bytes_give_entries_or_a_typed_error(body, status):
         assert exc.status in STATUSES
 
 
-@settings(max_examples=60)
 @given(models=st.lists(valid_entries, max_size=5), data=st.data())
 def test_the_fingerprint_ignores_order_and_ttls_and_is_equal_at_both_details(models, data):
     record = judge(json.dumps({"models": models}).encode(), 200)
@@ -74,7 +73,6 @@ def test_the_fingerprint_ignores_order_and_ttls_and_is_equal_at_both_details(mod
     assert judge(body, 200)["fingerprint"] == judge(body, 200, "loaded")["fingerprint"] == record["fingerprint"]
 
 
-@settings(deadline=None)
 @given(st.lists(entries | valid_entries, max_size=4))
 def test_reading_what_was_read_changes_nothing(raw):
     try:

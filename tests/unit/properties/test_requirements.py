@@ -14,7 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import parse
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 # A small world, so that names meet: a key may be the id of an instance of another model, and keys repeat.
@@ -115,7 +115,6 @@ def violated(draw, requirements):
     return raw, found[0]
 
 
-@settings(deadline=None, max_examples=120)
 @given(case=violated(loaded), instance=instances, data=st.data())
 def test_an_instance_that_falls_short_never_makes_a_requirement_met(case, instance, data):
     raw, requirement = case
@@ -137,7 +136,6 @@ def places(value, path=()):
     return [] if path[-1] in ("key", "variants", "selected_variant") or value is None else [path]
 
 
-@settings(deadline=None, max_examples=150)
 @given(case=violated(loaded | available | forbidden), data=st.data())
 def test_a_value_that_is_not_told_never_makes_a_requirement_met(case, data):
     raw, requirement = case
@@ -174,14 +172,12 @@ def added(data, raw):
     return more
 
 
-@settings(deadline=None, max_examples=150)
 @given(case=violated(forbidden), data=st.data())
 def test_more_of_what_must_not_be_there_never_makes_it_right(case, data):
     raw, requirement = case
     assert violations(added(data, raw), requirement)
 
 
-@settings(deadline=None, max_examples=120)
 @given(raw=models, requirement=loaded | available, data=st.data())
 def test_one_more_of_anything_never_makes_another_model_asked_for(raw, requirement, data):
     def others(found):

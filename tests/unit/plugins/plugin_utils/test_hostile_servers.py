@@ -86,6 +86,10 @@ ANSWERS = {
     "hints before chunks": (b"HTTP/1.1 103 Early Hints\r\n\r\n" + framed(CHUNKED, body=chunks(EMPTY)), "ok", ""),
     "early hints in an odd spelling": (b"HTTP/1.10   103  x\r\nX: y\r\n\r\n" + http(EMPTY), "ok", ""),
     "chunks of one byte": (framed(CHUNKED, body=b"".join(b"1\r\n%c\r\n" % byte for byte in EMPTY) + b"0\r\n\r\n"), "ok", ""),
+    "an announcement with a no-break space": (b"HTTP/1.1\xa0100\r\n\r\n" + http(EMPTY), "ok", ""),
+    "a hundred announcements": (b"HTTP/1.1 102 Processing\r\n\r\n" * 100 + http(EMPTY), "ok", ""),
+    "one announcement too many": (b"HTTP/1.1 102 Processing\r\n\r\n" * 101 + http(EMPTY), "invalid", "announced its answer again"),
+    "an announcement of many headers": (b"HTTP/1.1 103 x\r\n" + b"X: y\r\n" * 101 + b"\r\n" + http(EMPTY), "invalid", "more HTTP headers"),
     "hints and no answer": (b"HTTP/1.1 103 Early Hints\r\n\r\n", "disconnected", "before the answer was complete"),
     "another protocol": (b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n" + http(EMPTY), "http_error", "HTTP 101"),
     # lengths
@@ -221,7 +225,7 @@ def test_a_slow_proxy_ends_at_the_deadline(asking, monkeypatch):
     assert took < 0.5 + LATE
 
 
-def test_a_flood_of_continues_ends_at_the_deadline_with_constant_memory(asking):
+def test_a_flood_of_continues_ends_with_constant_memory(asking):
     class Flood(Server):
         def answer(self, client):
             client.recv(65536)
@@ -230,7 +234,7 @@ def test_a_flood_of_continues_ends_at_the_deadline_with_constant_memory(asking):
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with Flood(b"") as server:
-        assert record_of(asking, server, timeout=1)["status"] == "timeout"
+        assert "announced its answer again and again" in record_of(asking, server, timeout=60)["error"]["message"]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
 
 

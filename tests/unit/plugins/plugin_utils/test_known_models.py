@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MAS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine, known_answers
 from ansible_collections.gpufleet.lmstudio.tests.strategies import entries, valid_entries
 from ansible_collections.gpufleet.lmstudio.tests.transports import exchange_in_threads
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 TOKEN = "sk-lm-AbCdEf12:GhIjKlMnOpQrStUvWxYz"
@@ -141,7 +141,6 @@ def said_of(body, known):
         return exc.status, exc.problem, exc.hint, exc.http_status
 
 
-@settings(deadline=None)
 @given(
     shelf=st.lists(entries | valid_entries, min_size=1, max_size=5),
     chosen=st.lists(st.lists(st.integers(0, 4), max_size=6), min_size=2, max_size=4),

@@ -25,7 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
     records_given,
     sharing,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 UNSET = dict.fromkeys(("min_hosts", "min_percent", "consistent", "fail_msg", "success_msg"))
@@ -302,7 +302,6 @@ SAYS = st.sampled_from([GOOD, GOOD, IDLE, SMALL, "refused", "auth"])
 TIMELINE = st.lists(st.tuples(st.floats(0, 80), SAYS), max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(SAYS, TIMELINE), min_size=1, max_size=4),
     st.data(),
