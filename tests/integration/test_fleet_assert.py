@@ -187,9 +187,9 @@ WAITING = """
       gpufleet.lmstudio.fleet_assert:
         require: [{model: qwen/qwen3-8b}]
         min_hosts: 2
-        wait_timeout: 12
+        wait_timeout: "{{ seconds }}"
         delay: 1
-        timeout: 3
+        timeout: 20
       run_once: true
       register: gate
       ignore_errors: true
@@ -224,7 +224,7 @@ def test_a_model_that_leaves_at_the_worst_moment_is_not_counted(run, start, come
 
     changing = threading.Thread(target=change)
     changing.start()
-    outcome = run(WAITING, hosts_of(fleet))
+    outcome = run(WAITING, hosts_of(fleet), "-e", json.dumps({"seconds": 120 if comes_back else 12}))
     changing.join()
     assert f"MET {comes_back}" in outcome.output
     # The first one was asked when it seemed to be enough, and not while only the others were missing.
