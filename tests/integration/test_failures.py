@@ -326,7 +326,7 @@ def test_a_url_with_userinfo_is_refused_and_not_shown(run, start):
 BAD_OPTIONS = [
     ({"url": "ftp://127.0.0.1"}, "url: 'ftp://127.0.0.1' has an unknown scheme"),
     ({"url": "127.0.0.1:1234"}, "url: '127.0.0.1:1234' is not a URL"),
-    ({"url": "URL", "port": 4321}, "port: port is set although url"),
+    ({"url": "URL", "port": 4321}, "port: url 'http"),
     ({"url": "", "port": 0}, "port: 0 is not a port"),
     ({"url": "URL", "timeout": 0}, "timeout: 0 is not a usable number of seconds"),
     ({"url": "URL", "ca_path": "/no/such/file.pem"}, "ca_path: '/no/such/file.pem' does not exist on "),

@@ -162,7 +162,7 @@ def test_a_variable_of_a_host_that_cannot_be_used_is_named_with_its_host(run, st
     hosts = {"localhost": {}, "gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
     for asked, (variables, says) in enumerate(
         [
-            ({"lmstudio_url": "http://gpu02:1", "lmstudio_port": 2}, "lmstudio_port: lmstudio_port is set although lmstudio_url"),
+            ({"lmstudio_url": "http://gpu02:1", "lmstudio_port": 2}, "lmstudio_port: lmstudio_url 'http://gpu02:1' already names a port"),
             ({"lmstudio_token": "{{ vault_token }}"}, "its lmstudio_token cannot be templated: 'vault_token' is undefined."),
         ],
         1,
@@ -635,7 +635,7 @@ def test_contradicting_host_variables_are_named(run):
 """
     for via in ("target", "controller"):
         outcome = run(play, {"gpu01": {"lmstudio_url": "http://gpu01:1", "lmstudio_port": 2, "via": via}}, ends=2)
-        assert "lmstudio_port: lmstudio_port is set although lmstudio_url" in outcome.output
+        assert "lmstudio_port: lmstudio_url 'http://gpu01:1' already names a port" in outcome.output
 
 
 def test_a_host_variable_that_cannot_be_templated_is_named(run):

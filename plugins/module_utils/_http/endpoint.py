@@ -131,7 +131,7 @@ def normalise_url(url: str, port: int | None = None, option: str = "url", port_o
         if own_port is not None:
             raise OptionError(
                 port_option,
-                f"{port_option} is set although {option} {printable(url)!r} already names a port. Remove one of the two.",
+                f"{option} {printable(url)!r} already names a port. Remove one of the two.",
             )
         own_port = check_port(port, port_option)
     path = path.rstrip("/")

@@ -21,6 +21,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 
+class ProxyVariableError(OptionError):
+    """A variable of the environment that should name a proxy, and that ``use_proxy`` reads."""
+
+
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     """The TLS options of an endpoint. Raises :class:`OptionError` for files that hold something else.
 
@@ -90,7 +94,7 @@ def proxy_of(endpoint: Endpoint) -> Proxy | None:
     except ValueError:
         host, port = None, 0
     if not host or parts.scheme != "http":
-        raise OptionError("use_proxy", f"the environment variable {kind}_proxy is not a URL of the form http://HOST:PORT.")
+        raise ProxyVariableError("use_proxy", f"the environment variable {kind}_proxy is not a URL of the form http://HOST:PORT.")
     headers = {}
     if parts.username is not None:
         credentials = "{}:{}".format(unquote(parts.username), unquote(parts.password or ""))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, headers_of, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, authorizes, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_route
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import ProxyVariableError, check_route, tls_context
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import (
@@ -117,7 +117,10 @@ def resolve_fleet(
     """
     spec = connection_spec(environment=False)
     defaults = only_set({option: value for option, value in options.items() if option in spec})
-    check_route(make_endpoint(validate_options(spec, defaults), TARGET_URL))
+    # What is wrong with one host further down is then wrong with its variables, and not with the options.
+    for_all = make_endpoint(validate_options(spec, defaults), TARGET_URL)
+    if for_all.ca_path or for_all.client_cert:
+        tls_context(for_all)
     # Most hosts differ in their URL alone, and checking an argument spec takes longer than all the rest.
     checked: dict[str, dict[str, Any]] = {}
 
@@ -137,7 +140,7 @@ def resolve_fleet(
         try:
             check_route(endpoint)
         except OptionError as exc:
-            raise OptionError(own.names.get(exc.option, exc.option), exc.problem) from None
+            raise type(exc)(own.names.get(exc.option, exc.option), exc.problem) from None
         unseen = not endpoint.token and VARIABLES["token"] in (task_vars or {}) and VARIABLES["token"] not in host.variables
         return endpoint._replace(token_advice=_ADVICE_IF_NOT_VISIBLE if unseen else _ADVICE_FOR_MANY)
 
@@ -147,6 +150,9 @@ def resolve_fleet(
             found.append(endpoint_of(host))
         except VariableError as exc:
             found.append(NotAsked(exc.reason, "Correct that variable of the host."))
+        except ProxyVariableError as exc:
+            hint = f"Correct that variable in the environment of the controller, or set {exc.option} to false."
+            found.append(NotAsked(str(exc).rstrip("."), hint))
         except Exception as exc:  # Whatever is wrong with the variables of one host, the others are asked.
             found.append(NotAsked(printable(str(exc).rstrip("."), 300), "Correct the variables of the host."))
     return found

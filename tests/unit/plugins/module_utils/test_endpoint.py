@@ -138,7 +138,7 @@ def test_port_fills_in_where_the_url_names_none(options, url):
 @pytest.mark.parametrize(
     "options, option, says",
     [
-        ({"url": "http://gpu01:1234", "port": 4321}, "port", "although url"),
+        ({"url": "http://gpu01:1234", "port": 4321}, "port", "already names a port"),
         ({"port": 0}, "port", "from 1 to 65535"),
         ({"port": -1}, "port", "from 1 to 65535"),
         ({"port": 65536}, "port", "from 1 to 65535"),
@@ -177,7 +177,7 @@ def test_a_file_is_looked_for_on_the_machine_that_a_message_names(tmp_path):
 
 
 def test_an_error_uses_the_name_under_which_the_option_was_set():
-    with pytest.raises(OptionError, match="^lmstudio_port: lmstudio_port is set although lmstudio_url"):
+    with pytest.raises(OptionError, match="^lmstudio_port: lmstudio_url 'http://a:1' already names a port"):
         make_endpoint({"url": "http://a:1", "port": 2}, "", {"url": "lmstudio_url", "port": "lmstudio_port"})
 
 

@@ -1,0 +1,49 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What many hosts are asked with, and what is to be corrected where one of them cannot be asked."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+
+
+def host(name: str = "gpu01", **variables: object) -> Host:
+    return Host(name, variables, lambda value: value, "ssh", lambda: variables)
+
+
+def not_asked(options: dict, **variables: object) -> NotAsked:
+    odd, fine = resolve_fleet(options, [host(**variables), host("gpu02")])
+    assert isinstance(odd, NotAsked) and isinstance(fine, Endpoint)
+    return odd
+
+
+@pytest.mark.parametrize("use_proxy", ["use_proxy", "lmstudio_use_proxy"])
+def test_a_proxy_that_the_environment_names_wrongly_is_corrected_there(use_proxy, monkeypatch):
+    monkeypatch.setenv("http_proxy", "socks5://user:hunter2@127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "gpu02")
+    options, variables = ({"use_proxy": True}, {}) if use_proxy == "use_proxy" else ({}, {use_proxy: True})
+    assert not_asked(options, **variables) == (
+        f"{use_proxy}: the environment variable http_proxy is not a URL of the form http://HOST:PORT",
+        f"Correct that variable in the environment of the controller, or set {use_proxy} to false.",
+    )
+
+
+def test_a_variable_is_corrected_at_its_host(tmp_path):
+    (tmp_path / "ca.pem").write_text("nothing")
+    found = not_asked({}, lmstudio_url="https://gpu01", lmstudio_ca_path=str(tmp_path / "ca.pem"))
+    assert found.reason.startswith("lmstudio_ca_path: ") and found.reason.endswith(" holds no CA certificates in PEM form")
+    assert found.hint == "Correct the variables of the host."
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("options", [("ca_path",), ("client_cert", "client_key")])
+def test_a_file_of_an_option_that_holds_something_else_is_not_blamed_on_a_host(scheme, options, tmp_path):
+    (tmp_path / "file.pem").write_text("nothing")
+    with pytest.raises(OptionError, match=f"^{options[0]}: "):
+        resolve_fleet(dict.fromkeys(options, str(tmp_path / "file.pem")), [host(lmstudio_url=f"{scheme}://gpu01")])
