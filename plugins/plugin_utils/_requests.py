@@ -59,7 +59,11 @@ else:
         """A connection that is made as the target's driver makes it, watched by the deadline of the running exchange."""
 
         def _new_conn(self) -> Any:
-            return connect(self._dns_host.replace("%25", "%"), self.port, _current.deadline)  # type: ignore[attr-defined]
+            try:
+                return connect(self._dns_host.replace("%25", "%"), self.port, _current.deadline)  # type: ignore[attr-defined]
+            except OSError as exc:
+                # As it is, urllib3 would go on after some of them, as if there were a connection.
+                raise urllib3.exceptions.NewConnectionError(self, str(exc)) from exc  # type: ignore[arg-type]
 
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]

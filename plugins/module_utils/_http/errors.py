@@ -35,6 +35,15 @@ HINTS = {
     "refused: IPv6": "LM Studio listens on IPv4 only: give the IPv4 address of the host (ansible_host, lmstudio_url or url). "
     "If a proxy is to answer on IPv6, start the proxy.",
     "dns: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
+    "no_route: open files": "The machine that sends the request has too many files open: raise its limit (ulimit -n, LimitNOFILE), or ask fewer "
+    "hosts at once (concurrency, forks).",
+    "no_route: memory": "The machine that sends the request has no memory left for a connection: look what uses it, or ask fewer hosts at once "
+    "(concurrency, forks).",
+    "no_route: not permitted": "The machine that sends the request does not permit the connection: check its own firewall, and what confines the "
+    "process there (SELinux, AppArmor, a container).",
+    "no_route: own address": "The machine that sends the request has no address of its own for this connection: check that it has IPv6 if the "
+    "address is an IPv6 one, and that a link-local address names its zone (%25eth0). It may also have no free port left.",
+    "no_route: other": "The machine that sends the request gives the reason in brackets. Check it there, and that the address is right.",
     "no_route: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "tls: not TLS": "Check that this port speaks TLS. LM Studio itself does not: without a proxy in front of it, write http://.",
     "tls: clock": "Check the clock of the machine that sends the request, and that of the server which signed the certificate.",

@@ -23,7 +23,14 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
-_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
+_NO_ROUTE: dict[int | None, str | None] = {
+    **dict.fromkeys((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "open files"),
+    **dict.fromkeys((errno.ENOBUFS, errno.ENOMEM), "memory"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "not permitted"),
+    **dict.fromkeys((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL), "own address"),
+}
+"""Why the system makes no connection, with the case of each. None stands for the network between."""
 
 # OpenSSL's numbers of why a certificate is not trusted (X509_V_ERR_...), with what helps.
 _CERTIFICATE_CASES = {
@@ -52,7 +59,9 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
         name = f"the name {proxy.host} of the proxy" if proxy else f"the name {endpoint.host}"
         return ApiError("dns", f"could not be reached: {name} does not resolve", "proxy" if proxy else None)
     if proxy and isinstance(exc, OSError):
-        return ApiError("no_route", f"could not be reached through the proxy {proxy.url} ({_reason(exc)})", "proxy")
+        return ApiError(
+            "no_route", f"could not be reached through the proxy {proxy.url} ({_reason(exc)})", _NO_ROUTE.get(exc.errno) or "proxy"
+        )
     if isinstance(exc, ConnectionRefusedError):
         return _refused(endpoint, deadline)
     if isinstance(exc, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
@@ -94,7 +103,7 @@ def _system_failure(exc: OSError, endpoint: Endpoint, deadline: Deadline) -> Api
     if exc.errno == errno.ETIMEDOUT:
         return _timed_out(endpoint, deadline)
     if exc.errno in _NO_ROUTE or not deadline.sent:
-        return ApiError("no_route", f"could not be reached ({_reason(exc)})")
+        return ApiError("no_route", f"could not be reached ({_reason(exc)})", _NO_ROUTE.get(exc.errno, "other"))
     return ApiError("disconnected", f"broke the connection ({_reason(exc)})")
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import shutil
@@ -264,15 +265,48 @@ def test_a_name_that_does_not_resolve(asking):
     assert "gpu01.invalid does not resolve" in record["error"]["message"]
 
 
-def test_no_route(asking, monkeypatch):
-    def unreachable(self, address):
-        raise OSError(113, "No route to host")
+NO_CONNECTION = {
+    errno.EHOSTUNREACH: "no_route",
+    errno.ENETUNREACH: "no_route",
+    errno.EMFILE: "no_route: open files",
+    errno.ENFILE: "no_route: open files",
+    errno.ENOBUFS: "no_route: memory",
+    errno.EACCES: "no_route: not permitted",
+    errno.EPERM: "no_route: not permitted",
+    errno.EADDRNOTAVAIL: "no_route: own address",
+    errno.EINVAL: "no_route: own address",
+    errno.EPROTOTYPE: "no_route: other",
+}
 
-    monkeypatch.setattr(socket.socket, "connect", unreachable)
-    monkeypatch.setattr(socket.socket, "connect_ex", lambda self, address: 113)
+
+@pytest.mark.parametrize("number", NO_CONNECTION, ids=errno.errorcode.get)
+def test_the_system_says_why_there_is_no_connection(asking, monkeypatch, number):
+    def connect(self, address):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", lambda self, address: number)
     record = record_of(asking, "http://192.0.2.1:1234")
     assert record["status"] == "no_route"
-    assert "(no route to host)" in record["error"]["message"]
+    assert f"could not be reached ({os.strerror(number).lower()})" in record["error"]["message"].lower()
+    assert record["error"]["hint"] == HINTS[NO_CONNECTION[number]]
+
+
+def test_a_machine_without_files_to_open_does_not_blame_the_host(asking, monkeypatch):
+    make = socket.socket
+
+    def full(family=socket.AF_INET, kind=socket.SOCK_STREAM, *args, **kwargs):
+        if family == socket.AF_INET and not kwargs.get("fileno"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return make(family, kind, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "socket", full)
+    record = record_of(asking, "http://192.0.2.1:1234")
+    assert (record["status"], record["error"]["hint"]) == ("no_route", HINTS["no_route: open files"])
+    monkeypatch.setenv("http_proxy", "http://192.0.2.2:3128")
+    record = record_of(asking, "http://192.0.2.1:1234", use_proxy=True)
+    assert "through the proxy" in record["error"]["message"]
+    assert record["error"]["hint"] == HINTS["no_route: open files"]
 
 
 class TestTls:
