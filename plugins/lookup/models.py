@@ -118,6 +118,15 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import options_from_address, resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import redact_message
 
+_ADVICE_FOR_URL = (
+    f"Set the option token, or {TOKEN_VARIABLE} in the environment of the controller, to an API token that is valid on that server. Variables of "
+    "hosts do not count for a URL. If a proxy in front of it requires something else, set the option headers."
+)
+_ADVICE_FOR_NAME = (
+    f"Set the option token to an API token that is valid on that server. {TOKEN_VARIABLE} counts for terms that are URLs, and variables for those "
+    "that are hosts of the inventory. If a proxy in front of it requires something else, set the option headers."
+)
+
 
 class LookupModule(LookupBase):
     """One record, or a part of it, per term."""
@@ -169,9 +178,11 @@ class LookupModule(LookupBase):
         if not term or not isinstance(term, str):
             raise OptionError(name, f"it is {'empty' if not term else 'not a string'}. Write a URL, or the name of a host.")
         options = options_from_address(options, term)
-        if "://" in term and not options["token"] and not authorizes(options["headers"]):
+        is_url = "://" in term
+        if is_url and not options["token"] and not authorizes(options["headers"]):
             options["token"] = os.environ.get(TOKEN_VARIABLE)
-        return make_endpoint(options, f"http://{bracketed(term)}", {"url": name})
+        endpoint = make_endpoint(options, f"http://{bracketed(term)}", {"url": name})
+        return endpoint._replace(token_advice=_ADVICE_FOR_URL if is_url else _ADVICE_FOR_NAME)
 
     def _host(self, name: str, variables: Mapping[str, Any]) -> Host:
         connection = connection_of_command_line()

@@ -26,6 +26,8 @@ class LMStudioModule(AnsibleModule):
     """A module that asks the LM Studio server of the machine it runs on."""
 
     argument_spec: dict[str, Any]
+    token_advice: str | None = None
+    """As that of :class:`Endpoint`."""
     params: dict[str, Any]
 
     def _load_params(self) -> None:
@@ -39,7 +41,7 @@ class LMStudioModule(AnsibleModule):
     def endpoint(self) -> Endpoint:
         """The endpoint of the options. Options that cannot be used end the module."""
         try:
-            endpoint = make_endpoint(self.params, TARGET_URL, machine=TARGET)
+            endpoint = make_endpoint(self.params, TARGET_URL, machine=TARGET)._replace(token_advice=self.token_advice)
         except OptionError as exc:
             self.fail_json(msg=str(exc))
             raise  # fail_json does not return, which type checkers cannot know

@@ -91,9 +91,15 @@ ansible_facts:
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
 
+ADVICE_ON_401 = (
+    "Set token, in the task or in module_defaults, to an API token that is valid on that server, or LM_API_TOKEN in the environment of the host. "
+    "lmstudio_token counts here only where token is set to it. If a proxy in front of it requires something else, set headers."
+)
+
 
 def main() -> None:
     module = LMStudioModule(argument_spec={**connection_spec(), **detail_spec("loaded")}, supports_check_mode=True)
+    module.token_advice = ADVICE_ON_401
     module.exit_json(ansible_facts={"lmstudio": module.ask()})
 
 

@@ -34,7 +34,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validat
 _ENVIRONMENT_ADVICE = (
     f"{TOKEN_VARIABLE} of the keyword environment counts for modules that run on hosts. With via: controller, give token or "
     f"lmstudio_token, or set {TOKEN_VARIABLE} where Ansible itself is started. "
-    "If a proxy in front of it requires something else, set headers (lmstudio_headers)."
+    "If a proxy in front of it requires something else, set headers."
 )
 
 

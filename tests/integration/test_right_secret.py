@@ -543,7 +543,12 @@ def test_the_hint_of_auth_names_what_counts(run, start, tmp_path):
     assert "With via: controller" in from_controller and "where Ansible itself is started" in from_controller
     gate = hint("gpufleet.lmstudio.model_assert: {require: [{type: llm}], via: controller}")
     assert "With via: controller" in gate
-    assert "LM_API_TOKEN in the environment" in hint(lookup.replace("TERM", "lmstudio_url"))
+    of_url = hint(lookup.replace("TERM", "lmstudio_url"))
+    assert "LM_API_TOKEN in the environment of the controller" in of_url and "lmstudio_token" not in of_url
+    of_name = hint(lookup.replace("TERM", "(lmstudio_url | urlsplit).netloc"))
+    assert "LM_API_TOKEN counts for terms that are URLs" in of_name and "lmstudio_token" not in of_name
+    facts = hint("gpufleet.lmstudio.model_facts: {url: '{{ lmstudio_url }}'}", "{asked: '{{ ansible_facts.lmstudio }}'}")
+    assert "lmstudio_token counts here only where token is set to it" in facts
     for task in ("gpufleet.lmstudio.fleet_info: {}", lookup.replace("TERM", "inventory_hostname")):
         task = task + ("\n      run_once: true" if "fleet_info" in task else "")
         assert "LM_API_TOKEN is not used here" in hint(task)

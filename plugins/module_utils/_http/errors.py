@@ -18,7 +18,7 @@ HINTS = {
     "Or raise timeout.",
     "disconnected": "Look at LM Studio's log on that host (lms log stream), and at any proxy in between. Then try again.",
     "auth": "Set token (lmstudio_token, or LM_API_TOKEN in the environment) to an API token that is valid on that server. "
-    "If a proxy in front of it requires something else, set headers (lmstudio_headers).",
+    "If a proxy in front of it requires something else, set headers.",
     "forbidden": "The token or the headers that were sent are not allowed to list models, or a proxy in front of the server forbids it. "
     "Check the permissions of the token, and the rules of the proxy.",
     "unsupported": "LM Studio before 0.4 does not have this API: update it.",
@@ -61,8 +61,8 @@ HINTS = {
     "timeout: proxy": "Check that the host is up, and that the proxy which the environment names reaches it. Or set use_proxy to false.",
     "timeout: no proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "timeout: whole fleet": "Raise fleet_timeout or concurrency, or ask fewer hosts at once.",
-    "auth: headers": "Set headers (lmstudio_headers) to what that server, or the proxy in front of it, accepts.",
-    "auth: Basic": "A proxy in front of it requires a user name and a password, not a token. Set headers (lmstudio_headers) to an Authorization of "
+    "auth: headers": "Set headers to what that server, or the proxy in front of it, accepts.",
+    "auth: Basic": "A proxy in front of it requires a user name and a password, not a token. Set headers to an Authorization of "
     "the word Basic and the base64 of USER:PASSWORD, and no token.",
     "forbidden: nothing sent": "This is not about a token: none was sent, and LM Studio would answer that with 401. Another program may "
     "refuse the name in the URL (Ollama and Jan do so with a Host header that they do not know), or a proxy may "
@@ -74,14 +74,14 @@ HINTS = {
     "unavailable: loading": "It is loading a model. llama.cpp answers like this, LM Studio does not: check url and port, or wait.",
     "unavailable: origin": "A content network or a tunnel answers like this when it cannot reach the server behind it. "
     "Check the tunnel and LM Studio on that host (lms server status).",
-    "redirect: login": "A proxy in front of the server requires a login. Set headers (lmstudio_headers) to what it accepts from a program, "
+    "redirect: login": "A proxy in front of the server requires a login. Set headers to what it accepts from a program, "
     "such as a service token. Do not set url to the login page: that would send it the token.",
     "redirect: other host": "Redirects are not followed, so that a token goes nowhere else. Is it a login page? Then set headers "
-    "(lmstudio_headers) to what the proxy accepts. Only if you know that LM Studio is there now, set url to it.",
+    "to what the proxy accepts. Only if you know that LM Studio is there now, set url to it.",
     "redirect: same host": "Set url to where it leads: scheme, port and path as the server expects them.",
     "redirect: without TLS": "Correct the proxy: it redirects from TLS to plain HTTP, where everyone on the way could read the token.",
     "redirect: path": "Check the path of the URL: /api/v1/models is added to it. If it is right, a proxy redirects, "
-    "because LM Studio does not: perhaps to a login page, which headers (lmstudio_headers) could avoid, or by mistake.",
+    "because LM Studio does not: perhaps to a login page, which headers could avoid, or by mistake.",
     "redirect: itself": "Correct the proxy: it redirects to itself. It may not know that the request came over TLS (X-Forwarded-Proto), or require "
     "a cookie.",
     "not_lmstudio: 404": "Another program answers there, or a proxy that does not know this path. Check url, its port and its path: "
