@@ -26,6 +26,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import 
     describe_wait,
     parse_waiting,
     waiting_spec,
+    why_given_up,
 )
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _result(
         result["msg"] = "\n".join([assertion.success_msg or _success_message(len(assertion.requirements), len(violations)), *lines])
         return result
     if gave_up:
-        lines.append(describe_giving_up(result["waited"], polls, f"waiting does not cure {record['status']} (give_up_on)"))
+        lines.append(describe_giving_up(result["waited"], polls, why_given_up([record["status"]])))
     elif polls and assertion.waiting.wait_timeout:
         lines.append(describe_wait(result["waited"], polls))
     if not record["ok"]:

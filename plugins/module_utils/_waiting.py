@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Iterable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -37,7 +37,7 @@ class Waiting(NamedTuple):
     wait_timeout: float
     delay: float
     give_up_on: tuple[str, ...]
-    """The statuses that waiting does not cure."""
+    """The statuses that waiting does not change."""
 
     def may_give_up(self, polls: int, waited: float) -> bool:
         """Whether it is late enough to believe that a status stays."""
@@ -63,6 +63,12 @@ def count_seconds(seconds: float) -> str:
 
 def describe_wait(waited: float, polls: int) -> str:
     return f"Waited {count_seconds(waited)}, asked {_times(polls)}."
+
+
+def why_given_up(statuses: Iterable[str]) -> str:
+    """Completes a sentence of :func:`describe_giving_up`."""
+    names = " or ".join(statuses)
+    return f"waiting does not change the status {names}. Correct its cause, or remove {names} from give_up_on to wait longer"
 
 
 def describe_giving_up(waited: float, polls: int, why: str) -> str:

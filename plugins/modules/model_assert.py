@@ -62,7 +62,7 @@ options:
     default: 5
   give_up_on:
     description:
-      - What waiting does not cure. The wait ends early when every answer since it began had one of these statuses, after at least two
+      - Statuses that waiting does not change. The wait ends early when every answer since it began had one of these statuses, after at least two
         answers and 30 seconds.
       - Any status of the record but V(ok), as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes them. A proxy may redirect, and
         certificates may change, while what is behind it restarts, so those are waited for unless they are named here.

@@ -46,6 +46,8 @@ HINTS = {
     "no_route: other": "The machine that sends the request gives the reason in brackets. Check it there, and that the address is right.",
     "no_route: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "tls: not TLS": "Check that this port speaks TLS. LM Studio itself does not: without a proxy in front of it, write http://.",
+    "tls: closed": "Check that this port speaks TLS (LM Studio itself does not), and look at the log of what answers there: it may know no server of "
+    "this name, require a client certificate (client_cert, client_key), or be starting.",
     "tls: clock": "Check the clock of the machine that sends the request, and that of the server which signed the certificate.",
     "tls: expired": "Renew the certificate on the server. If it is new, check the clock of the machine that sends the request.",
     "tls: self-signed": "Set ca_path to this certificate if you trust it, or have it signed by a CA that you trust.",
@@ -60,7 +62,8 @@ HINTS = {
     "A port forward (WSL, SSH, a container) accepts connections although nothing listens behind it. Or raise timeout.",
     "timeout: proxy": "Check that the host is up, and that the proxy which the environment names reaches it. Or set use_proxy to false.",
     "timeout: no proxy": "Check the proxy that the environment names, or set use_proxy to false.",
-    "timeout: whole fleet": "Raise fleet_timeout or concurrency, or ask fewer hosts at once.",
+    "timeout: whole fleet": "The time for all hosts was over before this one had answered: raise fleet_timeout (or wait_timeout, while "
+    "an assertion waits). Silent hosts take less of it with a lower timeout, and more are asked at once with a higher concurrency.",
     "auth: headers": "Set headers to what that server, or the proxy in front of it, accepts.",
     "auth: Basic": "A proxy in front of it requires a user name and a password, not a token. Set headers to an Authorization of "
     "the word Basic and the base64 of USER:PASSWORD, and no token.",

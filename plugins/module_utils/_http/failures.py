@@ -66,7 +66,7 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
         return _refused(endpoint, deadline)
     if isinstance(exc, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
         if connecting and endpoint.scheme == "https":
-            return ApiError("tls", "closed the connection during the TLS handshake", "not TLS")
+            return _closed_in_handshake()
         return ApiError("disconnected", CUT_OFF)
     if isinstance(exc, OSError):
         return _system_failure(exc, endpoint, deadline)
@@ -113,13 +113,19 @@ def _reason(exc: OSError) -> str:
     return reason[:1].lower() + reason[1:]
 
 
+def _closed_in_handshake() -> ApiError:
+    return ApiError("tls", "closed the connection during the TLS handshake", "closed")
+
+
 def _tls_failure(exc: ssl.SSLError) -> ApiError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         reason = printable(getattr(exc, "verify_message", "") or str(exc), 160).rstrip(".")
         case = _CERTIFICATE_CASES.get(getattr(exc, "verify_code", 0))
         return ApiError("tls", f"has a certificate that is not trusted ({reason})", case)
     reason = exc.reason or ""
-    if reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", ""):
+    if reason in ("UNEXPECTED_EOF_WHILE_READING", ""):
+        return _closed_in_handshake()
+    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
         return ApiError("tls", "does not speak TLS", "not TLS")
     cases = {"PROTOCOL_VERSION": "old", "UNSUPPORTED_PROTOCOL": "old", "CERTIFICATE": "client certificate", "HANDSHAKE": "handshake"}
     case = next((case for part, case in cases.items() if part in reason), None)

@@ -28,7 +28,7 @@ class WrongType(Exception):
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise WrongType("text")
+    raise WrongType("a string")
 
 
 def _flag(value: Any) -> bool:
@@ -54,7 +54,7 @@ def _number(value: Any) -> Any:
 def _texts(value: Any) -> list[str]:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return value
-    raise WrongType("a list of texts")
+    raise WrongType("a list of strings")
 
 
 def _anything(value: Any, depth: int = 0) -> Any:
@@ -80,7 +80,7 @@ _CONVERTERS: dict[type | None, Callable[[Any], Any]] = {
 
 
 def coerce(value: Any, name: str, expected_type: type | None) -> Any:
-    """The value of a field, by its expected type: None for a list of texts, object for a field that is not documented.
+    """The value of a field, by its expected type: None for a list of strings, object for a field that is not documented.
 
     Raises :class:`WrongType`.
     """
@@ -95,7 +95,7 @@ def json_type(value: Any) -> str:
     if isinstance(value, (int, float)):
         return "a number"
     if isinstance(value, str):
-        return "text"
+        return "a string"
     return "a list" if isinstance(value, list) else "an object"
 
 

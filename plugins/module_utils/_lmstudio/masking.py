@@ -41,8 +41,8 @@ def short_secret_warning(endpoint: Endpoint) -> str | None:
     if not short:
         return None
     return (
-        f"The value of {printable(short[0])} is short. Ansible hides every text that equals a secret, and all headers count as "
-        f"secrets, so names, numbers and times in results that contain it are masked. Use {_SHORT_SECRET} characters or more."
+        f"The value of {printable(short[0])} is shorter than {_SHORT_SECRET} characters. Ansible masks a secret wherever it occurs in a result, and "
+        "takes every header for one, so names, numbers and times that contain this value are masked too. Use a longer one."
     )
 
 

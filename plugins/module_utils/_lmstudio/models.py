@@ -65,7 +65,7 @@ _MAX_KNOWN_BYTES = 4096
 """Of what was decoded of a model that is remembered."""
 
 # The documented fields, each with the type that is expected: reading answers is most of what a fleet costs, and values of this very
-# type are taken as they are. None stands for a list of texts.
+# type are taken as they are. None stands for a list of strings.
 _ENTRY = {
     "type": str,
     "publisher": str,

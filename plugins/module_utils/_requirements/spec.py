@@ -152,7 +152,7 @@ def parse_bool(value: Any, where: str) -> bool:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("a text")
+        raise ValueError("a string")
     return str(value).strip()
 
 
@@ -160,7 +160,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, (list, tuple)) and value:
         return tuple(_text(item) for item in value)
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("a text or a list of texts")
+        raise ValueError("a string or a list of strings")
     return (str(value).strip(),)
 
 
@@ -211,7 +211,7 @@ def _size(value: Any) -> int:
     try:
         whole: int = whole_number(1)(value)
     except ValueError:
-        raise ValueError("a size. Write bytes, or a text such as 40GB or 40GiB") from None
+        raise ValueError("a size. Write bytes, or a string such as 40GB or 40GiB") from None
     return whole
 
 
@@ -224,7 +224,7 @@ def _config(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"usable: {format_value(name)} is not the name of a setting")
         if not accepted or not all(isinstance(item, (str, int, float)) for item in accepted):
-            raise ValueError(f"usable: {format_value(name)} needs a text, a number, true or false, or a list of them")
+            raise ValueError(f"usable: {format_value(name)} needs a string, a number, true or false, or a list of them")
         settings.append((str(name).strip(), accepted))
     return tuple(settings)
 

@@ -57,7 +57,7 @@ def wait_for(*answers, seconds=0, **options):
         ([[]], {}, (61, 300)),
     ],
 )
-def test_it_gives_up_on_what_waiting_does_not_cure(answers, options, ended):
+def test_it_gives_up_on_what_waiting_does_not_change(answers, options, ended):
     result = wait_for(*answers, **options)
     assert (result["met"], result["polls"], result["waited"]) == (False, *ended)
     gave_up = ended[1] < options.get("wait_timeout", 300)
@@ -67,7 +67,10 @@ def test_it_gives_up_on_what_waiting_does_not_cure(answers, options, ended):
 
 def test_it_says_why_it_gave_up_and_what_to_do():
     lines = wait_for("auth")["msg"].splitlines()
-    assert lines[1] == "Gave up after 30 seconds, asked 7 times: waiting does not cure auth (give_up_on)."
+    assert lines[1] == (
+        "Gave up after 30 seconds, asked 7 times: waiting does not change the status auth. Correct its cause, or remove auth from give_up_on "
+        "to wait longer."
+    )
     assert lines[2].startswith("Set token (lmstudio_token")
 
 

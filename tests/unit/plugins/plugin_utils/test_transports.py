@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -362,6 +363,22 @@ class TestTls:
         record = record_of(asking, fleet.urls["healthy"].replace("http:", "https:"))
         assert record["status"] == "tls"
         assert "http://" in record["error"]["hint"]
+
+    @pytest.mark.parametrize("reset", [False, True])
+    def test_a_server_that_closes_during_the_handshake_is_not_said_to_speak_no_tls(self, asking, reset):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def close() -> None:
+                connection, _address = listener.accept()
+                connection.recv(65536)
+                if reset:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+
+            threading.Thread(target=close, daemon=True).start()
+            record = record_of(asking, f"https://127.0.0.1:{listener.getsockname()[1]}")
+        assert (record["status"], record["error"]["hint"]) == ("tls", HINTS["tls: closed"])
+        assert "closed the connection during the TLS handshake" in record["error"]["message"]
 
     def test_plain_http_to_a_tls_server(self, asking, fleet):
         assert record_of(asking, fleet.urls["tls"].replace("https:", "http:"))["status"] in ("invalid", "disconnected")
