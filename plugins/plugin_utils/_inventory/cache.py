@@ -32,6 +32,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT, ParsedAnswer, Poll
 
+KEPT_OPTIONS = ("url", "timeout", "validate_certs", "ca_path", "client_cert", "client_key", "use_proxy")
+"""Fields of an :class:`Endpoint` that are no secret, and with which an answer is another one. Nothing else of it is kept."""
+
 
 def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
     """What to keep of hosts whose answers are read. Those that are to be asked again are not in it."""
@@ -140,4 +143,4 @@ def _read(text: str) -> Model:
 
 def _asked_with(endpoint: Endpoint) -> str:
     """The options that decide about an answer, without those that are secret."""
-    return json.dumps(endpoint._replace(token=None, headers=(), max_response_bytes=0, token_advice=None))
+    return json.dumps([getattr(endpoint, name) for name in KEPT_OPTIONS])

@@ -1,0 +1,40 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an inventory cache keeps of an endpoint."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import poll_after
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import KEPT_OPTIONS, dump, load
+
+# What is secret, or what changes nothing of an answer that is whole.
+LEFT_OUT = ("token", "headers", "max_response_bytes", "token_advice")
+
+
+def test_somebody_decided_about_every_field_of_an_endpoint():
+    assert sorted((*KEPT_OPTIONS, *LEFT_OUT)) == sorted(Endpoint._fields)
+
+
+def test_a_field_that_nobody_decided_about_is_not_kept():
+    fields = {**Endpoint.__annotations__, "password": str}
+    newer = NamedTuple("newer", fields.items())
+    secrets = {"token": "hunter2-token", "headers": (("X-Key", "hunter2-header"),), "password": "hunter2-password"}
+    endpoint = newer(**{**Endpoint("http://gpu01:1234")._asdict(), **secrets})
+    assert "hunter2" not in dump({"gpu01": endpoint}, {"gpu01": poll_after(0, ApiError("refused", "refused the connection"))})
+
+
+def test_what_was_asked_with_other_options_does_not_count():
+    endpoint = Endpoint("http://gpu01:1234", token="of-then")
+    cached = dump({"gpu01": endpoint}, {"gpu01": poll_after(0, ApiError("refused", "refused the connection"))})
+    assert load(cached, {"gpu01": endpoint._replace(token="of-now")}, 0)
+    others = {"url": "https://gpu01", "timeout": 5.0, "validate_certs": False, "use_proxy": True}
+    others |= dict.fromkeys(("ca_path", "client_cert", "client_key"), "file.pem")
+    assert set(others) == set(KEPT_OPTIONS)
+    for name, value in others.items():
+        assert not load(cached, {"gpu01": endpoint._replace(**{name: value})}, 0), name
