@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Iterable
 
 MASK = "********"
@@ -45,5 +44,8 @@ def did_you_mean(words: Iterable[str], known: Iterable[str]) -> str:
 
 def closest(word: str, known: Iterable[str]) -> list[str]:
     """The known word that comes closest, or none. Case does not matter."""
+    # Here, because few misspell a word, and every task on a target would load it.
+    import difflib
+
     words = {name.lower(): name for name in known}
     return [words[found] for found in difflib.get_close_matches(word.lower(), words, 1)]

@@ -92,15 +92,15 @@ def _connection(endpoint: Endpoint, request: Request) -> tuple[http.client.HTTPC
         return http.client.HTTPConnection(endpoint.host, endpoint.port), target, headers
     with _IMPORTING:
         # Here, because most hosts are asked in the clear, and Ansible compiles what a module imports at every task.
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of, tls_context
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import tls
 
-    proxy = proxy_of(endpoint)
+    proxy = tls.proxy_of(endpoint)
     address = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
     if endpoint.scheme == "http":
         if proxy:
             target, headers = endpoint.url + request.path, {**headers, **proxy.headers}
         return http.client.HTTPConnection(*address), target, headers
-    connection = http.client.HTTPSConnection(*address, context=tls_context(endpoint))
+    connection = http.client.HTTPSConnection(*address, context=tls.tls_context(endpoint))
     if proxy:
         connection.set_tunnel(endpoint.host, endpoint.port, headers=proxy.headers)
     return connection, target, headers
