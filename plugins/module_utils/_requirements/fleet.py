@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ma
     need_full,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
+    NAMES_SHOWN,
     Violation,
     count,
     format_any,
@@ -41,7 +42,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import for
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
-_REASONS_SHOWN = 5
+_GROUPS_SHOWN = 5
+_ADJECTIVES = ("not loaded", "not listed", "loaded", "listed", "unclear whether loaded")
 _VERBS = {
     LOADED: ("serves {}", "serve {}"),
     AVAILABLE: ("lists {}", "list {}"),
@@ -112,14 +114,36 @@ def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: M
     for name, found in by_host.items():
         if found and records[name]["ok"]:
             hosts_of.setdefault(_reason(records[name], requirement, found[0]), []).append(name)
-    reasons = list(hosts_of.items())
-    for reason, names in reasons[:_REASONS_SHOWN]:
-        message += f". {format_names(names)}: {reason}"
-    others = sum(len(names) for _reason_, names in reasons[_REASONS_SHOWN:])
+    reasons = _largest_first(hosts_of)
+    for reason, names in reasons[:_GROUPS_SHOWN]:
+        message += f". {_hosts_with(reason, names)}"
+    others = sum(len(names) for _reason_, names in reasons[_GROUPS_SHOWN:])
     message += f". For other reasons: {count(others, 'host')}" if others else ""
-    unknown = [f"{name} ({record['status']})" for name, record in records.items() if not record["ok"]]
-    message += f". No answer: {format_names(unknown)}" if unknown else ""
+    statuses = {name: record["status"] for name, record in records.items() if not record["ok"]}
+    message += f". No answer: {_without_answer(statuses)}" if statuses else ""
     return _on_host(None, make_violation(requirement, "min_hosts", least, len(meeting), message))
+
+
+def _largest_first(hosts_of: Mapping[Any, list[str]]) -> list[tuple[Any, list[str]]]:
+    return sorted(hosts_of.items(), key=lambda item: -len(item[1]))
+
+
+def _hosts_with(reason: str, names: list[str]) -> str:
+    """Such as "gpu02: not loaded", and of many "380 not loaded: gpu001, gpu002, gpu003, gpu004, gpu005 and 375 more"."""
+    if len(names) <= NAMES_SHOWN:
+        return f"{format_names(names)}: {reason}"
+    return f"{len(names)} {reason if reason in _ADJECTIVES else 'with ' + reason}: {format_names(names)}"
+
+
+def _without_answer(statuses: Mapping[str, str]) -> str:
+    """Such as "gpu03 (auth)", and of many "30 (20 refused, 10 timeout): gpu003, gpu005, gpu008, gpu010, gpu011 and 25 more"."""
+    if len(statuses) <= NAMES_SHOWN:
+        return format_names([f"{name} ({status})" for name, status in statuses.items()])
+    hosts_of: dict[str, list[str]] = {}
+    for name, status in statuses.items():
+        hosts_of.setdefault(status, []).append(name)
+    counted = ", ".join(f"{len(names)} {status}" for status, names in _largest_first(hosts_of))
+    return f"{len(statuses)} ({counted}): {format_names(list(statuses))}"
 
 
 def _description(requirement: Requirement) -> str:
@@ -146,10 +170,10 @@ def _reason(record: Record, requirement: Requirement, violation: Violation) -> s
     if check == "state":
         unclear = actual is None and any(may_be_loaded(entry) and not entry["loaded"] for entry in record["models"])
         if unclear:
-            return "not known whether it is loaded"
+            return "unclear whether loaded"
         return {LOADED: "not loaded", UNLOADED: "loaded", ABSENT: "listed"}[requirement.state]
     if check == "model":
-        return "another variant is selected" if listed_candidates(record, requirement) else "not listed"
+        return "another variant selected" if listed_candidates(record, requirement) else "not listed"
     if check in ("min_instances", "max_instances"):
         return count(actual, "instance")
     if check == "capabilities":
@@ -175,9 +199,16 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
     if len(hosts_of) < 2:
         return []
     message = f"{requirement.subject} has different {attribute.replace('_', ' ')}s: "
-    message += "; ".join(f"{format_value(value)} on {format_names(names)}" for value, names in hosts_of.items())
+    values = _largest_first(hosts_of)
+    message += "; ".join(f"{format_value(value)} on {_hosts(names)}" for value, names in values[:_GROUPS_SHOWN])
+    others = {name for _value, names in values[_GROUPS_SHOWN:] for name in names}
+    message += f"; {count(len(values) - _GROUPS_SHOWN, 'other value')} on {count(len(others), 'host')}" if others else ""
     actual = [{"value": value, "hosts": names} for value, names in hosts_of.items()]
     return [_on_host(None, make_violation(requirement, "consistent", attribute, actual, message))]
+
+
+def _hosts(names: list[str]) -> str:
+    return format_names(names) if len(names) <= NAMES_SHOWN else f"{len(names)} hosts ({format_names(names)})"
 
 
 _VALUES: dict[str, Callable[[Candidate], Any]] = {

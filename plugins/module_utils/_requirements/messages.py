@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Violation = Dict[str, Any]
 """``{requirement, check, expected, actual, severity, message}``"""
-_NAMES_SHOWN = 5
+NAMES_SHOWN = 5
 
 
 def not_known_violation(record: Record, label: str, subject: str, severity: str, prefix: str = "") -> Violation:
@@ -47,13 +47,17 @@ def make_violation(requirement: Requirement, check: str, expected: Any, actual: 
 
 
 def format_names(keys: list[str]) -> str:
-    shown = [printable(key) for key in keys[:_NAMES_SHOWN]]
-    more = f" and {len(keys) - _NAMES_SHOWN} more" if len(keys) > _NAMES_SHOWN else ""
+    shown = [printable(key) for key in keys[:NAMES_SHOWN]]
+    more = f" and {len(keys) - NAMES_SHOWN} more" if len(keys) > NAMES_SHOWN else ""
     return (", ".join(shown) or "nothing") + more
 
 
 def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def met_with_warnings(number: int) -> str:
+    return f"All requirements are met, with {count(number, 'warning')}:"
 
 
 def one_or_list(values: tuple[Any, ...]) -> Any:

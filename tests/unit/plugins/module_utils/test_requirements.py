@@ -927,11 +927,11 @@ def test_a_host_that_is_missing_has_a_reason(requirement, says):
 
 def test_what_is_not_known_is_a_reason():
     unclear = {**IDLE, "loaded_context_length": 4096}
-    assert fleet_messages([{"model": "idle/*"}], {"a": record(unclear)}, min_hosts=1)[0].endswith("a: not known whether it is loaded")
+    assert fleet_messages([{"model": "idle/*"}], {"a": record(unclear)}, min_hosts=1)[0].endswith("a: unclear whether loaded")
     assert fleet_messages([{"model": "bare/*", "min_context_length": 1}], {"a": record()}, min_hosts=1)[0].endswith("a: context not known")
     variant = {**CHAT, "variants": ["qwen/qwen3-8b@q4_k_m", "qwen/qwen3-8b@8bit"]}
     (message,) = fleet_messages([{"model": "qwen/qwen3-8b@8bit"}], {"a": record(variant)}, min_hosts=1)
-    assert message.endswith("a: another variant is selected")
+    assert message.endswith("a: another variant selected")
 
 
 def test_many_hosts_are_counted_by_reason():
@@ -940,10 +940,63 @@ def test_many_hosts_are_counted_by_reason():
         [{"model": "qwen/*", "min_context_length": 8192}], {**with_context, **dict.fromkeys("abcdefg", DOWN)}, min_hosts=9
     )
     assert message.startswith(
-        "0 of 71 hosts serve qwen/* with a context of at least 8192; 9 are required. gpu00, gpu01, gpu02, gpu03, gpu04 and 3 more: context 100. "
+        "0 of 71 hosts serve qwen/* with a context of at least 8192; 9 are required. 8 with context 100: gpu00, gpu01, gpu02, gpu03, gpu04 and 3 more. "
     )
-    assert message.endswith(
-        "context 104. For other reasons: 24 hosts. No answer: a (refused), b (refused), c (refused), d (refused), e (refused) and 2 more"
+    assert message.endswith("gpu36 and 3 more. For other reasons: 24 hosts. No answer: 7 (7 refused): a, b, c, d, e and 2 more")
+
+
+GPT = {**CHAT, "key": "openai/gpt-oss-20b", "loaded_instances": [instance("i", 8192)]}
+GPT_IS_REQUIRED = [{"model": "openai/gpt-oss-20b", "min_context_length": 8192}]
+
+
+def without_answer(status):
+    return {**DOWN, "status": status, "error": {**DOWN["error"], "message": f"http://gpu is {status}"}}
+
+
+def test_of_six_hosts_each_is_named():
+    fleet = {
+        "gpu01": record(GPT),
+        "gpu02": record({**GPT, "loaded_instances": []}),
+        "gpu03": without_answer("auth"),
+        "gpu04": record(CHAT),
+        "gpu05": DOWN,
+        "gpu06": record(CHAT),
+    }
+    assert fleet_messages(GPT_IS_REQUIRED, fleet, min_hosts=2) == [
+        "1 of 6 hosts serves openai/gpt-oss-20b with a context of at least 8192; 2 are required. gpu04, gpu06: not listed. gpu02: not loaded. "
+        "No answer: gpu03 (auth), gpu05 (refused)"
+    ]
+
+
+def test_of_five_hundred_hosts_each_is_counted():
+    said = (
+        [record(GPT)]
+        + [record({**GPT, "loaded_instances": []})] * 380
+        + [record(CHAT)] * 36
+        + [record({**GPT, "loaded_instances": [instance("i", 4096)]})] * 52
+        + [record({**GPT, "loaded_instances": [instance("i", 2048)]})]
+        + [without_answer("timeout")] * 10
+        + [DOWN] * 20
+    )
+    fleet = {f"gpu{number:03}": each for number, each in enumerate(said)}
+    assert len(fleet) == 500
+    (message,) = fleet_messages(GPT_IS_REQUIRED, fleet, min_hosts=2)
+    assert message == (
+        "1 of 500 hosts serves openai/gpt-oss-20b with a context of at least 8192; 2 are required. "
+        "380 not loaded: gpu001, gpu002, gpu003, gpu004, gpu005 and 375 more. "
+        "52 with context 4096: gpu417, gpu418, gpu419, gpu420, gpu421 and 47 more. "
+        "36 not listed: gpu381, gpu382, gpu383, gpu384, gpu385 and 31 more. "
+        "gpu469: context 2048. "
+        "No answer: 30 (20 refused, 10 timeout): gpu470, gpu471, gpu472, gpu473, gpu474 and 25 more"
+    )
+
+
+def test_what_five_hundred_hosts_have_differently_is_counted():
+    fleet = {f"gpu{number:03}": record({**GPT, "loaded_instances": [instance("i", max(9000, 9300 - number))]}) for number in range(500)}
+    (message,) = fleet_messages(GPT_IS_REQUIRED, fleet, consistent=["context_length"])
+    assert message == (
+        "openai/gpt-oss-20b has different context lengths: 9000 on 200 hosts (gpu300, gpu301, gpu302, gpu303, gpu304 and 195 more); "
+        "9300 on gpu000; 9299 on gpu001; 9298 on gpu002; 9297 on gpu003; 296 other values on 296 hosts"
     )
 
 
