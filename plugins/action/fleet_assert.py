@@ -65,4 +65,8 @@ class ActionModule(FleetAction):
             return dict(zip(asked, ask_hosts([resolved[name] for name in asked], of_round)))
 
         shared = sharing({name: endpoint.url for name, endpoint in endpoints.items()})
-        return ask_until_met(assertion, names, shared, timeout, ask)
+        return ask_until_met(assertion, names, shared, timeout, ask, progress=self._show_progress)
+
+    def _show_progress(self, line: str) -> None:
+        if not self._task.no_log:
+            self._display.v(f"{self.MODULE}: {line}")

@@ -40,7 +40,11 @@ class ActionModule(OneHostAction):
         return None if options.get("record") is None else judge_record(assertion, options["record"])
 
     def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
-        return poll_until_met(parse_assertion(options), endpoint, fetch)
+        def show_progress(line: str) -> None:
+            if not self._task.no_log:
+                self._display.v(f"{self.MODULE}, {endpoint.url}: {line}")
+
+        return poll_until_met(parse_assertion(options), endpoint, fetch, progress=show_progress)
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
         return judge_unasked(parse_assertion(options), record)

@@ -17,12 +17,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, met_with_warnings
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, parse_all, requirements_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import (
     Waiting,
     describe_giving_up,
+    describe_round,
     describe_wait,
     parse_waiting,
     waiting_spec,
@@ -101,6 +102,7 @@ def poll_until_met(
     fetch: Fetch,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    progress: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """The result of asking until the requirements are met, or until the time is over."""
     waiting = assertion.waiting
@@ -124,7 +126,9 @@ def poll_until_met(
             return _result(assertion, *last, polls, waited)
         if hopeless and waiting.may_give_up(polls, waited):
             return _result(assertion, *last, polls, waited, gave_up=True)
-        sleep(min(waiting.delay, left))
+        pause = min(waiting.delay, left)
+        progress(describe_round([violation["message"] for violation in violations if violation["severity"] == FAIL], pause))
+        sleep(pause)
 
 
 def _met(violations: list[Violation]) -> bool:
@@ -160,7 +164,7 @@ def _result(
 
 def _success_message(number: int, warnings: int) -> str:
     if warnings:
-        return "All requirements are met, with {}:".format("1 warning" if warnings == 1 else f"{warnings} warnings")
+        return met_with_warnings(warnings)
     return "The requirement is met." if number == 1 else f"All {number} requirements are met."
 
 

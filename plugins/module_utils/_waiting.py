@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Iterable, Mapping, NamedTuple
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -59,6 +59,12 @@ def parse_waiting(options: Mapping[str, Any]) -> Waiting:
 
 def count_seconds(seconds: float) -> str:
     return "1 second" if seconds == 1 else f"{seconds:g} seconds"
+
+
+def describe_round(messages: Sequence[str], pause: float) -> str:
+    """A line about what is missing, and when it is asked again."""
+    more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+    return f"{messages[0].rstrip('.')}{more}. Asking again in {count_seconds(round(max(pause, 0), 1))}."
 
 
 def describe_wait(waited: float, polls: int) -> str:

@@ -72,7 +72,7 @@ options:
   wait_timeout:
     description:
       - Seconds to go on asking until enough hosts meet the requirements. Whatever happens meanwhile is part of the wait, also that servers
-        are down.
+        are down. With C(-v) each round says what is still missing.
       - The last round begins when they are over, at the latest, and takes no longer than the longest O(timeout) of a host. V(0) asks once.
     type: float
     default: 0
@@ -200,7 +200,9 @@ hosts:
   returned: when the requirements were judged, and O(quiet=false)
   type: dict
 msg:
-  description: All violations, a line each, and what to do next. Or that all is met.
+  description:
+    - All violations, a line each, and what to do next. Or that all is met.
+    - Of many hosts, a line counts those that have the same reason, and names some of them. RV(reasons) has each host.
   returned: always
   type: str
 """

@@ -231,6 +231,42 @@ def test_a_model_that_leaves_at_the_worst_moment_is_not_counted(run, start, come
     assert len(fleet.requests("gpu01")) < len(fleet.requests("gpu03"))
 
 
+def test_each_round_says_what_it_waits_for_if_it_is_to_be_told(run, start):
+    fleet = start({"gpu01": {"payload": "none_loaded.json", "token": "token-of-gpu01"}})
+    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "lmstudio_token": "token-of-gpu01"}}
+    play = """
+- name: Gate
+  hosts: all
+  gather_facts: false
+  module_defaults:
+    gpufleet.lmstudio.fleet_assert: &waiting
+      require: [{model: qwen/qwen3-8b}]
+      wait_timeout: 1
+      delay: 0.5
+    gpufleet.lmstudio.model_assert:
+      <<: *waiting
+      via: controller
+  tasks:
+    - name: Wait for all
+      gpufleet.lmstudio.fleet_assert:
+      run_once: true
+      ignore_errors: true
+      no_log: "{{ hidden }}"
+    - name: Wait for each
+      gpufleet.lmstudio.model_assert:
+      ignore_errors: true
+      no_log: "{{ hidden }}"
+"""
+    for arguments, told in ((["-v", "-e", "hidden=false"], True), (["-e", "hidden=false"], False), (["-v", "-e", "hidden=true"], False)):
+        outcome = words(run(play, hosts, *arguments))
+        for line in (
+            "fleet_assert: 0 of 1 host serves qwen/qwen3-8b; 1 is required. gpu01: not loaded. Asking again in ",
+            f"model_assert, {fleet.urls['gpu01']}: qwen/qwen3-8b is not loaded. Loaded: nothing. Asking again in ",
+        ):
+            assert (line in outcome) is told, arguments
+        assert "token-of-gpu01" not in outcome
+
+
 def test_the_role_gates_the_batch_once(run, start):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}, "gpu03": {"fault": "refused"}})
     play = """
@@ -265,6 +301,12 @@ def test_the_role_gates_the_batch_once(run, start):
         ends=2,
     )
     assert "require_models_exclusive" in exclusive.output and len(fleet.requests("gpu01")) == 2
+    never = run(
+        play.replace("require_models_min_hosts: 1", "require_models_min_hosts: 1\n        require_models_give_up_on: [autz]"),
+        hosts_of(fleet),
+        ends=2,
+    )
+    assert "give_up_on: unknown status autz" in never.output and len(fleet.requests("gpu01")) == 2
 
 
 def test_the_role_gates_every_host_where_only_some_say_how_many_are_enough(run, start):

@@ -23,12 +23,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import check_comparable, judge_fleet, parse_fleet_terms
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, count, met_with_warnings
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE, FAIL, Requirement, parse_all
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import (
     Waiting,
     describe_giving_up,
+    describe_round,
     describe_wait,
     parse_waiting,
 )
@@ -41,7 +42,7 @@ Ask = Callable[[Sequence[str], float], Records]
 """Asks these hosts at once, and is over after so many seconds."""
 _LAST_SECONDS = 0.8
 """What a round takes at least, however late it begins."""
-_HINTS_SHOWN = 5
+_STEPS_SHOWN = 5
 
 
 class FleetAssertion(NamedTuple):
@@ -61,15 +62,18 @@ class FleetAssertion(NamedTuple):
         """What records have to carry to be judged."""
         return FULL if any(requirement.state in (AVAILABLE, ABSENT) for requirement in self.requirements) else "loaded"
 
-    def required_of(self, hosts: int) -> int:
-        """How many of so many hosts have to meet each requirement. Raises :class:`OptionError`."""
+    def required_of(self, hosts: int, shared: int = 0) -> int:
+        """How many of so many hosts have to meet each requirement, apart from those that share a URL. Raises :class:`OptionError`."""
         if not hosts:
             raise OptionError("hosts", "there are none, which would meet anything. Check the pattern, the group or the records.")
         if self.min_percent is not None:
             return math.ceil(hosts * Fraction(str(self.min_percent)) / 100)
         if self.min_hosts is not None and self.min_hosts > hosts:
             only = "only 1 host counts" if hosts == 1 else f"only {hosts} hosts count"
-            raise OptionError("min_hosts", f"{self.min_hosts} are required, but {only}. Hosts with the same URL count once.")
+            why = "Check the pattern, the batch (serial, --limit) or the records."
+            if shared:
+                why = f"Hosts with the same URL count once, so {shared} {'is' if shared == 1 else 'are'} left out."
+            raise OptionError("min_hosts", f"{self.min_hosts} are required, but {only}. {why}")
         return hosts if self.min_hosts is None else self.min_hosts
 
 
@@ -119,7 +123,7 @@ def judge_records(assertion: FleetAssertion, records: Records, shared: Mapping[s
         raise OptionError("wait_timeout", "records that were gathered before do not change. Remove one of records and wait_timeout.")
     counted = {name: record for name, record in records.items() if name not in shared}
     try:
-        required = assertion.required_of(len(counted))
+        required = assertion.required_of(len(counted), len(shared))
         violations = judge_fleet(counted, assertion.requirements, required, assertion.consistent)
         return _result(assertion, counted, violations, required, shared, 0, 0.0)
     except (KeyError, TypeError, AttributeError) as exc:
@@ -134,6 +138,7 @@ def ask_until_met(
     ask: Ask,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    progress: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """The result of asking until enough hosts meet the requirements in one round, or until the time is over.
 
@@ -142,7 +147,7 @@ def ask_until_met(
     """
     waiting = assertion.waiting
     counted = [name for name in names if name not in shared]
-    required = assertion.required_of(len(counted))
+    required = assertion.required_of(len(counted), len(shared))
     began = clock()
     polls = 0
     records: dict[str, Record] = {}
@@ -171,6 +176,8 @@ def ask_until_met(
             return _result(assertion, records, violations, required, shared, polls, waited, lost)
         # The last round begins at the deadline, and at least a delay after the one before.
         pause = left if left < 2 * waiting.delay else waiting.delay
+        missing = [violation["message"] for violation in violations if violation["severity"] == FAIL]
+        progress(describe_round(missing or ["Enough hosts meet it, which one round over all hosts has to confirm"], pause))
         if pause > 0:
             sleep(pause)
         inconsistent = any(violation["check"] == "consistent" for violation in violations)
@@ -216,20 +223,21 @@ def _result(
         pairs = [f"{name} (as {first})" for name, first in shared.items()]
         lines.append(f"Hosts with the same URL count once: {abbreviated(pairs)}.")
     if result["met"]:
-        result["msg"] = "\n".join([assertion.success_msg or _success_message(assertion, required, len(records)), *lines])
+        message = met_with_warnings(len(violations)) if violations else _success_message(assertion, required, len(records))
+        result["msg"] = "\n".join([assertion.success_msg or message, *lines])
         return result
     if lost is not None:
         lines.append(describe_giving_up(result["waited"], polls, _why_lost(records, lost, required)))
     elif polls and assertion.waiting.wait_timeout:
         lines.append(describe_wait(result["waited"], polls))
-    result.update(failed=True, msg="\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + lines + _hints(records)))
+    result.update(failed=True, msg="\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + lines + _next_steps(records)))
     return result
 
 
 def _reason(record: Record, violations: list[Violation]) -> str:
     """Why a host does not meet everything. What to do next is in the message, once for all hosts."""
     if record["error"]:
-        return printable(record["error"]["message"], 300)
+        return _seen(record)
     return "; ".join(violation["message"] for violation in violations) + "."
 
 
@@ -245,15 +253,24 @@ def _why_lost(records: Records, lost: set[str], required: int) -> str:
     statuses = dict.fromkeys(record["status"] for name, record in records.items() if name in lost)
     could = len(records) - len(lost)
     return (
-        f"only {could} of {len(records)} hosts could still meet it, {required} {'is' if required == 1 else 'are'} required, and waiting does not "
-        f"cure {' or '.join(statuses)} (give_up_on)"
+        f"{f'only {could}' if could else 'none'} of {count(len(records), 'host')} could still meet it, {required} {'is' if required == 1 else 'are'} required, "
+        f"and waiting does not cure {' or '.join(statuses)} (give_up_on)"
     )
 
 
-def _hints(records: Records) -> list[str]:
-    """What to do next about hosts that did not answer, once for each status."""
-    hints: dict[str, str] = {}
-    for record in records.values():
+def _next_steps(records: Records) -> list[str]:
+    """What to do about hosts that did not answer: each step once, with what was seen on one of its hosts, and first what helps most hosts."""
+    hosts_of: dict[tuple[str, str], list[str]] = {}
+    for name, record in records.items():
         if record["error"]:
-            hints.setdefault(record["status"], record["error"]["hint"])
-    return [f"({status}) {printable(hint, 300)}" for status, hint in list(hints.items())[:_HINTS_SHOWN] if hint]
+            hosts_of.setdefault((record["status"], record["error"]["hint"]), []).append(name)
+    lines = []
+    for (status, hint), names in sorted(hosts_of.items(), key=lambda item: -len(item[1]))[:_STEPS_SHOWN]:
+        such_as = "such as " if len(names) > 1 else ""
+        lines.append(f"({status}) {such_as}{names[0]}: {_seen(records[names[0]])} {printable(hint, 300)}")
+    left = len(hosts_of) - len(lines)
+    return [*lines, f"{count(left, 'other next step')}: with quiet: false each record has its hint."] if left > 0 else lines
+
+
+def _seen(record: Record) -> str:
+    return printable(record["error"]["message"], 300) if record["error"] else ""

@@ -23,7 +23,7 @@ def asserted(**options):
     return parse_assertion({"require": [{"model": "m"}], **given, **options})
 
 
-def wait_for(*answers, seconds=0, **options):
+def wait_for(*answers, seconds=0, progress=print, **options):
     """The result of waiting for a server that answers so, a status or models, and goes on with its last answer."""
     now = [0.0]
     left = list(answers)
@@ -38,7 +38,7 @@ def wait_for(*answers, seconds=0, **options):
     def sleep(seconds):
         now[0] += seconds
 
-    return poll_until_met(asserted(**options), make_endpoint({}, "http://gpu01"), fetch, lambda: now[0], sleep)
+    return poll_until_met(asserted(**options), make_endpoint({}, "http://gpu01"), fetch, lambda: now[0], sleep, progress)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,12 @@ def test_a_status_that_there_is_not_is_an_error():
     assert str(caught.value).startswith(
         "give_up_on: unknown status forbiden, ok. Did you mean forbidden? The statuses are not_asked, refused,"
     )
+
+
+def test_each_poll_says_what_it_waits_for():
+    lines = []
+    assert wait_for("refused", [], [LOADED], progress=lines.append)["met"]
+    assert lines == [
+        "could not check m: http://gpu01:1234 does not answer. Asking again in 5 seconds.",
+        "m is not listed by this host. Asking again in 5 seconds.",
+    ]

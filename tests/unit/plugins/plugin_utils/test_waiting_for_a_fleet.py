@@ -107,6 +107,7 @@ def test_it_says_the_requirement_and_a_reason_for_each_host():
         "No answer: gpu03 (auth), gpu05 (refused), gpu06 (not_asked)",
     ]
     assert [line.split()[0] for line in lines[2:]] == ["(auth)", "(refused)", "(not_asked)"]
+    assert lines[-1] == "(not_asked) gpu06: This host was not asked: its name. Rename it."
     assert list(result["reasons"]) == ["gpu02", "gpu03", "gpu04", "gpu05", "gpu06"]
     assert result["reasons"]["gpu04"] == "m is loaded with a context of 4096, at least 8192 is required."
     assert result["reasons"]["gpu05"] == "http://gpu05:1234 is refused."
@@ -123,7 +124,7 @@ def test_it_passes_and_says_so():
     assert always(a=GOOD).run()["msg"] == "The requirement is met."
     two = [{"model": "m"}, {"model": "other", "name": "embeddings", "severity": "warn"}]
     assert always(a=GOOD, b=GOOD).run(require=two)["msg"].splitlines() == [
-        "All 2 requirements are met on all 2 hosts.",
+        "All requirements are met, with 1 warning:",
         "(warning) embeddings: 0 of 2 hosts serve other; 2 are required. a, b: not listed",
     ]
     assert always(a=GOOD, b=IDLE).run(require=[{"model": "m"}, {"model": "other"}], min_hosts=1, success_msg="Go.")["msg"] == "Go."
@@ -132,9 +133,27 @@ def test_it_passes_and_says_so():
 def test_the_message_about_five_hundred_hosts_is_short():
     says = {f"gpu{number:03}": [IDLE, "refused", "auth"][number % 3] for number in range(500)}
     result = always(**says).run(min_hosts=2)
-    assert len(result["msg"]) < 1500 and len(result["reasons"]) == 500
-    assert "gpu000, gpu003, gpu006, gpu009, gpu012 and 162 more: not listed" in result["msg"]
-    assert len(json.dumps(result)) < 120_000
+    message, *steps = result["msg"].splitlines()
+    assert message == (
+        "0 of 500 hosts serve m with a context of at least 8192; 2 are required. "
+        "167 not listed: gpu000, gpu003, gpu006, gpu009, gpu012 and 162 more. "
+        "No answer: 333 (167 refused, 166 auth): gpu001, gpu002, gpu004, gpu005, gpu007 and 328 more"
+    )
+    assert [step.split()[0] for step in steps] == ["(refused)", "(auth)"]
+    assert len(result["reasons"]) == 500 and len(json.dumps(result)) < 120_000
+
+
+def test_what_to_do_next_is_said_once_and_first_what_helps_most_hosts():
+    statuses = ["auth", "tls", "tls", "dns", "forbidden", "invalid", "redirect", "unsupported"]
+    result = always(**{f"gpu{number}": status for number, status in enumerate(statuses)}).run()
+    assert [line.split()[0] for line in result["msg"].splitlines()[1:]] == ["(tls)", "(auth)", "(dns)", "(forbidden)", "(invalid)", "2"]
+    assert result["msg"].splitlines()[-1] == "2 other next steps: with quiet: false each record has its hint."
+    # One status may have several next steps.
+    known = {name: record(name, "tls") for name in "abc"}
+    known["b"]["error"]["hint"] = known["c"]["error"]["hint"] = "Renew the certificate."
+    steps = judge_records(asserted(), known, {})["msg"].splitlines()[1:]
+    assert steps[0] == "(tls) such as b: http://b:1234 is tls. Renew the certificate." and len(steps) == 2
+    assert steps[1].startswith("(tls) a: http://a:1234 is tls. Check the certificate and the name in the URL")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +180,10 @@ def test_how_many_are_required(options, hosts, required):
         ({"min_percent": 101.0}, "min_percent: 101 is not a usable percentage"),
         ({"min_percent": float("nan")}, "min_percent: nan is not a usable percentage"),
         ({"min_hosts": 0}, "min_hosts: 0 is not a whole number of 1 or more"),
-        ({"min_hosts": 4}, "min_hosts: 4 are required, but only 3 hosts count"),
+        (
+            {"min_hosts": 4},
+            "min_hosts: 4 are required, but only 3 hosts count. Check the pattern, the batch (serial, --limit) or the records.",
+        ),
         ({"require": []}, "require: it is empty"),
         ({"consistent": ["quantisation"]}, "consistent: quantisation is not one of"),
         ({"require": [{"model": "m", "state": "absent"}], "consistent": ["quantization"]}, "there is no quantization to compare"),
@@ -194,12 +216,14 @@ def test_a_server_is_one_however_its_url_is_written():
 
 
 def test_a_round_after_a_sleep_that_lasted_too_long_is_the_last_one():
-    fleet = always(a=GOOD, b="refused")
-    sleep = fleet.sleep
-    result = ask_until_met(
-        asserted(wait_timeout=60.0), ["a", "b"], {}, TIMEOUT, fleet.ask, fleet.clock, lambda seconds: sleep(seconds + 50)
-    )
-    assert not result["met"] and [names for _time, names in fleet.rounds] == [["a", "b"], ["b"], ["a", "b"]]
+    for longer, between in ((50, [["b"]]), (100, [])):
+        fleet = always(a=GOOD, b="refused")
+
+        def oversleep(seconds, fleet=fleet, longer=longer):
+            fleet.sleep(seconds + longer)
+
+        result = ask_until_met(asserted(wait_timeout=60.0), ["a", "b"], {}, TIMEOUT, fleet.ask, fleet.clock, oversleep)
+        assert not result["met"] and [names for _time, names in fleet.rounds] == [["a", "b"], *between, ["a", "b"]]
 
 
 def test_hosts_with_one_url_count_once():
@@ -210,7 +234,7 @@ def test_hosts_with_one_url_count_once():
     assert not result["met"] and result["serving"] == {"m": ["a"]} and fleet.times("c") == []
     assert "1 of 2 hosts serves m" in result["msg"] and "Hosts with the same URL count once: c (as a)." in result["msg"]
     assert result["reasons"]["c"] == "It has the same URL as a, so the two count once."
-    with pytest.raises(OptionError, match="3 are required, but only 2 hosts count. Hosts with the same URL count once"):
+    with pytest.raises(OptionError, match="3 are required, but only 2 hosts count. Hosts with the same URL count once, so 1 is left out.$"):
         always(a=GOOD, b=GOOD, c=GOOD).run(shared={"c": "a"}, min_hosts=3)
 
 
@@ -236,6 +260,16 @@ def test_while_it_waits_only_those_that_are_not_there_are_asked():
     result = fleet.run(wait_timeout=300.0)
     assert result["met"] and (result["polls"], result["waited"]) == (5, 20)
     assert fleet.rounds == [(0, ["a", "b", "c"]), (5, ["b"]), (10, ["b"]), (15, ["b"]), (20, ["a", "b", "c"])]
+    # Whoever has come is not asked while others are missing.
+    fleet = Fleet({"a": [(0, GOOD)], "b": [(0, IDLE), (4, GOOD)], "c": [(0, IDLE), (14, GOOD)]})
+    assert fleet.run(wait_timeout=300.0)["met"]
+    assert fleet.rounds == [(0, ["a", "b", "c"]), (5, ["b", "c"]), (10, ["c"]), (15, ["c"]), (20, ["a", "b", "c"])]
+
+
+def test_who_does_not_wait_gives_a_large_fleet_its_time():
+    fleet = Fleet({"a": [(0, GOOD)]}, seconds=400.0)
+    assert fleet.run()["waited"] == 400
+    assert fleet.run(wait_timeout=1.0)["met"] and fleet.now == 400 + 1 + TIMEOUT
 
 
 def test_a_model_that_leaves_while_it_waits_for_another_is_not_counted():
@@ -290,6 +324,21 @@ def test_it_says_why_it_gave_up():
         "Gave up after 30 seconds, asked 7 times: only 1 of 3 hosts could still meet it, 2 are required, and waiting does not cure "
         "auth or forbidden (give_up_on)."
     ) in result["msg"]
+    assert "asked once: none of 1 host could still meet it, 1 is required, and" in always(a="not_asked").run(wait_timeout=300.0)["msg"]
+
+
+def test_each_round_says_what_it_waits_for():
+    fleet = Fleet({"a": [(0, GOOD)], "b": [(0, IDLE), (3, "refused"), (7, GOOD)]})
+    lines = []
+    require = [{"model": "m"}, {"model": "m", "min_context_length": 1}, {"model": "else", "severity": "warn"}]
+    result = ask_until_met(
+        asserted(wait_timeout=60.0, require=require), ["a", "b"], {}, TIMEOUT, fleet.ask, fleet.clock, fleet.sleep, lines.append
+    )
+    assert result["met"] and lines == [
+        "1 of 2 hosts serves m; 2 are required. b: not listed (and 1 more). Asking again in 5 seconds.",
+        "1 of 2 hosts serves m; 2 are required. No answer: b (refused) (and 1 more). Asking again in 5 seconds.",
+        "Enough hosts meet it, which one round over all hosts has to confirm. Asking again in 5 seconds.",
+    ]
 
 
 def test_what_is_to_be_consistent_is_compared_in_one_round():
