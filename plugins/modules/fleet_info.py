@@ -58,13 +58,14 @@ options:
       - What happens when a host does not return a model list, whatever the reason. Options that cannot be used always fail the task. A host whose
         own variables or address cannot be used has the status V(not_asked), and the others are asked.
       - V(report) returns its record as data. V(warn) also warns. V(fail) fails the task for all hosts, names each without
-        one, and returns the records all the same.
+        one, and returns the records all the same. Ansible prints them then, some 2 MB for 500 hosts, unless there is O(quiet=true).
     type: str
     choices: [fail, warn, report]
     default: report
   quiet:
     description:
       - Leave RV(hosts) out of the result.
+    version_added: 2.0.0
     type: bool
     default: false
 notes:

@@ -52,6 +52,7 @@ options:
     description:
       - Seconds to keep asking until the requirements are met. Failures are part of the wait, even when the server is down.
       - Then the task fails with the last violations. V(0) asks once.
+      - With C(-v) and O(via=controller), each time it says what is still missing.
     type: float
     default: 0
   delay:
@@ -67,6 +68,7 @@ options:
       - Any status of the record but V(ok), as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes them. A proxy may redirect, and
         certificates may change, while what is behind it restarts, so those are waited for unless they are named here.
       - An empty list never gives up.
+    version_added: 2.0.0
     type: list
     elements: str
     default: [auth, forbidden, not_asked]
