@@ -17,9 +17,9 @@ def sent_to(fleet, name):
     return {request["headers"].get("authorization") for request in fleet.requests(name)}
 
 
-def hosts_of(fleet):
+def hosts_of(fleet, tokens=TOKENS):
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
-    for name, token in TOKENS.items():
+    for name, token in tokens.items():
         hosts[name]["lmstudio_token"] = token
     return hosts
 
@@ -235,6 +235,30 @@ def test_on_error_says_who_and_why(run, start):
         words = " ".join(outcome.output.replace("\\n", " ").split())
         assert [complaint in words for complaint in complaints] == [wanted != "report"] * 6, outcome.output
         assert ("[WARNING]: 3 of 6" in words) == (wanted == "warn")
+
+
+def test_quiet_leaves_the_records_out_of_what_is_printed(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"fault": "refused"}})
+    play = """
+- name: Audit
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.fleet_info:
+        quiet: "{{ quiet }}"
+        on_error: fail
+      run_once: true
+      register: fleet
+      ignore_errors: true
+    - name: What is left
+      ansible.builtin.assert:
+        that:
+          - fleet is failed and '1 of 2 hosts did not return a model list' in fleet.msg and fleet.summary.not_ok == ['gpu02']
+          - (fleet.hosts is defined) != (quiet | bool)
+"""
+    printed = {quiet: run(play, hosts_of(fleet, {}), "-e", f"quiet={quiet}").output for quiet in ("true", "false")}
+    assert "fingerprint" in printed["false"] and "fingerprint" not in printed["true"]
 
 
 def test_a_host_with_variables_that_cannot_be_used_is_not_asked_and_the_others_are(run, start):

@@ -118,6 +118,20 @@ def test_a_delegated_task_asks_its_own_host_from_the_controller(run, fleet, cont
     - name: Each host has its own answer
       ansible.builtin.assert:
         that: together.hosts[inventory_hostname].ok and together.hosts[inventory_hostname].url == own_url
+    - name: A gate for all, delegated
+      gpufleet.lmstudio.fleet_assert:
+        require: [{{model: qwen/qwen3-8b}}]
+        min_hosts: 1
+        quiet: false
+      delegate_to: localhost
+      run_once: true
+      register: gate
+    - name: It judged the answer of each host, and a server with two names once
+      ansible.builtin.assert:
+        that:
+          - gate.hosts | list == ["{ONE}", "{TWO}"] and gate.serving['qwen/qwen3-8b'] == ["{ONE}"]
+          - inventory_hostname not in gate.hosts or gate.hosts[inventory_hostname].url == own_url
+          - inventory_hostname in gate.hosts or 'the same URL as ' in gate.reasons[inventory_hostname]
     - name: An expression in a delegated task
       ansible.builtin.assert:
         that: lookup('gpufleet.lmstudio.models', inventory_hostname).url == own_url
@@ -259,12 +273,23 @@ def test_a_forwarded_port_is_not_the_host(run, start, tmp_path):
       gpufleet.lmstudio.fleet_info:
       run_once: true
       register: fleet
+    - name: A gate for all hosts
+      gpufleet.lmstudio.fleet_assert:
+        require: [{model: qwen/qwen3-8b}]
+        min_hosts: 2
+        wait_timeout: 900
+        quiet: false
+      run_once: true
+      register: together
+      ignore_errors: true
     - name: The controller's models are nobody's
       ansible.builtin.assert:
         that:
           - item.status == expected
           - item.loaded == []
           - gate is failed
+          - together is failed and '0 of 9 hosts serve qwen/qwen3-8b' in together.msg and '8 (8 not_asked)' in together.msg
+          - together.polls == 1 and 'only 1 of 9 hosts could still meet it' in together.msg
           - expected == 'ok' or 'lmstudio_controller_url' in item.error.hint and 'via' in item.error.hint
           - expected == 'ok' or item.url is none and item.asked_at is none and 'the controller itself' in item.error.message
           - expected == 'ok' or gate.polls == 0 and 'This host was not asked' in gate.msg
@@ -273,6 +298,7 @@ def test_a_forwarded_port_is_not_the_host(run, start, tmp_path):
       loop:
         - "{{ answer.lmstudio }}"
         - "{{ fleet.hosts[inventory_hostname] }}"
+        - "{{ together.hosts[inventory_hostname] }}"
         - "{{ lmstudio_record }}"
         - "{{ lookup('gpufleet.lmstudio.models', inventory_hostname, on_error='report') }}"
       loop_control: {label: x}
@@ -365,6 +391,18 @@ def test_every_plugin_asks_one_host_at_one_address(run, start, tmp_path):
       gpufleet.lmstudio.fleet_info:
       run_once: true
       register: fleet
+    - name: A gate for all hosts
+      gpufleet.lmstudio.fleet_assert:
+        require: [{model: qwen/qwen3-8b}]
+        quiet: false
+      run_once: true
+      register: gate
+    - name: It asked that address, and counts it once
+      ansible.builtin.assert:
+        that:
+          - gate.hosts | dict2items | map(attribute='value.url') == ['OWN']
+          - gate.reasons | length == ansible_play_hosts | length - 1
+      run_once: true
     - name: All ask the same
       ansible.builtin.assert:
         that: item == own_url

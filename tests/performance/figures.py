@@ -29,6 +29,7 @@ FACTS: Task = {"gpufleet.lmstudio.model_facts": {}}
 GATE: Task = {
     "gpufleet.lmstudio.model_assert": {"record": "{{ fleet.hosts[inventory_hostname] }}", "require": [{"model": "qwen/qwen3-8b"}]}
 }
+FLEET_GATE: Task = {"gpufleet.lmstudio.fleet_assert": {"require": [{"model": "qwen/qwen3-8b"}]}, "run_once": True}
 LOOKUP: Task = {
     "ansible.builtin.debug": {"msg": "{{ query('gpufleet.lmstudio.models', groups['all'], wantlist=true) | length }}"},
     "run_once": True,
@@ -332,6 +333,13 @@ def a_gate(bench: Bench) -> Iterator[Row]:
     )
 
 
+def a_fleet_gate(bench: Bench) -> Iterator[Row]:
+    bench.hosts(1000)
+    commands = bench.play(FLEET_GATE), bench.play(fleet_info())
+    what = "`fleet_assert`, 1,000 hosts, against `fleet_info`, which passes their records on"
+    yield against(bench, ("gate", what), commands, 1.2, ("fleet_assert", "fleet_info"))
+
+
 def an_audit(bench: Bench) -> Iterator[Row]:
     bench.hosts(1000)
     commands = audit(), bench.play(fleet_info())
@@ -386,5 +394,6 @@ FIGURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "8b": full_detail,
     "9": answer_size,
     "10": a_gate,
+    "gate": a_fleet_gate,
     "audit": an_audit,
 }
