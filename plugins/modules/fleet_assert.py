@@ -83,7 +83,7 @@ options:
     default: 5
   give_up_on:
     description:
-      - What waiting does not cure. A host is given up when every answer of it since the wait began had one of these statuses, after at
+      - What waiting does not change. A host is given up when every answer of it since the wait began had one of these statuses, after at
         least two rounds and 30 seconds, and at once where nobody can ask it (V(not_asked)).
       - The wait ends early when too few hosts are left that could still meet the requirements. An empty list never gives up.
     type: list

@@ -32,6 +32,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import 
     describe_round,
     describe_wait,
     parse_waiting,
+    why_given_up,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import hosts_by_server
@@ -254,7 +255,7 @@ def _why_lost(records: Records, lost: set[str], required: int) -> str:
     could = len(records) - len(lost)
     return (
         f"{f'only {could}' if could else 'none'} of {count(len(records), 'host')} could still meet it, {required} {'is' if required == 1 else 'are'} required, "
-        f"and waiting does not cure {' or '.join(statuses)} (give_up_on)"
+        f"and {why_given_up(statuses)}"
     )
 
 

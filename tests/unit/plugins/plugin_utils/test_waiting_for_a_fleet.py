@@ -321,8 +321,8 @@ def test_it_gives_up_when_too_few_are_left(says, options, waited):
 def test_it_says_why_it_gave_up():
     result = always(a=GOOD, b="auth", c="forbidden").run(wait_timeout=300.0, min_hosts=2)
     assert (
-        "Gave up after 30 seconds, asked 7 times: only 1 of 3 hosts could still meet it, 2 are required, and waiting does not cure "
-        "auth or forbidden (give_up_on)."
+        "Gave up after 30 seconds, asked 7 times: only 1 of 3 hosts could still meet it, 2 are required, and waiting does not "
+        "change the status auth or forbidden. Correct its cause, or remove auth or forbidden from give_up_on to wait longer."
     ) in result["msg"]
     assert "asked once: none of 1 host could still meet it, 1 is required, and" in always(a="not_asked").run(wait_timeout=300.0)["msg"]
 
