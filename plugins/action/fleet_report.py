@@ -16,20 +16,24 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import history
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.argspec import LAST, report_options
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import Baseline, parse_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import (
     Audit,
+    Scope,
+    collection_version,
     make_audit,
-    parse_baseline,
     without_times,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS, as_json
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, problems
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_report_spec
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+
+_LAST_FILE = "fleet_audit.last.json"
 
 
 class ActionModule(ActionBase):
@@ -40,16 +44,27 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
         try:
-            refuse_batches_of_an_audit(task_vars or {})
-            options = validate_options(fleet_report_spec(FORMATS, DEFAULT_FORMATS), only_set(self._task.args))
-            if not options["hosts"]:
-                raise OptionError("hosts", "must name at least one host. Pass the hosts of a registered result of fleet_info.")
-            policies = parse_policies(options["policy"], (task_vars or {}).get("groups", {}))
-            baseline = self._baseline(options["baseline"])
-            audit = make_audit(options["hosts"], policies, baseline, time.strftime(TIME_FORMAT, time.gmtime()))
+            refuse_batches_of_an_audit(variables)
+            options = report_options(only_set(self._task.args))
+            groups = variables.get("groups", {})
+            policies = parse_policies(options["policy"], groups)
             folder = Path(os.path.abspath(options["dest"]))
-            changed = self._write(folder, {FORMATS[name][0]: FORMATS[name][1] for name in options["formats"]}, audit)
+            baseline = _baseline(options["baseline"], folder)
+            scope = Scope(
+                policy=json.loads(json.dumps(options["policy"] or None)),
+                limit=variables.get("ansible_limit"),
+                inventory=frozenset(groups.get("all", ())),
+                collection_version=collection_version(),
+                first_run=options["baseline"] == LAST and baseline is None,
+            )
+            audited_at = time.strftime(TIME_FORMAT, time.gmtime())
+            audit = make_audit(options["hosts"], policies, baseline, audited_at, scope, options["drift"])
+            formats = {FORMATS[name][0]: FORMATS[name][1] for name in options["formats"]}
+            if options["baseline"] == LAST and (options["accept"] or not audit["summary"]["drift"]):
+                formats[_LAST_FILE] = as_json
+            changed = self._write(folder, formats, audit, options, result)
         except (AnsibleError, OptionError, RequirementError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             result.update(failed=True, msg=str(exc))
@@ -65,31 +80,55 @@ class ActionModule(ActionBase):
         )
         return result
 
-    def _baseline(self, path: str | None) -> Audit | None:
-        if path is None:
-            return None
-        try:
-            return parse_baseline(json.loads(Path(path).read_bytes()))
-        except OSError as exc:
-            raise OptionError("baseline", f"{path} cannot be read: {exc.strerror}. Give the JSON report of an earlier run.") from None
-        except ValueError:
-            raise OptionError("baseline", f"{path} is not JSON. Give the JSON report of an earlier run.") from None
-        except OptionError as exc:
-            raise OptionError("baseline", f"{path}: {exc.problem}") from None
-
-    def _write(self, folder: Path, formats: dict[str, Any], audit: Audit) -> bool:
-        """Write the reports. Returns whether one of them is new or has changed in more than its times."""
+    def _write(self, folder: Path, formats: dict[str, Any], audit: Audit, options: dict[str, Any], result: dict[str, Any]) -> bool:
+        """Write the files. Returns whether one of them is new or has changed in more than its times. The history does not count."""
         texts = {name: render(audit) for name, render in formats.items()}
         changed = False
         for name, text in texts.items():
             before = read_text(folder / name)
             changed = changed or before is None or (before != text and _differs(before, text, formats[name](without_times(audit))))
+        if options["history"]:
+            runs, problem = _history(folder / history.FILE)
+            if problem:
+                result.setdefault("warnings", []).append(problem)
+            texts[history.FILE] = history.with_run(runs, audit, options["history"])
         if not self._task.check_mode:
             try:
-                write_all(folder, texts)
+                write_all(folder, texts, options["mode"])
             except OSError as exc:
                 raise OptionError("dest", f"{folder} cannot be written to: {exc.strerror}. The earlier reports are unchanged.") from None
         return changed
+
+
+def _baseline(given: str | None, folder: Path) -> Baseline | None:
+    """What to compare with, or None without a baseline and at the first run with the last one."""
+    if not given:
+        return None
+    path = folder / _LAST_FILE if given == LAST else Path(given)
+    remedy = "Restore it, or delete it to begin anew." if given == LAST else "Give the JSON report of an earlier run."
+    try:
+        return parse_baseline(json.loads(path.read_bytes()))
+    except FileNotFoundError as exc:
+        if given == LAST:
+            return None
+        raise OptionError("baseline", f"{path} cannot be read: {exc.strerror}. {remedy}") from None
+    except OSError as exc:
+        raise OptionError("baseline", f"{path} cannot be read: {exc.strerror}. {remedy}") from None
+    except (ValueError, RecursionError):
+        raise OptionError("baseline", f"{path} is not JSON. {remedy}") from None
+    except OptionError as exc:
+        problem = f"{exc.problem.partition('. ')[0]}. {remedy}" if given == LAST else exc.problem
+        raise OptionError("baseline", f"{path}: {problem}") from None
+
+
+def _history(path: Path) -> tuple[list[history.Run], str]:
+    """The runs so far, and what is wrong with the file."""
+    try:
+        return history.read_history(path.read_text(encoding="utf-8")), ""
+    except FileNotFoundError:
+        return [], ""
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return [], f"{path} cannot be read as a history, so the history begins anew with this run."
 
 
 def _differs(before: str, now: str, with_other_times: str) -> bool:

@@ -82,10 +82,37 @@ options:
         type: dict
   baseline:
     description:
-      - The path of a JSON report of an earlier run. Drift is a model that was added, removed, loaded or unloaded, or that has another
-        context, quantization or variant. Order and remaining TTLs are never drift.
+      - The path of a JSON report of an earlier run, or the word V(last), which is what the last run left as C(fleet_audit.last.json)
+        in O(dest). (A file that is called C(last) is C(./last).)
+      - With V(last), the first run has nothing to compare with, and says so. A host that gave no answer keeps what it had before, and
+        so does a host of the inventory that is not in this run, so nothing is missed behind an outage or a C(--limit).
       - It is read before any report is written, so it may be the report that is about to be replaced.
     type: path
+  drift:
+    description:
+      - Which changes since the baseline count. V(added) and V(removed) are about what a host lists, V(loaded), V(unloaded) and
+        V(context) about its instances, V(quantization) about the weights, V(variant) about the selected variant and those on disk.
+      - V(just_in_time) is about instances that unload when idle. They come and go by themselves, so it is not among the defaults.
+      - Order, remaining TTLs and how often a key is listed never count.
+    version_added: 2.0.0
+    type: list
+    elements: str
+    choices: [added, removed, loaded, unloaded, context, quantization, variant, just_in_time]
+    default: [added, removed, loaded, unloaded, context, quantization, variant]
+  accept:
+    description:
+      - Whether what this run found becomes what O(baseline=last) compares with, although it has changed. A run without changes always
+        does. With V(false) the same changes are found again, until a run accepts them.
+    version_added: 2.0.0
+    type: bool
+    default: true
+  history:
+    description:
+      - So many runs are kept in C(fleet_audit.history.json) in O(dest), this one included, each with its figures. V(0) writes none.
+      - It does not count for RV(changed). If it cannot be read, a warning says so, and it begins anew.
+    version_added: 2.0.0
+    type: int
+    default: 0
   formats:
     description:
       - Which reports to write. V(html) is for people, V(markdown) for a pull request or the summary of a job, V(csv) for a
@@ -103,6 +130,11 @@ options:
         moment, however the run ends.
     type: path
     default: fleet_audit
+  mode:
+    description:
+      - The mode of the files, as octal digits in quotes, such as V('0640'). Without it a file that was there keeps its own.
+    version_added: 2.0.0
+    type: raw
 seealso:
   - module: gpufleet.lmstudio.fleet_info
   - module: gpufleet.lmstudio.model_assert
@@ -148,7 +180,7 @@ msg:
   description: The outcome in one sentence.
   returned: always
   type: str
-  sample: 5 of 6 hosts answered, 2 violations, 0 warnings.
+  sample: 5 of 6 hosts answered, 1 rule of the fleet and 2 requirements not met, 3 changes since the baseline.
 reports:
   description: The path of each report, by its format.
   returned: success
@@ -159,20 +191,22 @@ summary:
   returned: success
   type: dict
 problems:
-  description: What is wrong, a sentence each.
+  description: What is wrong, a sentence for each finding, with the hosts. What weighs most comes first.
   returned: success
   type: dict
   contains:
     violations:
-      description: Violations of severity C(fail).
+      description:
+        - Rules of the fleet and requirements of severity C(fail) that are not met, and the hosts without an answer where something
+          is required of them.
       type: list
       elements: str
     not_ok:
-      description: Hosts without a model list.
+      description: The hosts without a model list, in one sentence.
       type: list
       elements: str
     drift:
-      description: Changes since the baseline.
+      description: Changes since the baseline. Hosts that changed alike are one.
       type: list
       elements: str
 lines:

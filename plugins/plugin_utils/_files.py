@@ -23,9 +23,10 @@ def read_text(path: Path) -> str | None:
         return None
 
 
-def write_all(folder: Path, texts: Mapping[str, str]) -> None:
+def write_all(folder: Path, texts: Mapping[str, str], mode: int | None = None) -> None:
     """Write files by their names: all are written next to the earlier ones before the first of them is replaced.
 
+    Without a `mode`, a file that was there keeps its own.
     Raises ``OSError``. The earlier files are then as they were, unless it happened between two of the last renamings.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,8 +36,8 @@ def write_all(folder: Path, texts: Mapping[str, str]) -> None:
             path = folder / name
             unfinished[path] = folder / f".{name}.{secrets.token_hex(4)}.unfinished"
             with open(unfinished[path], "x", encoding="utf-8", newline="") as file:
-                if path.exists():
-                    os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
+                if mode is not None or path.exists():
+                    os.fchmod(file.fileno(), path.stat().st_mode & 0o7777 if mode is None else mode)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

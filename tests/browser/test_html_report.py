@@ -15,7 +15,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import make_audit, parse_baseline
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import make_audit
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.html_report.page import as_html
 from playwright.sync_api import Page, sync_playwright
@@ -118,10 +119,15 @@ def picture(page: Page, name: str) -> None:
 
 def test_it_shows_figures_violations_drift_and_the_matrix(show):
     page = show()
-    assert "4 of 5 hosts answered, 3 violations" in page.locator(".headline").inner_text()
-    titles = page.locator("h2").all_inner_texts()
-    assert titles.index("Violations") < titles.index("Drift") < titles.index("Hosts and models")
-    assert "chat: qwen/* is not loaded" in page.get_by_role("region", name="Violations").first.inner_text()
+    assert "4 of 5 hosts answered, 1 requirement not met" in page.locator(".headline").inner_text()
+    titles = page.locator("h2, h3").all_inner_texts()
+    order = ("What is wrong", "Hosts without an answer", "Requirements that are not met", "What was checked", "Drift", "Hosts and models")
+    assert [title for title in titles if title in order] == list(order)
+    wrong = page.get_by_role("region", name="What is wrong").first
+    assert "chat: not met by 3 of 5 hosts: 1 not listed, 1 not loaded, 1 gave no answer" in wrong.inner_text()
+    wrong.get_by_text("Hosts", exact=True).nth(1).click()
+    assert "gpu10: chat: qwen/* is not loaded" in wrong.inner_text()
+    assert "serves qwen/* with a context of at least 4096" in page.get_by_role("region", name="What was checked").first.inner_text()
     row = page.locator(".matrix tbody tr", has=page.get_by_role("rowheader", name="gpu1", exact=True))
     assert row.locator("td.loaded").inner_text() == "16384\n4096"
     assert row.locator("td.loaded").get_attribute("title").startswith("qwen/qwen3-8b on gpu1: loaded, context 16384, 4096; Q4_K_M")
@@ -228,7 +234,7 @@ def test_everything_has_a_name_for_a_screen_reader(show):
         "banner",
         "main",
         'heading "LM Studio fleet" [level=1]',
-        'region "Violations"',
+        'region "What is wrong"',
         'searchbox "Host"',
         'combobox "Status"',
         "table",

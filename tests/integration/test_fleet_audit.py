@@ -116,8 +116,10 @@ def by_junit(texts):
     assert {suite.name: (suite.tests, suite.failures) for suite in suites}["hosts answer"] == (6, 1)
     checked = [(check["policy"], check["host"] or "the fleet", check["requirement"]) for check in document["checks"]]
     assert set(checked) <= set(cases)
+    silent = {host["name"] for host in document["hosts"] if not host["ok"]}
     for check, name in zip(document["checks"], checked):
-        assert cases[name].is_failure is (check["outcome"] == "failed")
+        assert cases[name].is_skipped is (check["host"] in silent)
+        assert cases[name].is_failure is (check["outcome"] == "failed" and check["host"] not in silent)
     assert len(cases) == sum(suite.tests for suite in suites) == 6 + len(checked)
 
 
@@ -236,27 +238,118 @@ WRONG = [
     ({"fleet_audit_policy": {"groups": {"typo": {"require": [{"model": "m"}]}}}}, "policy.groups.typo: the inventory has no such group"),
     ({"fleet_audit_policy": {"require": [{"type": "llm", "state": "available", "format": "x"}]}}, "gather with detail: full"),
     ({"fleet_audit_baseline": "nowhere.json"}, "baseline: nowhere.json cannot be read: No such file or directory."),
-    ({"fleet_audit_baseline": "play.yml"}, "baseline: play.yml is not JSON."),
+    ({"fleet_audit_baseline": "words.txt"}, "baseline: words.txt is not JSON."),
     ({"fleet_audit_baseline": "other.json"}, "baseline: other.json: it is not a JSON report of fleet_audit."),
     ({"fleet_audit_dest": "play.yml"}, "cannot be written to"),
     ({"fleet_audit_formats": ["pdf"]}, "value of fleet_audit_formats must be one or more of: html, json, csv, markdown, junit, prometheus"),
     ({"fleet_audit_fail_on": ["violation"]}, "value of fleet_audit_fail_on must be one or more of: violations, not_ok, drift"),
     ({"fleet_audit_fail_on": ["violations"]}, "Without it the audit could never fail."),
     ({"fleet_audit_fail_on": "drift"}, "Without it the audit could never fail."),
+    ({"fleet_audit_mode": "rw"}, "mode: rw is not the mode of a file. Write octal digits in quotes, such as '0644'."),
+    ({"fleet_audit_mode": 644}, "mode: 644 is not the mode of a file."),
+    ({"fleet_audit_history": -1}, "history: -1 is not a number of runs from 0 to 10000."),
+    ({"fleet_audit_drift": ["context_length"]}, "value of fleet_audit_drift must be one or more of: added, removed, loaded,"),
     ({"fleet_audit_source": "cloud"}, "value of fleet_audit_source must be one of: controller, target, variable"),
 ]
 
 
-@pytest.mark.parametrize("variables, message", WRONG)
-def test_what_cannot_be_used_is_named_and_loses_no_report(audit, start, tmp_path, variables, message):
+def test_what_cannot_be_used_is_named_and_loses_no_report(run, start, tmp_path):
     fleet = start({"gpu1": {}})
     (tmp_path / "other.json").write_text("[]")
+    (tmp_path / "words.txt").write_text("words")
     (tmp_path / "audit").mkdir()
     for ending in FORMATS.values():
         (tmp_path / "audit" / f"fleet_audit.{ending}").write_text("earlier")
-    outcome = audit(hosts_of(fleet), ends=2, **variables)
-    assert message in " ".join(outcome.output.split())
+    tasks = []
+    for number, (variables, message) in enumerate(WRONG):
+        settings = {"fleet_audit_formats": list(FORMATS), "fleet_audit_dest": "audit", **variables}
+        role = {"name": "Audit", "ansible.builtin.include_role": {"name": "gpufleet.lmstudio.fleet_audit"}, "vars": settings}
+        # A mistake in the arguments of the role has a message for each of them.
+        said = "{{ ([ansible_failed_result.msg] + ansible_failed_result.argument_errors | default([])) | join(' ') | split | join(' ') }}"
+        rescue = {"name": "Says so", "ansible.builtin.assert": {"that": ["says in said"]}, "vars": {"says": message, "said": said}}
+        rescued = {"name": "Remember it", "ansible.builtin.set_fact": {"rescued": "{{ rescued | default([]) + [number] }}"}}
+        tasks.append({"name": "Wrong", "block": [role], "rescue": [rescue, {**rescued, "vars": {"number": number}}]})
+    tasks.append({"name": "Every one was an error", "ansible.builtin.assert": {"that": [f"rescued | length == {len(WRONG)}"]}})
+    run(json.dumps([{"name": "Audit wrongly", "hosts": "all", "gather_facts": False, "tasks": tasks}]), hosts_of(fleet))
     assert set(reports_in(tmp_path / "audit").values()) == {"earlier"}
+
+
+def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
+    fleet = start({"gpu1": {"payload": "none_loaded.json"}, "gpu2": {"payload": "none_loaded.json"}})
+    hosts, last = hosts_of(fleet), tmp_path / "audit" / "fleet_audit.last.json"
+    gate = {"fleet_audit_baseline": "last", "fleet_audit_fail_on": "drift", "fleet_audit_formats": ["json"], "fleet_audit_history": 3}
+    first = audit(hosts, **gate)
+    assert "This is the first run: there is none before it to compare with." in first.output
+    figures = tmp_path / "audit" / "fleet_audit.history.json"
+
+    fleet.load("gpu1", "qwen/qwen3-8b", context_length=8192)
+    before = last.read_bytes()
+    for _time in range(2):
+        failed = audit(hosts, ends=2, **gate).output
+        assert "gpu1: qwen/qwen3-8b is loaded now, but was not before" in failed
+        assert "If these changes are wanted, run it once with -e fleet_audit_accept=true." in failed
+    # What was not accepted is not lost by a run that does not see the host.
+    audit(hosts, "--limit", "gpu2", **gate)
+    assert "is loaded now" in audit(hosts, ends=2, **gate).output
+    assert json.loads(before)["hosts"][0]["counts"]["loaded"] == 0
+
+    accepted = audit(hosts, "-e", "fleet_audit_accept=true", ends=2, **gate).output
+    assert "is loaded now" in accepted and "fleet_audit_accept" not in accepted.split("Fail on what")[1]
+    audit(hosts, **gate)
+
+    # Behind an outage, and outside of a limit.
+    fleet.fault("gpu1", "refused")
+    outage = audit(hosts, **gate).output
+    assert "0 changes since the baseline, 1 host not compared with it." in outage
+    audit(hosts, "--limit", "gpu2", **gate)
+    (carried,) = json.loads(last.read_bytes())["carried_over"]
+    assert (carried["name"], carried["models"] != []) == ("gpu1", True)
+    fleet.fault("gpu1", None)
+    fleet.unload("gpu1", "qwen/qwen3-8b")
+    assert "gpu1: qwen/qwen3-8b is no longer loaded" in audit(hosts, ends=2, **gate).output
+
+    runs = json.loads(figures.read_bytes())["runs"]
+    assert [run["hosts"] for run in runs] == [2, 1, 2] and [run["drift"] for run in runs] == [0, 0, 1]
+    for document in (json.loads(last.read_bytes()), json.loads((tmp_path / "audit" / "fleet_audit.json").read_bytes())):
+        jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(document)
+
+
+def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path):
+    hosts = hosts_of(start({"gpu1": {}}))
+    folder = tmp_path / "audit"
+    settings = {"fleet_audit_baseline": "last", "fleet_audit_history": 2, "fleet_audit_formats": ["json", "csv"]}
+    for number in range(3):
+        outcome = audit(hosts, fleet_audit_mode="0640" if number else "0604", **settings)
+        # The second run is the first one with a baseline. The history alone is no change.
+        assert ("changed: [" in outcome.output) is (number < 2)
+    names = ["fleet_audit.csv", "fleet_audit.history.json", "fleet_audit.json", "fleet_audit.last.json"]
+    assert sorted(os.listdir(folder)) == names
+    assert {(folder / name).stat().st_mode & 0o777 for name in names} == {0o640}
+    assert len(json.loads((folder / "fleet_audit.history.json").read_bytes())["runs"]) == 2
+
+    for broken in ("[]", '{"runs": 1}', "[" * 10_000, "\x00"):
+        (folder / "fleet_audit.history.json").write_text(broken)
+        outcome = audit(hosts, **settings)
+        assert "so the history begins anew with this run" in " ".join(outcome.output.split())
+        assert len(json.loads((folder / "fleet_audit.history.json").read_bytes())["runs"]) == 1
+
+
+@pytest.mark.parametrize("broken", ["[]", "{", '{"schema_version": 2}', '{"schema_version": 3}'])
+def test_a_last_run_that_cannot_be_read_never_passes_for_a_first_one(audit, start, tmp_path, broken):
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "fleet_audit.last.json").write_text(broken)
+    outcome = audit(hosts_of(start({"gpu1": {}})), fleet_audit_baseline="last", fleet_audit_fail_on=["drift"], ends=2)
+    assert "Restore it, or delete it to begin anew." in " ".join(outcome.output.split())
+    assert (tmp_path / "audit" / "fleet_audit.last.json").read_text() == broken
+
+
+def test_its_variables_reach_who_asks(audit, start, tmp_path):
+    fleet = start({"gpu1": {"fault": "silence"}})
+    for source in ("controller", "target"):
+        more = {"fleet_audit_concurrency": 1} if source == "controller" else {}
+        audit(hosts_of(fleet), fleet_audit_timeout=0.5, fleet_audit_source=source, **more)
+        (host,) = json.loads((tmp_path / "audit" / "fleet_audit.json").read_bytes())["hosts"]
+        assert host["status"] == "timeout" and "within 0.5 seconds" in host["error"]["message"]
 
 
 def test_check_mode_writes_nothing_and_tells_what_would_change(audit, start, tmp_path):

@@ -107,17 +107,17 @@ def check_comparable(requirement: Requirement, consistent: tuple[str, ...]) -> N
 
 def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: Mapping[str, list[Violation]], least: int) -> Violation:
     meeting = [name for name, found in by_host.items() if not found]
-    one, many = _VERBS[requirement.state]
-    message = f"{len(meeting)} of {count(len(records), 'host')} {(one if 1 in (len(meeting), len(records)) else many).format(_description(requirement))}"
+    asked = what_is_asked(requirement, 1 if len(records) == 1 else len(meeting))
+    message = f"{len(meeting)} of {count(len(records), 'host')} {asked}"
     message += f"; {least} {'is' if least == 1 else 'are'} required"
     hosts_of: dict[str, list[str]] = {}
     for name, found in by_host.items():
         if found and records[name]["ok"]:
-            hosts_of.setdefault(_reason(records[name], requirement, found[0]), []).append(name)
+            hosts_of.setdefault(reason(records[name], requirement, found[0]), []).append(name)
     reasons = _largest_first(hosts_of)
-    for reason, names in reasons[:_GROUPS_SHOWN]:
-        message += f". {_hosts_with(reason, names)}"
-    others = sum(len(names) for _reason_, names in reasons[_GROUPS_SHOWN:])
+    for why, names in reasons[:_GROUPS_SHOWN]:
+        message += f". {_hosts_with(why, names)}"
+    others = sum(len(names) for _why, names in reasons[_GROUPS_SHOWN:])
     message += f". For other reasons: {count(others, 'host')}" if others else ""
     statuses = {name: record["status"] for name, record in records.items() if not record["ok"]}
     message += f". No answer: {_without_answer(statuses)}" if statuses else ""
@@ -128,11 +128,16 @@ def _largest_first(hosts_of: Mapping[Any, list[str]]) -> list[tuple[Any, list[st
     return sorted(hosts_of.items(), key=lambda item: -len(item[1]))
 
 
-def _hosts_with(reason: str, names: list[str]) -> str:
+def _hosts_with(why: str, names: list[str]) -> str:
     """Such as "gpu02: not loaded", and of many "380 not loaded: gpu001, gpu002, gpu003, gpu004, gpu005 and 375 more"."""
     if len(names) <= NAMES_SHOWN:
-        return f"{format_names(names)}: {reason}"
-    return f"{len(names)} {reason if reason in _ADJECTIVES else 'with ' + reason}: {format_names(names)}"
+        return f"{format_names(names)}: {why}"
+    return f"{len(names)} {after_number(why)}: {format_names(names)}"
+
+
+def after_number(why: str) -> str:
+    """A reason as it stands after a number of hosts."""
+    return why if why in _ADJECTIVES else f"with {why}"
 
 
 def _without_answer(statuses: Mapping[str, str]) -> str:
@@ -146,7 +151,12 @@ def _without_answer(statuses: Mapping[str, str]) -> str:
     return f"{len(statuses)} ({counted}): {format_names(list(statuses))}"
 
 
-def _description(requirement: Requirement) -> str:
+def what_is_asked(requirement: Requirement, hosts: int = 1) -> str:
+    """What hosts do that meet a requirement, such as "serves qwen/* with a context of at least 8192"."""
+    return _VERBS[requirement.state][hosts != 1].format(describe(requirement))
+
+
+def describe(requirement: Requirement) -> str:
     """All that a requirement asks for, such as "qwen/* with a context of at least 8192"."""
     parts = [requirement.kind] if requirement.model and requirement.kind else []
     for wording, value in (
@@ -164,7 +174,7 @@ def _description(requirement: Requirement) -> str:
     return f"{requirement.subject} {'with' if requirement.model else 'and'} {' and '.join(parts)}"
 
 
-def _reason(record: Record, requirement: Requirement, violation: Violation) -> str:
+def reason(record: Record, requirement: Requirement, violation: Violation) -> str:
     """Why a host does not meet a requirement, in few words."""
     check, expected, actual = violation["check"], violation["expected"], violation["actual"]
     if check == "state":

@@ -46,9 +46,9 @@ def make_violation(requirement: Requirement, check: str, expected: Any, actual: 
     }
 
 
-def format_names(keys: list[str]) -> str:
-    shown = [printable(key) for key in keys[:NAMES_SHOWN]]
-    more = f" and {len(keys) - NAMES_SHOWN} more" if len(keys) > NAMES_SHOWN else ""
+def format_names(keys: list[str], most: int = NAMES_SHOWN) -> str:
+    shown = [printable(key) for key in keys[:most]]
+    more = f" and {len(keys) - most} more" if len(keys) > most else ""
     return (", ".join(shown) or "nothing") + more
 
 

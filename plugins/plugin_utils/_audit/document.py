@@ -11,23 +11,63 @@ Its JSON Schema is `roles/fleet_audit/files/fleet_audit.schema.json`.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import comparable_values, compare_with_baseline
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, format_names
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import SCHEMA_VERSION, Baseline
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import DEFAULT_KINDS, compare_with_baseline
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, find
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import describe_host, load_record, natural_order
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import Policy, check_policy, notes_on_policies
 
 Audit = dict[str, Any]
 
-SCHEMA_VERSION = 1
+_COLLECTION = Path(__file__).parents[3]
 
 
-def make_audit(hosts: Mapping[str, Any], policies: Iterable[Policy], baseline: Audit | None, audited_at: str) -> Audit:
+class Scope(NamedTuple):
+    """What was audited, and with what, as the document tells it."""
+
+    policy: Mapping[str, Any] | None = None
+    """As it was given, or None."""
+    limit: str | None = None
+    """Of the command line (``--limit``)."""
+    inventory: Collection[str] = ()
+    """The names of all hosts of the inventory."""
+    collection_version: str | None = None
+    first_run: bool = False
+    """Whether what the last run left was to be the baseline, and there was none."""
+
+
+_ANYTHING = Scope()
+
+
+def collection_version() -> str | None:
+    """The version of this collection: of a release, or of the tree that it was cloned to."""
+    try:
+        return str(json.loads((_COLLECTION / "MANIFEST.json").read_bytes())["collection_info"]["version"])
+    except (OSError, ValueError, LookupError):
+        pass
+    try:
+        return str(yaml.safe_load((_COLLECTION / "galaxy.yml").read_bytes())["version"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        return None
+
+
+def make_audit(
+    hosts: Mapping[str, Any],
+    policies: Iterable[Policy],
+    baseline: Baseline | None,
+    audited_at: str,
+    scope: Scope = _ANYTHING,
+    drift_kinds: Collection[str] = DEFAULT_KINDS,
+) -> Audit:
     """The document. `hosts` holds what was gathered of each host: a record, a result with one, or nothing usable.
 
     All that differs between two runs on an unchanged fleet is under `run`. Raises :class:`RequirementError` when a record
@@ -43,21 +83,38 @@ def make_audit(hosts: Mapping[str, Any], policies: Iterable[Policy], baseline: A
             problem = f"the record of {name} is not complete: {exc} is missing or wrong. Pass the records unchanged."
             raise OptionError("hosts", problem) from None
     checks = [check for policy in policies for check in check_policy(policy, policies, records)]
-    drift = None if baseline is None else compare_with_baseline(described, baseline)
+    carried_over: list[dict[str, Any]] = []
+    drift = None
+    if baseline is not None:
+        carried_over = baseline.carried_over(records, scope.inventory)
+        left_out = {host["name"] for host in carried_over}
+        drift = compare_with_baseline(described, {name: host for name, host in baseline.hosts.items() if name not in left_out}, drift_kinds)
+    for host in described:
+        host["last_known"] = baseline.last_known(host["name"]) if baseline and not host["ok"] else None
+    findings = find(described, checks, drift)
     return {
         "schema_version": SCHEMA_VERSION,
         "generator": "gpufleet.lmstudio",
+        "collection_version": scope.collection_version,
+        "limit": scope.limit,
+        "policy": scope.policy,
         "run": {
             "audited_at": audited_at,
-            "baseline_at": baseline["run"]["audited_at"] if baseline else None,
+            "baseline_at": baseline.audited_at if baseline else None,
             "hosts": {name: {"asked_at": record["asked_at"], "response_ms": record["response_ms"]} for name, record in records.items()},
         },
-        "summary": _summary(described, checks, drift),
+        "summary": _summary(described, checks, drift, findings),
+        "findings": findings,
         "hosts": described,
         "models": _models(described),
         "checks": checks,
         "drift": drift,
-        "notes": [*notes_on_policies(policies, records), *_notes_on_duplicates(described)],
+        "carried_over": carried_over,
+        "notes": [
+            *(["This is the first run: there is none before it to compare with."] if scope.first_run else []),
+            *notes_on_policies(policies, records),
+            *_notes_on_duplicates(described),
+        ],
     }
 
 
@@ -77,26 +134,6 @@ def violations_in(audit: Audit) -> list[Violation]:
     return [
         {"policy": check["policy"], "host": check["host"], **violation} for check in audit["checks"] for violation in check["violations"]
     ]
-
-
-def parse_baseline(document: Any) -> Audit:
-    """A document of an earlier run, as far as drift needs it. Raises :class:`OptionError`."""
-    version = document.get("schema_version") if isinstance(document, Mapping) else None
-    if version is None:
-        raise OptionError("baseline", "it is not a JSON report of fleet_audit. Give the fleet_audit.json of an earlier run.")
-    if version != SCHEMA_VERSION:
-        raise OptionError(
-            "baseline",
-            f"it has schema_version {printable(str(version))}, and this collection reads {SCHEMA_VERSION}. Run an audit to make a new one.",
-        )
-    try:
-        str(document["run"]["audited_at"])
-        for host in document["hosts"]:
-            comparable_values(host)
-            str(host["name"]), bool(host["ok"]), str(host["status"]), str(host["detail"])
-    except (KeyError, TypeError, AttributeError):
-        raise OptionError("baseline", "it is not complete. Give the fleet_audit.json of an earlier run, unchanged.") from None
-    return dict(document)
 
 
 def _models(hosts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -124,8 +161,11 @@ def _known(values: Iterable[Any]) -> list[Any]:
     return sorted({value for value in values if value is not None})
 
 
-def _summary(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: dict[str, Any] | None) -> dict[str, Any]:
+def _summary(
+    hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: dict[str, Any] | None, findings: list[dict[str, Any]]
+) -> dict[str, Any]:
     severities = Counter(violation["severity"] for check in checks for violation in check["violations"])
+    kinds = Counter(finding["kind"] for finding in findings)
     return {
         "hosts": {
             "total": len(hosts),
@@ -135,21 +175,28 @@ def _summary(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: d
         "models": {
             "distinct": len({model["key"] for host in hosts for model in host["models"]}),
             "distinct_loaded": len({model["key"] for host in hosts for model in host["models"] if model["state"] == "loaded"}),
-            "instances": sum(host["counts"]["instances"] for host in hosts),
+            "instances": _sum(host["counts"]["instances"] for host in hosts),
         },
-        "size_bytes": {name: sum(host["size_bytes"][name] for host in hosts) for name in ("available", "loaded")},
+        "size_bytes": {name: _sum(host["size_bytes"][name] for host in hosts) for name in ("available", "loaded")},
         "checks": {"total": len(checks), "passed": sum(check["outcome"] == "passed" for check in checks)},
         "violations": {"fail": severities["fail"], "warn": severities["warn"]},
+        "findings": {kind: kinds[kind] for kind in KINDS},
         "drift": None if drift is None else len(drift["changes"]),
+        "not_compared": None if drift is None else len(drift["not_compared"]),
     }
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    """Of what is known. None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _notes_on_duplicates(hosts: list[dict[str, Any]]) -> list[str]:
     doubled = [host["name"] for host in hosts if host["duplicates"]]
     if not doubled:
         return []
-    names = ", ".join(doubled[:5]) + (f" and {len(doubled) - 5} more" if len(doubled) > 5 else "")
     return [
-        f"A model is listed more than once on {names}. With LM Link a host lists the models of linked machines as if they were its "
+        f"A model is listed more than once on {format_names(doubled)}. With LM Link a host lists the models of linked machines as if they were its "
         "own. Such a host counts once among the hosts that list a model, but sums of sizes and instances may count a model twice."
     ]

@@ -8,99 +8,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import natural_order
 
-_KINDS = ("quantization", "selected_variant")
-_CHANGED = {
-    "added": "is listed now, but was not before",
-    "removed": "is no longer listed",
-    "loaded": "is loaded now, but was not before",
-    "unloaded": "is no longer loaded",
-}
+JUST_IN_TIME = "just_in_time"
+KINDS = ("added", "removed", "loaded", "unloaded", "context", "quantization", "variant", JUST_IN_TIME)
+DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != JUST_IN_TIME)
+"""Instances that unload when idle come and go by themselves."""
+_ATTRIBUTES = {"quantization": "quantization", "selected_variant": "variant"}
+"""Of a model, with the kind of their change."""
+
+Change = tuple[str, "list[Any] | None", "list[Any] | None", str]
+"""The kind, what it was before and is now, and what happened to the model."""
 
 
-def compare_with_baseline(hosts: list[dict[str, Any]], baseline: dict[str, Any]) -> dict[str, Any]:
-    before = {host["name"]: host for host in baseline["hosts"]}
-    now = {host["name"]: host for host in hosts}
+def compare_with_baseline(
+    hosts: Iterable[Mapping[str, Any]], before: Mapping[str, Mapping[str, Any]], kinds: Collection[str] = DEFAULT_KINDS
+) -> dict[str, Any]:
+    """The changes of these kinds, and the hosts that could not be compared. `before` is what the baseline knows of each host."""
     changes: list[dict[str, Any]] = []
     not_compared = []
+    now = {host["name"]: host for host in hosts}
     for name in sorted({*before, *now}, key=natural_order):
-        if name not in before:
-            not_compared.append({"host": name, "message": f"{name} is not in the baseline"})
-        elif name not in now:
-            not_compared.append({"host": name, "message": f"{name} is in the baseline, but was not audited"})
-        elif not before[name]["ok"]:
-            status = printable(str(before[name]["status"]))
-            not_compared.append(
-                {"host": name, "message": f"{name} had the status {status} in the baseline, so its models cannot be compared"}
-            )
-        elif not now[name]["ok"]:
-            status = printable(str(now[name]["status"]))
-            not_compared.append({"host": name, "message": f"{name} has the status {status}, so its models cannot be compared"})
-        else:
-            changes += _changes(now[name], before[name])
-    return {"changes": changes, "not_compared": not_compared}
+        why = _not_comparable(before.get(name), now.get(name))
+        if why:
+            not_compared.append({"host": name, "message": f"{name} {why}"})
+            continue
+        for key, (kind, was, has, sentence) in _changes(before[name], now[name]):
+            if kind in kinds:
+                message = f"{name}: {printable(key)} {sentence}"
+                changes.append({"host": name, "model": key, "change": kind, "before": was, "now": has, "message": message})
+    return {"kinds": [kind for kind in KINDS if kind in kinds], "changes": changes, "not_compared": not_compared}
 
 
-def comparable_values(host: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
-    """What counts as drift, for each key. Order and remaining TTLs never count, nor does how often a key is listed."""
-    found: dict[str, dict[str, list[Any]]] = {}
+def _not_comparable(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
+    if before is None:
+        return "is not in the baseline"
+    if now is None:
+        return "is in the baseline, but was not audited"
+    if not before["ok"]:
+        return f"had the status {printable(str(before['status']))} in the baseline, so its models cannot be compared"
+    if not now["ok"]:
+        return f"has the status {printable(str(now['status']))}, so its models cannot be compared"
+    return ""
+
+
+class Listed:
+    """What a host has of one key, as far as it counts as drift. Order never counts, nor does how often a key is listed."""
+
+    def __init__(self) -> None:
+        self.pinned: list[int] = []
+        self.idle: list[int] = []
+        """The contexts of the instances, those that unload when idle apart. 0 where it is not known."""
+        self.tells_idle = True
+        self.attributes: dict[str, set[str]] = {name: set() for name in _ATTRIBUTES}
+        self.loaded_attributes: dict[str, set[str]] = {name: set() for name in _ATTRIBUTES}
+        self.variants: set[str] | None = set()
+
+    def add(self, model: Mapping[str, Any]) -> None:
+        for instance in model["instances"]:
+            # A report of schema_version 1 does not tell.
+            unloads = instance.get("unloads_when_idle")
+            self.tells_idle &= unloads is not None
+            (self.idle if unloads else self.pinned).append(int(instance["context_length"] or 0))
+        for name in _ATTRIBUTES:
+            if model[name] is not None:
+                self.attributes[name].add(str(model[name]))
+                if model["state"] == "loaded":
+                    self.loaded_attributes[name].add(str(model[name]))
+        # A report of an earlier release does not have them, nor has a record of detail loaded where a model is not loaded.
+        variants = model.get("variants")
+        self.variants = None if variants is None or self.variants is None else {*self.variants, *map(str, variants)}
+
+    def contexts(self) -> list[int]:
+        return sorted(self.pinned + self.idle)
+
+
+def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
+    """What a host has, by the key. Raises what Python does where something is missing."""
+    found: dict[str, Listed] = {}
     for model in host["models"]:
         if not isinstance(model["key"], str):
             raise TypeError("key")
-        names = ("context_length", "variants", "unknown", *_KINDS, *(f"loaded {name}" for name in _KINDS))
-        has = found.setdefault(model["key"], {name: [] for name in names})
-        # A report of an earlier release does not have them, nor has a record of detail loaded where a model is not loaded.
-        variants = model.get("variants")
-        has["variants"] += [str(name) for name in variants or []]
-        has["unknown"] += ["variants"] if variants is None else []
-        has["context_length"] += [instance["context_length"] or 0 for instance in model["instances"]]
-        for name in _KINDS:
-            has[name] += [str(model[name])] if model[name] is not None else []
-            has[f"loaded {name}"] += [str(model[name])] if model["state"] == "loaded" and model[name] is not None else []
-    return {
-        key: {name: sorted(values) if name == "context_length" else sorted(set(values)) for name, values in has.items()}
-        for key, has in found.items()
-    }
+        found.setdefault(model["key"], Listed()).add(model)
+    return found
 
 
-def _changes(host: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
-    changes = []
-    name, before, now = host["name"], comparable_values(earlier), comparable_values(host)
+def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any]) -> Iterator[tuple[str, Change]]:
+    before, now = listed_models(earlier), listed_models(host)
     # What only one of the two has, such as the quantization of a model that was not loaded then, is no change.
     both_complete = host["detail"] == earlier["detail"] == FULL
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
-        if old is None or new is None:
-            changes.append(_change(name, key, "removed" if new is None else "added", None, None))
-            continue
-        if bool(old["context_length"]) != bool(new["context_length"]):
-            changes.append(_change(name, key, "loaded" if new["context_length"] else "unloaded", None, None))
-        elif old["context_length"] != new["context_length"]:
-            changes.append(_change(name, key, "context_length", old["context_length"], new["context_length"]))
-        for kind in _KINDS:
-            for which in (f"loaded {kind}", kind) if both_complete else (f"loaded {kind}",):
-                if old[which] and new[which] and old[which] != new[which]:
-                    changes.append(_change(name, key, kind, old[which], new[which]))
-                    break
-        if old["variants"] != new["variants"] and not (old["unknown"] or new["unknown"]):
-            changes.append(_change(name, key, "variants", old["variants"], new["variants"]))
-    return changes
+        if old is None:
+            yield key, ("added", None, now[key].contexts(), "is listed now, but was not before")
+        elif new is None:
+            yield key, ("removed", old.contexts(), None, "is no longer listed")
+        else:
+            yield from ((key, change) for change in [*_of_instances(old, new), *_of_attributes(old, new, both_complete)])
 
 
-def _change(host: str, model: str, what: str, before: list[Any] | None, now: list[Any] | None) -> dict[str, Any]:
-    message = _CHANGED.get(what) or "now has the {} {} instead of {}".format(
-        {"context_length": "context", "selected_variant": "variant"}.get(what, what), _joined(now), _joined(before)
-    )
-    if what == "variants":
-        message = f"now has the variants {_joined(now) or 'none'} on disk instead of {_joined(before) or 'none'}"
-    return {"host": host, "model": model, "change": what, "before": before, "now": now, "message": f"{host}: {printable(model)} {message}"}
+def _of_instances(old: Listed, new: Listed) -> Iterator[Change]:
+    before, now = old.contexts(), new.contexts()
+    pinned_before, pinned_now = sorted(old.pinned), sorted(new.pinned)
+    if not (old.tells_idle and new.tells_idle):
+        pinned_before, pinned_now = before, now
+    if pinned_before and not pinned_now:
+        yield "unloaded", before, now, "is loaded only until it is idle" if now else "is no longer loaded"
+    elif pinned_now and not pinned_before:
+        yield "loaded", before, now, "stays loaded now, and unloaded when idle before" if before else "is loaded now, but was not before"
+    elif pinned_before != pinned_now:
+        yield "context", before, now, f"now has the context {_joined(now)} instead of {_joined(before)}"
+    elif before != now:
+        idle_before, idle_now = (_joined(sorted(listed.idle)) or "none" for listed in (old, new))
+        yield JUST_IN_TIME, before, now, f"has instances that unload when idle: context {idle_now} instead of {idle_before}"
 
 
-def _joined(values: list[Any] | None) -> str:
-    return ", ".join(printable(str(value)) for value in values or [])
+def _of_attributes(old: Listed, new: Listed, both_complete: bool) -> Iterator[Change]:
+    for name, kind in _ATTRIBUTES.items():
+        pairs = [(old.loaded_attributes[name], new.loaded_attributes[name])]
+        pairs += [(old.attributes[name], new.attributes[name])] if both_complete else []
+        for was, has in pairs:
+            if was and has and was != has:
+                yield kind, sorted(was), sorted(has), f"now has the {kind} {_joined(sorted(has))} instead of {_joined(sorted(was))}"
+                break
+    if None not in (old.variants, new.variants) and old.variants != new.variants:
+        was_there, is_there = sorted(old.variants or ()), sorted(new.variants or ())
+        sentence = f"now has the variants {_joined(is_there) or 'none'} on disk instead of {_joined(was_there) or 'none'}"
+        yield "variant", was_there, is_there, sentence
+
+
+def _joined(values: Iterable[Any]) -> str:
+    return ", ".join(printable(str(value)) for value in values)

@@ -67,18 +67,33 @@ def describe_host(name: str, record: Record) -> dict[str, Any]:
         "url": record["url"],
         "error": record["error"],
         "detail": record["detail"],
-        "counts": record["counts"],
-        "size_bytes": record["size_bytes"],
+        "counts": record["counts"] if record["ok"] else dict.fromkeys(record["counts"]),
+        "size_bytes": _known_sizes(record),
         "fingerprint": record["fingerprint"],
         "warnings": record["warnings"],
-        "duplicates": duplicates,
+        "duplicates": duplicates if record["ok"] else None,
         "models": models,
     }
 
 
+def _known_sizes(record: Record) -> dict[str, int | None]:
+    """The sums, unless a size in them is not known. A record of detail loaded does not tell that of what is not loaded."""
+    loaded, available = (
+        record["ok"] and all(entry["size_bytes"] is not None for entry in entries)
+        for entries in ([entry for entry in record["models"] if entry["loaded"]], record["models"])
+    )
+    sizes = record["size_bytes"]
+    return {"available": sizes["available"] if available else None, "loaded": sizes["loaded"] if loaded else None}
+
+
 def _describe_model(entry: Mapping[str, Any], times: int | None) -> dict[str, Any]:
     instances = [
-        {"id": instance["id"], "context_length": instance["config"]["context_length"], "parallel": instance["config"]["parallel"]}
+        {
+            "id": instance["id"],
+            "context_length": instance["config"]["context_length"],
+            "parallel": instance["config"]["parallel"],
+            "unloads_when_idle": instance["remaining_ttl_seconds"] is not None,
+        }
         for instance in entry["loaded_instances"]
     ]
     return {

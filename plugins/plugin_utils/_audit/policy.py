@@ -13,13 +13,22 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import judge_fleet, parse_fleet_terms
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import (
+    after_number,
+    judge_fleet,
+    parse_fleet_terms,
+    reason,
+    what_is_asked,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, parse_all, parse_bool
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable, unknown_names
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
+NO_ANSWER = "gave no answer"
+"""The reason why a host does not meet a requirement that nobody could check."""
+_EXCLUSIVE = "has nothing loaded that no requirement asks for"
 
 
 class Policy(NamedTuple):
@@ -96,12 +105,13 @@ def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[st
     """One check for each requirement on each host it is about, or one for the hosts together."""
     in_scope = {name: record for name, record in records.items() if policy.hosts is None or name in policy.hosts}
     if policy.for_fleet:
-        return [
-            _check(policy, None, _label(requirement), _judge_together(policy, in_scope, requirement)) for requirement in policy.requirements
-        ]
+        return [_check_together(policy, number, in_scope) for number in range(len(policy.requirements))]
     checks = []
     for name, record in in_scope.items():
-        checks += [_check(policy, name, _label(requirement), judge(record, [requirement])) for requirement in policy.requirements]
+        for number, requirement in enumerate(policy.requirements):
+            found = judge(record, [requirement])
+            why = after_number(reason(record, requirement, found[0])) if found and record["ok"] else NO_ANSWER
+            checks.append(_check(policy, number, name, _label(requirement), what_is_asked(requirement), found, why))
         if policy.exclusive:
             # Whatever any policy of the host requires may be loaded. The violations of the requirements come first.
             allowed = [
@@ -110,28 +120,40 @@ def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[st
                 if not other.for_fleet and (other.hosts is None or name in other.hosts)
                 for requirement in other.requirements
             ]
-            others = judge(record, allowed, exclusive=True)[len(judge(record, allowed)) :]
-            checks.append(_check(policy, name, "exclusive", others))
+            found = judge(record, allowed, exclusive=True)[len(judge(record, allowed)) :]
+            why = f"with {printable(found[0]['actual'])} loaded" if found and record["ok"] else NO_ANSWER
+            checks.append(_check(policy, len(policy.requirements), name, "exclusive", _EXCLUSIVE, found, why))
     return checks
 
 
-def _judge_together(policy: Policy, records: Mapping[str, Record], requirement: Requirement) -> list[Violation]:
+def _check_together(policy: Policy, number: int, records: Mapping[str, Record]) -> dict[str, Any]:
+    requirement = policy.requirements[number]
     # Without min_hosts only what they have in common is judged: 0 is always met.
     found = judge_fleet(records, [requirement], policy.min_hosts or 0, policy.consistent)
-    return [{key: value for key, value in violation.items() if key != "host"} for violation in found]
+    violations = [{key: value for key, value in violation.items() if key != "host"} for violation in found]
+    least = policy.min_hosts
+    asked = [f"at least {least} of {count(len(records), 'host')} {what_is_asked(requirement, least)}"] if least else []
+    same = " and ".join(name.replace("_", " ") for name in policy.consistent)
+    asked += [f"the same {same} of {requirement.subject} on all hosts that have it"] if same else []
+    return _check(policy, number, None, _label(requirement), " and ".join(asked), violations, None)
 
 
 def _label(requirement: Requirement) -> str:
     return requirement.name or requirement.subject
 
 
-def _check(policy: Policy, host: str | None, label: str, found: list[Violation]) -> dict[str, Any]:
+def _check(
+    policy: Policy, number: int, host: str | None, label: str, asked: str, found: list[Violation], why: str | None
+) -> dict[str, Any]:
     failed = any(violation["severity"] == FAIL for violation in found)
     return {
         "policy": policy.name,
+        "number": number,
         "host": host,
         "requirement": label,
+        "asked": asked,
         "outcome": "failed" if failed else "warned" if found else "passed",
+        "reason": why if found else None,
         "violations": found,
     }
 

@@ -8,46 +8,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
+    DRIFT,
+    FLEET,
+    REQUIREMENT,
+    UNANSWERED,
+    WARNING,
+    Finding,
+    in_one_line,
+)
+
+TITLES = {
+    FLEET: ("Rules of the fleet that are not met", "rule of the fleet", "rules of the fleet"),
+    UNANSWERED: ("Hosts without an answer", "finding about hosts without an answer", "findings about hosts without an answer"),
+    REQUIREMENT: ("Requirements that are not met", "requirement", "requirements"),
+    DRIFT: ("Changes since the baseline", "change", "changes"),
+    WARNING: ("Warnings", "warning", "warnings"),
+}
+"""Of each kind of finding, in the order of their weight: the title, and what one and several are called."""
 
 
 def headline(audit: Audit) -> str:
     """The outcome in one sentence."""
-    summary = audit["summary"]
-    parts = [f"{summary['hosts']['ok']} of {_count(summary['hosts']['total'], 'host')} answered"]
+    summary, found = audit["summary"], audit["summary"]["findings"]
+    parts = [f"{summary['hosts']['ok']} of {count(summary['hosts']['total'], 'host')} answered"]
     if summary["checks"]["total"]:
-        parts.append(_count(summary["violations"]["fail"], "violation"))
-        parts.append(_count(summary["violations"]["warn"], "warning"))
+        unmet = [called(kind, found[kind]) for kind in (FLEET, REQUIREMENT) if found[kind]]
+        not_checked = not unmet and summary["violations"]["fail"]
+        parts.append(
+            f"{' and '.join(unmet)} not met" if unmet else "not all of the policy could be checked" if not_checked else "the policy is met"
+        )
+        if found[WARNING]:
+            parts.append(called(WARNING, found[WARNING]))
     if summary["drift"] is not None:
-        parts.append(_count(summary["drift"], "change") + " since the baseline")
+        parts.append(count(summary["drift"], "change") + " since the baseline")
+    if summary["not_compared"]:
+        parts.append(f"{count(summary['not_compared'], 'host')} not compared with it")
     return ", ".join(parts) + "."
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def called(kind: str, number: int, more: str = "") -> str:
+    """Such as "2 requirements", or "2 more requirements"."""
+    _title, one, many = TITLES[kind]
+    return f"{number} {more}{one if number == 1 else many}"
+
+
+def findings_of(audit: Audit) -> dict[str, list[Finding]]:
+    """By their kind, in the order of their weight. A kind without a finding is left out."""
+    found: dict[str, list[Finding]] = {kind: [] for kind in TITLES}
+    for finding in audit["findings"]:
+        found[finding["kind"]].append(finding)
+    return {kind: findings for kind, findings in found.items() if findings}
 
 
 def problems(audit: Audit) -> dict[str, list[str]]:
-    """What is wrong, a sentence each, by the name that `fleet_audit_fail_on` has for it."""
+    """What is wrong, a sentence for each finding, by the name that `fleet_audit_fail_on` has for it."""
+    found = findings_of(audit)
+    # A host without an answer violates what is required of it, because nobody could check it.
+    unchecked = any(
+        check["host"] is not None and violation["check"] == "status" and violation["severity"] == FAIL
+        for check in audit["checks"]
+        for violation in check["violations"]
+    )
+    violations = [*found.get(FLEET, []), *(found.get(UNANSWERED, []) if unchecked else []), *found.get(REQUIREMENT, [])]
     return {
-        "violations": [_sentence(violation) for violation in violations_in(audit) if violation["severity"] == FAIL],
-        "not_ok": [f"{host['name']}: {host['error']['message']}" for host in audit["hosts"] if not host["ok"]],
-        "drift": [change["message"] for change in (audit["drift"] or {"changes": []})["changes"]],
+        "violations": _lines(violations),
+        "not_ok": _lines(found.get(UNANSWERED, [])),
+        "drift": _lines(found.get(DRIFT, [])),
     }
 
 
-def warnings(audit: Audit) -> list[str]:
-    """Violations that only warn, a sentence each."""
-    return [_sentence(violation) for violation in violations_in(audit) if violation["severity"] != FAIL]
+def _lines(findings: Iterable[Finding]) -> list[str]:
+    return [in_one_line(finding) for finding in findings]
 
 
-def _sentence(violation: Mapping[str, Any]) -> str:
-    return f"{violation['host'] or violation['policy']}: {violation['message']}"
+def what_was_checked(audit: Audit) -> list[dict[str, Any]]:
+    """What each requirement asked, and of how many hosts it is true: `{policy, requirement, asked, met, of}`. `of` is null for a rule of the fleet."""
+    found: dict[tuple[str, int, bool, str], dict[str, Any]] = {}
+    for check in audit["checks"]:
+        together = check["host"] is None
+        row = found.setdefault(
+            (check["policy"], check["number"], together, check["asked"]),
+            {
+                "policy": check["policy"],
+                "requirement": check["requirement"],
+                "asked": check["asked"],
+                "met": 0,
+                "of": None if together else 0,
+            },
+        )
+        row["met"] += check["outcome"] == "passed"
+        if not together:
+            row["of"] += 1
+    return list(found.values())
+
+
+def met(row: Mapping[str, Any]) -> str:
+    """How a row of :func:`what_was_checked` ended."""
+    if row["of"] is None:
+        return "met" if row["met"] else "not met"
+    return f"met by {row['met']} of {count(row['of'], 'host')}"
+
+
+def size(number: int | None) -> str:
+    return "not known" if number is None else format_size(number)
 
 
 def loaded_models(host: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
@@ -58,28 +57,4 @@ def fleet_assert_spec() -> dict[str, Any]:
         "fail_msg": {"type": "str"},
         "success_msg": {"type": "str"},
         "quiet": {"type": "bool", "default": True},
-    }
-
-
-def fleet_report_spec(formats: Iterable[str], default_formats: Iterable[str]) -> dict[str, Any]:
-    """The options of ``fleet_report``, which asks nobody and has these formats of reports."""
-    require = {"type": "list", "elements": "dict"}
-    consistent = {"type": "list", "elements": "str", "choices": list(CONSISTENT)}
-    of_fleet = {"require": {**require, "required": True}, "min_hosts": {"type": "int"}, "consistent": consistent}
-    of_hosts = {
-        "require": require,
-        "exclusive": {"type": "bool", "default": False},
-        "fleet": {"type": "list", "elements": "dict", "options": of_fleet},
-    }
-    return {
-        "hosts": {"type": "dict", "required": True},
-        "policy": {"type": "dict", "options": {**of_hosts, "groups": {"type": "dict"}}},
-        "baseline": {"type": "path"},
-        "formats": {
-            "type": "list",
-            "elements": "str",
-            "choices": list(formats),
-            "default": list(default_formats),
-        },
-        "dest": {"type": "path", "default": "fleet_audit"},
     }

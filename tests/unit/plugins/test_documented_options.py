@@ -27,11 +27,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.modules import (
     model_facts,
     model_info,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.argspec import fleet_report_spec
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import (
     fleet_assert_spec,
     fleet_info_spec,
-    fleet_report_spec,
     fleet_spec,
 )
 
@@ -43,7 +42,7 @@ FRAGMENTS = {
     COLLECTION + "requirements": requirements.ModuleDocFragment.DOCUMENTATION,
     COLLECTION + "requirements.exclusive": requirements.ModuleDocFragment.EXCLUSIVE,
 }
-REPORT = fleet_report_spec(FORMATS, DEFAULT_FORMATS)
+REPORT = fleet_report_spec()
 
 
 def spec_of(documented):

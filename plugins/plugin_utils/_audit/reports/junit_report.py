@@ -9,27 +9,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import NO_ANSWER
 
 
 def as_junit(audit: Audit) -> str:
-    """A suite for what each policy requires, a case for each requirement and host. A warning passes, with its sentence as output."""
+    """A suite for what each policy requires, a case for each requirement and host. A warning passes, with its sentence as output.
+
+    A host without an answer fails once, and what is required of it is skipped.
+    """
     suites = _Suites()
+    for check in audit["checks"]:
+        if check["host"] is None:
+            _judged(suites, check)
+    silent = {}
     for host in audit["hosts"]:
         case = suites.case("hosts answer", host["name"], "answers")
         if not host["ok"]:
+            silent[host["name"]] = host["status"]
             _problem(case, "failure", host["status"], [host["error"]["message"], host["error"]["hint"]])
     for check in audit["checks"]:
-        case = suites.case(check["policy"], check["host"] or "the fleet", check["requirement"])
-        messages = [violation["message"] for violation in check["violations"]]
-        if check["outcome"] == "failed":
-            _problem(case, "failure", check["violations"][0]["check"], messages)
-        elif messages:
-            ElementTree.SubElement(case, "system-out").text = _xml("\n".join(["warning", *messages]))
+        if check["host"] in silent:
+            case = suites.case(check["policy"], check["host"], check["requirement"])
+            ElementTree.SubElement(case, "skipped", {"message": _xml(f"{NO_ANSWER} ({silent[check['host']]})")})
+        elif check["host"] is not None:
+            _judged(suites, check)
     for change in (audit["drift"] or {"changes": []})["changes"]:
         _problem(
             suites.case("drift", change["host"], f"{change['model']} {change['change']}"), "failure", change["change"], [change["message"]]
@@ -37,10 +46,21 @@ def as_junit(audit: Audit) -> str:
     root = ElementTree.Element("testsuites", name="fleet_audit", timestamp=audit["run"]["audited_at"])
     for name, cases in suites.cases.items():
         failures = sum(case.find("failure") is not None for case in cases)
-        counts = {"tests": str(len(cases)), "failures": str(failures), "errors": "0", "skipped": "0"}
+        skipped = sum(case.find("skipped") is not None for case in cases)
+        counts = {"tests": str(len(cases)), "failures": str(failures), "errors": "0", "skipped": str(skipped)}
         ElementTree.SubElement(root, "testsuite", {"name": _xml(name), **counts}).extend(cases)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _judged(suites: _Suites, check: Mapping[str, Any]) -> None:
+    """A case, which says what it asked."""
+    case = suites.case(check["policy"], check["host"] or "the fleet", check["requirement"])
+    messages = [violation["message"] for violation in check["violations"]]
+    if check["outcome"] == "failed":
+        _problem(case, "failure", check["violations"][0]["check"], messages)
+    warning = ["warning", *messages] if check["outcome"] == "warned" else []
+    ElementTree.SubElement(case, "system-out").text = _xml("\n".join([f"asked: {check['asked']}", *warning]))
 
 
 class _Suites:

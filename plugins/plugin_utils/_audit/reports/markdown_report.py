@@ -11,9 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, loaded_models, problems, warnings
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import cause_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import (
+    TITLES,
+    called,
+    findings_of,
+    headline,
+    loaded_models,
+    met,
+    size,
+    what_was_checked,
+)
 
 _MAX_ROWS = 200
 
@@ -22,35 +33,46 @@ def as_markdown(audit: Audit) -> str:
     """For a pull request or the summary of a job, both of which limit the size: long lists are cut, and the report says so."""
     summary = audit["summary"]
     lines = ["# LM Studio fleet", "", headline(audit), ""]
+    for kind, findings in findings_of(audit).items():
+        lines += [f"## {TITLES[kind][0]}", ""]
+        for finding in findings[:_MAX_ROWS]:
+            hosts = [line for line in cause_lines(finding) if line != finding["message"]]
+            lines += [f"- {_code(finding['message'])}", *(f"  - {_code(line)}" for line in hosts)]
+        more = len(findings) - _MAX_ROWS
+        lines += ["", *([f"{called(kind, more, 'more ')} are in the JSON report.", ""] if more > 0 else [])]
+    not_compared = [entry["message"] for entry in (audit["drift"] or {"not_compared": []})["not_compared"]]
+    if not_compared:
+        lines += ["## Not compared with the baseline", "", *(f"- {_code(message)}" for message in not_compared[:_MAX_ROWS]), ""]
+        more = len(not_compared) - _MAX_ROWS
+        lines += [f"{count(more, 'more host')} are in the JSON report.", ""] if more > 0 else []
+    lines += ["## What was checked", ""]
+    checked = [(_code(row["policy"]), _code(row["requirement"]), _code(row["asked"]), met(row)) for row in what_was_checked(audit)]
+    titles = ("policy", "requirement", "what is asked", "outcome")
+    lines += _markdown_table(titles, checked) if checked else ["Nothing: there is no policy for these hosts.", ""]
+    lines += ["## Hosts", ""]
     lines += _markdown_table(
         ("hosts", "models listed", "models loaded", "instances", "listed size", "loaded size"),
         [
             (
                 summary["hosts"]["total"], summary["models"]["distinct"], summary["models"]["distinct_loaded"],
-                summary["models"]["instances"], format_size(summary["size_bytes"]["available"]), format_size(summary["size_bytes"]["loaded"]),
+                _number(summary["models"]["instances"]), size(summary["size_bytes"]["available"]), size(summary["size_bytes"]["loaded"]),
             )
         ],
     )  # fmt: skip
-    found = problems(audit)
-    for title, messages in (
-        ("Violations", found["violations"]),
-        ("Hosts without a model list", found["not_ok"]),
-        ("Changes since the baseline", found["drift"]),
-        ("Warnings", warnings(audit)),
-        ("Not compared with the baseline", [entry["message"] for entry in (audit["drift"] or {"not_compared": []})["not_compared"]]),
-    ):
-        if messages:
-            lines += [f"## {title}", "", *(f"- {_code(message)}" for message in messages[:_MAX_ROWS]), ""]
-            lines += [f"{len(messages) - _MAX_ROWS} more are in the JSON report.", ""] if len(messages) > _MAX_ROWS else []
-    lines += ["## Hosts", ""]
     rows = [
-        (_code(host["name"]), _code(host["status"]), len({model["key"] for model in host["models"]}), format_size(host["size_bytes"]["loaded"]),
-         " ".join(_code(shown) for shown in loaded_models(host)[:20]))
+        (_code(host["name"]), _code(host["status"]), len({model["key"] for model in host["models"]}) if host["ok"] else "-",
+         size(host["size_bytes"]["loaded"]) if host["ok"] else "-", " ".join(_code(shown) for shown in loaded_models(host)[:20]))
         for host in audit["hosts"]
     ]  # fmt: skip
     lines += _markdown_table(("host", "status", "listed", "loaded size", "models (context)"), rows)
-    lines += [*(f"{_code(note)}\n" for note in audit["notes"]), f"Audited by {audit['generator']}.", f"At {audit['run']['audited_at']}."]
-    return "\n".join(lines) + "\n"
+    version = f" {audit['collection_version']}" if audit["collection_version"] else ""
+    limit = f", limited to {_code(audit['limit'])}" if audit["limit"] else ""
+    lines += [*(f"{_code(note)}\n" for note in audit["notes"]), f"Audited by {audit['generator']}{version}{limit}."]
+    return "\n".join([*lines, f"At {audit['run']['audited_at']}."]) + "\n"
+
+
+def _number(value: int | None) -> str:
+    return "not known" if value is None else str(value)
 
 
 def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
 
-_PER_HOST: tuple[tuple[str, str, Callable[[dict[str, Any]], float]], ...] = (
+_PER_HOST: tuple[tuple[str, str, Callable[[dict[str, Any]], float | None]], ...] = (
     ("host_ok", "Whether the host answered with a model list.", lambda host: host["ok"]),
     ("models_listed", "Models that the host lists.", lambda host: host["counts"]["models"]),
     ("models_loaded", "Models that are loaded on the host.", lambda host: host["counts"]["loaded"]),

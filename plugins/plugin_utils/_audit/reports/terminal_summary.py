@@ -10,42 +10,70 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, loaded_models, problems, warnings
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
+    DRIFT,
+    FLEET,
+    REQUIREMENT,
+    UNANSWERED,
+    WARNING,
+    Finding,
+    cause_lines,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import (
+    TITLES,
+    called,
+    findings_of,
+    headline,
+    loaded_models,
+    size,
+)
 
 _MAX_LINES = 40
+_WIDTH = 200
+_ROOM = {FLEET: 4, UNANSWERED: 4, REQUIREMENT: 6, DRIFT: 4, WARNING: 3}
+"""Lines below the title of each kind of finding."""
 
 
 def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> list[str]:
     """The summary for a terminal: at most 40 lines, what is wrong first, and where the reports are."""
-    found = problems(audit)
     lines = [headline(audit)]
-    for title, messages, limit in (
-        ("Violations", found["violations"], 8),
-        ("Changes since the baseline", found["drift"], 5),
-        ("Warnings", warnings(audit), 3),
-    ):
-        if messages:
-            lines += [f"{title}:", *_cut([f"  {printable(message, 160)}" for message in messages], limit)]
+    for kind, findings in findings_of(audit).items():
+        lines += [f"{TITLES[kind][0]}:", *(f"  {line}" for line in _of_kind(kind, findings))]
     where = [f"  {name:<10} {path}" for name, path in paths.items()]
-    room = _MAX_LINES - len(lines) - len(where) - 3 - bool(audit["notes"])
-    # Hosts that are not ok come first, each part in the order of names.
-    hosts = sorted(audit["hosts"], key=lambda host: bool(host["ok"]))
-    width = min(max([len(host["name"]) for host in hosts] + [4]), 40)
-    lines.append(f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTED':>6}  {'LOADED SIZE':>11}  MODELS (CONTEXT)")
-    rows = [
-        f"{printable(host['name'], width):<{width}}  {printable(host['status']):<12}  {host['counts']['models']:>6}  "
-        f"{format_size(host['size_bytes']['loaded']):>11}  {printable(', '.join(loaded_models(host)) if host['ok'] else host['error']['message'], 110) or '-'}"
-        for host in hosts
-    ]
-    lines += _cut(rows, room)
-    if audit["notes"]:
-        lines.append(printable(audit["notes"][0], 200))
+    notes = [printable(note, _WIDTH) for note in audit["notes"][:1]]
+    room = _MAX_LINES - len(lines) - len(notes) - (len(where) + 1 if where else 0)
+    lines += [*_hosts(audit, room), *notes]
     return [*lines, "Reports:" if written else "Reports, not written in check mode:", *where] if where else lines
 
 
-def _cut(lines: list[str], room: int) -> list[str]:
-    if len(lines) <= room:
-        return lines
-    return [*lines[: room - 1], f"  ... and {len(lines) - room + 1} more"]
+def _of_kind(kind: str, findings: list[Finding]) -> list[str]:
+    """What fits: every finding before the hosts of any of them."""
+    room = _ROOM[kind]
+    if len(findings) > room:
+        shown = [printable(finding["message"], _WIDTH - 2) for finding in findings[: room - 1]]
+        return [*shown, f"... and {called(kind, len(findings) - room + 1, 'more ')}"]
+    lines = []
+    left = room - len(findings)
+    for finding in findings:
+        hosts = [line for line in cause_lines(finding) if line != finding["message"]][:left]
+        left -= len(hosts)
+        lines += [printable(finding["message"], _WIDTH - 2), *(f"  {printable(line, _WIDTH - 4)}" for line in hosts)]
+    return lines
+
+
+def _hosts(audit: Audit, room: int) -> list[str]:
+    """The table of the hosts, those without an answer first, each part in the order of names."""
+    hosts = sorted(audit["hosts"], key=lambda host: bool(host["ok"]))
+    width = min(max([len(host["name"]) for host in hosts] + [4]), 40)
+    lines = [f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTED':>6}  {'LOADED SIZE':>11}  MODELS (CONTEXT)"]
+    for host in hosts:
+        shown = ", ".join(loaded_models(host)) if host["ok"] else host["error"]["message"]
+        listed = "-" if host["counts"]["models"] is None else host["counts"]["models"]
+        lines.append(
+            f"{printable(host['name'], width):<{width}}  {printable(host['status']):<12}  {listed:>6}  "
+            f"{size(host['size_bytes']['loaded']) if host['ok'] else '-':>11}  {printable(shown, 110) or '-'}"
+        )
+    return lines if len(lines) <= room else [*lines[: room - 1], f"  ... and {count(len(lines) - room + 1, 'more host')}"]

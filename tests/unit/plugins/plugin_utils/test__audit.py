@@ -13,14 +13,16 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import make_audit, parse_baseline, violations_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit, violations_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import KINDS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 
 ENDPOINT = make_endpoint({"url": "http://gpu:1234"}, "")
 WHEN = "2026-11-23T08:00:00Z"
 
 
-def model(key, *contexts, quantization="Q4_K_M", variant="v", ttl=60, **more):
+def model(key, *contexts, quantization="Q4_K_M", variant="v", ttl=None, **more):
     instances = [
         {"id": f"{key}:{number}", "config": {"context_length": context}, "remaining_ttl_seconds": ttl}
         for number, context in enumerate(contexts)
@@ -43,13 +45,16 @@ def having(*models, detail="full"):
 DOWN = record_of(ENDPOINT, Poll(ApiError("refused", "refused the connection"), WHEN, None), "full")
 
 
-def audited(hosts, policy=None, groups=None, baseline=None):
-    return make_audit(hosts, parse_policies(policy, groups or {}), baseline, WHEN)
+def audited(hosts, policy=None, groups=None, baseline=None, **scope):
+    return make_audit(hosts, parse_policies(policy, groups or {}), baseline, WHEN, Scope(**scope), KINDS)
+
+
+def after(document):
+    return parse_baseline(json.loads(json.dumps(document)))
 
 
 def drift(before, now):
-    baseline = parse_baseline(json.loads(json.dumps(audited(before))))
-    return audited(now, baseline=baseline)["drift"]
+    return audited(now, baseline=after(audited(before)))["drift"]
 
 
 def changes(before, now):
@@ -62,21 +67,27 @@ def changes(before, now):
 @pytest.mark.parametrize(
     "before, now, expected",
     [
-        ([], [model("m")], [("m", "added", None, None)]),
-        ([model("m")], [], [("m", "removed", None, None)]),
-        ([model("m")], [model("m", 1)], [("m", "loaded", None, None)]),
-        ([model("m", 1)], [model("m")], [("m", "unloaded", None, None)]),
-        ([model("m", 1)], [model("m", 2)], [("m", "context_length", [1], [2])]),
-        ([model("m", 1)], [model("m", 1, 2)], [("m", "context_length", [1], [1, 2])]),
+        ([], [model("m")], [("m", "added", None, [])]),
+        ([], [model("m", 1)], [("m", "added", None, [1])]),
+        ([model("m", 2)], [], [("m", "removed", [2], None)]),
+        ([model("m")], [model("m", 1)], [("m", "loaded", [], [1])]),
+        ([model("m", 1)], [model("m")], [("m", "unloaded", [1], [])]),
+        ([model("m", 1)], [model("m", 2)], [("m", "context", [1], [2])]),
+        ([model("m", 1)], [model("m", 1, 2)], [("m", "context", [1], [1, 2])]),
+        ([model("m")], [model("m", 1, ttl=9)], [("m", "just_in_time", [], [1])]),
+        ([model("m", 1, ttl=9)], [model("m")], [("m", "just_in_time", [1], [])]),
+        ([model("m", 1, ttl=9)], [model("m", 2, ttl=9)], [("m", "just_in_time", [1], [2])]),
+        ([model("m", 1)], [model("m", 1, ttl=9)], [("m", "unloaded", [1], [1])]),
+        ([model("m", 1, ttl=9)], [model("m", 1)], [("m", "loaded", [1], [1])]),
         ([model("m", 1)], [model("m", 1, quantization="Q8_0")], [("m", "quantization", ["Q4_K_M"], ["Q8_0"])]),
-        ([model("m")], [model("m", variant="w")], [("m", "selected_variant", ["v"], ["w"])]),
-        ([model("m", variants=["v"])], [model("m", variants=["w", "v", "v"])], [("m", "variants", ["v"], ["v", "w"])]),
+        ([model("m")], [model("m", variant="w")], [("m", "variant", ["v"], ["w"])]),
+        ([model("m", variants=["v"])], [model("m", variants=["w", "v", "v"])], [("m", "variant", ["v"], ["v", "w"])]),
         ([model("m", variants=["v", "w"])], [model("m", variants=["w", "v"])], []),
-        ([model("m", variants=["v"])], [model("m")], [("m", "variants", ["v"], [])]),
+        ([model("m", variants=["v"])], [model("m")], [("m", "variant", ["v"], [])]),
         (
             [model("b", 1), model("a")],
             [model("a", 1), model("b", 2), model("c")],
-            [("a", "loaded", None, None), ("b", "context_length", [1], [2]), ("c", "added", None, None)],
+            [("a", "loaded", [], [1]), ("b", "context", [1], [2]), ("c", "added", None, [])],
         ),
     ],
 )
@@ -89,6 +100,7 @@ def test_what_is_drift(before, now, expected):
     [
         ([model("a", 1, 2), model("b")], [model("b"), model("a", 2, 1)]),
         ([model("m", 1, ttl=5)], [model("m", 1, ttl=900)]),
+        ([model("m", None)], [model("m", None)]),
         ([model("m", size_bytes=1, display_name="x")], [model("m", size_bytes=2, display_name="y")]),
         ([model("m"), model("m", quantization="Q8_0")], [model("m", quantization="Q8_0"), model("m")]),
     ],
@@ -101,7 +113,7 @@ def test_a_second_copy_is_a_context_more_and_nothing_else():
     one, two = [model("m", 4096), model("m")], [model("m", 4096), model("m", 4096)]
     for detail in ("full", "loaded"):
         found = changes(having(*one, detail=detail), having(*two, detail=detail))
-        assert found == [("m", "context_length", [4096], [4096, 4096])]
+        assert found == [("m", "context", [4096], [4096, 4096])]
     assert changes(having(*one), having(one[0])) == []
 
 
@@ -141,7 +153,7 @@ def test_hosts_that_cannot_be_compared_are_named():
     [
         ([], "it is not a JSON report of fleet_audit"),
         ({"hosts": []}, "it is not a JSON report of fleet_audit"),
-        ({"schema_version": 2}, "it has schema_version 2, and this collection reads 1"),
+        ({"schema_version": 3}, "it has schema_version 3, and this collection reads 1 and 2"),
         ({"schema_version": 1, "run": {"audited_at": ""}}, "it is not complete"),
         ({"schema_version": 1, "run": {"audited_at": ""}, "hosts": [{"name": "a", "ok": True, "status": "ok"}]}, "it is not complete"),
         (
@@ -162,6 +174,82 @@ def test_hosts_that_cannot_be_compared_are_named():
 def test_a_baseline_that_cannot_be_used_is_named(document, message):
     with pytest.raises(OptionError, match="^baseline: .*" + message):
         parse_baseline(document)
+
+
+# Runs one after the other, each compared with what the one before left
+
+
+def test_a_change_behind_an_outage_is_not_lost():
+    first = audited({"a": having(model("m", 1))})
+    second = audited({"a": DOWN}, baseline=after(first))
+    third = audited({"a": DOWN}, baseline=after(second))
+    fourth = audited({"a": having(model("m"))}, baseline=after(third))
+    assert [run["summary"]["drift"] for run in (second, third, fourth)] == [0, 0, 1]
+    assert [run["summary"]["not_compared"] for run in (second, third, fourth)] == [1, 1, 0]
+    assert fourth["drift"]["changes"][0]["message"] == "a: m is no longer loaded"
+    assert second["hosts"][0]["last_known"] == third["hosts"][0]["last_known"]
+    assert (fourth["hosts"][0]["last_known"], fourth["carried_over"]) == (None, [])
+    # One that was never seen has nothing to keep.
+    assert audited({"a": DOWN}, baseline=after(audited({"a": DOWN})))["hosts"][0]["last_known"] is None
+
+
+def test_hosts_that_are_left_out_of_a_run_are_carried_over():
+    names = ["a", "b", "c"]
+    first = audited({"a": having(model("m", 1)), "b": having(model("m", 1)), "c": DOWN}, inventory=names)
+    second = audited({"a": having(model("m", 1))}, baseline=after(first), inventory=names)
+    third = audited({"a": having(model("m", 2))}, baseline=after(second), inventory=names)
+    fourth = audited({"a": having(model("m", 2)), "b": having(model("m"))}, baseline=after(third), inventory=names)
+    assert [host["name"] for host in third["carried_over"]] == ["b", "c"]
+    assert second["carried_over"] == third["carried_over"]
+    assert [run["summary"]["not_compared"] for run in (second, third, fourth)] == [0, 0, 0]
+    assert [change["message"] for change in third["drift"]["changes"]] == ["a: m now has the context 2 instead of 1"]
+    assert [change["message"] for change in fourth["drift"]["changes"]] == ["b: m is no longer loaded"]
+    # One that the inventory no longer has is said to be missing, once.
+    fifth = audited({"a": having(model("m", 2))}, baseline=after(fourth), inventory=["a"])
+    assert [entry["message"] for entry in fifth["drift"]["not_compared"]] == [
+        "b is in the baseline, but was not audited",
+        "c is in the baseline, but was not audited",
+    ]
+    assert audited({"a": having()}, baseline=after(fifth), inventory=["a"])["drift"]["not_compared"] == []
+
+
+def test_a_report_of_schema_version_1_is_read():
+    document = json.loads(json.dumps(audited({"a": having(model("m", 1), model("n", 1, ttl=9)), "b": having()})))
+    for name in ("collection_version", "limit", "policy", "findings", "carried_over"):
+        del document[name]
+    document["schema_version"] = 1
+    for host in document["hosts"]:
+        del host["last_known"]
+        for entry in host["models"]:
+            for instance in entry["instances"]:
+                del instance["unloads_when_idle"]
+    now = {"a": having(model("m", 1, ttl=9), model("n", 1, 2, ttl=9)), "b": DOWN}
+    found = audited(now, baseline=after(document))
+    # It does not tell which instances unload when idle, so all of them are compared.
+    assert [(change["model"], change["change"]) for change in found["drift"]["changes"]] == [("n", "context")]
+    assert found["hosts"][1]["last_known"]["models"] == []
+
+
+@pytest.mark.parametrize("kinds, expected", [(["added"], ["added"]), (["loaded", "unloaded"], ["loaded"]), ([], [])])
+def test_only_the_kinds_that_were_asked_for_are_drift(kinds, expected):
+    baseline = after(audited({"a": having(model("m"))}))
+    now = {"a": having(model("m", 1), model("n"))}
+    found = make_audit(now, [], baseline, WHEN, drift_kinds=kinds)["drift"]
+    assert ([change["change"] for change in found["changes"]], found["kinds"]) == (expected, [kind for kind in KINDS if kind in kinds])
+
+
+def test_what_was_checked_is_in_the_document():
+    policy = {
+        "require": [{"name": "chat", "model": "m", "min_context_length": 8192}],
+        "fleet": [{"require": [{"model": "n"}], "min_hosts": 1}],
+    }
+    scope = Scope(policy=policy, limit="a*", collection_version="1.2.3")
+    found = make_audit({"a": having(model("m", 9000))}, parse_policies(policy, {}), None, WHEN, scope)
+    assert (found["schema_version"], found["policy"], found["limit"], found["collection_version"]) == (2, policy, "a*", "1.2.3")
+    assert [(check["asked"], check["outcome"], check["reason"]) for check in found["checks"]] == [
+        ("serves m with a context of at least 8192", "passed", None),
+        ("at least 1 of 1 host serves n", "failed", None),
+    ]
 
 
 # The policy

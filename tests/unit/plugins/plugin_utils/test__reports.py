@@ -14,6 +14,7 @@ import os
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
@@ -21,18 +22,21 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.modules import fleet_report
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import make_audit, parse_baseline, without_times
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit, without_times
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import problems
 
 ROOT = Path(__file__).parents[4]
 GOLDEN = Path(__file__).parent / "golden"
+SCHEMA = json.loads((ROOT / "roles/fleet_audit/files/fleet_audit.schema.json").read_text(encoding="utf-8"))
 HOSTILE = "<script>alert(1)</script> {{ 7 * 7 }} `|` [x](y) @all \"q\" 'q' ]]> \x1b[31m\u202e\u0000"
 
 
-def instance(name, context, **config):
-    return {"id": name, "config": {"context_length": context, **config}, "remaining_ttl_seconds": 12}
+def instance(name, context, ttl=None, **config):
+    return {"id": name, "config": {"context_length": context, **config}, "remaining_ttl_seconds": ttl}
 
 
 def entry(key, quantization="Q4_K_M", size=5_000_000_000, instances=(), **more):
@@ -53,7 +57,7 @@ def entry(key, quantization="Q4_K_M", size=5_000_000_000, instances=(), **more):
 
 
 CHAT = "qwen/qwen3-8b"
-EMBEDDING = entry("nomic/embed", "Q8_0", 146_000_000, [instance("nomic/embed", 2048)], type="embedding")
+EMBEDDING = entry("nomic/embed", "Q8_0", 146_000_000, [instance("nomic/embed", 2048, ttl=12)], type="embedding")
 
 
 def answering(*entries, detail="full", at="2026-11-22T20:00:00Z", ms=12):
@@ -90,12 +94,13 @@ POLICY = {
     "fleet": [{"require": [{"model": CHAT}], "min_hosts": "2", "consistent": ["quantization"]}],
     "groups": {"rack | 1": {"require": [{"model": "other/m", "state": "absent"}]}, "empty": {"require": [{"model": "m"}]}},
 }
+SCOPE = Scope(policy=POLICY, limit="gpu*,`|`<b>", inventory=["left out", *fleet()], collection_version="1.2.3")
 GROUPS = {"all": list(fleet()), "rack | 1": ["gpu2", "gpu10"], "empty": []}
 
 
 def audit(at="2026-11-23T08:00:00Z", baseline=True, **times):
     policies = parse_policies(POLICY, GROUPS)
-    return make_audit(fleet(**times), policies, earlier() if baseline else None, at)
+    return make_audit(fleet(**times), policies, earlier() if baseline else None, at, SCOPE)
 
 
 def earlier():
@@ -106,6 +111,8 @@ def earlier():
             entry(CHAT, instances=[instance("a", 16384), instance("b", 8192)]), EMBEDDING, entry("other/m", instances=[instance("o", 1)])
         ),
         "old": answering(),
+        "left out": answering(entry(CHAT)),
+        "away": answering(entry(CHAT, instances=[instance(CHAT, 8192)])),
     }
     del before["evil"]
     return parse_baseline(json.loads(json.dumps(make_audit(before, [], None, "2026-11-01T08:00:00Z"))))
@@ -175,7 +182,7 @@ def test_the_order_of_hosts_and_models_and_instances_does_not_count():
         name: record if name in ("down", "away") else {**record, "models": record["models"][::-1]}
         for name, record in reversed(fleet().items())
     }
-    again = make_audit(turned, parse_policies(POLICY, GROUPS), earlier(), "2026-11-23T08:00:00Z")
+    again = make_audit(turned, parse_policies(POLICY, GROUPS), earlier(), "2026-11-23T08:00:00Z", SCOPE)
     assert json.dumps(again) == json.dumps(audit())
 
 
@@ -230,8 +237,109 @@ def test_every_format_is_documented():
     assert rows == [(name, file_name) for name, (file_name, _render) in FORMATS.items()]
 
 
-@pytest.mark.parametrize("required, sentence", [(["m"], "None. The check passed."), (["m", "n"], "None. All 2 checks passed.")])
-def test_checks_that_passed_are_counted(required, sentence):
-    policies = parse_policies({"require": [{"model": key, "state": "available"} for key in required]}, {})
-    found = make_audit({"gpu": answering(entry("m"), entry("n"))}, policies, None, "2026-11-23T08:00:00Z")
-    assert f"<p>{sentence}</p>" in FORMATS["html"][1](found)
+def test_what_passed_says_what_it_asked():
+    policy = {"require": [{"model": "m", "state": "available"}, {"name": "chat", "model": "n", "min_context_length": 4096}]}
+    fleet_rule = {"fleet": [{"require": [{"model": "n"}], "min_hosts": 1, "consistent": ["quantization"]}]}
+    hosts = {name: answering(entry("m"), entry("n", instances=[instance("n", 8192)])) for name in ("gpu1", "gpu2")}
+    found = make_audit(hosts, parse_policies({**policy, **fleet_rule}, {}), None, "2026-11-23T08:00:00Z")
+    rows = [
+        ("all hosts", "m", "lists m", "met by 2 of 2 hosts"),
+        ("all hosts", "chat", "serves n with a context of at least 4096", "met by 2 of 2 hosts"),
+        ("fleet", "n", "at least 1 of 2 hosts serves n and the same quantization of n on all hosts that have it", "met"),
+    ]
+    html, markdown, junit = (FORMATS[name][1](found) for name in ("html", "markdown", "junit"))
+    for policy_name, requirement, asked, outcome in rows:
+        assert f"<td>{policy_name}</td><td>{requirement}</td><td>{asked}</td><td>{outcome}</td>" in html
+        assert f"| `{policy_name}` | `{requirement}` | `{asked}` | {outcome} |" in markdown
+        assert f"<system-out>asked: {asked}</system-out>" in junit
+    assert as_lines(found, {})[0] == "2 of 2 hosts answered, the policy is met."
+
+
+# The story: what is wrong first, what weighs most first of all
+
+
+def story(hosts, policy):
+    found = make_audit(hosts, parse_policies(policy, {}), None, "2026-11-23T08:00:00Z")
+    paths = {name: f"/audit/{name}" for name in FORMATS}
+    return found, as_lines(found, paths), FORMATS["markdown"][1](found).splitlines()
+
+
+STORY = {
+    "require": [{"name": "chat", "model": "chat/m", "min_context_length": 8192}, {"name": "embeddings", "model": "embed/m"}],
+    "fleet": [{"require": [{"name": "vision", "model": "vision/m"}], "min_hosts": 2}],
+}
+
+
+def test_the_rule_of_five_hosts_comes_first():
+    idle = answering(entry("chat/m"), entry("embed/m"), entry("vision/m"))
+    hosts = {f"gpu{number}": idle for number in range(4)} | {"gpu4": failing("refused", "refused the connection")}
+    found, lines, markdown = story(hosts, STORY)
+    rule = "fleet: vision: 0 of 5 hosts serve vision/m; 2 are required"
+    for shown in (lines, markdown, problems(found)["violations"]):
+        assert any(rule in line for line in shown[:10])
+    assert lines[:8] == [
+        "4 of 5 hosts answered, 1 rule of the fleet and 2 requirements not met.",
+        "Rules of the fleet that are not met:",
+        f"  {rule}. gpu0, gpu1, gpu2, gpu3: not loaded. No answer: gpu4 (refused)",
+        "Hosts without an answer:",
+        "  1 of 5 hosts gave no answer: 1 refused",
+        "    gpu4: http://gpu:1234 refused the connection.",
+        "Requirements that are not met:",
+        "  chat: not met by 5 of 5 hosts: 4 not loaded, 1 gave no answer",
+    ]
+
+
+def test_five_hundred_hosts_tell_the_story_in_forty_lines():
+    others = [entry(f"other/m{number}") for number in range(58)]
+    loaded = answering(entry("chat/m", instances=[instance("c", 8192)]), entry("embed/m", instances=[instance("e", 512)]), *others)
+    idle, without = answering(entry("chat/m"), entry("embed/m"), *others), answering(*others, entry("embed/m"))
+    hosts = {f"gpu{number:03}": loaded if number < 50 else idle if number < 430 else without for number in range(466)}
+    hosts |= {f"gpu{number:03}": failing("refused" if number < 486 else "timeout", "did not answer") for number in range(466, 500)}
+    found, lines, markdown = story(hosts, STORY)
+    counted = "chat: not met by 450 of 500 hosts: 380 not loaded, 36 not listed, 34 gave no answer"
+    for shown in (lines, markdown, problems(found)["violations"]):
+        assert any("vision: 0 of 500 hosts serve vision/m; 2 are required" in line for line in shown[:10])
+        assert any(counted in line for line in shown)
+        assert any("34 of 500 hosts gave no answer: 20 refused, 14 timeout" in line for line in shown)
+    assert len(lines) <= 40 and all(len(line) <= 200 for line in lines)
+    # Each of them once, and not once more for each requirement.
+    assert [finding["kind"] for finding in found["findings"]] == ["fleet", "no_answer", "requirement", "requirement"]
+    assert [len(cause["hosts"]) for cause in found["findings"][1]["causes"]] == [20, 14]
+    assert len(problems(found)["violations"]) == 4
+    assert lines[-8] == "  ... and 482 more hosts"
+
+
+def test_what_is_cut_is_counted_by_kind():
+    policy = {
+        "require": [{"model": f"m{number}"} for number in range(30)],
+        "fleet": [{"require": [{"model": f"f{number}"}], "min_hosts": 1} for number in range(10)],
+    }
+    _found, lines, markdown = story({"gpu": answering()}, policy)
+    assert "  ... and 7 more rules of the fleet" in lines and "  ... and 25 more requirements" in lines
+    assert len(lines) <= 40
+    assert sum("not met by" in line for line in markdown) == 30
+
+
+def test_a_host_without_an_answer_still_violates_what_is_required_of_it():
+    hosts = {"a": answering(entry("m", instances=[instance("m", 1)])), "b": failing("timeout", "did not answer")}
+    found, lines, _markdown = story(hosts, {"require": [{"model": "m"}]})
+    assert [finding["kind"] for finding in found["findings"]] == ["no_answer"]
+    assert problems(found)["violations"] == problems(found)["not_ok"] != []
+    assert found["summary"]["violations"] == {"fail": 1, "warn": 0}
+    assert lines[0] == "1 of 2 hosts answered, not all of the policy could be checked."
+    warned, _lines, _markdown = story(hosts, {"require": [{"model": "m", "severity": "warn"}]})
+    assert problems(warned)["violations"] == [] != problems(warned)["not_ok"]
+
+
+def test_what_is_not_known_is_not_zero():
+    hosts = {"a": failing("timeout", "did not answer"), "b": answering(entry("m", size=None, instances=[instance("m", None)]))}
+    found, lines, markdown = story(hosts, {})
+    down, up = found["hosts"]
+    assert {*down["counts"].values(), *down["size_bytes"].values(), down["duplicates"]} == {None}
+    assert up["size_bytes"] == found["summary"]["size_bytes"] == {"available": None, "loaded": None}
+    assert any(line.split() == ["b", "ok", "1", "not", "known", "m", "(context", "not", "known)"] for line in lines)
+    assert "| 2 | 1 | 1 | 1 | not known | not known |" in markdown
+    samples = FORMATS["prometheus"][1](found)
+    assert 'lmstudio_host_ok{host="a"} 0' in samples and 'models_loaded{host="a"}' not in samples and "loaded_bytes{" not in samples
+    assert FORMATS["csv"][1](found).splitlines()[2].startswith("b,ok,m,loaded,1,1,?,Q4_K_M,4,m@q4_k_m,,")
+    jsonschema.Draft202012Validator(SCHEMA).validate(found)

@@ -21,14 +21,32 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, problems
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
+    DRIFT,
+    FLEET,
+    REQUIREMENT,
+    UNANSWERED,
+    WARNING,
+    cause_lines,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import (
+    TITLES,
+    called,
+    findings_of,
+    headline,
+    met,
+    problems,
+    size,
+    what_was_checked,
+)
 
 _FOLDER = Path(__file__).parent
 _MAX_ROWS = 500
 _MAX_BARS = 20
+_MAX_NAMES = 100
+_BADGES = {FLEET: "not met", UNANSWERED: "no answer", REQUIREMENT: "not met", DRIFT: "changed", WARNING: "warning"}
 _NAME = 300
 
 
@@ -37,19 +55,17 @@ def as_html(audit: Audit) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["shown"] = lambda value: printable(str(value), 1000)
     script, style = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
-    violations = violations_in(audit)
-    # The least severe last; the sort keeps the order otherwise.
-    violations.sort(key=lambda violation: violation["severity"] != FAIL)
     not_ok = [host for host in audit["hosts"] if not host["ok"]]
     drift = audit["drift"] or {"changes": [], "not_compared": []}
     return environment.from_string((_FOLDER / "report.html.j2").read_text(encoding="utf-8")).render(
         audit=audit,
         headline=headline(audit),
         passed=not any(problems(audit).values()),
-        loaded=format_size(audit["summary"]["size_bytes"]["loaded"]),
-        listed=format_size(audit["summary"]["size_bytes"]["available"]),
-        violations=violations[:_MAX_ROWS],
-        more_violations=max(0, len(violations) - _MAX_ROWS),
+        loaded=size(audit["summary"]["size_bytes"]["loaded"]),
+        listed=size(audit["summary"]["size_bytes"]["available"]),
+        not_met=sum(audit["summary"]["findings"][kind] for kind in (FLEET, REQUIREMENT)),
+        findings=_findings(audit),
+        checked=[{**row, "outcome": met(row)} for row in what_was_checked(audit)],
         changes=drift["changes"][:_MAX_ROWS],
         more_changes=max(0, len(drift["changes"]) - _MAX_ROWS),
         not_compared=drift["not_compared"][:_MAX_ROWS],
@@ -57,7 +73,7 @@ def as_html(audit: Audit) -> str:
         not_ok=not_ok[:_MAX_ROWS],
         more_not_ok=max(0, len(not_ok) - _MAX_ROWS),
         charts=_charts(audit),
-        data=_data(audit, violations),
+        data=_data(audit),
         script=script,
         style=style,
         script_hash=_hash(script),
@@ -69,11 +85,28 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
-def _data(audit: Audit, violations: list[dict[str, Any]]) -> str:
+def _findings(audit: Audit) -> list[dict[str, Any]]:
+    """Each kind that there is, with its title and its findings."""
+    return [
+        {
+            "title": TITLES[kind][0],
+            "badge": "warn" if kind == WARNING else "bad",
+            "word": _BADGES[kind],
+            "findings": [
+                {"message": finding["message"], "causes": [line for line in cause_lines(finding, _MAX_NAMES) if line != finding["message"]]}
+                for finding in findings[:_MAX_ROWS]
+            ],
+            "more": called(kind, len(findings) - _MAX_ROWS, "more ") if len(findings) > _MAX_ROWS else "",
+        }
+        for kind, findings in findings_of(audit).items()
+    ]
+
+
+def _data(audit: Audit) -> str:
     """What the matrix shows, in a form that is small at a hundred thousand cells. No character can end the block that contains it."""
     keys = [model["key"] for model in audit["models"]]
     column = {key: number for number, key in enumerate(keys)}
-    wrong = Counter(violation["host"] for violation in violations)
+    wrong = Counter(violation["host"] for violation in violations_in(audit))
     changed = Counter(change["host"] for change in (audit["drift"] or {"changes": []})["changes"])
     text = json.dumps(
         {
@@ -86,7 +119,7 @@ def _data(audit: Audit, violations: list[dict[str, Any]]) -> str:
                     "wrong": wrong[host["name"]],
                     "changed": changed[host["name"]],
                     "bytes": host["size_bytes"]["loaded"],
-                    "size": format_size(host["size_bytes"]["loaded"]),
+                    "size": size(host["size_bytes"]["loaded"]) if host["ok"] else "-",
                     "has": _cells(host, column),
                 }
                 for host in audit["hosts"]
@@ -114,7 +147,7 @@ def _cells(host: Mapping[str, Any], column: Mapping[str, int]) -> list[list[Any]
 
 def _charts(audit: Audit) -> list[dict[str, Any]]:
     """Bars: a title, and for each a label, a number, the number for people, and its length in percent."""
-    by_size = sorted(audit["hosts"], key=lambda host: -host["size_bytes"]["loaded"])
+    by_size = sorted((host for host in audit["hosts"] if host["size_bytes"]["loaded"]), key=lambda host: -host["size_bytes"]["loaded"])
     quantizations = Counter(
         printable(str(model["quantization"] or "not known"))
         for host in audit["hosts"]
@@ -126,11 +159,7 @@ def _charts(audit: Audit) -> list[dict[str, Any]]:
         ("Hosts by status", [(status, number, str(number)) for status, number in audit["summary"]["hosts"]["by_status"].items()]),
         (
             "Loaded size per host",
-            [
-                (printable(host["name"], 40), host["size_bytes"]["loaded"], format_size(host["size_bytes"]["loaded"]))
-                for host in by_size
-                if host["size_bytes"]["loaded"] > 0
-            ],
+            [(printable(host["name"], 40), host["size_bytes"]["loaded"], format_size(host["size_bytes"]["loaded"])) for host in by_size],
         ),
         ("Quantization of loaded instances", [(name, number, str(number)) for name, number in most_used]),
     ]

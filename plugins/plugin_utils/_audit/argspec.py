@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The options of ``fleet_report``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import DEFAULT_KINDS, KINDS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.history import MAX_RUNS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+
+LAST = "last"
+"""The word for the baseline that the last run left."""
+_NO_MODE = "{} is not the mode of a file. Write octal digits in quotes, such as '0644'."
+
+
+def fleet_report_spec() -> dict[str, Any]:
+    """The argument spec."""
+    require = {"type": "list", "elements": "dict"}
+    consistent = {"type": "list", "elements": "str", "choices": list(CONSISTENT)}
+    of_fleet = {"require": {**require, "required": True}, "min_hosts": {"type": "int"}, "consistent": consistent}
+    of_hosts = {
+        "require": require,
+        "exclusive": {"type": "bool", "default": False},
+        "fleet": {"type": "list", "elements": "dict", "options": of_fleet},
+    }
+    return {
+        "hosts": {"type": "dict", "required": True},
+        "policy": {"type": "dict", "options": {**of_hosts, "groups": {"type": "dict"}}},
+        "baseline": {"type": "path"},
+        "drift": {"type": "list", "elements": "str", "choices": list(KINDS), "default": list(DEFAULT_KINDS)},
+        "accept": {"type": "bool", "default": True},
+        "history": {"type": "int", "default": 0},
+        "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": list(DEFAULT_FORMATS)},
+        "dest": {"type": "path", "default": "fleet_audit"},
+        "mode": {"type": "raw"},
+    }
+
+
+def report_options(given: dict[str, Any]) -> dict[str, Any]:
+    """The checked options. Raises :class:`OptionError`."""
+    options = validate_options(fleet_report_spec(), given)
+    if not options["hosts"]:
+        raise OptionError("hosts", "must name at least one host. Pass the hosts of a registered result of fleet_info.")
+    if not 0 <= options["history"] <= MAX_RUNS:
+        raise OptionError("history", f"{options['history']} is not a number of runs from 0 to {MAX_RUNS}.")
+    return {**options, "mode": _file_mode(options["mode"])}
+
+
+def _file_mode(given: Any) -> int | None:
+    if given is None or given == "":
+        return None
+    try:
+        # YAML reads 0644 without quotes as a number that was octal. 644 would be another mode.
+        mode = int(given, 8) if isinstance(given, str) else given
+    except ValueError:
+        mode = -1
+    if isinstance(mode, bool) or not isinstance(mode, int) or not 0 <= mode <= 0o777:
+        raise OptionError("mode", _NO_MODE.format(printable(str(given))))
+    return mode

@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What an earlier run found, to compare with: also of hosts that gave no answer then, or that were not in that run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import listed_models
+
+SCHEMA_VERSION = 2
+_READ = (1, SCHEMA_VERSION)
+_KNOWN = ("ok", "status", "detail", "models")
+
+
+class Baseline(NamedTuple):
+    """Made by :func:`parse_baseline`."""
+
+    audited_at: str
+    hosts: dict[str, dict[str, Any]]
+    """What is known of each host: `{ok, status, detail, models, seen_at}`. Of one that gave no answer, what it had before."""
+
+    def last_known(self, name: str) -> dict[str, Any] | None:
+        """What a host had when it answered for the last time."""
+        known = self.hosts.get(name)
+        return None if known is None or not known["ok"] else {key: known[key] for key in ("seen_at", "detail", "models")}
+
+    def carried_over(self, audited: Collection[str], inventory: Collection[str]) -> list[dict[str, Any]]:
+        """What is known of the hosts of the inventory that are not in this run."""
+        return [{"name": name, **known} for name, known in self.hosts.items() if name in inventory and name not in audited]
+
+
+def parse_baseline(document: Any) -> Baseline:
+    """A document of an earlier run, as far as drift needs it. Raises :class:`OptionError`."""
+    version = document.get("schema_version") if isinstance(document, Mapping) else None
+    if version is None:
+        raise OptionError("baseline", "it is not a JSON report of fleet_audit. Give the fleet_audit.json of an earlier run.")
+    if version not in _READ:
+        raise OptionError(
+            "baseline",
+            f"it has schema_version {printable(str(version))}, and this collection reads {' and '.join(map(str, _READ))}. Run an audit to make a new one.",
+        )
+    try:
+        audited_at = str(document["run"]["audited_at"])
+        hosts = {str(host["name"]): _known(host, audited_at) for host in document["hosts"]}
+        hosts.update((str(host["name"]), _known(host, str(host["seen_at"]))) for host in document.get("carried_over", []))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise OptionError("baseline", "it is not complete. Give the fleet_audit.json of an earlier run, unchanged.") from None
+    return Baseline(audited_at, hosts)
+
+
+def _known(host: Mapping[str, Any], seen_at: str) -> dict[str, Any]:
+    before = None if host["ok"] else host.get("last_known")
+    known = {**{key: host[key] for key in _KNOWN}, "seen_at": seen_at, **({**before, "ok": True, "status": "ok"} if before else {})}
+    listed_models(known)
+    return {
+        **known,
+        "ok": bool(known["ok"]),
+        "status": str(known["status"]),
+        "detail": str(known["detail"]),
+        "seen_at": str(known["seen_at"]),
+    }

@@ -1,0 +1,125 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What is wrong with a fleet, in the order of its weight: each thing once, however many hosts it is true of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS, NO_ANSWER
+
+FLEET, UNANSWERED, REQUIREMENT, DRIFT, WARNING = KINDS = ("fleet", "no_answer", "requirement", "drift", "warning")
+"""In the order of their weight."""
+_DRIFT_ORDER = ("removed", "unloaded", "context", "quantization", "variant", "loaded", "added", "just_in_time")
+
+Finding = dict[str, Any]
+"""``{kind, policy, requirement, message, causes: [{cause, hosts, example}]}``"""
+
+
+def find(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: Mapping[str, Any] | None) -> list[Finding]:
+    """The findings. `checks` and `drift` are those of the document."""
+    together = [check for check in checks if check["host"] is None]
+    of_fleet = [
+        _finding(FLEET if check["outcome"] == "failed" else WARNING, check, f"{check['policy']}: {violation['message']}", {})
+        for check in together
+        for violation in check["violations"]
+    ]
+    of_hosts = _of_requirements([check for check in checks if check["host"] is not None])
+    found = [*of_fleet, *_without_answer(hosts), *of_hosts, *_of_drift(drift["changes"] if drift else [])]
+    return sorted(found, key=lambda finding: KINDS.index(finding["kind"]))
+
+
+def cause_lines(finding: Finding, names: int = 5) -> list[str]:
+    """The hosts of each cause, so many by name. One that has a cause for itself tells what happened."""
+    return [
+        cause["example"] if len(cause["hosts"]) == 1 and cause["example"] else f"{cause['cause']}: {format_names(cause['hosts'], names)}"
+        for cause in finding["causes"]
+        # They are a finding of their own.
+        if cause["cause"] != NO_ANSWER
+    ]
+
+
+def in_one_line(finding: Finding) -> str:
+    """A finding with its hosts."""
+    lines = cause_lines(finding)
+    # The message of a single change is that of its host.
+    return ". ".join([finding["message"], *(line for line in lines if line != finding["message"])])
+
+
+def _finding(kind: str, check: Mapping[str, Any] | None, message: str, causes: Mapping[str, list[tuple[str, str]]]) -> Finding:
+    """`causes` has the names of the hosts, each with a sentence about it."""
+    return {
+        "kind": kind,
+        "policy": check["policy"] if check else None,
+        "requirement": check["requirement"] if check else None,
+        "message": message,
+        "causes": [
+            {"cause": cause, "hosts": [name for name, _sentence in of_hosts], "example": of_hosts[0][1]}
+            for cause, of_hosts in causes.items()
+        ],
+    }
+
+
+def _without_answer(hosts: list[dict[str, Any]]) -> list[Finding]:
+    causes = _by_cause((host["status"], host["name"], f"{host['name']}: {host['error']['message']}") for host in hosts if not host["ok"])
+    if not causes:
+        return []
+    message = f"{sum(map(len, causes.values()))} of {count(len(hosts), 'host')} gave no answer: {_counted(causes)}"
+    return [_finding(UNANSWERED, None, message, causes)]
+
+
+def _of_requirements(checks: list[dict[str, Any]]) -> list[Finding]:
+    """One for each requirement that a host which answered does not meet."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for check in checks:
+        groups.setdefault((check["policy"], check["number"]), []).append(check)
+    found = []
+    for group in groups.values():
+        unmet = [check for check in group if check["violations"]]
+        causes = _by_cause((check["reason"], check["host"], f"{check['host']}: {check['violations'][0]['message']}") for check in unmet)
+        if set(causes) - {NO_ANSWER}:
+            first = group[0]
+            of_policy = "" if first["policy"] == ALL_HOSTS else f" ({printable(first['policy'])})"
+            message = (
+                f"{printable(first['requirement'])}{of_policy}: not met by {len(unmet)} of {count(len(group), 'host')}: {_counted(causes)}"
+            )
+            kind = REQUIREMENT if any(check["outcome"] == "failed" for check in unmet) else WARNING
+            found.append(_finding(kind, first, message, causes))
+    return found
+
+
+def _of_drift(changes: list[dict[str, Any]]) -> list[Finding]:
+    """One for each change, with all hosts that changed alike."""
+    groups: dict[tuple[int, str, str], list[dict[str, Any]]] = {}
+    for change in changes:
+        groups.setdefault((_DRIFT_ORDER.index(change["change"]), change["model"], _without_host(change)), []).append(change)
+    found = []
+    for (_order, _model, sentence), group in sorted(groups.items()):
+        message = group[0]["message"] if len(group) == 1 else f"{count(len(group), 'host')}: {sentence}"
+        causes = {group[0]["change"]: [(change["host"], change["message"]) for change in group]}
+        found.append(_finding(DRIFT, None, message, causes))
+    return found
+
+
+def _without_host(change: Mapping[str, Any]) -> str:
+    return str(change["message"]).removeprefix(f"{change['host']}: ")
+
+
+def _by_cause(found: Iterable[tuple[str, str, str]]) -> dict[str, list[tuple[str, str]]]:
+    """The hosts of each cause, the most frequent cause first, those without an answer last."""
+    causes: dict[str, list[tuple[str, str]]] = {}
+    for cause, host, sentence in found:
+        causes.setdefault(cause, []).append((host, sentence))
+    return dict(sorted(causes.items(), key=lambda item: (item[0] == NO_ANSWER, -len(item[1]), item[0])))
+
+
+def _counted(causes: Mapping[str, list[Any]]) -> str:
+    """Such as "380 not loaded, 36 not listed"."""
+    return ", ".join(f"{len(hosts)} {cause}" for cause, hosts in causes.items())

@@ -1,0 +1,50 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The figures of the last runs: of each what answered, what was wrong, what was loaded, and who served what is required."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import what_was_checked
+
+FILE = "fleet_audit.history.json"
+MAX_RUNS = 10_000
+
+Run = dict[str, Any]
+
+
+def read_history(text: str) -> list[Run]:
+    """The runs of a history, the oldest first. Raises ``ValueError`` for anything else."""
+    runs = json.loads(text)["runs"] if text else []
+    if not isinstance(runs, list) or not all(isinstance(run, Mapping) for run in runs):
+        raise ValueError("runs")
+    return runs
+
+
+def with_run(runs: list[Run], audit: Audit, most: int) -> str:
+    """The history with this run in it, and at most so many."""
+    return json.dumps({"runs": [*runs, figures(audit)][-most:]}, indent=1) + "\n"
+
+
+def figures(audit: Audit) -> Run:
+    summary = audit["summary"]
+    return {
+        "audited_at": audit["run"]["audited_at"],
+        "limit": audit["limit"],
+        "hosts": summary["hosts"]["total"],
+        "hosts_ok": summary["hosts"]["ok"],
+        "violations": summary["violations"]["fail"],
+        "warnings": summary["violations"]["warn"],
+        "drift": summary["drift"],
+        "instances": summary["models"]["instances"],
+        "loaded_bytes": summary["size_bytes"]["loaded"],
+        "requirements": [{key: row[key] for key in ("policy", "requirement", "met", "of")} for row in what_was_checked(audit)],
+    }
