@@ -24,6 +24,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts imp
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_loopback_url
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_assert_spec
 
+_GRACE_SECONDS = 0.5
+"""A host whose own timeout ends together with its round says what was seen of it, not that the round was over."""
+
 
 class ActionModule(FleetAction):
     MODULE = "fleet_assert"
@@ -61,7 +64,7 @@ class ActionModule(FleetAction):
         timeout = max((endpoint.timeout for endpoint in endpoints.values()), default=0.0)
 
         def ask(asked: Sequence[str], seconds: float) -> dict[str, Record]:
-            of_round = {**options, "detail": assertion.detail, "fleet_timeout": min(options["fleet_timeout"], seconds)}
+            of_round = {**options, "detail": assertion.detail, "fleet_timeout": min(options["fleet_timeout"], seconds + _GRACE_SECONDS)}
             return dict(zip(asked, ask_hosts([resolved[name] for name in asked], of_round)))
 
         shared = sharing({name: endpoint.url for name, endpoint in endpoints.items()})

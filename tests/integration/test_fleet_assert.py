@@ -267,6 +267,42 @@ def test_each_round_says_what_it_waits_for_if_it_is_to_be_told(run, start):
         assert "token-of-gpu01" not in outcome
 
 
+def test_the_last_round_ends_in_time_and_says_what_was_seen_of_each_host(run, start):
+    fleet = start({f"gpu0{number}": {"fault": "silence"} for number in range(8)})
+    play = """
+- name: Gate
+  hosts: all
+  gather_facts: false
+  module_defaults:
+    gpufleet.lmstudio.fleet_assert:
+      require: [{model: qwen/qwen3-8b}]
+      timeout: 2
+      delay: 1
+  tasks:
+    - name: One after the other takes longer than there is
+      gpufleet.lmstudio.fleet_assert:
+        wait_timeout: 1
+        concurrency: 1
+      run_once: true
+      ignore_errors: true
+      register: slow
+    - name: A last round that begins at the deadline
+      gpufleet.lmstudio.fleet_assert:
+        wait_timeout: 3.5
+      run_once: true
+      ignore_errors: true
+      register: silent
+    - name: Each round ended in time
+      ansible.builtin.assert:
+        that:
+          - slow is failed and slow.waited < 10 and 'within fleet_timeout (3.5 s)' in slow.reasons.gpu07
+          - silent is failed and silent.waited >= 3.5
+          - silent.reasons.gpu00 is search('did not answer within 2 seconds') and 'fleet_timeout' not in silent.msg
+      run_once: true
+"""
+    run(play, hosts_of(fleet))
+
+
 def test_the_role_gates_the_batch_once(run, start):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}, "gpu03": {"fault": "refused"}})
     play = """

@@ -41,8 +41,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
 Records = Mapping[str, Record]
 Ask = Callable[[Sequence[str], float], Records]
 """Asks these hosts at once, and is over after so many seconds."""
-_LAST_SECONDS = 0.8
-"""What a round takes at least, however late it begins."""
+_LAST_SECONDS, _LEAST_SECONDS = 0.8, 0.1
+"""What a round takes at least, however late it begins: the last one, and one before it."""
 _STEPS_SHOWN = 5
 
 
@@ -158,7 +158,7 @@ def ask_until_met(
     while True:
         left = waiting.wait_timeout - (clock() - began)
         complete = len(asked) == len(counted)
-        seconds = max(left + timeout, _LAST_SECONDS) if complete else left
+        seconds = max(left + timeout, _LAST_SECONDS) if complete else max(left, _LEAST_SECONDS)
         records.update(ask(asked, seconds if waiting.wait_timeout else math.inf))
         polls += 1
         for name in asked:

@@ -154,7 +154,7 @@ class _Round(Generic[T]):
         self._in_loop(self._stop)
         self._receive(unread, 0)
         self._read(unread)
-        problem = f"had not answered within fleet_timeout ({fleet_timeout:g} s)"
+        problem = f"had not answered within fleet_timeout ({round(fleet_timeout, 1):g} s)"
         for number in set(range(len(self._endpoints))) - self._results.keys():
             self._add_result(number, poll_after(0, ApiError("timeout", problem, "whole fleet")))
 
