@@ -16,11 +16,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, met_with_warnings
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, parse_all, requirements_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import (
+    LAST_SECONDS,
     Waiting,
     describe_giving_up,
     describe_round,
@@ -32,9 +33,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import 
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-
-# How long a question may take that is asked when the time is over: whoever waits for a deadline accepts no more beyond it.
-_LAST_SECONDS = 0.8
 
 
 def model_assert_spec(environment: bool = True) -> dict[str, Any]:
@@ -112,7 +110,7 @@ def poll_until_met(
     last: tuple[Record, list[Violation]] | None = None
     while True:
         left = waiting.wait_timeout - (clock() - began)
-        allowed = min(endpoint.timeout, max(left, _LAST_SECONDS)) if waiting.wait_timeout else endpoint.timeout
+        allowed = min(endpoint.timeout, max(left, LAST_SECONDS)) if waiting.wait_timeout else endpoint.timeout
         record = ask(endpoint._replace(timeout=allowed), fetch, FULL)
         polls += 1
         violations = judge(record, assertion.requirements, assertion.exclusive)
@@ -122,7 +120,7 @@ def poll_until_met(
         hopeless = hopeless and record["status"] in waiting.give_up_on
         waited = clock() - began
         left = waiting.wait_timeout - waited
-        if _met(violations) or left <= 0:
+        if is_met(violations) or left <= 0:
             return _result(assertion, *last, polls, waited)
         if hopeless and waiting.may_give_up(polls, waited):
             return _result(assertion, *last, polls, waited, gave_up=True)
@@ -131,16 +129,12 @@ def poll_until_met(
         sleep(pause)
 
 
-def _met(violations: list[Violation]) -> bool:
-    return not any(violation["severity"] == FAIL for violation in violations)
-
-
 def _result(
     assertion: Assertion, record: Record, violations: list[Violation], polls: int, waited: float, gave_up: bool = False
 ) -> dict[str, Any]:
     result: dict[str, Any] = {
         "changed": False,
-        "met": _met(violations),
+        "met": is_met(violations),
         "violations": violations,
         "polls": polls,
         "waited": round(waited, 1),

@@ -14,11 +14,14 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import NOT_ASKED
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 
 _MAX_SECONDS = 86400
 _NEVER_MET = (NOT_ASKED, *(status for status in STATUSES if status != "ok"))
 """Every status of a host on which nothing is met."""
+LAST_SECONDS = 0.8
+"""How long a question may take that is asked when the time is over: whoever waits for a deadline accepts no more beyond it."""
 _LEAST_POLLS, _LEAST_SECONDS = 2, 30
 """A server that restarts may refuse its tokens for a moment."""
 
@@ -57,18 +60,14 @@ def parse_waiting(options: Mapping[str, Any]) -> Waiting:
     return Waiting(wait_timeout, delay, tuple(give_up_on))
 
 
-def count_seconds(seconds: float) -> str:
-    return "1 second" if seconds == 1 else f"{seconds:g} seconds"
-
-
 def describe_round(messages: Sequence[str], pause: float) -> str:
     """A line about what is missing, and when it is asked again."""
     more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
-    return f"{messages[0].rstrip('.')}{more}. Asking again in {count_seconds(round(max(pause, 0), 1))}."
+    return f"{messages[0].rstrip('.')}{more}. Asking again in {count(round(max(pause, 0), 1), 'second')}."
 
 
 def describe_wait(waited: float, polls: int) -> str:
-    return f"Waited {count_seconds(waited)}, asked {_times(polls)}."
+    return f"Waited {count(waited, 'second')}, asked {_times(polls)}."
 
 
 def why_given_up(statuses: Iterable[str]) -> str:
@@ -79,7 +78,7 @@ def why_given_up(statuses: Iterable[str]) -> str:
 
 def describe_giving_up(waited: float, polls: int, why: str) -> str:
     """`why` completes a sentence."""
-    return f"Gave up after {count_seconds(waited)}, asked {_times(polls)}: {why}."
+    return f"Gave up after {count(waited, 'second')}, asked {_times(polls)}: {why}."
 
 
 def _times(number: int) -> str:

@@ -36,6 +36,8 @@ _MAX_TIMEOUT = 86400
 # What people paste with the base URL, although it names a route. The longest come first.
 _PASTED_ROUTES = ("/v1/chat/completions", "/api/v1/models", "/api/v0/models", "/v1/models", "/api/v1", "/api/v0", "/v1")
 _FILES = ("ca_path", "client_cert", "client_key")
+PUBLIC_OPTIONS = ("url", "timeout", "validate_certs", *_FILES, "use_proxy")
+"""The fields of an endpoint that decide about its answer and are no secret. A cache keeps these, and no other one."""
 
 
 class Endpoint(NamedTuple):

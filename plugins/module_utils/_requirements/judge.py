@@ -65,6 +65,11 @@ def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool =
     return violations
 
 
+def is_met(violations: Iterable[Violation]) -> bool:
+    """Whether none of them fails: the others are warnings."""
+    return all(violation["severity"] != FAIL for violation in violations)
+
+
 def selected(record: Record, requirement: Requirement) -> list[Entry]:
     """The entries of a record that meet a requirement as it stands, in the order of the server."""
     if not record["ok"]:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
@@ -46,14 +46,16 @@ def make_violation(requirement: Requirement, check: str, expected: Any, actual: 
     }
 
 
-def format_names(keys: list[str], most: int = NAMES_SHOWN) -> str:
-    shown = [printable(key) for key in keys[:most]]
-    more = f" and {len(keys) - most} more" if len(keys) > most else ""
-    return (", ".join(shown) or "nothing") + more
+def format_names(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
+    """Some of the names, and the number of the others."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(map(printable, names[:most])) or "nothing") + more
 
 
-def count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def count(number: float, noun: str) -> str:
+    """Such as "1 host", "0 hosts", "2.5 seconds"."""
+    shown = f"{number:g}" if isinstance(number, float) else str(number)
+    return f"{shown} {noun}" if number == 1 else f"{shown} {noun}s"
 
 
 def met_with_warnings(number: int) -> str:

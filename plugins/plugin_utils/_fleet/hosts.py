@@ -15,10 +15,10 @@ from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import hosts_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked, record_not_asked
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import abbreviated
 
 
 def ask_hosts(resolved: Sequence[Endpoint | NotAsked], options: Mapping[str, Any]) -> list[Record]:
@@ -42,7 +42,7 @@ def shared_url_warnings(names: Iterable[str], resolved: Iterable[Endpoint | NotA
     """Warnings about hosts that come to the same URL, whose answer is used for each of them."""
     urls = {name: endpoint.url for name, endpoint in zip(names, resolved) if isinstance(endpoint, Endpoint)}
     return [
-        f"{abbreviated(hosts)} have the same URL, {urls[hosts[0]]}: one machine under several names, or several machines behind one address. "
+        f"{format_names(hosts)} have the same URL, {urls[hosts[0]]}: one machine under several names, or several machines behind one address. "
         "The answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."
         for hosts in hosts_by_server(urls.items())
         if len(hosts) > 1

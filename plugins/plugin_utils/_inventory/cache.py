@@ -26,14 +26,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import PUBLIC_OPTIONS, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT, ParsedAnswer, Poll
-
-KEPT_OPTIONS = ("url", "timeout", "validate_certs", "ca_path", "client_cert", "client_key", "use_proxy")
-"""Fields of an :class:`Endpoint` that are no secret, and with which an answer is another one. Nothing else of it is kept."""
 
 
 def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
@@ -143,4 +140,4 @@ def _read(text: str) -> Model:
 
 def _asked_with(endpoint: Endpoint) -> str:
     """The options that decide about an answer, without those that are secret."""
-    return json.dumps([getattr(endpoint, name) for name in KEPT_OPTIONS])
+    return json.dumps([getattr(endpoint, name) for name in PUBLIC_OPTIONS])

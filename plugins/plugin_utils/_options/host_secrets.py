@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import headers_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VARIABLES, Host, VariableError
 
 SECRETS = {option: VARIABLES[option] for option in ("token", "headers", "client_cert", "client_key")}
@@ -87,7 +88,7 @@ def withhold_foreign_secrets(options: dict[str, Any], owner: str, secrets: Mappi
         if without:
             warnings.append(
                 f"{option} {'is' if variable == own else 'holds'} the {variable} of {owner}, so it is not sent to hosts that have none: "
-                f"{abbreviated(without)}. Set it as a variable of those hosts if it is meant for them too."
+                f"{format_names(without)}. Set it as a variable of those hosts if it is meant for them too."
             )
         if option in ("client_cert", "client_key"):
             # One without the other is nothing.

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_size, printable, unknown_names
 
 
@@ -21,6 +22,18 @@ def test_printable_is_one_bounded_line():
 )
 def test_a_size_is_in_powers_of_1000(size, text):
     assert format_size(size) == text
+
+
+def test_a_number_has_its_noun():
+    assert [count(number, "host") for number in (0, 1, 2, 1_000_000)] == ["0 hosts", "1 host", "2 hosts", "1000000 hosts"]
+    assert [count(number, "second") for number in (1.0, 2.5, 30.0)] == ["1 second", "2.5 seconds", "30 seconds"]
+
+
+def test_of_many_names_some_are_shown():
+    assert format_names([]) == "nothing"
+    assert format_names(list("abcde")) == "a, b, c, d, e"
+    assert format_names([*"abcdef", "\x1b"]) == "a, b, c, d, e and 2 more"
+    assert format_names(["\x1b"]) == "\\x1b"
 
 
 def test_a_close_word_is_suggested_in_printable_form():

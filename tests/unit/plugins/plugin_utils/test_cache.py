@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import PUBLIC_OPTIONS, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import poll_after
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import KEPT_OPTIONS, dump, load
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
 
 # What is secret, or what changes nothing of an answer that is whole.
 LEFT_OUT = ("token", "headers", "max_response_bytes", "token_advice")
 
 
 def test_somebody_decided_about_every_field_of_an_endpoint():
-    assert sorted((*KEPT_OPTIONS, *LEFT_OUT)) == sorted(Endpoint._fields)
+    assert sorted((*PUBLIC_OPTIONS, *LEFT_OUT)) == sorted(Endpoint._fields)
 
 
 def test_a_field_that_nobody_decided_about_is_not_kept():
@@ -35,6 +35,6 @@ def test_what_was_asked_with_other_options_does_not_count():
     assert load(cached, {"gpu01": endpoint._replace(token="of-now")}, 0)
     others = {"url": "https://gpu01", "timeout": 5.0, "validate_certs": False, "use_proxy": True}
     others |= dict.fromkeys(("ca_path", "client_cert", "client_key"), "file.pem")
-    assert set(others) == set(KEPT_OPTIONS)
+    assert set(others) == set(PUBLIC_OPTIONS)
     for name, value in others.items():
         assert not load(cached, {"gpu01": endpoint._replace(**{name: value})}, 0), name
