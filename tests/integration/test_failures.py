@@ -51,11 +51,11 @@ EVERY_PLUGIN = """
     gpufleet.lmstudio.model_info:
       max_response_bytes: 1000000
   tasks:
-    - name: From the target
+    - name: From the target, where model_info fails by default, and has the record all the same
       gpufleet.lmstudio.model_info:
-        on_error: report
       register: target
-    - name: From the controller
+      ignore_errors: true
+    - name: From the controller, which reports
       gpufleet.lmstudio.model_info:
         via: controller
         on_error: report
@@ -109,10 +109,9 @@ EVERY_PLUGIN = """
           - target is not changed and controller is not changed
       vars:
         next_step: "{{ {'hint': ''} if expected == 'auth' else {} }}"
-    - name: By default model_info fails, and has the record all the same
+    - name: From the controller model_info fails by default, too
       gpufleet.lmstudio.model_info:
-        via: "{{ item }}"
-      loop: [target, controller]
+        via: controller
       register: failing
       ignore_errors: true
     - name: With one sentence that says all
@@ -122,7 +121,8 @@ EVERY_PLUGIN = """
           - expected == 'ok' or lmstudio_url in item.msg
           - expected == 'ok' or item.msg == target.lmstudio.error.message ~ ' ' ~ target.lmstudio.error.hint
           - item.lmstudio.status == expected
-      loop: "{{ failing.results }}"
+      loop: "{{ [target, failing] }}"
+      loop_control: {label: x}
     - name: By default the lookup fails
       ansible.builtin.set_fact:
         unexpected: "{{ lookup('gpufleet.lmstudio.models', lmstudio_url, timeout=lmstudio_timeout | default(10), max_response_bytes=1000000) }}"

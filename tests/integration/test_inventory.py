@@ -91,11 +91,11 @@ def test_endpoints_become_hosts(read_inventory, start):
             fleet.urls["two"],
             "gpu[08:11:3].invalid",
             "https://lab[a:b].invalid/lm[1:1]",
-            "10.[1:1].0.1:7",
+            "127.[1:1].0.1:7",
             "::1",
             "[::1]:7",
         ],
-        "timeout": 2,
+        "timeout": 20,
         "on_error": "report",
     }
     read = read_inventory({"fleet.lmstudio.yml": config})
@@ -108,7 +108,7 @@ def test_endpoints_become_hosts(read_inventory, start):
         "gpu11.invalid": "http://gpu11.invalid:1234",
         "laba.invalid": "https://laba.invalid/lm1",
         "labb.invalid": "https://labb.invalid/lm1",
-        "10.1.0.1": "http://10.1.0.1:7",
+        "127.1.0.1": "http://127.1.0.1:7",
         "::1_1234": "http://[::1]:1234",
         "::1_7": "http://[::1]:7",
     }
@@ -183,7 +183,6 @@ def test_without_vars_plugins_only_the_inventory_counts(read_inventory, start):
 
 def test_a_loopback_server_is_still_asked_on_its_host(run, start, tmp_path):
     fleet = start({"gpu01": {"payload": "mac.json"}})
-    (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump({**PLUGIN, "hosts": "gpu01", "timeout": 2}))
     play = """
 - name: Ask again on the host itself
   hosts: all
@@ -222,7 +221,7 @@ def test_a_loopback_server_is_still_asked_on_its_host(run, start, tmp_path):
         "Connection.transport = 'elsewhere'\n"
     )
     hosts = {"gpu01.invalid": {"lmstudio_url": fleet.urls["gpu01"]}}
-    (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump({**PLUGIN, "hosts": "all", "timeout": 5}))
+    (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump({**PLUGIN, "hosts": "all", "timeout": 20}))
     run(play, hosts, "-i", "lmstudio.yml", connection={"ansible_connection": "elsewhere"})
 
 
@@ -411,10 +410,9 @@ def changed(cached, **entry):
 
 
 def without_answer(cached, **entry):
-    return {
-        **cached,
-        "hosts": {"gpu01": {**{name: value for name, value in cached["hosts"]["gpu01"].items() if name != "answer"}, **entry}},
-    }
+    return changed(
+        {**cached, "hosts": {name: {k: v for k, v in kept.items() if k != "answer"} for name, kept in cached["hosts"].items()}}, **entry
+    )
 
 
 BROKEN_FILES = {
@@ -427,9 +425,9 @@ BROKEN_FILES = {
 }
 BROKEN_ENTRIES = {
     "hosts as a list": lambda cached: {**cached, "hosts": list(cached["hosts"].items())},
-    "of another inventory": lambda cached: {"hosts": ["gpu01"], "gpu02": {}},
-    "an entry of another shape": lambda cached: {**cached, "hosts": {"gpu01": [7]}},
-    "an entry of another plugin": lambda cached: {"gpu01": {"ansible_host": "10.0.0.1"}},
+    "of another inventory": lambda cached: {"hosts": list(cached["hosts"]), "gpu02": {}},
+    "an entry of another shape": lambda cached: {**cached, "hosts": {name: [7] for name in cached["hosts"]}},
+    "an entry of another plugin": lambda cached: {name: {"ansible_host": "10.0.0.1"} for name in cached["hosts"]},
     "a list": lambda cached: [cached],
     "an answer that is not there": lambda cached: changed(cached, answer=7),
     "an answer of another type": lambda cached: changed(cached, answer=[]),
@@ -457,20 +455,28 @@ def broken(how, text):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("how", [*BROKEN_FILES, *BROKEN_ENTRIES])
-def test_a_broken_or_foreign_cache_is_asked_anew(read_inventory, start, tmp_path, how):
-    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
-    files = {"hosts.yml": local(fleet), "lmstudio.yml": CACHED}
+def test_a_broken_or_foreign_cache_is_asked_anew(read_inventory, start, tmp_path):
+    """One source for each way to break a cache, of one host."""
+    fleet = start({f"gpu{number:02}": {"payload": "two_loaded.json"} for number in range(len(BROKEN_FILES) + len(BROKEN_ENTRIES))})
+    broken_by = dict(zip(fleet.urls, [*BROKEN_FILES, *BROKEN_ENTRIES]))
+    files = {"hosts.yml": local(fleet), **{f"{name}.lmstudio.yml": {**CACHED, "hosts": name} for name in fleet.urls}}
+
+    def asked():
+        return {broken_by[name]: len(fleet.requests(name)) for name in fleet.urls}
+
     first = read_inventory(files)
-    (path,) = cache_files(tmp_path)
-    before = path.read_text()
-    path.write_text(broken(how, before))
-    assert path.read_text() != before
+    assert asked() == dict.fromkeys(broken_by.values(), 1)
+    paths = {name: path for path in cache_files(tmp_path) for name in fleet.urls if name in path.read_text()}
+    assert sorted(paths) == list(fleet.urls)
+    for name, path in paths.items():
+        before = path.read_text()
+        path.write_text(broken(broken_by[name], before))
+        assert path.read_text() != before
     second = read_inventory(files)
+    assert asked() == dict.fromkeys(broken_by.values(), 2)
     assert steady(second.variables) == steady(first.variables) and second.groups == first.groups
-    assert len(fleet.requests("gpu01")) == 2
     read_inventory(files)
-    assert len(fleet.requests("gpu01")) == 2
+    assert asked() == dict.fromkeys(broken_by.values(), 2)
 
 
 def test_a_cache_does_not_grow_old_unseen(read_inventory, start, tmp_path):
@@ -512,15 +518,25 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("options, says", WRONG, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_wrong_option_fails_the_source_with_its_name(read_inventory, start, options, says):
+def test_a_wrong_option_fails_the_source_with_its_name(read_inventory, start):
+    fleet = start({"gpu01": {}})
+    sources = {f"{number:02}.lmstudio.yml": {**PLUGIN, **options} for number, (options, _says) in enumerate(WRONG)}
+    read = read_inventory({"hosts.yml": local(fleet), **sources})
+    words = " ".join(read.output.split())
+    # What is said of a source ends with its own name.
+    said = words.split(" as an inventory source")
+    assert len(said) == len(WRONG) + 1
+    assert [(says, about) for (_options, says), about in zip(WRONG, said) if says not in about] == []
+    assert "hunter2" not in words
+    assert len(fleet.requests("gpu01")) == sum("compose" in options for options, _says in WRONG)
+
+
+def test_a_source_that_fails_can_end_the_run(read_inventory, start):
     fleet = start({"gpu01": {}})
     env = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
+    options, says = WRONG[0]
     read = read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": {**PLUGIN, **options}}, env=env, ends=1)
-    words = " ".join(read.output.split())
-    assert says in words, words
-    assert "hunter2" not in words
-    assert fleet.requests("gpu01") == [] or "compose" in options
+    assert says in " ".join(read.output.split())
 
 
 def test_on_error_says_who_and_why(read_inventory, start):
@@ -576,10 +592,10 @@ def test_the_last_of_two_sources_decides_the_groups(read_inventory, start):
 def test_a_fleet_that_was_given_up_is_not_cached(read_inventory, start, tmp_path):
     fleet = start({"gpu01": {"fault": "silence"}, "gpu02": {}})
     cache = {"cache": True, "cache_plugin": "jsonfile", "cache_connection": str(tmp_path / "cache")}
-    hurried = {**PLUGIN, "hosts": "gpu", **cache, "concurrency": 1, "fleet_timeout": 0.5}
-    files = {"hosts.yml": local(fleet), "lmstudio.yml": hurried}
+    hurried = {**PLUGIN, "hosts": "gpu", **cache, "concurrency": 1, "fleet_timeout": 0.5, "timeout": 60}
+    files = {"hosts.yml": local(fleet, gpu01={"lmstudio_timeout": 1}), "lmstudio.yml": hurried}
     assert read_inventory(files).groups["lmstudio_status_timeout"] == ["gpu01", "gpu02"]
-    files["lmstudio.yml"] = {**hurried, "concurrency": 10, "fleet_timeout": 60, "timeout": 1}
+    files["lmstudio.yml"] = {**hurried, "concurrency": 10, "fleet_timeout": 60}
     assert read_inventory(files).groups["lmstudio_ok"] == ["gpu02"]
 
 

@@ -444,12 +444,14 @@ def urls():
             server = stack.enter_context(Server(b""))
             server.first = row.answer.replace(b"PORT", str(server.port).encode())
             found[name] = f"http://127.0.0.1:{server.port}{row.path}"
-        closed = socket.create_server(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-        closed.close()
-        found["refused on this machine"] = f"http://127.0.0.1:{port}"
+        # A port that is taken, and on which nobody listens.
+        closed = stack.enter_context(socket.socket())
+        closed.bind(("127.0.0.1", 0))
+        found["refused on this machine"] = f"http://127.0.0.1:{closed.getsockname()[1]}"
         if has_ipv6():
-            found["refused on IPv6"] = f"http://[::1]:{port}"
+            closed = stack.enter_context(socket.socket(socket.AF_INET6))
+            closed.bind(("::1", 0))
+            found["refused on IPv6"] = f"http://[::1]:{closed.getsockname()[1]}"
         accepting = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=100))
         found["accepted without an answer"] = f"http://127.0.0.1:{accepting.getsockname()[1]}"
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))

@@ -161,7 +161,7 @@ class Nginx:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
         assert self._process.stderr is not None
         self._process.stderr.close()
 
@@ -542,7 +542,7 @@ class Raw:
     def __init__(self, url):
         parts = urlsplit(url)
         self.path = parts.path + "/api/v1/models"
-        self.connection = http.client.HTTPConnection(parts.netloc, timeout=5)
+        self.connection = http.client.HTTPConnection(parts.netloc, timeout=60)
 
     def headers(self):
         """The headers of one more answer."""

@@ -68,12 +68,12 @@ def test_an_odd_host_is_not_asked_and_the_others_are(run, start, tmp_path):
     - name: All in one task
       gpufleet.lmstudio.fleet_info:
         hosts: all
-        timeout: 5
+        timeout: 20
       run_once: true
       register: fleet
     - name: All in one expression
       ansible.builtin.set_fact:
-        looked_up: "{{ dict(groups['all'] | zip(query('gpufleet.lmstudio.models', groups['all'], on_error='report', timeout=5))) }}"
+        looked_up: "{{ dict(groups['all'] | zip(query('gpufleet.lmstudio.models', groups['all'], on_error='report', timeout=20))) }}"
     - name: Keep what each plugin said
       ansible.builtin.copy:
         content: "{{ {'fleet_info': fleet.hosts, 'lookup': looked_up, 'inventory': of_inventory} | to_json }}"

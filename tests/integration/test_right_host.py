@@ -54,19 +54,20 @@ def words(outcome):
 
 
 @pytest.fixture
-def fleet(start):
-    """Two hosts, each with a token, and the controller, whose LM Studio listens on the port of the first host."""
-    return start(
-        {
-            "one": {"listen": f"{ONE}:0", "token": "token-of-one", "payload": "two_loaded.json"},
-            "two": {"listen": f"{TWO}:0", "token": "token-of-two", "payload": "none_loaded.json"},
-        }
-    )
+def controller(start):
+    """The controller's own LM Studio."""
+    return start({"controller": {"payload": "two_loaded.json"}})
 
 
 @pytest.fixture
-def controller(start, fleet):
-    return start({"controller": {"listen": f"127.0.0.1:{port_of(fleet.urls['one'])}", "payload": "two_loaded.json"}})
+def fleet(start, controller):
+    """Two hosts, each with a token. The first one listens on the port of the controller, which comes first: all other tests listen there."""
+    return start(
+        {
+            "one": {"listen": f"{ONE}:{port_of(controller.urls['controller'])}", "token": "token-of-one", "payload": "two_loaded.json"},
+            "two": {"listen": f"{TWO}:0", "token": "token-of-two", "payload": "none_loaded.json"},
+        }
+    )
 
 
 def inventory(fleet):
@@ -581,9 +582,9 @@ def test_facts_of_another_machine_are_refused(run, start, tmp_path):
 
 @pytest.mark.matrix
 def test_the_connection_of_a_play_is_that_of_its_hosts_and_that_of_a_task_of_nobody(run, start):
-    fleet = start({"one": {"listen": f"{ONE}:0", "payload": "none_loaded.json"}})
-    port = port_of(fleet.urls["one"])
-    controller = start({"controller": {"listen": f"127.0.0.1:{port}", "payload": "two_loaded.json"}})
+    controller = start({"controller": {"payload": "two_loaded.json"}})
+    port = port_of(controller.urls["controller"])
+    fleet = start({"one": {"listen": f"{ONE}:{port}", "payload": "none_loaded.json"}})
     url = f"http://127.0.0.1:{port}"
     hosts = {
         "one": {"ansible_host": ONE, "lmstudio_url": url, "own_url": fleet.urls["one"]},

@@ -18,7 +18,8 @@ from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, setti
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, run_in
 
 SSH = {"ansible_connection": "ssh"}
-NAMES = [f"gpu{number:02}" for number in range(10)]
+NAMES = [f"gpu{number:02}" for number in range(5)]
+WITHOUT_TOKEN = "gpu02"
 ENVIRONMENT = "token-of-environment"
 
 
@@ -102,17 +103,17 @@ def test_no_token_is_ever_at_another_server(run, start, tmp_path, who):
         address, port = url.rpartition("/")[2].split(":")
         hosts[name] = {"lmstudio_token": token_of(name), "other": NAMES[number - 1], "own_url": url}
         hosts[name] |= {**LOCAL, "lmstudio_url": url} if target else {**SSH, "ansible_host": address, "lmstudio_port": int(port)}
-    del hosts["gpu07"]["lmstudio_token"]
+    del hosts[WITHOUT_TOKEN]["lmstudio_token"]
     asking = {"target": from_target, "controller": from_controller, "serial": in_batches}[who]
     tasks = [{"name": "Ask", "ignore_errors": True, **task} for task in asking()]
     # Modules take long, so some of the hosts run them, and all could be asked.
-    batch = {"hosts": "gpu00:gpu04"} if target else {"hosts": "all:!gpu07"}
-    plays = [{"name": "Ask", "gather_facts": False, "tasks": tasks, **batch, **({"serial": 4} if "serial" in who else {})}]
+    batch = {"hosts": "gpu00:gpu04"} if target else {"hosts": f"all:!{WITHOUT_TOKEN}"}
+    plays = [{"name": "Ask", "gather_facts": False, "tasks": tasks, **batch, **({"serial": 2} if "serial" in who else {})}]
     (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
     outcome = run(yaml.safe_dump(plays, sort_keys=False), hosts, "-i", "lmstudio.yml", connection={})
     for name in NAMES:
         sent = sent_to(fleet, name)
-        own = {f"Bearer {token_of(name)}"} if name != "gpu07" else set()
+        own = {f"Bearer {token_of(name)}"} if name != WITHOUT_TOKEN else set()
         assert set(sent) <= {None, f"Bearer {ENVIRONMENT}", *own}, name
         assert own <= set(sent)
         assert token_of(name) not in outcome.output
@@ -120,38 +121,45 @@ def test_no_token_is_ever_at_another_server(run, start, tmp_path, who):
     assert busy.count(f"Bearer {token_of('gpu00' if target else 'gpu01')}") >= 10
 
 
+NUMBER = 123456789012345678
+# What the first host has, and the options and keywords that say it for all.
+FORMS = [
+    ({"lmstudio_token": NUMBER}, '{token: "{{ lmstudio_token }}"}', "token=lmstudio_token"),
+    ({"lmstudio_token": NUMBER}, '{headers: {X-Key: "{{ lmstudio_token }}"}}', "headers={'X-Key': lmstudio_token | string}"),
+    ({"lmstudio_token": str(NUMBER)}, '{headers: {X-Key: "key={{ lmstudio_token }}"}}', "headers={'X-Key': 'key=' ~ lmstudio_token}"),
+    ({"lmstudio_headers": {"X-Key": NUMBER}}, '{headers: "{{ lmstudio_headers }}"}', "headers=lmstudio_headers"),
+    ({"lmstudio_headers": json.dumps({"X-Key": str(NUMBER)})}, '{headers: "{{ lmstudio_headers }}"}', "headers=lmstudio_headers"),
+    ({"lmstudio_headers": {"X-Key": str(NUMBER)}}, "{token: \"{{ lmstudio_headers['X-Key'] }}\"}", "token=lmstudio_headers['X-Key']"),
+]
+
+
 def test_the_guard_against_the_first_hosts_secret_knows_all_its_forms(run, start):
-    fleet = start({"gpu01": {}, "gpu02": {}})
+    """A play for each form, with two hosts of its own."""
+    fleet = start({f"{whose}-{number}": {} for number in range(len(FORMS)) for whose in ("first", "other")})
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
-    play = """
+    plays = ""
+    for number, (own, options, keywords) in enumerate(FORMS):
+        hosts[f"first-{number}"] |= own
+        plays += f"""
 - name: Ask with defaults that are templates
-  hosts: all
+  hosts: first-{number},other-{number}
   gather_facts: false
   tasks:
     - name: Ask
-      gpufleet.lmstudio.fleet_info: OPTIONS
+      gpufleet.lmstudio.fleet_info: {options}
       run_once: true
     - name: Ask in an expression
       ansible.builtin.set_fact:
-        asked: "{{ query('gpufleet.lmstudio.models', groups['all'], KEYWORDS) }}"
+        asked: "{{{{ query('gpufleet.lmstudio.models', ansible_play_hosts, {keywords}) }}}}"
       run_once: true
 """
-    number = 123456789012345678
-    for own, options, keywords in (
-        ({"lmstudio_token": number}, '{token: "{{ lmstudio_token }}"}', "token=lmstudio_token"),
-        ({"lmstudio_token": number}, '{headers: {X-Key: "{{ lmstudio_token }}"}}', "headers={'X-Key': lmstudio_token | string}"),
-        ({"lmstudio_token": str(number)}, '{headers: {X-Key: "key={{ lmstudio_token }}"}}', "headers={'X-Key': 'key=' ~ lmstudio_token}"),
-        ({"lmstudio_headers": {"X-Key": number}}, '{headers: "{{ lmstudio_headers }}"}', "headers=lmstudio_headers"),
-        ({"lmstudio_headers": json.dumps({"X-Key": str(number)})}, '{headers: "{{ lmstudio_headers }}"}', "headers=lmstudio_headers"),
-        ({"lmstudio_headers": {"X-Key": str(number)}}, "{token: \"{{ lmstudio_headers['X-Key'] }}\"}", "token=lmstudio_headers['X-Key']"),
-    ):
-        before = {name: len(fleet.requests(name)) for name in hosts}
-        outcome = run(play.replace("OPTIONS", options).replace("KEYWORDS", keywords), {**hosts, "gpu01": {**hosts["gpu01"], **own}})
-        seen = {name: fleet.requests(name)[count:] for name, count in before.items()}
-        assert len(seen["gpu01"]) == len(seen["gpu02"]) == 2, own
-        assert all(str(number) in str(request["headers"]) for request in seen["gpu01"]), own
-        assert not [request for request in seen["gpu02"] if str(number) in str(request["headers"])], own
-        assert "so it is not sent to hosts that have none: gpu02" in words(outcome)
+    outcome = run(plays, hosts)
+    for number, form in enumerate(FORMS):
+        first, other = (fleet.requests(f"{whose}-{number}") for whose in ("first", "other"))
+        assert len(first) == len(other) == 2, form
+        assert all(str(NUMBER) in str(request["headers"]) for request in first), form
+        assert not [request for request in other if str(NUMBER) in str(request["headers"])], form
+        assert f"so it is not sent to hosts that have none: other-{number}" in words(outcome), form
 
 
 @pytest.mark.parametrize("source", ["play", "file", "module_defaults of the group"])
@@ -511,49 +519,62 @@ def test_what_is_wrong_with_a_secret_is_what_ansible_says_of_it(run, start, tmp_
     assert [len(fleet.requests(name)) for name in says] == [0] * len(WRONG) and len(fleet.requests("gpu-fine")) == 4
 
 
-HINTS = """
-- name: Ask where a token is wanted
-  hosts: gpu01
-  gather_facts: false
-  vars: VARIABLES
-  tasks:
-    - name: Ask
-      TASK
-      ignore_errors: true
-      environment: {LM_API_TOKEN: in-the-environment-of-the-task}
-      register: answer
-    - name: The hint
-      ansible.builtin.debug:
-        msg: "HINT {{ (answer.lmstudio | default(answer.hosts.gpu01 | default(asked | default({})))).error.hint }}"
-"""
+def looked_up(term):
+    return f"ansible.builtin.set_fact: {{asked: \"{{{{ lookup('gpufleet.lmstudio.models', {term}, on_error='report') }}}}\"}}"
+
+
+OF_ONE, OF_ALL, ALL = "answer.lmstudio", "answer.hosts.gpu01", "gpufleet.lmstudio.fleet_info: {}\n      run_once: true"
+OF_THE_PLAY = "lmstudio_token: of-the-play-0123456789"
+# The task, the variables of the play, where the record is, and what its hint says, and does not say.
+HINTS = [
+    ("gpufleet.lmstudio.model_info: {on_error: report, token: wrong-0123456789}", "", OF_ONE, ["LM_API_TOKEN in the environment"], []),
+    (
+        "gpufleet.lmstudio.model_info: {on_error: report, via: controller}",
+        "",
+        OF_ONE,
+        ["With via: controller", "where Ansible itself is started"],
+        [],
+    ),
+    ("gpufleet.lmstudio.model_assert: {require: [{type: llm}], via: controller}", "", OF_ONE, ["With via: controller"], []),
+    (looked_up("lmstudio_url"), "", "asked", ["LM_API_TOKEN in the environment of the controller"], ["lmstudio_token"]),
+    (looked_up("(lmstudio_url | urlsplit).netloc"), "", "asked", ["LM_API_TOKEN counts for terms that are URLs"], ["lmstudio_token"]),
+    (
+        "gpufleet.lmstudio.model_facts: {url: '{{ lmstudio_url }}'}",
+        "",
+        "ansible_facts.lmstudio",
+        ["lmstudio_token counts here only where token is set to it"],
+        [],
+    ),
+    (ALL, "", OF_ALL, ["LM_API_TOKEN is not used here"], []),
+    (ALL, OF_THE_PLAY, OF_ALL, ["lmstudio_token is set in the play", "host_vars"], []),
+    (looked_up("inventory_hostname"), "", "asked", ["LM_API_TOKEN is not used here"], []),
+    (looked_up("inventory_hostname"), OF_THE_PLAY, "asked", ["lmstudio_token is set in the play", "host_vars"], []),
+    ("ansible.builtin.debug: {msg: by the inventory}", "", "lmstudio_record", ["LM_API_TOKEN is not used here"], []),
+]
 
 
 def test_the_hint_of_auth_names_what_counts(run, start, tmp_path):
     fleet = start({"gpu01": {"token": token_of("gpu01")}})
-    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
-    lookup = "ansible.builtin.set_fact: {asked: \"{{ lookup('gpufleet.lmstudio.models', TERM, on_error='report') }}\"}"
-
-    def hint(task, variables="{}"):
-        outcome = run(HINTS.replace("TASK", task).replace("VARIABLES", variables), hosts)
-        return re.search(r'HINT (.*?)"', outcome.output)[1]
-
-    one = hint("gpufleet.lmstudio.model_info: {on_error: report, token: wrong-0123456789}")
-    assert "LM_API_TOKEN in the environment" in one
-    from_controller = hint("gpufleet.lmstudio.model_info: {on_error: report, via: controller}")
-    assert "With via: controller" in from_controller and "where Ansible itself is started" in from_controller
-    gate = hint("gpufleet.lmstudio.model_assert: {require: [{type: llm}], via: controller}")
-    assert "With via: controller" in gate
-    of_url = hint(lookup.replace("TERM", "lmstudio_url"))
-    assert "LM_API_TOKEN in the environment of the controller" in of_url and "lmstudio_token" not in of_url
-    of_name = hint(lookup.replace("TERM", "(lmstudio_url | urlsplit).netloc"))
-    assert "LM_API_TOKEN counts for terms that are URLs" in of_name and "lmstudio_token" not in of_name
-    facts = hint("gpufleet.lmstudio.model_facts: {url: '{{ lmstudio_url }}'}", "{asked: '{{ ansible_facts.lmstudio }}'}")
-    assert "lmstudio_token counts here only where token is set to it" in facts
-    for task in ("gpufleet.lmstudio.fleet_info: {}", lookup.replace("TERM", "inventory_hostname")):
-        task = task + ("\n      run_once: true" if "fleet_info" in task else "")
-        assert "LM_API_TOKEN is not used here" in hint(task)
-        of_the_play = hint(task, "{lmstudio_token: of-the-play-0123456789}")
-        assert "lmstudio_token is set in the play" in of_the_play and "host_vars" in of_the_play
     (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
-    play = '- hosts: all\n  gather_facts: false\n  tasks:\n    - debug: {msg: "{{ lmstudio_record.error.hint }}"}\n'
-    assert "LM_API_TOKEN is not used here" in run(play, hosts, "-i", "lmstudio.yml").output
+    plays = ""
+    for number, (task, variables, record, _says, _does_not_say) in enumerate(HINTS):
+        plays += f"""
+- name: Ask where a token is wanted
+  hosts: gpu01
+  gather_facts: false
+  vars: {{{variables}}}
+  tasks:
+    - name: Ask
+      {task}
+      ignore_errors: true
+      environment: {{LM_API_TOKEN: in-the-environment-of-the-task}}
+      register: answer
+    - name: The hint
+      ansible.builtin.debug:
+        msg: "HINT {number}: {{{{ {record}.error.hint }}}}"
+"""
+    outcome = run(plays, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, "-i", "lmstudio.yml")
+    hints = dict(re.findall(r'HINT (\d+): (.*?)"', outcome.output))
+    for number, (task, _variables, _record, says, does_not_say) in enumerate(HINTS):
+        hint = hints[str(number)]
+        assert all(words in hint for words in says) and not any(words in hint for words in does_not_say), (task, hint)

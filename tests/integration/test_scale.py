@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -138,22 +137,26 @@ def play_of(start, tmp_path):
 
 @PLUGINS
 def test_long_runs_tell_their_progress(play_of, task, sources):
-    _fleet, process = play_of(task, sources, timeout=4)
-    _out, told = process.communicate(timeout=60)
-    assert re.search(r"^0/1 asked, 0 not ok", told, re.MULTILINE), told
+    _fleet, process = play_of(task, sources, timeout=100)
+    told = []
+    # It tells it soon. Without, it would end in a hundred seconds, and so would this.
+    while not (told and told[-1].startswith("0/1 asked, 0 not ok")):
+        line = process.stderr.readline()
+        assert line, "".join(told)
+        told.append(line)
 
 
 @PLUGINS
 def test_an_interrupt_ends_a_long_run_at_once(play_of, task, sources):
     fleet, process = play_of(task, sources, timeout=100)
     # Not at a line of progress: a worker that ends while it sends one keeps Ansible waiting for the lock of its queue.
-    given_up = time.monotonic() + 60
+    given_up = time.monotonic() + 90
     while not fleet.requests("gpu01"):
         assert process.poll() is None and time.monotonic() < given_up, "the server was never asked"
         time.sleep(0.05)
     # As a terminal does it: the interrupt goes to all processes of the group.
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode != 0
-    assert time.monotonic() - began < 10, "the server would have been given 100 seconds"
+    assert time.monotonic() - began < 50, "the server would have been given 100 seconds"

@@ -67,12 +67,12 @@ class Server:
                 # What else it says must not fill the pipe.
                 threading.Thread(target=self._process.stdout.read, daemon=True).start()
                 return
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=60)
         raise RuntimeError("redis-server does not start")
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
 
     def database(self, number: int) -> Redis:
         return Redis(port=self.port, db=number, password=PASSWORD)

@@ -39,7 +39,7 @@ class Simulator:
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
                 stream.close()
@@ -63,5 +63,5 @@ class Simulator:
     def _post(self, host: str, verb: str, settings: dict[str, Any]) -> Any:
         request = urllib.request.Request(f"{self.control}/hosts/{host}/{verb}", json.dumps(settings).encode(), method="POST")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=10) as response:
+        with opener.open(request, timeout=60) as response:
             return json.load(response)

@@ -58,12 +58,12 @@ def test_order_is_kept_and_concurrency_is_bounded():
             if len(running) == 7:
                 full.set()
         # All seven have to be there at once before the first may go.
-        assert full.wait(10)
+        assert full.wait(30)
         with lock:
             running.remove(endpoint)
         return EMPTY
 
-    asked = endpoints(40)
+    asked = endpoints(40, timeout=60)
     records = ask_all(asked, exchange, concurrency=7)
     assert [record["url"] for record in records] == [endpoint.url for endpoint in asked]
     assert max(most) == 7
@@ -102,17 +102,22 @@ def test_a_limit_of_threads_costs_time_and_nothing_else(monkeypatch):
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_three_at_once)
-    never, all_three = threading.Event(), threading.Barrier(3)
+    ended, all_three = threading.Event(), threading.Barrier(3)
 
     def exchange(endpoint, request, deadline):
         if endpoint.url in ("http://h0.invalid", "http://h1.invalid", "http://h2.invalid"):
-            all_three.wait(10)
+            all_three.wait(30)
         # One hangs beyond its deadline, and keeps its thread until then.
         if endpoint.url == "http://h2.invalid":
-            never.wait(3)
+            ended.wait(30)
         return EMPTY
 
-    records = ask_all(endpoints(12, timeout=1), exchange)
+    asked = endpoints(12, timeout=60)
+    asked[2] = asked[2]._replace(timeout=1)
+    try:
+        records = ask_all(asked, exchange)
+    finally:
+        ended.set()
     found = {record["url"]: record["status"] for record in records}
     assert {url for url, status in found.items() if status != "ok"} == {"http://h2.invalid"}
     assert len(records) == 12 and len(started) >= 3
@@ -165,12 +170,12 @@ def test_the_deadline_of_the_fleet_leaves_a_record_for_everyone():
         return EMPTY
 
     try:
-        records = ask_all(endpoints(9, timeout=25), exchange, concurrency=3, fleet_timeout=0.4)
+        records = ask_all(endpoints(9, timeout=25), exchange, concurrency=3, fleet_timeout=2)
     finally:
         released.set()
     assert [record["status"] for record in records] == ["ok"] + ["timeout"] * 8
     assert (
-        "had not answered within fleet_timeout (0.4 s)" in records[8]["error"]["message"] and "fleet_timeout" in records[8]["error"]["hint"]
+        "had not answered within fleet_timeout (2 s)" in records[8]["error"]["message"] and "fleet_timeout" in records[8]["error"]["hint"]
     )
 
 
@@ -256,7 +261,10 @@ def test_a_real_fleet_with_every_kind_of_host(tmp_path, exchange):
         hosts[f"gpu{number + 2:03}"]["token"] = "another-token"
     (tmp_path / "fleet.yml").write_text(yaml.safe_dump({"hosts": hosts}))
     with Simulator(tmp_path / "fleet.yml") as fleet:
-        asked = [make_endpoint({"url": url, "token": f"token-of-{name}", "timeout": 3}, "") for name, url in fleet.urls.items()]
+        asked = [
+            make_endpoint({"url": url, "token": f"token-of-{name}", "timeout": 3 if "fault" in hosts[name] else 60}, "")
+            for name, url in fleet.urls.items()
+        ]
         began = time.monotonic()
         records = ask_all(asked, exchange)
         assert 3 <= time.monotonic() - began < 3 + LATE, "the silent ones wait side by side"
@@ -325,7 +333,7 @@ def test_addresses_that_are_asked_in_one_thread_are_bounded_too():
 
     def answer(path):
         if not several.is_set():
-            everyone.wait(10)  # Five have to be there at once before the first may go.
+            everyone.wait(20)  # Five have to be there at once before the first may go.
             several.set()
         return [PLAIN]
 
@@ -419,7 +427,7 @@ def test_no_file_is_left_open_although_nobody_collects_garbage():
                     *("loaded", 10, 60, lambda line: None),
                 )
             server.join()
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while len(os.listdir("/proc/self/fd")) > files and time.monotonic() < end:
             time.sleep(0.01)  # The last threads of the servers are on their way out.
         assert len(os.listdir("/proc/self/fd")) <= files
@@ -474,7 +482,7 @@ def test_a_resolver_that_hangs_delays_neither_the_others_nor_the_end(tmp_path):
     (tmp_path / "fleet.yml").write_text(yaml.safe_dump({"hosts": {"gpu01": {}}}))
     with Simulator(tmp_path / "fleet.yml") as fleet:
         command = [sys.executable, "-c", HANGING, str(collections_path()), fleet.urls["gpu01"]]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     told, _bracket, took = done.stdout.rpartition("] ")
     assert told == "[('hangs', 'timeout', True), ('quick', 'ok', False)", done.stderr
     assert 3 <= float(took) < 3 + LATE, "the resolver takes 60 seconds"
@@ -514,7 +522,7 @@ def test_an_interrupt_ends_it_at_once(tmp_path):
         lines = [process.stdout.readline(), process.stdout.readline()]
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _out, err = process.communicate(timeout=10)
+        _out, err = process.communicate(timeout=50)
     assert lines == ["asking\n", "0/1000 asked, 0 not ok\n"]
     assert time.monotonic() - began < LATE, "they would be given 60 seconds"
     assert "KeyboardInterrupt" in err and process.returncode != 0
