@@ -87,23 +87,6 @@ class Endpoint(NamedTuple):
         """The host as it stands in the URL, and the port if it has one."""
         return self.url.split("/", 3)[2]
 
-    def request_headers(self) -> dict[str, str]:
-        """The headers of the request, the same from every transport."""
-        headers = {
-            "Host": self.authority,
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "gpufleet.lmstudio",
-            "Connection": "close",
-        }
-        if self.token:
-            headers["Authorization"] = "Bearer " + self.token
-        names = {name.lower(): name for name in headers}
-        for name, value in self.headers:
-            headers.pop(names.get(name.lower(), ""), None)
-            headers[name] = value
-        return headers
-
     @property
     def credential_option(self) -> str | None:
         """The option that says who asks, if any: token or headers."""

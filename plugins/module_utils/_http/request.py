@@ -24,8 +24,22 @@ class Request(NamedTuple):
 
     def headers(self, endpoint: Endpoint) -> dict[str, str]:
         """The headers, the same from every driver."""
-        own = {"Content-Type": "application/json", "Content-Length": str(len(self.body))} if self.body else {}
-        return {**endpoint.request_headers(), **own}
+        headers = {
+            "Host": endpoint.authority,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "gpufleet.lmstudio",
+            "Connection": "close",
+        }
+        if endpoint.token:
+            headers["Authorization"] = "Bearer " + endpoint.token
+        if self.body:
+            headers.update({"Content-Type": "application/json", "Content-Length": str(len(self.body))})
+        names = {name.lower(): name for name in headers}
+        for name, value in endpoint.headers:
+            headers.pop(names.get(name.lower(), ""), None)
+            headers[name] = value
+        return headers
 
     def encoded(self, endpoint: Endpoint) -> bytes:
         """What is sent. Its parts were checked when the endpoint was made."""

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable
+from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -23,18 +23,6 @@ _MAX_DEPTH = 16
 
 class WrongType(Exception):
     """A value of a type that the field cannot have. Its text says what was expected."""
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise WrongType("a string")
-
-
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise WrongType("true or false")
 
 
 def _whole_number(value: Any) -> int:
@@ -51,12 +39,6 @@ def _number(value: Any) -> Any:
     raise WrongType("a number")
 
 
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return value
-    raise WrongType("a list of strings")
-
-
 def _anything(value: Any, depth: int = 0) -> Any:
     """A value that we do not know: kept as it is, in the order of its names, without what breaks Ansible's own serialisation."""
     if isinstance(value, float):
@@ -70,13 +52,7 @@ def _anything(value: Any, depth: int = 0) -> Any:
     return value
 
 
-_CONVERTERS: dict[type | None, Callable[[Any], Any]] = {
-    str: _text,
-    bool: _flag,
-    int: _whole_number,
-    None: _texts,
-    object: _anything,
-}
+_EXPECTED: dict[type | None, str] = {str: "a string", bool: "true or false", None: "a list of strings"}
 
 
 def coerce(value: Any, name: str, expected_type: type | None) -> Any:
@@ -84,7 +60,14 @@ def coerce(value: Any, name: str, expected_type: type | None) -> Any:
 
     Raises :class:`WrongType`.
     """
-    return _number(value) if expected_type is int and name in FRACTIONS else _CONVERTERS[expected_type](value)
+    if expected_type is object:
+        return _anything(value)
+    if expected_type is int:
+        return _number(value) if name in FRACTIONS else _whole_number(value)
+    is_list = expected_type is None
+    if not isinstance(value, expected_type or list) or (is_list and not all(isinstance(item, str) for item in value)):
+        raise WrongType(_EXPECTED[expected_type])
+    return value
 
 
 def json_type(value: Any) -> str:

@@ -28,12 +28,6 @@ _ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
 """Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
 
 
-def _content(response: Response, limit: int) -> bytes:
-    """The body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
-    encoding = response.content_encoding.strip().lower()
-    return response.body if encoding in ("", "identity") else _decompress(response.body, encoding, limit)
-
-
 def _not_a_number(_name: str) -> Any:
     raise ValueError("NaN and Infinity are not JSON")
 
@@ -59,10 +53,6 @@ def _decode(body: bytes) -> str:
     return text[1:] if text.startswith("\ufeff") else text
 
 
-def _has_long_number(body: bytes) -> bool:
-    return _LONG_NUMBER in body.translate(_DIGITS_AS_ZERO)
-
-
 def _has_odd_text(body: bytes, text: str) -> bool:
     """Whether there may be half a character or a control character. Most answers have no place for one, which is seen quickly."""
     if b"\x7f" in body or (b"\xc2" in body and re.search(r"[\x80-\x9f]", text)):
@@ -70,13 +60,13 @@ def _has_odd_text(body: bytes, text: str) -> bool:
     return b"\\" in body and re.search(_ODD_ESCAPE, text) is not None
 
 
-def _parse(body: bytes, text: str) -> Any:
+def _parse(body: bytes) -> Any:
     """The JSON document. Raises :class:`ApiError` with status ``invalid``."""
+    text = _decode(body)
     try:
-        document = (_JSON_OF_LONG_NUMBERS if _has_long_number(body) else _JSON).decode(text)
-        if _has_odd_text(body, text):
-            return _clean(document)
-        return document
+        has_long_number = _LONG_NUMBER in body.translate(_DIGITS_AS_ZERO)
+        document = (_JSON_OF_LONG_NUMBERS if has_long_number else _JSON).decode(text)
+        return _clean(document) if _has_odd_text(body, text) else document
     except RecursionError:
         raise ApiError("invalid", "sent JSON that is nested too deeply") from None
     except ValueError:
@@ -86,20 +76,19 @@ def _parse(body: bytes, text: str) -> Any:
 
 
 def _too_large(limit: int) -> ApiError:
-    return ApiError(
-        "invalid",
-        f"sent more than the {limit} bytes that are allowed",
-        "size",
-    )
+    return ApiError("invalid", f"sent more than the {limit} bytes that are allowed", "size")
 
 
-def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
-    """A body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
+def _content(response: Response, limit: int) -> bytes:
+    """The body without its content encoding, never longer than `limit`. We do not ask for one, but proxies do as they like."""
+    encoding = response.content_encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return response.body
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise ApiError("invalid", f"sent a body in an encoding that was not requested ({printable(encoding, 20)})", "compressed")
     try:
         decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        plain = decoder.decompress(body, limit + 1)
+        plain = decoder.decompress(response.body, limit + 1)
     except zlib.error:
         raise ApiError("invalid", f"sent a body that claims to be {encoding} but is not", "compressed") from None
     if len(plain) > limit:
@@ -134,7 +123,7 @@ def read_document(response: Response, endpoint: Endpoint, request: Request) -> A
         if response.too_large:
             raise _too_large(endpoint.max_response_bytes)
         body = _content(response, endpoint.max_response_bytes)
-        document = _parse(body, _decode(body))
+        document = _parse(body)
     except ApiError as exc:
         unreadable = exc
     if response.http_status == 200 and isinstance(document, dict) and not {"error", "message", "detail"} & document.keys():

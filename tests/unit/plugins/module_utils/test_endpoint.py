@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET, is_loopback, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS
@@ -189,7 +190,8 @@ def test_an_unusable_secret_is_not_quoted():
 
 
 def test_the_request_has_one_host_and_one_authorization():
-    headers = endpoint(token=" abc-token \n", headers={"X-Number": 7, "user-agent": "mine"}).request_headers()
+    asked = endpoint(token=" abc-token \n", headers={"X-Number": 7, "user-agent": "mine"})
+    headers = Request("GET", "/api/v1/models").headers(asked)
     assert headers["Authorization"] == "Bearer abc-token"
     assert headers["Host"] == "gpu01:1234"
     assert headers["X-Number"] == "7"
