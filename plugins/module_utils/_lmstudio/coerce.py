@@ -64,10 +64,10 @@ def coerce(value: Any, name: str, expected_type: type | None) -> Any:
         return _anything(value)
     if expected_type is int:
         return _number(value) if name in FRACTIONS else _whole_number(value)
-    is_list = expected_type is None
-    if not isinstance(value, expected_type or list) or (is_list and not all(isinstance(item, str) for item in value)):
-        raise WrongType(_EXPECTED[expected_type])
-    return value
+    kind: Any = expected_type or list
+    if isinstance(value, kind) and (expected_type or all(isinstance(item, str) for item in value)):
+        return value
+    raise WrongType(_EXPECTED[expected_type])
 
 
 def json_type(value: Any) -> str:
