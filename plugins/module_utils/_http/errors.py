@@ -37,7 +37,7 @@ HINTS = {
     "dns: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "no_route: open files": "The machine that sends the request has too many files open: raise its limit (ulimit -n, LimitNOFILE), or ask fewer "
     "hosts at once (concurrency, forks).",
-    "no_route: memory": "The machine that sends the request has no memory left for a connection: look what uses it, or ask fewer hosts at once "
+    "no_route: memory": "The machine that sends the request has no memory left for a connection: see what uses it, or ask fewer hosts at once "
     "(concurrency, forks).",
     "no_route: not permitted": "The machine that sends the request does not permit the connection: check its own firewall, and what confines the "
     "process there (SELinux, AppArmor, a container).",
@@ -46,8 +46,8 @@ HINTS = {
     "no_route: other": "The machine that sends the request gives the reason in brackets. Check it there, and that the address is right.",
     "no_route: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "tls: not TLS": "Check that this port speaks TLS. LM Studio itself does not: without a proxy in front of it, write http://.",
-    "tls: closed": "Check that this port speaks TLS (LM Studio itself does not), and look at the log of what answers there: it may know no server of "
-    "this name, require a client certificate (client_cert, client_key), or be starting.",
+    "tls: closed": "Check that this port speaks TLS. LM Studio itself does not: without a proxy in front of it, write http://. With one, look at "
+    "its log: it may not serve this name, require a client certificate (client_cert, client_key), or still be starting.",
     "tls: clock": "Check the clock of the machine that sends the request, and that of the server which signed the certificate.",
     "tls: expired": "Renew the certificate on the server. If it is new, check the clock of the machine that sends the request.",
     "tls: self-signed": "Set ca_path to this certificate if you trust it, or have it signed by a CA that you trust.",
