@@ -142,19 +142,24 @@ def _models(hosts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for host in hosts:
         for model in host["models"]:
             found.setdefault(model["key"], []).append((host["name"], model))
-    return [
-        {
-            "key": key,
-            "type": next((model["type"] for _name, model in having if model["type"]), None),
-            "hosts_listing": len({name for name, _model in having}),
-            "hosts_loaded": len({name for name, model in having if model["state"] == "loaded"}),
-            "instances": sum(len(model["instances"]) for _name, model in having),
-            "context_lengths": _known(instance["context_length"] for _name, model in having for instance in model["instances"]),
-            "quantizations": _known(model["quantization"] for _name, model in having),
-            "selected_variants": _known(model["selected_variant"] for _name, model in having),
-        }
-        for key, having in sorted(found.items())
-    ]
+    return [_model(key, having) for key, having in sorted(found.items())]
+
+
+def _model(key: str, having: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    instances = [instance for _name, model in having for instance in model["instances"]]
+    slots = [instance["parallel"] for instance in instances]
+    return {
+        "key": key,
+        "type": next((model["type"] for _name, model in having if model["type"]), None),
+        "hosts_listing": len({name for name, _model in having}),
+        "hosts_loaded": len({name for name, model in having if model["state"] == "loaded"}),
+        "instances": len(instances),
+        "context_lengths": _known(instance["context_length"] for instance in instances),
+        "parallel": None if None in slots else sum(slots),
+        "size_bytes": _known(model["size_bytes"] for _name, model in having),
+        "quantizations": _known(model["quantization"] for _name, model in having),
+        "selected_variants": _known(model["selected_variant"] for _name, model in having),
+    }
 
 
 def _known(values: Iterable[Any]) -> list[Any]:

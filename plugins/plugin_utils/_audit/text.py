@@ -117,6 +117,28 @@ def met(row: Mapping[str, Any]) -> str:
     return f"met by {row['met']} of {count(row['of'], 'host')}"
 
 
+def models_by_use(audit: Audit) -> list[dict[str, Any]]:
+    """The models, those that most hosts serve first, each with the names of these hosts and with texts for its table."""
+    serving: dict[str, list[str]] = {}
+    for host in audit["hosts"]:
+        for key in dict.fromkeys(model["key"] for model in host["models"] if model["state"] == "loaded"):
+            serving.setdefault(key, []).append(host["name"])
+    return [
+        {
+            **model,
+            "served_by": serving.get(model["key"], []),
+            "contexts": (", ".join(map(str, model["context_lengths"])) or "not known") if model["instances"] else "-",
+            "slots": "-" if not model["instances"] else "not known" if model["parallel"] is None else str(model["parallel"]),
+            "size": _from_to([format_size(number) for number in model["size_bytes"]]),
+        }
+        for model in sorted(audit["models"], key=lambda model: (-model["hosts_loaded"], -model["hosts_listing"], model["key"]))
+    ]
+
+
+def _from_to(sizes: list[str]) -> str:
+    return "not known" if not sizes else sizes[0] if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
+
+
 def size(number: int | None) -> str:
     return "not known" if number is None else format_size(number)
 

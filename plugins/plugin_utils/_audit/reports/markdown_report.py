@@ -22,11 +22,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text impo
     headline,
     loaded_models,
     met,
+    models_by_use,
     size,
     what_was_checked,
 )
 
 _MAX_ROWS = 200
+_MAX_NAMES = 5
 
 
 def as_markdown(audit: Audit) -> str:
@@ -47,8 +49,17 @@ def as_markdown(audit: Audit) -> str:
         lines += [f"{count(more, 'more host')} are in the JSON report.", ""] if more > 0 else []
     lines += ["## What was checked", ""]
     checked = [(_code(row["policy"]), _code(row["requirement"]), _code(row["asked"]), met(row)) for row in what_was_checked(audit)]
-    titles = ("policy", "requirement", "what is asked", "outcome")
+    titles: tuple[str, ...] = ("policy", "requirement", "what is asked", "outcome")
     lines += _markdown_table(titles, checked) if checked else ["Nothing: there is no policy for these hosts.", ""]
+    models = [
+        (
+            _code(model["key"]), model["hosts_loaded"], model["hosts_listing"], model["instances"], model["contexts"], model["slots"],
+            model["size"], _names(model["served_by"]),
+        )
+        for model in models_by_use(audit)
+    ]  # fmt: skip
+    titles = ("model", "served by", "listed by", "instances", "contexts", "slots", "size", "hosts that serve it")
+    lines += ["## Models", "", *(_markdown_table(titles, models) if models else ["No host lists a model.", ""])]
     lines += ["## Hosts", ""]
     lines += _markdown_table(
         ("hosts", "models listed", "models loaded", "instances", "listed size", "loaded size"),
@@ -69,6 +80,11 @@ def as_markdown(audit: Audit) -> str:
     limit = f", limited to {_code(audit['limit'])}" if audit["limit"] else ""
     lines += [*(f"{_code(note)}\n" for note in audit["notes"]), f"Audited by {audit['generator']}{version}{limit}."]
     return "\n".join([*lines, f"At {audit['run']['audited_at']}."]) + "\n"
+
+
+def _names(hosts: Sequence[str]) -> str:
+    more = f" and {len(hosts) - _MAX_NAMES} more" if len(hosts) > _MAX_NAMES else ""
+    return " ".join(map(_code, hosts[:_MAX_NAMES])) + more
 
 
 def _number(value: int | None) -> str:

@@ -28,13 +28,16 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text impo
     findings_of,
     headline,
     loaded_models,
+    models_by_use,
     size,
 )
 
 _MAX_LINES = 40
 _WIDTH = 200
-_ROOM = {FLEET: 4, UNANSWERED: 4, REQUIREMENT: 6, DRIFT: 4, WARNING: 3}
+_ROOM = {FLEET: 4, UNANSWERED: 4, REQUIREMENT: 6, DRIFT: 3, WARNING: 2}
 """Lines below the title of each kind of finding."""
+_MODELS = (3, 6)
+"""Lines of models at least and at most. Between them the hosts come first."""
 
 
 def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> list[str]:
@@ -45,7 +48,9 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     where = [f"  {name:<10} {path}" for name, path in paths.items()]
     notes = [printable(note, _WIDTH) for note in audit["notes"][:1]]
     room = _MAX_LINES - len(lines) - len(notes) - (len(where) + 1 if where else 0)
-    lines += [*_hosts(audit, room), *notes]
+    fewest, most = _MODELS
+    models = _models(audit, min(most, max(fewest, room - len(audit["hosts"]) - 2)))
+    lines += [*models, *_hosts(audit, room - len(models)), *notes]
     return [*lines, "Reports:" if written else "Reports, not written in check mode:", *where] if where else lines
 
 
@@ -62,6 +67,22 @@ def _of_kind(kind: str, findings: list[Finding]) -> list[str]:
         left -= len(hosts)
         lines += [printable(finding["message"], _WIDTH - 2), *(f"  {printable(line, _WIDTH - 4)}" for line in hosts)]
     return lines
+
+
+def _models(audit: Audit, most: int) -> list[str]:
+    """The table of the models, those that most hosts serve first, with a line for its titles."""
+    models = models_by_use(audit)
+    if not models:
+        return []
+    shown = models if len(models) <= most else models[: most - 1]
+    width = min(max([len(printable(model["key"])) for model in shown] + [5]), 60)
+    lines = [f"{'MODEL':<{width}}  {'SERVED BY':>9}  {'LISTED BY':>9}  {'INSTANCES':>9}  {'SLOTS':>9}  {'SIZE':>10}  CONTEXTS"]
+    lines += [
+        f"{printable(model['key'], width):<{width}}  {model['hosts_loaded']:>9}  {model['hosts_listing']:>9}  {model['instances']:>9}  "
+        f"{model['slots']:>9}  {model['size']:>10}  {printable(model['contexts'], 60)}"
+        for model in shown
+    ]
+    return lines if len(shown) == len(models) else [*lines, f"  ... and {count(len(models) - len(shown), 'more model')}"]
 
 
 def _hosts(audit: Audit, room: int) -> list[str]:
