@@ -52,11 +52,13 @@ class ActionModule(ActionBase):
             policies = parse_policies(options["policy"], groups)
             folder = Path(os.path.abspath(options["dest"]))
             baseline = _baseline(options["baseline"], folder)
+            runs = self._history(folder / history.FILE, result) if options["history"] else None
             scope = Scope(
                 policy=json.loads(json.dumps(options["policy"] or None)),
                 limit=variables.get("ansible_limit"),
                 inventory=frozenset(groups.get("all", ())),
                 collection_version=collection_version(),
+                history=None if runs is None else runs[max(0, len(runs) + 1 - options["history"]) :],
                 first_run=options["baseline"] == LAST and baseline is None,
             )
             audited_at = time.strftime(TIME_FORMAT, time.gmtime())
@@ -64,7 +66,7 @@ class ActionModule(ActionBase):
             formats = {FORMATS[name][0]: FORMATS[name][1] for name in options["formats"]}
             if options["baseline"] == LAST and (options["accept"] or not audit["summary"]["drift"]):
                 formats[_LAST_FILE] = as_json
-            changed = self._write(folder, formats, audit, options, result)
+            changed = self._write(folder, formats, audit, options)
         except (AnsibleError, OptionError, RequirementError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             result.update(failed=True, msg=str(exc))
@@ -80,7 +82,17 @@ class ActionModule(ActionBase):
         )
         return result
 
-    def _write(self, folder: Path, formats: dict[str, Any], audit: Audit, options: dict[str, Any], result: dict[str, Any]) -> bool:
+    def _history(self, path: Path, result: dict[str, Any]) -> list[history.Run]:
+        """The runs before this one."""
+        try:
+            return history.read_history(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            result.setdefault("warnings", []).append(f"{path} cannot be read as a history, so the history begins anew with this run.")
+            return []
+
+    def _write(self, folder: Path, formats: dict[str, Any], audit: Audit, options: dict[str, Any]) -> bool:
         """Write the files. Returns whether one of them is new or has changed in more than its times. The history does not count."""
         texts = {name: render(audit) for name, render in formats.items()}
         changed = False
@@ -88,10 +100,7 @@ class ActionModule(ActionBase):
             before = read_text(folder / name)
             changed = changed or before is None or (before != text and _differs(before, text, formats[name](without_times(audit))))
         if options["history"]:
-            runs, problem = _history(folder / history.FILE)
-            if problem:
-                result.setdefault("warnings", []).append(problem)
-            texts[history.FILE] = history.with_run(runs, audit, options["history"])
+            texts[history.FILE] = history.with_run(audit)
         if not self._task.check_mode:
             try:
                 write_all(folder, texts, options["mode"])
@@ -119,16 +128,6 @@ def _baseline(given: str | None, folder: Path) -> Baseline | None:
     except OptionError as exc:
         problem = f"{exc.problem.partition('. ')[0]}. {remedy}" if given == LAST else exc.problem
         raise OptionError("baseline", f"{path}: {problem}") from None
-
-
-def _history(path: Path) -> tuple[list[history.Run], str]:
-    """The runs so far, and what is wrong with the file."""
-    try:
-        return history.read_history(path.read_text(encoding="utf-8")), ""
-    except FileNotFoundError:
-        return [], ""
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return [], f"{path} cannot be read as a history, so the history begins anew with this run."
 
 
 def _differs(before: str, now: str, with_other_times: str) -> bool:

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
@@ -16,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import make_audit
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.html_report.page import as_html
 from playwright.sync_api import Page, sync_playwright
@@ -62,16 +64,31 @@ LARGE = {
 }
 
 
+RUNS = [{"hosts_ok": number % 5, "violations": 9 - number, "loaded_bytes": 10**9 * number, "requirements": []} for number in range(9)]
+# As large as a report on paper is to be readable.
+PAPER = {
+    f"gpu{host:03}": DOWN
+    if host % 20 == 7
+    else having(
+        *[model(f"maker{number % 9}/model-{number}-instruct", *([8192] if (host + number) % 17 == 0 else [])) for number in range(60)]
+    )
+    for host in range(500)
+}
+
+
 def audited(hosts, policy=None):
     before = {**SMALL, "gpu10": having(model("qwen/qwen3-8b", 8192))}
     baseline = parse_baseline(make_audit(before, [], None, "2026-11-01T08:00:00Z"))
-    return as_html(make_audit(hosts, parse_policies(policy, {}), baseline, "2026-11-23T08:00:00Z"))
+    inventory = list(before) if len(hosts) > len(before) else ()
+    scope = Scope(history=RUNS, inventory=inventory)
+    return as_html(make_audit(hosts, parse_policies(policy, {}), baseline, "2026-11-23T08:00:00Z", scope))
 
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
-    for name, text in (("small", audited(SMALL, POLICY)), ("large", audited(LARGE, {"require": [{"model": "*", "min_instances": 6}]}))):
+    many = {"require": [{"model": "*", "min_instances": 6}]}
+    for name, text in (("small", audited(SMALL, POLICY)), ("large", audited(LARGE, many)), ("paper", audited(PAPER, many))):
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return folder
 
@@ -91,7 +108,7 @@ def show(browser, reports):
     """Open a report. Whatever it logs, asks the network for, or opens as a dialog is a failure."""
     contexts, wrong = [], []
 
-    def opened(name="small", **settings) -> Page:
+    def opened(name="small", fragment="", **settings) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1400, "height": 1000}, **settings})
         contexts.append(context)
         page = context.new_page()
@@ -99,7 +116,7 @@ def show(browser, reports):
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
         page.on("request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url))
-        page.goto((reports / f"{name}.html").as_uri())
+        page.goto((reports / f"{name}.html").as_uri() + fragment)
         return page
 
     yield opened
@@ -134,7 +151,9 @@ def test_it_shows_figures_violations_drift_and_the_matrix(show):
     assert row.locator("td.listed").inner_text() == "listed" and row.locator("td.absent").first.inner_text() == "\u2013"
     assert "refused the connection" in page.locator(".matrix tbody tr", has_text="down").inner_text()
     charts = page.get_by_role("img").all()
-    assert len(charts) == 3 and charts[0].get_attribute("aria-label") == "Hosts by status: ok 4, refused 1"
+    said = [chart.get_attribute("aria-label") for chart in charts]
+    assert "Hosts by status: ok 4, refused 1" in said and "Hosts that answer: 0 at first, 4 now" in said
+    assert page.locator(".matrix thead th").nth(5).inner_text() == "qwen/qwen3-8b"
     picture(page, "light")
 
 
@@ -154,10 +173,70 @@ def test_it_filters_by_host_model_status_and_trouble(show):
     page.get_by_role("combobox", name="Status").select_option("")
     page.get_by_role("combobox", name="Show").select_option("changed")
     assert hosts_in(page) == ["gpu10"]
-    page.get_by_role("combobox", name="Show").select_option("loaded")
+    page.get_by_role("combobox", name="Show").select_option("")
+    page.get_by_role("combobox", name="which is").select_option("loaded")
     assert hosts_in(page) == ["evil", "gpu1", "gpu2", "gpu10"]
+    page.get_by_role("spinbutton", name="with a context of at least").fill("8192")
+    assert hosts_in(page) == ["gpu1", "gpu2"]
+    # All of a model's filters are about one and the same model.
+    page.get_by_role("searchbox", name="Model").fill("embed")
+    assert hosts_in(page) == ["No host matches."] or page.locator(".matrix tbody").inner_text() == "No host matches."
+    page.get_by_role("spinbutton", name="with a context of at least").fill("2048")
+    assert hosts_in(page) == ["gpu10"]
+    page.get_by_role("spinbutton", name="with a context of at least").fill("")
+    page.get_by_role("searchbox", name="Model").fill("")
     page.get_by_role("checkbox", name="only models that are loaded somewhere").check()
     assert page.get_by_role("status").inner_text() == "4 of 5 hosts, 3 of 4 models."
+
+
+def test_what_is_shown_is_in_the_url_and_goes_to_the_command_line(show):
+    page = show()
+    page.get_by_role("searchbox", name="Model").fill("qwen")
+    page.get_by_role("spinbutton", name="with a context of at least").fill("16384")
+    assert page.evaluate("location.hash") == "#model=qwen&context=16384"
+    again = show(fragment=page.evaluate("location.hash"))
+    assert hosts_in(again) == hosts_in(page) == ["gpu1", "gpu2"]
+    again.get_by_role("button", name="Copy as --limit").click()
+    assert again.get_by_label("For the command line").input_value() == "--limit 'gpu1,gpu2'"
+
+    # A link of one host, which is a part of the name of another, and one of a model.
+    page.get_by_role("button", name="Reset").click()
+    page.locator(".matrix tbody tr").nth(4).wait_for()
+    page.get_by_role("link", name="gpu1", exact=True).click()
+    page.wait_for_function("document.querySelectorAll('.matrix tbody tr').length === 1")
+    assert hosts_in(page) == ["gpu1"]
+    served = page.get_by_role("region", name="Models").first.get_by_role("link", name="2 of 5 hosts")
+    served.click()
+    page.wait_for_function("document.querySelectorAll('.matrix tbody tr').length === 2")
+    assert hosts_in(page) == ["gpu1", "gpu2"]
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "=" + HOSTILE, "'; rm -rf / #", "%00%0a\u202e"])
+def test_a_hostile_fragment_is_text(show, name):
+    page = show(fragment="#" + urlencode({"model": name, "host": name, "status": name, "state": name, "show": name, "context": name}))
+    assert page.locator("img").count() == 0 and page.locator("script").count() == 2
+    for box in ("Status", "which is", "Show"):
+        assert page.get_by_role("combobox", name=box).input_value() == ""
+    page.get_by_role("button", name="Reset").click()
+    page.locator(".matrix tbody tr").nth(4).wait_for()
+
+
+def test_a_name_that_cannot_be_in_a_pattern_is_not_copied(show, browser, reports):
+    text = audited({**SMALL, "a b'; rm -rf ~": DOWN, "gpu[1:9]": DOWN})
+    (reports / "odd.html").write_text(text, encoding="utf-8")
+    page = show("odd")
+    page.get_by_role("button", name="Copy as --limit").click()
+    assert page.get_by_label("For the command line").input_value() == "--limit 'down,evil,gpu1,gpu2,gpu10'"
+    assert page.locator("#uncopied").inner_text() == "Without 2 hosts whose name cannot be in a pattern."
+
+
+def test_it_is_a_plain_table_without_a_script(show):
+    page = show(java_script_enabled=False)
+    rows = page.locator("#plain tbody tr")
+    assert rows.first.inner_text().split("\t") == ["down", "refused", "http://gpu:1234 refused the connection.", "-"]
+    assert "gpu1\tok\tqwen/qwen3-8b (16384, 4096)\t5.0 GB" in page.locator("#plain").inner_text()
+    assert not page.locator("#controls").is_visible() and page.locator("img").count() == 0
+    assert not show().locator("#plain").is_visible()
 
 
 def test_it_sorts_by_any_column(show):
@@ -246,24 +325,52 @@ def test_everything_has_a_name_for_a_screen_reader(show):
 def test_a_phone_can_show_it(show):
     page = show(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    # What decides is in sight without scrolling to the side: the outcome, and the first model of each host.
+    for what in (
+        page.get_by_role("region", name="What was checked").first.locator("td[data-title=Outcome]").first,
+        page.get_by_role("region", name="Models").first.locator("td[data-title='Served by']").first,
+        page.locator(".matrix tbody tr", has_text="gpu1").first.locator("td.loaded"),
+        page.locator(".matrix thead th").nth(5),
+    ):
+        what.scroll_into_view_if_needed()
+        box = what.bounding_box()
+        assert box and box["width"] > 30 and box["x"] >= 0 and box["x"] + box["width"] <= 390, what
+    assert page.locator("#place").evaluate("place => place.scrollLeft") == 0
+    # A bar has its label and its number beside it.
+    for label in page.locator(".charts svg text").all():
+        box = label.bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390
     picture(page, "phone")
 
 
 def test_it_can_be_printed(show):
     page = show("large")
     page.emulate_media(media="print")
-    assert not page.locator("#controls").is_visible()
-    assert page.evaluate("getComputedStyle(document.getElementById('place')).maxHeight") == "none"
-    page.emulate_media(media="screen")
+    assert not page.locator("#controls").is_visible() and not page.locator("#place").is_visible()
+    assert page.locator("#plain tbody tr").nth(249).is_visible() and not page.locator("#plain tbody tr").nth(250).is_visible()
+    assert "Of 1000 hosts, the first 250 are on paper" in page.locator("#plain").inner_text()
     for settings in ({}, {"color_scheme": "dark"}):
         page = show(**settings)
         if not settings:
             page.get_by_role("button", name="Dark").click()
         page.emulate_media(media="print")
-        for what in (".badge.bad", "td.loaded", "body", "h2"):
+        for what in (".badge.bad", "body", "h2", "#plain td"):
             red, green, blue = (int(part) for part in page.evaluate(COLOUR, what))
             assert red + green + blue < 400, f"{what} is too light for paper"
         assert len(page.pdf()) > 10_000
+
+
+def test_five_hundred_hosts_on_paper_are_no_book(show):
+    page = show("paper", viewport={"width": 718, "height": 1000})
+    pdf = page.pdf(format="A4", path=OUTPUT / "fleet_audit.pdf")
+    pages = len(re.findall(rb"/Type\s*/Page\b", pdf))
+    print(f"500 hosts and 60 models: {pages} pages of A4")
+    assert 1 < pages <= 8
+    # A page is 190 mm wide between its margins, 718 pixels.
+    page.emulate_media(media="print")
+    for table in page.locator("table:visible").all():
+        box = table.bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= 718 + 1
 
 
 def test_a_thousand_hosts_and_a_hundred_models(show):

@@ -317,15 +317,16 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
 def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path):
     hosts = hosts_of(start({"gpu1": {}}))
     folder = tmp_path / "audit"
-    settings = {"fleet_audit_baseline": "last", "fleet_audit_history": 2, "fleet_audit_formats": ["json", "csv"]}
+    settings = {"fleet_audit_baseline": "last", "fleet_audit_history": 2, "fleet_audit_formats": ["json", "html"]}
     for number in range(3):
         outcome = audit(hosts, fleet_audit_mode="0640" if number else "0604", **settings)
         # The second run is the first one with a baseline. The history alone is no change.
         assert ("changed: [" in outcome.output) is (number < 2)
-    names = ["fleet_audit.csv", "fleet_audit.history.json", "fleet_audit.json", "fleet_audit.last.json"]
+    names = ["fleet_audit.history.json", "fleet_audit.html", "fleet_audit.json", "fleet_audit.last.json"]
     assert sorted(os.listdir(folder)) == names
     assert {(folder / name).stat().st_mode & 0o777 for name in names} == {0o640}
     assert len(json.loads((folder / "fleet_audit.history.json").read_bytes())["runs"]) == 2
+    assert "<p>The last 2 runs.</p>" in (folder / "fleet_audit.html").read_text()
 
     for broken in ("[]", '{"runs": 1}', "[" * 10_000, "\x00"):
         (folder / "fleet_audit.history.json").write_text(broken)

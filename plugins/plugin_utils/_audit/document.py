@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +41,8 @@ class Scope(NamedTuple):
     inventory: Collection[str] = ()
     """The names of all hosts of the inventory."""
     collection_version: str | None = None
+    history: Sequence[dict[str, Any]] | None = None
+    """The figures of the runs before this one, or None where none are kept. The JSON report leaves them out."""
     first_run: bool = False
     """Whether what the last run left was to be the baseline, and there was none."""
 
@@ -101,6 +103,7 @@ def make_audit(
         "run": {
             "audited_at": audited_at,
             "baseline_at": baseline.audited_at if baseline else None,
+            "history": scope.history,
             "hosts": {name: {"asked_at": record["asked_at"], "response_ms": record["response_ms"]} for name, record in records.items()},
         },
         "summary": _summary(described, checks, drift, findings),
@@ -119,14 +122,16 @@ def make_audit(
 
 
 def without_times(audit: Audit) -> Audit:
-    """The same document with other times, so where reports of the two differ, they have times."""
+    """The same document with other times and another history, so where reports of the two differ, they have those."""
     never = "1970-01-01T00:00:00Z"
     hosts = {
         # A time of 0 milliseconds is a time.
         name: {"asked_at": never, "response_ms": None if times["response_ms"] is None else -1}
         for name, times in audit["run"]["hosts"].items()
     }
-    return {**audit, "run": {"audited_at": never, "baseline_at": audit["run"]["baseline_at"] and never, "hosts": hosts}}
+    runs = audit["run"]["history"]
+    history = None if runs is None else [{}, *runs]
+    return {**audit, "run": {"audited_at": never, "baseline_at": audit["run"]["baseline_at"] and never, "history": history, "hosts": hosts}}
 
 
 def violations_in(audit: Audit) -> list[Violation]:

@@ -23,15 +23,15 @@ Run = dict[str, Any]
 
 def read_history(text: str) -> list[Run]:
     """The runs of a history, the oldest first. Raises ``ValueError`` for anything else."""
-    runs = json.loads(text)["runs"] if text else []
+    runs = json.loads(text)["runs"]
     if not isinstance(runs, list) or not all(isinstance(run, Mapping) for run in runs):
         raise ValueError("runs")
     return runs
 
 
-def with_run(runs: list[Run], audit: Audit, most: int) -> str:
-    """The history with this run in it, and at most so many."""
-    return json.dumps({"runs": [*runs, figures(audit)][-most:]}, indent=1) + "\n"
+def with_run(audit: Audit) -> str:
+    """The history of a document, with its own run in it."""
+    return json.dumps({"runs": [*audit["run"]["history"], figures(audit)]}, indent=1) + "\n"
 
 
 def figures(audit: Audit) -> Run:

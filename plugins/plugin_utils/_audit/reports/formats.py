@@ -23,7 +23,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.p
 
 
 def as_json(audit: Audit) -> str:
-    return json.dumps(audit, indent=1) + "\n"
+    """The document. The history is a file of its own."""
+    run = {name: value for name, value in audit["run"].items() if name != "history"}
+    return json.dumps({**audit, "run": run}, indent=1) + "\n"
 
 
 FORMATS: dict[str, tuple[str, Callable[[Audit], str]]] = {

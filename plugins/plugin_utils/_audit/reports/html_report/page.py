@@ -15,12 +15,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import jinja2
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
@@ -31,18 +34,28 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings 
     WARNING,
     cause_lines,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.history import Run, figures
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import (
     TITLES,
     called,
     findings_of,
     headline,
+    loaded_models,
     met,
+    models_by_use,
     problems,
     size,
     what_was_checked,
 )
 
 _FOLDER = Path(__file__).parent
+_BREAKS = re.compile(r"(?<=[\w.][/_-])")
+"""Where the name of a model may be broken."""
+_SILENT_NAMES = 20
+_PLAIN_MODELS = 3
+_PRINTED = 250
+"""Hosts on paper."""
 _MAX_ROWS = 500
 _MAX_BARS = 20
 _MAX_NAMES = 100
@@ -52,10 +65,11 @@ _NAME = 300
 
 def as_html(audit: Audit) -> str:
     """The report. It is as long as the fleet is large, but its lists of what is wrong are cut at 500, and say so."""
+    runs = None if audit["run"]["history"] is None else [*audit["run"]["history"], figures(audit)]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["shown"] = lambda value: printable(str(value), 1000)
+    environment.filters.update(shown=_shown, parts=_parts)
     script, style = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
-    not_ok = [host for host in audit["hosts"] if not host["ok"]]
+    models = models_by_use(audit)
     drift = audit["drift"] or {"changes": [], "not_compared": []}
     return environment.from_string((_FOLDER / "report.html.j2").read_text(encoding="utf-8")).render(
         audit=audit,
@@ -70,8 +84,13 @@ def as_html(audit: Audit) -> str:
         more_changes=max(0, len(drift["changes"]) - _MAX_ROWS),
         not_compared=drift["not_compared"][:_MAX_ROWS],
         more_not_compared=max(0, len(drift["not_compared"]) - _MAX_ROWS),
-        not_ok=not_ok[:_MAX_ROWS],
-        more_not_ok=max(0, len(not_ok) - _MAX_ROWS),
+        silent=_silent(audit)[:_MAX_ROWS],
+        models=[{**model, "served": _fragment(model, state="loaded"), "listed": _fragment(model)} for model in models[:_MAX_ROWS]],
+        more_models=max(0, len(models) - _MAX_ROWS),
+        runs=runs and len(runs),
+        history=_history(runs) if runs else [],
+        plain=_plain(audit),
+        printed=_PRINTED,
         charts=_charts(audit),
         data=_data(audit),
         script=script,
@@ -79,6 +98,96 @@ def as_html(audit: Audit) -> str:
         script_hash=_hash(script),
         style_hash=_hash(style),
     )
+
+
+def _shown(value: Any) -> str:
+    return printable(str(value), 1000)
+
+
+def _parts(value: Any) -> list[str]:
+    """Text in parts between which it may be broken."""
+    return _BREAKS.split(_shown(value))
+
+
+def _fragment(model: Mapping[str, Any], **more: str) -> str:
+    """Of the URL, which sets the filters of the matrix."""
+    return urlencode({"model": f"={printable(model['key'], _NAME)}", **more})
+
+
+def _silent(audit: Audit) -> list[dict[str, Any]]:
+    """The hosts without a model list, together where the same is to be done."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for host in audit["hosts"]:
+        if not host["ok"]:
+            found.setdefault((host["status"], host["error"]["hint"]), []).append(host)
+    return [
+        {
+            "hosts": format_names([host["name"] for host in hosts], _SILENT_NAMES),
+            "status": status,
+            "fragment": urlencode({"status": status}),
+            "happened": hosts[0]["error"]["message"],
+            "more": count(len(hosts) - 1, "other host") if len(hosts) > 1 else "",
+            "hint": hint,
+        }
+        for (status, hint), hosts in found.items()
+    ]
+
+
+def _plain(audit: Audit) -> list[dict[str, str]]:
+    """The hosts for paper and for readers without a script, those without an answer first."""
+    rows = []
+    for host in sorted(audit["hosts"], key=lambda host: bool(host["ok"])):
+        loaded = loaded_models(host)
+        more = f" and {len(loaded) - _PLAIN_MODELS} more" if len(loaded) > _PLAIN_MODELS else ""
+        shown = ", ".join(loaded[:_PLAIN_MODELS]) + more or "nothing"
+        rows.append(
+            {
+                "name": host["name"],
+                "status": host["status"],
+                "loaded": shown if host["ok"] else host["error"]["message"],
+                "size": size(host["size_bytes"]["loaded"]) if host["ok"] else "-",
+            }
+        )
+    return rows
+
+
+def _history(runs: list[Run]) -> list[dict[str, str]]:
+    """A line for each figure: its title, the points, and what it was first and is now."""
+    of_hosts: list[tuple[str, Callable[[Run], Any]]] = [
+        ("Hosts that answer", lambda run: run["hosts_ok"]),
+        ("Violations", lambda run: run["violations"]),
+        ("Changes since the baseline", lambda run: run["drift"]),
+        ("Loaded bytes", lambda run: run["loaded_bytes"]),
+    ]
+    for number, row in enumerate(runs[-1]["requirements"]):
+        if row["of"] is not None:
+            name = f"Hosts that meet {row['requirement']}" + ("" if row["policy"] == ALL_HOSTS else f" ({row['policy']})")
+            of_hosts.append((name, lambda run, number=number, row=row: _hosts_that_met(run, number, row)))  # type: ignore[misc]
+    return [line for title, of_run in of_hosts[:_MAX_BARS] if (line := _line(title, [_number(of_run, run) for run in runs]))]
+
+
+def _hosts_that_met(run: Run, number: int, row: Mapping[str, Any]) -> Any:
+    found = run["requirements"][number]
+    return found["met"] if (found["policy"], found["requirement"]) == (row["policy"], row["requirement"]) else None
+
+
+def _number(of_run: Callable[[Run], Any], run: Run) -> float | None:
+    """A figure of a run, unless it has none. The file may have been changed by anybody."""
+    try:
+        value = of_run(run)
+    except (LookupError, TypeError):
+        return None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**18 else None
+
+
+def _line(title: str, values: list[float | None]) -> dict[str, str] | None:
+    known = [(place, value) for place, value in enumerate(values) if value is not None]
+    if len(known) < 2 or values[-1] is None:
+        return None
+    most, last = max(value for _place, value in known) or 1, len(values) - 1
+    points = " ".join(f"{300 * place / last:.1f},{38 - 36 * value / most:.1f}" for place, value in known)
+    shown = [format_size(int(value)) if title == "Loaded bytes" else f"{value:.0f}" for _place, value in known]
+    return {"title": title, "points": points, "now": shown[-1], "said": f"{shown[0]} at first, {shown[-1]} now"}
 
 
 def _hash(text: str) -> str:
@@ -104,13 +213,14 @@ def _findings(audit: Audit) -> list[dict[str, Any]]:
 
 def _data(audit: Audit) -> str:
     """What the matrix shows, in a form that is small at a hundred thousand cells. No character can end the block that contains it."""
-    keys = [model["key"] for model in audit["models"]]
+    models = models_by_use(audit)
+    keys = [model["key"] for model in models]
     column = {key: number for number, key in enumerate(keys)}
     wrong = Counter(violation["host"] for violation in violations_in(audit))
     changed = Counter(change["host"] for change in (audit["drift"] or {"changes": []})["changes"])
     text = json.dumps(
         {
-            "models": [[printable(model["key"], _NAME), model["hosts_loaded"], model["hosts_listing"]] for model in audit["models"]],
+            "models": [[printable(model["key"], _NAME), model["hosts_loaded"], model["hosts_listing"]] for model in models],
             "hosts": [
                 {
                     "name": printable(host["name"], _NAME),

@@ -11,14 +11,14 @@
     { title: "Status", of: (host) => host.status },
     { title: "Violations", of: (host) => host.wrong, down: true },
     { title: "Drift", of: (host) => host.changed, down: true },
-    { title: "Loaded", of: (host) => host.bytes, down: true },
+    { title: "Loaded", of: (host) => host.bytes === null ? -1 : host.bytes, down: true },
   ];
   // What a host has in a column, found without a search.
   for (const host of data.hosts) host.cells = new Map(host.has.map((cell) => [cell[0], cell]));
-  const order = data.models.map((_model, number) => number).sort((a, b) => collator.compare(data.models[a][0], data.models[b][0]));
+  // Those that most hosts serve come first, as the report has them.
+  const order = data.models.map((_model, number) => number);
   let sort = { column: "Host", down: false };
   let page = 0;
-  let everything = false;
 
   // Server text is only ever set as text, never as markup.
   const element = (name, text, className) => {
@@ -28,27 +28,66 @@
     return made;
   };
 
-  const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
-
-  const columns = () => {
-    const wanted = by("model").value.trim().toLowerCase();
-    const anywhere = by("anywhere").checked;
-    return order.filter((number) => {
-      const [key, loaded] = data.models[number];
-      return key.toLowerCase().includes(wanted) && (!anywhere || loaded > 0);
-    });
+  // The name of a model or host, which may be broken after / _ and -.
+  const named = (name, text, className) => {
+    const made = element(name, undefined, className);
+    for (const part of text.split(/(?<=[\w.][/_-])/)) made.append(part, document.createElement("wbr"));
+    return made;
   };
 
+  const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
+
+  // A part of a name, or the whole of it after =.
+  const matches = (name, wanted) => wanted.startsWith("=") ? name === wanted.slice(1) : name.toLowerCase().includes(wanted.toLowerCase());
+  const filters = ["host", "status", "model", "state", "context", "show"];
+  const value = (id) => by(id).value.trim();
+
+  const columns = () => {
+    const anywhere = by("anywhere").checked;
+    return order.filter((number) => matches(data.models[number][0], value("model")) && (!anywhere || data.models[number][1] > 0));
+  };
+
+  // Whether one model of the host is what all filters of a model ask for together.
+  const serves = (host, shown, loaded, context) => shown.some((number) => {
+    const cell = host.cells.get(number);
+    if (cell === undefined || (loaded && cell[1] === null)) return false;
+    return !context || (cell[1] || []).some((length) => length !== null && length >= context);
+  });
+
   const shownHosts = (shown) => {
-    const wanted = by("host").value.trim().toLowerCase();
-    const status = by("status").value;
-    const show = by("show").value;
-    const byModel = by("model").value.trim() !== "";
+    const [status, show, context, loaded] = [value("status"), value("show"), Number(value("context")), value("state") === "loaded"];
+    const byModel = value("model") !== "" || loaded || context > 0;
     return data.hosts.filter((host) =>
-      host.name.toLowerCase().includes(wanted) && (!status || host.status === status) &&
+      matches(host.name, value("host")) && (!status || host.status === status) &&
       (show !== "wrong" || host.wrong > 0) && (show !== "changed" || host.changed > 0) &&
-      (show !== "loaded" || host.bytes > 0 || host.has.some((cell) => cell[1] !== null)) &&
-      (!byModel || shown.some((number) => host.cells.has(number))));
+      (!byModel || serves(host, shown, loaded, context)));
+  };
+
+  // The filters are in the fragment of the URL, so that what is shown can be sent to somebody.
+  const toFragment = () => {
+    const set = new URLSearchParams(filters.map((id) => [id, value(id)]).filter((pair) => pair[1] !== ""));
+    history.replaceState(null, "", set.size ? "#" + set : "#matrix");
+  };
+  const fromFragment = () => {
+    const set = new URLSearchParams(location.hash.slice(1));
+    if (!filters.some((id) => set.has(id))) return false;
+    for (const id of filters) {
+      by(id).value = set.get(id) || "";
+      // A select has no value that is not one of its options.
+      if (by(id).selectedIndex === -1) by(id).value = "";
+    }
+    return true;
+  };
+
+  // Names that mean something else in a pattern of Ansible cannot be in one.
+  const copy = () => {
+    const hosts = shownHosts(columns()).map((host) => host.name);
+    const usable = hosts.filter((name) => /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name));
+    by("limit").value = `--limit '${usable.join(",")}'`;
+    by("uncopied").textContent = usable.length < hosts.length ? `Without ${count(hosts.length - usable.length, "host")} whose name cannot be in a pattern.` : "";
+    by("copied").hidden = false;
+    by("limit").select();
+    if (navigator.clipboard) navigator.clipboard.writeText(by("limit").value).catch(() => {});
   };
 
   const rank = (host, number) => {
@@ -67,7 +106,7 @@
   const heading = (column, title, largestFirst) => {
     const cell = element("th");
     cell.scope = "col";
-    const button = element("button", title);
+    const button = named("button", title);
     button.type = "button";
     button.dataset.column = column;
     const active = sort.column === column;
@@ -107,8 +146,11 @@
 
   const row = (host, shown) => {
     const made = element("tr");
-    const name = element("th", host.name);
+    const name = element("th");
+    const link = named("a", host.name);
+    link.href = "#" + new URLSearchParams({ host: "=" + host.name });
     name.scope = "row";
+    name.append(link);
     made.append(name);
     const status = element("td");
     status.append(element("span", host.status, "badge " + (host.status === "ok" ? "good" : "bad")));
@@ -126,8 +168,8 @@
   const draw = () => {
     const shown = columns();
     const hosts = sorted(shownHosts(shown));
-    const rows = everything ? hosts.length : Number(by("rows").value);
-    const pages = Math.max(1, Math.ceil(hosts.length / Math.max(rows, 1)));
+    const rows = Number(by("rows").value);
+    const pages = Math.max(1, Math.ceil(hosts.length / rows));
     page = Math.min(page, pages - 1);
     const table = element("table", undefined, "matrix");
     table.append(element("caption", "Each host with its models: the context of what is loaded, listed, or absent", "hidden-title"));
@@ -156,11 +198,19 @@
 
   const again = () => {
     page = 0;
+    by("copied").hidden = true;
     draw();
   };
+  const changed = () => { again(); toFragment(); };
   for (const status of [...new Set(data.hosts.map((host) => host.status))].sort()) by("status").append(element("option", status));
-  by("controls").addEventListener("input", again);
-  by("controls").addEventListener("reset", () => setTimeout(again));
+  by("controls").addEventListener("input", changed);
+  by("controls").addEventListener("reset", () => setTimeout(changed));
+  by("copy").addEventListener("click", copy);
+  addEventListener("hashchange", () => {
+    if (!fromFragment()) return;
+    again();
+    by("matrix").scrollIntoView();
+  });
   by("controls").addEventListener("submit", (event) => event.preventDefault());
   const turn = (by_pages, used, other) => {
     page += by_pages;
@@ -177,9 +227,9 @@
   by("theme").addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; name(); });
   name();
 
-  // On paper there are no pages to turn, as long as it does not become a book.
-  addEventListener("beforeprint", () => { everything = data.hosts.length * data.models.length <= 20000; draw(); });
-  addEventListener("afterprint", () => { everything = false; draw(); });
   for (const id of ["theme", "controls", "legend"]) by(id).hidden = false;
+  // The plain table is for paper, and for readers without a script.
+  by("plain").className = "paper";
+  if (fromFragment()) setTimeout(() => by("matrix").scrollIntoView());
   draw();
 })();
