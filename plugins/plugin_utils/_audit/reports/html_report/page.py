@@ -54,7 +54,7 @@ _BREAKS = re.compile(r"(?<=[\w.][/_-])")
 """Where the name of a model may be broken."""
 _SILENT_NAMES = 20
 _PLAIN_MODELS = 3
-_PRINTED = 250
+_PRINTED = 200
 """Hosts on paper."""
 _MAX_ROWS = 500
 _MAX_BARS = 20
