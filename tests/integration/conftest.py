@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, settings_in
+from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, ROOT, settings_in
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 TARGET_PYTHON = os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable)
@@ -24,6 +26,7 @@ TARGET_PYTHON = os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable)
 
 
 LOCAL = {"ansible_connection": "local"}
+MONITORING = ROOT / "roles" / "fleet_audit" / "files" / "monitoring"
 
 
 class Outcome(NamedTuple):
@@ -78,6 +81,12 @@ def run_in(folder: Path, command: list[str], env: dict[str, str]) -> subprocess.
         timeout=300,
         check=False,
     )
+
+
+def service_command(state: str) -> list[str]:
+    """What the service of systemd runs. `state` takes the place of /var/lib."""
+    (line,) = re.findall(r"^ExecStart=/usr/bin/(.+)$", (MONITORING / "lmstudio-audit.service").read_text(encoding="utf-8"), re.MULTILINE)
+    return shlex.split(line.replace("%S", state))
 
 
 READ_INVENTORY = """

@@ -16,6 +16,8 @@ from pathlib import Path
 import jsonschema
 import junitparser
 import pytest
+import yaml
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, run_in, service_command
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -128,7 +130,7 @@ def by_prometheus(texts):
     ok = {sample.labels["host"]: sample.value for sample in families["lmstudio_host_ok"].samples}
     assert ok == {name: name != "down" for name in FLEET}
     contexts = {
-        (sample.labels["host"], sample.labels["model"], sample.labels["instance"]): sample.value
+        (sample.labels["host"], sample.labels["model"], sample.labels["model_instance"]): sample.value
         for sample in families["lmstudio_instance_context_length"].samples
     }
     assert contexts["gpu1", "qwen/qwen3-8b", "qwen/qwen3-8b:2"] == 4096
@@ -387,3 +389,15 @@ def test_an_interrupted_run_leaves_the_earlier_reports_whole(audit, start, tmp_p
     assert sorted(os.listdir(tmp_path / "audit")) == sorted(f"fleet_audit.{ending}" for ending in FORMATS.values())
     _files.write_all(tmp_path / "audit", {"fleet_audit.html": "new"})
     assert (tmp_path / "audit" / "fleet_audit.html").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.once
+def test_the_service_of_systemd_writes_metrics_that_node_exporter_may_read(start, tmp_path):
+    fleet = start({"gpu1": {"payload": "two_loaded.json"}})
+    hosts = {"gpu1": {"lmstudio_url": fleet.urls["gpu1"], **LOCAL}}
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    (tmp_path / "audit.yml").write_text(yaml.safe_dump({"fleet_audit_policy": POLICY, "fleet_audit_dest": "elsewhere"}))
+    done = run_in(tmp_path, service_command(str(tmp_path / "state")), {})
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state" / "lmstudio-audit").iterdir()}
+    assert written == {f"fleet_audit.{ending}": 0o644 for ending in ("html", "json", "prom")}

@@ -4,71 +4,229 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""An audit as metrics of Prometheus."""
+"""An audit as metrics of Prometheus, for the textfile collector of node_exporter. `docs/metrics.md` has the same table.
+
+What is not known has no sample. No label is called `instance` or `job`: those are the scrape's.
+"""
 
 from __future__ import annotations
 
 import calendar
+import functools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
 
-_PER_HOST: tuple[tuple[str, str, Callable[[dict[str, Any]], float | None]], ...] = (
-    ("host_ok", "Whether the host answered with a model list.", lambda host: host["ok"]),
-    ("models_listed", "Models that the host lists.", lambda host: host["counts"]["models"]),
-    ("models_loaded", "Models that are loaded on the host.", lambda host: host["counts"]["loaded"]),
-    ("instances", "Loaded instances.", lambda host: host["counts"]["instances"]),
-    ("listed_bytes", "Size of all models that the host lists.", lambda host: host["size_bytes"]["available"]),
-    ("loaded_bytes", "Size of the models that are loaded on the host.", lambda host: host["size_bytes"]["loaded"]),
-)
+_LABEL_LENGTH = 1000
+_PASSED, _WARNED, _FAILED, _NOT_KNOWN = _OUTCOMES = ("passed", "warned", "failed", "not known")
+"""How a check ended, the worst last. What is required of a host without an answer is not known."""
+
+Samples = Iterable["tuple[tuple[str, ...], float | None]"]
+"""The values of the labels, and the number, which is None where it is not known."""
+
+
+class Metric(NamedTuple):
+    """All of them are gauges."""
+
+    name: str
+    labels: tuple[str, ...]
+    unit: str
+    help: str
+    samples: Callable[[Audit], Samples]
 
 
 def as_prometheus(audit: Audit) -> str:
-    """For the textfile collector of node_exporter."""
-    hosts, summary, run = audit["hosts"], audit["summary"], audit["run"]
     lines: list[str] = []
-
-    def family(name: str, help_text: str, samples: Iterable[tuple[dict[str, str], Any]]) -> None:
-        # Different names may look the same once they are printable, and a sample that occurs twice makes the whole file invalid.
-        shown = {_labelled(f"lmstudio_{name}", labels): int(value) for labels, value in samples if value is not None}
+    for metric in METRICS:
+        shown: dict[str, float] = {}
+        for values, number in metric.samples(audit):
+            if number is not None:
+                # Different names may look the same once they are printable, and a sample that occurs twice makes the whole file invalid.
+                sample = _labelled(metric, values)
+                shown[sample] = min(number, shown.get(sample, number))
         if shown:
-            lines.extend([f"# HELP lmstudio_{name} {help_text}", f"# TYPE lmstudio_{name} gauge"])
-            lines.extend(f"{sample} {value}" for sample, value in shown.items())
-
-    for name, help_text, value_of in _PER_HOST:
-        family(name, help_text, [({"host": host["name"]}, value_of(host)) for host in hosts])
-    family("host_status", "The status of the host.", [({"host": host["name"], "status": host["status"]}, 1) for host in hosts])
-    contexts = {
-        (host["name"], model["key"], instance["id"]): instance["context_length"]
-        for host in hosts
-        for model in host["models"]
-        for instance in model["instances"]
-    }
-    family(
-        "instance_context_length",
-        "Context of a loaded instance, in tokens.",
-        [(dict(zip(("host", "model", "instance"), names)), value) for names, value in contexts.items()],
-    )
-    family("violations", "Violations of the policy.", [({"severity": name}, number) for name, number in summary["violations"].items()])
-    of_host = Counter(violation["host"] for violation in violations_in(audit))
-    family("host_violations", "Violations of the policy on the host.", [({"host": host["name"]}, of_host[host["name"]]) for host in hosts])
-    family("drift_changes", "Changes since the baseline.", [({}, summary["drift"])])
-    # What differs between any two runs comes last.
-    durations = [({"host": name}, times["response_ms"]) for name, times in run["hosts"].items()]
-    family("response_milliseconds", "Time until the host answered.", durations)
-    audited_at = calendar.timegm(time.strptime(run["audited_at"], TIME_FORMAT))
-    family("audit_timestamp_seconds", "When the fleet was audited.", [({}, audited_at)])
+            lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} gauge"]
+            lines += [f"{sample} {int(number) if number == int(number) else number}" for sample, number in shown.items()]
     return "\n".join(lines) + "\n"
 
 
-def _labelled(name: str, labels: Mapping[str, str]) -> str:
-    def escaped(text: str) -> str:
-        return printable(text, 1000).replace("\\", "\\\\").replace('"', '\\"')
+def _labelled(metric: Metric, values: tuple[str, ...]) -> str:
+    labels = ",".join(f'{label}="{_escaped(text)}"' for label, text in zip(metric.labels, values))
+    return f"{metric.name}{{{labels}}}" if labels else metric.name
 
-    shown = ",".join(f'{label}="{escaped(text)}"' for label, text in labels.items())
-    return f"{name}{{{shown}}}" if shown else name
+
+@functools.lru_cache(maxsize=4096)
+def _escaped(text: str) -> str:
+    return _shown(text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+@functools.lru_cache(maxsize=4096)
+def _shown(text: str) -> str:
+    return printable(text, _LABEL_LENGTH)
+
+
+def _for_each_host(value_of: Callable[[dict[str, Any]], float | None]) -> Callable[[Audit], Samples]:
+    return lambda audit: [((host["name"],), value_of(host)) for host in audit["hosts"]]
+
+
+def _contexts(audit: Audit) -> Samples:
+    for host in audit["hosts"]:
+        for model in host["models"]:
+            for instance in model["instances"]:
+                yield (host["name"], model["key"], instance["id"]), instance["context_length"]
+
+
+def _host_violations(audit: Audit) -> Samples:
+    of_host = Counter(violation["host"] for violation in violations_in(audit))
+    return [((host["name"],), of_host[host["name"]]) for host in audit["hosts"] if host["ok"] and audit["checks"]]
+
+
+def _drift_changes(audit: Audit) -> Samples:
+    if audit["drift"] is None:
+        return []
+    not_compared = {left_out["host"] for left_out in audit["drift"]["not_compared"]}
+    of_host = Counter(change["host"] for change in audit["drift"]["changes"])
+    return [((host["name"],), of_host[host["name"]]) for host in audit["hosts"] if host["name"] not in not_compared]
+
+
+def _outcomes(audit: Audit, together: bool) -> dict[tuple[str, str], dict[str | None, str]]:
+    """The outcome for each host, or for the hosts together, by policy and requirement. Of several with the same name the worst counts."""
+    silent = {host["name"] for host in audit["hosts"] if not host["ok"]}
+    found: dict[tuple[str, str], dict[str | None, str]] = {}
+    for check in audit["checks"]:
+        host = check["host"]
+        if (host is None) is together:
+            outcomes = found.setdefault((_shown(check["policy"]), _shown(check["requirement"])), {})
+            outcome = _NOT_KNOWN if host in silent else check["outcome"]
+            outcomes[host] = max(outcome, outcomes.get(host, outcome), key=_OUTCOMES.index)
+    return found
+
+
+def _requirement_met(audit: Audit) -> Samples:
+    for (policy, requirement), outcomes in _outcomes(audit, together=False).items():
+        for host, outcome in outcomes.items():
+            yield (str(host), policy, requirement), None if outcome == _NOT_KNOWN else outcome == _PASSED
+
+
+def _hosts_of_requirement(*counted: str) -> Callable[[Audit], Samples]:
+    """How many of its hosts have one of these outcomes."""
+    return lambda audit: [
+        (names, sum(outcome in counted for outcome in outcomes.values())) for names, outcomes in _outcomes(audit, together=False).items()
+    ]
+
+
+def _fleet_rule(wanted: str) -> Callable[[Audit], Samples]:
+    return lambda audit: [(names, outcomes[None] == wanted) for names, outcomes in _outcomes(audit, together=True).items()]
+
+
+def _audited_at(audit: Audit) -> float:
+    return calendar.timegm(time.strptime(audit["run"]["audited_at"], TIME_FORMAT))
+
+
+_HOST, _RULE = ("host",), ("policy", "requirement")
+
+METRICS = (
+    Metric("lmstudio_hosts_expected", (), "hosts", "Hosts that should answer.", lambda audit: [((), audit["summary"]["hosts"]["total"])]),
+    Metric("lmstudio_hosts_answered", (), "hosts", "Hosts that answered.", lambda audit: [((), audit["summary"]["hosts"]["ok"])]),
+    Metric("lmstudio_host_ok", _HOST, "0 or 1", "Whether the host answered with a model list.", _for_each_host(lambda host: host["ok"])),
+    Metric(
+        "lmstudio_host_status",
+        ("host", "status"),
+        "1",
+        "The status of the host.",
+        lambda audit: [((host["name"], host["status"]), 1) for host in audit["hosts"]],
+    ),
+    Metric("lmstudio_models_listed", _HOST, "models", "Models that the host lists.", _for_each_host(lambda host: host["counts"]["models"])),
+    Metric(
+        "lmstudio_models_loaded",
+        _HOST,
+        "models",
+        "Models that are loaded on the host.",
+        _for_each_host(lambda host: host["counts"]["loaded"]),
+    ),
+    Metric("lmstudio_instances", _HOST, "instances", "Loaded instances.", _for_each_host(lambda host: host["counts"]["instances"])),
+    Metric(
+        "lmstudio_listed_bytes",
+        _HOST,
+        "bytes",
+        "Size of all models that the host lists.",
+        _for_each_host(lambda host: host["size_bytes"]["available"]),
+    ),
+    Metric(
+        "lmstudio_loaded_bytes",
+        _HOST,
+        "bytes",
+        "Size of the models that are loaded on the host.",
+        _for_each_host(lambda host: host["size_bytes"]["loaded"]),
+    ),
+    Metric("lmstudio_instance_context_length", ("host", "model", "model_instance"), "tokens", "Context of a loaded instance.", _contexts),
+    Metric(
+        "lmstudio_violations",
+        ("severity",),
+        "violations",
+        "Violations of the policy, hosts without an answer included.",
+        lambda audit: [((severity,), number) for severity, number in audit["summary"]["violations"].items() if audit["checks"]],
+    ),
+    Metric("lmstudio_host_violations", _HOST, "violations", "Violations of the policy on a host that answered.", _host_violations),
+    Metric(
+        "lmstudio_requirement_met",
+        ("host", *_RULE),
+        "0 or 1",
+        "Whether a host that answered meets the requirement.",
+        _requirement_met,
+    ),
+    Metric(
+        "lmstudio_requirement_hosts",
+        _RULE,
+        "hosts",
+        "Hosts that the requirement is about.",
+        _hosts_of_requirement(*_OUTCOMES),
+    ),
+    Metric("lmstudio_requirement_hosts_met", _RULE, "hosts", "Hosts that meet the requirement.", _hosts_of_requirement(_PASSED)),
+    Metric(
+        "lmstudio_requirement_hosts_failed",
+        _RULE,
+        "hosts",
+        "Hosts that answered and do not meet the requirement, unless its severity is warn.",
+        _hosts_of_requirement(_FAILED),
+    ),
+    Metric("lmstudio_fleet_rule_met", _RULE, "0 or 1", "Whether the hosts together meet the rule.", _fleet_rule(_PASSED)),
+    Metric(
+        "lmstudio_fleet_rule_failed",
+        _RULE,
+        "0 or 1",
+        "Whether the hosts together do not meet the rule, unless its severity is warn.",
+        _fleet_rule(_FAILED),
+    ),
+    Metric("lmstudio_drift_changes", _HOST, "changes", "Changes since the baseline on a host that was compared with it.", _drift_changes),
+    Metric(
+        "lmstudio_drift_hosts_not_compared",
+        (),
+        "hosts",
+        "Hosts that could not be compared with the baseline.",
+        lambda audit: [((), audit["summary"]["not_compared"])],
+    ),
+    # What differs between any two runs comes last.
+    Metric(
+        "lmstudio_response_seconds",
+        _HOST,
+        "seconds",
+        "Time until the host answered.",
+        lambda audit: [
+            ((name,), None if times["response_ms"] is None else times["response_ms"] / 1000)
+            for name, times in audit["run"]["hosts"].items()
+        ],
+    ),
+    Metric(
+        "lmstudio_audit_timestamp_seconds",
+        (),
+        "seconds since 1970",
+        "When the fleet was audited.",
+        lambda audit: [((), _audited_at(audit))],
+    ),
+)

@@ -158,7 +158,7 @@ def test_times_stand_in_one_place_and_nothing_else_differs(name):
     differing = {number for number, (one, two) in enumerate(zip(lines, others)) if one != two}
     places = {
         "json": range(lines.index(' "run": {'), lines.index(' "summary": {')) if name == "json" else (),
-        "prometheus": range(len(lines) - 9, len(lines)),
+        "prometheus": range(lines.index("# TYPE lmstudio_response_seconds gauge") if name == "prometheus" else 0, len(lines)),
         "csv": (),
         "markdown": range(len(lines) - 1, len(lines)),
         "junit": (1,),
@@ -221,7 +221,7 @@ def test_names_that_look_the_same_are_one_sample():
         "2026-11-23T08:00:00Z",
     )
     samples = [line for line in FORMATS["prometheus"][1](found).splitlines() if line.startswith("lmstudio_instance_context_length")]
-    assert samples == ['lmstudio_instance_context_length{host="gpu",model="m\\\\u202e",instance="i"} 1']
+    assert samples == ['lmstudio_instance_context_length{host="gpu",model="m\\\\u202e",model_instance="i"} 1']
 
 
 def test_an_empty_fleet_of_hosts_that_are_down_has_every_report():
