@@ -632,11 +632,19 @@ def test_contradicting_host_variables_are_named(run):
   tasks:
     - name: Ask
       gpufleet.lmstudio.model_info:
-        via: "{{ via }}"
+        via: "{{ item }}"
+      loop: [target, controller]
+      ignore_errors: true
+      register: answers
+    - name: Both are named
+      ansible.builtin.assert:
+        that:
+          - item is failed
+          - says in item.msg
+      vars: {says: "lmstudio_port: lmstudio_url 'http://gpu01:1' already names a port"}
+      loop: "{{ answers.results }}"
 """
-    for via in ("target", "controller"):
-        outcome = run(play, {"gpu01": {"lmstudio_url": "http://gpu01:1", "lmstudio_port": 2, "via": via}}, ends=2)
-        assert "lmstudio_port: lmstudio_url 'http://gpu01:1' already names a port" in outcome.output
+    run(play, {"gpu01": {"lmstudio_url": "http://gpu01:1", "lmstudio_port": 2}})
 
 
 def test_a_host_variable_that_cannot_be_templated_is_named(run):
@@ -668,22 +676,38 @@ def test_a_windows_host_is_told_to_ask_from_the_controller(run):
 
 def test_a_short_token_gets_a_warning_at_every_plugin(run, start):
     fleet = start({"gpu01": {}})
+    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
+    # Ansible shows a warning once, so each result is looked at.
     play = """
 - name: Ask with a short token
   hosts: all
   gather_facts: false
   tasks:
-    - name: The plugin
-      {task}
+    - name: On the target
+      gpufleet.lmstudio.model_info: {token: "4711"}
+      register: target
+    - name: From the controller
+      gpufleet.lmstudio.model_info: {token: "4711", via: controller}
+      register: controller
+    - name: As facts
+      gpufleet.lmstudio.model_facts: {token: "4711", url: "{{ lmstudio_url }}"}
+      register: facts
+    - name: Each warns
+      ansible.builtin.assert:
+        that: item.warnings | select('search', 'value of token is short') | length == 1
+      loop: "{{ [target, controller, facts] }}"
+      loop_control: {label: x}
 """
-    for task in (
-        "gpufleet.lmstudio.model_info: {token: tiny}",
-        "gpufleet.lmstudio.model_info: {token: tiny, via: controller}",
-        'gpufleet.lmstudio.model_facts: {token: tiny, url: "{{ lmstudio_url }}"}',
-        "ansible.builtin.debug: {msg: \"{{ query('gpufleet.lmstudio.models', lmstudio_url, token='tiny') }}\"}",
-    ):
-        outcome = run(play.replace("{task}", task), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
-        assert "value of token is short" in " ".join(outcome.output.split())
+    assert "value of token is short" in " ".join(run(play, hosts).output.split())
+    lookup = """
+- name: Ask with a short token
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: In an expression
+      ansible.builtin.debug: {msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token='4711') }}"}
+"""
+    assert "value of token is short" in " ".join(run(lookup, hosts).output.split())
 
 
 @pytest.mark.parametrize("indirect", ["https", "proxy"])
@@ -699,6 +723,9 @@ def test_only_tls_and_proxies_need_requests_and_nobody_else_loads_it(run, start,
     - name: Nor does the controller in the clear
       gpufleet.lmstudio.model_info:
         via: controller
+    - name: So far nobody has loaded it
+      ansible.builtin.assert:
+        that: noted is not exists
     - name: This does
       gpufleet.lmstudio.model_info:
         via: controller
@@ -715,18 +742,16 @@ def test_only_tls_and_proxies_need_requests_and_nobody_else_loads_it(run, start,
     (tmp_path / "blocked").mkdir()
     noted = tmp_path / "imported"
     (tmp_path / "blocked" / "requests.py").write_text(f"open({str(noted)!r}, 'w').close()\nraise ImportError('blocked by a test')\n")
-    settings = {"env": {"PYTHONPATH": str(tmp_path / "blocked")}}
     url = fleet.urls["gpu01"]
     hosts = {
         "gpu01": {
             "lmstudio_url": url,
             "indirect_url": url.replace("http://", "https://") if indirect == "https" else url,
             "indirect_proxy": indirect == "proxy",
+            "noted": str(noted),
         }
     }
-    run(play.partition("    - name: This does")[0], hosts, **settings)
-    assert not noted.exists()
-    run(play, hosts, **settings)
+    run(play, hosts, env={"PYTHONPATH": str(tmp_path / "blocked")})
     assert noted.exists()
 
 
