@@ -16,7 +16,9 @@ MASK = "********"
 
 def printable(text: str, limit: int = 80) -> str:
     """Text of foreign origin for a message: one line, no control or invisible characters, not longer than `limit`."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    shown = text
+    if not text.isprintable():
+        shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 

@@ -23,9 +23,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.p
 
 
 def as_json(audit: Audit) -> str:
-    """The document. The history is a file of its own."""
+    """The document, with a line for each entry of its lists. The history is a file of its own."""
     run = {name: value for name, value in audit["run"].items() if name != "history"}
-    return json.dumps({**audit, "run": run}, indent=1) + "\n"
+    lines = []
+    for key, value in {**audit, "run": run}.items():
+        entries = ",\n".join(map(json.dumps, value)) if isinstance(value, list) else ""
+        lines.append(f"{json.dumps(key)}: " + (f"[\n{entries}\n]" if entries else json.dumps(value)))
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 FORMATS: dict[str, tuple[str, Callable[[Audit], str]]] = {

@@ -218,6 +218,7 @@ def _data(audit: Audit) -> str:
     column = {key: number for number, key in enumerate(keys)}
     wrong = Counter(violation["host"] for violation in violations_in(audit))
     changed = Counter(change["host"] for change in (audit["drift"] or {"changes": []})["changes"])
+    texts: dict[str, int] = {}
     text = json.dumps(
         {
             "models": [[printable(model["key"], _NAME), model["hosts_loaded"], model["hosts_listing"]] for model in models],
@@ -230,29 +231,35 @@ def _data(audit: Audit) -> str:
                     "changed": changed[host["name"]],
                     "bytes": host["size_bytes"]["loaded"],
                     "size": size(host["size_bytes"]["loaded"]) if host["ok"] else "-",
-                    "has": _cells(host, column),
+                    "has": _cells(host, column, texts),
                 }
                 for host in audit["hosts"]
             ],
+            "texts": list(texts),
         },
         separators=(",", ":"),
     )
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _cells(host: Mapping[str, Any], column: Mapping[str, int]) -> list[list[Any]]:
-    """`[column, contexts of the instances, or null if it is not loaded, details, how often it is listed]` for each key that a host lists."""
+def _cells(host: Mapping[str, Any], column: Mapping[str, int], texts: dict[str, int]) -> list[list[Any]]:
+    """`[column, contexts of the instances, or null if it is not loaded, number of its details, how often it is listed]` for each key that a
+    host lists. `texts` numbers the details, which most hosts share. What is listed once does not say so."""
     cells: dict[int, list[Any]] = {}
+    details_of: dict[int, list[str]] = {}
     for model in host["models"]:
-        cell = cells.setdefault(column[model["key"]], [column[model["key"]], None, "", 1])
+        number = column[model["key"]]
+        cell = cells.setdefault(number, [number, None, 0, 1])
         if model["state"] == "loaded":
             cell[1] = (cell[1] or []) + [instance["context_length"] for instance in model["instances"]]
         details = ", ".join(printable(str(model[name])) for name in ("quantization", "selected_variant") if model[name] is not None)
         others = [printable(name) for name in model["variants"] or [] if name != model["selected_variant"]]
         details += f"{', ' if details else ''}also on disk: {', '.join(others)}" if others else ""
-        cell[2] = "; ".join(part for part in (cell[2], details) if part)
+        details_of.setdefault(number, []).extend([details] if details else [])
         cell[3] = max(cell[3], model["times_listed"] or 1)
-    return list(cells.values())
+    for number, cell in cells.items():
+        cell[2] = texts.setdefault("; ".join(details_of[number]), len(texts))
+    return [cell if cell[3] > 1 else cell[:3] for cell in cells.values()]
 
 
 def _charts(audit: Audit) -> list[dict[str, Any]]:

@@ -127,6 +127,7 @@
 
   const cellOf = (host, number) => {
     const has = host.cells.get(number);
+    const details = has && data.texts[has[2]] ? "; " + data.texts[has[2]] : "";
     const what = `${data.models[number][0]} on ${host.name}: `;
     let cell;
     if (has === undefined) {
@@ -134,12 +135,12 @@
       cell.title = what + "absent";
     } else if (has[1] === null) {
       cell = element("td", "listed", "listed");
-      cell.title = what + "listed, not loaded" + (has[2] ? "; " + has[2] : "");
+      cell.title = what + "listed, not loaded" + details;
       if (has[3] > 1) cell.textContent += ` ${has[3]} times`;
     } else {
       const contexts = has[1].map((context) => (context === null ? "?" : String(context)));
       cell = element("td", contexts.join("\n") + (has[3] > 1 ? `\nlisted ${has[3]} times` : ""), "loaded");
-      cell.title = what + "loaded, context " + contexts.join(", ") + (has[2] ? "; " + has[2] : "");
+      cell.title = what + "loaded, context " + contexts.join(", ") + details;
     }
     return cell;
   };
