@@ -382,6 +382,14 @@ def scaling(session: nox.Session) -> None:
 
 
 @nox.session
+def monitoring(session: nox.Session) -> None:
+    """A real Prometheus scrapes audits through a real node_exporter: each alert fires and is over, each panel of the dashboard has data."""
+    if not (shutil.which("prometheus") and shutil.which("prometheus-node-exporter")):
+        session.skip("there is no Prometheus here. On Debian: apt-get install prometheus prometheus-node-exporter")
+    run_tests(session, environment(session, "newest"), "-s", "tests/monitoring")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """What the plugins cost, as ratios of commands taken in one run: see tests/performance. `make bench` writes the tables, in some hours."""
     measure(session, *session.posargs)
@@ -430,7 +438,10 @@ GATES = [
     *("plays-2.16", "sanity-newest", "molecule", "units-2.18", "release", "plays-2.18", "plays-2.19"),
     *("guard", "docs", "soak", "browser", "lint", "workflows", "fuzz"),
 ]
-NIGHTLY = ("browser", "properties", "fuzz", "soak", "scaling", "sanity-2.17", "units-2.18", "plays-newest", "matrix", "mutation")
+NIGHTLY = (
+    *("browser", "properties", "fuzz", "soak", "scaling", "monitoring"),
+    *("sanity-2.17", "units-2.18", "plays-newest", "matrix", "mutation"),
+)
 LONG = {"LMSTUDIO_FUZZ_SECONDS": "600", "LMSTUDIO_SOAK_ROUNDS": "200"}
 
 

@@ -1,0 +1,294 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A real Prometheus, which scrapes audits of a simulated fleet through a real node_exporter. Run by `nox -s monitoring`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import (
+    LOCAL,
+    MONITORING,
+    TARGET_PYTHON,
+    run_in,
+    service_command,
+    start,
+)
+from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+from prometheus_client.parser import text_string_to_metric_families
+
+__all__ = ["start"]
+
+CHAT = "qwen/qwen3-8b"
+POLICY = {
+    "groups": {"gpu": {"require": [{"name": "chat", "model": CHAT}]}},
+    "fleet": [{"require": [{"name": "chat on two", "model": CHAT}], "min_hosts": 2}],
+}
+# "evil" has nothing to do with the policy: what counts is what its models are called.
+GPU = ("gpu1", "gpu2")
+FLEET = {name: {"payload": "none_loaded.json"} for name in GPU} | {"evil": {"payload": "hostile.json"}}
+SECONDS = 60
+"""How long something may take that takes a second or two."""
+DASHBOARD = json.loads((MONITORING / "lmstudio-dashboard.json").read_text(encoding="utf-8"))
+QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+# Who reads the file is nobody in particular, as on a real controller.
+NOBODY = pwd.getpwnam("nobody")
+READER: dict[str, Any] = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_for(what: str, condition: Callable[[], Any]) -> Any:
+    """What the condition gives once it is true."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {SECONDS} seconds: {what}")
+
+
+class Monitoring:
+    """node_exporter and Prometheus on ports of their own, with the rules of the role."""
+
+    def __init__(self, folder: Path) -> None:
+        self.textfiles = folder / "textfiles"
+        self.state = folder / "state"
+        self._data = folder / "data"
+        for path in (self.textfiles, self.state, self._data):
+            path.mkdir()
+        self._link = self.textfiles / "fleet_audit.prom"
+        self.metrics = self.state / "lmstudio-audit" / "fleet_audit.prom"
+        exporter, self._port = free_port(), free_port()
+        # Ten minutes are too long here.
+        rules, waits = re.subn(r"for: 10m", "for: 1s", (MONITORING / "lmstudio-alerts.yml").read_text(encoding="utf-8"))
+        assert waits == 1
+        (folder / "alerts.yml").write_text(rules)
+        config = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": ["alerts.yml"],
+            "scrape_configs": [{"job_name": "node", "static_configs": [{"targets": [f"127.0.0.1:{exporter}"]}]}],
+        }
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._log = (folder / "log.txt").open("wb")
+        textfile = ["--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={self.textfiles}"]
+        self._start("prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{exporter}", *textfile, **READER)
+        paths = [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={self._data}"]
+        self._start("prometheus", f"--web.listen-address=127.0.0.1:{self._port}", *paths)
+
+    def _start(self, *command: str, **options: Any) -> None:
+        self._running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, **options))
+
+    def stop(self) -> None:
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            process.wait(timeout=SECONDS)
+        self._log.close()
+
+    def link(self) -> None:
+        self._link.symlink_to(self.metrics)
+
+    def unlink(self) -> None:
+        self._link.unlink()
+
+    def api(self, path: str, **arguments: str) -> Any:
+        """The data of an answer, or None as long as there is none."""
+        assert [process.poll() for process in self._running] == [None, None], Path(self._log.name).read_text()
+        url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=SECONDS) as answer:
+                document = json.load(answer)
+        except ConnectionError:
+            return None
+        except urllib.error.HTTPError as exc:
+            # Until it has read its data.
+            if exc.code == 503:
+                return None
+            raise AssertionError(exc.read()) from None
+        except urllib.error.URLError as exc:
+            if isinstance(exc.reason, ConnectionError):
+                return None
+            raise
+        assert document["status"] == "success"
+        return document["data"]
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        found = self.api("query", query=expression)
+        return found["result"] if found else []
+
+    def value(self, expression: str) -> float | None:
+        found = self.query(expression)
+        return float(found[0]["value"][1]) if found else None
+
+    def in_file(self) -> float:
+        """When the audit was that the file is of."""
+        (line,) = re.findall(r"^lmstudio_audit_timestamp_seconds (\d+)$", self.metrics.read_text(encoding="utf-8"), re.MULTILINE)
+        return float(line)
+
+    def wait_until_it_has_judged_the_file(self) -> None:
+        wait_for("the scrape", lambda: self.value("lmstudio_audit_timestamp_seconds") == self.in_file())
+        self.wait_for_rules()
+
+    def wait_for_rules(self) -> None:
+        """Until the rules were evaluated on what there is now."""
+        seen = datetime.now(timezone.utc)
+
+        def evaluated() -> bool:
+            groups = (self.api("rules") or {"groups": []})["groups"]
+            # Nanoseconds, which Python before 3.11 does not read.
+            times = [re.sub(r"\.\d+", "", group["lastEvaluation"]).replace("Z", "+00:00") for group in groups]
+            return bool(times) and all(datetime.fromisoformat(text) > seen for text in times)
+
+        wait_for("the rules", evaluated)
+
+    def firing(self) -> set[tuple[str, str]]:
+        """Each alert that fires, and what it is about."""
+        return {
+            (alert["labels"]["alertname"], alert["labels"].get("host") or alert["labels"].get("requirement") or "")
+            for alert in self.api("alerts")["alerts"]
+            if alert["state"] == "firing"
+        }
+
+
+@pytest.fixture
+def monitoring() -> Iterator[Monitoring]:
+    # Not in the folder of the test, where only its owner may look.
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        running = Monitoring(Path(name))
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+@pytest.fixture
+def fleet(start: Callable[[dict[str, Any]], Simulator]) -> Simulator:
+    fleet = start(FLEET)
+    for name in GPU:
+        fleet.load(name, CHAT, context_length=8192)
+    return fleet
+
+
+@pytest.fixture
+def audit(fleet: Simulator, monitoring: Monitoring, tmp_path: Path) -> Callable[..., None]:
+    """Run what the service runs, and wait until Prometheus knows of it."""
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    variables = {"ansible_python_interpreter": TARGET_PYTHON, **LOCAL}
+    (tmp_path / "inventory.yml").write_text(
+        yaml.safe_dump({"all": {"hosts": hosts, "vars": variables, "children": {"gpu": {"hosts": dict.fromkeys(GPU)}}}})
+    )
+    settings = {"fleet_audit_policy": POLICY, "fleet_audit_baseline": "last"}
+
+    def run_audit(**more: Any) -> None:
+        (tmp_path / "audit.yml").write_text(yaml.safe_dump({**settings, **more}))
+        done = run_in(tmp_path, service_command(str(monitoring.state)), {})
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return run_audit
+
+
+def rewritten(path: Path, text: str) -> None:
+    """As the audit replaces it."""
+    beside = path.with_name(".beside")
+    beside.write_text(text, encoding="utf-8")
+    beside.chmod(path.stat().st_mode & 0o777)
+    beside.replace(path)
+
+
+def test_each_alert_fires_and_is_over_in_a_real_prometheus(fleet: Simulator, monitoring: Monitoring, audit: Callable[..., None]) -> None:
+    wait_for("Prometheus", lambda: monitoring.api("status/buildinfo"))
+    wait_for("the alert about metrics that are missing", lambda: monitoring.firing() == {("LmstudioAuditMissing", "")})
+
+    audit()
+    monitoring.link()
+    monitoring.wait_until_it_has_judged_the_file()
+    assert monitoring.firing() == set()
+
+    fleet.fault("gpu1", "refused")
+    fleet.unload("gpu2", CHAT)
+    audit()
+    monitoring.wait_until_it_has_judged_the_file()
+    assert monitoring.firing() == {
+        ("LmstudioHostWithoutAnswer", "gpu1"),
+        ("LmstudioRequirementNotMet", "chat"),
+        ("LmstudioFleetRuleNotMet", "chat on two"),
+        ("LmstudioDrift", "gpu2"),
+    }
+    # Now there is something for every panel.
+    assert [query for query in QUERIES if not monitoring.query(query)] == []
+
+    fleet.fault("gpu1", None)
+    fleet.load("gpu2", CHAT, context_length=8192)
+    audit()
+    monitoring.wait_until_it_has_judged_the_file()
+    # Back is a change, too, until the next run.
+    assert monitoring.firing() == {("LmstudioDrift", "gpu2")}
+    audit()
+    monitoring.wait_until_it_has_judged_the_file()
+    assert monitoring.firing() == set()
+
+    # No audit for three hours.
+    text = monitoring.metrics.read_text(encoding="utf-8")
+    rewritten(monitoring.metrics, text.replace(f"{monitoring.in_file():.0f}", f"{monitoring.in_file() - 3 * 3600:.0f}"))
+    monitoring.wait_until_it_has_judged_the_file()
+    assert monitoring.firing() == {("LmstudioAuditOld", "")}
+    audit()
+    monitoring.wait_until_it_has_judged_the_file()
+    assert monitoring.firing() == set()
+
+    monitoring.unlink()
+    wait_for("the alert about metrics that are gone", lambda: monitoring.firing() == {("LmstudioAuditMissing", "")})
+    monitoring.link()
+    wait_for("its end", lambda: monitoring.firing() == set())
+
+
+def test_all_that_the_file_says_arrives_with_hostile_names_as_text(monitoring: Monitoring, audit: Callable[..., None]) -> None:
+    audit()
+    monitoring.link()
+    monitoring.wait_until_it_has_judged_the_file()
+    families = list(text_string_to_metric_families(monitoring.metrics.read_text(encoding="utf-8")))
+    written = {(sample.name, frozenset(sample.labels.items()), float(sample.value)) for family in families for sample in family.samples}
+    of_scrape = {"__name__", "instance", "job"}
+    arrived = set()
+    for series in monitoring.query('{__name__=~"lmstudio_.+"}'):
+        labels = frozenset((name, value) for name, value in series["metric"].items() if name not in of_scrape)
+        arrived.add((series["metric"]["__name__"], labels, float(series["value"][1])))
+    assert arrived == written
+    assert any("{{ 7 * 7 }}" in value for _name, labels, _value in arrived for _label, value in labels)
+    assert monitoring.value("node_textfile_scrape_error") == 0
+
+
+@pytest.mark.skipif(not READER, reason="whom a mode keeps out: node_exporter runs as another user only where root starts it")
+def test_a_mode_that_keeps_node_exporter_out_is_told_by_it(monitoring: Monitoring, audit: Callable[..., None]) -> None:
+    audit(fleet_audit_mode="0640")
+    monitoring.link()
+    wait_for("an error of node_exporter", lambda: monitoring.value("node_textfile_scrape_error") == 1)
+    audit()
+    monitoring.wait_until_it_has_judged_the_file()
+    assert monitoring.value("node_textfile_scrape_error") == 0
