@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.action import FleetAction
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, summary_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_info_spec
 
 
@@ -28,5 +28,5 @@ class ActionModule(FleetAction):
         if options["on_error"] == "fail" and result["summary"]["not_ok"]:
             result.update(failed=True, msg="\n".join(failure_lines(records)))
         elif options["on_error"] == "warn" and result["summary"]["not_ok"]:
-            self._display.warning(" ".join(failure_lines(records, at_most=20)))
+            self._display.warning(failure_warning(records), formatted=True)
         return result

@@ -69,7 +69,7 @@ options:
   on_error:
     description:
       - What happens when a host does not return a model list, whatever the reason. Options that cannot be used always fail the source.
-      - V(warn) warns, and names the first twenty. V(report) says nothing. V(fail) fails the source, which Ansible reports as a
+      - V(warn) warns, with a line for each status. V(report) says nothing. V(fail) fails the source, which Ansible reports as a
         warning unless C(ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED) is set.
     type: str
     choices: [fail, warn, report]
@@ -161,7 +161,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts imp
     show_progress,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import match_pattern
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load, protect
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import HostsBeforeGroups, add_groups, set_record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import addresses_by_name, check_variable, group_name
@@ -324,8 +324,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _report(self, records: dict[str, Record], on_error: str) -> None:
         if on_error == "fail" and (lines := failure_lines(records)):
             raise AnsibleParserError("\n".join(lines))
-        if on_error == "warn" and (lines := failure_lines(records, at_most=20)):
-            self.display.warning(" ".join(lines))
+        if on_error == "warn" and (warning := failure_warning(records)):
+            self.display.warning(warning, formatted=True)
 
     def _populate(self, records: dict[str, Record], options: dict[str, Any], variables: Variables) -> None:
         add_groups(self.inventory)

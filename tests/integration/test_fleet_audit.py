@@ -317,7 +317,7 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
 
 
 def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path):
-    hosts = hosts_of(start({"gpu1": {}}))
+    hosts = hosts_of(start({"gpu2": {"token": TOKEN}}))
     folder = tmp_path / "audit"
     settings = {"fleet_audit_baseline": "last", "fleet_audit_history": 2, "fleet_audit_formats": ["json", "html"]}
     for number in range(3):
@@ -328,6 +328,8 @@ def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path):
     assert sorted(os.listdir(folder)) == names
     assert {(folder / name).stat().st_mode & 0o777 for name in names} == {0o640}
     assert len(json.loads((folder / "fleet_audit.history.json").read_bytes())["runs"]) == 2
+    assert not [name for name in names if TOKEN[:10] in (folder / name).read_text()]
+    assert json.loads((folder / "fleet_audit.json").read_bytes())["hosts"][0]["ok"]
     assert "<p>The last 2 runs.</p>" in (folder / "fleet_audit.html").read_text()
 
     for broken in ("[]", '{"runs": 1}', "[" * 10_000, "\x00"):

@@ -230,10 +230,16 @@ def test_on_error_says_who_and_why(run, start):
         "(refused) Start LM Studio's server",
         "(unavailable) A proxy answers like this when LM Studio behind it is not running",
     ]
-    for wanted in ("report", "warn", "fail"):
+    counted = [
+        complaints[0],
+        "2 refused: gpu04, gpu05. Start LM Studio's server",
+        f"gpu06: {fleet.urls['gpu06']} answered HTTP 503: it is not available now. A proxy answers like this when LM Studio behind it",
+    ]
+    for wanted, said in (("report", []), ("warn", counted), ("fail", complaints)):
         outcome = run(play, hosts_of(fleet), "-e", f"wanted={wanted}")
         words = " ".join(outcome.output.replace("\\n", " ").split())
-        assert [complaint in words for complaint in complaints] == [wanted != "report"] * 6, outcome.output
+        assert all(complaint in words for complaint in said), outcome.output
+        assert ("did not return a model list" in words) == (wanted != "report")
         assert ("[WARNING]: 3 of 6" in words) == (wanted == "warn")
 
 

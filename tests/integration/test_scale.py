@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -110,7 +114,7 @@ def play_of(start, tmp_path):
     """Begins a play that asks one silent server. Returns the fleet, and the process."""
     processes = []
 
-    def begin(task, sources, timeout):
+    def begin(task, sources, timeout, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
         fleet = start({"gpu01": {"fault": "silence"}})
         hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "ansible_connection": "local"}}
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
@@ -122,8 +126,8 @@ def play_of(start, tmp_path):
             cwd=tmp_path,
             env=settings_in(tmp_path),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
             text=True,
             start_new_session=True,
         )
@@ -138,14 +142,24 @@ def play_of(start, tmp_path):
 
 
 @PLUGINS
-def test_long_runs_tell_their_progress(play_of, task, sources):
-    _fleet, process = play_of(task, sources, timeout=100)
-    told = []
+def test_long_runs_tell_their_progress_at_a_terminal(play_of, task, sources):
+    near, far = pty.openpty()
+    # Lines and columns.
+    fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    _fleet, process = play_of(task, sources, timeout=100, stdout=far, stderr=far)
+    os.close(far)
+    told = b""
     # It tells it soon. Without, it would end in a hundred seconds, and so would this.
-    while not (told and told[-1].startswith("0/1 asked, 0 not ok")):
-        line = process.stderr.readline()
-        assert line, "".join(told)
-        told.append(line)
+    while b"gpufleet.lmstudio: 0 of 1 hosts done, 0 without an answer" not in told:
+        assert process.poll() is None, told
+        told += os.read(near, 65536)
+    os.close(near)
+
+
+def test_without_a_terminal_no_progress_is_told(play_of):
+    fleet, process = play_of("gpufleet.lmstudio.fleet_info: {timeout: {timeout}}", ["hosts.yml"], timeout=3)
+    out, err = process.communicate(timeout=100)
+    assert len(fleet.requests("gpu01")) == 1 and "hosts done" not in out + err
 
 
 @PLUGINS

@@ -116,7 +116,7 @@ class _Round(Generic[T]):
                     break
                 if now - last_progress >= PROGRESS_SECONDS:
                     last_progress = now
-                    self._progress(f"{len(self._results)}/{len(self._endpoints)} asked, {self._not_ok} not ok")
+                    self._progress(f"{len(self._results):,} of {len(self._endpoints):,} hosts done, {self._not_ok:,} without an answer")
                 self._receive(unread, min(_TICK, end - now))
                 if not self._waiting or self._unread >= _UNREAD_BYTES:
                     self._read(unread)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine im
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import hosts_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked, record_not_asked
 
+# Now, because Ansible reads action and inventory plugins before it starts its workers, which have no terminal. What it knows of the
+# width of one reaches a lookup as well.
+_AT_TERMINAL = sys.stderr.isatty() or Display().columns > 79
+
 
 def ask_hosts(resolved: Sequence[Endpoint | NotAsked], options: Mapping[str, Any]) -> list[Record]:
     """One record for each, in order."""
@@ -29,8 +34,9 @@ def ask_hosts(resolved: Sequence[Endpoint | NotAsked], options: Mapping[str, Any
 
 
 def show_progress(line: str) -> None:
-    """To people. Standard output may be read by a program."""
-    Display().display(line, stderr=True)
+    """To people at a terminal. Standard output may be read by a program."""
+    if _AT_TERMINAL:
+        Display().display(f"gpufleet.lmstudio: {line}", stderr=True)
 
 
 def secret_warnings(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:

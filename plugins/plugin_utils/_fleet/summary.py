@@ -8,11 +8,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import RESERVED_KEYS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Counts, Record, Sizes
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 
 
 def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -40,18 +41,27 @@ def _sums(parts: Sequence[Any], kind: type) -> dict[str, int]:
     return {name: sum(part[name] for part in parts) for name in kind.__annotations__}
 
 
-def failure_lines(records: Mapping[str, Record], at_most: int | None = None) -> list[str]:
-    """Sentences about the hosts that did not return a model list: each by name, then what to do next. None when all are ok.
+def failure_lines(records: Mapping[str, Record]) -> list[str]:
+    """Sentences about the hosts that did not return a model list: each by name, then what to do next. None when all are ok."""
+    silent = {name: record["error"] for name, record in records.items() if record["error"]}
+    hints = {error["hint"]: records[name]["status"] for name, error in silent.items()}
+    lines = [f"{name}: {error['message']}" for name, error in silent.items()] + [f"({status}) {hint}" for hint, status in hints.items()]
+    return [_how_many(silent, records), *lines] if silent else []
 
-    `at_most` bounds how many hosts are named.
-    """
-    not_ok = [(name, record["status"], record["error"]) for name, record in records.items() if record["error"]]
-    if not not_ok:
-        return []
-    named = not_ok[:at_most]
-    lines = [f"{len(not_ok)} of {len(records)} hosts did not return a model list."]
-    lines += [f"{name}: {error['message']}" for name, _status, error in named]
-    if len(named) < len(not_ok):
-        lines.append(f"And {len(not_ok) - len(named)} more.")
-    hints = {error["hint"]: status for _name, status, error in named}
-    return lines + [f"({status}) {hint}" for hint, status in hints.items()]
+
+def failure_warning(records: Mapping[str, Record]) -> str:
+    """The same in a line for each status, with counts. Empty when all are ok."""
+    silent: dict[tuple[str, str], list[str]] = {}
+    for name, record in records.items():
+        if record["error"]:
+            silent.setdefault((record["status"], record["error"]["hint"]), []).append(name)
+    lines = []
+    for (status, hint), names in sorted(silent.items(), key=lambda item: -len(item[1])):
+        error = records[names[0]]["error"]
+        what = f"{names[0]}: {error['message'] if error else ''}" if len(names) == 1 else f"{len(names)} {status}: {format_names(names)}."
+        lines.append(f"{what} {hint}".rstrip())
+    return "\n".join([_how_many([name for names in silent.values() for name in names], records), *lines]) if silent else ""
+
+
+def _how_many(silent: Collection[str], records: Mapping[str, Record]) -> str:
+    return f"{len(silent)} of {count(len(records), 'host')} did not return a model list."

@@ -240,7 +240,7 @@ def test_progress_is_told(monkeypatch):
     class Told(list):
         def append(self, line):
             # An earlier line counts fewer, when the threads are slow to begin.
-            if line == "2/3 asked, 1 not ok":
+            if line == "2 of 3 hosts done, 1 without an answer":
                 released.set()
 
     def exchange(endpoint, request, deadline):
@@ -523,6 +523,6 @@ def test_an_interrupt_ends_it_at_once(tmp_path):
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=50)
-    assert lines == ["asking\n", "0/1000 asked, 0 not ok\n"]
+    assert lines == ["asking\n", "0 of 1,000 hosts done, 0 without an answer\n"]
     assert time.monotonic() - began < LATE, "they would be given 60 seconds"
     assert "KeyboardInterrupt" in err and process.returncode != 0

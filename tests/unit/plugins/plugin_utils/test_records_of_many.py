@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import match_pattern
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, summary_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import group_name
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import make_unsafe
@@ -64,8 +64,13 @@ def test_a_complaint_names_each_host_and_each_next_step_once():
     assert lines[0] == "5 of 6 hosts did not return a model list."
     assert lines[1] == "gpu0: http://gpu01:1234 refused the connection."
     assert [line.partition(" ")[0] for line in lines[6:]] == ["(refused)", "(auth)"]
-    short = failure_lines(records, at_most=2)
-    assert short[:4] == [lines[0], lines[1], lines[2], "And 3 more."] and len(short) == 5
+    records |= {f"gpu{number}": record(ApiError("timeout", "did not answer")) for number in range(20, 28)}
+    short = failure_warning(records).splitlines()
+    assert short[0] == "13 of 14 hosts did not return a model list."
+    assert short[1].startswith("8 timeout: gpu20, gpu21, gpu22, gpu23, gpu24 and 3 more. ")
+    assert short[2].startswith("4 refused: gpu0, gpu1, gpu2, gpu3. Start LM Studio's server")
+    assert short[3].startswith("gpu9: http://gpu01:1234 answered HTTP 401. ") and len(short) == 4
+    assert failure_warning({"fine": serving()}) == ""
 
 
 def cached(*whats, detail="full"):
