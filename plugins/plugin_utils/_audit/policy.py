@@ -22,7 +22,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, count
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, parse_all, parse_bool
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
+    FAIL,
+    Requirement,
+    RequirementError,
+    parse_all,
+    parse_bool,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable, unknown_names
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
@@ -73,7 +79,7 @@ def _parse_part(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset
     if "require" in keys:
         found.append(Policy(name, hosts, parse_all(keys["require"], f"{where}.require"), exclusive))
     elif exclusive:
-        raise OptionError(f"{where}.exclusive", "needs a require next to it, which says what may be loaded.")
+        raise RequirementError(f"{where}.exclusive needs a require next to it, which says what may be loaded.")
     parts = keys.get("fleet", [])
     if not isinstance(parts, (list, tuple)):
         raise OptionError(f"{where}.fleet", "must be a list. Write a dash before each entry.")

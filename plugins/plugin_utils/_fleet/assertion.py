@@ -22,11 +22,17 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gather
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, NOT_ASKED
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import check_comparable, judge_fleet, parse_fleet_terms
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, count, met_with_warnings
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
+    Violation,
+    count,
+    format_names,
+    met_with_warnings,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE, FAIL, Requirement, parse_all
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import (
+    LAST_SECONDS,
     Waiting,
     describe_giving_up,
     describe_round,
@@ -36,13 +42,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import 
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import hosts_by_server
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import abbreviated
 
 Records = Mapping[str, Record]
 Ask = Callable[[Sequence[str], float], Records]
 """Asks these hosts at once, and is over after so many seconds."""
-_LAST_SECONDS, _LEAST_SECONDS = 0.8, 0.1
-"""What a round takes at least, however late it begins: the last one, and one before it."""
+_LEAST_SECONDS = 0.1
+"""What a round before the last one takes at least, however late it begins."""
 _STEPS_SHOWN = 5
 
 
@@ -158,15 +163,15 @@ def ask_until_met(
     while True:
         left = waiting.wait_timeout - (clock() - began)
         complete = len(asked) == len(counted)
-        seconds = max(left + timeout, _LAST_SECONDS) if complete else max(left, _LEAST_SECONDS)
+        seconds = max(left + timeout, LAST_SECONDS) if complete else max(left, _LEAST_SECONDS)
         records.update(ask(asked, seconds if waiting.wait_timeout else math.inf))
         polls += 1
         for name in asked:
-            met_here = _met(judge(records[name], assertion.requirements))
+            met_here = is_met(judge(records[name], assertion.requirements))
             pending.discard(name) if met_here else pending.add(name)
         hopeless.difference_update([name for name in asked if records[name]["status"] not in waiting.give_up_on])
         violations = judge_fleet(records, assertion.requirements, required, assertion.consistent)
-        met = _met(violations)
+        met = is_met(violations)
         waited = clock() - began
         left = waiting.wait_timeout - waited
         if complete and (met or left <= 0):
@@ -187,10 +192,6 @@ def ask_until_met(
         asked = counted if everyone else [name for name in counted if name in pending]
 
 
-def _met(violations: list[Violation]) -> bool:
-    return not any(violation["severity"] == FAIL for violation in violations)
-
-
 def _result(
     assertion: FleetAssertion,
     records: Records,
@@ -209,7 +210,7 @@ def _result(
         serving[requirement.label] = [name for name in serving.get(requirement.label, records) if not judge(records[name], [requirement])]
     result: dict[str, Any] = {
         "changed": False,
-        "met": _met(violations),
+        "met": is_met(violations),
         "violations": violations,
         "reasons": reasons,
         "serving": serving,
@@ -222,7 +223,7 @@ def _result(
     lines = [("" if violation["severity"] == FAIL else "(warning) ") + violation["message"] for violation in violations]
     if shared:
         pairs = [f"{name} (as {first})" for name, first in shared.items()]
-        lines.append(f"Hosts with the same URL count once: {abbreviated(pairs)}.")
+        lines.append(f"Hosts with the same URL count once: {format_names(pairs)}.")
     if result["met"]:
         message = met_with_warnings(len(violations)) if violations else _success_message(assertion, required, len(records))
         result["msg"] = "\n".join([assertion.success_msg or message, *lines])

@@ -23,7 +23,6 @@ SECRETS = {option: VARIABLES[option] for option in ("token", "headers", "client_
 """The host variable of each option that says who asks."""
 # What is shorter may be part of any text.
 _LONG_SECRET = 8
-_NAMES_SHOWN = 5
 
 
 def secrets_in(host: Host, variables: Iterable[str] = tuple(SECRETS.values())) -> dict[str, Any]:
@@ -94,9 +93,3 @@ def withhold_foreign_secrets(options: dict[str, Any], owner: str, secrets: Mappi
             # One without the other is nothing.
             options.update(client_cert=None, client_key=None)
     return warnings
-
-
-def abbreviated(names: Sequence[str]) -> str:
-    """Names for a message: some of them, and the number of the others."""
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

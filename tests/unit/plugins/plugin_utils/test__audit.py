@@ -323,7 +323,7 @@ def test_a_group_without_a_host_of_the_audit_is_noted():
         ([{"model": "m"}], "policy: [{'model': 'm'}] is not a mapping. The keys are require,"),
         ({"require": []}, "policy.require: it is empty"),
         ({"require": [{"model": "m", "min_contex_length": 1}]}, "Did you mean min_context_length"),
-        ({"exclusive": True}, "policy.exclusive: needs a require next to it"),
+        ({"exclusive": True}, "policy.exclusive needs a require next to it, which says"),
         ({"require": [{"model": "m"}], "exclusive": "maybe"}, "policy.exclusive: maybe is not true or false"),
         ({"fleet": {"require": []}}, "policy.fleet: must be a list"),
         ({"fleet": [{"require": [{"model": "m"}]}]}, "give min_hosts or consistent"),
