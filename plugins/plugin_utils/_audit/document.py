@@ -160,7 +160,7 @@ def _model(key: str, having: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]
         "hosts_loaded": len({name for name, model in having if model["state"] == "loaded"}),
         "instances": len(instances),
         "context_lengths": _known(instance["context_length"] for instance in instances),
-        "parallel": None if None in slots else sum(slots),
+        "parallel": None if any(number is None or number < 0 for number in slots) else sum(slots),
         "size_bytes": _known(model["size_bytes"] for _name, model in having),
         "quantizations": _known(model["quantization"] for _name, model in having),
         "selected_variants": _known(model["selected_variant"] for _name, model in having),

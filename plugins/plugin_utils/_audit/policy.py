@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
     what_is_asked,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, count
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, count, make_violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     FAIL,
     Requirement,
@@ -111,7 +111,9 @@ def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[st
     """One check for each requirement on each host it is about, or one for the hosts together."""
     in_scope = {name: record for name, record in records.items() if policy.hosts is None or name in policy.hosts}
     if policy.for_fleet:
-        return [_check_together(policy, number, in_scope) for number in range(len(policy.requirements))]
+        # What no host is in has nothing in common. A note says so.
+        judged = in_scope or policy.min_hosts is not None
+        return [_check_together(policy, number, in_scope) for number in range(len(policy.requirements))] if judged else []
     checks = []
     for name, record in in_scope.items():
         for number, requirement in enumerate(policy.requirements):
@@ -137,6 +139,9 @@ def _check_together(policy: Policy, number: int, records: Mapping[str, Record]) 
     # Without min_hosts only what they have in common is judged: 0 is always met.
     found = judge_fleet(records, [requirement], policy.min_hosts or 0, policy.consistent)
     violations = [{key: value for key, value in violation.items() if key != "host"} for violation in found]
+    if not violations and not any(record["ok"] for record in records.values()):
+        message = f"could not check {requirement.subject}: none of {count(len(records), 'host')} gave an answer"
+        violations = [make_violation(requirement, "status", "ok", None, message)]
     least = policy.min_hosts
     asked = [f"at least {least} of {count(len(records), 'host')} {what_is_asked(requirement, least)}"] if least else []
     same = " and ".join(name.replace("_", " ") for name in policy.consistent)
@@ -166,6 +171,8 @@ def _check(
 
 def notes_on_policies(policies: Iterable[Policy], records: Mapping[str, Record]) -> list[str]:
     without_hosts = dict.fromkeys(
-        policy.name for policy in policies if policy.hosts is not None and not policy.for_fleet and not policy.hosts.intersection(records)
+        policy.name
+        for policy in policies
+        if policy.hosts is not None and policy.min_hosts is None and not policy.hosts.intersection(records)
     )
     return [f"The policy of {name} judged nothing, because no host of this audit is in it." for name in without_hosts]

@@ -316,6 +316,19 @@ def test_a_group_without_a_host_of_the_audit_is_noted():
     assert found["notes"] == ["The policy of group g judged nothing, because no host of this audit is in it."]
 
 
+def test_a_rule_of_the_fleet_never_passes_on_nothing():
+    same = {"require": [{"model": "m"}], "consistent": ["quantization"]}
+    found = audited({"a": DOWN, "b": None}, {"fleet": [same]})
+    assert [check["outcome"] for check in found["checks"]] == ["failed"]
+    assert found["findings"][0]["message"] == "fleet: could not check m: none of 2 hosts gave an answer"
+    # A host that answered has it, or it has nothing that could differ.
+    assert audited({"a": having(model("m", 1)), "b": DOWN}, {"fleet": [same]})["checks"][0]["outcome"] == "passed"
+    empty = audited({"a": having()}, {"groups": {"g": {"fleet": [same]}}}, {"g": []})
+    assert (empty["checks"], len(empty["notes"])) == ([], 1) and "fleet of group g judged nothing" in empty["notes"][0]
+    least = {"require": [{"model": "m"}], "min_hosts": 1}
+    assert audited({"a": having()}, {"groups": {"g": {"fleet": [least]}}}, {"g": []})["checks"][0]["outcome"] == "failed"
+
+
 @pytest.mark.parametrize(
     "policy, message",
     [
