@@ -18,10 +18,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
     judge_records,
     parse_fleet_assertion,
     records_given,
-    sharing,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_loopback_url
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing, sharing_records
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_assert_spec
 
 _GRACE_SECONDS = 0.5
@@ -54,8 +53,7 @@ class ActionModule(FleetAction):
             raise OptionError("records", "they say which hosts are meant. Remove one of records and hosts.")
         records = records_given(options["records"])
         # The loopback address of a host that asked itself is not that of another one.
-        urls = {name: None if is_loopback_url(record.get("url")) else record.get("url") for name, record in records.items()}
-        return judge_records(assertion, records, sharing(urls))
+        return judge_records(assertion, records, sharing_records(records))
 
     def _ask(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         names = self.names_of(options["hosts"], task_vars)

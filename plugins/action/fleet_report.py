@@ -60,6 +60,7 @@ class ActionModule(ActionBase):
                 collection_version=collection_version(),
                 history=None if runs is None else runs[max(0, len(runs) + 1 - options["history"]) :],
                 first_run=options["baseline"] == LAST and baseline is None,
+                keep_missing=not options["accept"],
             )
             audited_at = time.strftime(TIME_FORMAT, time.gmtime())
             audit = make_audit(options["hosts"], policies, baseline, audited_at, scope, options["drift"])
@@ -118,12 +119,12 @@ def _baseline(given: str | None, folder: Path) -> Baseline | None:
     try:
         return parse_baseline(json.loads(path.read_bytes()))
     except FileNotFoundError as exc:
-        if given == LAST:
+        if given == LAST and not path.is_symlink():
             return None
         raise OptionError("baseline", f"{path} cannot be read: {exc.strerror}. {remedy}") from None
     except OSError as exc:
         raise OptionError("baseline", f"{path} cannot be read: {exc.strerror}. {remedy}") from None
-    except (ValueError, RecursionError):
+    except (ValueError, OverflowError, RecursionError):
         raise OptionError("baseline", f"{path} is not JSON. {remedy}") from None
     except OptionError as exc:
         problem = f"{exc.problem.partition('. ')[0]}. {remedy}" if given == LAST else exc.problem

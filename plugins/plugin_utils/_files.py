@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Mapping
@@ -30,6 +31,9 @@ def write_all(folder: Path, texts: Mapping[str, str], mode: int | None = None) -
     Raises ``OSError``. The earlier files are then as they were, unless it happened between two of the last renamings.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in texts:
+        if (folder / name).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(folder / name))
     unfinished: dict[Path, Path] = {}
     try:
         for name, text in texts.items():

@@ -228,6 +228,11 @@ def test_a_name_that_cannot_be_in_a_pattern_is_not_copied(show, browser, reports
     page.get_by_role("button", name="Copy as --limit").click()
     assert page.get_by_label("For the command line").input_value() == "--limit 'down,evil,gpu1,gpu2,gpu10'"
     assert page.locator("#uncopied").inner_text() == "Without 2 hosts whose name cannot be in a pattern."
+    # An empty limit would be every host.
+    page.get_by_role("searchbox", name="Host").fill("zzz")
+    page.get_by_role("button", name="Copy as --limit").click()
+    assert page.get_by_label("For the command line").input_value() == ""
+    assert page.locator("#uncopied").inner_text() == "There is no host to copy."
 
 
 def test_it_is_a_plain_table_without_a_script(show):

@@ -199,6 +199,18 @@ def test_the_other_sources_report_the_same(audit, start, tmp_path, source):
     assert TOKEN[:10] not in outcome.output
 
 
+def test_an_answer_of_an_earlier_run_is_not_that_of_this_one(run, start, tmp_path):
+    fleet = start({"gpu1": {}, "gpu2": {}})
+    role = {"name": "Audit", "ansible.builtin.include_role": {"name": "gpufleet.lmstudio.fleet_audit"}}
+    settings = {"fleet_audit_source": "target", "fleet_audit_formats": ["json"], "fleet_audit_dest": "audit"}
+    gone = {"name": "One leaves", "ansible.builtin.meta": "end_host", "when": "inventory_hostname == 'gpu1'"}
+    plays = [{"name": "Audit", "hosts": "all", "gather_facts": False, "vars": settings, "tasks": tasks} for tasks in ([role], [gone, role])]
+    run(json.dumps(plays), hosts_of(fleet))
+    hosts = json.loads((tmp_path / "audit" / "fleet_audit.json").read_bytes())["hosts"]
+    assert [(host["name"], host["status"]) for host in hosts] == [("gpu1", "not_asked"), ("gpu2", "ok")]
+    assert [len(fleet.requests(name)) for name in ("gpu1", "gpu2")] == [1, 2]
+
+
 @pytest.mark.skipif(not shutil.which("ssh"), reason="there is no ssh here")
 def test_hosts_without_a_record_are_findings(audit, start, tmp_path):
     fleet = start({"gpu1": {}})
@@ -247,8 +259,9 @@ WRONG = [
     ({"fleet_audit_fail_on": ["violation"]}, "value of fleet_audit_fail_on must be one or more of: violations, not_ok, drift"),
     ({"fleet_audit_fail_on": ["violations"]}, "Without it the audit could never fail."),
     ({"fleet_audit_fail_on": "drift"}, "Without it the audit could never fail."),
+    ({"fleet_audit_fail_on": "drift", "fleet_audit_baseline": "last", "fleet_audit_drift": []}, "Without it the audit could never fail."),
     ({"fleet_audit_mode": "rw"}, "mode: rw is not the mode of a file. Write octal digits in quotes, such as '0644'."),
-    ({"fleet_audit_mode": 644}, "mode: 644 is not the mode of a file."),
+    ({"fleet_audit_mode": 440}, "mode: 440 is not the mode of a file."),
     ({"fleet_audit_history": -1}, "history: -1 is not a number of runs from 0 to 10000."),
     ({"fleet_audit_drift": ["context_length"]}, "value of fleet_audit_drift must be one or more of: added, removed, loaded,"),
     ({"fleet_audit_source": "cloud"}, "value of fleet_audit_source must be one of: controller, target, variable"),
@@ -281,7 +294,7 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
     hosts, last = hosts_of(fleet), tmp_path / "audit" / "fleet_audit.last.json"
     gate = {"fleet_audit_baseline": "last", "fleet_audit_fail_on": "drift", "fleet_audit_formats": ["json"], "fleet_audit_history": 3}
     first = audit(hosts, **gate)
-    assert "This is the first run: there is none before it to compare with." in first.output
+    assert "this is the first run, with none before it to compare with" in first.output
     figures = tmp_path / "audit" / "fleet_audit.history.json"
 
     fleet.load("gpu1", "qwen/qwen3-8b", context_length=8192)
@@ -289,7 +302,7 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
     for _time in range(2):
         failed = audit(hosts, ends=2, **gate).output
         assert "gpu1: qwen/qwen3-8b is loaded now, but was not before" in failed
-        assert "If these changes are wanted, run it once with -e fleet_audit_accept=true." in failed
+        assert "If they are wanted, run it once with -e fleet_audit_accept=true." in failed
     # What was not accepted is not lost by a run that does not see the host.
     audit(hosts, "--limit", "gpu2", **gate)
     assert "is loaded now" in audit(hosts, ends=2, **gate).output

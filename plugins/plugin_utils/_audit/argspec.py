@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -59,11 +60,7 @@ def report_options(given: dict[str, Any]) -> dict[str, Any]:
 def _file_mode(given: Any) -> int | None:
     if given is None or given == "":
         return None
-    try:
-        # YAML reads 0644 without quotes as a number that was octal. 644 would be another mode.
-        mode = int(given, 8) if isinstance(given, str) else given
-    except ValueError:
-        mode = -1
-    if isinstance(mode, bool) or not isinstance(mode, int) or not 0 <= mode <= 0o777:
+    # Not a number: YAML reads 0644 as one that was octal, and 440 as another mode.
+    if not isinstance(given, str) or not re.fullmatch("0?[0-7]{3}", given):
         raise OptionError("mode", _NO_MODE.format(printable(str(given))))
-    return mode
+    return int(given, 8)

@@ -32,9 +32,13 @@ class Baseline(NamedTuple):
         known = self.hosts.get(name)
         return None if known is None or not known["ok"] else {key: known[key] for key in ("seen_at", "detail", "models")}
 
-    def carried_over(self, audited: Collection[str], inventory: Collection[str]) -> list[dict[str, Any]]:
-        """What is known of the hosts of the inventory that are not in this run."""
-        return [{"name": name, **known} for name, known in self.hosts.items() if name in inventory and name not in audited]
+    def carried_over(self, audited: Collection[str], inventory: Collection[str] | None) -> list[dict[str, Any]]:
+        """What is known of the hosts that are not in this run: of those of the inventory, or of all."""
+        return [
+            {"name": name, **known}
+            for name, known in self.hosts.items()
+            if name not in audited and (inventory is None or name in inventory)
+        ]
 
 
 def parse_baseline(document: Any) -> Baseline:
@@ -51,7 +55,7 @@ def parse_baseline(document: Any) -> Baseline:
         audited_at = str(document["run"]["audited_at"])
         hosts = {str(host["name"]): _known(host, audited_at) for host in document["hosts"]}
         hosts.update((str(host["name"]), _known(host, str(host["seen_at"]))) for host in document.get("carried_over", []))
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         raise OptionError("baseline", "it is not complete. Give the fleet_audit.json of an earlier run, unchanged.") from None
     return Baseline(audited_at, hosts)
 

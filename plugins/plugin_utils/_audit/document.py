@@ -45,6 +45,8 @@ class Scope(NamedTuple):
     """The figures of the runs before this one, or None where none are kept. The JSON report leaves them out."""
     first_run: bool = False
     """Whether what the last run left was to be the baseline, and there was none."""
+    keep_missing: bool = False
+    """Whether a host that the inventory no longer has is carried over, too, and named again at each run."""
 
 
 _ANYTHING = Scope()
@@ -88,8 +90,8 @@ def make_audit(
     carried_over: list[dict[str, Any]] = []
     drift = None
     if baseline is not None:
-        carried_over = baseline.carried_over(records, scope.inventory)
-        left_out = {host["name"] for host in carried_over}
+        carried_over = baseline.carried_over(records, None if scope.keep_missing else scope.inventory)
+        left_out = {host["name"] for host in carried_over if host["name"] in scope.inventory}
         drift = compare_with_baseline(described, {name: host for name, host in baseline.hosts.items() if name not in left_out}, drift_kinds)
     for host in described:
         host["last_known"] = baseline.last_known(host["name"]) if baseline and not host["ok"] else None
@@ -103,6 +105,7 @@ def make_audit(
         "run": {
             "audited_at": audited_at,
             "baseline_at": baseline.audited_at if baseline else None,
+            "first_run": scope.first_run,
             "history": scope.history,
             "hosts": {name: {"asked_at": record["asked_at"], "response_ms": record["response_ms"]} for name, record in records.items()},
         },
@@ -114,7 +117,6 @@ def make_audit(
         "drift": drift,
         "carried_over": carried_over,
         "notes": [
-            *(["This is the first run: there is none before it to compare with."] if scope.first_run else []),
             *notes_on_policies(policies, records),
             *_notes_on_duplicates(described),
         ],
@@ -131,7 +133,8 @@ def without_times(audit: Audit) -> Audit:
     }
     runs = audit["run"]["history"]
     history = None if runs is None else [{}, *runs]
-    return {**audit, "run": {"audited_at": never, "baseline_at": audit["run"]["baseline_at"] and never, "history": history, "hosts": hosts}}
+    baseline_at = audit["run"]["baseline_at"] and never
+    return {**audit, "run": {**audit["run"], "audited_at": never, "baseline_at": baseline_at, "history": history, "hosts": hosts}}
 
 
 def violations_in(audit: Audit) -> list[Violation]:

@@ -38,7 +38,7 @@ def compare_with_baseline(
         if why:
             not_compared.append({"host": name, "message": f"{name} {why}"})
             continue
-        for key, (kind, was, has, sentence) in _changes(before[name], now[name]):
+        for key, (kind, was, has, sentence) in _changes(before[name], now[name], kinds):
             if kind in kinds:
                 message = f"{name}: {printable(key)} {sentence}"
                 changes.append({"host": name, "model": key, "change": kind, "before": was, "now": has, "message": message})
@@ -61,9 +61,9 @@ class Listed:
     """What a host has of one key, as far as it counts as drift. Order never counts, nor does how often a key is listed."""
 
     def __init__(self) -> None:
-        self.pinned: list[int] = []
-        self.idle: list[int] = []
-        """The contexts of the instances, those that unload when idle apart. 0 where it is not known."""
+        self.pinned: list[int | None] = []
+        self.idle: list[int | None] = []
+        """The contexts of the instances, those that unload when idle apart. None where it is not known."""
         self.tells_idle = True
         self.attributes: dict[str, set[str]] = {name: set() for name in _ATTRIBUTES}
         self.loaded_attributes: dict[str, set[str]] = {name: set() for name in _ATTRIBUTES}
@@ -74,7 +74,8 @@ class Listed:
             # A report of schema_version 1 does not tell.
             unloads = instance.get("unloads_when_idle")
             self.tells_idle &= unloads is not None
-            (self.idle if unloads else self.pinned).append(int(instance["context_length"] or 0))
+            context = instance["context_length"]
+            (self.idle if unloads else self.pinned).append(None if context is None else int(context))
         for name in _ATTRIBUTES:
             if model[name] is not None:
                 self.attributes[name].add(str(model[name]))
@@ -84,8 +85,8 @@ class Listed:
         variants = model.get("variants")
         self.variants = None if variants is None or self.variants is None else {*self.variants, *map(str, variants)}
 
-    def contexts(self) -> list[int]:
-        return sorted(self.pinned + self.idle)
+    def contexts(self) -> list[int | None]:
+        return _sorted(self.pinned + self.idle)
 
 
 def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
@@ -98,34 +99,46 @@ def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
     return found
 
 
-def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any]) -> Iterator[tuple[str, Change]]:
+def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collection[str]) -> Iterator[tuple[str, Change]]:
     before, now = listed_models(earlier), listed_models(host)
     # What only one of the two has, such as the quantization of a model that was not loaded then, is no change.
     both_complete = host["detail"] == earlier["detail"] == FULL
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
-        if old is None:
+        # One that is no longer listed is no longer loaded either, which is said where only that counts.
+        if old is None and "added" in kinds:
             yield key, ("added", None, now[key].contexts(), "is listed now, but was not before")
-        elif new is None:
-            yield key, ("removed", old.contexts(), None, "is no longer listed")
+        elif new is None and "removed" in kinds:
+            yield key, ("removed", before[key].contexts(), None, "is no longer listed")
+        elif old is None or new is None:
+            yield from ((key, change) for change in _of_instances(old or Listed(), new or Listed()))
         else:
             yield from ((key, change) for change in [*_of_instances(old, new), *_of_attributes(old, new, both_complete)])
 
 
 def _of_instances(old: Listed, new: Listed) -> Iterator[Change]:
     before, now = old.contexts(), new.contexts()
-    pinned_before, pinned_now = sorted(old.pinned), sorted(new.pinned)
+    pinned_before, pinned_now = _sorted(old.pinned), _sorted(new.pinned)
     if not (old.tells_idle and new.tells_idle):
         pinned_before, pinned_now = before, now
     if pinned_before and not pinned_now:
-        yield "unloaded", before, now, "is loaded only until it is idle" if now else "is no longer loaded"
+        yield "unloaded", before, now, "unloads when idle now, and stayed loaded before" if now else "is no longer loaded"
     elif pinned_now and not pinned_before:
         yield "loaded", before, now, "stays loaded now, and unloaded when idle before" if before else "is loaded now, but was not before"
-    elif pinned_before != pinned_now:
-        yield "context", before, now, f"now has the context {_joined(now)} instead of {_joined(before)}"
-    elif before != now:
-        idle_before, idle_now = (_joined(sorted(listed.idle)) or "none" for listed in (old, new))
+    elif _differ(pinned_before, pinned_now):
+        yield "context", pinned_before, pinned_now, f"now has the context {_joined(pinned_now)} instead of {_joined(pinned_before)}"
+    if old.tells_idle and new.tells_idle and _differ(_sorted(old.idle), _sorted(new.idle)):
+        idle_before, idle_now = (_joined(_sorted(listed.idle)) or "none" for listed in (old, new))
         yield JUST_IN_TIME, before, now, f"has instances that unload when idle: context {idle_now} instead of {idle_before}"
+
+
+def _sorted(contexts: list[int | None]) -> list[int | None]:
+    return sorted(contexts, key=lambda context: (context is None, context or 0))
+
+
+def _differ(before: list[int | None], now: list[int | None]) -> bool:
+    """Whether contexts have changed. One that is not known may be any."""
+    return len(before) != len(now) or (before != now and None not in before + now)
 
 
 def _of_attributes(old: Listed, new: Listed, both_complete: bool) -> Iterator[Change]:
@@ -143,4 +156,4 @@ def _of_attributes(old: Listed, new: Listed, both_complete: bool) -> Iterator[Ch
 
 
 def _joined(values: Iterable[Any]) -> str:
-    return ", ".join(printable(str(value)) for value in values)
+    return ", ".join("not known" if value is None else printable(str(value)) for value in values)

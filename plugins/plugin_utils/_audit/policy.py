@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
     what_is_asked,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, count, make_violation
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, count, format_names, make_violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     FAIL,
     Requirement,
@@ -30,6 +30,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     parse_bool,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable, unknown_names
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing_records
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
 NO_ANSWER = "gave no answer"
@@ -136,6 +137,9 @@ def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[st
 
 def _check_together(policy: Policy, number: int, records: Mapping[str, Record]) -> dict[str, Any]:
     requirement = policy.requirements[number]
+    # Several names of one server are one host.
+    shared = sharing_records(records)
+    records = {name: record for name, record in records.items() if name not in shared}
     # Without min_hosts only what they have in common is judged: 0 is always met.
     found = judge_fleet(records, [requirement], policy.min_hosts or 0, policy.consistent)
     violations = [{key: value for key, value in violation.items() if key != "host"} for violation in found]
@@ -175,4 +179,9 @@ def notes_on_policies(policies: Iterable[Policy], records: Mapping[str, Record])
         for policy in policies
         if policy.hosts is not None and policy.min_hosts is None and not policy.hosts.intersection(records)
     )
-    return [f"The policy of {name} judged nothing, because no host of this audit is in it." for name in without_hosts]
+    notes = [f"The policy of {name} judged nothing, because no host of this audit is in it." for name in without_hosts]
+    shared = sharing_records(records) if any(policy.for_fleet for policy in policies) else {}
+    if shared:
+        pairs = format_names([f"{name} (as {first})" for name, first in shared.items()])
+        notes.append(f"Hosts with the same URL count once in the rules of the fleet: {pairs}.")
+    return notes

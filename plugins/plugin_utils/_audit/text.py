@@ -24,7 +24,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings 
     Finding,
     in_one_line,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import NO_ANSWER
 
+_LINE = 5000
 TITLES = {
     FLEET: ("Rules of the fleet that are not met", "rule of the fleet", "rules of the fleet"),
     UNANSWERED: ("Hosts without an answer", "finding about hosts without an answer", "findings about hosts without an answer"),
@@ -41,16 +43,22 @@ def headline(audit: Audit) -> str:
     parts = [f"{summary['hosts']['ok']} of {count(summary['hosts']['total'], 'host')} answered"]
     if summary["checks"]["total"]:
         unmet = [called(kind, found[kind]) for kind in (FLEET, REQUIREMENT) if found[kind]]
-        not_checked = not unmet and summary["violations"]["fail"]
+        not_checked = any(check["reason"] == NO_ANSWER for check in audit["checks"])
         parts.append(
             f"{' and '.join(unmet)} not met" if unmet else "not all of the policy could be checked" if not_checked else "the policy is met"
         )
         if found[WARNING]:
             parts.append(called(WARNING, found[WARNING]))
+    if audit["policy"] and not summary["checks"]["total"]:
+        parts.append("the policy judged nothing")
+    if audit["run"]["first_run"]:
+        parts.append("this is the first run, with none before it to compare with")
     if summary["drift"] is not None:
         parts.append(count(summary["drift"], "change") + " since the baseline")
     if summary["not_compared"]:
         parts.append(f"{count(summary['not_compared'], 'host')} not compared with it")
+    if audit["carried_over"]:
+        parts.append(f"{count(len(audit['carried_over']), 'host')} of the baseline not in this run")
     return ", ".join(parts) + "."
 
 
@@ -78,24 +86,34 @@ def problems(audit: Audit) -> dict[str, list[str]]:
         for violation in check["violations"]
     )
     violations = [*found.get(FLEET, []), *(found.get(UNANSWERED, []) if unchecked else []), *found.get(REQUIREMENT, [])]
+    nothing = ["The policy judged nothing: no host of this audit is in its groups."] if audit["policy"] and not audit["checks"] else []
     return {
-        "violations": _lines(violations),
+        "violations": [*nothing, *_lines(violations)],
         "not_ok": _lines(found.get(UNANSWERED, [])),
-        "drift": _lines(found.get(DRIFT, [])),
+        "drift": _lines(found.get(DRIFT, [])) or _nothing_compared(audit),
     }
 
 
+def _nothing_compared(audit: Audit) -> list[str]:
+    """A gate on drift must not pass where no host could be compared at all."""
+    if audit["drift"] is None:
+        return []
+    not_compared = {entry["host"] for entry in audit["drift"]["not_compared"]}
+    compared = any(host["name"] not in not_compared for host in audit["hosts"])
+    return [] if compared else ["No host could be compared with the baseline."]
+
+
 def _lines(findings: Iterable[Finding]) -> list[str]:
-    return [in_one_line(finding) for finding in findings]
+    return [printable(in_one_line(finding), _LINE) for finding in findings]
 
 
 def what_was_checked(audit: Audit) -> list[dict[str, Any]]:
     """What each requirement asked, and of how many hosts it is true: `{policy, requirement, asked, met, of}`. `of` is null for a rule of the fleet."""
-    found: dict[tuple[str, int, bool, str], dict[str, Any]] = {}
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for check in audit["checks"]:
         together = check["host"] is None
         row = found.setdefault(
-            (check["policy"], check["number"], together, check["asked"]),
+            (check["policy"], check["number"], together, check["requirement"], check["asked"]),
             {
                 "policy": check["policy"],
                 "requirement": check["requirement"],

@@ -41,7 +41,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import 
     why_given_up,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import summary_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import hosts_by_server
 
 Records = Mapping[str, Record]
 Ask = Callable[[Sequence[str], float], Records]
@@ -115,12 +114,6 @@ def records_given(value: Mapping[str, Any]) -> dict[str, Record]:
         except OptionError as exc:
             raise OptionError("records", f"that of {printable(str(name))} cannot be used: {exc.problem}") from None
     return found
-
-
-def sharing(urls: Mapping[str, str | None]) -> dict[str, str]:
-    """For each host with the URL of a host before it, the name of that one."""
-    groups = hosts_by_server((name, url) for name, url in urls.items() if url is not None)
-    return {name: first for first, *others in groups for name in others}
 
 
 def judge_records(assertion: FleetAssertion, records: Records, shared: Mapping[str, str]) -> dict[str, Any]:

@@ -94,6 +94,17 @@ def hosts_by_server(urls: Iterable[tuple[str, Any]]) -> list[list[str]]:
     return [list(names) for names in found.values()]
 
 
+def sharing(urls: Mapping[str, str | None]) -> dict[str, str]:
+    """For each host with the URL of a host before it, the name of that one."""
+    groups = hosts_by_server((name, url) for name, url in urls.items() if url is not None)
+    return {name: first for first, *others in groups for name in others}
+
+
+def sharing_records(records: Mapping[str, Any]) -> dict[str, str]:
+    """The same of records. A loopback URL is that of each host itself, where hosts asked themselves."""
+    return sharing({name: None if is_loopback_url(record.get("url")) else record.get("url") for name, record in records.items()})
+
+
 def address_url(host: Host) -> str:
     return "http://" + bracketed(host.address)
 

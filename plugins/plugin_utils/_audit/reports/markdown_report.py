@@ -28,7 +28,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text impo
 )
 
 _MAX_ROWS = 200
-_MAX_NAMES = 5
 
 
 def as_markdown(audit: Audit) -> str:
@@ -42,6 +41,13 @@ def as_markdown(audit: Audit) -> str:
             lines += [f"- {_code(finding['message'])}", *(f"  - {_code(line)}" for line in hosts)]
         more = len(findings) - _MAX_ROWS
         lines += ["", *([f"{called(kind, more, 'more ')} are in the JSON report.", ""] if more > 0 else [])]
+    if audit["carried_over"]:
+        lines += [
+            "## Hosts of the baseline that are not in this run",
+            "",
+            _names([host["name"] for host in audit["carried_over"]], _MAX_ROWS),
+            "",
+        ]
     not_compared = [entry["message"] for entry in (audit["drift"] or {"not_compared": []})["not_compared"]]
     if not_compared:
         lines += ["## Not compared with the baseline", "", *(f"- {_code(message)}" for message in not_compared[:_MAX_ROWS]), ""]
@@ -72,8 +78,8 @@ def as_markdown(audit: Audit) -> str:
     )  # fmt: skip
     rows = [
         (_code(host["name"]), _code(host["status"]), len({model["key"] for model in host["models"]}) if host["ok"] else "-",
-         size(host["size_bytes"]["loaded"]) if host["ok"] else "-", " ".join(_code(shown) for shown in loaded_models(host)[:20]))
-        for host in audit["hosts"]
+         size(host["size_bytes"]["loaded"]) if host["ok"] else "-", _names(loaded_models(host), 20))
+        for host in sorted(audit["hosts"], key=lambda host: bool(host["ok"]))
     ]  # fmt: skip
     lines += _markdown_table(("host", "status", "listed", "loaded size", "models (context)"), rows)
     version = f" {audit['collection_version']}" if audit["collection_version"] else ""
@@ -82,9 +88,9 @@ def as_markdown(audit: Audit) -> str:
     return "\n".join([*lines, f"At {audit['run']['audited_at']}."]) + "\n"
 
 
-def _names(hosts: Sequence[str]) -> str:
-    more = f" and {len(hosts) - _MAX_NAMES} more" if len(hosts) > _MAX_NAMES else ""
-    return " ".join(map(_code, hosts[:_MAX_NAMES])) + more
+def _names(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return " ".join(map(_code, names[:most])) + more
 
 
 def _number(value: int | None) -> str:

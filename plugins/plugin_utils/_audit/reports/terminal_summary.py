@@ -46,7 +46,7 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     for kind, findings in findings_of(audit).items():
         lines += [f"{TITLES[kind][0]}:", *(f"  {line}" for line in _of_kind(kind, findings))]
     where = [f"  {name:<10} {path}" for name, path in paths.items()]
-    notes = [printable(note, _WIDTH) for note in audit["notes"][:1]]
+    notes = [printable(note, _WIDTH) for note in audit["notes"][:3]]
     room = _MAX_LINES - len(lines) - len(notes) - (len(where) + 1 if where else 0)
     fewest, most = _MODELS
     models = _models(audit, min(most, max(fewest, room - len(audit["hosts"]) - 2)))

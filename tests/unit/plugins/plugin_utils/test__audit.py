@@ -45,8 +45,18 @@ def having(*models, detail="full"):
 DOWN = record_of(ENDPOINT, Poll(ApiError("refused", "refused the connection"), WHEN, None), "full")
 
 
+def each_at_its_url(hosts):
+    """The records, with the URL of their own host where all have that of the endpoint."""
+    mine = {
+        name: {**given, "url": f"http://{name}:1234"}
+        for name, given in hosts.items()
+        if isinstance(given, dict) and given.get("url") == ENDPOINT.url
+    }
+    return {**hosts, **mine}
+
+
 def audited(hosts, policy=None, groups=None, baseline=None, **scope):
-    return make_audit(hosts, parse_policies(policy, groups or {}), baseline, WHEN, Scope(**scope), KINDS)
+    return make_audit(each_at_its_url(hosts), parse_policies(policy, groups or {}), baseline, WHEN, Scope(**scope), KINDS)
 
 
 def after(document):
@@ -77,8 +87,11 @@ def changes(before, now):
         ([model("m")], [model("m", 1, ttl=9)], [("m", "just_in_time", [], [1])]),
         ([model("m", 1, ttl=9)], [model("m")], [("m", "just_in_time", [1], [])]),
         ([model("m", 1, ttl=9)], [model("m", 2, ttl=9)], [("m", "just_in_time", [1], [2])]),
-        ([model("m", 1)], [model("m", 1, ttl=9)], [("m", "unloaded", [1], [1])]),
-        ([model("m", 1, ttl=9)], [model("m", 1)], [("m", "loaded", [1], [1])]),
+        ([model("m", 1)], [model("m", 1, ttl=9)], [("m", "unloaded", [1], [1]), ("m", "just_in_time", [1], [1])]),
+        ([model("m", 1, ttl=9)], [model("m", 1)], [("m", "loaded", [1], [1]), ("m", "just_in_time", [1], [1])]),
+        # What is not known may be anything, and is never 0.
+        ([model("m", None)], [model("m", 1)], []),
+        ([model("m", 1)], [model("m", None, 1)], [("m", "context", [1], [1, None])]),
         ([model("m", 1)], [model("m", 1, quantization="Q8_0")], [("m", "quantization", ["Q4_K_M"], ["Q8_0"])]),
         ([model("m")], [model("m", variant="w")], [("m", "variant", ["v"], ["w"])]),
         ([model("m", variants=["v"])], [model("m", variants=["w", "v", "v"])], [("m", "variant", ["v"], ["v", "w"])]),
@@ -204,7 +217,11 @@ def test_hosts_that_are_left_out_of_a_run_are_carried_over():
     assert [run["summary"]["not_compared"] for run in (second, third, fourth)] == [0, 0, 0]
     assert [change["message"] for change in third["drift"]["changes"]] == ["a: m now has the context 2 instead of 1"]
     assert [change["message"] for change in fourth["drift"]["changes"]] == ["b: m is no longer loaded"]
-    # One that the inventory no longer has is said to be missing, once.
+    # One that the inventory no longer has is said to be missing, once, and again and again where a gate has to accept it.
+    gated = audited({"a": having(model("m", 2))}, baseline=after(fourth), inventory=["a"], keep_missing=True)
+    assert gated["summary"]["not_compared"] == 2
+    again = audited({"a": having(model("m", 2)), "b": having(model("m", 1))}, baseline=after(gated), inventory=names, keep_missing=True)
+    assert [change["message"] for change in again["drift"]["changes"]] == ["b: m is loaded now, but was not before"]
     fifth = audited({"a": having(model("m", 2))}, baseline=after(fourth), inventory=["a"])
     assert [entry["message"] for entry in fifth["drift"]["not_compared"]] == [
         "b is in the baseline, but was not audited",
@@ -230,10 +247,20 @@ def test_a_report_of_schema_version_1_is_read():
     assert found["hosts"][1]["last_known"]["models"] == []
 
 
-@pytest.mark.parametrize("kinds, expected", [(["added"], ["added"]), (["loaded", "unloaded"], ["loaded"]), ([], [])])
+@pytest.mark.parametrize(
+    "kinds, expected",
+    [
+        (["added"], ["added"]),
+        (["loaded"], ["loaded", "loaded"]),
+        # A model that is no longer listed is no longer loaded either, which must not go unseen where only that counts.
+        (["loaded", "unloaded"], ["loaded", "loaded", "unloaded"]),
+        (["removed"], ["removed"]),
+        ([], []),
+    ],
+)
 def test_only_the_kinds_that_were_asked_for_are_drift(kinds, expected):
-    baseline = after(audited({"a": having(model("m"))}))
-    now = {"a": having(model("m", 1), model("n"))}
+    baseline = after(audited({"a": having(model("m"), model("o", 1))}))
+    now = {"a": having(model("m", 1), model("n", 1))}
     found = make_audit(now, [], baseline, WHEN, drift_kinds=kinds)["drift"]
     assert ([change["change"] for change in found["changes"]], found["kinds"]) == (expected, [kind for kind in KINDS if kind in kinds])
 
@@ -314,6 +341,17 @@ def test_a_group_without_a_host_of_the_audit_is_noted():
     found = audited({"a": having()}, {"groups": {"g": {"require": [{"model": "m"}]}}}, {"g": ["b"]})
     assert found["checks"] == []
     assert found["notes"] == ["The policy of group g judged nothing, because no host of this audit is in it."]
+
+
+def test_two_names_of_one_server_are_one_host():
+    there = {**having(model("m", 1)), "url": "http://gpu1:1234"}
+    hosts = {"alias": {**there, "url": "http://GPU1:1234/"}, "gpu1": there}
+    found = audited(hosts, {"fleet": [{"require": [{"model": "m"}], "min_hosts": 2}]})
+    assert found["findings"][0]["message"].startswith("fleet: 1 of 1 host serves m; 2 are required")
+    assert found["notes"] == ["Hosts with the same URL count once in the rules of the fleet: gpu1 (as alias)."]
+    # Hosts that asked themselves all say the same.
+    own = {name: {**there, "url": "http://127.0.0.1:1234"} for name in hosts}
+    assert audited(own, {"fleet": [{"require": [{"model": "m"}], "min_hosts": 2}]})["findings"] == []
 
 
 def test_a_rule_of_the_fleet_never_passes_on_nothing():

@@ -73,7 +73,7 @@ def failing(status, message, http_status=None):
 
 def fleet(at="2026-11-22T20:00:00Z", ms=12):
     times = {"at": at, "ms": ms}
-    return {
+    hosts = {
         "gpu10": answering(entry(CHAT, instances=[instance(CHAT, 4096)]), EMBEDDING, **times),
         "gpu2": answering(
             EMBEDDING,
@@ -86,6 +86,7 @@ def fleet(at="2026-11-22T20:00:00Z", ms=12):
         "evil": answering(entry(HOSTILE, HOSTILE, 1, [instance(HOSTILE, 8192)]), entry("=HYPERLINK(1)", "+q"), **times),
         "away": {"unreachable": True, "msg": "Failed to connect to the host via ssh"},
     }
+    return {name: {**record, "url": f"http://{name}:1234"} if "ok" in record else record for name, record in hosts.items()}
 
 
 POLICY = {
@@ -244,7 +245,8 @@ def test_every_format_is_documented():
 def test_what_passed_says_what_it_asked():
     policy = {"require": [{"model": "m", "state": "available"}, {"name": "chat", "model": "n", "min_context_length": 4096}]}
     fleet_rule = {"fleet": [{"require": [{"model": "n"}], "min_hosts": 1, "consistent": ["quantization"]}]}
-    hosts = {name: answering(entry("m"), entry("n", instances=[instance("n", 8192)])) for name in ("gpu1", "gpu2")}
+    record = answering(entry("m"), entry("n", instances=[instance("n", 8192)]))
+    hosts = {name: {**record, "url": f"http://{name}:1234"} for name in ("gpu1", "gpu2")}
     found = make_audit(hosts, parse_policies({**policy, **fleet_rule}, {}), None, "2026-11-23T08:00:00Z")
     rows = [
         ("all hosts", "m", "lists m", "met by 2 of 2 hosts"),
@@ -264,6 +266,7 @@ def test_what_passed_says_what_it_asked():
 
 
 def story(hosts, policy):
+    hosts = {name: {**record, "url": f"http://{name}:1234"} for name, record in hosts.items()}
     found = make_audit(hosts, parse_policies(policy, {}), None, "2026-11-23T08:00:00Z")
     paths = {name: f"/audit/{name}" for name in FORMATS}
     return found, as_lines(found, paths), FORMATS["markdown"][1](found).splitlines()
@@ -336,6 +339,23 @@ def test_a_host_without_an_answer_still_violates_what_is_required_of_it():
     assert lines[0] == "1 of 2 hosts answered, not all of the policy could be checked."
     warned, _lines, _markdown = story(hosts, {"require": [{"model": "m", "severity": "warn"}]})
     assert problems(warned)["violations"] == [] != problems(warned)["not_ok"]
+
+
+def test_a_gate_that_judged_or_compared_nothing_says_so():
+    policy = {"groups": {"g": {"require": [{"model": "m"}]}}}
+    hosts = {"a": answering(entry("m"))}
+    found = make_audit(hosts, parse_policies(policy, {"g": []}), None, "2026-11-23T08:00:00Z", Scope(policy=policy, first_run=True))
+    assert problems(found)["violations"] == ["The policy judged nothing: no host of this audit is in its groups."]
+    assert as_lines(found, {})[0] == (
+        "1 of 1 host answered, the policy judged nothing, this is the first run, with none before it to compare with."
+    )
+    baseline = parse_baseline(json.loads(FORMATS["json"][1](found)))
+    down = make_audit({"a": failing("refused", "x")}, [], baseline, "2026-11-23T08:00:00Z", Scope(inventory=["a"]))
+    assert problems(down)["drift"] == ["No host could be compared with the baseline."]
+    assert as_lines(down, {})[0] == "0 of 1 host answered, 0 changes since the baseline, 1 host not compared with it."
+    limited = make_audit({"b": answering()}, [], baseline, "2026-11-23T08:00:00Z", Scope(inventory=["a", "b"]))
+    assert as_lines(limited, {})[0].endswith("1 host not compared with it, 1 host of the baseline not in this run.")
+    assert "Of the baseline, these hosts are not in this run: a." in FORMATS["html"][1](limited)
 
 
 def test_what_is_not_known_is_not_zero():

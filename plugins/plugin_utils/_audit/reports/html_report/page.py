@@ -13,6 +13,7 @@ policy with the hash of the script lets no other one run.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import re
@@ -80,6 +81,7 @@ def as_html(audit: Audit) -> str:
         not_met=sum(audit["summary"]["findings"][kind] for kind in (FLEET, REQUIREMENT)),
         findings=_findings(audit),
         checked=[{**row, "outcome": met(row)} for row in what_was_checked(audit)],
+        carried_over=format_names([host["name"] for host in audit["carried_over"]], _MAX_NAMES),
         changes=drift["changes"][:_MAX_ROWS],
         more_changes=max(0, len(drift["changes"]) - _MAX_ROWS),
         not_compared=drift["not_compared"][:_MAX_ROWS],
@@ -88,7 +90,7 @@ def as_html(audit: Audit) -> str:
         models=[{**model, "served": _fragment(model, state="loaded"), "listed": _fragment(model)} for model in models[:_MAX_ROWS]],
         more_models=max(0, len(models) - _MAX_ROWS),
         runs=runs and len(runs),
-        history=_history(runs) if runs else [],
+        history=_history([run for run in runs if run.get("limit") == audit["limit"]]) if runs else [],
         plain=_plain(audit),
         printed=_PRINTED,
         charts=_charts(audit),
@@ -159,16 +161,15 @@ def _history(runs: list[Run]) -> list[dict[str, str]]:
         ("Changes since the baseline", lambda run: run["drift"]),
         ("Loaded bytes", lambda run: run["loaded_bytes"]),
     ]
-    for number, row in enumerate(runs[-1]["requirements"]):
+    for row in runs[-1]["requirements"]:
         if row["of"] is not None:
             name = f"Hosts that meet {row['requirement']}" + ("" if row["policy"] == ALL_HOSTS else f" ({row['policy']})")
-            of_hosts.append((name, lambda run, number=number, row=row: _hosts_that_met(run, number, row)))  # type: ignore[misc]
+            of_hosts.append((name, functools.partial(_hosts_that_met, row["policy"], row["requirement"])))
     return [line for title, of_run in of_hosts[:_MAX_BARS] if (line := _line(title, [_number(of_run, run) for run in runs]))]
 
 
-def _hosts_that_met(run: Run, number: int, row: Mapping[str, Any]) -> Any:
-    found = run["requirements"][number]
-    return found["met"] if (found["policy"], found["requirement"]) == (row["policy"], row["requirement"]) else None
+def _hosts_that_met(policy: str, requirement: str, run: Run) -> Any:
+    return next((row["met"] for row in run["requirements"] if (row["policy"], row["requirement"]) == (policy, requirement)), None)
 
 
 def _number(of_run: Callable[[Run], Any], run: Run) -> float | None:
@@ -273,7 +274,10 @@ def _charts(audit: Audit) -> list[dict[str, Any]]:
     )
     most_used = sorted(quantizations.items(), key=lambda item: (-item[1], item[0]))
     charts = [
-        ("Hosts by status", [(status, number, str(number)) for status, number in audit["summary"]["hosts"]["by_status"].items()]),
+        (
+            "Hosts by status",
+            [(printable(status), number, str(number)) for status, number in audit["summary"]["hosts"]["by_status"].items()],
+        ),
         (
             "Loaded size per host",
             [(printable(host["name"], 40), host["size_bytes"]["loaded"], format_size(host["size_bytes"]["loaded"])) for host in by_size],

@@ -71,6 +71,7 @@
   const fromFragment = () => {
     const set = new URLSearchParams(location.hash.slice(1));
     if (!filters.some((id) => set.has(id))) return false;
+    by("anywhere").checked = false;
     for (const id of filters) {
       by(id).value = set.get(id) || "";
       // A select has no value that is not one of its options.
@@ -83,11 +84,12 @@
   const copy = () => {
     const hosts = shownHosts(columns()).map((host) => host.name);
     const usable = hosts.filter((name) => /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name));
-    by("limit").value = `--limit '${usable.join(",")}'`;
-    by("uncopied").textContent = usable.length < hosts.length ? `Without ${count(hosts.length - usable.length, "host")} whose name cannot be in a pattern.` : "";
+    // An empty limit is none: it would mean every host.
+    by("limit").value = usable.length ? `--limit '${usable.join(",")}'` : "";
+    by("uncopied").textContent = !usable.length ? "There is no host to copy." : usable.length < hosts.length ? `Without ${count(hosts.length - usable.length, "host")} whose name cannot be in a pattern.` : "";
     by("copied").hidden = false;
     by("limit").select();
-    if (navigator.clipboard) navigator.clipboard.writeText(by("limit").value).catch(() => {});
+    if (usable.length && navigator.clipboard) navigator.clipboard.writeText(by("limit").value).catch(() => {});
   };
 
   const rank = (host, number) => {
