@@ -23,8 +23,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
     judge_records,
     parse_fleet_assertion,
     records_given,
-    sharing,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing
 from hypothesis import given
 from hypothesis import strategies as st
 
