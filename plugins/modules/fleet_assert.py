@@ -73,7 +73,8 @@ options:
     description:
       - Seconds to go on asking until enough hosts meet the requirements. Whatever happens meanwhile is part of the wait, also that servers
         are down. With C(-v) each round says what is still missing.
-      - The last round begins when they are over, at the latest, and takes no longer than the longest O(timeout) of a host. V(0) asks once.
+      - The last round begins when they are over, at the latest, and takes half a second more than the longest O(timeout) of a host
+        at most. V(0) asks once.
     type: float
     default: 0
   delay:

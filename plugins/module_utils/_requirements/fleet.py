@@ -206,9 +206,12 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
             candidates = listed_candidates(record, requirement)
         for value in dict.fromkeys(_VALUES[attribute](candidate) for candidate in candidates):
             hosts_of.setdefault(value, []).append(name)
-    if len(hosts_of) < 2:
+    # Two that are not known may differ. A model without variants has none selected, which is known.
+    unknown = hosts_of.get(None, []) if attribute != "selected_variant" else []
+    if len(hosts_of) < 2 and len(unknown) < 2:
         return []
-    message = f"{requirement.subject} has different {attribute.replace('_', ' ')}s: "
+    may = "has different" if len(hosts_of) > 1 else "may have different"
+    message = f"{requirement.subject} {may} {attribute.replace('_', ' ')}s: "
     values = _largest_first(hosts_of)
     message += "; ".join(f"{format_value(value)} on {_hosts(names)}" for value, names in values[:_GROUPS_SHOWN])
     others = {name for _value, names in values[_GROUPS_SHOWN:] for name in names}

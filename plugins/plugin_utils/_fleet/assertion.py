@@ -262,7 +262,7 @@ def _next_steps(records: Records) -> list[str]:
     lines = []
     for (status, hint), names in sorted(hosts_of.items(), key=lambda item: -len(item[1]))[:_STEPS_SHOWN]:
         such_as = "such as " if len(names) > 1 else ""
-        lines.append(f"({status}) {such_as}{names[0]}: {_seen(records[names[0]])} {printable(hint, 300)}")
+        lines.append(f"({status}) {such_as}{printable(names[0])}: {_seen(records[names[0]])} {printable(hint, 300)}")
     left = len(hosts_of) - len(lines)
     return [*lines, f"{count(left, 'other next step')}: with quiet: false each record has its hint."] if left > 0 else lines
 

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import RESERVED_KEYS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Counts, Record, Sizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 
 def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -58,7 +59,11 @@ def failure_warning(records: Mapping[str, Record]) -> str:
     lines = []
     for (status, hint), names in sorted(silent.items(), key=lambda item: -len(item[1])):
         error = records[names[0]]["error"]
-        what = f"{names[0]}: {error['message'] if error else ''}" if len(names) == 1 else f"{len(names)} {status}: {format_names(names)}."
+        what = (
+            f"{printable(names[0])}: {error['message'] if error else ''}"
+            if len(names) == 1
+            else f"{len(names)} {status}: {format_names(names)}."
+        )
         lines.append(f"{what} {hint}".rstrip())
     return "\n".join([_how_many([name for names in silent.values() for name in names], records), *lines]) if silent else ""
 

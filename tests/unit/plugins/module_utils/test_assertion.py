@@ -65,6 +65,25 @@ def test_it_gives_up_on_what_waiting_does_not_change(answers, options, ended):
     assert ("Waited " in result["msg"]) is not gave_up
 
 
+def test_no_question_takes_longer_than_what_is_left():
+    now, allowed = [0.0], []
+
+    def fetch(endpoint, request):
+        allowed.append(endpoint.timeout)
+        now[0] += endpoint.timeout
+        raise ApiError("timeout", "did not answer")
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    result = poll_until_met(asserted(wait_timeout=20, delay=1), make_endpoint({"timeout": 8}, "http://gpu01"), fetch, lambda: now[0], sleep)
+    assert allowed == [8, 8, 2] and result["waited"] == 20
+    # The last one has a moment, however late it begins.
+    now[0], allowed[:] = 0.0, []
+    late = poll_until_met(asserted(wait_timeout=9, delay=1), make_endpoint({"timeout": 8}, "http://gpu01"), fetch, lambda: now[0], sleep)
+    assert allowed == [8, 0.8] and late["waited"] == 9.8
+
+
 def test_it_says_why_it_gave_up_and_what_to_do():
     lines = wait_for("auth")["msg"].splitlines()
     assert lines[1] == (

@@ -1013,6 +1013,14 @@ def test_what_must_be_the_same_everywhere():
     assert "quantization" in fleet_messages([{"model": "qwen/*", "state": "available"}], min_hosts=1, consistent=("quantization",))[0]
     unknown = {**THREE, "d": record({"key": "qwen/other", "loaded_instances": [instance("i")]})}
     assert "(not known) on d" in fleet_messages(records=unknown, min_hosts=1, consistent=["quantization"])[0]
+    # Where nothing is known, nobody can say that it is the same.
+    silent = {name: record({"key": "qwen/a", "loaded_instances": [{"id": name, "config": {}}]}) for name in ("a", "b")}
+    for attribute in ("quantization", "context_length"):
+        assert fleet_messages([{"model": "qwen/*"}], silent, min_hosts=1, consistent=[attribute]) == [
+            f"qwen/* may have different {attribute.replace('_', ' ')}s: (not known) on a, b"
+        ]
+    assert fleet_messages([{"model": "qwen/*"}], silent, min_hosts=1, consistent=["selected_variant"]) == []
+    assert fleet_messages([{"model": "qwen/*"}], {"a": silent["a"]}, min_hosts=1, consistent=["quantization"]) == []
     assert CONSISTENT == ("quantization", "selected_variant", "context_length")
 
 
