@@ -293,6 +293,10 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
     fleet = start({"gpu1": {"payload": "none_loaded.json"}, "gpu2": {"payload": "none_loaded.json"}})
     hosts, last = hosts_of(fleet), tmp_path / "audit" / "fleet_audit.last.json"
     gate = {"fleet_audit_baseline": "last", "fleet_audit_fail_on": "drift", "fleet_audit_formats": ["json"], "fleet_audit_history": 3}
+    # A first run that fails for something else has no changes to accept.
+    early = {**gate, "fleet_audit_dest": "early", "fleet_audit_policy": POLICY, "fleet_audit_fail_on": "violations,drift"}
+    failed = audit(hosts, ends=2, **early).output.split("Fail on what")[1]
+    assert "not met by 2 of 2 hosts" in failed and "fleet_audit_accept" not in failed
     first = audit(hosts, **gate)
     assert "this is the first run, with none before it to compare with" in first.output
     figures = tmp_path / "audit" / "fleet_audit.history.json"
