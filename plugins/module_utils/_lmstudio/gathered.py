@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Mapping, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -17,6 +18,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+_BEFORE_THE_REASON = re.compile(r"(Task failed: )?((Data could not be sent to|Failed to connect to) .{0,300}? ssh: )?", re.IGNORECASE)
+"""What Ansible puts before that which ssh said. With pipelining it says either, by chance, and both are long."""
 
 
 def at_detail(record: Record, detail: str) -> Record:
@@ -51,8 +55,9 @@ def extract_record(value: Any) -> Record:
 def nothing_gathered(result: Any) -> Record:
     """The record of a host of which there is none, with the reason if there is a result that tells it."""
     why = (result.get("msg") or result.get("skip_reason")) if isinstance(result, Mapping) else None
+    reason = _BEFORE_THE_REASON.sub("", str(why), count=1) if why else ""
     return not_asked_record(
-        "Nothing was gathered from this host" + (f": {printable(str(why), 300)}" if why else "."),
+        "Nothing was gathered from this host" + (f": {printable(reason, 300)}" if reason else "."),
         "Ansible could not reach it, or the task that asks failed on it or did not run. See the output of the play.",
         "loaded",
     )
