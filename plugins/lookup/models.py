@@ -106,6 +106,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts imp
     secret_warnings,
     shared_url_warnings,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
     NotAsked,
@@ -115,7 +116,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     template_with,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, withhold_foreign_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import options_from_address, resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import redact_message
 
 _ADVICE_FOR_URL = (

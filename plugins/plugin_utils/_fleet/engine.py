@@ -64,6 +64,18 @@ def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: flo
     return _ask(endpoints, parse, concurrency, fleet_timeout, progress)
 
 
+async def ask_endpoint(endpoint: Endpoint, deadline: Deadline) -> Poll:
+    """What came of asking one endpoint, with its answer unread. Raises ``OptionError`` for unusable TLS files."""
+    answer: Response | ApiError
+    try:
+        answer = await event_loop.fetch(endpoint, LIST_MODELS, deadline)
+    except ApiError as exc:
+        # With them it would keep all that was received until garbage is collected.
+        answer = exc.with_traceback(None)
+        answer.__context__ = None
+    return poll_after(deadline.elapsed(), answer)
+
+
 def _ask(
     endpoints: Sequence[Endpoint], result_of: Callable[[Endpoint, Poll], T], concurrency: int, fleet_timeout: float, progress: Progress
 ) -> list[T]:
@@ -208,16 +220,10 @@ class _Round(Generic[T]):
     async def _ask(self, endpoint: Endpoint) -> Poll:
         deadline = Deadline(endpoint.timeout)
         self._asked.add(deadline)
-        answer: Response | ApiError
         try:
-            answer = await event_loop.fetch(endpoint, LIST_MODELS, deadline)
-        except ApiError as exc:
-            # With them it would keep all that was received until garbage is collected.
-            answer = exc.with_traceback(None)
-            answer.__context__ = None
+            return await ask_endpoint(endpoint, deadline)
         finally:
             self._asked.remove(deadline)
-        return poll_after(deadline.elapsed(), answer)
 
     def _make_room(self, size: int) -> None:
         self._unread -= size

@@ -37,6 +37,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of, tls_context
 
 _NO_THREAD_SECONDS = 0.05
+_END_SECONDS = 0.5
+"""For an exchange that was cancelled to end. It takes none."""
 _MAX_HEADS = 256 * 1024
 _MAX_FRAMING = 1024 * 1024
 """Bytes by which the sizes and extensions of chunks may be more than the body in them."""
@@ -58,6 +60,9 @@ async def fetch(endpoint: Endpoint, request: Request, deadline: Deadline) -> Res
     finally:
         task.cancel()
         deadline.cancel()
+        if not task.done():
+            # So that nothing of it is left in a loop that goes on, or that closes.
+            await asyncio.wait({task}, timeout=_END_SECONDS)
 
 
 async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:

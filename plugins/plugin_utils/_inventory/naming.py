@@ -17,8 +17,8 @@ from ansible.errors import AnsibleError
 from ansible.plugins.inventory import expand_hostname_range
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import host_name, options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import CONTROLLER_URL, VARIABLES
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import options_from_address
 
 _MAX_NAME = 200
 _RANGE = re.compile(r"\[[0-9A-Za-z]*:[0-9A-Za-z]+(:[0-9]+)?\]")
@@ -34,7 +34,7 @@ def addresses_by_name(texts: Iterable[str], port: int | None, hosts: Collection[
             endpoint = make_endpoint(options_from_address({"port": port}, address), "http://" + bracketed(address), {"url": "endpoints"})
             urls.setdefault(endpoint.url, address)
             # As it is written: host_vars and --limit look for this very name. The inventory may have it in other capitals.
-            name = _host_name(address, endpoint.host)
+            name = host_name(address, endpoint.host)
             host_names.setdefault(endpoint.url, name if name in hosts else known.get(name.lower()) or known.get(endpoint.host) or name)
     names = Counter(name.lower() for name in host_names.values())
     by_name: dict[str, str] = {}
@@ -61,13 +61,6 @@ def _expanded(text: str) -> list[str]:
     if not expanded:
         raise OptionError("endpoints", f"{shown} has an empty range. Write the smaller number first, as in gpu[01:40].")
     return expanded
-
-
-def _host_name(address: str, host: str) -> str:
-    """The name of a host as an endpoint has it. `host` is how it is asked: in small letters, an international name in ASCII."""
-    authority = address.rpartition("://")[2].partition("/")[0]
-    name = authority.partition(":")[0] if authority.count(":") < 2 else host
-    return name.strip() or host
 
 
 def group_name(text: str) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, headers_of, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, authorizes, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import ProxyVariableError, check_route, tls_context
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -28,6 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.address
     reason_not_asked,
     with_host,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, names_port, options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     CONTROLLER_URL,
     VARIABLES,
@@ -158,20 +159,6 @@ def resolve_fleet(
     return found
 
 
-def options_from_address(options: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """The options for a URL, a ``NAME:PORT``, or a plain name or address, which adds nothing to them."""
-    if "://" in text:
-        return {**options, "url": text}
-    if names_port(text):
-        return {**options, "url": f"http://{text}", "port": None}
-    return dict(options)
-
-
-def names_port(text: str) -> bool:
-    """Whether a ``NAME:PORT`` has a port."""
-    return "://" not in text and (text.count(":") == 1 or "]:" in text)
-
-
 def _drop_host_secrets(options: dict[str, Any], host: Host, is_default: Callable[[str], bool]) -> list[str]:
     """Take what defaults have of the host's secrets out of the options of a task. Returns the variables that they came from."""
     secrets = secrets_in(host)
@@ -187,18 +174,7 @@ def _drop_host_secrets(options: dict[str, Any], host: Host, is_default: Callable
 
 
 def _combined(overrides: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Both, where the overrides win. What only makes sense together comes from one side."""
-    defaults = dict(defaults)
-    if "url" in overrides:
-        defaults.pop("port", None)
-    if "client_cert" in overrides or "client_key" in overrides:
-        defaults.pop("client_cert", None)
-        defaults.pop("client_key", None)
-    if authorizes(overrides.get("headers")):
-        defaults.pop("token", None)
-    if "token" in overrides and authorizes(defaults.get("headers")):
-        defaults["headers"] = {name: value for name, value in defaults["headers"].items() if not authorizes({name: value})}
-    return only_set({option: decrypted(value) for option, value in {**defaults, **overrides}.items()})
+    return only_set({option: decrypted(value) for option, value in combine(overrides, defaults).items()})
 
 
 def _options_of_host(host: Host, on_controller: bool) -> _HostOptions:

@@ -1,0 +1,50 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Options of one endpoint with the defaults for all, and what the text of an endpoint says. The event source needs it, without Ansible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes
+
+
+def combine(overrides: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, where the overrides win. What only makes sense together comes from one side."""
+    defaults = dict(defaults)
+    if "url" in overrides:
+        defaults.pop("port", None)
+    if "client_cert" in overrides or "client_key" in overrides:
+        defaults.pop("client_cert", None)
+        defaults.pop("client_key", None)
+    if authorizes(overrides.get("headers")):
+        defaults.pop("token", None)
+    if "token" in overrides and authorizes(defaults.get("headers")):
+        defaults["headers"] = {name: value for name, value in defaults["headers"].items() if not authorizes({name: value})}
+    return {**defaults, **overrides}
+
+
+def options_from_address(options: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The options for a URL, a ``NAME:PORT``, or a plain name or address, which adds nothing to them."""
+    if "://" in text:
+        return {**options, "url": text}
+    if names_port(text):
+        return {**options, "url": f"http://{text}", "port": None}
+    return dict(options)
+
+
+def names_port(text: str) -> bool:
+    """Whether a ``NAME:PORT`` has a port."""
+    return "://" not in text and (text.count(":") == 1 or "]:" in text)
+
+
+def host_name(address: str, host: str) -> str:
+    """The name of a host as an endpoint has it. `host` is how it is asked: in small letters, an international name in ASCII."""
+    authority = address.rpartition("://")[2].partition("/")[0]
+    name = authority.partition(":")[0] if authority.count(":") < 2 else host
+    return name.strip() or host
