@@ -45,8 +45,13 @@ class Simulator:
                 stream.close()
 
     def load(self, host: str, model: str, **settings: Any) -> None:
-        """Load one more instance. Settings: id, context_length (tokens), ttl (seconds)."""
+        """Load one more instance. Settings: id, context_length (tokens), ttl (seconds); seconds (that the load takes),
+        or held=True (until it is released)."""
         self._post(host, "load", {"model": model, **settings})
+
+    def release(self, host: str, instance_id: str | None = None) -> None:
+        """End the load of one instance, or all loads of a host."""
+        self._post(host, "release", {"id": instance_id})
 
     def unload(self, host: str, instance_id: str) -> None:
         self._post(host, "unload", {"id": instance_id})
@@ -56,7 +61,7 @@ class Simulator:
         self._post(host, "fault", {"fault": fault})
 
     def requests(self, host: str) -> list[dict[str, Any]]:
-        """The requests a host has seen: method, path, headers."""
+        """The requests a host has seen, in their order: method, path, headers, and the body of a POST."""
         seen: list[dict[str, Any]] = self._post(host, "requests", {})["requests"]
         return seen
 
