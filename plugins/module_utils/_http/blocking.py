@@ -144,4 +144,6 @@ def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiEr
         # Here, because most hosts answer, and Ansible compiles what a module imports at every task.
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.failures import classify_exception
 
-    return classify_exception(exc, endpoint, deadline)
+    error = classify_exception(exc, endpoint, deadline)
+    error.sent = deadline.sent
+    return error

@@ -4,9 +4,11 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Why there is no model list: every status, and every next step."""
+"""Why a server did not answer as it was asked to: every status, and every next step."""
 
 from __future__ import annotations
+
+from typing import Any
 
 HINTS = {
     "refused": "Start LM Studio's server on that host (lms server start) and check url and port. "
@@ -118,7 +120,7 @@ MAX_DIGITS = 18
 
 
 class ApiError(Exception):
-    """Why there is no model list.
+    """Why there is no answer to a request, such as no model list.
 
     `status` is one of :data:`STATUSES`. `problem` completes a sentence that begins with the URL ("refused the connection"). `case` says
     which next step of that status is meant, where it has several; `hint` is one that stands elsewhere.
@@ -130,3 +132,7 @@ class ApiError(Exception):
         self.problem = problem
         self.hint = hint or HINTS[f"{status}: {case}" if case else status]
         self.http_status = http_status
+        self.sent = True
+        """Whether the server may have received the request."""
+        self.document: Any = None
+        """The JSON that came in place of an answer."""

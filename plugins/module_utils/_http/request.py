@@ -33,12 +33,14 @@ class Request(NamedTuple):
         }
         if endpoint.token:
             headers["Authorization"] = "Bearer " + endpoint.token
-        if self.body:
-            headers.update({"Content-Type": "application/json", "Content-Length": str(len(self.body))})
         names = {name.lower(): name for name in headers}
         for name, value in endpoint.headers:
             headers.pop(names.get(name.lower(), ""), None)
             headers[name] = value
+        if self.body:
+            # Headers of the options count for every request. What the body of this one is, they cannot know.
+            headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+            headers.update({"Content-Type": "application/json", "Content-Length": str(len(self.body))})
         return headers
 
     def encoded(self, endpoint: Endpoint) -> bytes:

@@ -133,5 +133,6 @@ def read_document(response: Response, endpoint: Endpoint, request: Request) -> A
 
     why = classify_response(response, endpoint, request, body, document, unreadable)
     if why:
+        why.document = document
         raise why
     return document

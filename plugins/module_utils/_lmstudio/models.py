@@ -84,7 +84,7 @@ _QUANTIZATION = {"name": str, "bits_per_weight": int}
 _CAPABILITIES = {"vision": bool, "trained_for_tool_use": bool}
 _REASONING = {"allowed_options": None, "default": str}
 _INSTANCE = {"id": str, "remaining_ttl_seconds": int}
-_CONFIG = {
+SETTINGS = {
     "context_length": int,
     "eval_batch_size": int,
     "parallel": int,
@@ -92,6 +92,7 @@ _CONFIG = {
     "num_experts": int,
     "offload_kv_cache_to_gpu": bool,
 }
+"""With which an instance is loaded."""
 _Fields = Mapping[str, "type | None"]
 _REQUIRED = ("key", "id")
 _STRICT = ("type", "key", "id", "context_length")
@@ -174,7 +175,7 @@ class Reader:
         if not isinstance(raw, dict):
             raise self._invalid(path, "an object", raw)
         instance = self._fields(raw, path, _INSTANCE)
-        instance["config"] = self._object_fields(self._object(raw, path, "config"), path + ".config", _CONFIG)
+        instance["config"] = self._object_fields(self._object(raw, path, "config"), path + ".config", SETTINGS)
         return self._with_unknown_fields(instance, raw, path)
 
     def _object_fields(self, raw: Entry, path: str, fields: _Fields) -> Entry:

@@ -123,7 +123,7 @@ def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
             checks.append(_minimum(key, least, actual, f"is loaded with {wording} {format_value(actual)}"))
     for setting, accepted in requirement.config:
         actual = config.get(setting)
-        same = [_same(actual, item) for item in accepted]
+        same = [same_setting(actual, item) for item in accepted]
         met = True if True in same else None if None in same else False
         message = f"is loaded with {printable(setting)} {format_value(actual)}, {format_any(accepted)} is required"
         if setting not in config:
@@ -157,7 +157,7 @@ def _same_kind(key: str, actual: str, accepted: str) -> bool:
     return actual.lower() == accepted.lower()
 
 
-def _same(actual: Any, accepted: Any) -> bool | None:
+def same_setting(actual: Any, accepted: Any) -> bool | None:
     """Whether a setting has a value. None when that cannot be told: the server does not tell it, or it is of another kind.
 
     A number, true and false may be text, because templates give text on ansible-core before 2.19.

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The requests that change which models a server has, and what its answers mean."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Mapping, NamedTuple
+from urllib.parse import quote
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_text, secrets_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+_ROUTES = "/api/v1/models"
+_MAX_NAME = 1000
+"""Characters of a name that a server gives to something."""
+ALREADY_DOWNLOADED, COMPLETED = "already_downloaded", "completed"
+MODEL_NOT_FOUND = "model_not_found"
+"""What LM Studio says of a model or an instance that is not there."""
+
+
+class Refusal(NamedTuple):
+    """LM Studio's own words for why it did not do what it was asked to. Safe to show."""
+
+    kinds: tuple[str, ...]
+    """Its type, and its code if it has one."""
+    message: str
+
+
+class Download(NamedTuple):
+    """How far a download is. What the server does not tell is None."""
+
+    status: str
+    job_id: str | None
+    total_bytes: float | None
+    downloaded_bytes: float | None
+    bytes_per_second: float | None
+
+    @property
+    def is_complete(self) -> bool:
+        return self.status in (ALREADY_DOWNLOADED, COMPLETED)
+
+
+def load_request(model: str, config: Mapping[str, Any], timeout: float) -> Request:
+    """A second one for a model that is loaded makes a second instance."""
+    return _post("/load", {"model": model, **config}, timeout)
+
+
+def unload_request(instance_id: str) -> Request:
+    return _post("/unload", {"instance_id": instance_id})
+
+
+def download_request(source: str, quantization: str | None) -> Request:
+    """The same one again attaches to the download that runs."""
+    return _post("/download", {"model": source, **({"quantization": quantization} if quantization else {})})
+
+
+def download_status_request(job_id: str) -> Request:
+    return Request("GET", f"{_ROUTES}/download/status/{quote(job_id, safe='')}")
+
+
+def _post(route: str, body: Mapping[str, Any], timeout: float | None = None) -> Request:
+    return Request("POST", _ROUTES + route, json.dumps(body).encode("ascii"), timeout)
+
+
+def send(endpoint: Endpoint, fetch: Fetch, request: Request) -> dict[str, Any]:
+    """The document of an answer. Raises :class:`ApiError`, whose problem has nothing in it of what was sent as a secret."""
+    http_status = None
+    try:
+        response = fetch(endpoint, request)
+        http_status = response.http_status
+        document = read_document(response, endpoint, request)
+        if not isinstance(document, dict):
+            raise ApiError("invalid", "sent something else than what was asked for")
+    except ApiError as exc:
+        exc.problem = mask_text(secrets_of(endpoint), exc.problem)
+        exc.http_status = http_status
+        raise
+    return document
+
+
+def refusal_of(error: ApiError, endpoint: Endpoint) -> Refusal | None:
+    """The words of LM Studio itself in place of an answer, if it has answered."""
+    said = error.document.get("error") if isinstance(error.document, dict) else None
+    if not isinstance(said, dict) or not isinstance(said.get("message"), str):
+        return None
+    # llama.cpp has a number as its code, LM Studio a word.
+    kinds = tuple(said[name] for name in ("type", "code") if isinstance(said.get(name), str))
+    if not kinds or isinstance(said.get("code"), int):
+        return None
+    return Refusal(kinds, printable(mask_text(secrets_of(endpoint), said["message"]), 300))
+
+
+def is_clear(error: ApiError, endpoint: Endpoint) -> bool:
+    """Whether it is certain that the server did not do what it was asked to.
+
+    After a deadline, a broken connection, or an error of whatever stands before the server, it may have done it, or may still do it.
+    """
+    if not error.sent or error.status == "unsupported":
+        return True
+    if error.http_status is None or error.status == "unavailable":
+        return False
+    if 300 <= error.http_status < 500:
+        return error.http_status != 408
+    return error.http_status >= 500 and refusal_of(error, endpoint) is not None
+
+
+def read_loaded(document: Mapping[str, Any]) -> str:
+    """The id of the instance that was loaded. Raises :class:`ApiError`."""
+    instance_id = document.get("instance_id")
+    if not isinstance(instance_id, str) or not 0 < len(instance_id) <= _MAX_NAME or document.get("status", "loaded") != "loaded":
+        raise ApiError("invalid", "did not answer that the model is loaded")
+    return instance_id
+
+
+def read_download(document: Mapping[str, Any]) -> Download:
+    """Raises :class:`ApiError`."""
+    status, job_id = document.get("status"), document.get("job_id")
+    if not isinstance(status, str):
+        raise ApiError("invalid", "did not answer how far the download is")
+    usable = isinstance(job_id, str) and 0 < len(job_id) <= _MAX_NAME
+    numbers = [_number(document.get(name)) for name in ("total_size_bytes", "downloaded_bytes", "bytes_per_second")]
+    return Download(printable(status), job_id if usable else None, *numbers)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not 0 <= value < 10**18:
+        return None
+    return value

@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Why a model is not in the state that is wanted: every reason, with its next step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.changes import MODEL_NOT_FOUND, refusal_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+REASONS = {
+    "model_unknown": "Give the key as model_info lists it under available. If the model is not on this host yet, set download: true.",
+    "option_unsupported": "Change or remove that option. config takes what LM Studio's load endpoint of this version knows.",
+    "request_rejected": "Correct what the server names. It answers the same again as long as the request is the same.",
+    "insufficient_memory": "Unload other models (exclusive: true, or state: unloaded), load this one with a smaller context, or choose a smaller one.",
+    "load_failed": "Look at LM Studio's log on that host (lms log stream). It fails the same again as long as its cause is there.",
+    "effective_config_differs": "The server decides what it gives: MLX ignores some settings, and auto-fit lowers the context to what fits. Ask for what it "
+    "gives, or set compare for that setting to at_least or ignore. With reload: never, let a task reload it.",
+    "load_unconfirmed": "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream), "
+    "and run the task again: it begins with what is loaded then. Raise load_timeout if loads take longer.",
+    "changed_meanwhile": "Somebody else loads or unloads on this host: another play, a person, or just-in-time loading. Run one at a time, then again.",
+    "still_loaded": "A client may have it loaded again at once (just-in-time loading): stop the client, or switch that off. Or look at LM Studio's log "
+    "on that host (lms log stream).",
+    "download_unavailable": "Set source to a catalogue id or a URL from which this host can download the model, with a quantization that exists there.",
+    "download_failed": "Look at LM Studio's log on that host (lms log stream), and at its free disk space. Then run the task again.",
+    "download_stalled": "Look at the network and the free disk space of that host, and whether the download is paused in LM Studio. Then run the task "
+    "again: it goes on with the same download.",
+}
+"""Every reason beside the statuses of the record, and what to do next. docs/acting.md has them all, in these words."""
+
+_OF_CHANGES = {
+    "forbidden": "The token may list models, and not do this. Give it the permission to load, unload or download (Manage tokens), or see the rules of "
+    "the proxy.",
+    "unsupported": "LM Studio there lists models, and does not know this request: update it.",
+    "not_lmstudio": "It lists models, and answers this request in another way. A proxy before it may let through no more than reading, or LM Studio "
+    "there may be too old: update it.",
+}
+"""What differs from the usual next step where the server could be asked for its list."""
+
+_MEMORY = (
+    "insufficient system resources",
+    "requires approximately",
+    "insufficient memory",
+    "not enough memory",
+    "out of memory",
+)
+
+
+class Failure(Exception):
+    """Why the model is not in its state. `reason` is one of :data:`REASONS`, or a status of the record."""
+
+    def __init__(self, reason: str, sentence: str, next_step: str | None = None) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+        self.sentence = sentence.rstrip(".")
+        self.next_step = REASONS[reason] if next_step is None else next_step
+
+    @property
+    def message(self) -> str:
+        return f"{self.sentence}. {self.next_step}".rstrip()
+
+
+def no_list(record: Record, what_was_done: str = "") -> Failure:
+    """Why nothing is known of a host."""
+    return Failure(record["status"], what_was_done + explain(record), "")
+
+
+def unsuccessful(error: ApiError, endpoint: Endpoint, doing: str, otherwise: str) -> Failure:
+    """Why a server did not do what it was asked to. `doing` begins the sentence, `otherwise` is the reason where nothing more is known."""
+    refusal = refusal_of(error, endpoint)
+    if refusal is None:
+        return Failure(error.status, f"{doing}: {endpoint.url} {error.problem}", _OF_CHANGES.get(error.status, error.hint))
+    words = refusal.message.lower()
+    if "unrecognized_keys" in refusal.kinds or "not_implemented" in refusal.kinds:
+        reason = "option_unsupported"
+    elif otherwise.startswith("load"):
+        if MODEL_NOT_FOUND in refusal.kinds:
+            reason = "model_unknown"
+        elif any(memory in words for memory in _MEMORY):
+            reason = "insufficient_memory"
+        else:
+            reason = "request_rejected" if error.http_status and error.http_status < 500 else otherwise
+    elif error.http_status == 404 and otherwise.startswith("download"):
+        reason = "download_unavailable"
+    else:
+        reason = "request_rejected" if error.http_status == 400 else otherwise
+    return Failure(reason, f"{doing}: LM Studio says {refusal.message!r}" if refusal.message else f"{doing}: {printable(refusal.kinds[0])}")

@@ -1,0 +1,222 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What has to be done so that one model of a host gets into the state that is wanted: nothing, where it is in that state."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import (
+    AT_LEAST,
+    DOWNLOADED,
+    IGNORE,
+    NEVER,
+    REMOVE,
+    UNLOADED,
+    Wanted,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import same_setting
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Instance, Record
+
+DOWNLOAD, UNLOAD, LOAD = "download", "unload", "load"
+CUTS_OFF = "A request that it is serving is cut off."
+
+
+class Action(NamedTuple):
+    """One request that changes something."""
+
+    action: str
+    model: str
+    instance: str | None = None
+    """That is unloaded, or in whose place one is loaded."""
+
+
+class Difference(NamedTuple):
+    """A setting of a loaded instance that is not as it is wanted."""
+
+    instance: str
+    setting: str
+    expected: Any
+    actual: Any
+    compare: str
+
+    def __str__(self) -> str:
+        if self.setting == "pinned":
+            return f"{printable(self.instance)} unloads when it is idle"
+        wanted = f"{'at least ' if self.compare == AT_LEAST else ''}{format_value(self.expected)}"
+        return f"{printable(self.instance)} has {printable(self.setting)} {format_value(self.actual)}, {wanted} is wanted"
+
+
+class Plan(NamedTuple):
+    actions: tuple[Action, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    """Because of which something is loaded anew."""
+    failure: Failure | None = None
+    """Why nothing can be done. There are no actions then."""
+
+
+def make_plan(record: Record, wanted: Wanted) -> Plan:
+    """What has to be done on a host with this record, which is of detail ``full``, and is ok."""
+    try:
+        if wanted.state == UNLOADED:
+            return Plan(tuple(_unload(instance) for instance in instances_to_unload(record, wanted)))
+        if not _is_listed(record, wanted):
+            return Plan(_after_download(record, wanted))
+        return Plan() if wanted.state == DOWNLOADED else _plan_loaded(record, wanted)
+    except Failure as failure:
+        return Plan(failure=failure)
+
+
+def own_instances(record: Record, wanted: Wanted) -> list[Instance]:
+    """The instances of the model that is wanted."""
+    return [instance for instance in record["instances"] if instance["model"] == wanted.model]
+
+
+def instances_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
+    """What is loaded under the name of a model that is to be unloaded: the instances of that key, or else the one with that id.
+
+    Raises :class:`Failure`.
+    """
+    unclear = [entry for entry in record["models"] if entry["key"] == wanted.model and not entry["loaded"] and may_be_loaded(entry)]
+    if unclear:
+        raise Failure("still_loaded", f"{_name(wanted)} reports a loaded context but no instance, so there is none that could be unloaded")
+    found = [instance for instance in record["instances"] if wanted.model in (instance["model"], instance["id"])]
+    if not found and wanted.model not in record["available"]:
+        _refuse_variant(record, wanted)
+    return _unique(found)
+
+
+def others_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
+    """The instances of other models that ``exclusive`` leaves no place for."""
+    if not wanted.exclusive:
+        return []
+    variants = {entry["key"]: entry["selected_variant"] for entry in record["models"]}
+
+    def is_kept(instance: Instance) -> bool:
+        names = (instance["model"], variants.get(instance["model"]), instance["id"])
+        return any(pattern == name or fnmatchcase(name, pattern) for pattern in wanted.keep for name in names if name)
+
+    return _unique([instance for instance in record["instances"] if instance["model"] != wanted.model and not is_kept(instance)])
+
+
+def compare(instances: list[Instance], wanted: Wanted) -> tuple[list[Difference], list[str]]:
+    """How instances differ from what is wanted, and which settings the server does not report."""
+    differences = []
+    unverified = []
+    for instance in instances:
+        for name, expected in wanted.config.items():
+            how = wanted.compare[name]
+            if how == IGNORE:
+                continue
+            actual = instance["config"].get(name)
+            met = _is_met(actual, expected, how)
+            if met is None:
+                unverified.append(name)
+            elif not met:
+                differences.append(Difference(instance["id"], name, expected, actual, how))
+        if wanted.pinned and instance["remaining_ttl_seconds"] is not None:
+            differences.append(Difference(instance["id"], "pinned", True, False, "exact"))
+    return differences, sorted(set(unverified))
+
+
+def _is_met(actual: Any, expected: Any, how: str) -> bool | None:
+    """None where it cannot be told."""
+    if how != AT_LEAST:
+        return same_setting(actual, expected)
+    if isinstance(actual, bool) or not isinstance(actual, (int, float)):
+        return None
+    return cast("bool", actual >= expected)
+
+
+def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
+    own = own_instances(record, wanted)
+    if not own and any(entry["key"] == wanted.model and may_be_loaded(entry) for entry in record["models"]):
+        sentence = f"{_name(wanted)} reports a loaded context but no instance, so it is not known whether it is loaded"
+        raise Failure("load_unconfirmed", sentence)
+    surplus = _surplus(own, wanted) if wanted.duplicates == REMOVE else []
+    staying = [instance for instance in own if instance not in surplus]
+    differences, _unverified = compare(staying, wanted)
+    if differences and wanted.reload == NEVER:
+        sentence = "; ".join(map(str, differences)) + ", and reload: never forbids to load anew"
+        return Plan(differences=tuple(differences), failure=Failure("effective_config_differs", sentence))
+    actions = [_unload(instance) for instance in (*others_to_unload(record, wanted), *_unique(surplus))]
+    loads = not own or bool(differences)
+    if loads:
+        _check_context(record, wanted)
+    if not own:
+        actions.append(Action(LOAD, wanted.model))
+    for instance_id in dict.fromkeys(difference.instance for difference in differences):
+        actions += [Action(UNLOAD, wanted.model, instance_id), Action(LOAD, wanted.model, instance_id)]
+    return Plan(tuple(actions), tuple(differences))
+
+
+def _surplus(own: list[Instance], wanted: Wanted) -> list[Instance]:
+    """All but one: the one to which a request for the key goes, unless another one is as it is wanted and that one is not."""
+    falls_short = {difference.instance for difference in compare(own, wanted)[0]}
+    ranked = sorted(own, key=lambda instance: (instance["id"] in falls_short, instance["id"] != wanted.model))
+    return [instance for instance in own if instance["id"] != ranked[0]["id"]] if own else []
+
+
+def _after_download(record: Record, wanted: Wanted) -> tuple[Action, ...]:
+    """The whole way of a model that is not listed."""
+    _refuse_variant(record, wanted)
+    instances = [instance["model"] for instance in record["instances"] if instance["id"] == wanted.model]
+    if instances and wanted.state != DOWNLOADED:
+        raise Failure("model_unknown", f"{_name(wanted)} is an instance of {format_names(instances)}, and not the key of a model")
+    if not wanted.download:
+        raise Failure("model_unknown", f"{_name(wanted)} is not listed by this host{_suggestion(record, wanted)}")
+    download = (Action(DOWNLOAD, wanted.model),)
+    if wanted.state == DOWNLOADED:
+        return download
+    return (*download, *(_unload(instance) for instance in others_to_unload(record, wanted)), Action(LOAD, wanted.model))
+
+
+def _is_listed(record: Record, wanted: Wanted) -> bool:
+    if wanted.model in record["available"]:
+        return True
+    return wanted.state == DOWNLOADED and any(wanted.model in (entry["selected_variant"], *entry["variants"]) for entry in record["models"])
+
+
+def _check_context(record: Record, wanted: Wanted) -> None:
+    """Refuse a context that the model does not support, before anything is unloaded for it."""
+    most = [entry["max_context_length"] for entry in record["models"] if entry["key"] == wanted.model]
+    context = wanted.config.get("context_length")
+    if context and most and None not in most and context > max(most):
+        raise Failure("option_unsupported", f"{_name(wanted)} supports a context of at most {max(most)}, and {context} is wanted")
+
+
+def _refuse_variant(record: Record, wanted: Wanted) -> None:
+    keys = [entry["key"] for entry in record["models"] if wanted.model in (entry["selected_variant"], *entry["variants"])]
+    if keys:
+        sentence = (
+            f"{_name(wanted)} is a variant of {format_names(keys)}, and LM Studio takes the key, of which it uses the selected variant"
+        )
+        raise Failure("option_unsupported", sentence, "Give the key as model, and select the variant in LM Studio.")
+
+
+def _suggestion(record: Record, wanted: Wanted) -> str:
+    return did_you_mean([wanted.model], record["available"]).replace(" Did", "; did", 1)
+
+
+def _unload(instance: Instance) -> Action:
+    return Action(UNLOAD, instance["model"], instance["id"])
+
+
+def _unique(instances: list[Instance]) -> list[Instance]:
+    """One of each id: a server lists those of linked machines as its own."""
+    return list({instance["id"]: instance for instance in reversed(instances)}.values())[::-1]
+
+
+def _name(wanted: Wanted) -> str:
+    return printable(wanted.model)

@@ -1,0 +1,176 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What is wanted of one model: the options, and the checks that need no server."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Mapping, NamedTuple
+from urllib.parse import urlsplit
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, via_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import SETTINGS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_value
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+LOADED, UNLOADED, DOWNLOADED = STATES = ("loaded", "unloaded", "downloaded")
+AT_LEAST, EXACT, IGNORE = COMPARISONS = ("at_least", "exact", "ignore")
+WHEN_DIFFERENT, NEVER = RELOADS = ("when_different", "never")
+KEEP, REMOVE = DUPLICATES = ("keep", "remove")
+_TIMEOUTS = ("load_timeout", "download_timeout", "stall_timeout")
+_MAX_SECONDS = 7 * 86400
+_OF_THE_MODULE = ("model", "echo_load_config")
+"""Keys of a load that are no settings."""
+
+
+def model_spec(environment: bool = True) -> dict[str, Any]:
+    """The options of ``model``: one spec for the module and for its action plugin."""
+    return {
+        **connection_spec(environment),
+        "model": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": list(STATES), "default": LOADED},
+        "config": {"type": "dict", "default": {}},
+        "compare": {"type": "dict", "default": {}},
+        "download": {"type": "bool", "default": False},
+        "source": {"type": "str"},
+        "quantization": {"type": "str"},
+        "reload": {"type": "str", "choices": list(RELOADS), "default": WHEN_DIFFERENT},
+        "pinned": {"type": "bool", "default": True},
+        "duplicates": {"type": "str", "choices": list(DUPLICATES), "default": KEEP},
+        "exclusive": {"type": "bool", "default": False},
+        "keep": {"type": "list", "elements": "str", "default": []},
+        "load_timeout": {"type": "float", "default": 600},
+        "download_timeout": {"type": "float", "default": 7200},
+        "stall_timeout": {"type": "float", "default": 600},
+        "confirm_loaded": {"type": "bool", "default": False},
+        **via_spec(),
+    }
+
+
+class Wanted(NamedTuple):
+    """What is wanted of one model. Make it with :func:`parse_wanted`."""
+
+    model: str
+    state: str = LOADED
+    config: Mapping[str, Any] = {}
+    compare: Mapping[str, str] = {}
+    """How each setting of `config` is compared."""
+    download: bool = False
+    source: str = ""
+    quantization: str | None = None
+    reload: str = WHEN_DIFFERENT
+    pinned: bool = True
+    duplicates: str = KEEP
+    exclusive: bool = False
+    keep: tuple[str, ...] = ()
+    load_timeout: float = 600.0
+    download_timeout: float = 7200.0
+    stall_timeout: float = 600.0
+    confirm_loaded: bool = False
+
+
+def parse_wanted(options: Mapping[str, Any]) -> Wanted:
+    """The checked options. Raises :class:`OptionError`."""
+    model = options["model"].strip()
+    if not model or "*" in model or "?" in model:
+        raise OptionError("model", f"{printable(model)!r} is not the key of one model. Patterns are not accepted here.")
+    state = options["state"]
+    _check_sense(options, state)
+    config = _parse_config(options["config"])
+    for name in _TIMEOUTS:
+        seconds = options[name]
+        if not math.isfinite(seconds) or not 0 < seconds <= _MAX_SECONDS:
+            raise OptionError(name, f"{seconds:g} is not a usable number of seconds. Give more than 0 and at most {_MAX_SECONDS}.")
+    return Wanted(
+        model=model,
+        state=state,
+        config=config,
+        compare=_parse_compare(options["compare"], config),
+        download=options["download"] or state == DOWNLOADED,
+        source=_check_source(options.get("source"), options.get("quantization")) or model,
+        quantization=options.get("quantization"),
+        reload=options["reload"],
+        pinned=options["pinned"],
+        duplicates=options["duplicates"],
+        exclusive=options["exclusive"],
+        keep=tuple(options["keep"]),
+        load_timeout=options["load_timeout"],
+        download_timeout=options["download_timeout"],
+        stall_timeout=options["stall_timeout"],
+        confirm_loaded=options["confirm_loaded"],
+    )
+
+
+def _check_sense(options: Mapping[str, Any], state: str) -> None:
+    """Refuse what has no meaning beside the state, because somebody expects something of it."""
+    refused = {
+        LOADED: (),
+        UNLOADED: ("config", "compare", "exclusive", "download", "source", "quantization"),
+        DOWNLOADED: ("config", "compare", "exclusive"),
+    }[state]
+    for name in refused:
+        if options.get(name):
+            raise OptionError(name, f"it has no meaning beside state: {state}. Remove one of the two.")
+    if state == LOADED and not options["download"]:
+        for name in ("source", "quantization"):
+            if options.get(name):
+                raise OptionError(name, "it counts only where the model is downloaded. Set download: true, or remove it.")
+
+
+def _check_source(source: str | None, quantization: str | None) -> str | None:
+    is_url = bool(re.match(r"https?://", source or "", re.IGNORECASE))
+    if is_url and "@" in urlsplit(source or "").netloc:
+        raise OptionError("source", "a URL with a user name or password in it is refused, because it is shown and logged.")
+    if quantization and not is_url:
+        raise OptionError("quantization", "LM Studio takes one with a URL only. Set source to a URL, or remove it.")
+    return source
+
+
+def _parse_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    parsed = {}
+    for name, value in config.items():
+        if not isinstance(name, str) or not name.strip() or name in _OF_THE_MODULE:
+            raise OptionError("config", f"{format_value(name)} is not a setting of an instance. Remove it.")
+        parsed[name.strip()] = _setting(name.strip(), value)
+    return parsed
+
+
+def _setting(name: str, value: Any) -> Any:
+    """The value of a setting. Of those that are documented, text counts too, because templates give text on ansible-core before 2.19."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise OptionError("config", f"{printable(name)} has no value. Give one, or remove it.")
+    kind = SETTINGS.get(name)
+    if isinstance(value, str) and kind:
+        text = value.strip().lower()
+        if kind is bool:
+            value = BOOLEANS.get(text, value)
+        elif re.match(r"[0-9]{1,18}\Z", text):
+            value = int(text)
+    if kind is bool and not isinstance(value, bool):
+        raise OptionError("config", f"{name}: {format_value(value)} is not true or false.")
+    if kind is int and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise OptionError("config", f"{name}: {format_value(value)} is not a whole number of 1 or more.")
+    if not isinstance(value, (str, bool, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
+        raise OptionError("config", f"{printable(name)} needs a string, a number, true or false.")
+    # Texts of Ansible may be of a class of its own.
+    return str(value) if isinstance(value, str) else value
+
+
+def _parse_compare(compare: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+    for name, how in compare.items():
+        if name not in config:
+            raise OptionError(
+                "compare", f"{format_value(name)} is not in config, so there is nothing to compare. Add it there, or remove it."
+            )
+        if how not in COMPARISONS:
+            raise OptionError("compare", f"{printable(name)}: {format_value(how)} is not one of {', '.join(COMPARISONS)}.")
+        if how == AT_LEAST and (isinstance(config[name], (bool, str))):
+            raise OptionError("compare", f"{printable(name)}: at_least compares numbers, and {format_value(config[name])} is not one.")
+    return {name: str(compare.get(name, AT_LEAST if name == "context_length" else EXACT)) for name in config}

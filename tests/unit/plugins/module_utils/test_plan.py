@@ -1,0 +1,198 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What has to be done for a state, and what is refused before anything is done."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import model_spec, parse_wanted
+
+ENDPOINT = make_endpoint({}, "http://gpu01")
+
+
+def record_of(*models):
+    return ask(ENDPOINT, lambda endpoint, request: Response(200, json.dumps({"models": models}).encode()), "full")
+
+
+def model(key, *instances, **fields):
+    return {"type": "llm", "key": key, "max_context_length": 32768, "loaded_instances": list(instances), **fields}
+
+
+def instance(instance_id, context_length=4096, ttl=None, **config):
+    return {"id": instance_id, "config": {"context_length": context_length, **config}, "remaining_ttl_seconds": ttl}
+
+
+def wanted(name="qwen", **options):
+    defaults = {option: spec.get("default") for option, spec in model_spec().items()}
+    return parse_wanted({**defaults, "model": name, **options})
+
+
+def plan(*models, **options):
+    return make_plan(record_of(*models), wanted(**options))
+
+
+def actions(*models, **options):
+    found = plan(*models, **options)
+    assert found.failure is None
+    return [(action.action, action.instance or action.model) for action in found.actions]
+
+
+QWEN = instance("qwen")
+SECOND = instance("qwen:2")
+GEMMA = model("gemma", instance("gemma"))
+EIGHT = {"context_length": 8192}
+
+
+@pytest.mark.parametrize(
+    "models, options, expected",
+    [
+        pytest.param([model("qwen", QWEN)], {}, [], id="it is loaded"),
+        pytest.param([model("qwen", QWEN, SECOND)], {}, [], id="it is loaded twice"),
+        pytest.param([model("qwen")], {}, [("load", "qwen")], id="it is not loaded"),
+        pytest.param([model("qwen", instance("mine"))], {}, [], id="under a name of its own"),
+        pytest.param([model("qwen", instance("qwen", ttl=60))], {}, [("unload", "qwen"), ("load", "qwen")], id="it unloads when idle"),
+        pytest.param([model("qwen", instance("qwen", ttl=60))], {"pinned": False}, [], id="which is enough without a pin"),
+        pytest.param([model("qwen", QWEN)], {"config": EIGHT}, [("unload", "qwen"), ("load", "qwen")], id="too small a context"),
+        pytest.param([model("qwen", instance("qwen", 9000))], {"config": EIGHT}, [], id="a larger context"),
+        pytest.param(
+            [model("qwen", instance("qwen", 9000))],
+            {"config": EIGHT, "compare": {"context_length": "exact"}},
+            [("unload", "qwen"), ("load", "qwen")],
+            id="a larger context where it must be exact",
+        ),
+        pytest.param([model("qwen", QWEN)], {"config": EIGHT, "compare": {"context_length": "ignore"}}, [], id="a context that is ignored"),
+        pytest.param([model("qwen", instance("qwen", None))], {"config": EIGHT}, [], id="a context that the server does not report"),
+        pytest.param([model("qwen", QWEN)], {"config": {"flash_attention": True}}, [], id="a setting that the server does not report"),
+        pytest.param(
+            [model("qwen", instance("qwen", flash_attention=False))],
+            {"config": {"flash_attention": "yes"}},
+            [("unload", "qwen"), ("load", "qwen")],
+            id="another setting, as text",
+        ),
+        pytest.param(
+            [model("qwen", QWEN, instance("qwen:2", 8192), instance("qwen:3"))],
+            {"config": EIGHT},
+            [("unload", "qwen"), ("load", "qwen"), ("unload", "qwen:3"), ("load", "qwen:3")],
+            id="those of several that fall short",
+        ),
+        pytest.param([model("qwen", QWEN, SECOND)], {"duplicates": "remove"}, [("unload", "qwen:2")], id="one too many"),
+        pytest.param([model("qwen", SECOND, QWEN)], {"duplicates": "remove"}, [("unload", "qwen:2")], id="requests go to the other one"),
+        pytest.param(
+            [model("qwen", QWEN, instance("qwen:2", 8192))],
+            {"duplicates": "remove", "config": EIGHT},
+            [("unload", "qwen")],
+            id="the one that is as it is wanted stays",
+        ),
+        pytest.param(
+            [model("qwen", QWEN, SECOND)],
+            {"duplicates": "remove", "config": EIGHT},
+            [("unload", "qwen:2"), ("unload", "qwen"), ("load", "qwen")],
+            id="none of several is as it is wanted",
+        ),
+        pytest.param([model("qwen", QWEN), GEMMA], {}, [], id="others stay"),
+        pytest.param([model("qwen", QWEN), GEMMA], {"exclusive": True}, [("unload", "gemma")], id="others have to go"),
+        pytest.param([model("qwen", QWEN), GEMMA], {"exclusive": True, "keep": ["gem*"]}, [], id="but those to keep"),
+        pytest.param(
+            [model("qwen"), GEMMA, model("nomic", instance("nomic"), type="embedding")],
+            {"exclusive": True},
+            [("unload", "gemma"), ("unload", "nomic"), ("load", "qwen")],
+            id="room is made first, of any type",
+        ),
+        pytest.param([GEMMA], {"download": True}, [("download", "qwen"), ("load", "qwen")], id="it is not listed"),
+        pytest.param(
+            [GEMMA], {"download": True, "exclusive": True}, [("download", "qwen"), ("unload", "gemma"), ("load", "qwen")], id="both"
+        ),
+        pytest.param([GEMMA], {"state": "downloaded"}, [("download", "qwen")], id="to download"),
+        pytest.param([model("qwen")], {"state": "downloaded"}, [], id="it is downloaded"),
+        pytest.param(
+            [model("qwen", variants=["qwen@4bit"])], {"name": "qwen@4bit", "state": "downloaded"}, [], id="a variant is downloaded"
+        ),
+        pytest.param([GEMMA], {"state": "unloaded"}, [], id="there is nothing to unload"),
+        pytest.param([model("qwen")], {"state": "unloaded"}, [], id="it is unloaded"),
+        pytest.param([model("qwen", QWEN, SECOND)], {"state": "unloaded"}, [("unload", "qwen"), ("unload", "qwen:2")], id="all of a key"),
+        pytest.param([model("qwen", QWEN, SECOND)], {"state": "unloaded", "name": "qwen:2"}, [("unload", "qwen:2")], id="one instance"),
+        pytest.param([model("qwen"), model("gemma", QWEN)], {"state": "unloaded"}, [("unload", "qwen")], id="an instance called like it"),
+        pytest.param([model("qwen"), model("gemma", QWEN)], {}, [("load", "qwen")], id="an instance of another one is not it"),
+        pytest.param(
+            [model("qwen", QWEN), model("qwen", QWEN)], {"state": "unloaded"}, [("unload", "qwen")], id="a linked machine repeats it"
+        ),
+    ],
+)
+def test_what_has_to_be_done(models, options, expected):
+    assert actions(*models, **options) == expected
+
+
+@pytest.mark.parametrize(
+    "models, options, reason, words",
+    [
+        ([model("qwen/qwen3-8b")], {"name": "qwen/qwen3-9b"}, "model_unknown", "did you mean qwen/qwen3-8b?"),
+        ([model("qwen", QWEN, SECOND)], {"name": "qwen:2"}, "model_unknown", "is an instance of qwen"),
+        ([model("qwen", instance("chat"))], {"name": "chat", "download": True}, "model_unknown", "is an instance of qwen"),
+        ([model("qwen", variants=["qwen@4bit"])], {"name": "qwen@4bit"}, "option_unsupported", "is a variant of qwen"),
+        ([model("qwen", QWEN, variants=["qwen@4bit"])], {"name": "qwen@4bit", "state": "unloaded"}, "option_unsupported", "is a variant"),
+        ([model("qwen")], {"config": {"context_length": 99999}}, "option_unsupported", "at most 32768, and 99999 is wanted"),
+        ([model("qwen", QWEN)], {"config": {"context_length": 99999}}, "option_unsupported", "at most 32768"),
+        ([model("qwen", QWEN)], {"config": EIGHT, "reload": "never"}, "effective_config_differs", "context_length 4096, at least 8192 is"),
+        ([model("qwen", instance("qwen", ttl=9))], {"reload": "never"}, "effective_config_differs", "qwen unloads when it is idle"),
+        ([model("qwen", loaded_context_length=4096)], {}, "load_unconfirmed", "no instance"),
+        ([model("qwen", loaded_context_length=4096)], {"state": "unloaded"}, "still_loaded", "no instance"),
+        ([model("q\x1b[2Jwen")], {"name": "q\x1b[2Jwenn"}, "model_unknown", "q\\x1b[2Jwenn"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_done(models, options, reason, words):
+    found = plan(*models, **options)
+    assert found.actions == () and found.failure.reason == reason
+    assert words in found.failure.message and "\x1b" not in found.failure.message
+
+
+def test_a_loaded_model_with_enough_context_is_not_refused_for_what_it_supports():
+    assert actions(model("qwen", instance("qwen", 131072)), config={"context_length": 99999}) == []
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"name": "qwen/*"}, "model: 'qwen/*' is not the key of one model"),
+        ({"name": " "}, "model: ''"),
+        ({"state": "unloaded", "config": EIGHT}, "config: it has no meaning beside state: unloaded"),
+        ({"state": "downloaded", "exclusive": True}, "exclusive: it has no meaning"),
+        ({"source": "https://example.org/model"}, "source: it counts only where the model is downloaded"),
+        ({"download": True, "quantization": "Q4_K_M"}, "quantization: LM Studio takes one with a URL only"),
+        ({"download": True, "source": "https://me:secret@example.org/model"}, "source: a URL with a user name or password"),
+        ({"config": {"context_length": "much"}}, "context_length: much is not a whole number"),
+        ({"config": {"context_length": True}}, "context_length: true is not a whole number"),
+        ({"config": {"flash_attention": 1}}, "flash_attention: 1 is not true or false"),
+        ({"config": {"model": "other"}}, "config: model is not a setting"),
+        ({"config": {"parallel": None}}, "config: parallel has no value"),
+        ({"config": {"draft": {"model": "x"}}}, "config: draft needs a string, a number, true or false"),
+        ({"config": EIGHT, "compare": {"parallel": "exact"}}, "compare: parallel is not in config"),
+        (
+            {"config": EIGHT, "compare": {"context_length": "roughly"}},
+            "compare: context_length: roughly is not one of at_least, exact, ignore",
+        ),
+        ({"config": {"flash_attention": True}, "compare": {"flash_attention": "at_least"}}, "at_least compares numbers"),
+        ({"load_timeout": 0}, "load_timeout: 0 is not a usable number of seconds"),
+        ({"stall_timeout": float("nan")}, "stall_timeout: nan"),
+    ],
+)
+def test_options_that_cannot_be_used_are_named(options, words):
+    with pytest.raises(OptionError) as error:
+        wanted(**options)
+    assert words in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_settings_that_are_not_documented_are_passed_on():
+    assert wanted(config={"physical_batch_size": 512, "context_length": "8192"}).config == {
+        "physical_batch_size": 512,
+        "context_length": 8192,
+    }

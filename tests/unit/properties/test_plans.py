@@ -1,0 +1,137 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A plan leads to the state that is wanted, does nothing where that is reached, and touches nothing else."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
+    DOWNLOAD,
+    LOAD,
+    UNLOAD,
+    compare,
+    make_plan,
+    own_instances,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED, model_spec, parse_wanted
+from hypothesis import given
+from hypothesis import strategies as st
+
+KEYS = ["lab/a", "lab/b", "c"]
+CONTEXTS = [4096, 8192, 16384]
+ENDPOINT = make_endpoint({}, "http://gpu01")
+
+configs = st.fixed_dictionaries(
+    {"context_length": st.sampled_from([*CONTEXTS, None])}, optional={"flash_attention": st.booleans(), "parallel": st.sampled_from([1, 4])}
+)
+instances = st.tuples(st.sampled_from([None, "chat", "c"]), configs, st.sampled_from([None, None, 600]))
+
+
+@st.composite
+def hosts(draw):
+    """A host whose instances have ids of their own."""
+    models, used = [], set()
+    for key in draw(st.lists(st.sampled_from(KEYS), unique=True)):
+        loaded = []
+        for name, config, ttl in draw(st.lists(instances, max_size=3)):
+            instance_id = free_id(name or key, used)
+            used.add(instance_id)
+            loaded.append({"id": instance_id, "config": config, "remaining_ttl_seconds": ttl})
+        models.append(
+            {"type": "llm", "key": key, "max_context_length": draw(st.sampled_from([8192, 32768, None])), "loaded_instances": loaded}
+        )
+    return models
+
+
+def free_id(name, used):
+    return next(free for free in (name, *(f"{name}:{number}" for number in range(2, 99))) if free not in used)
+
+
+@st.composite
+def options(draw):
+    defaults = {option: spec.get("default") for option, spec in model_spec().items()}
+    state = draw(st.sampled_from(["loaded", "loaded", "unloaded", "downloaded"]))
+    given = {"model": draw(st.sampled_from([*KEYS, "chat"])), "state": state}
+    if state == LOADED:
+        given["config"] = draw(
+            st.fixed_dictionaries({}, optional={"context_length": st.sampled_from(CONTEXTS), "flash_attention": st.booleans()})
+        )
+        given["compare"] = {name: draw(st.sampled_from(["exact", "ignore"])) for name in given["config"] if draw(st.booleans())}
+        for name in ("download", "pinned", "exclusive"):
+            given[name] = draw(st.booleans())
+        given["duplicates"] = draw(st.sampled_from(["keep", "remove"]))
+        given["keep"] = draw(st.lists(st.sampled_from(["c", "lab/*"]), max_size=1))
+    return parse_wanted({**defaults, **given})
+
+
+def record_of(models):
+    return ask(ENDPOINT, lambda endpoint, request: Response(200, json.dumps({"models": models}).encode()), "full")
+
+
+def carried_out(models, plan, wanted):
+    """What an obedient server has after a plan."""
+    models = json.loads(json.dumps(models))
+    for action in plan.actions:
+        if action.action == DOWNLOAD:
+            models.append({"type": "llm", "key": action.model, "loaded_instances": []})
+        elif action.action == UNLOAD:
+            for model in models:
+                model["loaded_instances"] = [each for each in model["loaded_instances"] if each["id"] != action.instance]
+        else:
+            used = {each["id"] for model in models for each in model["loaded_instances"]}
+            (model,) = [model for model in models if model["key"] == action.model]
+            model["loaded_instances"].append({"id": free_id(action.model, used), "config": dict(wanted.config)})
+    return models
+
+
+@given(hosts(), options())
+def test_a_plan_that_was_carried_out_leaves_nothing_to_do(models, wanted):
+    plan = make_plan(record_of(models), wanted)
+    after = make_plan(record_of(carried_out(models, plan, wanted)), wanted)
+    assert after.actions == ()
+    assert after.failure is None or plan.failure is not None
+
+
+@given(hosts(), options())
+def test_a_plan_loads_nothing_that_is_loaded(models, wanted):
+    record = record_of(models)
+    plan = make_plan(record, wanted)
+    own = own_instances(record, wanted)
+    unloaded = set()
+    for action in plan.actions:
+        if action.action == UNLOAD:
+            unloaded.add(action.instance)
+        if action.action == LOAD:
+            # Nothing of it was loaded, or what is loaded here takes the place of one that fell short.
+            assert action.model == wanted.model
+            assert not own or (action.instance in unloaded and action.instance in {each.instance for each in compare(own, wanted)[0]})
+    loads = [action.instance for action in plan.actions if action.action == LOAD]
+    assert len(loads) == len(set(loads)) and (own or len(loads) <= 1)
+
+
+@given(hosts(), options())
+def test_a_plan_unloads_nothing_that_it_does_not_name(models, wanted):
+    record = record_of(models)
+    plan = make_plan(record, wanted)
+    unloaded = [action.instance for action in plan.actions if action.action == UNLOAD]
+    assert len(unloaded) == len(set(unloaded))
+    after = record_of(carried_out(models, plan, wanted))
+    gone = {each["id"] for each in record["instances"]} - {each["id"] for each in after["instances"]}
+    assert gone <= set(unloaded)
+    for each in record["instances"]:
+        if each["id"] in unloaded and each["model"] != wanted.model:
+            assert wanted.exclusive or (wanted.state == UNLOADED and each["id"] == wanted.model)
+
+
+@given(hosts(), options())
+def test_no_model_loses_all_of_its_instances_unless_it_has_to_be_unloaded(models, wanted):
+    record = record_of(models)
+    plan = make_plan(record, wanted)
+    if wanted.state == LOADED and own_instances(record, wanted):
+        assert own_instances(record_of(carried_out(models, plan, wanted)), wanted)
