@@ -20,6 +20,25 @@ description:
 extends_documentation_fragment:
   - gpufleet.lmstudio.attributes
 attributes:
+  check_mode:
+    description: Can run in C(check_mode) and tells the same there.
+    support: full
+    details: In check mode no file is written, and RV(ignore:changed) says whether one would be.
+  diff_mode:
+    description: Returns details of what has changed in diff mode.
+    support: none
+    details: The reports can be long. Compare the files themselves.
+  idempotent:
+    description: Run twice in a row with the same options, the second run reports no change.
+    support: full
+    details: >-
+      A report that differs from the last one only in its times is written, and reports no change. The history of O(history) does
+      not count either.
+  action_group:
+    description: The group for C(module_defaults), as in C(group/gpufleet.lmstudio.lmstudio).
+    support: none
+    details: It asks no server, so options of a connection are not for it.
+    membership: []
   action:
     description: Has an action plugin, so all of it runs on the controller.
     support: full

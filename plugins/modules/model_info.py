@@ -35,7 +35,7 @@ attributes:
 options:
   via:
     description:
-      - Which machine sends the request.
+      - Which machine sends the request. The host variable C(lmstudio_via) sets it for a host, which is where to name Windows hosts.
       - V(target) is the host itself, in a module. It needs nothing there but Python 3.8, and reaches a server that is bound
         to 127.0.0.1. It fails on connections that run modules on the controller, as those of network devices do.
       - V(controller) is Ansible's own process. It runs nothing on the host, so Windows hosts and hosts without

@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.maskin
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
+    VIA,
     Host,
     delegate_of,
     host_of_task,
@@ -91,13 +92,17 @@ class OneHostAction(ActionBase):
 
     def _ask(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         """The result, or none where the module is to ask, and the arguments for it."""
-        args = self._task.args
-        on_controller = is_set(args.get("via")) and args["via"] != "target"
+        args = dict(self._task.args)
         host = host_of_task(self._task, task_vars, self._templar)
+        names = {}
+        if not is_set(args.get("via")):
+            # Who can ask is a matter of the host, whichever server the task names.
+            args["via"], names["via"] = host.variable(VIA), VIA
+        on_controller = is_set(args["via"]) and args["via"] != "target"
         delegate = delegate_of(self._task, host.name)
         resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: not _set_in_task(self._task, option))
         # What can be checked is checked here for both, because only here it is known where an option was set.
-        options = validate_options(self.spec(environment=on_controller), resolved.options, resolved.names)
+        options = validate_options(self.spec(environment=on_controller), resolved.options, {**resolved.names, **names})
         answer = self.early_result(options)
         if answer is None and resolved.not_asked:
             answer = self.result_of(record_not_asked(resolved.not_asked, options.get("detail", FULL)), options)
@@ -133,7 +138,7 @@ class OneHostAction(ActionBase):
     def _need_python(self) -> None:
         if getattr(self._connection._shell, "_IS_WINDOWS", False):
             raise AnsibleError(
-                f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, "
+                f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via for all such hosts, "
                 "and start LM Studio there with --bind 0.0.0.0."
             )
 

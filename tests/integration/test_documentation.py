@@ -255,9 +255,7 @@ def test_variables_of_the_documentation_count_when_a_host_is_asked(run, start, t
     (path,) = re.findall(r"^# (\S+)", variables)
     (tmp_path / path).parent.mkdir()
     (tmp_path / path).write_text(variables.replace("https://gpu07.example/lm", url))
-    play = grouped(
-        '- hosts: gpu07\n  gather_facts: false\n  tasks:\n    - gpufleet.lmstudio.model_info: {via: "{{ lmstudio_via | default(omit) }}"}\n'
-    )
+    play = grouped("- hosts: gpu07\n  gather_facts: false\n  tasks:\n    - gpufleet.lmstudio.model_info:\n")
     inventory = {"all": {"vars": {"lmstudio_url": url, "lmstudio_ca_path": str(tmp_path / "own-ca.pem")}}}
     inventory["gpu"] = inventory["windows"] = {"hosts": {"gpu07": {}}}
     (tmp_path / "groups.yml").write_text(json.dumps(inventory))

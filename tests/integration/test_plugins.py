@@ -674,6 +674,55 @@ def test_a_windows_host_is_told_to_ask_from_the_controller(run):
     assert "Set via: controller" in outcome.output
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_who_asks_for_a_host_is_a_variable_of_it_unless_the_task_says(run, start):
+    fleet = start({"win01": {"listen": "127.0.0.2:0"}, "gpu01": {}})
+    play = """
+- name: Ask each host in its way
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: The task says nothing
+      gpufleet.lmstudio.model_info:
+        via: "{{ unset | default('') }}"
+      register: answer
+      ignore_errors: true
+    - name: What is not a choice is named by its variable
+      ansible.builtin.assert:
+        that:
+          - (answer is failed) == (inventory_hostname == 'odd')
+          - inventory_hostname != 'odd' or 'value of lmstudio_via must be one of' in answer.msg
+        fail_msg: "{{ answer.msg | default('no failure') }}"
+    - name: Gates
+      when: inventory_hostname != 'odd'
+      block:
+        - name: In a task
+          gpufleet.lmstudio.model_assert:
+            require: [{model: "*"}]
+        - name: In the role
+          ansible.builtin.include_role:
+            name: gpufleet.lmstudio.require_models
+          vars:
+            require_models_require: [{model: "*"}]
+    - name: The task says who
+      gpufleet.lmstudio.model_info:
+        via: target
+      when: inventory_hostname == 'gpu01'
+"""
+    windows = {"ansible_connection": "winrm", "ansible_host": "127.0.0.2", "lmstudio_port": int(fleet.urls["win01"].rpartition(":")[2])}
+    hosts = {
+        "win01": {**windows, "lmstudio_via": "controller"},
+        # What the controller would ask is not there.
+        "gpu01": {"lmstudio_url": fleet.urls["gpu01"], "lmstudio_controller_url": "http://127.0.0.1:9", "lmstudio_via": "target"},
+        "odd": {"lmstudio_via": "nobody"},
+    }
+    run(play, hosts)
+    assert (len(fleet.requests("win01")), len(fleet.requests("gpu01"))) == (3, 4)
+    hosts["gpu01"]["lmstudio_via"] = "controller"
+    outcome = run(play, {"gpu01": hosts["gpu01"]}, ends=2)
+    assert "http://127.0.0.1:9 refused" in outcome.output
+
+
 def test_a_short_token_gets_a_warning_at_every_plugin(run, start):
     fleet = start({"gpu01": {}})
     play = """

@@ -43,6 +43,8 @@ VARIABLES = {
     )
 }
 """The host variable of each option that has one."""
+VIA = "lmstudio_via"
+"""Who asks for the host, where a plugin asks for one host and leaves the choice."""
 _SECRET_VARIABLES = ("lmstudio_token", "lmstudio_headers")
 _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 # Connection plugins whose own variables say the host and the port, and what those begin with. The host of others, such as kubectl, may

@@ -34,7 +34,7 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
             for message in result.error_messages
         )
         for option, name in (names or {}).items():
-            message = message.replace(f"'{option}'", f"'{name}'")
+            message = message.replace(f"'{option}'", f"'{name}'").replace(f"value of {option} must", f"value of {name} must")
         raise AnsibleError(redact_message(message, options))
     return dict(result.validated_parameters)
 
