@@ -39,7 +39,7 @@ FIELDS: dict[str, dict[str, type | None]] = {
     "models.capabilities": models._CAPABILITIES,
     "models.capabilities.reasoning": models._REASONING,
     "models.loaded_instances": models._INSTANCE,
-    "models.loaded_instances.config": models._CONFIG,
+    "models.loaded_instances.config": models.SETTINGS,
 }
 """The fields of what is read from an answer."""
 

@@ -57,6 +57,19 @@ options:
       - The largest answer that is read, in bytes. A larger one is an error.
     type: int
     default: 16777216
+  api:
+    description:
+      - Which list of models is asked for.
+      - V(v1) is C(GET /api/v1/models) of LM Studio 0.4 and later. V(v0) is C(GET /api/v0/models), which LM Studio 0.3 has, and later
+        ones still have.
+      - V(auto) asks for the older list where LM Studio itself says that it does not know the newer one, and after nothing else. Both
+        requests together have the O(timeout).
+      - The older list does not tell everything. What it does not tell is null in the record, and meets no requirement.
+        RV(gpufleet.lmstudio.model_info#module:lmstudio.api) says which list it was.
+    type: str
+    choices: [v1, v0, auto]
+    default: v1
+    version_added: 2.0.0
 notes:
   - >-
     Reading the list of models never loads, unloads or changes a model.

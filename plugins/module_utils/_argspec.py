@@ -13,7 +13,7 @@ from typing import Any, Mapping
 from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.common.validation import check_type_dict
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, authorizes
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, Endpoint, authorizes
 
 TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)
 OMITTED = "__omit_place_holder__"
@@ -37,6 +37,7 @@ def connection_spec(environment: bool = True) -> dict[str, Any]:
         "client_key": {"type": "path", "no_log": False},
         "use_proxy": {"type": "bool", "default": default["use_proxy"]},
         "max_response_bytes": {"type": "int", "default": default["max_response_bytes"]},
+        "api": {"type": "str", "choices": list(APIS), "default": default["api"]},
     }
     if environment:
         spec["token"]["fallback"] = (env_fallback, [TOKEN_VARIABLE])

@@ -127,6 +127,16 @@ lmstudio:
       description: The base URL of the server that was asked. Null when none was.
       type: str
       sample: http://127.0.0.1:1234
+    api:
+      description:
+        - Which list of models it is, V(v1) of C(/api/v1/models) or V(v0) of C(/api/v0/models), which O(api) chooses. Null without a list.
+        - The older list has one state for each model, and no instances. A model that is loaded has one instance here, whose C(id) is the
+          key. It tells no size, no name for people, no number of parameters, no variants, no settings but the context, and not whether a
+          model unloads when idle. The two abilities and the context of a loaded model are unknown before LM Studio 0.3.16 and 0.3.17.
+        - Models that are not loaded are missing in it while just-in-time loading is off.
+      version_added: 2.0.0
+      type: str
+      sample: v1
     asked_at:
       description: When the server was asked, in UTC, by the clock of the machine that sent the request. Null when none was.
       type: str
@@ -143,7 +153,7 @@ lmstudio:
       description:
         - The entries of the list, in the order of the server. One key can stand in several entries.
         - What the server does not tell is null (false for the two abilities, empty for a list). Fields that the API has beyond
-          these pass through under their own names.
+          these pass through under their own names, such as C(state) of the older API, which is C(loaded), C(not-loaded) or C(loading).
         - Control characters in texts, but for tabs and line feeds, are replaced by U+FFFD, so that no name does something to a terminal.
       type: list
       elements: dict
@@ -303,10 +313,10 @@ lmstudio:
           description: Those with a loaded instance.
           type: int
         instances:
-          description: Loaded instances.
+          description: Loaded instances. Null where RV(lmstudio.api) is V(v0), which does not tell how many there are.
           type: int
     size_bytes:
-      description: Bytes on disk, summed over entries.
+      description: Bytes on disk, summed over entries. Null where RV(lmstudio.api) is V(v0), which tells no size.
       type: dict
       contains:
         available:

@@ -36,7 +36,9 @@ _MAX_TIMEOUT = 86400
 # What people paste with the base URL, although it names a route. The longest come first.
 _PASTED_ROUTES = ("/v1/chat/completions", "/api/v1/models", "/api/v0/models", "/v1/models", "/api/v1", "/api/v0", "/v1")
 _FILES = ("ca_path", "client_cert", "client_key")
-PUBLIC_OPTIONS = ("url", "timeout", "validate_certs", *_FILES, "use_proxy")
+V1, V0, AUTO = APIS = ("v1", "v0", "auto")
+"""Which list of models is asked for: that of LM Studio 0.4 and later, the older one, or the older one where the other does not exist."""
+PUBLIC_OPTIONS = ("url", "timeout", "validate_certs", *_FILES, "use_proxy", "api")
 """The fields of an endpoint that decide about its answer and are no secret. A cache keeps these, and no other one."""
 
 
@@ -55,6 +57,10 @@ class Endpoint(NamedTuple):
     client_key: str | None = None
     use_proxy: bool = False
     max_response_bytes: int = 16 * 1024 * 1024
+    api: str = V1
+    """One of :data:`APIS`."""
+    confirm_loaded: bool = False
+    """Whether the older list, which tells what is still loading, is asked for as well."""
     token_advice: str | None = None
     """What to do when the server wants a token, where that differs from the usual."""
 
@@ -169,13 +175,16 @@ def make_endpoint(
     limit = int(value("max_response_bytes"))
     if limit < 1:
         raise OptionError(name("max_response_bytes"), f"{limit} is not a usable number of bytes. Give 1 or more.")
+    api = str(value("api"))
+    if api not in APIS:
+        raise OptionError(name("api"), f"{printable(api)!r} is not one of {', '.join(APIS)}.")
     if options.get("client_cert") and not options.get("client_key"):
         raise OptionError(name("client_cert"), "it needs client_key as well. If one file holds both, set both options to it.")
     if options.get("client_key") and not options.get("client_cert"):
         raise OptionError(name("client_key"), "it needs client_cert as well. If one file holds both, set both options to it.")
     token = _check_token(options.get("token"), name("token"))
     headers: tuple[tuple[str, str], ...] = ()
-    files: dict[str, str] = {}
+    files: dict[str, Any] = {}
     if options.get("headers") or any(options.get(option) for option in _FILES):
         headers = check_headers(options.get("headers") or {}, token, name("headers"))
         for option in _FILES:
@@ -191,5 +200,6 @@ def make_endpoint(
         validate_certs=bool(value("validate_certs")),
         use_proxy=bool(value("use_proxy")),
         max_response_bytes=limit,
+        api=api,
         **files,
     )

@@ -23,7 +23,7 @@ HINTS = {
     "If a proxy in front of it requires something else, set headers.",
     "forbidden": "The token or the headers that were sent are not allowed to list models, or a proxy in front of the server forbids it. "
     "Check the permissions of the token, and the rules of the proxy.",
-    "unsupported": "LM Studio before 0.4 does not have this API: update it.",
+    "unsupported": "LM Studio before 0.4 does not have this API: update it, or set api: auto (lmstudio_api) to use its older one.",
     "unavailable": "A proxy answers like this when LM Studio behind it is not running, overloaded or starting. Check it there (lms server status).",
     "redirect": "Redirects are not followed, so that a token goes nowhere else. Look at the proxy, or the program, that redirects.",
     "not_lmstudio": "Check url and port: something else answers there. LM Studio listens on port 1234 unless told otherwise.",
@@ -73,9 +73,13 @@ HINTS = {
     "refuse the name in the URL (Ollama and Jan do so with a Host header that they do not know), or a proxy may "
     "require a client certificate (client_cert, client_key) or let in other machines only. Check url and port, and the rules of that program.",
     "unsupported: path": "Check the path of the URL first: /api/v1/models is added to it. "
-    "If it is right, LM Studio there is older than 0.4: update it.",
+    "If it is right, LM Studio there is older than 0.4: update it, or set api: auto (lmstudio_api).",
     "unsupported: /api": "Remove /api from the end of the URL, unless it is the prefix of a proxy: /api/v1/models is added to it. "
-    "If it is right, LM Studio there is older than 0.4: update it.",
+    "If it is right, LM Studio there is older than 0.4: update it, or set api: auto (lmstudio_api).",
+    "unsupported: v0": "Check the path of the URL if it has one: /api/v0/models is added to it. "
+    "If it is right, this LM Studio does not have the older API: set api: auto, or remove api.",
+    "unsupported: neither": "Check the path of the URL if it has one: /api/v1/models is added to it. "
+    "If it is right, this LM Studio has neither that route nor /api/v0/models: update it.",
     "unavailable: loading": "It is loading a model. llama.cpp answers like this, LM Studio does not: check url and port, or wait.",
     "unavailable: origin": "A content network or a tunnel answers like this when it cannot reach the server behind it. "
     "Check the tunnel and LM Studio on that host (lms server status).",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Mapping, cast
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, not_asked_record
@@ -43,7 +44,8 @@ def extract_record(value: Any) -> Record:
         if isinstance(found, Mapping) and all(name in found for name in ("ok", "status", "fingerprint", "instances")):
             if not isinstance(found["ok"], bool):
                 raise OptionError("record", "its ok is neither true nor false. Pass the record unchanged.")
-            return cast("Record", dict(found))
+            # A record of an earlier release does not say it.
+            return cast("Record", {"api": V1 if found["ok"] else None, **found})
     if isinstance(value, Mapping) and any(value.get(name) is True for name in ("unreachable", "failed", "skipped")):
         return nothing_gathered(value)
     raise OptionError(

@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Entry, canonical, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
@@ -68,6 +69,11 @@ def mask_answer(secrets: tuple[str, ...], entries: list[Entry], warnings: list[s
     if [entries_left, warnings_left] != [entries, warnings]:
         warnings_left.append("the server sent back text that equals the token or a header, which is masked here")
     return entries_left, warnings_left
+
+
+def mask_problem(endpoint: Endpoint, exc: ApiError) -> ApiError:
+    """A failure without what was sent to the endpoint as a secret."""
+    return ApiError(exc.status, mask_text(secrets_of(endpoint), exc.problem), hint=exc.hint, http_status=exc.http_status)
 
 
 def mask_text(secrets: tuple[str, ...], text: str) -> str:

@@ -144,7 +144,7 @@ class Reader:
         entry["loaded"] = bool(instances)
         entry["loaded_instances"] = instances
         entry = self._with_unknown_fields(entry, raw, "")
-        if not instances and may_be_loaded(entry):
+        if not instances and entry.get("loaded_context_length") is not None:
             self._add_warning("", "reports loaded_context_length but no loaded instance, so it is not known whether it is loaded")
         return entry
 
@@ -239,8 +239,11 @@ canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def may_be_loaded(entry: Entry) -> bool:
-    """Whether a model is loaded, or may be: some servers tell the context of a loaded model, and no instance."""
-    return bool(entry["loaded"] or entry.get("loaded_context_length") is not None)
+    """Whether a model is loaded, or may be: some servers tell the context of a loaded model, and no instance. The older API tells a state,
+    which need not be one of these two.
+    """
+    unsettled = entry.get("state") not in (None, "loaded", "not-loaded")
+    return bool(entry["loaded"] or entry.get("loaded_context_length") is not None or unsettled)
 
 
 def _comparable(entry: Entry) -> Entry:

@@ -12,11 +12,12 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V0, V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import contains_any, mask_answer, mask_text, secrets_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import confirm
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import contains_any, mask_answer, mask_problem, secrets_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import (
     EMBEDDING_TYPES,
     LIST_MODELS,
@@ -26,6 +27,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
     may_be_loaded,
     read_models,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, read_models_v0
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Question
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Error, Instance, Record
@@ -43,16 +46,18 @@ TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 class ParsedAnswer:
     """An answer that was read. It has no secret in it of the hosts that gave it, and all of them share it."""
 
-    def __init__(self, models: list[Model], warnings: list[str]) -> None:
+    def __init__(self, models: list[Model], warnings: list[str], api: str = V1) -> None:
         self.models = models
         self.warnings = warnings
+        self.api = api
+        """Which list it was."""
         self._facts: dict[str, dict[str, Any]] = {}
         self._texts: tuple[str, str] | None = None
 
     def facts(self, detail: str) -> dict[str, Any]:
         """What a record says of the answer. Each call gives values of their own, because whoever gets a record may change it."""
         if detail not in self._facts:
-            self._facts[detail] = _facts_of(self.models, self.warnings, detail)
+            self._facts[detail] = _facts_of(self.models, self.warnings, detail, self.api)
         return {name: _copy(value) for name, value in self._facts[detail].items()}
 
     def mask(self, endpoint: Endpoint) -> ParsedAnswer:
@@ -68,7 +73,7 @@ class ParsedAnswer:
         entries, warnings = mask_answer(secrets, before, self.warnings)
         if entries == before and warnings == self.warnings:
             return self
-        return ParsedAnswer([Model.from_entry(entry) for entry in entries], warnings)
+        return ParsedAnswer([Model.from_entry(entry) for entry in entries], warnings, self.api)
 
 
 class Poll(NamedTuple):
@@ -78,17 +83,30 @@ class Poll(NamedTuple):
     asked_at: str
     response_ms: int | None
     """Null when there was no answer."""
+    api: str = V1
+    """Which list the answer is."""
+    states: Response | ApiError | None = None
+    """The older list, where it was asked for beside the other."""
 
 
 def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
     """Ask one endpoint and return its record. Nothing that a server does raises."""
-    started = time.monotonic()
-    answer: Response | ApiError
-    try:
-        answer = fetch(endpoint, LIST_MODELS)
-    except ApiError as exc:
-        answer = exc
-    return record_of(endpoint, poll_after(time.monotonic() - started, answer), detail)
+    question = Question(endpoint)
+    while question.request:
+        try:
+            question.take(fetch(endpoint, question.request))
+        except ApiError as exc:
+            question.take(exc)
+    return record_of(endpoint, poll_of(question), detail)
+
+
+def poll_of(question: Question) -> Poll:
+    """What came of a question that is answered now."""
+    answer = cast("Response | ApiError", question.answer)
+    poll = poll_after(question.elapsed(), answer)
+    # Not what the confirmation took.
+    took = None if isinstance(answer, ApiError) else round(question.seconds * 1000)
+    return poll._replace(response_ms=took, api=question.api, states=question.states)
 
 
 def poll_after(seconds: float, answer: Response | ApiError) -> Poll:
@@ -107,11 +125,10 @@ def parse(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> P
         if isinstance(answer, ApiError):
             raise answer
         if isinstance(answer, Response):
-            answer = ParsedAnswer(*read_models(answer, endpoint, known))
+            listed = read_models_v0(answer, endpoint) if poll.api == V0 else read_models(answer, endpoint, known)
+            answer = ParsedAnswer(*listed, poll.api)
     except ApiError as exc:
-        return poll._replace(
-            answer=ApiError(exc.status, mask_text(secrets_of(endpoint), exc.problem), hint=exc.hint, http_status=exc.http_status)
-        )
+        return poll._replace(answer=mask_problem(endpoint, exc))
     return poll._replace(answer=answer.mask(endpoint))
 
 
@@ -125,29 +142,44 @@ def record_of(endpoint: Endpoint, poll: Poll, detail: str) -> Record:
     else:
         failure = cast("ApiError", answer)
         status = failure.status
-        error = {"message": f"{endpoint.url} {failure.problem}.", "hint": failure.hint, "http_status": failure.http_status}
+        problem = failure.problem
+        if (endpoint.api, poll.api) == (AUTO, V0) and status != "unsupported":
+            problem += f" (asked for {LIST_MODELS_V0.path}, because it does not know {LIST_MODELS.path})"
+        error = {"message": f"{endpoint.url} {problem}.", "hint": failure.hint, "http_status": failure.http_status}
         facts = {**_facts_of([], [], detail), "fingerprint": None}
     own = {
         "ok": error is None,
         "status": status,
         "error": error,
         "url": endpoint.url,
+        "api": answer.api if isinstance(answer, ParsedAnswer) else None,
         "asked_at": poll.asked_at,
         "response_ms": poll.response_ms,
         "detail": detail,
     }
-    return cast("Record", {**own, **facts})
+    record = cast("Record", {**own, **facts})
+    return confirm(record, endpoint, poll.states) if endpoint.confirm_loaded else record
 
 
 def not_asked_record(message: str, hint: str, detail: str) -> Record:
     """The record of a host that nobody could ask."""
     error = {"message": message, "hint": hint, "http_status": None}
-    own = {"ok": False, "status": NOT_ASKED, "error": error, "url": None, "asked_at": None, "response_ms": None, "detail": detail}
+    own = {
+        "ok": False,
+        "status": NOT_ASKED,
+        "error": error,
+        "url": None,
+        "api": None,
+        "asked_at": None,
+        "response_ms": None,
+        "detail": detail,
+    }
     return cast("Record", {**own, **_facts_of([], [], detail), "fingerprint": None})
 
 
-def _facts_of(models: list[Model], warnings: list[str], detail: str) -> dict[str, Any]:
+def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = V1) -> dict[str, Any]:
     """What a record says of an answer, with entries that are not its own."""
+    tells_all = api == V1
     entries = [model.entry for model in models]
     loaded = [entry for entry in entries if entry["loaded"]]
     instances: list[Instance] = [
@@ -172,11 +204,11 @@ def _facts_of(models: list[Model], warnings: list[str], detail: str) -> dict[str
             "llm": sum(entry["type"] == "llm" for entry in entries),
             "embedding": sum(entry["type"] in EMBEDDING_TYPES for entry in entries),
             "loaded": len(loaded),
-            "instances": len(instances),
+            "instances": len(instances) if tells_all else None,
         },
         "size_bytes": {
-            "available": sum(entry["size_bytes"] or 0 for entry in entries),
-            "loaded": sum(entry["size_bytes"] or 0 for entry in loaded),
+            "available": sum(entry["size_bytes"] or 0 for entry in entries) if tells_all else None,
+            "loaded": sum(entry["size_bytes"] or 0 for entry in loaded) if tells_all else None,
         },
         "fingerprint": "sha256:" + hashlib.sha256(_comparable_text(models).encode("ascii")).hexdigest(),
         "warnings": warnings,

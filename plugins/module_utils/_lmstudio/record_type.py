@@ -33,12 +33,12 @@ class Counts(TypedDict):
     llm: int
     embedding: int
     loaded: int
-    instances: int
+    instances: int | None
 
 
 class Sizes(TypedDict):
-    available: int
-    loaded: int
+    available: int | None
+    loaded: int | None
 
 
 class Record(TypedDict):
@@ -49,6 +49,8 @@ class Record(TypedDict):
     error: Error | None
     url: str | None
     """Null when nobody was asked, and so is the time."""
+    api: str | None
+    """Null without a list."""
     asked_at: str | None
     response_ms: int | None
     detail: str

@@ -15,7 +15,7 @@ import re
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, authorizes
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V1, Endpoint, authorizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
@@ -78,9 +78,10 @@ def _unauthorized(response: Response, endpoint: Endpoint) -> ApiError:
 def _unsupported(endpoint: Endpoint, request: Request) -> ApiError:
     problem = f"does not know the route {request.path}"
     path = urlsplit(endpoint.url).path
-    if not path:
-        return ApiError("unsupported", problem)
-    return ApiError("unsupported", f"{problem} (requested: {endpoint.url}{request.path})", "/api" if path.endswith("/api") else "path")
+    case = None if not path else "/api" if path.endswith("/api") else "path"
+    if endpoint.api != V1:
+        case = "neither" if endpoint.api == AUTO else "v0"
+    return ApiError("unsupported", f"{problem} (requested: {endpoint.url}{request.path})" if path else problem, case)
 
 
 def _unavailable(code: int, body: bytes) -> ApiError:

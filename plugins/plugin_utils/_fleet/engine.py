@@ -27,8 +27,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, poll_after, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Question
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, poll_after, poll_of, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
@@ -65,15 +65,19 @@ def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: flo
 
 
 async def ask_endpoint(endpoint: Endpoint, deadline: Deadline) -> Poll:
-    """What came of asking one endpoint, with its answer unread. Raises ``OptionError`` for unusable TLS files."""
-    answer: Response | ApiError
-    try:
-        answer = await event_loop.fetch(endpoint, LIST_MODELS, deadline)
-    except ApiError as exc:
-        # With them it would keep all that was received until garbage is collected.
-        answer = exc.with_traceback(None)
-        answer.__context__ = None
-    return poll_after(deadline.elapsed(), answer)
+    """What came of asking one endpoint, with its answers unread. Raises ``OptionError`` for unusable TLS files."""
+    question = Question(endpoint)
+    while question.request:
+        # What follows from the first answer has the rest of the time, in a connection of its own.
+        left = deadline if question.request.timeout is None else Deadline(question.request.timeout)
+        try:
+            question.take(await event_loop.fetch(endpoint, question.request, left))
+        except ApiError as exc:
+            # With them it would keep all that was received until garbage is collected.
+            failure = exc.with_traceback(None)
+            failure.__context__ = None
+            question.take(failure)
+    return poll_of(question)
 
 
 def _ask(
@@ -238,4 +242,4 @@ class _Round(Generic[T]):
 
 
 def _size(poll: Poll) -> int:
-    return len(poll.answer.body) if isinstance(poll.answer, Response) else 0
+    return sum(len(answer.body) for answer in (poll.answer, poll.states) if isinstance(answer, Response))

@@ -22,13 +22,13 @@ class AnswerReader:
     """Reads the answers of a fleet, and remembers them."""
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[Response, int], ParsedAnswer] = {}
+        self._answers: dict[tuple[Response, int, str], ParsedAnswer] = {}
 
     def read(self, endpoint: Endpoint, poll: Poll) -> Poll:
         """With the answer read. Hosts that are set up alike often say the very same, which is then read once."""
         if not isinstance(poll.answer, Response):
             return poll
-        key = poll.answer, endpoint.max_response_bytes
+        key = poll.answer, endpoint.max_response_bytes, poll.api
         known = self._answers.get(key)
         if known is None:
             # Without its secrets, which are looked for at each host that says the same.

@@ -38,8 +38,10 @@ def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
     }
 
 
-def _sums(parts: Sequence[Any], kind: type) -> dict[str, int]:
-    return {name: sum(part[name] for part in parts) for name in kind.__annotations__}
+def _sums(parts: Sequence[Any], kind: type) -> dict[str, int | None]:
+    """Without one that is not known there is no sum."""
+    values = {name: [part[name] for part in parts] for name in kind.__annotations__}
+    return {name: None if None in found else sum(found) for name, found in values.items()}
 
 
 def failure_lines(records: Mapping[str, Record]) -> list[str]:

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import PUBLIC_OPTIONS, Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import PUBLIC_OPTIONS, V0, V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical, read_models
@@ -55,7 +55,7 @@ def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
         if isinstance(answer, ParsedAnswer):
             if id(answer) not in positions:
                 positions[id(answer)] = len(answers)
-                answers.append({"models": list(map(number_of, answer.models)), "warnings": answer.warnings})
+                answers.append({"models": list(map(number_of, answer.models)), "warnings": answer.warnings, "api": answer.api})
             hosts[name] = {**entry, "answer": positions[id(answer)]}
         # That time was short for the fleet says nothing of the host.
         elif isinstance(answer, ApiError) and answer.http_status is None and answer.hint != HINTS["timeout: whole fleet"]:
@@ -84,8 +84,10 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
         position = entry["answer"]
         if position not in reads:
             answer = answers[position]
+            if answer["api"] not in (V1, V0):
+                raise ValueError
             reads[position] = ParsedAnswer(
-                [_read(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]]
+                [_read(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]], answer["api"]
             )
         return reads[position]
 

@@ -40,6 +40,7 @@ VARIABLES = {
         "client_cert",
         "client_key",
         "use_proxy",
+        "api",
     )
 }
 """The host variable of each option that has one."""

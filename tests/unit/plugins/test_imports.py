@@ -158,9 +158,12 @@ def test_what_a_plain_answer_on_a_target_imports():
         *(
             "_lmstudio",
             "_lmstudio.coerce",
+            "_lmstudio.confirmation",
             "_lmstudio.documents",
             "_lmstudio.masking",
             "_lmstudio.models",
+            "_lmstudio.models_v0",
+            "_lmstudio.question",
             "_lmstudio.record",
             "_module",
             "_text",

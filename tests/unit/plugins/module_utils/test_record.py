@@ -22,6 +22,7 @@ KEYS = [
     "status",
     "error",
     "url",
+    "api",
     "asked_at",
     "response_ms",
     "detail",

@@ -14,7 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
 
 # What is secret, or what changes nothing of an answer that is whole.
-LEFT_OUT = ("token", "headers", "max_response_bytes", "token_advice")
+LEFT_OUT = ("token", "headers", "max_response_bytes", "token_advice", "confirm_loaded")
 
 
 def test_somebody_decided_about_every_field_of_an_endpoint():
@@ -33,7 +33,7 @@ def test_what_was_asked_with_other_options_does_not_count():
     endpoint = Endpoint("http://gpu01:1234", token="of-then")
     cached = dump({"gpu01": endpoint}, {"gpu01": poll_after(0, ApiError("refused", "refused the connection"))})
     assert load(cached, {"gpu01": endpoint._replace(token="of-now")}, 0)
-    others = {"url": "https://gpu01", "timeout": 5.0, "validate_certs": False, "use_proxy": True}
+    others = {"url": "https://gpu01", "timeout": 5.0, "validate_certs": False, "use_proxy": True, "api": "v0"}
     others |= dict.fromkeys(("ca_path", "client_cert", "client_key"), "file.pem")
     assert set(others) == set(PUBLIC_OPTIONS)
     for name, value in others.items():

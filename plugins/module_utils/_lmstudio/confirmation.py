@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Whether what is listed as loaded is loaded. LM Studio 0.4 lists an instance as soon as its load begins, and only its older list of
+models tells that it is still loading.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, cast
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0, Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_problem
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Entry
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import (
+    LIST_MODELS_V0,
+    LOADED,
+    LOADING,
+    States,
+    read_states,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+
+class Confirmation(NamedTuple):
+    """What the older list says of models that the newer one lists as loaded."""
+
+    states: States | None
+    """None where it gave no list."""
+    problem: str = ""
+    """Then why, as a sentence without its end."""
+    is_there: bool = True
+    """Whether the server has the older list at all."""
+
+    def doubt(self, entry: Entry) -> str | None:
+        """Why a model with loaded instances may not be loaded, as a sentence without its end. None where it is.
+
+        A row has no ids of instances, so one that is loading makes all instances of its model loading.
+        """
+        if self.states is None:
+            return self.problem
+        names = [entry["key"], entry["selected_variant"], *(instance["id"] for instance in entry["loaded_instances"])]
+        found = set().union(*(self.states.get(name, set()) for name in names if name))
+        if LOADING in found:
+            return LOADING
+        if LOADED in found:
+            return None
+        if not found:
+            return f"{LIST_MODELS_V0.path} does not list it"
+        return f"{LIST_MODELS_V0.path} says that its state is {printable(min(found))}"
+
+
+def ask_confirmation(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Response]) -> Confirmation:
+    """Ask an endpoint for the older list alone. Nothing that a server does raises."""
+    try:
+        return read_confirmation(endpoint, fetch(endpoint, LIST_MODELS_V0))
+    except ApiError as exc:
+        return read_confirmation(endpoint, exc)
+
+
+def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confirmation:
+    """What an answer says, or why it says nothing. An error is not the lack of the older list: LM Studio may send one as a load starts."""
+    try:
+        if isinstance(answer, ApiError):
+            raise answer
+        return Confirmation(read_states(answer, endpoint))
+    except ApiError as exc:
+        is_there = exc.status != "unsupported" and exc.http_status != 404
+        return Confirmation(None, f"{endpoint.url}{LIST_MODELS_V0.path} {mask_problem(endpoint, exc).problem}", is_there)
+
+
+def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | None) -> Record:
+    """A record in which each model that is listed as loaded says whether it is: its `state` is loaded or loading, or `unconfirmed` says
+    why that is not known. `confirmed` of the record is true, false where the server cannot tell, or null where it did not.
+    """
+    told: dict[str, Any] = {"confirmed": None}
+    if record["api"] == V0:
+        told["confirmed"] = True
+    elif record["ok"]:
+        found = read_confirmation(endpoint, answer) if answer else Confirmation(None, f"{LIST_MODELS_V0.path} was not asked")
+        told["confirmed"] = (found.states is not None or None) if found.is_there else False
+        for entry in record["models"]:
+            doubt = found.doubt(entry) if entry["loaded"] and found.is_there else None
+            if found.states is not None and entry["loaded"] and doubt in (None, LOADING):
+                entry["state"] = doubt or LOADED
+            elif doubt:
+                entry["unconfirmed"] = doubt
+    return cast("Record", {**record, **told})

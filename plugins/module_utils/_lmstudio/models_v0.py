@@ -1,0 +1,116 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The older list of models, of LM Studio 0.3, which 0.4 still has: a row for each model, with a state and without instances.
+
+It becomes the entries that the newer list has. What it does not tell is unknown there. It does not list models that are not loaded while
+just-in-time loading is off, so what is not in it may exist all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Set
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import WrongType, coerce, invalid_field, json_type
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import MAX_ENTRIES, NOWHERE, Entry, Listed, Reader
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+LIST_MODELS_V0 = Request("GET", "/api/v0/models")
+LOADED, NOT_LOADED, LOADING = STATES = ("loaded", "not-loaded", "loading")
+"""The states of a row."""
+States = Dict[str, Set[str]]
+"""The states of a list, by the name of the model. A name may be there more than once."""
+
+_MAX_WARNINGS = 20
+_TYPES = {"vlm": "llm", "embeddings": "embedding"}
+"""What the newer API calls a type."""
+# The fields of a row that become others. The rest keep their names, as everywhere.
+_TRANSLATED = ("id", "object", "arch", "compatibility_type", "loaded_context_length")
+
+
+def read_models_v0(response: Response, endpoint: Endpoint = NOWHERE) -> Listed:
+    """The models of an answer, and the warnings about single fields. Raises :class:`ApiError`."""
+    rows = _rows(response, endpoint)
+    reader = Reader()
+    models = [reader.read(_entry(row), number) for number, row in enumerate(rows)]
+    odd = [
+        f"data[{number}] ({printable(row['id'])}) has the state {printable(row['state'])}, so it is not known whether it is loaded"
+        for number, row in enumerate(rows)
+        if row["state"] not in STATES
+    ]
+    return models, reader.warnings() + odd[:_MAX_WARNINGS]
+
+
+def read_states(response: Response, endpoint: Endpoint = NOWHERE) -> States:
+    """The states of an answer, by the name of the model. Raises :class:`ApiError`."""
+    states: States = {}
+    for row in _rows(response, endpoint):
+        states.setdefault(row["id"], set()).add(row["state"])
+    return states
+
+
+def _rows(response: Response, endpoint: Endpoint) -> list[Entry]:
+    """The rows of an answer, with all that a decision rests on being of the type that is expected. Raises :class:`ApiError`."""
+    try:
+        return _checked(read_document(response, endpoint, LIST_MODELS_V0))
+    except ApiError as exc:
+        exc.http_status = response.http_status
+        raise
+
+
+def _checked(document: Any) -> list[Entry]:
+    rows = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(rows, list):
+        what = "an object without data" if isinstance(document, dict) else json_type(document)
+        raise ApiError("invalid", f"sent {what} instead of a model list")
+    if len(rows) > MAX_ENTRIES:
+        raise ApiError("invalid", f"listed {len(rows)} models, more than the {MAX_ENTRIES} that are accepted")
+    if rows and not any(isinstance(row, dict) and "state" in row for row in rows):
+        raise ApiError(
+            "not_lmstudio", "is not LM Studio: it answered in the shape of an OpenAI-style server (a list of models without a state)"
+        )
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise invalid_field(f"data[{number}]", "an object", row)
+        name = f"data[{number}]" + (f" ({printable(row['id'])})" if isinstance(row.get("id"), str) else "")
+        for field, expected in (("id", str), ("state", str), ("type", str), ("loaded_context_length", int)):
+            if row.get(field) is None and field in ("type", "loaded_context_length"):
+                continue
+            try:
+                coerce(row.get(field), field, expected)
+            except WrongType as exc:
+                raise invalid_field(f"{name}.{field}", str(exc), row.get(field)) from None
+    return rows
+
+
+def _entry(row: Entry) -> Entry:
+    """A row as the newer list would have it. Its one instance has the name by which a request addresses the model: the row tells no other."""
+    entry = {name: value for name, value in row.items() if name not in _TRANSLATED}
+    loaded, context = row["state"] == LOADED, row.get("loaded_context_length")
+    entry.update(
+        key=row["id"],
+        type=_TYPES.get(row.get("type", ""), row.get("type")),
+        architecture=row.get("arch"),
+        format=row.get("compatibility_type"),
+        loaded_instances=[{"id": row["id"], "config": {"context_length": context}}] if loaded else [],
+    )
+    if row["state"] == NOT_LOADED and context is not None:
+        entry["loaded_context_length"] = context
+    if isinstance(row.get("quantization"), str):
+        entry["quantization"] = {"name": row["quantization"]}
+    abilities = row.get("capabilities")
+    if abilities is None or isinstance(abilities, list):
+        abilities = abilities or []
+        entry["capabilities"] = {
+            "vision": row.get("type") == "vlm" or "vision" in abilities,
+            "trained_for_tool_use": "tool_use" in abilities,
+        }
+    return entry
