@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -50,23 +51,48 @@ class Simulator:
         self._post(host, "load", {"model": model, **settings})
 
     def release(self, host: str, instance_id: str | None = None) -> None:
-        """End the load of one instance, or all loads of a host."""
+        """End the load of one instance, or all loads and chats of a host."""
         self._post(host, "release", {"id": instance_id})
 
     def unload(self, host: str, instance_id: str) -> None:
         self._post(host, "unload", {"id": instance_id})
 
+    def download(self, host: str, **progress: Any) -> None:
+        """Let downloads move on: bytes (so many more), status, job_id (all that run, if it is not given)."""
+        self._post(host, "download", progress)
+
+    def change(self, host: str, **settings: Any) -> None:
+        """Change what the fleet file says: payload, loads, downloads, chats, denied, version, v0, v0_error, just_in_time. Of loads and
+        downloads the keys that are given are changed. A payload is a new beginning: nothing is under way any more."""
+        self._post(host, "settings", settings)
+
     def fault(self, host: str, fault: str | dict[str, Any] | None) -> None:
         """Set a fault, or none."""
         self._post(host, "fault", {"fault": fault})
 
+    def wait_for(self, host: str, path: str = "*", count: int = 1, method: str | None = None) -> None:
+        """Wait until a host has seen so many requests of this kind since it started. The path may be a pattern."""
+        self._post(host, "wait", {"path": path, "count": count, "method": method})
+
+    def state(self, host: str) -> dict[str, Any]:
+        """What a host has: models, loading (ids of instances), jobs, requests."""
+        state: dict[str, Any] = self._post(host, "requests", {})
+        return state
+
     def requests(self, host: str) -> list[dict[str, Any]]:
         """The requests a host has seen, in their order: method, path, headers, and the body of a POST."""
-        seen: list[dict[str, Any]] = self._post(host, "requests", {})["requests"]
+        seen: list[dict[str, Any]] = self.state(host)["requests"]
         return seen
+
+    def posts(self, host: str) -> list[tuple[str, Any]]:
+        """The path and the body of each POST, in their order: what was asked to change something."""
+        return [(one["path"], one["body"]) for one in self.requests(host) if one["method"] == "POST"]
 
     def _post(self, host: str, verb: str, settings: dict[str, Any]) -> Any:
         request = urllib.request.Request(f"{self.control}/hosts/{host}/{verb}", json.dumps(settings).encode(), method="POST")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=60) as response:
-            return json.load(response)
+        try:
+            with opener.open(request, timeout=60) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as exc:
+            raise RuntimeError(f"{host}, {verb}: {exc.read().decode()}") from None

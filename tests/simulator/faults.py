@@ -11,28 +11,26 @@ import gzip
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
-from errors import unauthorized, unexpected_endpoint
-from wire import Reply, Request, head_of, json_reply, send
+from errors import FleetError, unauthorized, unexpected_endpoint
+from settings import check_keys
+from wire import Reply, Request, head_of, json_reply, send, sent_token
 
 if TYPE_CHECKING:
     from host import Host
 
-Fault = Callable[["Host", Request, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Effect = Callable[["Host", Request, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def replies(make: Callable[[Host, Request], Reply]) -> Fault:
+def replies(make: Callable[[Host, Request], Reply]) -> Effect:
     """A fault that is one complete reply."""
 
     async def fault(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await send(writer, make(host, request))
 
     return fault
-
-
-def sent_token(request: Request) -> str:
-    return request.headers.get("authorization", "").partition(" ")[2]
 
 
 def echoed(host: Host, request: Request) -> Reply:
@@ -63,11 +61,16 @@ async def reset(host: Host, request: Request, reader: asyncio.StreamReader, writ
     writer.transport.abort()
 
 
+async def restart(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    host.restart()
+    await reset(host, request, reader, writer)
+
+
 async def drip(host: Host, writer: asyncio.StreamWriter, text: bytes) -> None:
     for number in range(len(text)):
         writer.write(text[number : number + 1])
         await writer.drain()
-        await asyncio.sleep(host.interval)
+        await asyncio.sleep(host.fault.interval)
 
 
 async def slow_headers(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -143,7 +146,7 @@ OPENAI_LIST = {"object": "list", "data": [{"id": "qwen3-8b", "object": "model", 
 LLAMACPP_LIST = {"models": [{"name": "qwen3-8b", "model": "qwen3-8b", "type": "model"}], **OPENAI_LIST}
 WEB_PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>It works</body></html>"
 
-FAULTS: dict[str, Fault] = {
+FAULTS: dict[str, Effect] = {
     "unauthorized": replies(lambda host, request: unauthorized(sent_token(request))),
     "forbidden": replies(lambda host, request: json_reply(403, {"error": {"message": f"{sent_token(request)} may not"}})),
     "unexpected_endpoint": replies(lambda host, request: unexpected_endpoint(request)),
@@ -170,7 +173,39 @@ FAULTS: dict[str, Fault] = {
     "endless": endless,
     "not_http": not_http,
     "reset": reset,
+    "restart": restart,
     "silence": silence,
     "slow_body": slow_body,
     "slow_headers": slow_headers,
 }
+
+
+KEYS = {"name", "interval", "seconds", "method", "path", "at", "carried_out"}
+
+
+class Fault:
+    """A fault of one host, or none: what it does, when it strikes, and when it is over."""
+
+    def __init__(self, host: str, settings: Any) -> None:
+        settings = settings if isinstance(settings, dict) else {"name": settings}
+        check_keys(f"host {host}, fault", settings, KEYS)
+        self.name: str | None = settings.get("name")
+        if self.name is not None and self.name != "refused" and self.name not in FAULTS:
+            raise FleetError(f"host {host}: unknown fault {self.name}. There are refused, {', '.join(sorted(FAULTS))}.")
+        self.interval = float(settings.get("interval", 1))
+        """Seconds between two bytes."""
+        self.seconds = float(settings["seconds"]) if "seconds" in settings else None
+        """Until it is over."""
+        self.carried_out = bool(settings.get("carried_out", False))
+        """Whether the request does all the same what it asks for: only its answer is lost."""
+        self._method: str | None = settings.get("method")
+        self._path: str = settings.get("path", "*")
+        self._at = int(settings["at"]) if "at" in settings else None
+        self._met = 0
+
+    def strikes(self, method: str, path: str) -> bool:
+        """Whether it strikes this request. Those that it could strike are counted."""
+        if self.name is None or self._method not in (None, method) or not fnmatchcase(path, self._path):
+            return False
+        self._met += 1
+        return self._at in (None, self._met)

@@ -10,13 +10,17 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import yaml
 from errors import FleetError
 from host import Host
+from settings import check_keys
 from wire import Reply, Request, json_reply, read_request, send
+
+WAIT_SECONDS = 50
 
 
 class Fleet:
@@ -55,9 +59,9 @@ class Fleet:
             return json_reply(200, self.addresses())
         if not route or route[1] not in self.hosts or route[2] not in VERBS:
             return json_reply(404, {"error": f"no {request.path} here. Known hosts: {', '.join(self.hosts)}."})
-        host, change = self.hosts[route[1]], VERBS[route[2]]
+        host, verb = self.hosts[route[1]], VERBS[route[2]]
         try:
-            await change(host, json.loads(request.body or b"{}"))
+            await verb(host, json.loads(request.body or b"{}"))
         except (FleetError, ValueError, AttributeError, TypeError) as exc:
             return json_reply(400, {"error": str(exc)})
         return json_reply(200, host.state())
@@ -72,12 +76,35 @@ async def unload(host: Host, settings: dict[str, Any]) -> None:
 
 
 async def release(host: Host, settings: dict[str, Any]) -> None:
-    host.release_loads(settings)
+    host.end_waits(settings.get("id"))
+
+
+async def download(host: Host, settings: dict[str, Any]) -> None:
+    host.downloads.step(settings)
+
+
+async def change(host: Host, settings: dict[str, Any]) -> None:
+    host.change(settings)
 
 
 async def fault(host: Host, settings: dict[str, Any]) -> None:
-    host.set_fault(settings.get("fault"))
-    await host.listen()
+    await host.set_fault(settings.get("fault"))
+
+
+async def wait(host: Host, settings: dict[str, Any]) -> None:
+    """Until the host has seen so many requests of this kind."""
+    check_keys(f"host {host.name}, wait", settings, {"method", "path", "count"})
+    deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+
+    def seen() -> int:
+        matching = (one for one in host.requests if settings.get("method") in (None, one["method"]))
+        return sum(fnmatchcase(one["path"], settings.get("path", "*")) for one in matching)
+
+    while seen() < settings.get("count", 1):
+        try:
+            await asyncio.wait_for(host.noted.wait(), deadline - asyncio.get_running_loop().time())
+        except asyncio.TimeoutError:
+            raise FleetError(f"host {host.name}: {seen()} such requests after {WAIT_SECONDS} seconds") from None
 
 
 async def nothing(host: Host, settings: dict[str, Any]) -> None:
@@ -88,7 +115,10 @@ VERBS: dict[str, Callable[[Host, dict[str, Any]], Awaitable[None]]] = {
     "load": load,
     "unload": unload,
     "release": release,
+    "download": download,
+    "settings": change,
     "fault": fault,
+    "wait": wait,
     "requests": nothing,
 }
 

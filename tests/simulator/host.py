@@ -12,17 +12,28 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import older_api
-from errors import FleetError, unauthorized, unexpected_endpoint
-from faults import FAULTS
+import api_v0
+import api_v1
+import chat
+from downloads import Downloads
+from errors import ApiError, BrokenError, CrashedError, FleetError, LeftError, unauthorized, unexpected_endpoint
+from faults import FAULTS, Fault, reset
 from library import Instance, Library
+from loads import Gone, Loads
 from settings import check_keys, inside, read_payload, tls_context
-from wire import Reply, Request, json_reply, read_request, send
+from wire import Reply, Request, json_reply, read_request, send, sent_token
 
-MODELS_PATH = "/api/v1/models"
-HOST_KEYS = {"listen", "namespace", "payload", "token", "prefix", "fault", "tls", "version", "v0", "v0_error", "just_in_time"}
-NEWEST = {"0.3": (0, 3, 99), "0.4": (0, 4, 99)}
+CHANGEABLE = {"payload", "version", "v0", "v0_error", "just_in_time", "denied", "loads", "downloads", "chats"}
+HOST_KEYS = {"listen", "namespace", "token", "prefix", "fault", "tls", *CHANGEABLE}
+GREETING = "/lmstudio-greeting"
+DENIABLE = {"load", "unload", "download"}
+NEWEST: dict[str, tuple[int, ...]] = {"0.3": (0, 3, 99), "0.4": (0, 4, 99)}
 """What a version without its last number means."""
+
+
+async def never() -> None:
+    """A client that does not go."""
+    await asyncio.Event().wait()
 
 
 class Host:
@@ -31,26 +42,49 @@ class Host:
         self.name = name
         self.token: str | None = settings.get("token")
         self.prefix: str = settings.get("prefix", "").rstrip("/")
-        self.release = self._release_of(str(settings.get("version", "0.4")))
-        self.has_v0 = bool(settings.get("v0", True))
-        self.v0_error = bool(settings.get("v0_error", False))
-        self.v0_error_due = False
-        """The next request for v0 gets the error that a load causes."""
-        self.just_in_time = bool(settings.get("just_in_time", True))
-        self.library = Library(read_payload(settings.get("payload", "workstation.json"), folder))
+        self.folder = folder
+        self.library = Library()
+        self.loads = Loads(name, self.library, {})
+        self.downloads = Downloads(name, self.library, {})
+        self.release, self.has_v0, self.v0_error, self.just_in_time = NEWEST["0.4"], True, False, True
+        self.denied: set[str] = set()
+        self.chats: dict[str, Any] = {}
+        self.chats_over = asyncio.Event()
+        self.change({"payload": "workstation.json", **{key: value for key, value in settings.items() if key in CHANGEABLE}})
         self.requests: list[dict[str, Any]] = []
-        self.fault: str | None = None
-        self.interval = 1.0
-        self.seconds: float | None = None
+        self.noted = asyncio.Event()
+        """Set, and replaced, at each request."""
+        self.fault = Fault(name, settings.get("fault"))
         self._healing: asyncio.Task[None] | None = None
-        self.set_fault(settings.get("fault"))
         self.context = tls_context(settings.get("tls"), folder)
         address, _colon, port = str(settings.get("listen", "127.0.0.1:0")).rpartition(":")
         self.address, self.port = address.strip("[]"), int(port)
         self.namespace: str | None = settings.get("namespace")
         self._reserved: socket.socket | None = None
         self._server: asyncio.Server | None = None
-        self._serving: set[asyncio.Task[None] | None] = set()
+        self._serving: set[asyncio.Task[Any] | None] = set()
+
+    def change(self, settings: dict[str, Any]) -> None:
+        """What the fleet file may say, and what may be changed while it runs."""
+        check_keys(f"host {self.name}", settings, CHANGEABLE)
+        if "payload" in settings:
+            self.restart()
+            self.library.replace(read_payload(settings["payload"], self.folder))
+        if "version" in settings:
+            self.release = self._release_of(str(settings["version"]))
+        self.has_v0 = bool(settings.get("v0", self.has_v0))
+        self.v0_error = bool(settings.get("v0_error", self.v0_error))
+        self.just_in_time = bool(settings.get("just_in_time", self.just_in_time))
+        self.denied = set(settings.get("denied", self.denied))
+        if self.denied - DENIABLE:
+            raise FleetError(
+                f"host {self.name}: denied names {', '.join(sorted(self.denied - DENIABLE))}. There are {', '.join(sorted(DENIABLE))}."
+            )
+        self.loads.change(settings.get("loads") or {})
+        self.downloads.change(settings.get("downloads") or {})
+        if "chats" in settings:
+            check_keys(f"host {self.name}, chats", settings["chats"], chat.KEYS)
+            self.chats = settings["chats"]
 
     def _release_of(self, version: str) -> tuple[int, ...]:
         try:
@@ -66,14 +100,9 @@ class Host:
         address = f"[{self.address}]" if ":" in self.address else self.address
         return f"{'https' if self.context else 'http'}://{address}:{self.port}{self.prefix}"
 
-    def set_fault(self, fault: Any) -> None:
-        """A name, or an object with name, interval (seconds between two bytes) and seconds (until it is over), or null for none."""
-        settings = fault if isinstance(fault, dict) else {"name": fault}
-        name = settings.get("name")
-        if name is not None and name != "refused" and name not in FAULTS:
-            raise FleetError(f"host {self.name}: unknown fault {name}. There are refused, {', '.join(sorted(FAULTS))}.")
-        self.fault, self.interval = name, float(settings.get("interval", 1))
-        self.seconds = float(settings["seconds"]) if "seconds" in settings else None
+    async def set_fault(self, fault: Any) -> None:
+        self.fault = Fault(self.name, fault)
+        await self.listen()
 
     async def listen(self) -> None:
         """Open the port, or only keep it, so that connections are refused. The port stays the same ever after."""
@@ -94,19 +123,19 @@ class Host:
             sock.close()
             raise FleetError(f"host {self.name}: cannot listen on {self.address}:{self.port}: {exc.strerror}") from None
         self.port = sock.getsockname()[1]
-        if self.fault == "refused":
+        if self.fault.name == "refused":
             self._reserved = sock
         else:
             self._reserved = None
             self._server = await asyncio.start_server(self._serve, sock=sock, ssl=self.context, backlog=512)
         if self._healing and self._healing is not asyncio.current_task():
             self._healing.cancel()
-        self._healing = asyncio.create_task(self._heal_after(self.seconds)) if self.seconds is not None else None
+        seconds = self.fault.seconds
+        self._healing = None if seconds is None else asyncio.create_task(self._heal_after(seconds))
 
     async def _heal_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        self.set_fault(None)
-        await self.listen()
+        await self.set_fault(None)
 
     def load(self, settings: dict[str, Any]) -> None:
         """What just-in-time loading or a person does: one more instance of a model. It is there at once, after some
@@ -116,27 +145,22 @@ class Host:
             raise FleetError(f"host {self.name}: no model {settings.get('model')}")
         instance_id = settings.get("id") or self.library.free_id(model.key)
         config = {"context_length": settings.get("context_length", 4096), "parallel": 4}
-        instance = Instance({"id": instance_id, "config": config}, settings.get("ttl"))
-        seconds = settings.get("seconds")
-        if seconds is not None or settings.get("held"):
-            instance.is_loading = True
-            self.v0_error_due = self.v0_error
-            if seconds is not None:
-                asyncio.get_running_loop().call_later(float(seconds), self._end_load, instance)
-        self.library.add(model, instance)
+        instance = Instance({"id": instance_id, "config": config}, settings.get("ttl"), is_loading=True)
+        self.loads.begin(model, instance, settings)
 
-    def release_loads(self, settings: dict[str, Any]) -> None:
-        """The loads end now, or that of one instance."""
-        loading = [instance for _model, instance in self.library.instances() if instance.is_loading]
-        wanted = [instance for instance in loading if settings.get("id") in (None, instance.id)]
-        if not wanted:
-            raise FleetError(f"host {self.name}: {settings.get('id') or 'nothing'} is loading")
-        for instance in wanted:
-            self._end_load(instance)
+    def end_waits(self, instance_id: Any = None) -> None:
+        """Loads end now, or that of one instance; without an id, chats too."""
+        released = self.loads.release(instance_id)
+        if instance_id is None:
+            self.chats_over.set()
+            self.chats_over = asyncio.Event()
+        elif not released:
+            raise FleetError(f"host {self.name}: {instance_id} is not loading")
 
-    def _end_load(self, instance: Instance) -> None:
-        instance.is_loading = False
-        instance.ended.set()
+    def restart(self) -> None:
+        """LM Studio ends and is started again: nothing is loaded, and jobs are unknown."""
+        self.loads.unload_all("restart")
+        self.downloads.forget()
 
     def unload(self, instance_id: Any) -> None:
         found = self.library.instance(instance_id)
@@ -146,26 +170,36 @@ class Host:
 
     def state(self) -> dict[str, Any]:
         """What the control address tells."""
+        self.downloads.settle()
         loading = [instance.id for _model, instance in self.library.instances() if instance.is_loading]
-        return {"url": self.url, "requests": self.requests, "loading": loading, **self.library.document()}
+        jobs = [job.progress() for job in self.downloads.jobs.values()]
+        return {"url": self.url, "requests": self.requests, "loading": loading, "jobs": jobs, **self.library.document()}
 
-    async def answer(self, request: Request) -> Reply:
-        """What LM Studio answers, without a fault."""
+    def path_of(self, request: Request) -> str:
+        """Without the prefix and the query."""
         path = request.path.split("?")[0]
-        if self.token is not None and not path.endswith("/lmstudio-greeting"):
+        return path[len(self.prefix) :] if path.startswith(self.prefix) else ""
+
+    async def answer(self, request: Request, gone: Gone = never) -> Reply:
+        """What LM Studio answers, without a fault. `gone` ends when the client has left."""
+        if self.token is not None and not request.path.split("?")[0].endswith(GREETING):
             scheme, _space, sent = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or sent != self.token:
                 return unauthorized(sent)
-        if request.method == "GET" and path.startswith(self.prefix):
-            path = path[len(self.prefix) :]
-            if path == MODELS_PATH and self.release >= (0, 4):
-                return Reply(200, self.library.body())
-            if path == "/lmstudio-greeting":
-                return json_reply(200, {"lmstudio": True})
-            found = older_api.answer(self, path) if self.has_v0 else None
-            if found:
-                return found
-        return unexpected_endpoint(request)
+        try:
+            return await self._route(request, self.path_of(request), gone) or unexpected_endpoint(request)
+        except ApiError as exc:
+            return exc.reply
+
+    async def _route(self, request: Request, path: str, gone: Gone) -> Reply | None:
+        found = await api_v1.answer(self, request, path, gone) if self.release >= (0, 4) else None
+        if found is None and self.has_v0 and request.method == "GET":
+            found = api_v0.answer(self, path)
+        if found is None and (request.method, path) == ("POST", chat.PATH):
+            found = await chat.answer(self, request, gone)
+        if found is None and (request.method, path) == ("GET", GREETING):
+            found = json_reply(200, {"lmstudio": True})
+        return found
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # asyncio itself holds only weak references to its tasks.
@@ -178,24 +212,63 @@ class Host:
                     await send(writer, Reply(400, b""))
                     break
                 self._note(request)
-                if self.fault:
-                    await FAULTS[self.fault](self, request, reader, writer)
+                if self.fault.strikes(request.method, self.path_of(request)):
+                    await self._strike(self.fault, request, reader, writer)
                     break
-                await send(writer, await self.answer(request))
+                try:
+                    await send(writer, await self.answer(request, reader_gone(reader)))
+                except BrokenError as exc:
+                    if isinstance(exc, CrashedError):
+                        self.restart()
+                    await reset(self, request, reader, writer)
+                    break
                 if request.headers.get("connection", "").lower() == "close":
                     break
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError, LeftError):
             pass
         finally:
             self._serving.discard(task)
             writer.close()
 
+    async def _strike(self, fault: Fault, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left = asyncio.Event()
+        if fault.carried_out:
+            task = asyncio.create_task(self._carry_out(request, left.wait))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+            await asyncio.sleep(0)  # as far as it comes without waiting for anything
+        try:
+            await FAULTS[str(fault.name)](self, request, reader, writer)
+        finally:
+            left.set()
+
+    async def _carry_out(self, request: Request, gone: Gone) -> None:
+        try:
+            await self.answer(request, gone)
+        except (BrokenError, LeftError):
+            pass
+
     def _note(self, request: Request) -> None:
-        """Remember a request: the body of a POST as JSON, or as text if it is something else."""
+        """Remember a request: the body of a POST as JSON, or as text if it is something else. A token is not a body's business."""
         noted: dict[str, Any] = {"method": request.method, "path": request.path, "headers": request.headers}
         if request.method == "POST":
+            text, token = request.body.decode("utf-8", "replace"), sent_token(request)
+            text = text.replace(token, "(the token)") if token else text
             try:
-                noted["body"] = json.loads(request.body)
+                noted["body"] = json.loads(text)
             except ValueError:
-                noted["body"] = request.body.decode("utf-8", "replace")
+                noted["body"] = text
         self.requests.append(noted)
+        self.noted.set()
+        self.noted = asyncio.Event()
+
+
+def reader_gone(reader: asyncio.StreamReader) -> Gone:
+    async def gone() -> None:
+        try:
+            while await reader.read(4096):
+                pass
+        except ConnectionError:
+            pass
+
+    return gone

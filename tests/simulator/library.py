@@ -15,12 +15,30 @@ from typing import Any
 class Instance:
     """A model in memory, or on its way there: it is listed from the beginning of its load."""
 
-    def __init__(self, listed: dict[str, Any], ttl: float | None = None) -> None:
+    def __init__(self, listed: dict[str, Any], ttl: float | None = None, is_loading: bool = False) -> None:
         self.listed = listed
-        self.expires = None if ttl is None else time.monotonic() + ttl
-        self.is_loading = False
+        self.expires: float | None = None
+        self.outcome: str | None = None if is_loading else "loaded"
+        """How its load has ended, or what has ended it later: loaded, crash, unloaded or restart."""
         self.ended = asyncio.Event()
-        """Its load is over: it is loaded, or gone."""
+        """Its load is over, however it ended."""
+        self.removed = asyncio.Event()
+        if ttl is not None:
+            self.touch(ttl)
+
+    def touch(self, ttl: float) -> None:
+        """It unloads when it has been idle for so many seconds from now."""
+        self.expires = time.monotonic() + ttl
+
+    def end(self, outcome: str) -> None:
+        self.outcome = outcome
+        self.ended.set()
+        if outcome != "loaded":
+            self.removed.set()
+
+    @property
+    def is_loading(self) -> bool:
+        return self.outcome is None
 
     @property
     def id(self) -> Any:
@@ -50,9 +68,13 @@ class Model:
 class Library:
     """All models of a host."""
 
-    def __init__(self, models: list[dict[str, Any]]) -> None:
-        self.models = [Model(listed) for listed in models]
+    def __init__(self) -> None:
+        self.models: list[Model] = []
         self._kept: bytes | None = None
+
+    def replace(self, models: list[dict[str, Any]]) -> None:
+        self.models = [Model(listed) for listed in models]
+        self._kept = None
 
     def find(self, key: Any) -> Model | None:
         return next((model for model in self.models if model.key == key), None)
@@ -75,13 +97,18 @@ class Library:
         model.instances.append(instance)
         self._kept = None
 
-    def remove(self, model: Model, instance: Instance) -> None:
+    def remove(self, model: Model, instance: Instance, outcome: str = "unloaded") -> None:
         model.instances.remove(instance)
-        instance.ended.set()
+        instance.end(outcome)
         self._kept = None
 
-    def changed(self) -> None:
-        """Something was changed that is part of the answer."""
+    def forget_answer(self) -> None:
+        """Something was changed that is part of it."""
+        self._kept = None
+
+    def append(self, listed: dict[str, Any]) -> None:
+        """A model that was downloaded."""
+        self.models.append(Model(listed))
         self._kept = None
 
     def document(self) -> dict[str, Any]:

@@ -18,6 +18,10 @@ class Request(NamedTuple):
     body: bytes
 
 
+def sent_token(request: Request) -> str:
+    return request.headers.get("authorization", "").partition(" ")[2]
+
+
 class Reply(NamedTuple):
     status: int
     body: bytes

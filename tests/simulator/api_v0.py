@@ -28,9 +28,10 @@ def answer(host: Host, path: str) -> Reply | None:
     """The answer to a GET, or None if this is not an endpoint."""
     if path != LIST and not path.startswith(LIST + "/"):
         return None
-    if host.v0_error_due:
-        host.v0_error_due = False
+    is_due, host.loads.v0_error_due = host.loads.v0_error_due, False
+    if is_due and host.v0_error:
         return Reply(500, ERROR_PAGE, "text/html; charset=utf-8")
+    host.downloads.settle(listing=True)
     # What is not loaded is not there for a client, unless a request for it would load it.
     models = [model for model in host.library.models if host.just_in_time or state_of(model) != "not-loaded"]
     if path == LIST:
