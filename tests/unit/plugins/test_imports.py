@@ -115,15 +115,36 @@ def test_what_runs_on_targets_needs_python_and_ansible_only():
             assert each.imported.split(".")[0] != "ansible" or each.imported.startswith("ansible.module_utils"), each
 
 
+def reached_from(names: set[str]) -> set[str]:
+    """These files, and all that they import, however far away."""
+    reached: set[str] = set()
+    while names:
+        reached |= names
+        names = {imported for importer, imported in ARROWS if importer in names} - reached
+    return reached
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_what_answers_mean_knows_no_socket_and_nothing_of_ansible(name):
-    reached, waiting = set(), {name}
-    while waiting:
-        reached |= waiting
-        waiting = {imported for importer, imported in ARROWS if importer in waiting} - reached
+    reached = reached_from({name})
     for each in IMPORTS:
         if each.importer in reached:
             assert each.imported.split(".")[0] not in ("ansible", "asyncio", "selectors", "socket", "ssl", "threading"), each
+
+
+def test_the_event_source_needs_python_alone():
+    """It runs in the process of ansible-rulebook, where there is no Ansible."""
+    source = ROOT / "extensions" / "eda" / "plugins" / "event_source" / "watch.py"
+    nodes = list(ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
+    imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    own = {name.removeprefix(OURS) for name in imported if name.startswith(OURS)}
+    assert own and {name for name in imported if not name.startswith(OURS)} <= sys.stdlib_module_names
+    reached = reached_from(own)
+    assert {"plugin_utils._fleet.event_loop", "module_utils._requirements.judge"} <= reached
+    for each in IMPORTS:
+        if each.importer in reached and each.imported not in FILES:
+            assert each.imported.split(".")[0] in sys.stdlib_module_names, each
 
 
 PLAIN_ANSWER = """

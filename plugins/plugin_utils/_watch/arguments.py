@@ -1,0 +1,222 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The arguments of the event source. They are checked here, because ansible-rulebook does not, and Ansible is not at hand."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, parse_all, whole_number
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable, unknown_names
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, host_name, options_from_address
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.edges import EVENTS, MET, VIOLATED, Rules
+
+SOURCE = "gpufleet.lmstudio.watch"
+INITIAL = ("none", "snapshot")
+_LEAST_SECONDS, _MOST_SECONDS = 0.1, 86400
+_FROM_RULEBOOK = "eda_feedback_queue"
+"""What ansible-rulebook adds by itself."""
+_GROUPS = ("all", "ungrouped")
+_TOKEN_ADVICE = (
+    "Set token of that endpoint, or the argument token for all endpoints without one, to an API token that is valid on that server. LM_API_TOKEN "  # noqa: S105
+    "is not used here. If a proxy in front of it requires something else, set headers."
+)
+
+
+class Watched(NamedTuple):
+    name: str
+    """Of the host in the inventory."""
+    endpoint: Endpoint
+
+
+class Arguments(NamedTuple):
+    """Make them with :func:`parse_arguments`."""
+
+    hosts: list[Watched]
+    interval: float
+    """Seconds from one poll of a host to its next one."""
+    rules: Rules
+    events: frozenset[str]
+    """Those that are wanted."""
+
+
+def parse_arguments(raw: Mapping[str, Any]) -> Arguments:
+    """The checked arguments. Raises :class:`OptionError` or ``RequirementError`` that names the argument, and shows no secret."""
+    _check_names(SOURCE, "argument", raw.keys() - {_FROM_RULEBOOK}, [*_OWN, *_CONNECTION])
+    given = _only_set(raw)
+    interval = _read("interval", given, _seconds, 30.0)
+    down_after = _read("down_after", given, whole_number(1), 2)
+    initial = _read("initial", given, _one_of(INITIAL), INITIAL[0])
+    requirements = parse_all(given["require"]) if "require" in given else []
+    events = _events(given.get("events"), bool(requirements))
+    defaults = {option: _read(option, given, read) for option, read in _CONNECTION.items() if option in given}
+    # What is wrong with a default is said of the default.
+    make_endpoint(defaults, "http://localhost")
+    hosts = _hosts(given.get("endpoints"), defaults)
+    check_files(host.endpoint for host in hosts)
+    return Arguments(hosts, interval, Rules(down_after, requirements, initial == "snapshot"), events)
+
+
+def _hosts(endpoints: Any, defaults: Mapping[str, Any]) -> list[Watched]:
+    if not isinstance(endpoints, (list, tuple)) or not endpoints:
+        raise OptionError("endpoints", "it needs a list of at least one endpoint: a URL, or the name of a host with its own options.")
+    hosts: dict[str, Watched] = {}
+    places: dict[str, str] = {}
+    for number, raw in enumerate(endpoints):
+        where = f"endpoints[{number}]"
+        host = _host(raw, defaults, where)
+        if host.name in hosts:
+            raise OptionError(where, f"it is the host {host.name}, and so is {places[host.name]}. Give each a name of its own.")
+        hosts[host.name], places[host.name] = host, where
+    return list(hosts.values())
+
+
+def _host(raw: Any, defaults: Mapping[str, Any], where: str) -> Watched:
+    if isinstance(raw, str) and raw.strip():
+        own, name, default_host = options_from_address({}, raw.strip()), "", raw.strip()
+    elif isinstance(raw, Mapping):
+        _check_names(where, "option", raw.keys(), ["name", "url", *_CONNECTION])
+        given = _only_set(raw)
+        own = {option: _read(option, given, read, where=where) for option, read in _OF_ENDPOINT.items() if option in given}
+        name = default_host = own.pop("name", "")
+        if not name and "url" not in own:
+            raise OptionError(where, "it has neither a name nor a url. Give one of them.")
+        if name and not _is_host(name):
+            raise OptionError(f"{where}.name", f"{printable(without_userinfo(name))!r} is not the name of one host of an inventory.")
+    else:
+        raise OptionError(where, "it is neither a string nor a mapping. Write a URL, or the name of a host with its own options.")
+    names = {"url": where, **{option: f"{where}.{option}" for option in (own if isinstance(raw, Mapping) else ())}}
+    endpoint = make_endpoint(combine(own, defaults), f"http://{bracketed(default_host)}", names)
+    name = name or host_name(str(own.get("url") or default_host), endpoint.host)
+    if not _is_host(name):
+        raise OptionError(
+            where, f"{printable(without_userinfo(name))!r} is not the name of one host of an inventory. Give the endpoint a name."
+        )
+    return Watched(name, endpoint._replace(token_advice=_TOKEN_ADVICE))
+
+
+def _is_host(name: str) -> bool:
+    """Whether it can be the name of one host in ``--limit``, and not a pattern that means others."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name not in _GROUPS and re.match(r"\w[\w.-]*\Z", name) is not None
+    return True
+
+
+def _events(raw: Any, has_requirements: bool) -> frozenset[str]:
+    if raw is None:
+        return frozenset(EVENTS)
+    wanted = [raw] if isinstance(raw, str) else raw
+    if not isinstance(wanted, (list, tuple)) or not wanted:
+        raise OptionError("events", "it needs a list of at least one event. Remove it for all of them.")
+    unknown = [str(name) for name in wanted if name not in EVENTS]
+    if unknown:
+        raise OptionError("events", unknown_names("event", unknown, EVENTS))
+    judged = [name for name in wanted if name in (VIOLATED, MET)]
+    if judged and not has_requirements:
+        raise OptionError("events", f"{judged[0]} needs a require next to it.")
+    return frozenset(wanted)
+
+
+def _check_names(where: str, what: str, names: Any, known: list[str]) -> None:
+    unknown = sorted(str(name) for name in names if name not in known)
+    if unknown:
+        raise OptionError(where, unknown_names(what, unknown, sorted(known)))
+
+
+def _only_set(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """As everywhere, None and the empty string mean that an option is not set."""
+    return {str(name): value for name, value in raw.items() if value is not None and value != ""}
+
+
+def _read(name: str, given: Mapping[str, Any], read: Callable[[Any], Any], default: Any = None, where: str = "") -> Any:
+    if name not in given:
+        return default
+    try:
+        return read(given[name])
+    except ValueError as exc:
+        shown = "it" if name in ("token", "headers") else repr(printable(str(given[name])))
+        raise OptionError(f"{where}.{name}" if where else name, f"{shown} is not {exc}.") from None
+
+
+def _string(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError("a string")
+    return str(value).strip()
+
+
+def _url(value: Any) -> str:
+    text = _string(value)
+    return text if "://" in text else f"http://{text}"
+
+
+def _path(value: Any) -> str:
+    return os.path.expanduser(os.path.expandvars(_string(value)))
+
+
+def _bool(value: Any) -> bool:
+    found = value if isinstance(value, bool) else BOOLEANS.get(str(value).strip().lower())
+    if found is None:
+        raise ValueError("true or false")
+    return found
+
+
+def _number(value: Any) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("a number")
+    return number
+
+
+def _seconds(value: Any) -> float:
+    number = _number(value)
+    if not _LEAST_SECONDS <= number <= _MOST_SECONDS:
+        raise ValueError(f"a usable number of seconds. Give {_LEAST_SECONDS} or more and at most {_MOST_SECONDS}")
+    return number
+
+
+def _headers(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ValueError("a mapping of names and values")
+    return {str(name): str(text) for name, text in value.items()}
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"one of {', '.join(choices)}{did_you_mean([str(value)], choices).rstrip('?').replace(' Did', ', did', 1)}")
+        return str(value)
+
+    return read
+
+
+_OWN = ("endpoints", "interval", "down_after", "require", "events", "initial")
+_CONNECTION: dict[str, Callable[[Any], Any]] = {
+    "port": whole_number(1),
+    "token": _string,
+    "headers": _headers,
+    "timeout": _number,
+    "validate_certs": _bool,
+    "ca_path": _path,
+    "client_cert": _path,
+    "client_key": _path,
+    "use_proxy": _bool,
+    "max_response_bytes": whole_number(1),
+}
+_OF_ENDPOINT = {"name": _string, "url": _url, **_CONNECTION}

@@ -1,0 +1,134 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What changed on a host between two polls. It knows no clock and no network: a state and a record give the next state, and events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical, may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement
+
+HOST_DOWN, HOST_UP = "host_down", "host_up"
+MODEL_LOADED, MODEL_UNLOADED, INSTANCE_CHANGED = "model_loaded", "model_unloaded", "instance_changed"
+VIOLATED, MET = "violated", "met"
+EVENTS = (HOST_DOWN, HOST_UP, MODEL_LOADED, MODEL_UNLOADED, INSTANCE_CHANGED, VIOLATED, MET)
+
+Instance = dict[str, Any]
+"""``{id, context_length, config}``: what of an instance makes an event when it changes. How long it still lives is no part of it."""
+Models = dict[str, dict[str, Instance]]
+"""The loaded models by their keys, each with its instances by their ids."""
+Event = dict[str, Any]
+"""``{event, model, instance, previous, current}``"""
+
+
+class Rules(NamedTuple):
+    """What makes an event."""
+
+    down_after: int = 2
+    """Failed polls, one after the other."""
+    requirements: Sequence[Requirement] = ()
+    snapshot: bool = False
+    """Whether what is found first makes events, too."""
+
+
+class State(NamedTuple):
+    """What is known of a host. Before its first poll, nothing is."""
+
+    up: bool | None = None
+    failed_polls: int = 0
+    why_down: tuple[str, ...] = ()
+    models: Models | None = None
+    violated: dict[int, list[str]] | None = None
+    """The sentences of the requirements that are not met, by their numbers. A read that fails says nothing about them."""
+
+
+def advance(state: State, record: Record, rules: Rules) -> tuple[State, list[Event]]:
+    """The state after a poll, and what changed with it, in the order in which it makes sense. `record` has the detail ``full``."""
+    if not record["ok"]:
+        return _after_failure(state, record, rules)
+    models = _loaded_models(record, state.models or {})
+    violated = _violated(record, rules.requirements)
+    events = []
+    if state.up is False or (state.up is None and rules.snapshot):
+        events.append(_event(HOST_UP, list(state.why_down), []))
+    if state.models is not None or rules.snapshot:
+        events += _changes_of_models(state.models or {}, models)
+    if rules.requirements and (state.violated is not None or rules.snapshot):
+        events += _changes_of_requirements(state.violated, violated)
+    return State(True, 0, (), models, violated), events
+
+
+def _after_failure(state: State, record: Record, rules: Rules) -> tuple[State, list[Event]]:
+    state = state._replace(failed_polls=min(state.failed_polls + 1, rules.down_after))
+    if state.up is False or state.failed_polls < rules.down_after:
+        return state, []
+    why = (explain(record),)
+    events = [_event(HOST_DOWN, [], list(why))] if state.up or rules.snapshot else []
+    return state._replace(up=False, why_down=why), events
+
+
+def _loaded_models(record: Record, before: Models) -> Models:
+    models: Models = {}
+    unclear = set()
+    for entry in record["models"]:
+        for listed in entry["loaded_instances"]:
+            config = listed["config"]
+            instance = {"id": listed["id"], "context_length": config["context_length"], "config": config}
+            instances = models.setdefault(entry["key"], {})
+            other = instances.setdefault(listed["id"], instance)
+            # Of two with one id, the same one counts each time, in whichever order they come.
+            if canonical(instance) < canonical(other):
+                instances[listed["id"]] = instance
+        if may_be_loaded(entry) and not entry["loaded"]:
+            unclear.add(entry["key"])
+    # Whether such a model is loaded is not known, so nothing has changed.
+    return {**models, **{key: before[key] for key in unclear & before.keys() - models.keys()}}
+
+
+def _changes_of_models(before: Models, after: Models) -> list[Event]:
+    events = []
+    for key in sorted(before.keys() - after.keys()):
+        events.append(_event(MODEL_UNLOADED, _listed(before[key]), [], key, min(before[key])))
+    for key in sorted(after.keys() - before.keys()):
+        events.append(_event(MODEL_LOADED, [], _listed(after[key]), key, min(after[key])))
+    for key in sorted(after.keys() & before.keys()):
+        for name in sorted(before[key].keys() | after[key].keys()):
+            previous, current = before[key].get(name), after[key].get(name)
+            if previous != current:
+                events.append(_event(INSTANCE_CHANGED, previous, current, key, name))
+    return events
+
+
+def _listed(instances: dict[str, Instance]) -> list[Instance]:
+    return [instances[name] for name in sorted(instances)]
+
+
+def _violated(record: Record, requirements: Sequence[Requirement]) -> dict[int, list[str]]:
+    """Those that are not met, with the sentences that say why not. One that only warns is always met."""
+    found = {}
+    for number, requirement in enumerate(requirements):
+        violations = judge_requirement(record, requirement)
+        if any(violation["severity"] == FAIL for violation in violations):
+            found[number] = [violation["message"] for violation in violations]
+    return found
+
+
+def _changes_of_requirements(before: dict[int, list[str]] | None, after: dict[int, list[str]]) -> list[Event]:
+    """One event for the host: that it lacks something more than before, or nothing any more."""
+    previous, current = ([sentence for sentences in (state or {}).values() for sentence in sentences] for state in (before, after))
+    if after.keys() - (before or {}).keys():
+        return [_event(VIOLATED, previous, current)]
+    return [_event(MET, previous, [])] if not after and before != {} else []
+
+
+def _event(name: str, previous: Any, current: Any, model: str | None = None, instance: str | None = None) -> Event:
+    return {"event": name, "model": model, "instance": instance, "previous": previous, "current": current}

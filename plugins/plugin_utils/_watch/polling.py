@@ -1,0 +1,124 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Polls hosts side by side, each at its own pace, and puts what changed into a queue, until it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, poll_after, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import SOURCE, Arguments, Watched
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.edges import Event, State, advance
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.no_template import without_templates
+
+_JITTER = 0.1
+"""The part of an interval by which a poll comes earlier or later, so that the hosts are not all asked at once."""
+_LOG = logging.getLogger(SOURCE)
+
+
+class Queue(Protocol):
+    async def put(self, item: Any, /) -> None: ...
+
+
+async def watch(queue: Queue, arguments: Arguments) -> None:
+    """Watch all hosts. It ends by being cancelled, and then leaves nothing behind."""
+    for names in _names_by_url(arguments.hosts):
+        if len(names) > 1:
+            _LOG.warning("%s have the same URL: one machine under several names, or several behind one address.", format_names(names))
+    reader = AnswerReader()
+    with allow_open_files(len(arguments.hosts)) as possible:
+        room = asyncio.Semaphore(possible)
+        tasks = [asyncio.create_task(_Watcher(host, arguments, reader, room).run(queue)) for host in arguments.hosts]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Watcher:
+    """Watches one host."""
+
+    def __init__(self, host: Watched, arguments: Arguments, reader: AnswerReader, room: asyncio.Semaphore) -> None:
+        self._name, self._endpoint = host
+        self._arguments = arguments
+        self._reader = reader
+        self._room = room
+        self._state = State()
+        self._logged = ""
+
+    async def run(self, queue: Queue) -> None:
+        interval = self._arguments.interval
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(interval * random.uniform(0, _JITTER))  # noqa: S311
+        while True:
+            next_poll = loop.time() + interval * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+            record, events = await self._poll()
+            for event in events:
+                if event["event"] in self._arguments.events:
+                    await self._put(queue, record, event)
+            await asyncio.sleep(max(0, next_poll - loop.time()))
+
+    async def _poll(self) -> tuple[Record, list[Event]]:
+        """What was found, and what changed with it. Whatever goes wrong is a failed poll of this host, and nothing more."""
+        rules = self._arguments.rules
+        try:
+            async with self._room:
+                poll = await ask_endpoint(self._endpoint, Deadline(self._endpoint.timeout))
+            record = record_of(self._endpoint, self._reader.read(self._endpoint, poll), FULL)
+            self._state, events = advance(self._state, record, rules)
+            self._logged = ""
+        except Exception as exc:
+            # What an unknown exception says may come from the server.
+            why = str(exc).rstrip(".") if isinstance(exc, OptionError) else type(exc).__name__
+            self._log(f"{self._name} could not be polled ({why}).")
+            record = record_of(self._endpoint, poll_after(0, ApiError("invalid", f"could not be polled ({why})")), FULL)
+            self._state, events = advance(self._state, record, rules)
+        return record, events
+
+    async def _put(self, queue: Queue, record: Record, event: Event) -> None:
+        found = {
+            "event": event["event"],
+            "host": self._name,
+            "url": record["url"],
+            **event,
+            "status": record["status"],
+            "at": record["asked_at"],
+        }
+        try:
+            await queue.put(without_templates({"lmstudio": found, "meta": {"hosts": self._name}}))
+        except Exception as exc:
+            # A filter of the rulebook may not take an odd text.
+            self._log(
+                f"The event {event['event']} of {self._name} is lost, because it could not be put into the queue ({type(exc).__name__})."
+            )
+
+    def _log(self, message: str) -> None:
+        """Once, and not again at each poll."""
+        if message != self._logged:
+            self._logged = message
+            _LOG.error("%s", message)
+
+
+def _names_by_url(hosts: Iterable[Watched]) -> list[list[str]]:
+    names: dict[str, list[str]] = {}
+    for host in hosts:
+        names.setdefault(host.endpoint.url, []).append(host.name)
+    return list(names.values())
