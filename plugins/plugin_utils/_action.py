@@ -85,7 +85,10 @@ class OneHostAction(ActionBase):
             answer = {"failed": True, "msg": str(exc)}
         if answer is None:
             # Outside of the try, so that a host that cannot be reached stays unreachable.
-            answer = self._execute_module(module_name="gpufleet.lmstudio." + self.MODULE, module_args=args, task_vars=task_vars)
+            in_background = bool(self._task.async_val) and not self._connection.has_native_async
+            answer = self._execute_module(
+                module_name="gpufleet.lmstudio." + self.MODULE, module_args=args, task_vars=task_vars, wrap_async=in_background
+            )
         self.emit_warnings(answer, task_vars["inventory_hostname"])
         result.update(answer)
         return result
@@ -108,6 +111,10 @@ class OneHostAction(ActionBase):
             answer = self.result_of(record_not_asked(resolved.not_asked, options.get("detail", FULL)), options)
         if answer is not None:
             return answer, {}
+        if on_controller and self._task.async_val:
+            raise AnsibleError(
+                "via: controller asks from Ansible's own process, which cannot run in the background. Remove async, or set via: target."
+            )
         endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if on_controller else None)
         if resolved.foreign_url:
             self._warn_of_foreign_url(endpoint, resolved.withheld, host, delegate, on_controller)
@@ -138,8 +145,8 @@ class OneHostAction(ActionBase):
     def _need_python(self) -> None:
         if getattr(self._connection._shell, "_IS_WINDOWS", False):
             raise AnsibleError(
-                f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via for all such hosts, "
-                "and start LM Studio there with --bind 0.0.0.0."
+                f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via for all "
+                "such hosts, and start LM Studio there with --bind 0.0.0.0."
             )
 
     def _query_from_controller(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:

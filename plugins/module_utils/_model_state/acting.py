@@ -1,0 +1,213 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Bring one model of one host into the state that is wanted: read the list, plan, act once, read again, judge.
+
+Never a load without a list, never a second load after one whose answer is missing, never anything that was not planned.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import SETTINGS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.loading import ids_of, load, unload
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
+    DOWNLOAD,
+    UNLOAD,
+    Action,
+    Plan,
+    compare,
+    instances_to_unload,
+    make_plan,
+    others_to_unload,
+    own_instances,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import Done, make_result
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, Server
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED, Wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+_UNCERTAIN = ("load_unconfirmed", "changed_meanwhile")
+"""Reasons with which it is not certain that nothing was loaded."""
+
+
+def bring_about(wanted: Wanted, server: Server, check_mode: bool) -> dict[str, Any]:
+    """The result of bringing a model into its state, or of telling what that would take."""
+    return _Acting(wanted, server).run(check_mode)
+
+
+class _Acting:
+    def __init__(self, wanted: Wanted, server: Server) -> None:
+        self.wanted = wanted
+        self.server = server
+        self.before = self.record = server.list()
+        self.is_current = True
+        """Whether nothing was changed since the record was read."""
+        self.own: set[str] = ids_of(self.record, wanted.model)
+        """The instances of the model that should be there now."""
+        self.plan = Plan()
+        self.done: list[Done] = []
+        self.uncertain = False
+        self.restored: bool | None = None
+
+    def run(self, check_mode: bool) -> dict[str, Any]:
+        failure = None
+        try:
+            if not self.record["ok"]:
+                raise no_list(self.record)
+            self.plan = make_plan(self.record, self.wanted)
+            if self.plan.failure:
+                raise self.plan.failure
+            if not check_mode:
+                self._carry_out()
+                self._judge()
+        except Failure as exc:
+            failure = exc
+            if not self.is_current:
+                self.record = self.server.list()
+        return make_result(
+            self.wanted, self.before, self.record, self.plan, None if check_mode else self.done, failure, self.uncertain, self.restored
+        )
+
+    def _carry_out(self) -> None:
+        actions = list(self.plan.actions)
+        if actions and actions[0].action == DOWNLOAD:
+            self._download(actions.pop(0))
+            actions = self._planned_again(actions)
+        for action in actions:
+            if action.action == UNLOAD:
+                self._unload(action)
+            else:
+                self._load(action)
+
+    def _download(self, action: Action) -> None:
+        began = self.server.clock()
+        self.is_current = False
+        self.record = download(self.server, self.wanted, self.record)
+        self.is_current = True
+        self.own = ids_of(self.record, self.wanted.model)
+        self._note(action, None, began)
+
+    def _planned_again(self, planned: list[Action]) -> list[Action]:
+        """What is left to do now that more is known of the model. Never more than was planned."""
+        plan = make_plan(self.record, self.wanted)
+        if plan.failure:
+            raise plan.failure
+        more = [action for action in plan.actions if action not in planned]
+        if more:
+            names = format_names([action.instance or action.model for action in more])
+            raise Failure("changed_meanwhile", f"during the download of {printable(self.wanted.model)} something else was loaded: {names}")
+        return list(plan.actions)
+
+    def _unload(self, action: Action) -> None:
+        began = self.server.clock()
+        self.is_current = False
+        own, self.record = unload(self.server, action.model, str(action.instance))
+        self.is_current = True
+        self.own.discard(str(action.instance))
+        if own:
+            self._note(action, action.instance, began)
+
+    def _load(self, action: Action) -> None:
+        # Until it is known better. Nothing is loaded again where it is not certain what is loaded.
+        self.restored = None if action.instance is None else False
+        self._need_current()
+        try:
+            self._load_one(action, self.wanted.config)
+        except Failure:
+            if action.instance is not None and not self.uncertain:
+                self.restored = self._restore(action)
+            raise
+        self.restored = None
+
+    def _load_one(self, action: Action, config: Mapping[str, Any]) -> None:
+        began = self.server.clock()
+        self.server.progress(f"{printable(action.model)}: loading")
+        self.is_current = False
+        try:
+            instance_id = load(self.server, action.model, config, self.own, self.wanted.load_timeout)
+        except Failure as failure:
+            self.uncertain = failure.reason in _UNCERTAIN
+            raise
+        self.own.add(instance_id)
+        self._note(action, instance_id, began)
+
+    def _restore(self, action: Action) -> bool:
+        """Load the instance that was unloaded for one that could not be loaded, as far as its settings can be given."""
+        before = next(instance for instance in self.before["instances"] if instance["id"] == action.instance)
+        config = {name: before["config"][name] for name in SETTINGS if before["config"].get(name) is not None}
+        # Servers report this one before they take it.
+        for settings in (config, {name: value for name, value in config.items() if name != "parallel"}):
+            try:
+                self._need_current()
+                self._load_one(action, settings)
+            except Failure as failure:
+                if failure.reason != "option_unsupported":
+                    return False
+            else:
+                return True
+        return False
+
+    def _need_current(self) -> None:
+        """Read the list, unless that was the last thing that was done. Raises :class:`Failure` if it is not as it should be."""
+        if not self.is_current:
+            self.record = self.server.list_until(lambda _record: True, PATIENCE)
+            self.is_current = self.record["ok"]
+        self._check_number()
+
+    def _check_number(self) -> None:
+        if not self.record["ok"]:
+            raise no_list(self.record)
+        listed = ids_of(self.record, self.wanted.model)
+        if listed != self.own:
+            there, expected = format_names(sorted(listed)), format_names(sorted(self.own))
+            name = printable(self.wanted.model)
+            raise Failure(
+                "changed_meanwhile", f"the instances of {name} are not those that should be there: {there} in place of {expected}"
+            )
+
+    def _judge(self) -> None:
+        """Whether the state is there. Raises :class:`Failure`."""
+        if not self.is_current:
+            # A list may lag behind what was answered.
+            self.record = self.server.list_until(lambda record: ids_of(record, self.wanted.model) == self.own, PATIENCE / 4)
+            if not self.record["ok"]:
+                self.record = self.server.list_until(lambda _record: True, PATIENCE)
+            if not self.record["ok"]:
+                self.uncertain = True
+                raise no_list(self.record, "what was done could not be checked: ")
+            self.is_current = True
+        if self.wanted.state == LOADED:
+            self._judge_loaded()
+        elif self.wanted.state == UNLOADED:
+            self._judge_none([instance["id"] for instance in instances_to_unload(self.record, self.wanted)])
+
+    def _judge_loaded(self) -> None:
+        self._check_number()
+        differences, _unverified = compare(own_instances(self.record, self.wanted), self.wanted)
+        if differences:
+            self.plan = self.plan._replace(differences=tuple(differences))
+            raise Failure(
+                "effective_config_differs", "the server gives something else than was asked for: " + "; ".join(map(str, differences))
+            )
+        self._judge_none([instance["id"] for instance in others_to_unload(self.record, self.wanted)])
+
+    def _judge_none(self, loaded: list[str]) -> None:
+        """That nothing is left of what was to be unloaded."""
+        if not loaded:
+            return
+        planned = [action.instance for action in self.plan.actions if action.action == UNLOAD]
+        again = [name for name in loaded if name in planned]
+        if again:
+            raise Failure("still_loaded", f"{format_names(again)} was unloaded, and is loaded again")
+        raise Failure("changed_meanwhile", f"{format_names(loaded)} was loaded meanwhile")
+
+    def _note(self, action: Action, instance: str | None, began: float) -> None:
+        self.done.append(Done(action, instance, round(self.server.clock() - began, 1)))

@@ -1,0 +1,136 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Download a model, and wait until it is listed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.changes import (
+    Download,
+    download_request,
+    download_status_request,
+    read_download,
+    refusal_of,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, SECONDS_BETWEEN_LINES, Server
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+_ATTEMPTS = 3
+"""How often a download is requested. The same request again attaches to the one that runs."""
+
+
+def download(server: Server, wanted: Wanted, before: Record) -> Record:
+    """Download what is wanted, and return the list with it. Raises :class:`Failure`."""
+    return _Download(server, wanted, before).run()
+
+
+def is_listed(record: Record, model: str) -> bool:
+    """As a key, or as a variant."""
+    return model in record["available"] or any(model in (entry["selected_variant"], *entry["variants"]) for entry in record["models"])
+
+
+class _Download:
+    def __init__(self, server: Server, wanted: Wanted, before: Record) -> None:
+        self.server = server
+        self.wanted = wanted
+        self.before = before
+        self.name = printable(wanted.model)
+        self.began = server.clock()
+        self.attempts = 0
+
+    def run(self) -> Record:
+        download = self._request()
+        grown_at, most = self.server.clock(), -1.0
+        told: float | None = None
+        pauses = self.server.pauses(self.wanted.download_timeout)
+        while not download.is_complete:
+            if download.status == "failed":
+                raise Failure("download_failed", f"the download of {self.name} failed")
+            if (download.downloaded_bytes or 0) > most:
+                grown_at, most = self.server.clock(), download.downloaded_bytes or 0
+            elif self.server.clock() - grown_at >= self.wanted.stall_timeout:
+                how = f"it is {printable(download.status)} at {format_size(int(most))}"
+                waited = count(self.wanted.stall_timeout, "second")
+                raise Failure("download_stalled", f"the download of {self.name} has not gone on for {waited} ({how})")
+            seconds = self.server.clock() - self.began
+            if told is None or seconds - told >= SECONDS_BETWEEN_LINES:
+                told = seconds
+                self.server.progress(describe(self.name, download, seconds))
+            if not pauses():
+                raise Failure(
+                    "timeout",
+                    f"the download of {self.name} was not complete after {count(self.wanted.download_timeout, 'second')}",
+                    "It goes on in LM Studio. Run the task again to wait for it, or raise download_timeout.",
+                )
+            download = self._status(download)
+        return self._listed()
+
+    def _request(self) -> Download:
+        """The download that was requested."""
+        doing = f"{self.name} was not downloaded"
+        while True:
+            self.attempts += 1
+            try:
+                return read_download(self.server.send(download_request(self.wanted.source, self.wanted.quantization)))
+            except ApiError as exc:
+                failure = self.server.failure(exc, doing, "download_failed")
+                if self.server.is_clear(exc) or self.attempts >= _ATTEMPTS:
+                    raise failure from None
+            record = self.server.list_until(lambda _record: True, PATIENCE)
+            if not record["ok"]:
+                # A full disk ends the application.
+                raise Failure("download_failed", f"{failure.sentence}, and it no longer answers ({record['status']})")
+
+    def _status(self, download: Download) -> Download:
+        """How far it is now, or as it was, where that cannot be told."""
+        if download.job_id is None:
+            # There is nothing to ask for, but the list.
+            return download._replace(status="completed") if is_listed(self.server.list(), self.wanted.model) else download
+        try:
+            now = read_download(self.server.send(download_status_request(download.job_id)))
+        except ApiError as exc:
+            if refusal_of(exc, self.server.endpoint) is None or exc.http_status != 404 or self.attempts >= _ATTEMPTS:
+                return download
+            # The server has lost the job, as after a restart.
+            return self._request()
+        return now._replace(job_id=download.job_id, total_bytes=now.total_bytes or download.total_bytes)
+
+    def _listed(self) -> Record:
+        """The list with the model. It lags behind a download that is complete."""
+        record = self.server.list_until(lambda record: is_listed(record, self.wanted.model), PATIENCE)
+        if not record["ok"]:
+            raise no_list(record, f"{self.name} was downloaded, and then: ")
+        if not is_listed(record, self.wanted.model):
+            new = sorted(set(record["available"]) - set(self.before["available"]))
+            called = f"New in the list: {format_names(new)}" if new else "Nothing is new in the list"
+            raise Failure(
+                "download_failed",
+                f"{printable(self.wanted.source)} was downloaded, and no model is listed as {self.name}. {called}",
+                "Set model to the key under which the server lists what it has downloaded, and source to what is to be downloaded.",
+            )
+        return record
+
+
+def describe(name: str, download: Download, seconds: float) -> str:
+    """How far a download is, such as "qwen: downloading, 45 %, 3.2 GB of 7.1 GB, 12.3 MB/s, 35 seconds so far"."""
+    parts = [f"{name}: {download.status}"]
+    done, total = download.downloaded_bytes, download.total_bytes
+    if done is not None and total:
+        parts.append(f"{min(done / total, 1):.0%}".replace("%", " %"))
+    if done is not None:
+        parts.append(format_size(int(done)) + (f" of {format_size(int(total))}" if total else ""))
+    if download.bytes_per_second:
+        parts.append(f"{format_size(int(download.bytes_per_second))}/s")
+    return ", ".join([*parts, f"{count(round(seconds), 'second')} so far"])

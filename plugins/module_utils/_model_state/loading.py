@@ -1,0 +1,104 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Load and unload, each with one request, and find out what became of it where its answer does not tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Mapping
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.changes import (
+    MODEL_NOT_FOUND,
+    load_request,
+    read_loaded,
+    refusal_of,
+    unload_request,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, Server
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+
+def ids_of(record: Record, model: str) -> set[str]:
+    """The ids of the instances of a model."""
+    return {instance["id"] for instance in record["instances"] if instance["model"] == model}
+
+
+def load(server: Server, model: str, config: Mapping[str, Any], before: set[str], seconds: float) -> str:
+    """Load one more instance, and return its id. `before` has the ids of those that are there, of a list that was read just now.
+
+    Raises :class:`Failure`. Its reason is ``load_unconfirmed`` or ``changed_meanwhile`` where it is not certain that nothing was loaded.
+    """
+    ends = server.clock() + seconds
+    doing = f"{printable(model)} was not loaded"
+    try:
+        return read_loaded(server.send(load_request(model, config, seconds)))
+    except ApiError as exc:
+        failure = server.failure(exc, doing, "load_failed")
+        if server.is_clear(exc):
+            raise failure from None
+        server.progress(f"{printable(model)}: the answer to the load is missing ({printable(exc.problem)}). Reading the list")
+        return _find(server, model, before, max(ends - server.clock(), 0), exc)
+
+
+def _find(server: Server, model: str, before: set[str], seconds: float, unclear: ApiError) -> str:
+    """The id of an instance that may have been loaded, once it is loaded. It is listed as soon as its load begins."""
+    name = printable(model)
+    why = f"the answer to the load of {name} is missing: {server.endpoint.url} {unclear.problem}"
+    pauses = server.pauses(seconds)
+    began = False
+    while True:
+        record = server.list()
+        found = ids_of(record, model) - before if record["ok"] else set()
+        if len(found) > 1:
+            raise Failure(
+                "changed_meanwhile", f"{why}, and {count(len(found), 'new instance')} of it are listed: {format_names(sorted(found))}"
+            )
+        if found:
+            began = True
+            loading = server.is_loading(model)
+            if loading is None:
+                raise Failure(
+                    "load_unconfirmed", f"{why}. An instance of it is listed, and it cannot be told whether that is still loading"
+                )
+            if not loading:
+                return found.pop()
+        elif began and record["ok"]:
+            raise Failure("load_failed", f"{why}, and the instance that was listed is gone")
+        if not pauses():
+            state = "is still loading" if found else "is not listed" if record["ok"] else f"is not known ({record['status']})"
+            raise Failure("load_unconfirmed", f"{why}. After load_timeout it {state}")
+
+
+def unload(server: Server, model: str, instance_id: str) -> tuple[bool, Record]:
+    """Unload an instance. Whether that was this request, and the list without it. Raises :class:`Failure`."""
+    name = printable(instance_id)
+    doing = f"{name} was not unloaded"
+    own = True
+    failure = None
+    try:
+        server.send(unload_request(instance_id))
+    except ApiError as exc:
+        refusal = refusal_of(exc, server.endpoint)
+        own = refusal is None or MODEL_NOT_FOUND not in refusal.kinds
+        failure = server.failure(exc, doing, "still_loaded")
+        if own and server.is_clear(exc):
+            raise failure from None
+    # One that stays listed may be the next one, which a client has made at once.
+    record = server.list_until(
+        lambda record: instance_id not in ids_of(record, model), max(server.endpoint.timeout, PATIENCE / 2) if failure else PATIENCE / 4
+    )
+    if not record["ok"]:
+        raise no_list(record, f"whether {name} is unloaded is not known: ")
+    if instance_id in ids_of(record, model):
+        because = f" ({failure.sentence})" if failure else ""
+        raise Failure("still_loaded", f"{name} was to be unloaded, and is listed as loaded{because}")
+    return own, record

@@ -1,0 +1,145 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What a task returns that brings a model into a state: what was done, what is there, and one sentence about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
+    CUTS_OFF,
+    DOWNLOAD,
+    LOAD,
+    UNLOAD,
+    Action,
+    Plan,
+    compare,
+    own_instances,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, Wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+_WORDS = {DOWNLOAD: ("download", "downloaded"), UNLOAD: ("unload", "unloaded"), LOAD: ("load", "loaded")}
+
+
+class Done(NamedTuple):
+    """An action that was carried out."""
+
+    action: Action
+    instance: str | None
+    """That was unloaded, or is loaded now."""
+    seconds: float
+
+
+def make_result(
+    wanted: Wanted,
+    before: Record,
+    after: Record,
+    plan: Plan,
+    done: Sequence[Done] | None,
+    failure: Failure | None = None,
+    uncertain: bool = False,
+    restored: bool | None = None,
+) -> dict[str, Any]:
+    """`done` is None in check mode, where nothing is done. With `uncertain`, more may have changed than what is known to be done."""
+    actions = [_planned(action) for action in plan.actions] if done is None else [_carried_out(each) for each in done]
+    own = own_instances(after, wanted)
+    result: dict[str, Any] = {
+        "changed": bool(actions) or uncertain,
+        "actions": actions,
+        "instance": _instance(own, wanted) if wanted.state == LOADED and (done is not None or not actions) else None,
+        "differences": [difference._asdict() for difference in plan.differences],
+        "unverified": compare(own, wanted)[1] if wanted.state == LOADED else [],
+        "reason": None,
+        "lmstudio": at_detail(after, "loaded"),
+    }
+    if before["ok"] and after["ok"]:
+        shown = _predicted(before, plan, wanted) if done is None else _shown(after, wanted)
+        result["diff"] = {"before": _shown(before, wanted), "after": shown}
+    if restored is not None:
+        result["restored"] = restored
+    if failure is None:
+        result["msg"] = _sentence(wanted, result, own, done is None)
+        return result
+    message = failure.message
+    if actions:
+        message += f" Done before: {_list_of(actions, 1)}."
+    if restored is not None:
+        message += " What was loaded before is loaded again." if restored else " What was loaded before was not loaded again."
+    return {**result, "failed": True, "reason": failure.reason, "msg": message}
+
+
+def not_asked_result(wanted: Wanted, record: Record) -> dict[str, Any]:
+    """The result for a host that nobody can ask."""
+    return make_result(wanted, record, record, Plan(), [], no_list(record))
+
+
+def _planned(action: Action) -> dict[str, Any]:
+    unloads = action.action == UNLOAD
+    return _action(action.action, action.model, action.instance if unloads else None, None)
+
+
+def _carried_out(done: Done) -> dict[str, Any]:
+    return _action(done.action.action, done.action.model, done.instance, done.seconds)
+
+
+def _action(action: str, model: str, instance: str | None, seconds: float | None) -> dict[str, Any]:
+    note = CUTS_OFF if action == UNLOAD else None
+    return {"action": action, "model": model, "instance": instance, "seconds": seconds, "note": note}
+
+
+def _instance(own: list[Any], wanted: Wanted) -> str | None:
+    """The one to which a request for the key goes."""
+    ids = [instance["id"] for instance in own]
+    return wanted.model if wanted.model in ids else ids[0] if ids else None
+
+
+def _shown(record: Record, wanted: Wanted) -> dict[str, Any]:
+    """What a diff shows of a record: nothing that changes by itself."""
+    return {
+        "downloaded": wanted.model in record["available"],
+        "instances": {instance["id"]: _settings(instance["model"], instance["config"]) for instance in record["instances"]},
+    }
+
+
+def _settings(model: str, config: Any) -> dict[str, Any]:
+    return {"model": model, **{name: value for name, value in config.items() if value is not None}}
+
+
+def _predicted(before: Record, plan: Plan, wanted: Wanted) -> dict[str, Any]:
+    """What would be there after a plan, as far as that can be told: the server chooses the ids and the settings that are not given."""
+    shown = _shown(before, wanted)
+    instances = shown["instances"]
+    for action in plan.actions:
+        if action.action == DOWNLOAD:
+            shown["downloaded"] = True
+        elif action.action == UNLOAD:
+            instances.pop(action.instance, None)
+        else:
+            names = [action.model, *(f"{action.model}:{number}" for number in range(2, len(instances) + 3))]
+            instances[next(name for name in names if name not in instances)] = _settings(action.model, wanted.config)
+    return shown
+
+
+def _sentence(wanted: Wanted, result: dict[str, Any], own: list[Any], check_mode: bool) -> str:
+    name = printable(wanted.model)
+    if check_mode and result["actions"]:
+        return f"Would {_list_of(result['actions'], 0)}."
+    if wanted.state != LOADED:
+        return f"{name} is {wanted.state}."
+    contexts = format_names(sorted({format_value(instance["context_length"]) for instance in own}))
+    return f"{name} is loaded as {format_names([instance['id'] for instance in own])}, with a context of {contexts}."
+
+
+def _list_of(actions: list[dict[str, Any]], form: int) -> str:
+    return ", ".join(f"{_WORDS[each['action']][form]} {printable(each['instance'] or each['model'])}" for each in actions)

@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The server, as whoever changes something on it sees it: list, send, wait."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Callable
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.changes import is_clear, send
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, unsuccessful
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+PATIENCE = 60.0
+"""Seconds for a server that restarts, and for a list that lags behind."""
+SECONDS_BETWEEN_LINES = 15.0
+"""Of what is told while something takes long."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+
+Progress = Callable[[str], None]
+
+
+class Server:
+    """One LM Studio."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        fetch: Fetch,
+        progress: Progress = lambda _line: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.endpoint = endpoint
+        self.fetch = fetch
+        self.progress = progress
+        self.clock = clock
+        self.sleep = sleep
+
+    def list(self) -> Record:
+        return ask(self.endpoint, self.fetch, FULL)
+
+    def list_until(self, reached: Callable[[Record], bool], seconds: float) -> Record:
+        """The first list that is there and `reached`, or the last answer when the time is over."""
+        pauses = self.pauses(seconds)
+        while True:
+            record = self.list()
+            if (record["ok"] and reached(record)) or not pauses():
+                return record
+
+    def send(self, request: Request) -> dict[str, Any]:
+        """Raises :class:`ApiError`."""
+        return send(self.endpoint, self.fetch, request)
+
+    def is_loading(self, model: str) -> bool | None:
+        """Whether an instance of a model is still loading, which only the older API tells. None where that is not there."""
+        try:
+            document = self.send(Request("GET", "/api/v0/models"))
+        except ApiError as exc:
+            # It may answer with an error of its own as a load begins.
+            return None if exc.status in ("unsupported", "not_lmstudio") and exc.http_status in (200, 404) else True
+        rows = document.get("data")
+        if not isinstance(rows, list):
+            return None
+        return any(isinstance(row, dict) and row.get("id") == model and row.get("state") == "loading" for row in rows)
+
+    def is_clear(self, error: ApiError) -> bool:
+        """Whether it is certain that the server did not do what it was asked to."""
+        return is_clear(error, self.endpoint)
+
+    def failure(self, error: ApiError, doing: str, otherwise: str) -> Failure:
+        return unsuccessful(error, self.endpoint, doing, otherwise)
+
+    def pauses(self, seconds: float) -> Callable[[], bool]:
+        """A function that waits for a moment, each time for a little longer. It returns false once the time was over."""
+        ends = self.clock() + seconds
+        pause = _FIRST_PAUSE
+
+        def wait() -> bool:
+            nonlocal pause
+            left = ends - self.clock()
+            if left <= 0:
+                return False
+            self.sleep(min(pause, left))
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            return True
+
+        return wait

@@ -1,0 +1,284 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model
+short_description: Load, unload or download a model of a host's LM Studio
+version_added: 2.0.0
+author:
+  - gpufleet (@gpufleet)
+description:
+  - Brings one model of one host into a state, over the REST API of LM Studio 0.4 or later, and changes nothing where it is in that state.
+  - It reads the list of models, plans, does what is planned one request at a time, and reads the list again.
+  - It loads nothing that is loaded, and never a second time when the answer to a load is missing, because that would make a second
+    instance. It reads the list then until the instance is loaded, and fails with a RV(reason) of V(load_unconfirmed) where that stays unclear.
+  - Options of the connection are taken from the variables of the host, as by M(gpufleet.lmstudio.model_info).
+  - There is no C(absent). LM Studio has no request that deletes a model.
+extends_documentation_fragment:
+  - gpufleet.lmstudio.connection
+  - gpufleet.lmstudio.connection.url
+  - gpufleet.lmstudio.attributes
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and tells the same there.
+    support: full
+    details: It reads the list, and returns the RV(actions) that it would carry out.
+  diff_mode:
+    description: Returns details of what has changed in diff mode.
+    support: full
+    details: The loaded instances with their settings, without what changes by itself. In check mode, what the server chooses is guessed.
+  idempotent:
+    description: Run twice in a row with the same options, the second run reports no change.
+    support: full
+    details: >-
+      Also where the server gives a larger context than it was asked for, or does not report a setting. Where it gives less, the task fails
+      each time.
+  action:
+    description: Has an action plugin, so parts of it run on the controller.
+    support: full
+  async:
+    description: Can be used with C(async).
+    support: full
+    details: With O(via=target). With O(via=controller) it fails.
+options:
+  model:
+    description:
+      - The key of the model, exactly as RV(gpufleet.lmstudio.model_info#module:lmstudio.available) lists it. Patterns and variants are
+        refused.
+      - With O(state=unloaded) also the identifier of one instance.
+      - With O(state=downloaded) also a variant.
+    type: str
+    required: true
+  state:
+    description:
+      - V(loaded) means that an instance of it is loaded as O(config) and O(pinned) say, V(unloaded) that none is, listed or not.
+      - V(downloaded) means that it is listed.
+    type: str
+    choices: [loaded, unloaded, downloaded]
+    default: loaded
+  config:
+    description:
+      - Settings to load it with, by name. C(context_length), C(eval_batch_size), C(flash_attention), C(num_experts),
+        C(offload_kv_cache_to_gpu), C(parallel), and whatever else this LM Studio takes.
+      - Only what is given is sent and compared. A setting that the server does not report is in RV(unverified), and no reason to reload.
+    type: dict
+    default: {}
+  compare:
+    description:
+      - How settings of O(config) are compared with those of a loaded instance, by name.
+      - V(at_least) is for numbers, V(exact) wants the same value, V(ignore) sends a setting and does not compare it.
+      - Unless told otherwise, C(context_length) is compared V(at_least) and all others V(exact).
+    type: dict
+    default: {}
+  download:
+    description:
+      - Whether a model that is not listed is downloaded. O(state=downloaded) implies it.
+    type: bool
+    default: false
+  source:
+    description:
+      - What to download, as an identifier of LM Studio's catalogue or as a URL. Unset means O(model).
+      - The server does not tell under which key it will list what it downloads. If that is not O(model), the task fails and names the new
+        keys.
+    type: str
+  quantization:
+    description:
+      - The quantization to download, such as V(Q4_K_M). Only with a URL in O(source).
+      - It counts for the download. What is listed already is not compared with it.
+    type: str
+  reload:
+    description:
+      - What happens to a loaded instance that is not as O(config) and O(pinned) say. LM Studio cannot change it, so it has to be
+        unloaded and loaded anew.
+      - V(when_different) does that. V(never) fails, and names the differences.
+    type: str
+    choices: [when_different, never]
+    default: when_different
+  pinned:
+    description:
+      - Whether an instance that unloads when it is idle is not enough. Just-in-time loading makes such instances. They are loaded anew.
+    type: bool
+    default: true
+  duplicates:
+    description:
+      - What happens to further instances of the model. V(keep) leaves them, and loads anew those that are not as they should be.
+      - V(remove) unloads all but one.
+    type: str
+    choices: [keep, remove]
+    default: keep
+  exclusive:
+    description:
+      - Whether every other loaded model is unloaded, of any type, before this one is loaded.
+    type: bool
+    default: false
+  keep:
+    description:
+      - What O(exclusive) leaves loaded, as keys, variants, identifiers of instances, or patterns of them. Embedding models are worth it.
+    type: list
+    elements: str
+    default: []
+  load_timeout:
+    description:
+      - Seconds for each load. LM Studio answers at its end. So long the list is read where the answer is missing.
+    type: float
+    default: 600
+  download_timeout:
+    description:
+      - Seconds for the download.
+    type: float
+    default: 7200
+  stall_timeout:
+    description:
+      - Seconds after which a download that does not go on has failed.
+    type: float
+    default: 600
+  confirm_loaded:
+    description:
+      - LM Studio lists an instance while it is still loading. With V(true), C(/api/v0/models) is asked as well, which tells whether
+        it is, and the task waits up to O(load_timeout) until it is loaded. Where that is not there, a warning says that it cannot be told.
+      - What this task loads itself needs no such confirmation.
+    type: bool
+    default: false
+  via:
+    description:
+      - Which machine sends the requests, as for M(gpufleet.lmstudio.model_info).
+      - V(target) supports C(async). V(controller) tells every few seconds how far it is.
+    type: str
+    choices: [target, controller]
+    default: target
+notes:
+  - A request that an instance is serving when it is unloaded is cut off. LM Studio does not tell whether there is one.
+  - A token needs the permission to load, unload and download.
+seealso:
+  - module: gpufleet.lmstudio.model_assert
+"""
+
+EXAMPLES = r"""
+- name: Serve the chat model, with room to talk
+  gpufleet.lmstudio.model:
+    model: qwen/qwen3-8b
+    config:
+      context_length: 8192
+
+- name: Download it first where it is missing, and make room for it
+  gpufleet.lmstudio.model:
+    model: qwen/qwen3-8b
+    download: true
+    exclusive: true
+    keep: ["text-embedding-*"]
+
+- name: Unload it, from the controller
+  gpufleet.lmstudio.model:
+    model: qwen/qwen3-8b
+    state: unloaded
+    via: controller
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or what would be done in check mode, in its order.
+  returned: when the server was asked
+  type: list
+  elements: dict
+  contains:
+    action:
+      description: V(download), V(unload) or V(load).
+      type: str
+    model:
+      description: The key.
+      type: str
+    instance:
+      description: The identifier of what was unloaded or loaded. Null for a load in check mode.
+      type: str
+    seconds:
+      description: How long it took. Null in check mode.
+      type: float
+    note:
+      description: What to know of it, such as that an unload cuts off requests. Null if there is nothing.
+      type: str
+instance:
+  description: The identifier of the loaded instance, of several the one that serves requests for the key. Null if none is loaded.
+  returned: when the server was asked
+  type: str
+differences:
+  description:
+    - Why something is loaded anew. With a RV(reason) of V(effective_config_differs), what the server gives in place of what was asked for.
+  returned: when the server was asked
+  type: list
+  elements: dict
+  contains:
+    instance:
+      description: The identifier.
+      type: str
+    setting:
+      description: The name in O(config), or V(pinned).
+      type: str
+    expected:
+      description: What is wanted.
+      type: raw
+    actual:
+      description: What is there.
+      type: raw
+    compare:
+      description: How it was compared.
+      type: str
+unverified:
+  description: Settings of O(config) that the server does not report.
+  returned: when the server was asked
+  type: list
+  elements: str
+reason:
+  description:
+    - Null, or why the task failed, in one word. V(model_unknown), V(option_unsupported), V(request_rejected), V(insufficient_memory),
+      V(load_failed), V(effective_config_differs), V(load_unconfirmed), V(changed_meanwhile), V(still_loaded), V(download_unavailable),
+      V(download_failed), V(download_stalled), or a status of the record, such as V(auth).
+  returned: when the server was asked
+  type: str
+restored:
+  description:
+    - Whether the instance that was unloaded is loaded again, with the settings that LM Studio takes, because the one in its place could not be
+      loaded. It does not unload when idle then, even if it did before.
+  returned: when an instance was unloaded and none could be loaded in its place
+  type: bool
+lmstudio:
+  description:
+    - The record of the host afterwards, as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes it, with the entries of loaded
+      models only.
+  returned: when the server was asked
+  type: dict
+diff:
+  description: The loaded instances before and after.
+  returned: when the list could be read before and after
+  type: dict
+msg:
+  description: What is there now, or what is wrong and what to do.
+  returned: always
+  type: str
+"""
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import Server
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import model_spec, parse_wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
+
+
+def main() -> None:
+    module = LMStudioModule(argument_spec=model_spec(), supports_check_mode=True)
+    try:
+        result = bring_about(parse_wanted(module.params), Server(module.endpoint(), fetch), module.check_mode)
+    except OptionError as exc:
+        module.fail_json(msg=str(exc))
+        raise  # fail_json does not return, which type checkers cannot know
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,362 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is done for a state when all goes well, and when anything goes wrong at any request."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import REASONS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
+from ansible_collections.gpufleet.lmstudio.tests.clockwork import ClockworkServer, error, parse_options
+
+FAULTS = (
+    "dropped",
+    "answer_lost",
+    "gives_up_early",
+    "refused",
+    "silent",
+    "restarts",
+    "crashes",
+    "html_error",
+    "forbidden",
+)
+
+
+def model(key, *instances, **fields):
+    return {"type": "llm", "key": key, "max_context_length": 32768, "loaded_instances": list(instances), **fields}
+
+
+def instance(instance_id, context_length=4096, ttl=None, **config):
+    return {"id": instance_id, "config": {"context_length": context_length, **config}, "remaining_ttl_seconds": ttl}
+
+
+EIGHT = {"context_length": 8192}
+QWEN = model("qwen")
+GEMMA = model("gemma", instance("gemma"))
+SCENARIOS = {
+    "load": ([QWEN], {}),
+    "reload": ([model("qwen", instance("qwen", parallel=2))], {"config": EIGHT}),
+    "reload two of three": (
+        [model("qwen", instance("qwen"), instance("qwen:2", 8192), instance("qwen:3"))],
+        {"config": EIGHT},
+    ),
+    "pin": ([model("qwen", instance("qwen", ttl=600))], {}),
+    "remove duplicates": ([model("qwen", instance("qwen"), instance("qwen:2"), instance("qwen:3"))], {"duplicates": "remove"}),
+    "make room": ([QWEN, GEMMA, model("nomic", instance("nomic"))], {"exclusive": True}),
+    "unload": ([model("qwen", instance("qwen"), instance("qwen:2")), GEMMA], {"state": "unloaded"}),
+    "unload one": ([model("qwen", instance("qwen"), instance("qwen:2"))], {"state": "unloaded", "name": "qwen:2"}),
+    "download": ([GEMMA], {"state": "downloaded"}),
+    "download and load": ([GEMMA], {"download": True, "exclusive": True, "config": EIGHT}),
+    "nothing": ([model("qwen", instance("qwen"))], {}),
+}
+
+
+def scenario(name, **settings):
+    models, options = SCENARIOS[name]
+    server = ClockworkServer(models, **settings)
+    server.catalogue["qwen"] = 50e6
+    options = dict(options)
+    return server, parse_options(options.pop("name", "qwen"), **options)
+
+
+def requests_of(name):
+    server, wanted = scenario(name)
+    server.run(wanted)
+    return len(server.requests)
+
+
+def actions_of(result):
+    return [(action["action"], action["instance"] if action["action"] == "unload" else action["model"]) for action in result["actions"]]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_check_mode_tells_is_done_and_a_second_run_sends_nothing(name):
+    server, wanted = scenario(name)
+    told = server.run(wanted, check_mode=True)
+    assert server.posts() == [] and "failed" not in told
+    result = server.run(wanted)
+    assert "failed" not in result, result["msg"]
+    assert actions_of(told) == actions_of(result)
+    assert told["changed"] == result["changed"] == (name != "nothing")
+    if name != "nothing":
+        assert told["diff"]["after"]["instances"].keys() == result["diff"]["after"]["instances"].keys()
+    sent = len(server.posts())
+    again = server.run(wanted)
+    assert len(server.posts()) == sent
+    assert again["changed"] is False and again["actions"] == [] and again["diff"]["before"] == again["diff"]["after"]
+    assert make_plan(server.record(), wanted).actions == ()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name, number", [(name, number) for name in SCENARIOS for number in range(requests_of(name))])
+@pytest.mark.parametrize("has_v0", [True, False], ids=["v0", "no v0"])
+def test_whatever_goes_wrong_nothing_is_done_twice_and_a_second_run_gets_there(name, number, fault, has_v0):
+    server, wanted = scenario(name, has_v0=has_v0)
+    plan = make_plan(server.record(), wanted)
+    planned = [action.instance for action in plan.actions if action.action == "unload"]
+    before = server.record()
+    server.faults[number] = getattr(server, fault)
+    result = server.run(wanted)
+    shown = json.dumps(result)
+
+    # Nothing is loaded twice, and nothing is unloaded that was not planned.
+    restarted = fault == "restarts"
+    count = sum(instance["model"] == "qwen" for instance in before["instances"])
+    loads = sum(action.action == "load" for action in plan.actions)
+    assert server.most_instances.get("qwen", 0) <= max(count, loads)
+    assert set(server.unloaded) <= set(planned)
+    faulty = server.requests[number]
+    if faulty[0].endswith("/load") and fault in ("dropped", "answer_lost", "gives_up_early", "silent", "html_error", "restarts"):
+        later = [path for path, _body in server.requests[number + 1 :]]
+        assert not (result.get("failed") and any(path.endswith("/load") for path in later))
+
+    # What is told is true.
+    assert result["changed"] or (server.record()["fingerprint"] == before["fingerprint"]) or restarted
+    if "failed" in result:
+        assert result["reason"] in REASONS or result["reason"] in (
+            "refused",
+            "disconnected",
+            "timeout",
+            "http_error",
+            "not_lmstudio",
+            "forbidden",
+            "unavailable",
+        )
+        assert result["msg"] and "sk-lm" not in shown and "\\u001b" not in shown
+    else:
+        assert make_plan(server.record(), wanted).actions == ()
+    if result.get("restored"):
+        assert sum(instance["model"] == "qwen" for instance in server.record()["instances"]) == count
+
+    # A second run gets there, without more than that takes, and a third one does nothing.
+    server.faults.clear()
+    server.pass_time(60)
+    second = server.run(wanted)
+    assert "failed" not in second, second["msg"]
+    assert make_plan(server.record(), wanted).actions == ()
+    if not restarted:
+        # Two instances that fell short are two again.
+        assert sum(instance["model"] == "qwen" for instance in server.record()["instances"]) <= max(count, loads)
+    sent = len(server.posts())
+    assert server.run(wanted)["changed"] is False and len(server.posts()) == sent
+
+
+def test_a_load_that_takes_longer_than_its_deadline_is_waited_for_by_the_list_and_not_sent_again():
+    server = ClockworkServer([QWEN], seconds_to_load=700)
+    result = server.run(parse_options("qwen", load_timeout=600))
+    assert result["reason"] == "load_unconfirmed" and result["changed"] is True
+    assert "After load_timeout it is still loading" in result["msg"]
+    assert server.loads == 1
+
+
+def test_a_load_whose_answer_a_proxy_cuts_off_is_confirmed_by_the_older_list():
+    server = ClockworkServer([QWEN], seconds_to_load=300)
+    server.faults[1] = server.gives_up_early
+    result = server.run(parse_options("qwen"))
+    assert "failed" not in result and result["instance"] == "qwen" and server.loads == 1
+    assert server.now >= 300
+
+
+def test_a_load_that_was_listed_and_is_gone_has_failed():
+    server = ClockworkServer([QWEN], seconds_to_load=300)
+    server.faults[1] = server.gives_up_early
+
+    def crash(request):
+        if server.now > 50:
+            server.models[0]["loaded_instances"] = []
+
+    server.hooks.append(crash)
+    result = server.run(parse_options("qwen"))
+    assert result["reason"] == "load_failed" and "is gone" in result["msg"] and server.now < 100
+
+
+MEMORY = "Model loading was stopped due to insufficient system resources. It requires approximately 76.69 GB of memory."
+
+
+@pytest.mark.parametrize(
+    "answer, reason, words",
+    [
+        (error(500, "model_load_failed", MEMORY), "insufficient_memory", "requires approximately 76.69 GB"),
+        (error(500, "model_load_failed", "The engine has crashed"), "load_failed", "The engine has crashed"),
+        (error(400, "unrecognized_keys", "Unrecognized key(s) in object: 'ttl'"), "option_unsupported", "'ttl'"),
+        (error(400, "invalid_request", "context_length must be positive"), "request_rejected", "must be positive"),
+        (error(404, "model_not_found", "No model"), "model_unknown", "No model"),
+        (Response(403), "forbidden", "Give it the permission to load"),
+        (Response(404, b'{"error": "Unexpected endpoint or method. (POST /api/v1/models/load)"}'), "unsupported", "update it"),
+        (Response(404, b"404 page not found"), "not_lmstudio", "A proxy before it may let through no more than reading"),
+    ],
+)
+def test_why_a_load_fails_is_told_and_what_was_there_is_loaded_again(answer, reason, words):
+    server, wanted = scenario("reload")
+    server.refusal = lambda body: answer if body["context_length"] == 8192 else None
+    result = server.run(wanted)
+    assert result["reason"] == reason and words in result["msg"]
+    assert result["restored"] is True and result["msg"].endswith("What was loaded before is loaded again.")
+    assert actions_of(result) == [("unload", "qwen"), ("load", "qwen")] and result["changed"]
+    assert server.posts()[-1] == ("/api/v1/models/load", {"model": "qwen", "context_length": 4096, "parallel": 2})
+    assert server.loads == 1
+
+
+def test_a_setting_that_the_server_reports_and_does_not_take_is_left_out_when_it_loads_again():
+    server, wanted = scenario("reload")
+    server.refusal = lambda body: error(400, "unrecognized_keys", "no") if "parallel" in body or body["context_length"] == 8192 else None
+    result = server.run(wanted)
+    assert result["reason"] == "option_unsupported" and result["restored"] is True
+    assert server.posts()[-1][1] == {"model": "qwen", "context_length": 4096}
+
+
+def test_what_cannot_be_loaded_again_is_told():
+    server, wanted = scenario("reload")
+    server.refusal = lambda body: error(500, "model_load_failed", MEMORY)
+    result = server.run(wanted)
+    assert result["restored"] is False and "was not loaded again" in result["msg"] and result["instance"] is None
+    assert len([path for path, _body in server.posts() if path.endswith("/load")]) == 2
+
+
+@pytest.mark.parametrize("given, compare, failed", [(131072, {}, False), (4096, {}, True), (4096, {"context_length": "ignore"}, False)])
+def test_a_context_other_than_the_one_that_was_asked_for(given, compare, failed):
+    server = ClockworkServer([QWEN])
+    server.effective = lambda config: {"context_length": given}
+    wanted = parse_options("qwen", config={**EIGHT, "flash_attention": True}, compare=compare)
+    result = server.run(wanted)
+    assert result["unverified"] == ["flash_attention"]
+    assert bool(result.get("failed")) == failed
+    if failed:
+        assert result["reason"] == "effective_config_differs" and "context_length 4096, at least 8192 is wanted" in result["msg"]
+        assert [difference["actual"] for difference in result["differences"]] == [4096]
+        return
+    sent = len(server.posts())
+    assert server.run(wanted)["changed"] is False and len(server.posts()) == sent
+
+
+def test_somebody_else_who_loads_at_once_is_noticed():
+    server = ClockworkServer([QWEN])
+
+    def somebody(request):
+        if request.path.endswith("/load"):
+            server.models[0]["loaded_instances"].append(instance("qwen"))
+            server.hooks.clear()
+
+    server.hooks.append(somebody)
+    result = server.run(parse_options("qwen"))
+    assert result["reason"] == "changed_meanwhile" and "qwen, qwen:2 in place of qwen:2" in result["msg"]
+
+
+def test_nothing_is_loaded_when_somebody_else_has_done_so_since():
+    server, wanted = scenario("reload")
+
+    def somebody(request):
+        if request.path.endswith("/unload"):
+            server.models[0]["loaded_instances"].append(instance("qwen:2", 8192))
+            server.hooks.clear()
+
+    server.hooks.append(somebody)
+    result = server.run(wanted)
+    assert result["reason"] == "changed_meanwhile" and server.loads == 0 and result["restored"] is False
+
+
+def test_a_client_that_has_it_loaded_again_at_once_is_noticed():
+    server, wanted = scenario("unload")
+
+    def client(request):
+        if request.path == "/api/v1/models" and "qwen" in server.unloaded and not server.models[0]["loaded_instances"]:
+            server.models[0]["loaded_instances"].append(instance("qwen", ttl=3600))
+
+    server.hooks.append(client)
+    result = server.run(wanted)
+    assert result["reason"] == "still_loaded" and "just-in-time" in result["msg"]
+
+
+def test_two_controllers_at_once_end_with_one_instance_or_say_so():
+    for moment in range(6):
+        server = ClockworkServer([QWEN])
+        results = []
+
+        def other(request, server=server, moment=moment, results=results):
+            if len(server.requests) == moment + 1:
+                server.hooks.clear()
+                results.append(server.run(parse_options("qwen")))
+
+        server.hooks.append(other)
+        results.append(server.run(parse_options("qwen")))
+        ids = [each["id"] for each in server.models[0]["loaded_instances"]]
+        assert ids == ["qwen"] or any(result.get("reason") == "changed_meanwhile" for result in results)
+
+
+def test_a_download_tells_how_far_it_is():
+    server, wanted = scenario("download")
+    server.catalogue["qwen"] = 500e6
+    lines = []
+    server.run(wanted, progress=lines.append)
+    assert "qwen: downloading, 31 %, 154.6 MB of 500.0 MB, 1.5 MB/s, 15 seconds so far" in lines
+    assert len(lines) < 6
+
+
+def test_a_download_that_stands_still_has_stalled():
+    server, wanted = scenario("download")
+    server.bytes_per_second = 0
+    result = server.run(wanted)
+    assert result["reason"] == "download_stalled" and "for 600 seconds (it is downloading at 0)" in result["msg"]
+    assert 600 <= server.now < 700
+
+
+def test_a_download_that_takes_too_long_goes_on_and_is_waited_for_by_the_next_run():
+    server, wanted = scenario("download")
+    server.bytes_per_second = 10000
+    result = server.run(wanted._replace(download_timeout=60.0))
+    assert result["reason"] == "timeout" and "It goes on in LM Studio" in result["msg"]
+    assert "failed" not in server.run(wanted)
+    assert len(server.jobs) == 1
+
+
+def test_a_job_that_is_lost_is_asked_for_again():
+    server, wanted = scenario("download")
+    server.bytes_per_second = 1e6
+
+    def lose(request):
+        if "/status/" in request.path and server.now > 10:
+            server.jobs.clear()
+            server.hooks.clear()
+
+    server.hooks.append(lose)
+    assert "failed" not in server.run(wanted)
+    assert [path for path, _body in server.posts()] == ["/api/v1/models/download"] * 2
+
+
+@pytest.mark.parametrize(
+    "catalogue, reason, words",
+    [
+        ({}, "download_unavailable", "No compatible download options"),
+        ({"lab/qwen-GGUF": 1e6}, "download_failed", "New in the list: lab/qwen-GGUF"),
+    ],
+)
+def test_what_cannot_be_downloaded_or_is_listed_under_another_key(catalogue, reason, words):
+    server = ClockworkServer([GEMMA])
+    server.catalogue.update(catalogue)
+    result = server.run(parse_options("qwen", state="downloaded", source=next(iter(catalogue), "qwen")))
+    assert result["reason"] == reason and words in result["msg"]
+
+
+def test_a_full_disk_ends_the_application():
+    server, wanted = scenario("download")
+    server.faults.update({1: server.dropped, **dict.fromkeys(range(2, 200), server.refused)})
+    result = server.run(wanted)
+    assert result["reason"] == "download_failed" and "no longer answers" in result["msg"] and "free disk space" in result["msg"]
+
+
+def test_names_and_words_of_a_server_are_printable_and_without_the_token():
+    hostile = "q\x1b[2Jwen {{ 1 }} sk-lm-secret-of-gpu01"
+    server = ClockworkServer([model(hostile), model("gemma", instance(hostile))])
+    server.refusal = lambda body: error(500, "model_load_failed", f"\x1b[2J {ENDLESS} sk-lm-secret-of-gpu01")
+    for options in ({"exclusive": True}, {"state": "unloaded"}, {"name": "missing", "exclusive": True}):
+        options = dict(options)
+        shown = json.dumps(server.run(parse_options(options.pop("name", "gemma"), **options)))
+        assert "sk-lm-secret" not in shown and "u001b" not in shown and len(shown) < 20000
+
+
+ENDLESS = "x" * 100000
