@@ -45,7 +45,10 @@ class ActionModule(OneHostAction):
             with _telling(lambda seconds: show(f"still loading, {seconds:.0f} of at most {request.timeout:.0f} seconds")):
                 return fetch(endpoint, request)
 
-        return bring_about(parse_wanted(options), Server(endpoint, fetch_and_tell, progress=show), self._task.check_mode)
+        result, warnings = bring_about(parse_wanted(options), Server(endpoint, fetch_and_tell, progress=show), self._task.check_mode)
+        for warning in warnings:
+            self._display.warning(f"{endpoint.url}: {warning}")
+        return result
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
         return not_asked_result(parse_wanted(options), record)

@@ -271,10 +271,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import L
 def main() -> None:
     module = LMStudioModule(argument_spec=model_spec(), supports_check_mode=True)
     try:
-        result = bring_about(parse_wanted(module.params), Server(module.endpoint(), fetch), module.check_mode)
+        result, warnings = bring_about(parse_wanted(module.params), Server(module.endpoint(), fetch), module.check_mode)
     except OptionError as exc:
         module.fail_json(msg=str(exc))
         raise  # fail_json does not return, which type checkers cannot know
+    for warning in warnings:
+        module.warn(warning)
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)

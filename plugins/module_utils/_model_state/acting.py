@@ -38,9 +38,10 @@ _UNCERTAIN = ("load_unconfirmed", "changed_meanwhile")
 """Reasons with which it is not certain that nothing was loaded."""
 
 
-def bring_about(wanted: Wanted, server: Server, check_mode: bool) -> dict[str, Any]:
-    """The result of bringing a model into its state, or of telling what that would take."""
-    return _Acting(wanted, server).run(check_mode)
+def bring_about(wanted: Wanted, server: Server, check_mode: bool) -> tuple[dict[str, Any], list[str]]:
+    """The result of bringing a model into its state, or of telling what that would take. And what to warn of."""
+    acting = _Acting(wanted, server)
+    return acting.run(check_mode), acting.warnings
 
 
 class _Acting:
@@ -56,6 +57,7 @@ class _Acting:
         self.done: list[Done] = []
         self.uncertain = False
         self.restored: bool | None = None
+        self.warnings: list[str] = []
 
     def run(self, check_mode: bool) -> dict[str, Any]:
         failure = None
@@ -198,6 +200,24 @@ class _Acting:
                 "effective_config_differs", "the server gives something else than was asked for: " + "; ".join(map(str, differences))
             )
         self._judge_none([instance["id"] for instance in others_to_unload(self.record, self.wanted)])
+        if self.wanted.confirm_loaded:
+            self._confirm()
+
+    def _confirm(self) -> None:
+        """Wait until nothing of it is still loading. Raises :class:`Failure`."""
+        name = printable(self.wanted.model)
+        pauses = self.server.pauses(self.wanted.load_timeout)
+        loading = self.server.is_loading(self.record, self.wanted.model)
+        while loading:
+            if not pauses():
+                raise Failure("load_unconfirmed", f"{name} is listed, and still loading after load_timeout")
+            self.record = self.server.list_until(lambda _record: True, PATIENCE)
+            self._check_number()
+            loading = self.server.is_loading(self.record, self.wanted.model)
+        if loading is None:
+            self.warnings.append(
+                f"{name} is listed as loaded. Whether it still is loading cannot be told, because this LM Studio has no /api/v0/models."
+            )
 
     def _judge_none(self, loaded: list[str]) -> None:
         """That nothing is left of what was to be unloaded."""

@@ -64,7 +64,7 @@ def _find(server: Server, model: str, before: set[str], seconds: float, unclear:
             )
         if found:
             began = True
-            loading = server.is_loading(model)
+            loading = server.is_loading(record, model)
             if loading is None:
                 raise Failure(
                     "load_unconfirmed", f"{why}. An instance of it is listed, and it cannot be told whether that is still loading"

@@ -42,7 +42,8 @@ REASONS = {
 _OF_CHANGES = {
     "forbidden": "The token may list models, and not do this. Give it the permission to load, unload or download (Manage tokens), or see the rules of "
     "the proxy.",
-    "unsupported": "LM Studio there lists models, and does not know this request: update it.",
+    "unsupported": "LM Studio there does not know this request: update it. Before 0.4 this cannot be done over its API. Or check the path of the "
+    "URL, if it has one.",
     "not_lmstudio": "It lists models, and answers this request in another way. A proxy before it may let through no more than reading, or LM Studio "
     "there may be too old: update it.",
 }
@@ -73,6 +74,8 @@ class Failure(Exception):
 
 def no_list(record: Record, what_was_done: str = "") -> Failure:
     """Why nothing is known of a host."""
+    if record["status"] == "unsupported" and record["error"]:
+        return Failure("unsupported", what_was_done + record["error"]["message"], _OF_CHANGES["unsupported"])
     return Failure(record["status"], what_was_done + explain(record), "")
 
 

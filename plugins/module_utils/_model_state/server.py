@@ -11,10 +11,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.changes import is_clear, send
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import ask_confirmation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, unsuccessful
 
@@ -41,7 +42,8 @@ class Server:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.endpoint = endpoint
+        # Only the newer list has instances.
+        self.endpoint = endpoint._replace(api=V1)
         self.fetch = fetch
         self.progress = progress
         self.clock = clock
@@ -62,17 +64,12 @@ class Server:
         """Raises :class:`ApiError`."""
         return send(self.endpoint, self.fetch, request)
 
-    def is_loading(self, model: str) -> bool | None:
-        """Whether an instance of a model is still loading, which only the older API tells. None where that is not there."""
-        try:
-            document = self.send(Request("GET", "/api/v0/models"))
-        except ApiError as exc:
-            # It may answer with an error of its own as a load begins.
-            return None if exc.status in ("unsupported", "not_lmstudio") and exc.http_status in (200, 404) else True
-        rows = document.get("data")
-        if not isinstance(rows, list):
+    def is_loading(self, record: Record, model: str) -> bool | None:
+        """Whether what is listed of a model may still be loading, which only the older list tells. None where that is not there."""
+        confirmation = ask_confirmation(self.endpoint, self.fetch)
+        if not confirmation.is_there:
             return None
-        return any(isinstance(row, dict) and row.get("id") == model and row.get("state") == "loading" for row in rows)
+        return any(confirmation.doubt(entry) is not None for entry in record["models"] if entry["key"] == model and entry["loaded"])
 
     def is_clear(self, error: ApiError) -> bool:
         """Whether it is certain that the server did not do what it was asked to."""

@@ -14,6 +14,7 @@ from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, via_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_value
@@ -81,6 +82,8 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
     model = options["model"].strip()
     if not model or "*" in model or "?" in model:
         raise OptionError("model", f"{printable(model)!r} is not the key of one model. Patterns are not accepted here.")
+    if options["api"] == V0:
+        raise OptionError("api", "v0 has no more than a list. Models are loaded, unloaded and downloaded over v1, which LM Studio 0.4 has.")
     state = options["state"]
     _check_sense(options, state)
     config = _parse_config(options["config"])

@@ -234,6 +234,16 @@ def test_a_context_other_than_the_one_that_was_asked_for(given, compare, failed)
     assert server.run(wanted)["changed"] is False and len(server.posts()) == sent
 
 
+@pytest.mark.parametrize("seconds, has_v0, reason", [(300, True, None), (900, True, "load_unconfirmed"), (300, False, None)])
+def test_what_is_listed_and_still_loading_is_waited_for_where_that_is_wanted(seconds, has_v0, reason):
+    server = ClockworkServer([model("qwen", {**instance("qwen"), "loaded_at": seconds})], has_v0=has_v0)
+    result = server.run(parse_options("qwen", confirm_loaded=True))
+    assert result.get("reason") == reason and result["changed"] is False and server.posts() == []
+    assert server.now >= min(seconds, 600) or not has_v0
+    assert [warning for warning in server.warnings if "has no /api/v0/models" in warning] == server.warnings
+    assert bool(server.warnings) == (not has_v0)
+
+
 def test_somebody_else_who_loads_at_once_is_noticed():
     server = ClockworkServer([QWEN])
 

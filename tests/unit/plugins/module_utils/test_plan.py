@@ -196,3 +196,9 @@ def test_settings_that_are_not_documented_are_passed_on():
         "physical_batch_size": 512,
         "context_length": 8192,
     }
+
+
+def test_the_older_api_cannot_load():
+    with pytest.raises(OptionError, match="api: v0 has no more than a list"):
+        wanted(api="v0")
+    assert wanted(api="auto")
