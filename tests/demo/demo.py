@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What `make demo` runs: build and install the collection, start a simulated fleet, run the overview on it.
+"""What `make demo` runs: build and install the collection, start a simulated fleet, run the overview and an audit on it.
 
     python tests/demo/demo.py FOLDER
 
 FOLDER keeps the installed collection and the inventory. With LMSTUDIO_URL in the environment that server is asked instead
-of a simulated fleet, with the token of LM_API_TOKEN if there is one.
+of a simulated fleet, with the token of LM_API_TOKEN if there is one. With KEEP=1 the simulated fleet stays until it is interrupted.
 """
 
 from __future__ import annotations
@@ -16,29 +16,42 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 # The second token is not the one that gpu04 wants.
 TOKENS = {"gpu03": "demo-token-of-gpu03", "gpu04": "an-old-token-of-gpu04"}
-AUDIT = {"fleet_audit_policy": {"require": [{"name": "chat", "model": "qwen/*", "min_context_length": 8192}]}}
-NEXT = """
+POLICY = {"require": [{"name": "chat", "model": "qwen/*", "min_context_length": 8192}]}
+FIRST = """
+This fleet is simulated: seven servers on this machine. Some are broken on purpose, to show what that looks like:
+gpu02 has nothing loaded, gpu04 has a new token, gpu05 is older than LM Studio 0.4, and gpu06 is down.
+The audit requires a qwen model with a context of 8192 of every host, so they break its policy.
+"""
+LAST = """
 Open {report} in a browser: the report of the audit.
 
-Next, with a host of your own:
+Next, with hosts of your own:
 
-  1. Ask a server that you can reach from here:
-       LMSTUDIO_URL=http://gpu01:1234 make demo
-  2. Install the collection where you run Ansible:
-       ansible-galaxy collection install {tarball}
-       pip install 'requests>=2.31' 'urllib3>=2'     (only for tasks with via: controller)
-  3. Run the same overview on your inventory. The hosts are asked over their own connection, so LM Studio
-     may stay bound to 127.0.0.1. Put tokens into lmstudio_token, other addresses into lmstudio_url:
-       ansible-playbook -i YOUR_INVENTORY gpufleet.lmstudio.overview
-  4. Copy {playbook} into your project and change it.
+{own_server}  - Install the collection where you run Ansible:
+      ansible-galaxy collection install {tarball}
+      pip install 'requests>=2.31' 'urllib3>=2'     (only for via: controller over TLS or through a proxy)
+  - Run the same overview on your inventory. The hosts are asked over their own connection, so LM Studio
+    may stay bound to 127.0.0.1. Put tokens into lmstudio_token, other addresses into lmstudio_url:
+      ansible-playbook -i YOUR_INVENTORY gpufleet.lmstudio.overview
+  - Copy {playbook} into your project and change it.
+"""
+OWN_SERVER = """  - Ask a server that you can reach from here:
+      LMSTUDIO_URL=http://gpu01:1234 make demo
+  - Or try plays of your own on the simulated fleet: make demo KEEP=1
+"""
+KEPT = """
+The simulated fleet stays until you press Ctrl-C. In another terminal, in this folder, plays for hosts: gpu run on it:
+
+  export ANSIBLE_CONFIG={config}
+  {ansible_playbook} YOUR_PLAY.yml
 """
 
 
@@ -49,7 +62,6 @@ def ansible(name: str) -> str:
 def environment(folder: Path) -> dict[str, str]:
     """The caller's, without what would make Ansible look elsewhere."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    env["ANSIBLE_COLLECTIONS_PATH"] = str(folder / "collections")
     env["ANSIBLE_CONFIG"] = str(folder / "ansible.cfg")
     env["ANSIBLE_HOME"] = str(folder / "home")
     return env
@@ -58,7 +70,13 @@ def environment(folder: Path) -> dict[str, str]:
 def install(folder: Path) -> Path:
     """Build the tarball and install the collection from it, as a user does."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "ansible.cfg").write_text("[defaults]\nnocows = true\ndisplay_skipped_hosts = false\n")
+    settings = {
+        "collections_path": folder / "collections",
+        "inventory": folder / "inventory.json",
+        "nocows": "true",
+        "display_skipped_hosts": "false",
+    }
+    (folder / "ansible.cfg").write_text("[defaults]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
     for old in folder.glob("gpufleet-lmstudio-*.tar.gz"):
         old.unlink()
     galaxy = [ansible("ansible-galaxy"), "collection"]
@@ -75,44 +93,68 @@ def write_inventory(path: Path, urls: dict[str, str]) -> None:
         host["lmstudio_token"] = TOKENS.get(name, "{{ lookup('env', 'LM_API_TOKEN') }}")
     # The simulated hosts are this machine, so there is nobody to log in to.
     variables = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    path.write_text(json.dumps({"all": {"hosts": hosts, "vars": variables}}, indent=2) + "\n")
+    path.write_text(json.dumps({"gpu": {"hosts": hosts, "vars": variables}}, indent=2) + "\n")
 
 
-def host_name(url: str) -> str:
+def checked_host(url: str, folder: Path) -> str:
+    """The host of a URL. Ends with a sentence if nobody could be asked there."""
+    sys.path.insert(0, str(folder / "collections"))
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+
     try:
-        return urlsplit(url).hostname or "lmstudio"
-    except ValueError:
-        return "lmstudio"
+        return make_endpoint({"url": url}, url, {"url": "LMSTUDIO_URL"}).host
+    except OptionError as exc:
+        sys.exit(str(exc))
 
 
-def fleet(installed: Path) -> tuple[AbstractContextManager[Any], dict[str, str]]:
-    """The servers to ask: that of LMSTUDIO_URL, or a simulated fleet from the installed collection."""
-    url = os.environ.get("LMSTUDIO_URL")
+def fleet(url: str | None, folder: Path) -> tuple[AbstractContextManager[Any], dict[str, str]]:
+    """The servers to ask: that of a URL, or a simulated fleet from the installed collection."""
     if url:
-        return nullcontext(), {host_name(url): url}
-    sys.path.insert(0, str(installed / "tests" / "simulator"))
+        return nullcontext(), {checked_host(url, folder): url}
+    sys.path.insert(0, str(folder / "collections" / "ansible_collections" / "gpufleet" / "lmstudio" / "tests" / "simulator"))
     from client import Simulator
 
     simulator = Simulator(ROOT / "tests" / "demo" / "fleet.yml")
     return simulator, simulator.urls
 
 
-def main(folder: Path) -> int:
+def playbook(name: str, folder: Path, **variables: Any) -> None:
+    """Run a playbook of the collection. Ends with its status unless it succeeds."""
+    command = [ansible("ansible-playbook"), f"gpufleet.lmstudio.{name}", "-e", json.dumps(variables)]
+    status = subprocess.run(command, check=False, env=environment(folder)).returncode
+    if status:
+        sys.exit(status)
+
+
+def main(folder: Path) -> None:
+    url = os.environ.get("LMSTUDIO_URL")
+    keep = os.environ.get("KEEP", "0") not in ("", "0")
     tarball = install(folder)
-    installed = folder / "collections" / "ansible_collections" / "gpufleet" / "lmstudio"
-    inventory = folder / "inventory.json"
-    running, urls = fleet(installed)
+    running, urls = fleet(url, folder)
     with running:
-        write_inventory(inventory, urls)
-        status = 0
-        for playbook, *arguments in (["overview"], ["fleet_audit", "-e", json.dumps({**AUDIT, "fleet_audit_dest": str(folder / "audit")})]):
-            command = [ansible("ansible-playbook"), "-i", str(inventory), "gpufleet.lmstudio." + playbook, *arguments]
-            status = status or subprocess.run(command, check=False, env=environment(folder)).returncode
-    if status == 0:
-        names = {"tarball": tarball, "playbook": ROOT / "playbooks" / "overview.yml", "report": folder / "audit" / "fleet_audit.html"}
-        print(NEXT.format(**{name: os.path.relpath(path) for name, path in names.items()}))
-    return status
+        write_inventory(folder / "inventory.json", urls)
+        if not url:
+            print(FIRST, flush=True)
+        playbook("overview", folder)
+        # Nobody's own server is judged by the policy of the demonstration.
+        playbook("fleet_audit", folder, fleet_audit_dest=str(folder / "audit"), **({} if url else {"fleet_audit_policy": POLICY}))
+        names = {
+            "tarball": tarball,
+            "playbook": ROOT / "playbooks" / "overview.yml",
+            "report": folder / "audit" / "fleet_audit.html",
+            "config": folder / "ansible.cfg",
+            "ansible_playbook": ansible("ansible-playbook"),
+        }
+        shown = {name: os.path.relpath(path) for name, path in names.items()}
+        print(LAST.format(own_server="" if url else OWN_SERVER, **shown), flush=True)
+        if keep and not url:
+            print(KEPT.format(**shown), flush=True)
+            try:
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                print("The simulated fleet has ended.")
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]).absolute()))
+    main(Path(sys.argv[1]).absolute())

@@ -330,8 +330,15 @@ def test_the_overview_shows_the_fleet_of_the_demonstration(run, start):
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
     hosts["gpu03"]["lmstudio_token"] = settings["gpu03"]["token"]
     hosts["gpu04"]["lmstudio_token"] = "not-the-token-of-gpu04"
+    hosts["workstation-with-a-long-name"] = {"lmstudio_url": fleet.urls["gpu02"]}
+    hosts["win01"] = {"ansible_connection": "winrm", "ansible_host": "127.0.0.1", "lmstudio_controller_url": fleet.urls["gpu01"]}
+    hosts["unreached"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    hosts["left-out"] = {}
     overview = (ROOT / "playbooks" / "overview.yml").read_text(encoding="utf-8")
-    words = [re.sub(r"\s+", " ", line) for line in run(overview, hosts).output.splitlines()]
+    lines = run(overview, hosts, "-e", "overview_hosts=all:!left-out").output.splitlines()
+    table = [line.strip(' ",') for line in lines if re.match(r' +"(HOST|[\w-]+ +(ok|no answer|auth|refused|unsupported) )', line)]
+    assert len({re.search(r"STATUS|ok|no answer|auth|refused|unsupported", row).start() for row in table}) == 1, table
+    words = [re.sub(r"\s+", " ", line) for line in lines]
     for row in (
         "HOST STATUS LOADED CONTEXT",
         "gpu01 ok qwen/qwen3-8b 16384",
@@ -343,9 +350,12 @@ def test_the_overview_shows_the_fleet_of_the_demonstration(run, start):
         "gpu05 unsupported - -",
         "gpu06 refused - -",
         "mac01 ok qwen/qwen3-8b 40960",
+        "workstation-with-a-long-name ok - -",
+        "win01 ok qwen/qwen3-8b 16384",
+        "unreached no answer - -",
     ):
         assert any(row in line for line in words), row
     text = "\n".join(words)
     assert "gpu01 can take long conversations." in text and "gpu02 can take" not in text
-    assert "gpu02 is idle and could load" in text
+    assert "gpu02 is idle and could load" in text and "left-out" not in text
     assert f"{fleet.urls['gpu01']} is ok, loaded: openai/gpt-oss-20b, qwen/qwen3-8b." in text
