@@ -54,7 +54,7 @@ DAY = datetime.timedelta(days=1)
 UNTRUSTED = {
     "expired": (r"certificate has expired", "Renew the certificate on the server"),
     "not_yet_valid": (r"certificate is not yet valid", "Check the clock"),
-    "self_signed": (r"self.signed certificate", "Set ca_path to this certificate"),
+    "self_signed": (r"self.signed certificate", "What ca_path names did not sign it"),
     "stranger": (
         r"IP address mismatch, certificate is not valid for '127\.0\.0\.1'",
         "Use the name in the URL that the certificate is for",
@@ -353,6 +353,8 @@ class TestTrust:
         error = error_of(record_of(asking, nginx.tls(server)), "tls")
         assert "certificate that is not trusted (" in error["message"]
         assert "Set ca_path to the CA" in error["hint"]
+        error = error_of(record_of(asking, nginx.tls("self_signed")), "tls")
+        assert error["hint"] == HINTS["tls: self-signed"]
 
     @pytest.mark.parametrize("name", UNTRUSTED)
     def test_a_bad_certificate_is_tls_with_the_reason_and_nothing_is_sent(self, asking, nginx, simulator, ca, name):

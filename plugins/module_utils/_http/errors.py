@@ -55,6 +55,8 @@ HINTS = {
     "tls: self-signed": "Set ca_path to this certificate if you trust it, or have it signed by a CA that you trust.",
     "tls: own CA": "Set ca_path to the CA at the end of the server's chain if you trust it.",
     "tls: unknown CA": "Set ca_path to the CA that signed it, and check that the server sends its intermediate certificates.",
+    "tls: another CA": "What ca_path names did not sign it: set ca_path to the CA that did, if you trust it, and check that the server sends its "
+    "intermediate certificates.",
     "tls: other name": "Use the name in the URL that the certificate is for, or get a certificate for this one.",
     "tls: other address": "Use the name in the URL that the certificate is for: it is not for this address.",
     "tls: old": "The server and this Python have no version of TLS in common. Let the server offer TLS 1.2 or later.",

@@ -53,7 +53,7 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
     if isinstance(exc, socket.timeout):
         return _timed_out(endpoint, deadline)
     if isinstance(exc, ssl.SSLError) and (connecting or not isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))):
-        return _tls_failure(exc)
+        return _tls_failure(exc, endpoint)
     proxy = proxy_of(endpoint) if connecting else None
     if isinstance(exc, (socket.gaierror, UnicodeError)):
         name = f"the name {proxy.host} of the proxy" if proxy else f"the name {endpoint.host}"
@@ -117,10 +117,12 @@ def _closed_in_handshake() -> ApiError:
     return ApiError("tls", "closed the connection during the TLS handshake", "closed")
 
 
-def _tls_failure(exc: ssl.SSLError) -> ApiError:
+def _tls_failure(exc: ssl.SSLError, endpoint: Endpoint) -> ApiError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         reason = printable(getattr(exc, "verify_message", "") or str(exc), 160).rstrip(".")
         case = _CERTIFICATE_CASES.get(getattr(exc, "verify_code", 0))
+        if endpoint.ca_path and case in ("self-signed", "own CA", "unknown CA"):
+            case = "another CA"
         return ApiError("tls", f"has a certificate that is not trusted ({reason})", case)
     reason = exc.reason or ""
     if reason in ("UNEXPECTED_EOF_WHILE_READING", ""):

@@ -87,6 +87,7 @@ def certificates(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certificates")
     ca = trustme.CA()
     ca.cert_pem.write_to_path(folder / "ca.pem")
+    trustme.CA().cert_pem.write_to_path(folder / "other-ca.pem")
     for name, identities in {"server": ["127.0.0.1", "localhost"], "stranger": ["other.example"], "client": ["me@example.org"]}.items():
         certificate = ca.issue_cert(*identities)
         certificate.private_key_and_cert_chain_pem.write_to_path(folder / (name + ".pem"))
@@ -322,10 +323,13 @@ class TestTls:
         (tmp_path / (name.stdout.strip() + ".0")).write_bytes((certificates / "ca.pem").read_bytes())
         assert record_of(asking, fleet.urls["tls"], ca_path=str(tmp_path))["ok"]
 
-    def test_an_unknown_authority(self, asking, fleet):
+    def test_an_unknown_authority(self, asking, fleet, certificates):
         record = record_of(asking, fleet.urls["tls"])
         assert record["status"] == "tls"
         assert "not trusted" in record["error"]["message"] and "Set ca_path" in record["error"]["hint"]
+        # One that is set already, to another one, is not to be set for the first time.
+        record = record_of(asking, fleet.urls["tls"], ca_path=str(certificates / "other-ca.pem"))
+        assert (record["status"], record["error"]["hint"]) == ("tls", HINTS["tls: another CA"])
 
     def test_the_environment_does_not_change_what_is_trusted(self, asking, fleet, certificates, monkeypatch):
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
