@@ -12,16 +12,19 @@ import re
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES, Entry
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     format_any,
     format_names,
     format_value,
     one_or_list,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, IDENTITY, Requirement
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, IDENTITY, LOADED, Requirement
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 
 _KINDS = (*IDENTITY, "capabilities")
+NOT_CONFIRMED = "not confirmed"
+"""What is there of a model that is listed as loaded, where nobody could tell whether it is."""
 
 
 class Check(NamedTuple):
@@ -64,11 +67,15 @@ class Candidate(NamedTuple):
         return f"{key} (instance {printable(self.instance['id'])})"
 
 
-def make_candidate(requirement: Requirement, entry: Entry, instance: Entry | None, variant: str | None = None) -> Candidate:
-    """An entry or an instance with its checks. `variant` names it, which says nothing more unless that is the selected one."""
-    checks = _entry_checks(requirement, entry)
+def make_candidate(
+    requirement: Requirement, entry: Entry, instance: Entry | None, variant: str | None = None, older: bool = False
+) -> Candidate:
+    """An entry or an instance with its checks. `variant` names it, which says nothing more unless that is the selected one. `older` says
+    that the entry is of the older list, which does not tell everything.
+    """
+    checks = _entry_checks(requirement, entry, older)
     if instance is not None:
-        checks += _instance_checks(requirement, instance["config"])
+        checks += _loading_checks(entry) + _instance_checks(requirement, instance["config"])
     elif requirement.min_context_length is not None:
         supported = entry["max_context_length"]
         checks.append(
@@ -82,10 +89,10 @@ def make_candidate(requirement: Requirement, entry: Entry, instance: Entry | Non
     return Candidate(entry, instance, checks)
 
 
-def _entry_checks(requirement: Requirement, entry: Entry) -> list[Check]:
+def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[Check]:
     actual = {**{key: entry[key] for key in IDENTITY}, "quantization": entry["quantization"]["name"]}
     checks = [_choice(key, getattr(requirement, key), actual[key]) for key in IDENTITY if getattr(requirement, key)]
-    if entry["type"] in EMBEDDING_TYPES and entry["architecture"] is None:
+    if entry["type"] in EMBEDDING_TYPES and entry["architecture"] is None and not older:
         # LM Studio leaves it out for these, so it is no reason to suspect one.
         checks = [check._replace(met=False) if check.name == "architecture" else check for check in checks]
     if requirement.min_bits_per_weight is not None:
@@ -102,8 +109,21 @@ def _entry_checks(requirement: Requirement, entry: Entry) -> list[Check]:
     abilities = entry["capabilities"]
     for name in requirement.capabilities:
         able = _can_reason(abilities["reasoning"]) if name == "reasoning" else abilities[name]
-        checks.append(Check("capabilities", name, able, able, f"does not have the capability {name}, which is required"))
+        wording = "does not have"
+        if older and not able and name != "vision":
+            able, wording = None, "is not known to have"
+        checks.append(Check("capabilities", name, able, able, f"{wording} the capability {name}, which is required"))
     return checks
+
+
+def _loading_checks(entry: Entry) -> list[Check]:
+    """Whether what is listed as loaded is that. It is not known to be another model, whatever comes of its load."""
+    if entry.get("state") == LOADING:
+        return [Check("state", LOADED, LOADING, None, "is still loading")]
+    if entry.get("unconfirmed"):
+        why = printable(str(entry["unconfirmed"]), 300)
+        return [Check("state", LOADED, NOT_CONFIRMED, None, f"is listed as loaded, which is not confirmed: {why}")]
+    return []
 
 
 def _can_reason(reasoning: Entry) -> bool:

@@ -11,12 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import NOT_CONFIRMED, Candidate
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import (
+    is_older,
     listed_candidates,
     loaded_models,
     may_be_uncarried,
+    may_hide,
     need_full,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 _GROUPS_SHOWN = 5
-_ADJECTIVES = ("not loaded", "not listed", "loaded", "listed", "unclear whether loaded")
+_ADJECTIVES = ("not loaded", "not listed", "loaded", "listed", "unclear whether loaded", "still loading", "not confirmed", "not known")
 _VERBS = {
     LOADED: ("serves {}", "serve {}"),
     AVAILABLE: ("lists {}", "list {}"),
@@ -178,6 +181,10 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
     """Why a host does not meet a requirement, in few words."""
     check, expected, actual = violation["check"], violation["expected"], violation["actual"]
     if check == "state":
+        if actual in (LOADING, NOT_CONFIRMED):
+            return "still loading" if actual == LOADING else NOT_CONFIRMED
+        if actual is None and is_older(record) and requirement.state in (UNLOADED, ABSENT):
+            return "not known"
         unclear = actual is None and any(may_be_loaded(entry) and not entry["loaded"] for entry in record["models"])
         if unclear:
             return "unclear whether loaded"
@@ -185,7 +192,7 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
     if check == "model":
         return "another variant selected" if listed_candidates(record, requirement) else "not listed"
     if check in ("min_instances", "max_instances"):
-        return count(actual, "instance")
+        return "instances not known" if actual is None else count(actual, "instance")
     if check == "capabilities":
         return f"{expected} not known" if actual is None else f"no {expected}"
     name = printable(next(iter(expected))) if check == "config" else _SHORT.get(check, check)
@@ -195,7 +202,8 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
 
 
 def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
-    hosts_of: dict[Any, list[str]] = {}
+    # By whether it is known, and what it is.
+    hosts_of: dict[tuple[bool, Any], list[str]] = {}
     for name, record in records.items():
         if record["ok"] and requirement.state == AVAILABLE and may_be_uncarried(record, requirement):
             need_full(record, requirement)
@@ -204,19 +212,26 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
             candidates = [candidate for model in loaded_models(record, requirement) for candidate in model]
         elif record["ok"]:
             candidates = listed_candidates(record, requirement)
-        for value in dict.fromkeys(_VALUES[attribute](candidate) for candidate in candidates):
-            hosts_of.setdefault(value, []).append(name)
-    # Two that are not known may differ. A model without variants has none selected, which is known.
-    unknown = hosts_of.get(None, []) if attribute != "selected_variant" else []
-    if len(hosts_of) < 2 and len(unknown) < 2:
+        values = list(dict.fromkeys(_VALUES[attribute](candidate) for candidate in candidates))
+        if not values and record["ok"] and requirement.state == AVAILABLE and may_hide(record, requirement):
+            values = [None]
+        for value in values:
+            # A model without variants has none selected, which is known, but not from the older list.
+            known = value is not None or (attribute == "selected_variant" and not is_older(record))
+            hosts_of.setdefault((known, value), []).append(name)
+    # Two that are not known may differ.
+    if len(hosts_of) < 2 and len(hosts_of.get((False, None), [])) < 2:
         return []
-    may = "has different" if len(hosts_of) > 1 else "may have different"
+    may = "has different" if sum(known for known, _value in hosts_of) > 1 else "may have different"
     message = f"{requirement.subject} {may} {attribute.replace('_', ' ')}s: "
-    values = _largest_first(hosts_of)
-    message += "; ".join(f"{format_value(value)} on {_hosts(names)}" for value, names in values[:_GROUPS_SHOWN])
-    others = {name for _value, names in values[_GROUPS_SHOWN:] for name in names}
-    message += f"; {count(len(values) - _GROUPS_SHOWN, 'other value')} on {count(len(others), 'host')}" if others else ""
-    actual = [{"value": value, "hosts": names} for value, names in hosts_of.items()]
+    groups = _largest_first(hosts_of)
+    message += "; ".join(
+        f"{'none' if known and value is None else format_value(value)} on {_hosts(names)}"
+        for (known, value), names in groups[:_GROUPS_SHOWN]
+    )
+    others = {name for _value, names in groups[_GROUPS_SHOWN:] for name in names}
+    message += f"; {count(len(groups) - _GROUPS_SHOWN, 'other value')} on {count(len(others), 'host')}" if others else ""
+    actual = [{"value": value, "hosts": names} for (_known, value), names in hosts_of.items()]
     return [_on_host(None, make_violation(requirement, "consistent", attribute, actual, message))]
 
 

@@ -14,14 +14,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Iterable
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Entry, may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, Check, make_candidate
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import (
     is_named,
+    is_older,
     listed_candidates,
     listed_keys,
     loaded_models,
     may_be_uncarried,
+    may_hide,
     more_than_model,
     need_full,
     possible_instances,
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
 
 _OF_ONE_INSTANCE = ("model", "min_context_length", "min_parallel", "config")
 _FAILING_SHOWN = 5
+_OLDER_LIST = LIST_MODELS_V0.path
+"""It does not list what is not loaded while just-in-time loading is off, nor how many instances there are."""
 
 
 def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool = False) -> list[Violation]:
@@ -119,6 +124,9 @@ def _judge_loaded(record: Record, requirement: Requirement) -> list[Violation]:
             have = f"{count(len(possible), 'loaded instance')} {('meets' if len(possible) == 1 else 'meet') if sure else 'may meet'}"
             allowed = {0: "none is", 1: "at most 1 is"}.get(most, f"at most {most} are")
             violations.append(_of_all(requirement, "max_instances", most, len(possible), f"{have} the requirement, {allowed} allowed"))
+        elif is_older(record) and (possible or may_hide(record, requirement)):
+            message = f"how many loaded instances meet the requirement is not known, because {_OLDER_LIST} does not tell instances"
+            violations.append(_of_all(requirement, "max_instances", most, None, message))
     return violations
 
 
@@ -169,16 +177,22 @@ def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
             need_full(record, requirement)
         names = listed_keys(record, requirement)
     elif absent:
-        names = list(dict.fromkeys(name for entry in record["models"] for name in suspect_names(requirement, entry)))
+        names = list(dict.fromkeys(name for entry in record["models"] for name in suspect_names(record, requirement, entry)))
     else:
         names = list(dict.fromkeys(candidate.entry["key"] for candidate in possible_instances(record, requirement)))
-    if not names:
-        return []
     actual: str | None = AVAILABLE if absent else LOADED
+    if not names:
+        if not is_older(record) or (not absent and not may_hide(record, requirement)):
+            return []
+        message = f"{requirement.subject} is not known to be {requirement.state}, because {_OLDER_LIST} may leave out models"
+        return [make_violation(requirement, "state", requirement.state, None, message)]
     message = f"{requirement.subject} must be absent, but is listed" if absent else f"{requirement.subject} must not be loaded, but is"
-    if not absent and not any(entry["loaded"] for entry in record["models"] if entry["key"] in names):
-        actual = None
-        message = f"{requirement.subject} must not be loaded, but may be, because it reports a loaded context but no instance"
+    if not absent:
+        entries = [entry for entry in record["models"] if entry["key"] in names]
+        if any(entry.get("state") == LOADING for entry in entries):
+            message, actual = f"{message} still loading", LOADING
+        elif not any(entry["loaded"] for entry in entries):
+            message, actual = f"{requirement.subject} must not be loaded, but may be, because it {_unclear(entries)}", None
     message += "" if names == list(requirement.model) else f": {format_names(names)}"
     return [make_violation(requirement, "state", requirement.state, actual, message)]
 
@@ -192,6 +206,13 @@ def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vi
         for entry in record["models"]
         if may_be_loaded(entry) and not any(_covers(requirement, entry) for requirement in wanted)
     ]
+    loading = {entry["key"] for entry in record["models"] if entry.get("state") == LOADING}
+    found: dict[str | None, str] = {
+        key: f"{printable(key)} is {'still loading' if key in loading else 'loaded'}, and no requirement asks for it (exclusive)"
+        for key in others
+    }
+    if not found and is_older(record):
+        found[None] = f"whether anything else is loaded is not known, because {_OLDER_LIST} may leave out models (exclusive)"
     return [
         {
             "requirement": "exclusive",
@@ -199,9 +220,9 @@ def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vi
             "expected": [requirement.label for requirement in wanted],
             "actual": key,
             "severity": FAIL,
-            "message": f"{printable(key)} is loaded, and no requirement asks for it (exclusive)",
+            "message": message,
         }
-        for key in dict.fromkeys(others)
+        for key, message in found.items()
     ]
 
 
@@ -215,7 +236,7 @@ def _covers(requirement: Requirement, entry: Entry) -> bool:
     return bool(ids) and all(is_named(requirement, name) for name in ids)
 
 
-def _of_all(requirement: Requirement, check: str, expected: int, actual: int, message: str) -> Violation:
+def _of_all(requirement: Requirement, check: str, expected: int, actual: int | None, message: str) -> Violation:
     """The violation of a number, whose sentence does not name a model."""
     return make_violation(requirement, check, expected, actual, message if requirement.name else f"{requirement.subject}: {message}")
 
@@ -226,9 +247,13 @@ def _unmet(requirement: Requirement, candidate: Candidate, check: Check) -> Viol
 
 def _not_there(record: Record, requirement: Requirement) -> Violation:
     listed = listed_keys(record, requirement) or [candidate.entry["key"] for candidate in listed_candidates(record, requirement)]
-    unclear = [entry["key"] for entry in record["models"] if may_be_loaded(entry) and not entry["loaded"] and entry["key"] in listed]
+    unclear = [entry for entry in record["models"] if may_be_loaded(entry) and not entry["loaded"] and entry["key"] in listed]
     if requirement.state == LOADED and unclear:
-        message = f"{format_names(unclear)} reports a loaded context but no instance, so it is not known whether it is loaded"
+        names = format_names([entry["key"] for entry in unclear])
+        if all(entry.get("state") == LOADING for entry in unclear):
+            message = f"{names} {'is' if len(unclear) == 1 else 'are'} still loading"
+            return make_violation(requirement, "state", LOADED, LOADING, message)
+        message = f"{names} {_unclear(unclear)}, so it is not known whether it is loaded"
         return make_violation(requirement, "state", LOADED, None, message)
     if requirement.state == LOADED and (listed or not requirement.model):
         missing = f"{requirement.subject} is not loaded" if requirement.model else f"no loaded model has {requirement.kind}"
@@ -236,7 +261,16 @@ def _not_there(record: Record, requirement: Requirement) -> Violation:
         return make_violation(requirement, "state", LOADED, AVAILABLE if listed else None, message)
     missing = f"{requirement.subject} is not listed" if requirement.model else f"no model with {requirement.kind} is listed"
     message = f"{missing} by this host{_suggestion(record, requirement)}"
+    if is_older(record) and requirement.state == AVAILABLE:
+        message += f" ({_OLDER_LIST} may leave out models)"
     return make_violation(requirement, "model", one_or_list(requirement.model), None, message)
+
+
+def _unclear(entries: Iterable[Entry]) -> str:
+    """What such models report, as the end of a sentence."""
+    if any(entry.get("loaded_context_length") is not None for entry in entries):
+        return "reports a loaded context but no instance"
+    return f"has the state {format_names(sorted({str(entry.get('state')) for entry in entries}))}"
 
 
 def _suggestion(record: Record, requirement: Requirement) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Entry, may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate
@@ -34,7 +35,7 @@ def loaded_models(record: Record, requirement: Requirement) -> list[list[Candida
     """The loaded models that a requirement is about, each with all its instances."""
     models = []
     for target in _targets(record, requirement):
-        model = [make_candidate(requirement, entry, instance, target.variant) for entry, instance in target.instances]
+        model = [make_candidate(requirement, entry, instance, target.variant, is_older(record)) for entry, instance in target.instances]
         # Without a name, its kind says which model is meant.
         if model and (requirement.model or any(candidate.is_kind for candidate in model)):
             models.append(model)
@@ -44,7 +45,9 @@ def loaded_models(record: Record, requirement: Requirement) -> list[list[Candida
 def listed_candidates(record: Record, requirement: Requirement) -> list[Candidate]:
     """The entries that a requirement is about, loaded or not."""
     found = [
-        make_candidate(requirement, entry, None, target.variant) for target in _targets(record, requirement) for entry in target.entries
+        make_candidate(requirement, entry, None, target.variant, is_older(record))
+        for target in _targets(record, requirement)
+        for entry in target.entries
     ]
     return [candidate for candidate in found if requirement.model or candidate.is_kind]
 
@@ -61,13 +64,14 @@ def possible_instances(record: Record, requirement: Requirement) -> list[Candida
                 known = any(
                     is_named(requirement, name) for name in named if name not in entry["variants"] or name == entry["selected_variant"]
                 )
-                found.append(make_candidate(requirement, entry, instance, None if known or not requirement.model else ""))
+                variant = None if known or not requirement.model else ""
+                found.append(make_candidate(requirement, entry, instance, variant, is_older(record)))
     return [candidate for candidate in found if candidate.possible]
 
 
-def suspect_names(requirement: Requirement, entry: Entry) -> list[str]:
+def suspect_names(record: Record, requirement: Requirement, entry: Entry) -> list[str]:
     """The names under which an entry may be what must be absent."""
-    known = make_candidate(requirement, entry, None)
+    known = make_candidate(requirement, entry, None, older=is_older(record))
     if not requirement.model:
         return [entry["key"]] if known.possible else []
     ids = [instance["id"] for instance in entry["loaded_instances"]]
@@ -75,6 +79,16 @@ def suspect_names(requirement: Requirement, entry: Entry) -> list[str]:
         return [entry["key"]]
     # Of another variant nothing is known but its name.
     return [name for name in entry["variants"] if name != entry["selected_variant"] and is_named(requirement, name)]
+
+
+def is_older(record: Record) -> bool:
+    """Whether it is of the older list, which does not tell everything, and may leave out models that are not loaded."""
+    return record.get("api") == V0
+
+
+def may_hide(record: Record, requirement: Requirement) -> bool:
+    """Whether a model that is not listed may be the one: any, unless each is named and listed."""
+    return is_older(record) and not (requirement.model and set(requirement.model) <= set(record["available"]))
 
 
 def _targets(record: Record, requirement: Requirement) -> list[_Target]:
