@@ -9,7 +9,9 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.action import FleetAction
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import (
@@ -46,6 +48,8 @@ class ActionModule(FleetAction):
         for violation in result["violations"]:
             if violation["severity"] != FAIL:
                 self._display.warning(violation["message"])
+        if result.get("unconfirmed"):
+            self._display.warning(CANNOT_CONFIRM.format(format_names(result["unconfirmed"])))
         return result
 
     def _judge_given(self, assertion: FleetAssertion, options: dict[str, Any]) -> dict[str, Any]:
@@ -58,6 +62,8 @@ class ActionModule(FleetAction):
     def _ask(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         names = self.names_of(options["hosts"], task_vars)
         resolved = self.resolve(names, options, task_vars)
+        if assertion.confirm_loaded:
+            resolved = {name: each._replace(confirm_loaded=True) if isinstance(each, Endpoint) else each for name, each in resolved.items()}
         endpoints = {name: each for name, each in resolved.items() if isinstance(each, Endpoint)}
         timeout = max((endpoint.timeout for endpoint in endpoints.values()), default=0.0)
 

@@ -52,6 +52,10 @@ def via_spec() -> dict[str, Any]:
     return {"via": {"type": "str", "choices": ["target", "controller"], "default": "target"}}
 
 
+def confirm_spec() -> dict[str, Any]:
+    return {"confirm_loaded": {"type": "bool", "default": False}}
+
+
 def model_info_spec(environment: bool = True) -> dict[str, Any]:
     """The options of ``model_info``: one spec for the module and for its action plugin."""
     return {

@@ -11,9 +11,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, via_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
@@ -42,6 +43,7 @@ def model_assert_spec(environment: bool = True) -> dict[str, Any]:
         "require": {**requirements_spec(), "required": True},
         "exclusive": {"type": "bool", "default": False},
         "record": {"type": "dict"},
+        **confirm_spec(),
         **via_spec(),
         **waiting_spec(),
         "fail_msg": {"type": "str"},
@@ -55,6 +57,7 @@ class Assertion(NamedTuple):
 
     requirements: list[Requirement]
     exclusive: bool
+    confirm_loaded: bool
     waiting: Waiting
     fail_msg: str | None
     success_msg: str | None
@@ -66,6 +69,7 @@ def parse_assertion(options: Mapping[str, Any]) -> Assertion:
     return Assertion(
         requirements=parse_all(options["require"]),
         exclusive=options["exclusive"],
+        confirm_loaded=options["confirm_loaded"],
         waiting=parse_waiting(options),
         fail_msg=options.get("fail_msg"),
         success_msg=options.get("success_msg"),
@@ -77,6 +81,8 @@ def judge_record(assertion: Assertion, given: Any) -> dict[str, Any]:
     """The result of judging what was gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
     if assertion.waiting.wait_timeout:
         raise OptionError("wait_timeout", "a record that was gathered before does not change. Remove one of record and wait_timeout.")
+    if assertion.confirm_loaded:
+        raise OptionError("confirm_loaded", "a record that was gathered before does not tell it. Remove one of record and confirm_loaded.")
     record = extract_record(given)
     return _result(assertion, record, _judge_given(record, assertion.requirements, assertion.exclusive), 0, 0.0)
 
@@ -111,7 +117,7 @@ def poll_until_met(
     while True:
         left = waiting.wait_timeout - (clock() - began)
         allowed = min(endpoint.timeout, max(left, LAST_SECONDS)) if waiting.wait_timeout else endpoint.timeout
-        record = ask(endpoint._replace(timeout=allowed), fetch, FULL)
+        record = ask(endpoint._replace(timeout=allowed, confirm_loaded=assertion.confirm_loaded), fetch, FULL)
         polls += 1
         violations = judge(record, assertion.requirements, assertion.exclusive)
         # A question that was cut short by the deadline tells less than the one before.
@@ -139,6 +145,8 @@ def _result(
         "polls": polls,
         "waited": round(waited, 1),
     }
+    if assertion.confirm_loaded:
+        result["confirmed"] = record.get("confirmed")
     if not assertion.quiet:
         result["lmstudio"] = at_detail(record, "loaded")
     lines = [_line(violation) for violation in violations]
@@ -168,4 +176,5 @@ def _line(violation: Violation) -> str:
 
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
     """What to warn of although the task does not fail for it."""
-    return [violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL]
+    unconfirmed = [CANNOT_CONFIRM.format("this host")] if result.get("confirmed") is False else []
+    return [*unconfirmed, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]

@@ -40,6 +40,18 @@ options:
       - The result of a host that Ansible could not reach meets no requirement.
       - The connection options are not used then. An empty text is an error here, although it means unset elsewhere.
     type: dict
+  confirm_loaded:
+    description:
+      - Whether to ask C(/api/v0/models) as well, which tells whether a model is still loading. LM Studio 0.4 lists an instance as soon as its
+        load begins, so without this a model counts as loaded before it can serve a request.
+      - A model that is still loading meets nothing that asks for a loaded one, with all its instances, and O(wait_timeout) waits for it. So
+        does a model that this list does not call loaded, or of which an error says nothing.
+      - Both requests together have the O(timeout). The second one goes to the same server with the same token and headers.
+      - Where LM Studio has no C(/api/v0/models), a warning says that it cannot be told, and the newer list alone counts.
+      - It is an error with O(record), because what was gathered before does not tell it.
+    version_added: 2.0.0
+    type: bool
+    default: false
   via:
     description:
       - Which machine asks, as for M(gpufleet.lmstudio.model_info). It also judges the answer.
@@ -162,10 +174,18 @@ waited:
   description: Seconds from the first request to the end.
   returned: when the requirements were judged
   type: float
+confirmed:
+  description:
+    - Whether LM Studio said over C(/api/v0/models) what is still loading. V(false) where it has no such list, and null where it did not
+      answer with one.
+  returned: when the requirements were judged, and O(confirm_loaded=true)
+  type: bool
 lmstudio:
   description:
     - The record that was judged, as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes it, with the entries of loaded
       models only.
+    - With O(confirm_loaded), the entry of a loaded model has C(state) besides, which is C(loaded) or C(loading), or C(unconfirmed), a
+      sentence that says why that is not known. The record has C(confirmed).
   returned: when the requirements were judged, unless O(quiet)
   type: dict
 msg:

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 
+CANNOT_CONFIRM = (
+    f"confirm_loaded: it cannot be told whether a model is still loading, because LM Studio of {{}} has no {LIST_MODELS_V0.path}."
+)
+"""What to warn of."""
+
+
 class Confirmation(NamedTuple):
     """What the older list says of models that the newer one lists as loaded."""
 

@@ -57,6 +57,7 @@ class FleetAssertion(NamedTuple):
     min_hosts: int | None
     min_percent: float | None
     consistent: tuple[str, ...]
+    confirm_loaded: bool
     waiting: Waiting
     fail_msg: str | None
     success_msg: str | None
@@ -98,6 +99,7 @@ def parse_fleet_assertion(options: Mapping[str, Any]) -> FleetAssertion:
         min_hosts=least,
         min_percent=min_percent,
         consistent=consistent,
+        confirm_loaded=options["confirm_loaded"],
         waiting=parse_waiting(options),
         fail_msg=options["fail_msg"],
         success_msg=options["success_msg"],
@@ -120,6 +122,8 @@ def judge_records(assertion: FleetAssertion, records: Records, shared: Mapping[s
     """The result of judging what was gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
     if assertion.waiting.wait_timeout:
         raise OptionError("wait_timeout", "records that were gathered before do not change. Remove one of records and wait_timeout.")
+    if assertion.confirm_loaded:
+        raise OptionError("confirm_loaded", "records that were gathered before do not tell it. Remove one of records and confirm_loaded.")
     counted = {name: record for name, record in records.items() if name not in shared}
     try:
         required = assertion.required_of(len(counted), len(shared))
@@ -211,6 +215,8 @@ def _result(
         "polls": polls,
         "waited": round(waited, 1),
     }
+    if assertion.confirm_loaded:
+        result["unconfirmed"] = [name for name, record in records.items() if record.get("confirmed") is False]
     if not assertion.quiet:
         result["hosts"] = {name: at_detail(record, "loaded") for name, record in records.items()}
     lines = [("" if violation["severity"] == FAIL else "(warning) ") + violation["message"] for violation in violations]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, detail_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import requirements_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import waiting_spec
@@ -53,6 +53,7 @@ def fleet_assert_spec() -> dict[str, Any]:
         "min_hosts": {"type": "int"},
         "min_percent": {"type": "float"},
         "consistent": {"type": "list", "elements": "str", "choices": list(CONSISTENT)},
+        **confirm_spec(),
         **waiting_spec(),
         "fail_msg": {"type": "str"},
         "success_msg": {"type": "str"},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import parse_assertion, poll_until_met
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import judge_record, parse_assertion, poll_until_met, warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
@@ -19,7 +19,14 @@ LOADED = {"key": "m", "type": "llm", "loaded_instances": [{"id": "m", "config": 
 
 
 def asserted(**options):
-    given = {"wait_timeout": 300, "delay": 5, "give_up_on": ["auth", "forbidden", "not_asked"], "quiet": True, "exclusive": False}
+    given = {
+        "wait_timeout": 300,
+        "delay": 5,
+        "give_up_on": ["auth", "forbidden", "not_asked"],
+        "quiet": True,
+        "exclusive": False,
+        "confirm_loaded": False,
+    }
     return parse_assertion({"require": [{"model": "m"}], **given, **options})
 
 
@@ -113,3 +120,62 @@ def test_each_poll_says_what_it_waits_for():
         "could not check m: http://gpu01:1234 does not answer. Asking again in 5 seconds.",
         "m is not listed by this host. Asking again in 5 seconds.",
     ]
+
+
+NO_V0 = Response(200, b'{"error": "Unexpected endpoint or method. (GET /api/v0/models)"}')
+PAGE = Response(500, b"<!DOCTYPE html><title>Error</title>", content_type="text/html")
+
+
+def state(name):
+    return Response(200, json.dumps({"object": "list", "data": [{"id": "m", "state": name}]}).encode())
+
+
+def confirm(*states, **options):
+    """The result of waiting for a model that is listed as loaded, while the older list answers so, and what was asked for when."""
+    now, asked, left, lines = [0.0], [], list(states), []
+
+    def fetch(endpoint, request):
+        asked.append((now[0], request.path))
+        if request.path == "/api/v1/models":
+            return Response(200, json.dumps({"models": [LOADED]}).encode())
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    assertion = asserted(confirm_loaded=True, **options)
+    result = poll_until_met(assertion, make_endpoint({}, "http://gpu01"), fetch, lambda: now[0], sleep, lines.append)
+    return result, asked, lines
+
+
+def test_it_waits_until_the_load_has_ended():
+    result, asked, lines = confirm(PAGE, state("loading"), state("loading"), state("loaded"))
+    assert (result["met"], result["polls"], result["waited"], result["confirmed"]) == (True, 4, 15, True)
+    assert asked == [(when, path) for when in (0, 5, 10, 15) for path in ("/api/v1/models", "/api/v0/models")]
+    assert lines[0].startswith("m is listed as loaded, which is not confirmed: http://gpu01:1234/api/v0/models ")
+    assert lines[1:] == ["m is still loading. Asking again in 5 seconds."] * 2
+    assert warnings_of(result) == []
+
+
+def test_what_never_ends_is_not_met():
+    for answer in (state("loading"), PAGE, state("not-loaded"), Response(401), ApiError("timeout", "did not answer")):
+        result, _asked, _lines = confirm(answer, wait_timeout=20)
+        assert not result["met"] and result["polls"] == 5 and warnings_of(result) == []
+        once, asked, _lines = confirm(answer, wait_timeout=0)
+        assert not once["met"] and len(asked) == 2
+
+
+def test_where_it_cannot_be_told_the_newer_list_counts_and_there_is_one_warning():
+    result, _asked, _lines = confirm(NO_V0)
+    assert (result["met"], result["polls"], result["confirmed"]) == (True, 1, False)
+    assert warnings_of(result) == [
+        "confirm_loaded: it cannot be told whether a model is still loading, because LM Studio of this host has no /api/v0/models."
+    ]
+
+
+def test_a_record_cannot_be_confirmed():
+    with pytest.raises(OptionError, match="confirm_loaded: a record that was gathered before does not tell it"):
+        judge_record(asserted(confirm_loaded=True, wait_timeout=0), {"ok": True, "status": "ok", "fingerprint": "", "instances": []})

@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.address
 from hypothesis import given
 from hypothesis import strategies as st
 
-UNSET = dict.fromkeys(("min_hosts", "min_percent", "consistent", "fail_msg", "success_msg"))
+UNSET = dict.fromkeys(("min_hosts", "min_percent", "consistent", "fail_msg", "success_msg")) | {"confirm_loaded": False}
 WAITING = {"wait_timeout": 0.0, "delay": 5.0, "give_up_on": ["auth", "forbidden", "not_asked"]}
 TIMEOUT = 10.0
 
@@ -244,6 +244,7 @@ def test_records_are_judged_without_asking():
     assert (result["met"], result["polls"]) == (False, 0) and "Waited" not in result["msg"]
     assert judge_records(asserted(min_hosts=1), records, {})["met"]
     for options, given_records, says in (
+        ({"confirm_loaded": True}, records, "confirm_loaded: records that were gathered before do not tell it"),
         ({"wait_timeout": 1.0}, records, "wait_timeout: records that were gathered before"),
         ({}, {}, "hosts: there are none, which would meet anything"),
         ({}, {"a": {**record("a", GOOD), "models": None}}, "records: one is not complete"),
