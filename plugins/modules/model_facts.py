@@ -59,7 +59,7 @@ EXAMPLES = r"""
   module_defaults:
     gpufleet.lmstudio.model_facts:
       url: "{{ lmstudio_url | default('') }}"
-      token: "{{ lmstudio_token | default('') }}"
+      token: "{{ lmstudio_token }}"
   tasks:
     - name: Go on where a model is loaded
       ansible.builtin.debug:
@@ -72,7 +72,7 @@ EXAMPLES = r"""
   tasks:
     - name: Ask LM Studio
       gpufleet.lmstudio.model_facts:
-        token: "{{ lmstudio_token | default('') }}"
+        token: "{{ lmstudio_token }}"
 """
 
 RETURN = r"""

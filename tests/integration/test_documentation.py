@@ -44,7 +44,7 @@ VARIABLES = [pytest.param(block, id=f"{page} {n}") for n, (page, block) in enume
 PIPELINES = [pytest.param(block, id=block.splitlines()[0]) for _page, block in BLOCKS if block.startswith(("# .github/", "# .gitlab"))]
 
 
-RUN = ("- name: ", "# host_vars/", "# group_vars/", "# .github/", "# .gitlab", "# audit.yml", "# audit-fleet.yml")
+RUN = ("- name: ", "# host_vars/", "# group_vars/", "# .github/", "# .gitlab", "# audit.yml", "# audit-fleet.yml", "# inventory.yml")
 ASKED_BEFORE = re.compile(r"hosts: lmstudio_|(?<![.\w])lmstudio_record\.\w")
 """A play that lives on what the inventory plugin asked."""
 
@@ -91,7 +91,7 @@ def with_context(fleet):
 
 @pytest.fixture
 def hosts(fleet):
-    return {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    return {name: {"lmstudio_url": url, "lmstudio_token": ""} for name, url in fleet.urls.items()}
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "SECURITY.md", "tests/simulator/README.md", "tests/lab/README.md"])
@@ -322,6 +322,32 @@ def test_the_commands_of_a_pipeline_work_as_they_are(start, tmp_path, pipeline):
         assert done.returncode == 0, done.stdout + done.stderr
     reports = re.findall(r"fleet_audit/[a-z_]+\.[a-z]+", pipeline)
     assert reports and all((tmp_path / report).exists() for report in reports)
+
+
+def test_the_inventory_of_the_first_question_works_with_its_command(start, tmp_path):
+    (inventory,) = [block for page, block in BLOCKS if page == "README.md" and block.startswith("# inventory.yml")]
+    (command,) = re.findall(r"\$ (ansible -i .*)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    fleet = start({"gpu02": {}, "gpu03": {"prefix": "/lm", "token": SECRET}})
+    inventory = inventory.replace("4321", fleet.urls["gpu02"].rpartition(":")[2]).replace("https://gpu03.example/lm", fleet.urls["gpu03"])
+    variables = {**LOCAL, "ansible_python_interpreter": TARGET_PYTHON, "vault_gpu03_token": SECRET}
+    (tmp_path / "inventory.yml").write_text(inventory)
+    done = run_in(tmp_path, [*shlex.split(command), "-e", json.dumps(variables)], {})
+    # Nobody knows what listens on port 1234 of this machine.
+    for name in ("gpu02", "gpu03"):
+        assert f"{name} | SUCCESS" in done.stdout, done.stdout + done.stderr
+        assert len(fleet.requests(name)) == 1
+    assert "gpu01 | " in done.stdout
+
+
+@pytest.mark.once
+def test_the_table_of_what_was_tested_is_that_of_the_matrix():
+    (cores,) = re.findall(r"(?ms)^CORES = \{\n(.*?)^\}", (ROOT / "noxfile.py").read_text(encoding="utf-8"))
+    table = {}
+    for package, controllers, oldest in re.findall(r'Core\("ansible-core[~>]=([\d.]+)", \[(.*?)\], "([\d.]+)"\)', cores):
+        versions = sorted(re.findall(r"3\.\d+", controllers), key=lambda version: int(version[2:]))
+        table[package.removesuffix(".0")] = [", ".join(versions), f"Python {oldest} and later"]
+    rows = re.findall(r"(?m)^\| (2\.\d+) \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {core: [controllers, targets] for core, controllers, targets in rows} == table
 
 
 def test_the_overview_shows_the_fleet_of_the_demonstration(run, start):
