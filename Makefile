@@ -36,14 +36,17 @@ python:
 		{ echo "Python 3.10 or later is needed, $(PYTHON) $${version:+is }$${version:-was not found}. Choose another with: make PYTHON=python3.12 ..."; exit 1; }
 
 $(DEMO)/$(READY): requirements.txt | python
-	$(PYTHON) -m venv --clear $(DEMO)
-	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check 'ansible-core>=2.16' -r requirements.txt
+	@echo "Setting up $(DEMO): pip gets ansible-core and a few libraries from your package index."
+	@$(PYTHON) -m venv --clear $(DEMO)
+	@$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check 'ansible-core>=2.16' -r requirements.txt
 	@touch $@
 
 $(DEV)/$(READY): requirements.txt requirements-dev.txt | python
-	$(PYTHON) -m venv --clear $(DEV)
-	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check 'ansible-core>=2.16' -r requirements.txt -r requirements-dev.txt
+	@echo "Setting up $(DEV): pip gets ansible-core and the tools of the tests from your package index, which takes a minute or two."
+	@$(PYTHON) -m venv --clear $(DEV)
+	@$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check 'ansible-core>=2.16' -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
 clean:
+	rm -f gpufleet-lmstudio-*.tar.gz
 	rm -rf .venv .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis collections tests/output

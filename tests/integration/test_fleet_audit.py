@@ -289,6 +289,7 @@ def test_what_cannot_be_used_is_named_and_loses_no_report(run, start, tmp_path):
     assert set(reports_in(tmp_path / "audit").values()) == {"earlier"}
 
 
+@pytest.mark.once
 def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
     fleet = start({"gpu1": {"payload": "none_loaded.json"}, "gpu2": {"payload": "none_loaded.json"}})
     hosts, last = hosts_of(fleet), tmp_path / "audit" / "fleet_audit.last.json"
@@ -333,6 +334,7 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
         jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(document)
 
 
+@pytest.mark.once
 def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path):
     hosts = hosts_of(start({"gpu2": {"token": TOKEN}}))
     folder = tmp_path / "audit"
