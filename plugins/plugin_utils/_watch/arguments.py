@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, parse_all, whole_number
@@ -218,5 +218,6 @@ _CONNECTION: dict[str, Callable[[Any], Any]] = {
     "client_key": _path,
     "use_proxy": _bool,
     "max_response_bytes": whole_number(1),
+    "api": _one_of(APIS),
 }
 _OF_ENDPOINT = {"name": _string, "url": _url, **_CONNECTION}

@@ -111,6 +111,12 @@ options:
       - The largest answer that is read, in bytes. A larger one is a failed poll.
     type: int
     default: 16777216
+  api:
+    description:
+      - Which list of models is asked for, as for O(gpufleet.lmstudio.model_info#module:api).
+    type: str
+    choices: [v1, v0, auto]
+    default: v1
 """
 
 EXAMPLES = r"""

@@ -36,7 +36,7 @@ WRONG = {
     "a text": ({"endpoints": "gpu01"}, "endpoints: it needs a list of at least one endpoint"),
     "a number": ({"endpoints": [1]}, "endpoints[0]: it is neither a string nor a mapping."),
     "nothing in it": ({"endpoints": [{}]}, "endpoints[0]: it has neither a name nor a url."),
-    "unknown": ({**ONE, "intervall": 3}, SOURCE + "unknown argument intervall. Did you mean interval? The arguments are ca_path, "),
+    "unknown": ({**ONE, "intervall": 3}, SOURCE + "unknown argument intervall. Did you mean interval? The arguments are api, ca_path, "),
     "url for all": ({**ONE, "url": "http://gpu01"}, SOURCE + "unknown argument url."),
     "unknown of one": (
         {"endpoints": [{"name": "a", "tokn": SECRET}]},
@@ -56,6 +56,7 @@ WRONG = {
     "port": ({**ONE, "port": "http"}, "port: 'http' is not a whole number of 1 or more."),
     "headers": ({**ONE, "headers": SECRET}, "headers: it is not a mapping of names and values."),
     "a token in a list": ({**ONE, "token": [SECRET]}, "token: it is not a string."),
+    "api": ({"endpoints": [{"name": "a", "api": "v2"}]}, "endpoints[0].api: 'v2' is not one of v1, v0, auto."),
     "validate_certs": ({**ONE, "validate_certs": "maybe"}, "validate_certs: 'maybe' is not true or false."),
 }
 # What only the code knows.
