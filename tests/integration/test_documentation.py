@@ -28,6 +28,10 @@ ELSEWHERE = {
     "# 90-lmstudio.yml": "tests/scaling runs it, with Redis",
     "# gather.yml": "tests/scaling runs it, with Redis",
     "# execution-environment.yml, beside the base image of your choice": "it makes an image of a container",
+    "# rulebook.yml": "tests/rulebook runs it, with ansible-rulebook",
+    "# heal.yml": "tests/rulebook runs it, with ansible-rulebook",
+    "# endpoints.yml": "test_watch_arguments.py reads it",
+    "# decision-environment.yml": "it makes an image of a container",
     "# input configuration": "a form of AWX",
     "# injector configuration": "a form of AWX",
 }

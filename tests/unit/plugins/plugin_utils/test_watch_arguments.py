@@ -184,6 +184,16 @@ def test_schema_documentation_and_code_have_the_same_arguments():
     assert [host.name for host in parse_arguments(given).hosts] == ["gpu01", "gpu02", "gpu03"]
 
 
+def test_the_guide_shows_endpoints_and_events_as_they_are():
+    guide = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    endpoints = yaml.safe_load(guide.partition("```yaml\n# endpoints.yml\n")[2].partition("```")[0])
+    parsed = [(host.name, host.endpoint.url) for host in parse_arguments(endpoints).hosts]
+    assert parsed == [("gpu01", "http://gpu01:1234"), ("gpu02", "http://gpu02:8080"), ("gpu03", "https://proxy.example.com/gpu03")]
+    event = json.loads(guide.partition("```json\n")[2].partition("```")[0])
+    assert list(event["lmstudio"]) == ["event", "host", "url", "model", "instance", "previous", "current", "status", "at"]
+    assert [name for name in EVENTS if f"| `{name}` |" not in guide] == []
+
+
 def test_a_lone_copy_ends_with_one_sentence(tmp_path):
     copy = tmp_path / "watch.py"
     copy.write_text(INSTALLED.read_text(encoding="utf-8"), encoding="utf-8")

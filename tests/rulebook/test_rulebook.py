@@ -1,0 +1,272 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The event source in a real ansible-rulebook: what a server calls its models is never run, and a host that lacks a model gets it back.
+
+Needs ansible-rulebook, and Java 17 or later: `nox -s rulebook`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import yaml
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.no_template import without_templates
+from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, ROOT, collections_path, settings_in
+from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+
+SOURCE = collections_path() / "ansible_collections/gpufleet/lmstudio/extensions/eda/plugins/event_source/watch.py"
+PATIENCE = 300
+
+
+class Rulebook:
+    """A running ansible-rulebook, and what it has printed."""
+
+    def __init__(self, folder, rulebook, variables, hosts, *more):
+        (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+        (folder / "vars.yml").write_text(yaml.safe_dump(variables))
+        if not isinstance(rulebook, str):
+            (folder / "rulebook.yml").write_text(yaml.safe_dump(rulebook))
+            rulebook = "rulebook.yml"
+        command = [BINARIES / "ansible-rulebook", "-i", "inventory.yml", "-r", rulebook, "--vars", "vars.yml", *more]
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=settings_in(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines = []
+        self._queue = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self._queue.put(re.sub(r"\x1b\[[0-9;]*m", "", line))
+        self._queue.put(None)
+
+    def until(self, text):
+        """Wait for a line with this text. Returns what was printed up to it."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            line = self._queue.get(timeout=PATIENCE)
+            assert line is not None, f"it ended before it printed {text!r}:\n{''.join(self.lines)}"
+            self.lines.append(line)
+            if text in line:
+                return "".join(self.lines)
+        raise AssertionError(f"it never printed {text!r}:\n{''.join(self.lines)}")
+
+    def end(self):
+        """Wait until it ends by itself. Returns its status and all that it printed."""
+        status = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        while (line := self._queue.get(timeout=PATIENCE)) is not None:
+            self.lines.append(line)
+        return status, "".join(self.lines)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(30)
+        self.process.kill()
+        self.process.wait()
+
+
+def local(url, **variables):
+    return {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "lmstudio_url": url, **variables}
+
+
+def rulebook_with(source, *rules):
+    return [{"name": "Watch", "hosts": "all", "sources": [source], "rules": list(rules)}]
+
+
+# Each touches a file of its own, if it is evaluated by anyone.
+def forms(folder):
+    touch = "lookup('pipe', 'touch {}')"
+    calls = [touch.format(folder / f"ran{number}") for number in range(10)]
+    markers = "#jinja2: variable_start_string:'[%', variable_end_string:'%]'"
+    return [
+        f"{{{{ {calls[0]} }}}}",
+        f"{{% if {calls[1]} %}}{{% endif %}}",
+        f"{{{{{{ {calls[2]} }}}}}}",
+        f"{{{{%{{{{ {calls[3]} }}}}",
+        f"{{# x #}}{{{{ {calls[4]} }}}}",
+        f"{markers}\n[% {calls[5]} %]",
+        f" {markers}\n[% {calls[6]} %]",
+        f"\ufeff{markers}\n[% {calls[7]} %]",
+        f"#jinja2: trim_blocks: true\n{{{{ {calls[8]} }}}}",
+        f"plain {{{{ {calls[9]} }}}}",
+        "$ANSIBLE_VAULT;1.1;AES256\n3132",
+    ]
+
+
+PLAY = """
+- name: Use every text of an event
+  hosts: all
+  gather_facts: false
+  vars:
+    texts: "{{ found.current[0].config.texts }}"
+    found: "{{ ansible_eda.event.lmstudio }}"
+  tasks:
+    - name: Show it
+      ansible.builtin.debug:
+        msg: "{{ ansible_eda }} {{ found.model }} {{ found.instance }} {{ given }} {{ texts | map('trim') | list }} {{ found.current[0].config | list }}"
+    - name: Write it
+      ansible.builtin.copy:
+        content: "{{ {'model': found.model, 'instance': found.instance, 'texts': texts, 'given': given} | to_json }}"
+        dest: "{{ seen }}"
+        mode: "0600"
+    - name: Compare it
+      ansible.builtin.debug:
+        msg: "It can be compared: {{ found.model == wanted }}"
+"""
+
+
+def serve_hostile(folder, start):
+    texts = forms(folder)
+    config = {"context_length": 4096, "texts": texts, **{text: text for text in texts}}
+    models = [{"type": "llm", "key": texts[0], "loaded_instances": [{"id": texts[5], "config": config}]}]
+    return texts, start({"gpu01": {"payload": {"models": models}}})
+
+
+@pytest.fixture
+def start(tmp_path):
+    with contextlib.ExitStack() as stack:
+
+        def simulate(hosts):
+            (tmp_path / "fleet.yml").write_text(yaml.safe_dump({"hosts": hosts}))
+            return stack.enter_context(Simulator(tmp_path / "fleet.yml"))
+
+        yield simulate
+
+
+def run_hostile(folder, fleet, source, *more):
+    """Let a play use every text of an event. Returns what it has seen, and the files that were touched."""
+    (folder / "play.yml").write_text(PLAY)
+    rule = {
+        "name": "Act",
+        "condition": 'event.lmstudio.event == "model_loaded"',
+        "actions": [
+            {
+                "run_playbook": {
+                    "name": "play.yml",
+                    "copy_files": False,
+                    "extra_vars": {"given": "{{ event.lmstudio.model }}", "seen": str(folder / "seen.json"), "wanted": "{{ wanted }}"},
+                }
+            },
+            {"debug": {"msg": "{{ event.lmstudio.instance }} {{ event.lmstudio.current }}"}},
+            {"debug": {"msg": "all is done"}},
+        ],
+    }
+    arguments = {"endpoints": [{"name": "gpu01", "url": fleet.urls["gpu01"]}], "interval": 5, "initial": "snapshot"}
+    variables = {"wanted": without_templates(forms(folder)[0])}
+    with Rulebook(folder, rulebook_with({source: arguments}, rule), variables, {"gpu01": local(fleet.urls["gpu01"])}, *more) as rulebook:
+        printed = rulebook.until("all is done\n")
+    return printed, sorted(path.name for path in folder.glob("ran*"))
+
+
+def test_nothing_that_a_server_sends_is_run_and_its_names_can_be_compared(tmp_path, start):
+    texts, fleet = serve_hostile(tmp_path, start)
+    printed, ran = run_hostile(tmp_path, fleet, "gpufleet.lmstudio.watch")
+    assert ran == []
+    assert "It can be compared: True" in printed
+    seen = json.loads((tmp_path / "seen.json").read_text())
+    plain = without_templates(texts)
+    assert seen == {"model": plain[0], "instance": plain[5], "texts": plain, "given": plain[0]}
+
+
+LEAKY = """
+import runpy
+from pathlib import Path
+
+source = runpy.run_path({source!r})
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import polling
+
+polling.without_templates = lambda event: event
+main = source["main"]
+"""
+
+
+def test_it_would_be_run_if_the_source_let_it_through(tmp_path, start):
+    """Otherwise the test above would show nothing."""
+    _texts, fleet = serve_hostile(tmp_path, start)
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "leaky.py").write_text(LEAKY.format(source=str(SOURCE)))
+    _printed, ran = run_hostile(tmp_path, fleet, "leaky", "-S", "sources")
+    assert ran
+
+
+RULE = {"name": "Never", "condition": "event.x is defined", "action": {"debug": None}}
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ({"gpufleet.lmstudio.watch": {"endpoints": ["gpu01"], "intervall": 3}}, "unknown argument intervall. Did you mean interval?"),
+        ({"watch": {"endpoints": ["gpu01"]}}, "gpufleet.lmstudio.watch needs the rest of its collection"),
+    ],
+    ids=["a wrong argument", "a lone copy"],
+)
+def test_what_cannot_work_ends_at_the_start_with_a_sentence(tmp_path, source, sentence):
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "watch.py").write_text(SOURCE.read_text(encoding="utf-8"), encoding="utf-8")
+    with Rulebook(tmp_path, rulebook_with(source, RULE), {}, {"gpu01": local("http://127.0.0.1:9")}, "-S", "sources") as rulebook:
+        status, printed = rulebook.end()
+    assert status != 0 and sentence in printed
+
+
+def block_of_guide(first_line):
+    text = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    return re.search(rf"```yaml\n{re.escape(first_line)}\n(.*?)```", text, re.DOTALL)[1]
+
+
+def test_the_rulebook_of_the_guide_says_what_is_wrong(tmp_path, start):
+    fleet = start({"gpu01": {"payload": "none_loaded.json"}, "gpu02": {"fault": "unauthorized"}})
+    rulebook = block_of_guide("# rulebook.yml").replace("interval: 30", "interval: 1")
+    for name, url in fleet.urls.items():
+        rulebook = rulebook.replace(f"- http://{name}:1234", f"- {{name: {name}, url: '{url}'}}")
+    hosts = {name: local(url) for name, url in fleet.urls.items()}
+    with Rulebook(tmp_path, yaml.safe_load(rulebook), {}, hosts) as running:
+        printed = running.until("gpu02: ")
+        if "gpu01: " not in printed:
+            printed = running.until("gpu01: ")
+    assert "gpu01: qwen/qwen3-8b is not loaded. Loaded: nothing" in printed
+    assert f"gpu02: {fleet.urls['gpu02']} " in printed and "Set token of that endpoint" in printed
+
+
+@pytest.mark.skipif(not (ROOT / "roles" / "serve_models").is_dir(), reason="there is no role serve_models yet")
+def test_a_host_that_lacks_a_model_gets_it_back_and_one_that_is_down_is_told(tmp_path, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "two_loaded.json"}})
+    models = [{"model": "qwen/qwen3-8b", "config": {"context_length": 4096}}]
+    hosts = {name: local(url, serve_models_models=models, serve_models_via="controller") for name, url in fleet.urls.items()}
+    variables = yaml.safe_load(block_of_guide("# heal.yml"))
+    assert variables["heal_endpoints"] == list(fleet.urls)
+    variables["heal_endpoints"] = [{"name": name, "url": url} for name, url in fleet.urls.items()]
+    variables["heal_interval"] = 1
+    with Rulebook(tmp_path, "gpufleet.lmstudio.heal", variables, hosts) as rulebook:
+        for _name in fleet.urls:
+            rulebook.until("serves what is required")
+        fleet.unload("gpu02", "qwen/qwen3-8b")
+        rulebook.until("gpu02 lacks something")
+        printed = rulebook.until("gpu02 serves what is required")
+        assert "gpu02 : ok=" in re.sub(" +", " ", printed) and "gpu01 : ok=" not in re.sub(" +", " ", printed)
+        posts = {name: [request for request in fleet.requests(name) if request["method"] == "POST"] for name in fleet.urls}
+        assert len(posts["gpu02"]) == 1 and not posts["gpu01"]
+        fleet.fault("gpu01", "refused")
+        rulebook.until("gpu01 is down")
