@@ -12,7 +12,7 @@ author:
   - gpufleet (@gpufleet)
 description:
   - Asks C(GET /api/v1/models) of every LM Studio server that a term names, all at once and from the controller, and returns one
-    item per term, in order. Equal servers are asked once.
+    item per term, in order, or with O(as=dict) a dictionary by term. Equal servers are asked once.
   - Nothing is needed for it, neither on the servers nor on the controller.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
@@ -39,6 +39,15 @@ options:
     type: str
     choices: [record, models, loaded, available]
     default: record
+  as:
+    description:
+      - V(list) returns one item per term, in the order of the terms.
+      - V(dict) returns one dictionary that has the item of each term under that term. So the filters over hosts, such as
+        P(gpufleet.lmstudio.hosts_serving#filter), take the answer as it is. C(query) returns a list that holds this one dictionary.
+    type: str
+    choices: [list, dict]
+    default: list
+    version_added: 2.0.0
   detail:
     description:
       - V(full) returns every entry, V(loaded) only those of loaded models.
@@ -73,7 +82,7 @@ EXAMPLES = r"""
 
 - name: Print what every host of a group has loaded, each asked with its own variables
   ansible.builtin.debug:
-    msg: "{{ dict(groups['gpu'] | zip(query('gpufleet.lmstudio.models', groups['gpu'], select='loaded', on_error='warn'))) }}"
+    msg: "{{ lookup('gpufleet.lmstudio.models', groups['gpu'], select='loaded', as='dict', on_error='warn') }}"
   run_once: true
 
 - name: Go on only if both answered
@@ -84,7 +93,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: One item per term, in the order of the terms, whatever O(select) says.
+  description: One item per term, in the order of the terms, whatever O(select) says. With O(as=dict), one dictionary by term.
   type: list
   elements: raw
 """
@@ -150,7 +159,8 @@ class LookupModule(LookupBase):
         except (AnsibleError, OptionError) as exc:
             raise AnsibleLookupError(str(exc)) from None
         self._report(flat, records, options["on_error"])
-        return list(records) if options["select"] == "record" else [dict(record)[options["select"]] for record in records]
+        items = records if options["select"] == "record" else [dict(record)[options["select"]] for record in records]
+        return [dict(zip(flat, items))] if options["as"] == "dict" else list(items)
 
     def _resolve(
         self, terms: list[Any], inventory: set[str], options: dict[str, Any], variables: Mapping[str, Any]

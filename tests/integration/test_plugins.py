@@ -100,6 +100,14 @@ def test_a_lookup_gives_one_item_per_term_whatever_it_selects(run, start):
           - query('gpufleet.lmstudio.models', *urls, select='models', detail='loaded') | map('length') == [2, 0, 1]
           - lookup('gpufleet.lmstudio.models', urls[2], select='loaded') == ['qwen/qwen3-8b']
           - lookup('gpufleet.lmstudio.models', urls[1], select='loaded') == []
+    - name: As a dictionary by term, which filters over hosts take
+      ansible.builtin.assert:
+        that:
+          - lookup('gpufleet.lmstudio.models', urls, as='dict') | dict2items | map(attribute='value.url') == urls
+          - "lookup('gpufleet.lmstudio.models', urls[1], select='loaded', as='dict') == {urls[1]: []}"
+          - query('gpufleet.lmstudio.models', urls, as='dict') | map('length') == [3]
+          - lookup('gpufleet.lmstudio.models', urls, as='dict') | gpufleet.lmstudio.hosts_serving('qwen/*') == [urls[0], urls[2]]
+          - lookup('gpufleet.lmstudio.models', as='dict')[inventory_hostname].url == urls[2]
     - name: No term means the host of the task
       ansible.builtin.assert:
         that: query('gpufleet.lmstudio.models') | map(attribute='url') == [urls[2]]

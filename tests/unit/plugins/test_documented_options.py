@@ -98,7 +98,7 @@ def test_a_module_is_documented_option_by_option(module, spec):
 @pytest.mark.parametrize(
     ("plugin", "spec", "others"),
     [
-        (models, fleet_spec("full", "fail"), {"_terms", "select"}),
+        (models, fleet_spec("full", "fail"), {"_terms", "select", "as"}),
         (lmstudio, fleet_spec("loaded", "warn"), {"plugin", "hosts", "endpoints", "variable", "use_vars_plugins"}),
     ],
 )
