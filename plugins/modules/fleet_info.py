@@ -135,6 +135,13 @@ summary:
       description: The names of the hosts by their status. There is no key for a status that no host has.
       type: dict
       sample: {"ok": ["gpu01", "gpu02"], "refused": ["gpu03"]}
+    by_api:
+      description:
+        - The names of the hosts by the list of models that they answered with, V(v1) or V(v0), as
+          RV(gpufleet.lmstudio.model_info#module:lmstudio.api) describes it. There is no key for one that no host has.
+      version_added: 2.0.0
+      type: dict
+      sample: {"v1": ["gpu01"], "v0": ["gpu02"]}
     not_ok:
       description: The names of the hosts without a model list.
       type: list
@@ -145,11 +152,11 @@ summary:
       type: dict
       sample: {"qwen/qwen3-8b": ["gpu01", "gpu02"]}
     counts:
-      description: Sums over all hosts of what C(counts) of a record has.
+      description: Sums over all hosts of what C(counts) of a record has. Null where one of them is.
       type: dict
     size_bytes:
       description:
-        - Sums over all hosts of what C(size_bytes) of a record has, in bytes.
+        - Sums over all hosts of what C(size_bytes) of a record has, in bytes. Null where one of them is.
         - A server that lists the models of linked machines counts theirs too.
       type: dict
 """

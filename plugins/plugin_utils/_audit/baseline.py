@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import listed_models
@@ -25,12 +26,12 @@ class Baseline(NamedTuple):
 
     audited_at: str
     hosts: dict[str, dict[str, Any]]
-    """What is known of each host: `{ok, status, detail, models, seen_at}`. Of one that gave no answer, what it had before."""
+    """What is known of each host: `{ok, status, api, detail, models, seen_at}`. Of one that gave no answer, what it had before."""
 
     def last_known(self, name: str) -> dict[str, Any] | None:
         """What a host had when it answered for the last time."""
         known = self.hosts.get(name)
-        return None if known is None or not known["ok"] else {key: known[key] for key in ("seen_at", "detail", "models")}
+        return None if known is None or not known["ok"] else {key: known[key] for key in ("seen_at", "api", "detail", "models")}
 
     def carried_over(self, audited: Collection[str], inventory: Collection[str] | None) -> list[dict[str, Any]]:
         """What is known of the hosts that are not in this run: of those of the inventory, or of all."""
@@ -62,7 +63,11 @@ def parse_baseline(document: Any) -> Baseline:
 
 def _known(host: Mapping[str, Any], seen_at: str) -> dict[str, Any]:
     before = None if host["ok"] else host.get("last_known")
-    known = {**{key: host[key] for key in _KNOWN}, "seen_at": seen_at, **({**before, "ok": True, "status": "ok"} if before else {})}
+    # An earlier release did not tell it, and had one only.
+    api = host.get("api", V1 if host["ok"] else None)
+    known = {**{key: host[key] for key in _KNOWN}, "api": api, "seen_at": seen_at}
+    if before:
+        known.update({"api": V1, **before, "ok": True, "status": "ok"})
     listed_models(known)
     return {
         **known,

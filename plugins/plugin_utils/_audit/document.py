@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import SCHEMA_VERSION, Baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import DEFAULT_KINDS, compare_with_baseline
@@ -119,6 +121,7 @@ def make_audit(
         "notes": [
             *notes_on_policies(policies, records),
             *_notes_on_duplicates(described),
+            *_notes_on_older_lists(described),
         ],
     }
 
@@ -212,4 +215,14 @@ def _notes_on_duplicates(hosts: list[dict[str, Any]]) -> list[str]:
     return [
         f"A model is listed more than once on {format_names(doubled)}. With LM Link a host lists the models of linked machines as if they were its "
         "own. Such a host counts once among the hosts that list a model, but sums of sizes and instances may count a model twice."
+    ]
+
+
+def _notes_on_older_lists(hosts: list[dict[str, Any]]) -> list[str]:
+    older = [host["name"] for host in hosts if host["api"] == V0]
+    if not older:
+        return []
+    return [
+        f"Answered over {LIST_MODELS_V0.path}: {format_names(older)}. This older list tells no sizes, variants and settings, nor how many instances "
+        "there are, so sums leave these hosts out. It may leave out models that are not loaded, so nothing is known to be absent there."
     ]

@@ -54,7 +54,13 @@ def _not_comparable(before: Mapping[str, Any] | None, now: Mapping[str, Any] | N
         return f"had the status {printable(str(before['status']))} in the baseline, so its models cannot be compared"
     if not now["ok"]:
         return f"has the status {printable(str(now['status']))}, so its models cannot be compared"
+    if before["api"] != now["api"]:
+        return f"answered over {_path(now['api'])}, and over {_path(before['api'])} in the baseline, which do not tell the same"
     return ""
+
+
+def _path(api: str) -> str:
+    return f"/api/{printable(str(api))}/models"
 
 
 class Listed:

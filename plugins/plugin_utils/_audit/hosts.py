@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record, nothing_gathered
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
@@ -57,7 +59,8 @@ def describe_host(name: str, record: Record) -> dict[str, Any]:
     times = Counter(entry["key"] for entry in record["models"])
     # At detail loaded, what is listed twice but not loaded is only counted.
     complete = record["detail"] == FULL or not duplicates
-    models = [_describe_model(entry, times[entry["key"]] if complete else None) for entry in record["models"]]
+    older = record["api"] == V0
+    models = [_describe_model(entry, times[entry["key"]] if complete else None, older) for entry in record["models"]]
     models += [_key_only(key, 1 if complete else None) for key in record["available"] if key not in described]
     models.sort(key=lambda model: model["key"])
     return {
@@ -65,6 +68,7 @@ def describe_host(name: str, record: Record) -> dict[str, Any]:
         "ok": record["ok"],
         "status": record["status"],
         "url": record["url"],
+        "api": record["api"],
         "error": record["error"],
         "detail": record["detail"],
         "counts": record["counts"] if record["ok"] else dict.fromkeys(record["counts"]),
@@ -86,19 +90,20 @@ def _known_sizes(record: Record) -> dict[str, int | None]:
     return {"available": sizes["available"] if available else None, "loaded": sizes["loaded"] if loaded else None}
 
 
-def _describe_model(entry: Mapping[str, Any], times: int | None) -> dict[str, Any]:
+def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) -> dict[str, Any]:
+    """`older` says that the entry is of the older list, which does not tell what unloads when idle, nor variants."""
     instances = [
         {
             "id": instance["id"],
             "context_length": instance["config"]["context_length"],
             "parallel": instance["config"]["parallel"],
-            "unloads_when_idle": instance["remaining_ttl_seconds"] is not None,
+            "unloads_when_idle": None if older else instance["remaining_ttl_seconds"] is not None,
         }
         for instance in entry["loaded_instances"]
     ]
     return {
         "key": entry["key"],
-        "state": "loaded" if entry["loaded"] else "available",
+        "state": "loaded" if entry["loaded"] else "loading" if entry.get("state") == LOADING else "available",
         "times_listed": times,
         "type": entry["type"],
         "display_name": entry["display_name"],
@@ -108,7 +113,7 @@ def _describe_model(entry: Mapping[str, Any], times: int | None) -> dict[str, An
         "quantization": entry["quantization"]["name"],
         "bits_per_weight": entry["quantization"]["bits_per_weight"],
         "selected_variant": entry["selected_variant"],
-        "variants": sorted(set(entry["variants"])),
+        "variants": None if older else sorted(set(entry["variants"])),
         "size_bytes": entry["size_bytes"],
         "max_context_length": entry["max_context_length"],
         "instances": instances,

@@ -130,7 +130,10 @@ def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[st
                 for requirement in other.requirements
             ]
             found = judge(record, allowed, exclusive=True)[len(judge(record, allowed)) :]
-            why = f"with {printable(found[0]['actual'])} loaded" if found and record["ok"] else NO_ANSWER
+            why = NO_ANSWER
+            if found and record["ok"]:
+                other = found[0]["actual"]
+                why = "not known" if other is None else f"with {printable(other)} loaded"
             checks.append(_check(policy, len(policy.requirements), name, "exclusive", _EXCLUSIVE, found, why))
     return checks
 

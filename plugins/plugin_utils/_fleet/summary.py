@@ -20,9 +20,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
     """Figures over the records of hosts, by name. Names keep their order, models are sorted."""
     by_status: dict[str, list[str]] = {}
+    by_api: dict[str, list[str]] = {}
     serving: dict[str, list[str]] = {}
     for name, record in records.items():
         by_status.setdefault(record["status"], []).append(name)
+        if record["api"]:
+            by_api.setdefault(record["api"], []).append(name)
         for model in record["loaded"]:
             # As a key it would break Ansible's own serialisation.
             if not model.startswith(RESERVED_KEYS):
@@ -31,6 +34,7 @@ def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
         "total": len(records),
         "ok": len(by_status.get("ok", [])),
         "by_status": dict(sorted(by_status.items())),
+        "by_api": dict(sorted(by_api.items())),
         "serving": dict(sorted(serving.items())),
         "not_ok": [name for name, record in records.items() if not record["ok"]],
         "counts": _sums([record["counts"] for record in records.values()], Counts),

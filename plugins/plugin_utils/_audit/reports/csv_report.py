@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document 
 _CSV_COLUMNS = (
     "host", "status", "model", "state", "times_listed", "instances", "context_lengths", "quantization", "bits_per_weight",
     "selected_variant", "size_bytes", "max_context_length", "type", "format", "architecture", "publisher", "display_name",
-    "variants",
+    "variants", "api",
 )  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def as_csv(audit: Audit) -> str:
     writer.writerow(_CSV_COLUMNS)
     for host in audit["hosts"]:
         for model in host["models"] or [{}]:
-            row = {**model, "host": host["name"], "status": host["status"], "model": model.get("key")}
+            row = {**model, "host": host["name"], "status": host["status"], "api": host["api"], "model": model.get("key")}
             row["instances"] = len(model["instances"]) if model else None
             row["variants"] = " ".join(model.get("variants") or [])
             row["context_lengths"] = " ".join(str(instance["context_length"] or "?") for instance in model.get("instances", []))

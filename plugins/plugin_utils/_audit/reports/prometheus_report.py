@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
@@ -140,6 +141,13 @@ METRICS = (
         "1",
         "The status of the host.",
         lambda audit: [((host["name"], host["status"]), 1) for host in audit["hosts"]],
+    ),
+    Metric(
+        "lmstudio_host_older_api",
+        _HOST,
+        "0 or 1",
+        "Whether the host answered over the older API, which does not tell everything.",
+        _for_each_host(lambda host: host["api"] == V0 if host["api"] else None),
     ),
     Metric("lmstudio_models_listed", _HOST, "models", "Models that the host lists.", _for_each_host(lambda host: host["counts"]["models"])),
     Metric(

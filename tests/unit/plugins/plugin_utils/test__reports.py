@@ -66,6 +66,13 @@ def answering(*entries, detail="full", at="2026-11-22T20:00:00Z", ms=12):
     )
 
 
+def older(*rows):
+    """A host that answers over the older API."""
+    endpoint = make_endpoint({"url": "http://gpu:1234", "api": "v0"}, "")
+    listed = [{"type": "llm", "arch": "qwen3", "quantization": "Q4_K_M", "state": "not-loaded", **row} for row in rows]
+    return record_of(endpoint, Poll(Response(200, json.dumps({"data": listed}).encode()), "2026-11-22T20:00:00Z", 12, "v0"), "full")
+
+
 def failing(status, message, http_status=None):
     error = ApiError(status, message, http_status=http_status)
     return record_of(make_endpoint({"url": "http://gpu:1234"}, ""), Poll(error, "2026-11-22T20:00:00Z", None), "full")
@@ -370,3 +377,69 @@ def test_what_is_not_known_is_not_zero():
     assert 'lmstudio_host_ok{host="a"} 0' in samples and 'models_loaded{host="a"}' not in samples and "loaded_bytes{" not in samples
     assert FORMATS["csv"][1](found).splitlines()[2].startswith("b,ok,m,loaded,1,1,?,Q4_K_M,4,m@q4_k_m,,")
     jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(FORMATS["json"][1](found)))
+
+
+def test_what_the_older_list_does_not_tell_is_not_known_in_any_report():
+    rows = [{"id": "chat/m", "state": "loaded", "loaded_context_length": 8192}, {"id": "slow/m", "state": "loading"}, {"id": "idle/m"}]
+    hosts = {"new": answering(entry("chat/m", instances=[instance("chat/m", 8192, parallel=4)])), "old": older(*rows)}
+    policy = {"require": [{"model": "chat/m", "max_instances": 1}, {"model": "gone/m", "state": "absent"}], "exclusive": True}
+    found, lines, markdown = story(hosts, policy)
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(FORMATS["json"][1](found)))
+    new, old = found["hosts"]
+    assert (new["api"], old["api"], old["counts"]["instances"], old["size_bytes"]) == (
+        "v1",
+        "v0",
+        None,
+        {"available": None, "loaded": None},
+    )
+    assert {model["key"]: (model["state"], model["variants"]) for model in old["models"]} == {
+        "chat/m": ("loaded", None),
+        "idle/m": ("available", None),
+        "slow/m": ("loading", None),
+    }
+    assert [model["instances"][0]["unloads_when_idle"] for host in (new, old) for model in host["models"][:1]] == [False, None]
+    # No check is met for what nobody knows, and the other host meets all of them.
+    assert [(check["host"], check["outcome"], check["reason"]) for check in found["checks"]] == [
+        *(("new", "passed", None) for _check in range(3)),
+        ("old", "failed", "with instances not known"),
+        ("old", "failed", "not known"),
+        ("old", "failed", "with slow/m loaded"),
+    ]
+    quiet = story({"old": older(rows[0])}, {"require": [{"model": "chat/m"}], "exclusive": True})[0]
+    assert [(check["outcome"], check["reason"]) for check in quiet["checks"]] == [("passed", None), ("failed", "not known")]
+    note = "Answered over /api/v0/models: old."
+    html, csv, junit, samples = (FORMATS[name][1](found) for name in ("html", "csv", "junit", "prometheus"))
+    for shown in (lines, markdown, html.splitlines()):
+        assert any(note in line for line in shown)
+    assert [line.split(",")[-1] for line in csv.splitlines()] == ["api", "v1", "v0", "v0", "v0"]
+    assert "answered over /api/v0/models, which does not tell everything" in junit
+    assert 'lmstudio_host_older_api{host="new"} 0' in samples and 'lmstudio_host_older_api{host="old"} 1' in samples
+    assert 'lmstudio_models_loaded{host="old"} 1' in samples and 'lmstudio_models_listed{host="old"} 3' in samples
+    assert 'lmstudio_instance_context_length{host="old",model="chat/m",model_instance="chat/m"} 8192' in samples
+    for unknown in ("instances", "listed_bytes", "loaded_bytes"):
+        assert f'lmstudio_{unknown}{{host="new"}}' in samples and f'lmstudio_{unknown}{{host="old"}}' not in samples
+
+
+def test_the_two_lists_are_not_compared_with_each_other():
+    def audit_of(record, baseline=None):
+        kept = None if baseline is None else parse_baseline(json.loads(FORMATS["json"][1](baseline)))
+        return make_audit({"gpu": record}, [], kept, "2026-11-23T08:00:00Z", Scope(inventory=["gpu"]))
+
+    listed = [{"id": "chat/m", "state": "loaded", "loaded_context_length": 8192}, {"id": "idle/m"}]
+    old = audit_of(older(*listed))
+    new = audit_of(answering(entry("chat/m", instances=[instance("chat/m", 8192)])), old)
+    message = "gpu answered over /api/v1/models, and over /api/v0/models in the baseline, which do not tell the same"
+    assert new["drift"]["changes"] == [] and new["drift"]["not_compared"] == [{"host": "gpu", "message": message}]
+    assert problems(new)["drift"] == ["No host could be compared with the baseline."]
+    again = audit_of(older({**listed[0], "loaded_context_length": 4096}), old)
+    assert [change["change"] for change in again["drift"]["changes"]] == ["context", "removed"]
+    # A host without an answer keeps what it was, with the list that told it.
+    down = audit_of(failing("refused", "refused the connection"), old)
+    assert down["hosts"][0]["last_known"]["api"] == "v0"
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(FORMATS["json"][1](down)))
+    assert audit_of(older(*listed), down)["drift"] == {**again["drift"], "changes": [], "not_compared": []}
+    # A report of an earlier release has the newer list only.
+    earlier_release = json.loads(FORMATS["json"][1](audit_of(answering(entry("chat/m")))))
+    del earlier_release["hosts"][0]["api"]
+    now = make_audit({"gpu": answering(entry("chat/m"))}, [], parse_baseline(earlier_release), "2026-11-23T08:00:00Z")
+    assert now["drift"]["not_compared"] == []

@@ -254,6 +254,7 @@ def _cells(host: Mapping[str, Any], column: Mapping[str, int], texts: dict[str, 
         if model["state"] == "loaded":
             cell[1] = (cell[1] or []) + [instance["context_length"] for instance in model["instances"]]
         details = ", ".join(printable(str(model[name])) for name in ("quantization", "selected_variant") if model[name] is not None)
+        details += f"{', ' if details else ''}still loading" if model["state"] == "loading" else ""
         others = [printable(name) for name in model["variants"] or [] if name != model["selected_variant"]]
         details += f"{', ' if details else ''}also on disk: {', '.join(others)}" if others else ""
         details_of.setdefault(number, []).extend([details] if details else [])
