@@ -114,7 +114,8 @@ def test_the_pages_have_plays_and_sources():
 @pytest.mark.parametrize("play", PLAYS)
 def test_a_play_of_the_documentation_works_as_it_is(run, fleet, hosts, tmp_path, play):
     (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
-    variables = json.dumps({"server": fleet.urls["gpu01"], "restart_command": "true"})
+    commands = dict.fromkeys(("restart_command", "drain_command", "resume_command"), "true")
+    variables = json.dumps({"server": fleet.urls["gpu01"], "seconds_to_drain": 0, **commands})
     # Only there, because it asks all hosts, and whether the play asks them is what counts.
     source = ["-i", "lmstudio.yml"] if ASKED_BEFORE.search(play) else []
     outcome = run(grouped(play), hosts, *source, "-e", variables)

@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role serve_models: what it does in which order, twice, in check mode, and when something goes wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+CHAT, LARGE, EMBEDDING, NEW = "qwen/qwen3-8b", "openai/gpt-oss-20b", "text-embedding-harbor-v2", "qwen/qwen3-4b"
+LOAD, UNLOAD, DOWNLOAD = "/api/v1/models/load", "/api/v1/models/unload", "/api/v1/models/download"
+PLAY = """
+- name: Serve
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Serve the models
+      ansible.builtin.include_role:
+        name: gpufleet.lmstudio.serve_models
+    - name: Show what the gate says
+      ansible.builtin.debug:
+        msg: "SERVES {{ inventory_hostname }} {{ serve_models_result.msg | default('nothing that was judged') }}"
+"""
+CATALOGUE = {NEW: {"size_bytes": 2_000_000_000}}
+SERVERS = {
+    # Everything at once, on a server that leaves a setting out.
+    "everything": {"payload": "workstation.json", "downloads": {"catalogue": CATALOGUE}, "loads": {"unreported": ["flash_attention"]}},
+    # It ignores the context that is asked for.
+    "mac": {"payload": "mac.json"},
+    # Others are loaded, an embedding model among them.
+    "exclusive": {"payload": "workstation.json"},
+}
+WANTED = {
+    "everything": {
+        "serve_models_models": [
+            {"model": NEW, "download": True, "config": {"context_length": 8192, "parallel": 2}, "compare": {"parallel": "at_least"}},
+            {"model": LARGE, "config": {"context_length": 16384, "flash_attention": True}, "duplicates": "remove"},
+            {"model": EMBEDDING, "state": "unloaded"},
+            {"model": CHAT, "state": "downloaded"},
+        ]
+    },
+    "mac": {
+        "serve_models_models": [
+            {"model": "mistral/devstral-24b", "config": {"context_length": 8192}},
+            {"model": CHAT, "config": {"context_length": 4096, "eval_batch_size": 512}, "compare": {"eval_batch_size": "ignore"}},
+        ]
+    },
+    "exclusive": {
+        "serve_models_models": [{"model": LARGE, "config": {"num_experts": 4}}],
+        "serve_models_exclusive": True,
+        "serve_models_keep": ["text-embedding-*"],
+        "serve_models_via": "controller",
+        "serve_models_confirm_loaded": True,
+    },
+}
+
+
+def serve(run, fleet, wanted, *arguments, ends=0):
+    return run(PLAY, {name: {"lmstudio_url": fleet.urls[name], **wanted[name]} for name in wanted}, *arguments, ends=ends).output
+
+
+def posts(fleet):
+    return {name: [(path, body.get("model", body.get("instance_id"))) for path, body in fleet.posts(name)] for name in fleet.urls}
+
+
+@pytest.mark.matrix
+def test_it_brings_all_models_into_their_states_and_a_second_run_sends_nothing(run, start):
+    fleet = start(SERVERS)
+    output = serve(run, fleet, WANTED, "--check", "--diff")
+    assert posts(fleet) == {name: [] for name in WANTED}
+    # What is not there cannot be judged.
+    assert output.count("nothing that was judged") == len(WANTED)
+
+    output = serve(run, fleet, WANTED)
+    assert posts(fleet) == {
+        # Downloads, then unloads, then loads, the largest first.
+        "everything": [(DOWNLOAD, NEW), (UNLOAD, EMBEDDING), (LOAD, LARGE), (LOAD, NEW)],
+        "mac": [(LOAD, "mistral/devstral-24b")],
+        "exclusive": [(UNLOAD, CHAT), (LOAD, LARGE)],
+    }
+    assert dict(fleet.posts("everything"))[LOAD] == {"model": NEW, "context_length": 8192, "parallel": 2}
+    before = posts(fleet)
+
+    output = serve(run, fleet, WANTED)
+    assert posts(fleet) == before and output.count("changed=0") == len(WANTED), output
+    assert output.count("SERVES") >= len(WANTED) and "nothing that was judged" not in output
+
+
+def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
+    servers = {
+        "small": {"payload": "none_loaded.json", "loads": {"fails": {LARGE: "memory"}}},
+        **{name: {"payload": "none_loaded.json"} for name in ("unknown", "empty", "twice", "nothing", "misspelled", "useless")},
+    }
+    wanted = {
+        "small": {"serve_models_models": [{"model": CHAT}, {"model": LARGE}]},
+        "unknown": {"serve_models_models": [{"model": CHAT}, {"model": "qwen/qwen3-9b"}]},
+        "empty": {"serve_models_models": []},
+        "twice": {"serve_models_models": [{"model": CHAT}, {"model": CHAT, "state": "unloaded"}]},
+        "nothing": {"serve_models_models": [{"model": CHAT, "state": "unloaded"}], "serve_models_exclusive": True},
+        "misspelled": {"serve_models_models": [{"model": CHAT, "conifg": {}}]},
+        "useless": {"serve_models_models": [{"model": CHAT}], "serve_models_keep": ["text-*"]},
+    }
+    fleet = start(servers)
+    output = serve(run, fleet, wanted, ends=2)
+    assert posts(fleet) == {**{name: [] for name in wanted}, "small": [(LOAD, LARGE)]}
+    for sentence in (
+        "serve_models_models is empty",
+        "names a model twice",
+        "serve_models_exclusive needs a model to load",
+        "serve_models_keep is what serve_models_exclusive leaves loaded",
+        "conifg",
+        "did you mean qwen/qwen3-8b",
+        "insufficient system resources",
+    ):
+        assert sentence in output
+    assert "SERVES" not in output.replace("SERVES {{", "")
