@@ -89,7 +89,7 @@ class ClockworkServer:
 
     def answer(self, request: Request) -> Response:
         self.now += 0.01
-        route = request.path.removeprefix("/api/v1/models")
+        route = request.path.replace("/api/v1/models", "", 1)
         if request.path == "/api/v0/models":
             return self._older_list()
         if not route:

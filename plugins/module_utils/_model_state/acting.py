@@ -144,14 +144,15 @@ class _Acting:
     def _restore(self, action: Action) -> bool:
         """Load the instance that was unloaded for one that could not be loaded, as far as its settings can be given."""
         before = next(instance for instance in self.before["instances"] if instance["id"] == action.instance)
-        config = {name: before["config"][name] for name in SETTINGS if before["config"].get(name) is not None}
-        # Servers report this one before they take it.
-        for settings in (config, {name: value for name, value in config.items() if name != "parallel"}):
+        # A zero stands for what does not apply to a model.
+        config = {name: value for name, value in before["config"].items() if name in SETTINGS and (value or isinstance(value, bool))}
+        # Servers report more than they take, such as parallel before they took it. What they refuse, they have not begun.
+        for left_out in ((), ("parallel",), tuple(name for name in SETTINGS if name != "context_length")):
             try:
                 self._need_current()
-                self._load_one(action, settings)
+                self._load_one(action, {name: value for name, value in config.items() if name not in left_out})
             except Failure as failure:
-                if failure.reason != "option_unsupported":
+                if failure.reason not in ("option_unsupported", "request_rejected"):
                     return False
             else:
                 return True

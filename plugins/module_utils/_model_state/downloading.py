@@ -58,7 +58,8 @@ class _Download:
         while not download.is_complete:
             if download.status == "failed":
                 raise Failure("download_failed", f"the download of {self.name} failed")
-            if (download.downloaded_bytes or 0) > most:
+            # A download that was lost begins anew.
+            if (download.downloaded_bytes or 0) != most:
                 grown_at, most = self.server.clock(), download.downloaded_bytes or 0
             elif self.server.clock() - grown_at >= self.wanted.stall_timeout:
                 how = f"it is {printable(download.status)} at {format_size(int(most))}"
@@ -101,9 +102,13 @@ class _Download:
         try:
             now = read_download(self.server.send(download_status_request(download.job_id)))
         except ApiError as exc:
-            if refusal_of(exc, self.server.endpoint) is None or exc.http_status != 404 or self.attempts >= _ATTEMPTS:
+            if refusal_of(exc, self.server.endpoint) is None or exc.http_status != 404:
                 return download
             # The server has lost the job, as after a restart.
+            if self.attempts >= _ATTEMPTS:
+                raise Failure(
+                    "download_failed", f"LM Studio no longer knows the download of {self.name}, which was begun {_ATTEMPTS} times"
+                ) from None
             return self._request()
         return now._replace(job_id=download.job_id, total_bytes=now.total_bytes or download.total_bytes)
 

@@ -69,7 +69,7 @@ class Failure(Exception):
 
     @property
     def message(self) -> str:
-        return f"{self.sentence}. {self.next_step}".rstrip()
+        return f"{self.sentence}{'' if self.sentence.endswith('?') else '.'} {self.next_step}".rstrip()
 
 
 def no_list(record: Record, what_was_done: str = "") -> Failure:
