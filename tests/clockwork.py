@@ -56,15 +56,11 @@ class ClockworkServer:
         """The settings with which a model is really loaded."""
         self.refusal: Callable[[dict[str, Any]], Response | None] = lambda body: None
         """Why a load fails."""
-        self.warnings: list[str] = []
         self.hooks: list[Callable[[Request], None]] = []
         """Called before each request is answered: somebody else who acts."""
 
     def run(self, wanted: Wanted, check_mode: bool = False, **server: Any) -> dict[str, Any]:
-        result, self.warnings = bring_about(
-            wanted, Server(ENDPOINT, self.fetch, clock=lambda: self.now, sleep=self.pass_time, **server), check_mode
-        )
-        return result
+        return bring_about(wanted, Server(ENDPOINT, self.fetch, clock=lambda: self.now, sleep=self.pass_time, **server), check_mode)
 
     def pass_time(self, seconds: float) -> None:
         assert seconds >= 0

@@ -238,6 +238,10 @@ reason:
       V(download_failed), V(download_stalled), or a status of the record, such as V(auth).
   returned: when the server was asked
   type: str
+confirmed:
+  description: Whether C(/api/v0/models) told that it is loaded. V(false) where this LM Studio does not have it, null where it was not asked.
+  returned: when the server was asked, and O(confirm_loaded=true)
+  type: bool
 restored:
   description:
     - Whether the instance that was unloaded is loaded again, with the settings that LM Studio takes, because the one in its place could not be
@@ -271,12 +275,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import L
 def main() -> None:
     module = LMStudioModule(argument_spec=model_spec(), supports_check_mode=True)
     try:
-        result, warnings = bring_about(parse_wanted(module.params), Server(module.endpoint(), fetch), module.check_mode)
+        result = bring_about(parse_wanted(module.params), Server(module.endpoint(), fetch), module.check_mode)
     except OptionError as exc:
         module.fail_json(msg=str(exc))
         raise  # fail_json does not return, which type checkers cannot know
-    for warning in warnings:
-        module.warn(warning)
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)

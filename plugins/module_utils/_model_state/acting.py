@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.loading import ids_of, load, unload
@@ -38,10 +39,14 @@ _UNCERTAIN = ("load_unconfirmed", "changed_meanwhile")
 """Reasons with which it is not certain that nothing was loaded."""
 
 
-def bring_about(wanted: Wanted, server: Server, check_mode: bool) -> tuple[dict[str, Any], list[str]]:
-    """The result of bringing a model into its state, or of telling what that would take. And what to warn of."""
-    acting = _Acting(wanted, server)
-    return acting.run(check_mode), acting.warnings
+def bring_about(wanted: Wanted, server: Server, check_mode: bool) -> dict[str, Any]:
+    """The result of bringing a model into its state, or of telling what that would take."""
+    return _Acting(wanted, server).run(check_mode)
+
+
+def warnings_of(result: Mapping[str, Any]) -> list[str]:
+    """What to warn of although the task does not fail for it."""
+    return [CANNOT_CONFIRM.format("this host")] if result.get("confirmed") is False else []
 
 
 class _Acting:
@@ -57,7 +62,7 @@ class _Acting:
         self.done: list[Done] = []
         self.uncertain = False
         self.restored: bool | None = None
-        self.warnings: list[str] = []
+        self.confirmed: bool | None = None
 
     def run(self, check_mode: bool) -> dict[str, Any]:
         failure = None
@@ -74,9 +79,9 @@ class _Acting:
             failure = exc
             if not self.is_current:
                 self.record = self.server.list()
-        return make_result(
-            self.wanted, self.before, self.record, self.plan, None if check_mode else self.done, failure, self.uncertain, self.restored
-        )
+        done = None if check_mode else self.done
+        result = make_result(self.wanted, self.before, self.record, self.plan, done, failure, self.uncertain, self.restored)
+        return {**result, "confirmed": self.confirmed} if self.wanted.confirm_loaded else result
 
     def _carry_out(self) -> None:
         actions = list(self.plan.actions)
@@ -215,10 +220,7 @@ class _Acting:
             self.record = self.server.list_until(lambda _record: True, PATIENCE)
             self._check_number()
             loading = self.server.is_loading(self.record, self.wanted.model)
-        if loading is None:
-            self.warnings.append(
-                f"{name} is listed as loaded. Whether it still is loading cannot be told, because this LM Studio has no /api/v0/models."
-            )
+        self.confirmed = loading is not None
 
     def _judge_none(self, loaded: list[str]) -> None:
         """That nothing is left of what was to be unloaded."""

@@ -13,7 +13,7 @@ import re
 from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, via_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import SETTINGS
@@ -50,7 +50,7 @@ def model_spec(environment: bool = True) -> dict[str, Any]:
         "load_timeout": {"type": "float", "default": 600},
         "download_timeout": {"type": "float", "default": 7200},
         "stall_timeout": {"type": "float", "default": 600},
-        "confirm_loaded": {"type": "bool", "default": False},
+        **confirm_spec(),
         **via_spec(),
     }
 

@@ -10,6 +10,7 @@ import json
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import REASONS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
 from ansible_collections.gpufleet.lmstudio.tests.clockwork import ClockworkServer, error, parse_options
@@ -239,8 +240,8 @@ def test_what_is_listed_and_still_loading_is_waited_for_where_that_is_wanted(sec
     result = server.run(parse_options("qwen", confirm_loaded=True))
     assert result.get("reason") == reason and result["changed"] is False and server.posts() == []
     assert server.now >= min(seconds, 600) or not has_v0
-    assert [warning for warning in server.warnings if "has no /api/v0/models" in warning] == server.warnings
-    assert bool(server.warnings) == (not has_v0)
+    assert result["confirmed"] is (None if reason else has_v0)
+    assert bool(warnings_of(result)) == (not has_v0)
 
 
 def test_somebody_else_who_loads_at_once_is_noticed():
