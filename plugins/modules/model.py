@@ -16,7 +16,8 @@ description:
   - It reads the list of models, plans, does what is planned one request at a time, and reads the list again.
   - It loads nothing that is loaded, and never a second time when the answer to a load is missing, because that would make a second
     instance. It reads the list then until the instance is loaded, and fails with a RV(reason) of V(load_unconfirmed) where that stays unclear.
-  - Options of the connection are taken from the variables of the host, as by M(gpufleet.lmstudio.model_info).
+  - Options of the connection are taken from the variables of the host, as by M(gpufleet.lmstudio.model_info). An O(api) of V(v0) is an
+    error, and V(auto) means V(v1) here.
   - There is no C(absent). LM Studio has no request that deletes a model.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection

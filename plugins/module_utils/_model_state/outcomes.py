@@ -26,7 +26,7 @@ REASONS = {
     "insufficient_memory": "Unload other models (exclusive: true, or state: unloaded), load this one with a smaller context, or choose a smaller one.",
     "load_failed": "Look at LM Studio's log on that host (lms log stream). It fails the same again as long as its cause is there.",
     "effective_config_differs": "The server decides what it gives: MLX ignores some settings, and auto-fit lowers the context to what fits. Ask for what it "
-    "gives, or set compare for that setting to at_least or ignore. With reload: never, let a task reload it.",
+    "gives, or set compare for that setting to at_least or ignore.",
     "load_unconfirmed": "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream), "
     "and run the task again: it begins with what is loaded then. Raise load_timeout if loads take longer.",
     "changed_meanwhile": "Somebody else loads or unloads on this host: another play, a person, or just-in-time loading. Run one at a time, then again.",

@@ -149,7 +149,8 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
     differences, _unverified = compare(staying, wanted)
     if differences and wanted.reload == NEVER:
         sentence = "; ".join(map(str, differences)) + ", and reload: never forbids to load anew"
-        return Plan(differences=tuple(differences), failure=Failure("effective_config_differs", sentence))
+        next_step = "Set reload: when_different where that may cut off who is served, or change config, compare or pinned."
+        return Plan(differences=tuple(differences), failure=Failure("effective_config_differs", sentence, next_step))
     actions = [_unload(instance) for instance in (*others_to_unload(record, wanted), *_unique(surplus))]
     loads = not own or bool(differences)
     if loads:

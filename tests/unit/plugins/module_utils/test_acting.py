@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
@@ -370,3 +371,9 @@ def test_names_and_words_of_a_server_are_printable_and_without_the_token():
 
 
 ENDLESS = "x" * 100000
+
+
+def test_every_reason_has_its_next_step_on_the_page():
+    page = (Path(__file__).parents[4] / "docs" / "acting.md").read_text(encoding="utf-8")
+    for reason, next_step in REASONS.items():
+        assert f"| `{reason}` | {next_step} |" in page
