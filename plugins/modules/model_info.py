@@ -12,7 +12,7 @@ version_added: 1.0.0
 author:
   - gpufleet (@gpufleet)
 description:
-  - Asks C(GET /api/v1/models) of LM Studio 0.4 or later and returns the answer as a record.
+  - Asks C(GET /api/v1/models) of LM Studio 0.4 or later and returns the answer as a record. With O(api) it asks the older list of 0.3.
   - The record has the same keys whatever the server said. RV(lmstudio.ok) and RV(lmstudio.status) tell what happened.
   - An option of the connection that the task does not set is taken from the variables of the host, where they are set. Their
     names are those of the options after C(lmstudio_), such as C(lmstudio_url) and C(lmstudio_token). Only O(max_response_bytes) has none.

@@ -25,6 +25,8 @@ SENT = {
     "nothing": {},
     "a token": {"token": TOKEN},
     "headers": {"headers": {"X-Api-Key": "key-of-the-fleet-Vd84"}},
+    "the older API": {"api": "v0"},
+    "either API": {"api": "auto"},
     "a password": {"headers": {"Authorization": "Basic dXNlcjpwYXNzd29yZC1vZi10aGUtZmxlZXQ="}},
 }
 HTML = b"Content-Type: text/html"
@@ -136,6 +138,12 @@ ROWS = {
         "does not know the route /api/v1/models (requested: http://127.0.0.1:PORT/api/api/v1/models)",
         "unsupported: /api",
         "/api",
+    ),
+    "an unknown older route": Row(
+        document("200 OK", LOST), "the older API", "unsupported", "does not know the route /api/v0/models", "unsupported: v0"
+    ),
+    "both routes unknown": Row(
+        document("404 N", LOST), "either API", "unsupported", "does not know the route /api/v0/models", "unsupported: neither"
     ),
     # not there now
     **{
