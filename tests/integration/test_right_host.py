@@ -211,7 +211,10 @@ def test_a_delegate_may_ask_an_address_that_is_no_loopback(run, fleet):
     run(play, {"far": {**SSH, "lmstudio_url": f"http://far.invalid:{port_of(fleet.urls['one'])}"}}, connection={})
 
 
-@pytest.mark.parametrize("module", ["model_info", "model_facts", "model_assert"])
+NEEDED = {"model": "model: qwen/qwen3-8b", "model_assert": "require: [{type: llm}]"}
+
+
+@pytest.mark.parametrize("module", ["model", "model_info", "model_facts", "model_assert"])
 def test_modules_do_not_run_on_the_controller_in_place_of_a_network_device(run, start, tmp_path, module):
     fleet = start({"controller": {"payload": "two_loaded.json"}})
     (tmp_path / "connection_plugins").mkdir()
@@ -224,7 +227,7 @@ def test_modules_do_not_run_on_the_controller_in_place_of_a_network_device(run, 
     - name: Ask
       gpufleet.lmstudio.{module}:
         port: {port_of(fleet.urls["controller"])}
-        {"require: [{type: llm}]" if module == "model_assert" else ""}
+        {NEEDED.get(module, "")}
 """
     outcome = run(play, {"switch": {"ansible_connection": "pretend_network"}}, connection={}, ends=2)
     assert "the connection pretend_network runs modules on the controller" in words(outcome)

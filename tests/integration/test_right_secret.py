@@ -35,6 +35,7 @@ def words(outcome):
     return " ".join(outcome.output.split())
 
 
+UNLOAD = {"model": "qwen/qwen3-8b", "state": "unloaded"}
 OWN, OTHER = "{{ own_url }}", "{{ hostvars[other].own_url }}"
 KEYWORDS = [
     {},
@@ -61,6 +62,7 @@ def from_target():
         yield {"gpufleet.lmstudio.model_info": {"on_error": "report", **({"url": url} if url else {})}, **keyword}
     for keyword in KEYWORDS[:3]:
         yield {"gpufleet.lmstudio.model_assert": {"require": [{"type": "llm"}], "quiet": True}, **keyword}
+        yield {"gpufleet.lmstudio.model": UNLOAD, **keyword}
         yield {"gpufleet.lmstudio.model_facts": {"token": "{{ lmstudio_token }}", "url": OWN}, **keyword}
 
 
@@ -70,6 +72,7 @@ def from_controller():
         options = {"via": "controller", **({"url": url} if url else {})}
         yield {"gpufleet.lmstudio.model_info": {**options, "on_error": "report"}, **keyword}
         yield {"gpufleet.lmstudio.model_assert": {**options, "require": [{"type": "llm"}], "quiet": True}, **keyword}
+        yield {"gpufleet.lmstudio.model": {**options, **UNLOAD}, **keyword}
     yield from of_many()
 
 

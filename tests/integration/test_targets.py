@@ -55,12 +55,17 @@ PLAY = """
       gpufleet.lmstudio.model_info:
         via: controller
       register: controller
+    - name: A state, from the target
+      gpufleet.lmstudio.model:
+        model: openai/gpt-oss-20b
+      register: state
     - name: They are the same
       ansible.builtin.assert:
         that:
           - target.lmstudio.fingerprint == controller.lmstudio.fingerprint
           - ansible_facts.lmstudio.fingerprint == controller.lmstudio.fingerprint
           - gate.met
+          - state is not changed and state.instance == 'openai/gpt-oss-20b'
 """
 
 TOO_OLD = """

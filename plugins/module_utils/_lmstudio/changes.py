@@ -115,22 +115,22 @@ def is_clear(error: ApiError, endpoint: Endpoint) -> bool:
     return error.http_status >= 500 and refusal_of(error, endpoint) is not None
 
 
-def read_loaded(document: Mapping[str, Any]) -> str:
-    """The id of the instance that was loaded. Raises :class:`ApiError`."""
+def read_loaded(document: Mapping[str, Any], endpoint: Endpoint) -> str:
+    """The id of the instance that was loaded, as the record has it. Raises :class:`ApiError`."""
     instance_id = document.get("instance_id")
     if not isinstance(instance_id, str) or not 0 < len(instance_id) <= _MAX_NAME or document.get("status", "loaded") != "loaded":
         raise ApiError("invalid", "did not answer that the model is loaded")
-    return instance_id
+    return mask_text(secrets_of(endpoint), instance_id)
 
 
-def read_download(document: Mapping[str, Any]) -> Download:
+def read_download(document: Mapping[str, Any], endpoint: Endpoint) -> Download:
     """Raises :class:`ApiError`."""
     status, job_id = document.get("status"), document.get("job_id")
     if not isinstance(status, str):
         raise ApiError("invalid", "did not answer how far the download is")
     usable = isinstance(job_id, str) and 0 < len(job_id) <= _MAX_NAME
     numbers = [_number(document.get(name)) for name in ("total_size_bytes", "downloaded_bytes", "bytes_per_second")]
-    return Download(printable(status), job_id if usable else None, *numbers)
+    return Download(printable(mask_text(secrets_of(endpoint), status)), job_id if usable else None, *numbers)
 
 
 def _number(value: Any) -> float | None:

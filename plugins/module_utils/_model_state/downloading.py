@@ -84,7 +84,7 @@ class _Download:
         while True:
             self.attempts += 1
             try:
-                return read_download(self.server.send(download_request(self.wanted.source, self.wanted.quantization)))
+                return read_download(self.server.send(download_request(self.wanted.source, self.wanted.quantization)), self.server.endpoint)
             except ApiError as exc:
                 failure = self.server.failure(exc, doing, "download_failed")
                 if self.server.is_clear(exc) or self.attempts >= _ATTEMPTS:
@@ -100,7 +100,7 @@ class _Download:
             # There is nothing to ask for, but the list.
             return download._replace(status="completed") if is_listed(self.server.list(), self.wanted.model) else download
         try:
-            now = read_download(self.server.send(download_status_request(download.job_id)))
+            now = read_download(self.server.send(download_status_request(download.job_id)), self.server.endpoint)
         except ApiError as exc:
             if refusal_of(exc, self.server.endpoint) is None or exc.http_status != 404:
                 return download

@@ -40,7 +40,7 @@ def load(server: Server, model: str, config: Mapping[str, Any], before: set[str]
     ends = server.clock() + seconds
     doing = f"{printable(model)} was not loaded"
     try:
-        return read_loaded(server.send(load_request(model, config, seconds)))
+        return read_loaded(server.send(load_request(model, config, seconds)), server.endpoint)
     except ApiError as exc:
         failure = server.failure(exc, doing, "load_failed")
         if server.is_clear(exc):

@@ -370,6 +370,20 @@ def test_names_and_words_of_a_server_are_printable_and_without_the_token():
         assert "sk-lm-secret" not in shown and "u001b" not in shown and len(shown) < 20000
 
 
+def test_a_server_that_calls_an_instance_like_the_token_does_not_get_it_shown():
+    server = ClockworkServer([QWEN])
+    secret = "sk-lm-secret-of-gpu01"
+
+    def call_it_so(request):
+        server.now += 1
+        server.models[0]["loaded_instances"].append(instance(secret))
+        return Response(200, json.dumps({"instance_id": secret, "status": "loaded"}).encode())
+
+    server.faults[1] = call_it_so
+    shown = json.dumps(server.run(parse_options("qwen")))
+    assert "sk-lm" not in shown and "********" in shown
+
+
 ENDLESS = "x" * 100000
 
 

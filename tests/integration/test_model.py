@@ -1,0 +1,143 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module model in plays. What it does when something goes wrong is tried in unit tests, at each request."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+TOKEN = "sk-lm-token-of-the-fleet"
+
+STATES = """
+- name: Bring a model into states
+  hosts: gpu01:gpu02
+  gather_facts: false
+  tasks:
+    - name: Tell what it takes
+      gpufleet.lmstudio.model: {model: qwen/qwen3-8b, config: {context_length: 8192}}
+      check_mode: true
+      register: told
+    - name: Load it
+      gpufleet.lmstudio.model: {model: qwen/qwen3-8b, config: {context_length: "{{ 8192 }}"}}
+      register: loaded
+    - name: Load it again
+      gpufleet.lmstudio.model: {model: qwen/qwen3-8b, config: {context_length: 8192}}
+      register: again
+    - name: That is too small
+      gpufleet.lmstudio.model: {model: qwen/qwen3-8b, config: {context_length: 16384, flash_attention: "{{ true }}"}, reload: never}
+      register: never
+      ignore_errors: true
+    - name: Make it larger, in secret
+      gpufleet.lmstudio.model: {model: qwen/qwen3-8b, config: {context_length: 16384}, confirm_loaded: true}
+      register: reloaded
+      no_log: true
+    - name: Another one in its place, which has to be downloaded
+      gpufleet.lmstudio.model: {model: lab/new, download: true, exclusive: true, keep: ["text-*"]}
+      register: other
+    - name: Unload it
+      gpufleet.lmstudio.model: {model: lab/new, state: unloaded}
+      register: unloaded
+    - name: A model that is not there
+      gpufleet.lmstudio.model: {model: qwen/qwen3-9b}
+      register: unknown
+      ignore_errors: true
+    - name: An option that cannot be used
+      gpufleet.lmstudio.model: {model: qwen/*}
+      register: pattern
+      ignore_errors: true
+    - name: All as it should be
+      ansible.builtin.assert:
+        that:
+          - told is changed and told.actions | map(attribute='action') == ['load'] and told.instance is none
+          - loaded is changed and loaded.instance == 'qwen/qwen3-8b' and loaded.lmstudio.loaded == ['qwen/qwen3-8b']
+          - again is not changed and again.actions == [] and again.msg == 'qwen/qwen3-8b is loaded as qwen/qwen3-8b, with a context of 8192.'
+          - never is failed and never.reason == 'effective_config_differs' and never.differences | map(attribute='setting') == ['context_length']
+          - reloaded.actions | map(attribute='action') == ['unload', 'load'] and 'cut off' in reloaded.actions[0].note
+          - reloaded.differences | map(attribute='actual') == [8192] and reloaded.confirmed
+          - other.actions | map(attribute='action') == ['download', 'unload', 'load']
+          - unloaded is changed and unloaded.instance is none and unloaded.lmstudio.loaded == []
+          - unknown is failed and unknown.reason == 'model_unknown' and 'did you mean qwen/qwen3-8b?' in unknown.msg
+          - pattern is failed and 'is not the key of one model' in pattern.msg
+"""
+
+
+@pytest.mark.matrix
+def test_a_model_is_brought_into_its_states_from_both_sides(run, start):
+    settings = {"payload": "none_loaded.json", "token": TOKEN, "downloads": {"catalogue": {"lab/new": {"size_bytes": 1000}}}}
+    fleet = start({"gpu01": settings, "gpu02": settings})
+    hosts = {name: {"lmstudio_url": url, "lmstudio_token": TOKEN} for name, url in fleet.urls.items()}
+    hosts["gpu02"]["lmstudio_via"] = "controller"
+    outcome = run(STATES, hosts, "-vvvv", "--diff")
+    assert TOKEN[:10] not in outcome.output
+    assert re.search(r'\+ +"qwen/qwen3-8b": \{\n\+ +"context_length": 8192', outcome.output)
+    # In secret, nothing is shown, and nothing of how far it is.
+    assert "16384" not in outcome.output.partition("TASK [Make it larger")[2].partition("TASK [Another one")[0]
+    assert f"model, {fleet.urls['gpu02']}: lab/new: loading" in outcome.output
+    for name in hosts:
+        assert [(path.rpartition("/")[2], *body.values()) for path, body in fleet.posts(name)] == [
+            ("load", "qwen/qwen3-8b", 8192),
+            ("unload", "qwen/qwen3-8b"),
+            ("load", "qwen/qwen3-8b", 16384),
+            ("download", "lab/new"),
+            ("unload", "qwen/qwen3-8b"),
+            ("load", "lab/new"),
+            ("unload", "lab/new"),
+        ]
+        for request in fleet.requests(name):
+            if request["method"] == "POST":
+                assert request["headers"]["content-type"] == "application/json"
+
+
+EVIL = "m\x1b]0;owned\x07\x1b[2J {{ lookup('pipe', 'touch pwned') }}"
+RAW = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+HOSTILE = """
+- name: Load on servers that answer anything
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Tell
+      gpufleet.lmstudio.model: {model: qwen, exclusive: true, via: "{{ item }}"}
+      check_mode: true
+      loop: [target, controller]
+      register: told
+    - name: Load
+      gpufleet.lmstudio.model: {model: qwen, via: "{{ item }}", load_timeout: 1, timeout: 1, headers: {content-type: text/plain}}
+      loop: [target, controller]
+      register: answer
+      ignore_errors: true
+    - name: Show
+      ansible.builtin.debug:
+        msg: "{{ [told, answer] }}"
+    - name: In the background the controller cannot
+      gpufleet.lmstudio.model: {model: qwen, via: controller}
+      async: 60
+      poll: 1
+      register: background
+      ignore_errors: true
+    - name: It says so
+      ansible.builtin.assert:
+        that: "'cannot run in the background' in background.msg"
+"""
+
+
+def model(key, *ids):
+    return {"type": "llm", "key": key, "loaded_instances": [{"id": name, "config": {"context_length": 4096, EVIL: EVIL}} for name in ids]}
+
+
+def test_nothing_of_a_hostile_server_and_no_token_is_shown(run, start):
+    faults = ["echoed_token", "server_error", "forbidden", "unauthorized", "redirect", "echoed_headers"]
+    payload = {"models": [model("qwen"), model(EVIL, EVIL)]}
+    fleet = start({fault.replace("_", "-"): {"payload": payload, "fault": {"name": fault, "method": "POST"}} for fault in faults})
+    hosts = {name: {"lmstudio_url": url, "lmstudio_token": TOKEN} for name, url in fleet.urls.items()}
+    outcome = run(HOSTILE, hosts, "-vvvv", "--diff")
+    assert TOKEN[:10] not in outcome.output
+    assert not RAW.search(outcome.output)
+    assert not (outcome.folder / "pwned").exists()
+    for name in hosts:
+        (first, *_others) = [request for request in fleet.requests(name) if request["method"] == "POST"]
+        assert first["body"] == {"model": "qwen"}
+        assert first["headers"]["content-type"] == "application/json"
