@@ -222,3 +222,11 @@ def test_loopback(host):
 @pytest.mark.parametrize("host", ["gpu01", "128.0.0.1", "127.0.0.1.example", "localhost.example", "1270.0.0.1", "::2", ""])
 def test_not_loopback(host):
     assert not is_loopback(host)
+
+
+def test_a_body_says_itself_what_it_is():
+    endpoint = make_endpoint({"headers": {"content-TYPE": "text/plain", "X-Key": "a"}}, "http://gpu01")
+    sent = Request("POST", "/load", b"{}").headers(endpoint)
+    assert [value for name, value in sent.items() if name.lower() == "content-type"] == ["application/json"]
+    assert sent["Content-Length"] == "2" and sent["X-Key"] == "a"
+    assert Request("GET", "/list").headers(endpoint)["content-TYPE"] == "text/plain"
