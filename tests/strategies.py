@@ -42,6 +42,24 @@ entries = objects(
     capabilities=objects(vision=st.booleans(), reasoning=objects(allowed_options=st.lists(st.text(max_size=3), max_size=2))),
     variants=st.lists(st.text(max_size=5), max_size=2),
 )
+rows = objects(
+    id=st.text(max_size=9),
+    type=st.sampled_from(["llm", "vlm", "embeddings"]),
+    arch=st.text(max_size=5),
+    quantization=st.text(max_size=5),
+    state=st.sampled_from(["loaded", "not-loaded", "loading", "unloading"]),
+    loaded_context_length=st.integers(0, 2**40),
+    capabilities=st.lists(st.sampled_from(["tool_use", "vision"]), max_size=2),
+    key=st.text(max_size=5),
+    loaded_instances=st.lists(instances, max_size=1),
+)
+"""Of the older list."""
+valid_rows = st.builds(
+    lambda row, name, state: {**row, "id": name, "state": state, "type": None, "loaded_context_length": None},
+    rows,
+    st.text(max_size=9),
+    st.sampled_from(["loaded", "not-loaded", "loading", "unloading"]),
+)
 valid_instances = st.fixed_dictionaries(
     {"id": st.text(max_size=9), "config": st.fixed_dictionaries({"context_length": st.integers(0, 2**40)})},
     optional={"remaining_ttl_seconds": st.integers(0, 3600)},

@@ -12,8 +12,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import read_models_v0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
-from ansible_collections.gpufleet.lmstudio.tests.strategies import anything, entries, objects, valid_entries
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge as judge_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import parse_all
+from ansible_collections.gpufleet.lmstudio.tests.strategies import anything, entries, objects, rows, valid_entries, valid_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,8 +35,8 @@ def shape(record):
 EMPTY = shape(ask(make_endpoint({}, "http://h"), lambda endpoint, request: Response(200, b'{"models": []}'), "full"))
 
 
-def judge(body, status, detail="full", token=None):
-    return ask(make_endpoint({"token": token}, "http://h"), lambda endpoint, request: Response(status, body), detail)
+def judge(body, status, detail="full", token=None, api="v1"):
+    return ask(make_endpoint({"token": token, "api": api}, "http://h"), lambda endpoint, request: Response(status, body), detail)
 
 
 @given(
@@ -81,3 +84,40 @@ def test_reading_what_was_read_changes_nothing(raw):
         return
     again = [model.entry for model in read]
     assert read_models(Response(200, json.dumps({"models": again}).encode())) == (read, [])
+
+
+older_documents = anything | objects(data=st.lists(rows | valid_rows, max_size=4), models=anything, error=anything, detail=anything)
+NOT_KNOWN = [
+    {"model": "nobody/has-it", "state": "absent"},
+    {"type": "llm", "state": "absent"},
+    {"type": "tts", "state": "unloaded"},
+    {"model": "*", "min_instances": 0, "max_instances": 9999},
+    {"model": "*", "min_parallel": 1},
+    {"model": "*", "min_bits_per_weight": 0.1},
+    {"model": "*", "capabilities": ["reasoning"]},
+    {"model": "*", "config": {"flash_attention": [True, False]}},
+]
+"""What the older list never tells, whatever is in it."""
+
+
+@given(document=older_documents, detail=st.sampled_from(["full", "loaded"]), api=st.sampled_from(["v0", "auto"]))
+def test_any_json_of_the_older_list_does_too_and_meets_nothing_that_is_not_known(document, detail, api):
+    record = judge(json.dumps(document).encode(), 200, detail, token="sk-lm-0123456789", api=api)
+    json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    assert shape(record) == EMPTY
+    assert record["ok"] == (record["status"] == "ok") == (record["error"] is None) == (record["api"] is not None)
+    if api == "v0" and detail == "full":
+        for requirement in NOT_KNOWN:
+            assert judge_record(record, parse_all([requirement])), requirement
+        assert judge_record(record, parse_all([{"model": "*", "state": "available"}]), exclusive=True)
+
+
+@given(st.lists(valid_rows, max_size=4))
+def test_what_was_read_of_the_older_list_can_be_kept_as_the_newer_one(raw):
+    try:
+        read, _warnings = read_models_v0(Response(200, json.dumps({"data": raw}).encode()))
+    except ApiError:
+        return
+    again = [model.entry for model in read]
+    kept, _warnings = read_models(Response(200, json.dumps({"models": again}).encode()))
+    assert kept == read
