@@ -42,12 +42,12 @@ WANTED = {
     },
     "mac": {
         "serve_models_models": [
-            {"model": "mistral/devstral-24b", "config": {"context_length": 8192}},
+            {"model": "mistral/devstral-24b", "config": {"context_length": "8192"}},
             {"model": CHAT, "config": {"context_length": 4096, "eval_batch_size": 512}, "compare": {"eval_batch_size": "ignore"}},
         ]
     },
     "exclusive": {
-        "serve_models_models": [{"model": LARGE, "config": {"num_experts": 4}}],
+        "serve_models_models": [{"model": LARGE, "config": {"num_experts": "4", "flash_attention": "yes"}}],
         "serve_models_exclusive": True,
         "serve_models_keep": ["text-embedding-*"],
         "serve_models_via": "controller",
