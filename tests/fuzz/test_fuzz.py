@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS, read_models
@@ -48,7 +48,24 @@ SECONDS = float(os.environ.get("LMSTUDIO_FUZZ_SECONDS", "0"))
 EXAMPLES = 2000
 """Of each target, without LMSTUDIO_FUZZ_SECONDS."""
 FOLDERS = [Path(__file__).parents[1] / "simulator" / "payloads", *map(Path, filter(None, [os.environ.get("LMSTUDIO_PAYLOADS")]))]
+OLDER = [
+    {
+        "id": f"qwen/chat-{state}",
+        "object": "model",
+        "type": "vlm",
+        "publisher": "qwen",
+        "arch": "qwen3",
+        "state": state,
+        "compatibility_type": "gguf",
+        "quantization": "Q4_K_M",
+        "max_context_length": 40960,
+        "loaded_context_length": 8192,
+        "capabilities": ["tool_use"],
+    }
+    for state in ("loaded", "not-loaded", "loading")
+]
 SEEDS = [path.read_text(encoding="utf-8") for folder in FOLDERS for path in sorted(folder.glob("*.json"))]
+SEEDS.append(json.dumps({"object": "list", "data": OLDER}))
 TOKEN = "sk-lm-AbCdEf0123456789"
 SECRET = "0f9e8d7c6b5a4321"
 OPTIONS = {"token": TOKEN, "headers": {"X-Key": f"Key {SECRET}"}, "timeout": 20}
@@ -591,7 +608,10 @@ def test_any_answer_gives_a_whole_record_without_the_token():
         answer, endpoint = answer_of(seed, changes), dice.choice(ENDPOINTS)
         note(f"{answer!r} to {endpoint.max_response_bytes}")
         assert said_of(answer, endpoint) == said_of(answer, endpoint, models)
-        return judged(ask(endpoint, lambda endpoint, request: answer, dice.choice(["full", "loaded"])))["status"]
+        asked = endpoint._replace(api=dice.choice(APIS), confirm_loaded=dice.choice([True, False]))
+        record = ask(asked, lambda endpoint, request: answer, dice.choice(["full", "loaded"]))
+        assert (record.pop("confirmed", None) is True) <= record["ok"]
+        return f"{judged(record)['status']} {record['api'] or ''}"
 
     Target("read_models", check).run()
 
