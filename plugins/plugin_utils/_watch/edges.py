@@ -68,7 +68,7 @@ def advance(state: State, record: Record, rules: Rules) -> tuple[State, list[Eve
 
 
 def _after_failure(state: State, record: Record, rules: Rules) -> tuple[State, list[Event]]:
-    state = state._replace(failed_polls=min(state.failed_polls + 1, rules.down_after))
+    state = state._replace(failed_polls=state.failed_polls + 1)
     if state.up is False or state.failed_polls < rules.down_after:
         return state, []
     why = (explain(record),)
