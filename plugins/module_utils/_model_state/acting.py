@@ -35,9 +35,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spe
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
-_UNCERTAIN = ("load_unconfirmed", "changed_meanwhile")
-"""Reasons with which it is not certain that nothing was loaded."""
-
 
 def bring_about(wanted: Wanted, server: Server, check_mode: bool) -> dict[str, Any]:
     """The result of bringing a model into its state, or of telling what that would take."""
@@ -61,6 +58,7 @@ class _Acting:
         self.plan = Plan()
         self.done: list[Done] = []
         self.uncertain = False
+        """Whether more may have changed than what is known to be done."""
         self.restored: bool | None = None
         self.confirmed: bool | None = None
 
@@ -77,6 +75,7 @@ class _Acting:
                 self._judge()
         except Failure as exc:
             failure = exc
+            self.uncertain = self.uncertain or exc.unclear
             if not self.is_current:
                 self.record = self.server.list()
         done = None if check_mode else self.done
@@ -128,8 +127,8 @@ class _Acting:
         self._need_current()
         try:
             self._load_one(action, self.wanted.config)
-        except Failure:
-            if action.instance is not None and not self.uncertain:
+        except Failure as failure:
+            if action.instance is not None and not failure.unclear:
                 self.restored = self._restore(action)
             raise
         self.restored = None
@@ -138,11 +137,7 @@ class _Acting:
         began = self.server.clock()
         self.server.progress(f"{printable(action.model)}: loading")
         self.is_current = False
-        try:
-            instance_id = load(self.server, action.model, config, self.own, self.wanted.load_timeout)
-        except Failure as failure:
-            self.uncertain = failure.reason in _UNCERTAIN
-            raise
+        instance_id = load(self.server, action.model, config, self.own, self.wanted.load_timeout)
         self.own.add(instance_id)
         self._note(action, instance_id, began)
 
@@ -157,6 +152,7 @@ class _Acting:
                 self._need_current()
                 self._load_one(action, {name: value for name, value in config.items() if name not in left_out})
             except Failure as failure:
+                self.uncertain = failure.unclear
                 if failure.reason not in ("option_unsupported", "request_rejected"):
                     return False
             else:
@@ -189,7 +185,6 @@ class _Acting:
             if not self.record["ok"]:
                 self.record = self.server.list_until(lambda _record: True, PATIENCE)
             if not self.record["ok"]:
-                self.uncertain = True
                 raise no_list(self.record, "what was done could not be checked: ")
             self.is_current = True
         if self.wanted.state == LOADED:

@@ -33,7 +33,12 @@ _ATTEMPTS = 3
 
 def download(server: Server, wanted: Wanted, before: Record) -> Record:
     """Download what is wanted, and return the list with it. Raises :class:`Failure`."""
-    return _Download(server, wanted, before).run()
+    running = _Download(server, wanted, before)
+    try:
+        return running.run()
+    except Failure as failure:
+        failure.unclear = running.was_begun
+        raise
 
 
 def is_listed(record: Record, model: str) -> bool:
@@ -49,9 +54,11 @@ class _Download:
         self.name = printable(wanted.model)
         self.began = server.clock()
         self.attempts = 0
+        self.was_begun = False
 
     def run(self) -> Record:
         download = self._request()
+        self.was_begun = True
         grown_at, most = self.server.clock(), -1.0
         told: float | None = None
         pauses = self.server.pauses(self.wanted.download_timeout)

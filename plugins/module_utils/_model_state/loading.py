@@ -35,7 +35,7 @@ def ids_of(record: Record, model: str) -> set[str]:
 def load(server: Server, model: str, config: Mapping[str, Any], before: set[str], seconds: float) -> str:
     """Load one more instance, and return its id. `before` has the ids of those that are there, of a list that was read just now.
 
-    Raises :class:`Failure`. Its reason is ``load_unconfirmed`` or ``changed_meanwhile`` where it is not certain that nothing was loaded.
+    Raises :class:`Failure`, which is unclear where it is not certain that nothing was loaded.
     """
     ends = server.clock() + seconds
     doing = f"{printable(model)} was not loaded"
@@ -59,23 +59,21 @@ def _find(server: Server, model: str, before: set[str], seconds: float, unclear:
         record = server.list()
         found = ids_of(record, model) - before if record["ok"] else set()
         if len(found) > 1:
-            raise Failure(
-                "changed_meanwhile", f"{why}, and {count(len(found), 'new instance')} of it are listed: {format_names(sorted(found))}"
-            )
+            listed = f"{count(len(found), 'new instance')} of it are listed: {format_names(sorted(found))}"
+            raise Failure("changed_meanwhile", f"{why}, and {listed}", unclear=True)
         if found:
             began = True
             loading = server.is_loading(record, model)
             if loading is None:
-                raise Failure(
-                    "load_unconfirmed", f"{why}. An instance of it is listed, and it cannot be told whether that is still loading"
-                )
+                sentence = f"{why}. An instance of it is listed, and it cannot be told whether that is still loading"
+                raise Failure("load_unconfirmed", sentence, unclear=True)
             if not loading:
                 return found.pop()
         elif began and record["ok"]:
             raise Failure("load_failed", f"{why}, and the instance that was listed is gone")
         if not pauses():
             state = "is still loading" if found else "is not listed" if record["ok"] else f"is not known ({record['status']})"
-            raise Failure("load_unconfirmed", f"{why}. After load_timeout it {state}")
+            raise Failure("load_unconfirmed", f"{why}. After load_timeout it {state}", unclear=True)
 
 
 def unload(server: Server, model: str, instance_id: str) -> tuple[bool, Record]:
@@ -97,7 +95,7 @@ def unload(server: Server, model: str, instance_id: str) -> tuple[bool, Record]:
         lambda record: instance_id not in ids_of(record, model), max(server.endpoint.timeout, PATIENCE / 2) if failure else PATIENCE / 4
     )
     if not record["ok"]:
-        raise no_list(record, f"whether {name} is unloaded is not known: ")
+        raise no_list(record, f"whether {name} is unloaded is not known: ", unclear=True)
     if instance_id in ids_of(record, model):
         because = f" ({failure.sentence})" if failure else ""
         raise Failure("still_loaded", f"{name} was to be unloaded, and is listed as loaded{because}")

@@ -26,7 +26,7 @@ REASONS = {
     "insufficient_memory": "Unload other models (exclusive: true, or state: unloaded), load this one with a smaller context, or choose a smaller one.",
     "load_failed": "Look at LM Studio's log on that host (lms log stream). It fails the same again as long as its cause is there.",
     "effective_config_differs": "The server decides what it gives: MLX ignores some settings, and auto-fit lowers the context to what fits. Ask for what it "
-    "gives, or set compare for that setting to at_least or ignore.",
+    "gives, or set compare for that setting to at_least or ignore, or pinned to false for an instance that unloads when it is idle.",
     "load_unconfirmed": "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream), "
     "and run the task again: it begins with what is loaded then. Raise load_timeout if loads take longer.",
     "changed_meanwhile": "Somebody else loads or unloads on this host: another play, a person, or just-in-time loading. Run one at a time, then again.",
@@ -61,22 +61,24 @@ _MEMORY = (
 class Failure(Exception):
     """Why the model is not in its state. `reason` is one of :data:`REASONS`, or a status of the record."""
 
-    def __init__(self, reason: str, sentence: str, next_step: str | None = None) -> None:
+    def __init__(self, reason: str, sentence: str, next_step: str | None = None, unclear: bool = False) -> None:
         super().__init__(sentence)
         self.reason = reason
         self.sentence = sentence.rstrip(".")
         self.next_step = REASONS[reason] if next_step is None else next_step
+        self.unclear = unclear
+        """Whether the last request may have changed something all the same, or may still do so."""
 
     @property
     def message(self) -> str:
         return f"{self.sentence}{'' if self.sentence.endswith('?') else '.'} {self.next_step}".rstrip()
 
 
-def no_list(record: Record, what_was_done: str = "") -> Failure:
+def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> Failure:
     """Why nothing is known of a host."""
     if record["status"] == "unsupported" and record["error"]:
-        return Failure("unsupported", what_was_done + record["error"]["message"], _OF_CHANGES["unsupported"])
-    return Failure(record["status"], what_was_done + explain(record), "")
+        return Failure("unsupported", what_was_done + record["error"]["message"], _OF_CHANGES["unsupported"], unclear)
+    return Failure(record["status"], what_was_done + explain(record), "", unclear)
 
 
 def unsuccessful(error: ApiError, endpoint: Endpoint, doing: str, otherwise: str) -> Failure:

@@ -312,6 +312,7 @@ def test_a_download_that_stands_still_has_stalled():
     server, wanted = scenario("download")
     server.bytes_per_second = 0
     result = server.run(wanted)
+    assert result["changed"] is True
     assert result["reason"] == "download_stalled" and "for 600 seconds (it is downloading at 0)" in result["msg"]
     assert 600 <= server.now < 700
 
@@ -351,6 +352,16 @@ def test_what_cannot_be_downloaded_or_is_listed_under_another_key(catalogue, rea
     server.catalogue.update(catalogue)
     result = server.run(parse_options("qwen", state="downloaded", source=next(iter(catalogue), "qwen")))
     assert result["reason"] == reason and words in result["msg"]
+    assert result["changed"] == bool(catalogue)
+
+
+def test_what_an_unload_did_is_not_known_when_nobody_answers_any_more():
+    server, wanted = scenario("unload one")
+    server.faults.update({1: server.answer_lost, **dict.fromkeys(range(2, 200), server.refused)})
+    result = server.run(wanted)
+    assert result["reason"] == "refused" and result["changed"] is True and result["actions"] == []
+    assert result["msg"].startswith("whether qwen:2 is unloaded is not known: http://gpu01:1234 refused the connection.")
+    assert "diff" not in result
 
 
 def test_a_full_disk_ends_the_application():
