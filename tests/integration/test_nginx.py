@@ -12,6 +12,7 @@ import http.client
 import ipaddress
 import json
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
+from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 from cryptography import x509
@@ -678,3 +680,41 @@ def test_every_plugin_gives_the_same_record(run, nginx, simulator, certificates,
         assert request["path"] == "/api/v1/models"
         assert request["headers"]["authorization"] == "Bearer " + TOKEN
         assert request["headers"]["x-ssl-client-verify"] == "SUCCESS"
+
+
+@pytest.fixture
+def behind_the_page(tmp_path, simulator):
+    """An nginx as docs/proxies.md shows it, with the certificates of its commands: asks it, and returns the record."""
+    page = (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8")
+    for command in re.findall(r"(?m)^\$ (openssl .*)$", page):
+        subprocess.run(shlex.split(command.replace("gpu07.example", "localhost")), cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "clients-ca.pem").write_bytes((tmp_path / "own-ca.pem").read_bytes())
+    base, clients, token = re.findall(r"```nginx\n(.*?)```", page, re.DOTALL)
+    ports, running = Ports(), []
+
+    def ask(with_more: bool, **options: str):
+        shown = re.sub(r"    location.*?\}\n", lambda _: clients + token, base, flags=re.DOTALL) if with_more else base
+        for old, new in {
+            "gpu07.example": "localhost",
+            "/etc/nginx": str(tmp_path),
+            "listen 443 ssl": f"listen 127.0.0.1:{ports['page']} ssl reuseport",
+            "http://127.0.0.1:1234": "http://" + urlsplit(simulator.urls["gpu01"]).netloc,
+        }.items():
+            shown = shown.replace(old, new)
+        running.append(Nginx(tmp_path, CONFIGURATION.format(token=TOKEN, kept_open="127.0.0.1:9", servers=shown), ports))
+        given = {"url": running[-1].tls("page", "/lm", "localhost"), "ca_path": str(tmp_path / "own-ca.pem"), **options}
+        return ASK["target"](make_endpoint(given, ""), "loaded")
+
+    yield ask
+    for nginx in running:
+        nginx.stop()
+    ports.close()
+
+
+def test_the_nginx_of_the_documentation_and_its_own_ca_work(behind_the_page):
+    assert behind_the_page(False)["loaded"] == LOADED
+
+
+def test_the_nginx_of_the_documentation_wants_a_certificate_and_a_token(behind_the_page, tmp_path):
+    client = {"client_cert": str(tmp_path / "localhost.pem"), "client_key": str(tmp_path / "localhost.key")}
+    assert behind_the_page(True, token="the-token-of-the-fleet", **client)["loaded"] == LOADED
