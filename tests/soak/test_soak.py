@@ -11,6 +11,7 @@ Each round is 50 polls. 60 take three quarters of a minute, 200 two and a half.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
 import json
@@ -25,6 +26,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import parse_arguments
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.polling import watch
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 
@@ -173,3 +176,69 @@ def test_thousands_of_polls_leave_nothing_behind(fleet, ask_all_hosts):
     for what, bound in bounds.items():
         first, middle, last = (getattr(level, what) for level in levels)
         assert (min(middle - first, last - middle) if bound else last - first) <= bound, what
+
+
+async def next_events(queue, number):
+    events = [(await asyncio.wait_for(queue.get(), 10 * PATIENCE))["lmstudio"] for _number in range(number)]
+    return Counter((event["host"], event["event"]) for event in events)
+
+
+async def flap(fleet, queue, names):
+    """Let each of these go down, get a model or lose it, and come up. Every event is awaited, and no other one may come."""
+    change = "model_unloaded" if fleet.loaded[names[0]] else "model_loaded"
+    for name in names:
+        fleet.set_fault(name, fleet.dice.choice(["refused", "reset", "cut_off", "html"]))
+    assert await next_events(queue, len(names)) == Counter((name, "host_down") for name in names)
+    for name in names:
+        if fleet.loaded[name]:
+            fleet.simulator.unload(name, fleet.loaded[name].pop())
+        else:
+            fleet.simulator.load(name, "google/gemma-3-27b", id="soak")
+            fleet.loaded[name].append("soak")
+        fleet.set_fault(name, None)
+    assert await next_events(queue, 2 * len(names)) == Counter((name, event) for name in names for event in ("host_up", change))
+
+
+async def least_level():
+    """The least of what this process holds at some moments, at any of which some hosts are being asked."""
+    levels = []
+    for _moment in range(10):
+        await asyncio.sleep(0.05)
+        levels.append(Level())
+    return {what: min(getattr(level, what) for level in levels) for what in ("kilobytes", "blocks", "files", "threads")}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="it counts in /proc, which only Linux has")
+def test_a_fleet_that_is_watched_leaves_nothing_behind(fleet):
+    """A tenth of it flaps, in each of some rounds."""
+    call_c("mallopt", M_ARENA_MAX, 1)
+    endpoints = [{"name": name, "url": fleet.simulator.urls[name]} for name in fleet.names]
+    arguments = parse_arguments({"endpoints": endpoints, "token": TOKEN, "timeout": PATIENCE, "interval": 0.2, "down_after": 1})
+    rounds = ROUNDS // 2
+    warm_up = rounds // 3
+    levels = []
+
+    async def watched():
+        queue = asyncio.Queue(1)
+        task = asyncio.create_task(watch(queue, arguments))
+        while not all(fleet.simulator.requests(name) for name in fleet.names):
+            await asyncio.sleep(0.1)
+        for number in range(rounds):
+            if number in (warm_up, warm_up + (rounds - warm_up) // 2):
+                levels.append(await least_level())
+            # The same ones twice: they lose in one round what they got in the one before.
+            await flap(fleet, queue, fleet.names[number // 2 % 10 :: 10])
+        levels.append(await least_level())
+        assert queue.empty() and not task.done()
+        task.cancel()
+        await asyncio.wait({task})
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(watched())
+    polls = sum(len(fleet.simulator.requests(name)) for name in fleet.names)
+    print(f"\nwatched: {polls:,} polls")
+    bounds = {"kilobytes": 128 + polls // 4, "blocks": polls // 3, "files": 20, "threads": 0}
+    for what, bound in bounds.items():
+        first, middle, last = (level[what] for level in levels)
+        print(f"   {what}: {first:,}, {middle:,}, {last:,}; in each half {bound:,} more are allowed")
+        assert min(middle - first, last - middle) <= bound, what
