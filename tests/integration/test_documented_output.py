@@ -55,7 +55,7 @@ def numbered():
             yield pytest.param(page, number, output, id=f"{page} {number}")
 
 
-@pytest.mark.parametrize("page, number, output", numbered())
+@pytest.mark.parametrize("page, number, output", list(numbered()))
 def test_a_play_of_the_documentation_prints_what_is_shown(run, start, page, number, output):
     case = CASES[page][number]
     fleet = start(case.fleet)

@@ -37,7 +37,7 @@ REASONS = {
     "download_stalled": "Look at the network and the free disk space of that host, and whether the download is paused in LM Studio. Then run the task "
     "again: it goes on with the same download.",
 }
-"""Every reason beside the statuses of the record, and what to do next. docs/acting.md has them all, in these words."""
+"""Every reason beside the statuses of the record, and what to do next. docs/troubleshooting.md has them all, in these words."""
 
 _OF_CHANGES = {
     "forbidden": "The token may list models, and not do this. Give it the permission to load, unload or download (Manage tokens), or see the rules of "

@@ -399,6 +399,6 @@ ENDLESS = "x" * 100000
 
 
 def test_every_reason_has_its_next_step_on_the_page():
-    page = (Path(__file__).parents[4] / "docs" / "acting.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     for reason, next_step in REASONS.items():
         assert f"| `{reason}` | {next_step} |" in page
