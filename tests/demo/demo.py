@@ -139,7 +139,7 @@ def main(folder: Path) -> None:
         playbook("overview", folder)
         # Nobody's own server is judged by the policy of the demonstration.
         playbook("fleet_audit", folder, fleet_audit_dest=str(folder / "audit"), **({} if url else {"fleet_audit_policy": POLICY}))
-        names = {
+        names: dict[str, str | Path] = {
             "tarball": tarball,
             "playbook": ROOT / "playbooks" / "overview.yml",
             "report": folder / "audit" / "fleet_audit.html",
