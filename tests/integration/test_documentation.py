@@ -153,7 +153,6 @@ def test_the_pages_have_gates():
         "docs/check_mode.md",
         "docs/gate.md",
         "docs/plugins.md",
-        "docs/quickstart.md",
         "docs/requirements.md",
         "docs/restart.md",
         "roles/fleet_audit/README.md",

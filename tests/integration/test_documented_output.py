@@ -44,7 +44,7 @@ CASES = {
     "docs/check_mode.md": [Case({"gpu01": NONE, "gpu02": NONE}, arguments=("--check",), loaded=(("gpu02", 8192),))],
     "docs/drift.md": [Case({"gpu01": TWO, "gpu02": NONE}, 2, loaded_later="gpu02")],
     "docs/metrics.md": [Case({"gpu01": TWO, "gpu02": {"token": "a-token-of-gpu02"}})],
-    "docs/quickstart.md": [Case({"gpu01": TWO, "gpu02": {"fault": "refused"}}), Case({"gpu01": TWO}, 2)],
+    "docs/quickstart.md": [Case({"gpu01": TWO, "gpu02": {"fault": "refused"}})],
     "docs/upstreams.md": [Case({"gpu01": NONE, "gpu02": NONE, "gpu03": NONE}, loaded=(("gpu01", 8192), ("gpu02", 8192)))],
 }
 
