@@ -405,12 +405,13 @@ def test_whatever_a_server_does_at_any_poll_ends_nothing_and_unloads_nothing(sim
     fleet = simulate({fault: {"payload": "two_loaded.json", "token": TOKEN} for fault in FAULTS})
     failing = Counter({(fault, "host_down"): 1 for fault, status in FAULTS.items() if status})
     first = Counter({(fault, "host_up"): 1 for fault in FAULTS})
-    args = {"interval": 0.3, "timeout": 2, "max_response_bytes": 1000000, "token": TOKEN, "initial": "snapshot"}
+    args = {"interval": 0.3, "timeout": 60, "max_response_bytes": 1000000, "token": TOKEN, "initial": "snapshot"}
+    endpoints = [{**each, **({"timeout": 2} if FAULTS[each["name"]] == "timeout" else {})} for each in endpoints_of(fleet)]
     loaded = 2
 
     async def faults():
         queue = asyncio.Queue()
-        async with watching(queue, endpoints=endpoints_of(fleet), **args):
+        async with watching(queue, endpoints=endpoints, **args):
             found = await next_names(queue, (1 + loaded) * len(FAULTS))
             assert found == first + Counter({(fault, "model_loaded"): loaded for fault in FAULTS})
             for fault in FAULTS:
