@@ -213,6 +213,11 @@ def release(session: nox.Session) -> None:
         session.run(str(changes), "generate", external=True)
     if (tree / "CHANGELOG.md").read_bytes() != (ROOT / "CHANGELOG.md").read_bytes():
         session.error("CHANGELOG.md is not what changelogs/changelog.yaml says: antsibull-changelog generate")
+    # The guides as docs.ansible.com takes them.
+    run(session, programs, "python", str(tree / "docs" / "rst_guides.py"))
+    with session.chdir(tree):
+        seen = {"ANSIBLE_COLLECTIONS_PATH": str(tree.parents[2])}
+        run(session, programs, "antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", ".", env=seen)
     run(session, programs, "ansible-galaxy", "collection", "build", str(tree), "--output-path", str(folder))
     (built,) = folder.glob("*.tar.gz")
     with tarfile.open(built) as archive:
@@ -237,7 +242,8 @@ def release(session: nox.Session) -> None:
         complaints = run(session, programs, "python", "-m", "galaxy_importer.main", str(built), env={**env, **strict, **quiet}, silent=True)
     if str(complaints).strip():
         session.error(f"galaxy-importer complains:\n{complaints}")
-    run_tests(session, programs, *SIDE_BY_SIDE, "tests/integration/test_documentation.py", env=env)
+    shown = ["tests/integration/test_documentation.py", "tests/integration/test_documented_output.py"]
+    run_tests(session, programs, *SIDE_BY_SIDE, *shown, env=env)
 
 
 def plays(session: nox.Session, core: str) -> None:

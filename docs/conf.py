@@ -28,7 +28,7 @@ author = "The gpufleet.lmstudio authors"
 project_copyright = f"2026, {author}"
 version = release = str(galaxy["version"])
 extensions = ["myst_parser", "sphinx_antsibull_ext"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "docsite"]
 root_doc = "index"
 html_theme = "furo"
 html_title = f"gpufleet.lmstudio {version}"
