@@ -185,8 +185,10 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
             return "still loading" if actual == LOADING else NOT_CONFIRMED
         if actual is None and is_older(record) and requirement.state in (UNLOADED, ABSENT):
             return "not known"
-        unclear = actual is None and any(may_be_loaded(entry) and not entry["loaded"] for entry in record["models"])
-        if unclear:
+        entries = record["models"]
+        if requirement.state == LOADED:
+            entries = [candidate.entry for candidate in listed_candidates(record, requirement)]
+        if actual is None and any(may_be_loaded(entry) and not entry["loaded"] for entry in entries):
             return "unclear whether loaded"
         return {LOADED: "not loaded", UNLOADED: "loaded", ABSENT: "listed"}[requirement.state]
     if check == "model":

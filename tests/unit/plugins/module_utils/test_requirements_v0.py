@@ -223,6 +223,9 @@ def test_a_fleet_counts_no_host_that_does_not_tell():
     assert violation["message"] == "1 of 2 hosts does not list x/y; 2 are required. old: not known"
     (violation,) = judge_fleet(hosts, parse_all([{"model": SLOW}]), 1)
     assert "old: still loading" in violation["message"]
+    # That another model is loading says nothing of this one.
+    (violation,) = judge_fleet({"old": HOST}, parse_all([{"architecture": "llama"}]), 1)
+    assert violation["message"].endswith("old: not loaded")
 
 
 def test_what_is_selected_meets_it_too():
