@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import natural_order
@@ -54,19 +55,15 @@ def _not_comparable(before: Mapping[str, Any] | None, now: Mapping[str, Any] | N
         return f"had the status {printable(str(before['status']))} in the baseline, so its models cannot be compared"
     if not now["ok"]:
         return f"has the status {printable(str(now['status']))}, so its models cannot be compared"
-    if before["api"] != now["api"]:
-        return f"answered over {_path(now['api'])}, and over {_path(before['api'])} in the baseline, which do not tell the same"
     return ""
-
-
-def _path(api: str) -> str:
-    return f"/api/{printable(str(api))}/models"
 
 
 class Listed:
     """What a host has of one key, as far as it counts as drift. Order never counts, nor does how often a key is listed."""
 
-    def __init__(self) -> None:
+    def __init__(self, older: bool = False) -> None:
+        self.older = older
+        """Whether it is of the older list, which has one instance of each loaded model, however many there are."""
         self.pinned: list[int | None] = []
         self.idle: list[int | None] = []
         """The contexts of the instances, those that unload when idle apart. None where it is not known."""
@@ -101,7 +98,7 @@ def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
     for model in host["models"]:
         if not isinstance(model["key"], str):
             raise TypeError("key")
-        found.setdefault(model["key"], Listed()).add(model)
+        found.setdefault(model["key"], Listed(host.get("api") == V0)).add(model)
     return found
 
 
@@ -109,12 +106,14 @@ def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collect
     before, now = listed_models(earlier), listed_models(host)
     # What only one of the two has, such as the quantization of a model that was not loaded then, is no change.
     both_complete = host["detail"] == earlier["detail"] == FULL
+    # Beside the newer list, the older one may lack models that are not loaded.
+    was_older, is_older = earlier["api"] == V0 != host["api"], host["api"] == V0 != earlier["api"]
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         # One that is no longer listed is no longer loaded either, which is said where only that counts.
-        if old is None and "added" in kinds:
+        if old is None and "added" in kinds and not was_older:
             yield key, ("added", None, now[key].contexts(), "is listed now, but was not before")
-        elif new is None and "removed" in kinds:
+        elif new is None and "removed" in kinds and not is_older:
             yield key, ("removed", before[key].contexts(), None, "is no longer listed")
         elif old is None or new is None:
             yield from ((key, change) for change in _of_instances(old or Listed(), new or Listed()))
@@ -131,7 +130,7 @@ def _of_instances(old: Listed, new: Listed) -> Iterator[Change]:
         yield "unloaded", before, now, "unloads when idle now, and stayed loaded before" if now else "is no longer loaded"
     elif pinned_now and not pinned_before:
         yield "loaded", before, now, "stays loaded now, and unloaded when idle before" if before else "is loaded now, but was not before"
-    elif _differ(pinned_before, pinned_now):
+    elif _differ(pinned_before, pinned_now) and (old.older == new.older or _nothing_in_common(pinned_before, pinned_now)):
         yield "context", pinned_before, pinned_now, f"now has the context {_joined(pinned_now)} instead of {_joined(pinned_before)}"
     if old.tells_idle and new.tells_idle and _differ(_sorted(old.idle), _sorted(new.idle)):
         idle_before, idle_now = (_joined(_sorted(listed.idle)) or "none" for listed in (old, new))
@@ -145,6 +144,11 @@ def _sorted(contexts: list[int | None]) -> list[int | None]:
 def _differ(before: list[int | None], now: list[int | None]) -> bool:
     """Whether contexts have changed. One that is not known may be any."""
     return len(before) != len(now) or (before != now and None not in before + now)
+
+
+def _nothing_in_common(before: list[int | None], now: list[int | None]) -> bool:
+    """Of contexts, one of which stands for all instances. One that is not known may be any."""
+    return None not in before + now and not set(before) & set(now)
 
 
 def _of_attributes(old: Listed, new: Listed, both_complete: bool) -> Iterator[Change]:

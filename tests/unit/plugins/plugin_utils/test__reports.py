@@ -420,17 +420,30 @@ def test_what_the_older_list_does_not_tell_is_not_known_in_any_report():
         assert f'lmstudio_{unknown}{{host="new"}}' in samples and f'lmstudio_{unknown}{{host="old"}}' not in samples
 
 
-def test_the_two_lists_are_not_compared_with_each_other():
+def test_of_the_two_lists_only_what_both_tell_is_compared():
     def audit_of(record, baseline=None):
         kept = None if baseline is None else parse_baseline(json.loads(FORMATS["json"][1](baseline)))
         return make_audit({"gpu": record}, [], kept, "2026-11-23T08:00:00Z", Scope(inventory=["gpu"]))
 
+    def changes(one, other):
+        """Of one record to the other, and back."""
+        found = [audit_of(now, audit_of(before))["drift"] for before, now in ((one, other), (other, one))]
+        assert [drift["not_compared"] for drift in found] == [[], []]
+        return [[(change["model"], change["change"]) for change in drift["changes"]] for drift in found]
+
     listed = [{"id": "chat/m", "state": "loaded", "loaded_context_length": 8192}, {"id": "idle/m"}]
+    chat = instance("chat/m", 8192)
+    # What the older list does not tell is no change: variants, models that are not loaded, a second instance, what unloads when idle.
+    whole = entry("chat/m", instances=[chat, instance("chat/m:2", 4096, ttl=60)], variants=["chat/m@q4_k_m", "chat/m@q8_0"])
+    assert changes(older(*listed[:1]), answering(whole, entry("idle/m"), entry("more/m"))) == [[], []]
+    assert changes(older({"id": "chat/m", "state": "loaded"}), answering(whole)) == [[], []]
+    # What it tells is.
+    assert changes(older(*listed), answering(entry("chat/m"), entry("idle/m"))) == [[("chat/m", "unloaded")], [("chat/m", "loaded")]]
+    assert changes(older(*listed[:1]), answering(entry("chat/m", instances=[instance("chat/m", 4096)]))) == [[("chat/m", "context")]] * 2
+    assert changes(older(*listed[:1]), answering(entry("chat/m", "8bit", instances=[chat]))) == [[("chat/m", "quantization")]] * 2
+    gone = answering(entry("chat/m", instances=[chat]), entry("more/m", instances=[instance("more/m", 1)]))
+    assert changes(older(*listed[:1]), gone) == [[("more/m", "loaded")], [("more/m", "unloaded")]]
     old = audit_of(older(*listed))
-    new = audit_of(answering(entry("chat/m", instances=[instance("chat/m", 8192)])), old)
-    message = "gpu answered over /api/v1/models, and over /api/v0/models in the baseline, which do not tell the same"
-    assert new["drift"]["changes"] == [] and new["drift"]["not_compared"] == [{"host": "gpu", "message": message}]
-    assert problems(new)["drift"] == ["No host could be compared with the baseline."]
     again = audit_of(older({**listed[0], "loaded_context_length": 4096}), old)
     assert [change["change"] for change in again["drift"]["changes"]] == ["context", "removed"]
     # A host without an answer keeps what it was, with the list that told it.
