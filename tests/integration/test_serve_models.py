@@ -16,11 +16,13 @@ PLAY = """
   gather_facts: false
   tasks:
     - name: Serve the models
-      ansible.builtin.include_role:
+      ansible.builtin.import_role:
         name: gpufleet.lmstudio.serve_models
+      tags: [serve]
     - name: Show what the gate says
       ansible.builtin.debug:
         msg: "SERVES {{ inventory_hostname }} {{ serve_models_result.msg | default('nothing that was judged') }}"
+      tags: [serve]
 """
 CATALOGUE = {NEW: {"size_bytes": 2_000_000_000}}
 SERVERS = {
@@ -72,7 +74,7 @@ def test_it_brings_all_models_into_their_states_and_a_second_run_sends_nothing(r
     # What is not there cannot be judged.
     assert output.count("nothing that was judged") == len(WANTED)
 
-    output = serve(run, fleet, WANTED)
+    output = serve(run, fleet, WANTED, "--tags", "serve")
     assert posts(fleet) == {
         # Downloads, then unloads, then loads, the largest first.
         "everything": [(DOWNLOAD, NEW), (UNLOAD, EMBEDDING), (LOAD, LARGE), (LOAD, NEW)],
