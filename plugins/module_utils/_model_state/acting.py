@@ -152,7 +152,6 @@ class _Acting:
                 self._need_current()
                 self._load_one(action, {name: value for name, value in config.items() if name not in left_out})
             except Failure as failure:
-                self.uncertain = failure.unclear
                 if failure.reason not in ("option_unsupported", "request_rejected"):
                     return False
             else:

@@ -14,7 +14,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import REASONS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
-from ansible_collections.gpufleet.lmstudio.tests.clockwork import ClockworkServer, error, parse_options
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import Server
+from ansible_collections.gpufleet.lmstudio.tests.clockwork import ENDPOINT, ClockworkServer, error, parse_options
 
 FAULTS = (
     "dropped",
@@ -173,6 +174,63 @@ def test_a_load_that_was_listed_and_is_gone_has_failed():
     server.hooks.append(crash)
     result = server.run(parse_options("qwen"))
     assert result["reason"] == "load_failed" and "is gone" in result["msg"] and server.now < 100
+
+
+def test_without_the_older_list_a_load_whose_answer_is_missing_stays_unconfirmed():
+    server = ClockworkServer([QWEN], seconds_to_load=30, has_v0=False)
+    server.faults[1] = server.gives_up_early
+    result = server.run(parse_options("qwen"))
+    assert result["reason"] == "load_unconfirmed" and "cannot be told whether that is still loading" in result["msg"]
+    assert server.loads == 1
+
+
+def test_a_proxy_that_waits_no_longer_says_nothing_about_the_load():
+    server = ClockworkServer([QWEN])
+
+    def waits_no_longer(request):
+        server.gives_up_early(request)
+        return Response(408)
+
+    server.faults[1] = waits_no_longer
+    assert "failed" not in server.run(parse_options("qwen")) and server.loads == 1
+
+
+def test_what_somebody_else_has_unloaded_is_done_already_and_not_by_this_task():
+    server, wanted = scenario("unload one")
+
+    def somebody(request):
+        if request.path.endswith("/unload"):
+            server.models[0]["loaded_instances"].pop()
+            server.hooks.clear()
+
+    server.hooks.append(somebody)
+    result = server.run(wanted)
+    assert "failed" not in result and result["actions"] == [] and result["changed"] is False
+
+
+def test_nothing_is_loaded_where_an_unload_has_made_no_room():
+    server, wanted = scenario("make room")
+    server.faults[1] = lambda request: Response(200, request.body)
+    result = server.run(wanted)
+    assert result["reason"] == "still_loaded" and server.loads == 0 and server.unloaded == []
+
+
+def test_what_is_loaded_during_a_download_is_not_unloaded():
+    server, wanted = scenario("download and load")
+
+    def somebody(request):
+        if "/status/" in request.path:
+            server.models.append(model("other", instance("other")))
+            server.hooks.clear()
+
+    server.hooks.append(somebody)
+    result = server.run(wanted)
+    assert result["reason"] == "changed_meanwhile" and "other" in result["msg"]
+    assert server.unloaded == [] and server.loads == 0
+
+
+def test_only_the_newer_list_is_acted_on():
+    assert Server(ENDPOINT._replace(api="auto"), fetch=None).endpoint.api == "v1"
 
 
 MEMORY = "Model loading was stopped due to insufficient system resources. It requires approximately 76.69 GB of memory."
