@@ -106,6 +106,18 @@ def test_links_between_files_lead_to_files(page):
     assert [target for target in linked if not (ROOT / page).parent.joinpath(target).exists()] == []
 
 
+def anchors_in(page):
+    headings = re.findall(r"(?m)^#+ (.+)$", re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_to_headings_lead_to_headings(page):
+    linked = re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    targets = [(ROOT / page if not target else (ROOT / page).parent / target, anchor) for target, anchor in linked]
+    assert [(str(target), anchor) for target, anchor in targets if anchor not in anchors_in(target)] == []
+
+
 def test_the_pages_have_plays_and_sources():
     assert len(PLAYS) >= 7
     assert len(SOURCES) >= 3
