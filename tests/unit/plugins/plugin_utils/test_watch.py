@@ -405,8 +405,8 @@ def test_whatever_a_server_does_at_any_poll_ends_nothing_and_unloads_nothing(sim
     fleet = simulate({fault: {"payload": "two_loaded.json", "token": TOKEN} for fault in FAULTS})
     failing = Counter({(fault, "host_down"): 1 for fault, status in FAULTS.items() if status})
     first = Counter({(fault, "host_up"): 1 for fault in FAULTS})
-    args = {"interval": 0.3, "timeout": 60, "max_response_bytes": 1000000, "token": TOKEN, "initial": "snapshot"}
-    endpoints = [{**each, **({"timeout": 2} if FAULTS[each["name"]] == "timeout" else {})} for each in endpoints_of(fleet)]
+    args = {"interval": 1, "timeout": 60, "max_response_bytes": 1000000, "token": TOKEN, "initial": "snapshot"}
+    endpoints = [{**each, **({"timeout": 5} if FAULTS[each["name"]] == "timeout" else {})} for each in endpoints_of(fleet)]
     loaded = 2
 
     async def faults():
@@ -442,7 +442,7 @@ def test_a_token_goes_to_its_own_server_and_comes_back_in_no_event(simulate, cap
 
     async def some_polls():
         queue = asyncio.Queue()
-        async with watching(queue, endpoints=endpoints, interval=0.2, down_after=1, initial="snapshot", token=TOKEN):
+        async with watching(queue, endpoints=endpoints, interval=0.2, down_after=1, initial="snapshot", timeout=60, token=TOKEN):
             return [await next_event(queue) for _number in range(5)]
 
     with caplog.at_level(logging.DEBUG):
