@@ -108,7 +108,7 @@ class Page:
         raise NotImplementedError(f"{self.name}.md: {node.type}")
 
     def _link(self, text: str, target: str) -> str:
-        page, _, anchor = target.partition("#")
+        page, _sign, anchor = target.partition("#")
         if page in PLUGINS:
             return PLUGINS[page].format(text)
         name = page.removesuffix(".md") or self.name

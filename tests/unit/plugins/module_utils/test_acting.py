@@ -341,20 +341,20 @@ def test_a_client_that_has_it_loaded_again_at_once_is_noticed():
     assert result["reason"] == "still_loaded" and "just-in-time" in result["msg"]
 
 
-def test_two_controllers_at_once_end_with_one_instance_or_say_so():
-    for moment in range(6):
-        server = ClockworkServer([QWEN])
-        results = []
+@pytest.mark.parametrize("moment", range(6))
+def test_two_controllers_at_once_end_with_one_instance_or_say_so(moment):
+    server = ClockworkServer([QWEN])
+    results = []
 
-        def other(request, server=server, moment=moment, results=results):
-            if len(server.requests) == moment + 1:
-                server.hooks.clear()
-                results.append(server.run(parse_options("qwen")))
+    def other(request):
+        if len(server.requests) == moment + 1:
+            server.hooks.clear()
+            results.append(server.run(parse_options("qwen")))
 
-        server.hooks.append(other)
-        results.append(server.run(parse_options("qwen")))
-        ids = [each["id"] for each in server.models[0]["loaded_instances"]]
-        assert ids == ["qwen"] or any(result.get("reason") == "changed_meanwhile" for result in results)
+    server.hooks.append(other)
+    results.append(server.run(parse_options("qwen")))
+    ids = [each["id"] for each in server.models[0]["loaded_instances"]]
+    assert ids == ["qwen"] or any(result.get("reason") == "changed_meanwhile" for result in results)
 
 
 def test_a_download_tells_how_far_it_is():
