@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# The second token is not the one that gpu04 wants.
+# Of the simulated fleet. The second one is not what gpu04 wants.
 TOKENS = {"gpu03": "demo-token-of-gpu03", "gpu04": "an-old-token-of-gpu04"}
 POLICY = {"require": [{"name": "chat", "model": "qwen/*", "min_context_length": 8192}]}
 FIRST = """
@@ -60,8 +60,10 @@ def ansible(name: str) -> str:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The caller's, without what would make Ansible look elsewhere."""
+    """The caller's, without what would make Ansible look elsewhere. The token of a server is not for the simulated ones."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    if not env.get("LMSTUDIO_URL"):
+        env.pop("LM_API_TOKEN", None)
     env["ANSIBLE_CONFIG"] = str(folder / "ansible.cfg")
     env["ANSIBLE_HOME"] = str(folder / "home")
     return env
@@ -87,10 +89,8 @@ def install(folder: Path) -> Path:
     return tarball
 
 
-def write_inventory(path: Path, urls: dict[str, str]) -> None:
-    hosts: dict[str, dict[str, str]] = {name: {"lmstudio_url": url} for name, url in urls.items()}
-    for name, host in hosts.items():
-        host["lmstudio_token"] = TOKENS.get(name, "{{ lookup('env', 'LM_API_TOKEN') }}")
+def write_inventory(path: Path, urls: dict[str, str], tokens: dict[str, str]) -> None:
+    hosts = {name: {"lmstudio_url": url, "lmstudio_token": tokens.get(name, "")} for name, url in urls.items()}
     # The simulated hosts are this machine, so there is nobody to log in to.
     variables = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     path.write_text(json.dumps({"gpu": {"hosts": hosts, "vars": variables}}, indent=2) + "\n")
@@ -108,15 +108,16 @@ def checked_host(url: str, folder: Path) -> str:
         sys.exit(str(exc))
 
 
-def fleet(url: str | None, folder: Path) -> tuple[AbstractContextManager[Any], dict[str, str]]:
-    """The servers to ask: that of a URL, or a simulated fleet from the installed collection."""
+def fleet(url: str | None, folder: Path) -> tuple[AbstractContextManager[Any], dict[str, str], dict[str, str]]:
+    """The servers to ask, with their tokens: that of a URL, or a simulated fleet from the installed collection."""
     if url:
-        return nullcontext(), {checked_host(url, folder): url}
+        host = checked_host(url, folder)
+        return nullcontext(), {host: url}, {host: "{{ lookup('env', 'LM_API_TOKEN') }}"}
     sys.path.insert(0, str(folder / "collections" / "ansible_collections" / "gpufleet" / "lmstudio" / "tests" / "simulator"))
     from client import Simulator
 
     simulator = Simulator(ROOT / "tests" / "demo" / "fleet.yml")
-    return simulator, simulator.urls
+    return simulator, simulator.urls, TOKENS
 
 
 def playbook(name: str, folder: Path, **variables: Any) -> None:
@@ -131,9 +132,9 @@ def main(folder: Path) -> None:
     url = os.environ.get("LMSTUDIO_URL")
     keep = os.environ.get("KEEP", "0") not in ("", "0")
     tarball = install(folder)
-    running, urls = fleet(url, folder)
+    running, urls, tokens = fleet(url, folder)
     with running:
-        write_inventory(folder / "inventory.json", urls)
+        write_inventory(folder / "inventory.json", urls, tokens)
         if not url:
             print(FIRST, flush=True)
         playbook("overview", folder)

@@ -50,7 +50,9 @@ def test_a_url_that_nobody_could_ask_ends_it_with_a_sentence(tmp_path):
 
 
 def test_somebodys_own_server_is_not_judged(tmp_path, start):
-    process = demo(tmp_path, LMSTUDIO_URL=start({"gpu01": {"payload": "none_loaded.json"}}).urls["gpu01"], KEEP="1")
+    token = "sk-lm-of-somebody"
+    fleet = start({"gpu01": {"payload": "none_loaded.json", "token": token}})
+    process = demo(tmp_path, LMSTUDIO_URL=fleet.urls["gpu01"], LM_API_TOKEN=token, KEEP="1")
     told, _nothing = process.communicate()
     assert process.returncode == 0
     assert '"1 of 1 host answered.' in told and "127.0.0.1  ok" in told, told
