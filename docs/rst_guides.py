@@ -142,8 +142,11 @@ def main() -> None:
     folder.mkdir()
     for page in pages:
         (folder / f"{page}.rst").write_text(Page(page, pages, base).text, encoding="utf-8")
-    index = {"sections": [{"title": title, "toctree": listed} for title, listed in sections.items()]}
-    (HERE / "docsite" / "extra-docs.yml").write_text("---\n" + yaml.safe_dump(index, sort_keys=False), encoding="utf-8")
+    index = "".join(
+        f"  - title: {title}\n    toctree:\n" + "".join(f"      - {page}\n" for page in listed) for title, listed in sections.items()
+    )
+    licence = "".join(f"# {line.strip()}\n" for line in LICENCE.splitlines()[1:4])
+    (HERE / "docsite" / "extra-docs.yml").write_text(f"---\n{licence}\nsections:\n{index}", encoding="utf-8")
     print(f"{len(pages)} guides in {folder}", file=sys.stderr)
 
 
