@@ -404,6 +404,8 @@ def test_a_thousand_hosts_and_a_hundred_models(show, reports):
     )
     opened = page.evaluate("Math.round(performance.timing.loadEventEnd - performance.timing.navigationStart)")
     print(f"1,000 hosts and 100 models: opened in {opened} ms, filtered in {took} ms")
+    # A second and 200 ms on a quiet machine; this holds on one that is five times slower.
+    assert opened <= 5_000 and max(took) <= 1_000
     page.get_by_role("combobox", name="Status").select_option("refused")
     assert len(hosts_in(page)) == 20
     assert len(page.locator(".matrix tbody tr").first.locator("td").all()) == 5

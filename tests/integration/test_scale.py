@@ -150,7 +150,7 @@ def test_long_runs_tell_their_progress_at_a_terminal(play_of, task, sources):
     os.close(far)
     told = b""
     # It tells it soon. Without, it would end in a hundred seconds, and so would this.
-    while b"gpufleet.lmstudio: 0 of 1 hosts done, 0 without an answer" not in told:
+    while b"gpufleet.lmstudio: 0 of 1 host done, 0 without an answer" not in told:
         assert process.poll() is None, told
         told += os.read(near, 65536)
     os.close(near)
@@ -159,7 +159,7 @@ def test_long_runs_tell_their_progress_at_a_terminal(play_of, task, sources):
 def test_without_a_terminal_no_progress_is_told(play_of):
     fleet, process = play_of("gpufleet.lmstudio.fleet_info: {timeout: {timeout}}", ["hosts.yml"], timeout=3)
     out, err = process.communicate(timeout=100)
-    assert len(fleet.requests("gpu01")) == 1 and "hosts done" not in out + err
+    assert len(fleet.requests("gpu01")) == 1 and " done, " not in out + err
 
 
 @PLUGINS

@@ -132,7 +132,8 @@ class _Round(Generic[T]):
                     break
                 if now - last_progress >= PROGRESS_SECONDS:
                     last_progress = now
-                    self._progress(f"{len(self._results):,} of {len(self._endpoints):,} hosts done, {self._not_ok:,} without an answer")
+                    hosts = f"{len(self._endpoints):,} host{'s' if len(self._endpoints) > 1 else ''}"
+                    self._progress(f"{len(self._results):,} of {hosts} done, {self._not_ok:,} without an answer")
                 self._receive(unread, min(_TICK, end - now))
                 if not self._waiting or self._unread >= _UNREAD_BYTES:
                     self._read(unread)
