@@ -15,8 +15,15 @@ from typing import Any, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import SETTINGS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.loading import ids_of, load, unload
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download, list_with
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.loading import (
+    ANSWERED,
+    UNANSWERED,
+    ids_of,
+    list_without,
+    load,
+    unload,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
     DOWNLOAD,
@@ -96,10 +103,11 @@ class _Acting:
     def _download(self, action: Action) -> None:
         began = self.server.clock()
         self.is_current = False
-        self.record = download(self.server, self.wanted, self.record)
+        if download(self.server, self.wanted):
+            self._note(action, None, began)
+        self.record = list_with(self.server, self.wanted, self.before)
         self.is_current = True
         self.own = ids_of(self.record, self.wanted.model)
-        self._note(action, None, began)
 
     def _planned_again(self, planned: list[Action]) -> list[Action]:
         """What is left to do now that more is known of the model. Never more than was planned."""
@@ -115,11 +123,15 @@ class _Acting:
     def _unload(self, action: Action) -> None:
         began = self.server.clock()
         self.is_current = False
-        own, self.record = unload(self.server, action.model, str(action.instance))
+        instance_id = str(action.instance)
+        unloaded = unload(self.server, instance_id)
+        if unloaded.answer == ANSWERED:
+            self._note(action, instance_id, began)
+        self.record = list_without(self.server, action.model, instance_id, unloaded)
         self.is_current = True
-        self.own.discard(str(action.instance))
-        if own:
-            self._note(action, action.instance, began)
+        self.own.discard(instance_id)
+        if unloaded.answer == UNANSWERED:
+            self._note(action, instance_id, began)
 
     def _load(self, action: Action) -> None:
         # Until it is known better. Nothing is loaded again where it is not certain what is loaded.

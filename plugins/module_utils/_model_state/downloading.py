@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.changes import (
+    ALREADY_DOWNLOADED,
     Download,
     download_request,
     download_status_request,
@@ -31,14 +32,32 @@ _ATTEMPTS = 3
 """How often a download is requested. The same request again attaches to the one that runs."""
 
 
-def download(server: Server, wanted: Wanted, before: Record) -> Record:
-    """Download what is wanted, and return the list with it. Raises :class:`Failure`."""
-    running = _Download(server, wanted, before)
+def download(server: Server, wanted: Wanted) -> bool:
+    """Download what is wanted, and return whether that was needed. Raises :class:`Failure`, which is unclear where a download may run."""
+    running = _Download(server, wanted)
     try:
-        return running.run()
+        running.run()
     except Failure as failure:
-        failure.unclear = running.was_begun
+        failure.unclear = running.may_run
         raise
+    return running.may_run
+
+
+def list_with(server: Server, wanted: Wanted, before: Record) -> Record:
+    """The list with the model. It lags behind a download that is complete. Raises :class:`Failure`."""
+    name = printable(wanted.model)
+    record = server.list_until(lambda record: is_listed(record, wanted.model), PATIENCE)
+    if not record["ok"]:
+        raise no_list(record, f"{name} was downloaded, and then: ")
+    if not is_listed(record, wanted.model):
+        new = sorted(set(record["available"]) - set(before["available"]))
+        called = f"New in the list: {format_names(new)}" if new else "Nothing is new in the list"
+        raise Failure(
+            "download_failed",
+            f"{printable(wanted.source)} was downloaded, and no model is listed as {name}. {called}",
+            "Set model to the key under which the server lists what it has downloaded, and source to what is to be downloaded.",
+        )
+    return record
 
 
 def is_listed(record: Record, model: str) -> bool:
@@ -47,18 +66,17 @@ def is_listed(record: Record, model: str) -> bool:
 
 
 class _Download:
-    def __init__(self, server: Server, wanted: Wanted, before: Record) -> None:
+    def __init__(self, server: Server, wanted: Wanted) -> None:
         self.server = server
         self.wanted = wanted
-        self.before = before
         self.name = printable(wanted.model)
         self.began = server.clock()
         self.attempts = 0
-        self.was_begun = False
+        self.may_run = False
+        """Whether the server may have begun it because it was asked to."""
 
-    def run(self) -> Record:
+    def run(self) -> None:
         download = self._request()
-        self.was_begun = True
         grown_at, most = self.server.clock(), -1.0
         told: float | None = None
         pauses = self.server.pauses(self.wanted.download_timeout)
@@ -69,7 +87,7 @@ class _Download:
             if (download.downloaded_bytes or 0) != most:
                 grown_at, most = self.server.clock(), download.downloaded_bytes or 0
             elif self.server.clock() - grown_at >= self.wanted.stall_timeout:
-                how = f"it is {printable(download.status)} at {format_size(int(most))}"
+                how = f"{printable(download.status)}, {format_size(int(most)) if most else '0 bytes'} so far"
                 waited = count(self.wanted.stall_timeout, "second")
                 raise Failure("download_stalled", f"the download of {self.name} has not gone on for {waited} ({how})")
             seconds = self.server.clock() - self.began
@@ -83,7 +101,6 @@ class _Download:
                     "It goes on in LM Studio. Run the task again to wait for it, or raise download_timeout.",
                 )
             download = self._status(download)
-        return self._listed()
 
     def _request(self) -> Download:
         """The download that was requested."""
@@ -91,11 +108,17 @@ class _Download:
         while True:
             self.attempts += 1
             try:
-                return read_download(self.server.send(download_request(self.wanted.source, self.wanted.quantization)), self.server.endpoint)
+                answer = read_download(
+                    self.server.send(download_request(self.wanted.source, self.wanted.quantization)), self.server.endpoint
+                )
             except ApiError as exc:
                 failure = self.server.failure(exc, doing, "download_failed")
+                self.may_run = self.may_run or not self.server.is_clear(exc)
                 if self.server.is_clear(exc) or self.attempts >= _ATTEMPTS:
                     raise failure from None
+            else:
+                self.may_run = self.may_run or answer.status != ALREADY_DOWNLOADED
+                return answer
             record = self.server.list_until(lambda _record: True, PATIENCE)
             if not record["ok"]:
                 # A full disk ends the application.
@@ -118,21 +141,6 @@ class _Download:
                 ) from None
             return self._request()
         return now._replace(job_id=download.job_id, total_bytes=now.total_bytes or download.total_bytes)
-
-    def _listed(self) -> Record:
-        """The list with the model. It lags behind a download that is complete."""
-        record = self.server.list_until(lambda record: is_listed(record, self.wanted.model), PATIENCE)
-        if not record["ok"]:
-            raise no_list(record, f"{self.name} was downloaded, and then: ")
-        if not is_listed(record, self.wanted.model):
-            new = sorted(set(record["available"]) - set(self.before["available"]))
-            called = f"New in the list: {format_names(new)}" if new else "Nothing is new in the list"
-            raise Failure(
-                "download_failed",
-                f"{printable(self.wanted.source)} was downloaded, and no model is listed as {self.name}. {called}",
-                "Set model to the key under which the server lists what it has downloaded, and source to what is to be downloaded.",
-            )
-        return record
 
 
 def describe(name: str, download: Download, seconds: float) -> str:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.changes import (
@@ -18,13 +18,25 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.change
     refusal_of,
     unload_request,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import UNUSABLE_ID, Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+
+ANSWERED, UNANSWERED, UNKNOWN = "answered", "unanswered", "unknown"
+
+
+class Unload(NamedTuple):
+    """What became of a request to unload an instance."""
+
+    answer: str
+    """That it is done, none, or that there is no such instance."""
+    failure: Failure | None = None
+    """What was wrong with it."""
 
 
 def ids_of(record: Record, model: str) -> set[str]:
@@ -76,27 +88,34 @@ def _find(server: Server, model: str, before: set[str], seconds: float, unclear:
             raise Failure("load_unconfirmed", f"{why}. After load_timeout it {state}", unclear=True)
 
 
-def unload(server: Server, model: str, instance_id: str) -> tuple[bool, Record]:
-    """Unload an instance. Whether that was this request, and the list without it. Raises :class:`Failure`."""
-    name = printable(instance_id)
-    doing = f"{name} was not unloaded"
-    own = True
-    failure = None
+def unload(server: Server, instance_id: str) -> Unload:
+    """Unload an instance. Raises :class:`Failure` where it is certain that this was not done."""
+    doing = f"{printable(instance_id)} was not unloaded"
     try:
         server.send(unload_request(instance_id))
     except ApiError as exc:
-        refusal = refusal_of(exc, server.endpoint)
-        own = refusal is None or MODEL_NOT_FOUND not in refusal.kinds
         failure = server.failure(exc, doing, "still_loaded")
-        if own and server.is_clear(exc):
+        refusal = refusal_of(exc, server.endpoint)
+        if refusal is not None and MODEL_NOT_FOUND in refusal.kinds:
+            return Unload(UNKNOWN, failure)
+        if server.is_clear(exc):
             raise failure from None
+        return Unload(UNANSWERED, failure)
+    return Unload(ANSWERED)
+
+
+def list_without(server: Server, model: str, instance_id: str, unload: Unload) -> Record:
+    """The list once an instance is gone that was unloaded. Raises :class:`Failure`, which is unclear where it may still go."""
+    name = printable(instance_id)
+    unclear = unload.answer == UNANSWERED
     # One that stays listed may be the next one, which a client has made at once.
-    record = server.list_until(
-        lambda record: instance_id not in ids_of(record, model), max(server.endpoint.timeout, PATIENCE / 2) if failure else PATIENCE / 4
-    )
+    patience = PATIENCE / 4 if unload.answer == ANSWERED else max(server.endpoint.timeout, PATIENCE / 2)
+    record = server.list_until(lambda record: instance_id not in ids_of(record, model), patience)
     if not record["ok"]:
-        raise no_list(record, f"whether {name} is unloaded is not known: ", unclear=True)
+        raise no_list(record, f"whether {name} is unloaded is not known: ", unclear)
     if instance_id in ids_of(record, model):
-        because = f" ({failure.sentence})" if failure else ""
-        raise Failure("still_loaded", f"{name} was to be unloaded, and is listed as loaded{because}")
-    return own, record
+        if unload.answer == UNKNOWN:
+            raise Failure("still_loaded", f"{name} is listed as loaded, and LM Studio says that it is not", UNUSABLE_ID)
+        because = f" ({unload.failure.sentence})" if unload.failure else ""
+        raise Failure("still_loaded", f"{name} was to be unloaded, and is listed as loaded{because}", unclear=unclear)
+    return record

@@ -49,6 +49,9 @@ _OF_CHANGES = {
 }
 """What differs from the usual next step where the server could be asked for its list."""
 
+UNUSABLE_ID = "Its identifier may have characters that cannot be shown, and so not be sent either, or it has just gone and come back. Unload it in LM Studio."
+"""What to do about an instance that the server lists, and does not know."""
+
 _MEMORY = (
     "insufficient system resources",
     "requires approximately",

@@ -172,7 +172,7 @@ def test_what_the_server_says_of_a_load_is_the_reason(simulator, loads, reason):
 @pytest.mark.parametrize(
     "downloads, reason, words",
     [
-        ({"stalls_at": 500}, "download_stalled", "at 500 B"),
+        ({"stalls_at": 500}, "download_stalled", "(downloading, 500 B so far)"),
         ({"fails_at": 500}, "download_failed", "failed"),
         ({"disk_full_at": 500, "bytes_per_second": 1e6}, "download_failed", "begun 3 times"),
         ({"catalogue": {}}, "download_unavailable", "No compatible download options"),

@@ -125,8 +125,7 @@ def go_wrong(name, fault, number, has_v0):
         assert not any(path.endswith("/load") for path, _body in server.requests[number + 1 :])
 
     # What is told is true.
-    restarted = fault == "restarts"
-    assert result["changed"] or server.record()["fingerprint"] == before["fingerprint"] or restarted
+    tell_the_truth(server, result, before, number, fault)
     if "failed" in result:
         shown = json.dumps(result)
         assert result["reason"] in REASONS or result["reason"] in STATUSES
@@ -145,6 +144,39 @@ def go_wrong(name, fault, number, has_v0):
     assert sum(instance["model"] == "qwen" for instance in server.record()["instances"]) <= most
     sent = len(server.posts())
     assert server.run(wanted)["changed"] is False and len(server.posts()) == sent
+
+
+def tell_the_truth(server, result, before, number, fault):
+    """What is another than before has changed, unless it was a restart that this task has nothing to do with."""
+    restarted = fault == "restarts" and server.requests[number][1] is None
+    assert result["changed"] or restarted or server.record()["fingerprint"] == before["fingerprint"]
+    assert result["changed"] or not result["actions"]
+    if not result["changed"]:
+        assert not server.jobs and (restarted or (server.loads == 0 and not server.unloaded))
+
+
+@pytest.mark.parametrize("then", ["forbidden", "refused", "html_error", "answer_lost"])
+@pytest.mark.parametrize("fault", ["answer_lost", "gives_up_early", "restarts", "silent", "answer"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_an_outage_hides_is_told_as_changed(name, fault, then):
+    for number in range(requests_of(name)):
+        for length in (1, 1000):
+            server, wanted = scenario(name)
+            before = server.record()
+            fault_itself = getattr(server, fault)
+
+            def goes_out(request, server=server, fault_itself=fault_itself, length=length):
+                sent = len(server.requests)
+                try:
+                    return fault_itself(request)
+                finally:
+                    server.faults.update(dict.fromkeys(range(sent, sent + length), getattr(server, then)))
+
+            server.faults[number] = goes_out
+            result = server.run(wanted)
+            tell_the_truth(server, result, before, number, fault)
+            # Nothing is asked after all went well.
+            assert "failed" in result or length == 1 or number == requests_of(name) - 1
 
 
 def test_a_load_that_takes_longer_than_its_deadline_is_waited_for_by_the_list_and_not_sent_again():
@@ -213,6 +245,34 @@ def test_nothing_is_loaded_where_an_unload_has_made_no_room():
     server.faults[1] = lambda request: Response(200, request.body)
     result = server.run(wanted)
     assert result["reason"] == "still_loaded" and server.loads == 0 and server.unloaded == []
+    assert actions_of(result) == [("unload", "gemma")] and "gemma was to be unloaded, and is listed as loaded." in result["msg"]
+
+
+def test_a_client_that_loads_it_again_before_the_list_is_read_is_noticed_and_the_unload_is_told():
+    server, wanted = scenario("unload one")
+
+    def client(request):
+        answer = server.answer(request)
+        server.models[0]["loaded_instances"].append(instance("qwen:2", ttl=3600))
+        return answer
+
+    server.faults[1] = client
+    result = server.run(wanted)
+    assert result["reason"] == "still_loaded" and actions_of(result) == [("unload", "qwen:2")] and result["changed"] is True
+
+
+def test_an_instance_that_is_listed_and_not_known_has_an_unusable_name():
+    server = ClockworkServer([model("qwen", instance("a\x1bb"))])
+    result = server.run(parse_options("qwen", state="unloaded"))
+    assert result["reason"] == "still_loaded" and result["changed"] is False and result["actions"] == []
+    assert "a\ufffdb is listed as loaded, and LM Studio says that it is not. Its identifier may have characters" in result["msg"]
+
+
+def test_what_is_downloaded_already_and_not_listed_is_no_change():
+    server = ClockworkServer([GEMMA])
+    server.faults[1] = lambda request: Response(200, b'{"status": "already_downloaded"}')
+    result = server.run(parse_options("qwen", state="downloaded"))
+    assert result["reason"] == "download_failed" and result["changed"] is False and result["actions"] == []
 
 
 def test_what_is_loaded_during_a_download_is_not_unloaded():
@@ -371,7 +431,7 @@ def test_a_download_that_stands_still_has_stalled():
     server.bytes_per_second = 0
     result = server.run(wanted)
     assert result["changed"] is True
-    assert result["reason"] == "download_stalled" and "for 600 seconds (it is downloading at 0)" in result["msg"]
+    assert result["reason"] == "download_stalled" and "for 600 seconds (downloading, 0 bytes so far)" in result["msg"]
     assert 600 <= server.now < 700
 
 
@@ -410,7 +470,7 @@ def test_what_cannot_be_downloaded_or_is_listed_under_another_key(catalogue, rea
     server.catalogue.update(catalogue)
     result = server.run(parse_options("qwen", state="downloaded", source=next(iter(catalogue), "qwen")))
     assert result["reason"] == reason and words in result["msg"]
-    assert result["changed"] == bool(catalogue)
+    assert result["changed"] == bool(catalogue) and actions_of(result) == [("download", "qwen")] * len(catalogue)
 
 
 def test_what_an_unload_did_is_not_known_when_nobody_answers_any_more():
