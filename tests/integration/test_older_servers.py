@@ -38,11 +38,11 @@ EVERY_PLUGIN = """
         looked_up: "{{ lookup('gpufleet.lmstudio.models', inventory_hostname) }}"
     - name: What both lists tell is met
       gpufleet.lmstudio.model_assert:
-        require: [{model: qwen/qwen3-8b, min_context_length: 8192}, {model: openai/gpt-oss-20b, state: unloaded}]
+        require: [{model: qwen/qwen3-8b, type: llm}, {model: openai/gpt-oss-20b, state: unloaded}]
         via: "{{ 'target' if inventory_hostname == 'old' else 'controller' }}"
     - name: What the older one does not tell is not
       gpufleet.lmstudio.model_assert:
-        require: [{model: qwen/qwen3-8b, max_instances: 9}, {model: nobody/has-it, state: absent}]
+        require: [{model: qwen/qwen3-8b, min_context_length: 8192, max_instances: 9}, {model: nobody/has-it, state: absent}]
         exclusive: "{{ inventory_hostname == 'old' }}"
       register: gate
       ignore_errors: true
@@ -67,7 +67,7 @@ EVERY_PLUGIN = """
       ansible.builtin.assert:
         that:
           - (gate is failed) == (inventory_hostname == 'old')
-          - gate.violations | map(attribute='check') | list == (['max_instances', 'state', 'exclusive'] if gate is failed else [])
+          - gate.violations | map(attribute='check') | list == (['min_context_length', 'max_instances', 'state', 'exclusive'] if gate is failed else [])
     - name: So was the summary
       ansible.builtin.assert:
         that:

@@ -12,7 +12,7 @@ import re
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES, Entry
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     format_any,
     format_names,
@@ -75,7 +75,8 @@ def make_candidate(
     """
     checks = _entry_checks(requirement, entry, older)
     if instance is not None:
-        checks += _loading_checks(entry) + _instance_checks(requirement, instance["config"])
+        of_instance = _instance_checks(requirement, instance["config"])
+        checks += _loading_checks(entry) + ([_of_one_row(check) for check in of_instance] if older else of_instance)
     elif requirement.min_context_length is not None:
         supported = entry["max_context_length"]
         checks.append(
@@ -152,6 +153,23 @@ def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
             )
         checks.append(Check("config", {setting: one_or_list(accepted)}, actual, met, message))
     return checks
+
+
+def _of_one_row(check: Check) -> Check:
+    """A setting of an instance as the older list tells it, in one row for all instances of a model: that of the others is not known."""
+    if not check.met:
+        return check._replace(met=None)
+    wanted = f"a context of at least {check.expected}"
+    shown = f"a context of {format_value(check.actual)}"
+    if check.name == "config":
+        setting, accepted = next(iter(check.expected.items()))
+        wanted = f"{printable(setting)} {format_any(accepted if isinstance(accepted, list) else [accepted])}"
+        shown = f"{printable(setting)} {format_value(check.actual)}"
+    message = (
+        f"is loaded with {shown} as {LIST_MODELS_V0.path} says, which has one row for all instances, so it is not known whether each has "
+        f"{wanted}. Remove that from the requirement, or update LM Studio to 0.4, which tells it"
+    )
+    return check._replace(actual=None, met=None, message=message)
 
 
 def _choice(key: str, accepted: tuple[str, ...], actual: Any) -> Check:

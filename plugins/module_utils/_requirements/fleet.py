@@ -206,6 +206,7 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
 def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
     # By whether it is known, and what it is.
     hosts_of: dict[tuple[bool, Any], list[str]] = {}
+    is_untold = False
     for name, record in records.items():
         if record["ok"] and requirement.state == AVAILABLE and may_be_uncarried(record, requirement):
             need_full(record, requirement)
@@ -217,12 +218,16 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
         values = list(dict.fromkeys(_VALUES[attribute](candidate) for candidate in candidates))
         if not values and record["ok"] and requirement.state == AVAILABLE and may_hide(record, requirement):
             values = [None]
+        if attribute == "context_length" and is_older(record):
+            # It has one row for all instances of a model, which may differ.
+            is_untold = is_untold or bool(values)
+            values = [None] if values else []
         for value in values:
             # A model without variants has none selected, which is known, but not from the older list.
             known = value is not None or (attribute == "selected_variant" and not is_older(record))
             hosts_of.setdefault((known, value), []).append(name)
     # Two that are not known may differ.
-    if len(hosts_of) < 2 and len(hosts_of.get((False, None), [])) < 2:
+    if len(hosts_of) < 2 and not is_untold and len(hosts_of.get((False, None), [])) < 2:
         return []
     may = "has different" if sum(known for known, _value in hosts_of) > 1 else "may have different"
     message = f"{requirement.subject} {may} {attribute.replace('_', ' ')}s: "

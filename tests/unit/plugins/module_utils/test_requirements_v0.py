@@ -57,12 +57,12 @@ def violations(requirement, host=HOST):
     return judge(host, parse_all([requirement]))
 
 
+ONE_ROW = "/api/v0/models says, which has one row for all instances, so it is not known whether each has"
 # What is met, because the older list tells it.
 MET = [
     {"model": CHAT},
     {"model": "qwen/*", "name": "chat"},
     {"model": CHAT, "severity": "warn"},
-    {"model": CHAT, "min_context_length": 8192},
     {"model": CHAT, "type": "llm"},
     {"model": SEE, "type": "llm", "capabilities": ["vision"]},
     {"model": CHAT, "capabilities": ["trained_for_tool_use"]},
@@ -70,7 +70,6 @@ MET = [
     {"model": CHAT, "publisher": "qwen", "architecture": "qwen3", "format": "gguf", "quantization": "Q4_K_M"},
     {"model": CHAT, "min_instances": 1},
     {"model": [CHAT, OLD], "min_instances": 2},
-    {"model": CHAT, "config": {"context_length": 8192}},
     {"model": IDLE, "state": "available", "min_context_length": 40960, "capabilities": ["trained_for_tool_use"]},
     {"model": CHAT, "state": "available"},
     {"model": IDLE, "state": "unloaded"},
@@ -79,7 +78,14 @@ MET = [
 ]
 # What is not, because it is wrong, or because nobody could know: with a part of the sentence, and what is there.
 NOT_MET = [
-    ({"model": CHAT, "min_context_length": 8193}, "context of 8192", 8192),
+    ({"model": CHAT, "min_context_length": 8193}, "a context of 8192, at least 8193 is required", 8192),
+    ({"model": CHAT, "min_context_length": 8192}, f"a context of 8192 as {ONE_ROW} a context of at least 8192. Remove", None),
+    ({"model": "qwen/*", "min_context_length": 1}, f"{ONE_ROW} a context of at least 1. Remove", None),
+    ({"model": CHAT, "config": {"context_length": 8192}}, f"context_length 8192 as {ONE_ROW} context_length 8192. Remove", None),
+    ({"model": CHAT, "config": {"context_length": [4096, "8192"]}}, f"{ONE_ROW} context_length 4096 or 8192. Remove", None),
+    ({"model": CHAT, "config": {"context_length": 4096}}, "context_length 8192, 4096 is required", 8192),
+    # Another instance may have what this row does not tell.
+    ({"model": CHAT, "min_context_length": 8193, "min_instances": 0, "max_instances": 0}, "1 loaded instance may meet", 1),
     ({"model": OLD, "min_context_length": 1}, "context of (not known)", None),
     ({"model": SLOW}, "big/slow is still loading", "loading"),
     ({"model": "big/*", "min_context_length": 1}, "still loading", "loading"),
@@ -200,7 +206,13 @@ def fleet(attribute, hosts, **requirement):
 
 def test_what_hosts_have_in_common_is_not_what_one_of_them_does_not_tell():
     hosts = {"new": newer(), "old": HOST}
-    assert fleet("quantization", hosts) == [] == fleet("context_length", hosts)
+    assert fleet("quantization", hosts) == []
+    (violation,) = fleet("context_length", hosts)
+    assert violation["message"] == "qwen/chat may have different context lengths: 8192 on new; (not known) on old"
+    # Also of one host alone, whose instances may differ.
+    (violation,) = fleet("context_length", {"old": HOST})
+    assert violation["message"] == "qwen/chat may have different context lengths: (not known) on old"
+    assert fleet("context_length", {"new": newer(), "newer": newer()}) == []
     # A model without variants has none selected. That of the older host is not known.
     (violation,) = fleet("selected_variant", hosts)
     assert violation["message"] == "qwen/chat may have different selected variants: none on new; (not known) on old"
