@@ -22,6 +22,7 @@ import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.no_template import without_templates
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, ROOT, collections_path, settings_in
+from ansible_collections.gpufleet.lmstudio.tests.hostile_events import PLAY, hostile_model, hostile_names, ran
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 SOURCE = collections_path() / "ansible_collections/gpufleet/lmstudio/extensions/eda/plugins/event_source/watch.py"
@@ -99,55 +100,6 @@ def rulebook_with(source, *rules):
     return [{"name": "Watch", "hosts": "all", "sources": [source], "rules": list(rules)}]
 
 
-# Each touches a file of its own, if it is evaluated by anyone.
-def forms(folder):
-    touch = "lookup('pipe', 'touch {}')"
-    calls = [touch.format(folder / f"ran{number}") for number in range(10)]
-    markers = "#jinja2: variable_start_string:'[%', variable_end_string:'%]'"
-    return [
-        f"{{{{ {calls[0]} }}}}",
-        f"{{% if {calls[1]} %}}{{% endif %}}",
-        f"{{{{{{ {calls[2]} }}}}}}",
-        f"{{{{%{{{{ {calls[3]} }}}}",
-        f"{{# x #}}{{{{ {calls[4]} }}}}",
-        f"{markers}\n[% {calls[5]} %]",
-        f" {markers}\n[% {calls[6]} %]",
-        f"\ufeff{markers}\n[% {calls[7]} %]",
-        f"#jinja2: trim_blocks: true\n{{{{ {calls[8]} }}}}",
-        f"plain {{{{ {calls[9]} }}}}",
-        "$ANSIBLE_VAULT;1.1;AES256\n3132",
-    ]
-
-
-PLAY = """
-- name: Use every text of an event
-  hosts: all
-  gather_facts: false
-  vars:
-    texts: "{{ found.current[0].config.texts }}"
-    found: "{{ ansible_eda.event.lmstudio }}"
-  tasks:
-    - name: Show it
-      ansible.builtin.debug:
-        msg: "{{ ansible_eda }} {{ found.model }} {{ found.instance }} {{ given }} {{ texts | map('trim') | list }} {{ found.current[0].config | list }}"
-    - name: Write it
-      ansible.builtin.copy:
-        content: "{{ {'model': found.model, 'instance': found.instance, 'texts': texts, 'given': given} | to_json }}"
-        dest: "{{ seen }}"
-        mode: "0600"
-    - name: Compare it
-      ansible.builtin.debug:
-        msg: "It can be compared: {{ found.model == wanted }}"
-"""
-
-
-def serve_hostile(folder, start):
-    texts = forms(folder)
-    config = {"context_length": 4096, "texts": texts, **{text: text for text in texts}}
-    models = [{"type": "llm", "key": texts[0], "loaded_instances": [{"id": texts[5], "config": config}]}]
-    return texts, start({"gpu01": {"payload": {"models": models}}})
-
-
 @pytest.fixture
 def start(tmp_path):
     with contextlib.ExitStack() as stack:
@@ -159,39 +111,42 @@ def start(tmp_path):
         yield simulate
 
 
-def run_hostile(folder, fleet, source, *more):
-    """Let a play use every text of an event. Returns what it has seen, and the files that were touched."""
+def run_hostile(folder, start, source, *more):
+    """Let a play use every text of an event. Returns what was printed, and the names that were run."""
+    names = hostile_names(folder)
+    fleet = start({"gpu01": {"payload": {"models": [hostile_model(folder)]}}})
     (folder / "play.yml").write_text(PLAY)
+    config = "event.lmstudio.current[0].config"
+    joined = "".join(f"{{{{ {config}.named['{half}'] }}}}" for half in ("a half", "the other half"))
+    variables = {
+        "given": ["{{ event.lmstudio.model }}", *(f"{{{{ {config}.texts[{number}] }}}}" for number in range(len(names))), joined],
+        "seen": str(folder / "seen.json"),
+        "wanted": "{{ wanted }}",
+    }
     rule = {
         "name": "Act",
         "condition": 'event.lmstudio.event == "model_loaded"',
         "actions": [
-            {
-                "run_playbook": {
-                    "name": "play.yml",
-                    "copy_files": False,
-                    "extra_vars": {"given": "{{ event.lmstudio.model }}", "seen": str(folder / "seen.json"), "wanted": "{{ wanted }}"},
-                }
-            },
+            {"run_playbook": {"name": "play.yml", "copy_files": False, "extra_vars": variables}},
             {"debug": {"msg": "{{ event.lmstudio.instance }} {{ event.lmstudio.current }}"}},
             {"debug": {"msg": "all is done"}},
         ],
     }
     arguments = {"endpoints": [{"name": "gpu01", "url": fleet.urls["gpu01"]}], "interval": 5, "initial": "snapshot"}
-    variables = {"wanted": without_templates(forms(folder)[0])}
-    with Rulebook(folder, rulebook_with({source: arguments}, rule), variables, {"gpu01": local(fleet.urls["gpu01"])}, *more) as rulebook:
+    wanted = {"wanted": without_templates(names["braces"])}
+    with Rulebook(folder, rulebook_with({source: arguments}, rule), wanted, {"gpu01": local(fleet.urls["gpu01"])}, *more) as rulebook:
         printed = rulebook.until("all is done\n")
-    return printed, sorted(path.name for path in folder.glob("ran*"))
+    return printed, ran(folder)
 
 
 def test_nothing_that_a_server_sends_is_run_and_its_names_can_be_compared(tmp_path, start):
-    texts, fleet = serve_hostile(tmp_path, start)
-    printed, ran = run_hostile(tmp_path, fleet, "gpufleet.lmstudio.watch")
-    assert ran == []
+    printed, found = run_hostile(tmp_path, start, "gpufleet.lmstudio.watch")
+    assert found == []
     assert "It can be compared: True" in printed
+    names = without_templates(hostile_names(tmp_path))
+    texts = list(names.values())
     seen = json.loads((tmp_path / "seen.json").read_text())
-    plain = without_templates(texts)
-    assert seen == {"model": plain[0], "instance": plain[5], "texts": plain, "given": plain[0]}
+    assert seen == {"model": texts[0], "instance": names["other markers"], "texts": texts, "first": texts[0]}
 
 
 LEAKY = """
@@ -208,11 +163,10 @@ main = source["main"]
 
 def test_it_would_be_run_if_the_source_let_it_through(tmp_path, start):
     """Otherwise the test above would show nothing."""
-    _texts, fleet = serve_hostile(tmp_path, start)
     (tmp_path / "sources").mkdir()
     (tmp_path / "sources" / "leaky.py").write_text(LEAKY.format(source=str(SOURCE)))
-    _printed, ran = run_hostile(tmp_path, fleet, "leaky", "-S", "sources")
-    assert ran
+    _printed, found = run_hostile(tmp_path, start, "leaky", "-S", "sources")
+    assert found
 
 
 RULE = {"name": "Never", "condition": "event.x is defined", "action": {"debug": None}}

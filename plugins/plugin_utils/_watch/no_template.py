@@ -6,29 +6,29 @@
 
 """Text of an event is data, never a template.
 
-ansible-rulebook hands events to playbooks as extra variables, which Ansible evaluates as templates whenever they are used.
+ansible-rulebook hands events to playbooks as extra variables, which Ansible evaluates as templates whenever they are used. On the way it, and
+older versions of ansible-core, read text as a literal of Python, where escapes and texts side by side become braces that were not there.
 """
 
 from __future__ import annotations
 
-import re
+import hashlib
 from typing import Any
 
-_BRACE = re.compile(r"\{(?=[{%#])")
-_HEADER = "#jinja2:"
-_VAULT = "$ANSIBLE_VAULT"
-_FULLWIDTH = {"{": "\uff5b", "#": "\uff03", "$": "\uff04"}
-"""What stands for a character that would begin something else than text. It looks alike, and means nothing."""
+_FULLWIDTH = str.maketrans({"{": "\uff5b", "\\": "\uff3c", "#": "\uff03", "$": "\uff04"})
+"""What begins a template, an escape, a header that names other markers, and a vault. What stands for it looks alike, and means nothing."""
+_MAX_TEXT = 1000
+"""Characters. A longer one may be more than Python can read as a literal, and the action that does it would be lost."""
+_DIGEST = 16
 
 
 def without_templates(value: Any) -> Any:
     """The value, with all text in it, keys too, in a form that neither Ansible nor ansible-rulebook takes for more than text.
 
-    Each ``{`` before ``{``, ``%`` or ``#`` is replaced, and the ``#`` of a header that names other markers. ansible-rulebook decrypts text
-    with the mark of a vault, and drops the action if it cannot. The same text always becomes the same one.
+    The same text always becomes the same one, wherever it stands.
     """
     if isinstance(value, str):
-        return _without_template(value)
+        return _cut(value).translate(_FULLWIDTH)
     if isinstance(value, dict):
         return {without_templates(key): without_templates(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -36,10 +36,9 @@ def without_templates(value: Any) -> Any:
     return value
 
 
-def _without_template(text: str) -> str:
-    text = _BRACE.sub(_FULLWIDTH["{"], text).replace(_VAULT, _FULLWIDTH["$"] + _VAULT[1:])
-    # Whoever trims a text must not make a header of it.
-    begin = next((number for number, char in enumerate(text) if char.isprintable() and not char.isspace()), 0)
-    if text.startswith(_HEADER, begin):
-        text = text[:begin] + _FULLWIDTH["#"] + text[begin + 1 :]
-    return text
+def _cut(text: str) -> str:
+    """The text, or its beginning and a digest of all of it, so that two long texts do not become equal."""
+    if len(text) <= _MAX_TEXT:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+    return f"{text[: _MAX_TEXT - len(digest) - 1]}…{digest}"

@@ -24,8 +24,8 @@ description:
   - C(violated) is sent when a requirement is not met that was met before, and C(met) when all of them are met again. C(previous) and
     C(current) are lists of sentences that say what is not met.
   - A poll that fails says nothing about models and requirements. It never makes a C(model_unloaded), a C(violated) or a C(met).
-  - No text of an event is a template. Each C({) before C({), C(%) or C(#) is the character U+FF5B in it, the C(#) of a leading C(#jinja2:) is
-    U+FF03, and the C($) of the mark of a vault is U+FF04.
+  - No text of an event is a template, nor becomes one when it is read as a literal or joined with others. Each C({), backslash, C(#) and C($)
+    is the character U+FF5B, U+FF3C, U+FF03 or U+FF04 in it. A text of more than 1000 characters is cut, and ends with an ellipsis and a digest.
   - Wrong arguments end the source when it starts. After that, nothing that a server does ends it.
 options:
   endpoints:

@@ -374,10 +374,10 @@ def test_names_of_a_hostile_server_are_no_templates_in_any_part_of_an_event(monk
         *("host_up", "model_loaded", "violated"),
         *("host_down", "host_up", "model_unloaded"),
     ]
-    assert events[1]["model"] == "\uff5b" + hostile[1:] and events[1]["instance"].startswith("\uff03jinja2: \uff5b{")
+    assert events[1]["model"] == hostile.replace("{", "\uff5b") and events[1]["instance"].startswith("\uff03jinja2: \uff5b\uff5b")
     found = texts(events)
     assert any("\uff5b%" in text for text in found)
-    assert not [text for text in found if any(mark in text for mark in ("{{", "{%", "{#", "$ANSIBLE")) or text.startswith("#jinja2:")]
+    assert not [text for text in found if any(mark in text for mark in "{#$\\")]
 
 
 # --- against servers ---
