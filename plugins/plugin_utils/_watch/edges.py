@@ -58,12 +58,15 @@ def advance(state: State, record: Record, rules: Rules) -> tuple[State, list[Eve
     models = _loaded_models(record, state.models or {})
     violated = _violated(record, rules.requirements)
     events = []
-    if state.up is False or (state.up is None and rules.snapshot):
+    comes_up = state.up is False
+    if comes_up or (state.up is None and rules.snapshot):
         events.append(_event(HOST_UP, list(state.why_down), []))
     if state.models is not None or rules.snapshot:
         events += _changes_of_models(state.models or {}, models)
-    if rules.requirements and (state.violated is not None or rules.snapshot):
-        events += _changes_of_requirements(state.violated, violated)
+    if state.violated is None and rules.snapshot and rules.requirements and not violated:
+        events.append(_event(MET, [], []))
+    elif state.violated is not None or rules.snapshot or comes_up:
+        events += _changes_of_requirements(state.violated or {}, violated, comes_up)
     return State(True, 0, (), models, violated), events
 
 
@@ -122,12 +125,12 @@ def _violated(record: Record, requirements: Sequence[Requirement]) -> dict[int, 
     return found
 
 
-def _changes_of_requirements(before: dict[int, list[str]] | None, after: dict[int, list[str]]) -> list[Event]:
-    """One event for the host: that it lacks something more than before, or nothing any more."""
-    previous, current = ([sentence for sentences in (state or {}).values() for sentence in sentences] for state in (before, after))
-    if after.keys() - (before or {}).keys():
+def _changes_of_requirements(before: dict[int, list[str]], after: dict[int, list[str]], comes_up: bool) -> list[Event]:
+    """One event for the host: that it lacks something more than before, or nothing any more. Whatever it lacks when it comes up is news."""
+    previous, current = ([sentence for sentences in state.values() for sentence in sentences] for state in (before, after))
+    if after.keys() - before.keys() or (after and comes_up):
         return [_event(VIOLATED, previous, current)]
-    return [_event(MET, previous, [])] if not after and before != {} else []
+    return [_event(MET, previous, [])] if before and not after else []
 
 
 def _event(name: str, previous: Any, current: Any, model: str | None = None, instance: str | None = None) -> Event:

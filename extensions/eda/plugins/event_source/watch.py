@@ -22,7 +22,8 @@ description:
   - C(instance_changed) is sent when a model stays loaded and one of its instances comes, goes, or has another configuration. C(previous) and
     C(current) are that instance, or null. The time that an instance has left never makes an event.
   - C(violated) is sent when a requirement is not met that was met before, and C(met) when all of them are met again. C(previous) and
-    C(current) are lists of sentences that say what is not met.
+    C(current) are lists of sentences that say what is not met. What a host lacks when it comes up makes a C(violated) in any case, and
+    another reason alone makes none.
   - A poll that fails says nothing about models and requirements. It never makes a C(model_unloaded), a C(violated) or a C(met).
   - No text of an event is a template, nor becomes one when it is read as a literal or joined with others. Each C({), backslash, C(#) and C($)
     is the character U+FF5B, U+FF3C, U+FF03 or U+FF04 in it. A text of more than 1000 characters is cut, and ends with an ellipsis and a digest.
@@ -62,7 +63,7 @@ options:
   initial:
     description:
       - Whether what is found first makes events, too.
-      - V(none) takes it as it is. V(snapshot) sends C(host_up) or C(host_down), C(model_loaded) for each loaded model, and C(violated) or C(met).
+      - V(none) takes it as it is, unless the host was down before. V(snapshot) sends C(host_up) or C(host_down), C(model_loaded) for each loaded model, and C(violated) or C(met).
     type: str
     choices: [none, snapshot]
     default: none

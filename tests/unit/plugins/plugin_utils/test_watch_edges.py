@@ -115,6 +115,53 @@ TABLE = {
         {"requirements": REQUIRE},
         ["host_down", "host_up"],
     ),
+    "what is lacking still when it comes up is said again": (
+        [ok({"a": {"a": 8192}, "b": {"b": 1}}), ok(), failed(), failed(), ok(), ok()],
+        {"requirements": REQUIRE},
+        ["model_unloaded a a", "model_unloaded b b", "violated", "host_down", "host_up", "violated"],
+    ),
+    "also with a snapshot": (
+        [ok(), failed(), failed(), ok(), ok()],
+        {"requirements": REQUIRE, "snapshot": True},
+        ["host_up", "violated", "host_down", "host_up", "violated"],
+    ),
+    "less is lacking when it comes up": (
+        [ok({"a": {"a": 8192}, "b": {"b": 1}}), ok(), failed(), failed(), ok({"a": {"a": 8192}})],
+        {"requirements": REQUIRE},
+        ["model_unloaded a a", "model_unloaded b b", "violated", "host_down", "host_up", "model_loaded a a", "violated"],
+    ),
+    "it comes up with what it lacked": (
+        [ok({"b": {"b": 1}}), failed(), failed(), ok({"a": {"a": 8192}, "b": {"b": 1}})],
+        {"requirements": REQUIRE},
+        ["host_down", "host_up", "model_loaded a a", "met"],
+    ),
+    "a failed poll is no coming up": (
+        [ok({"a": {"a": 8192}, "b": {"b": 1}}), ok({"b": {"b": 1}}), failed(), ok({"b": {"b": 1}})],
+        {"requirements": REQUIRE},
+        ["model_unloaded a a", "violated"],
+    ),
+    "a host that is down at first, and lacks something": (
+        [failed(), failed(), ok({"a": {"a": 1}}), ok({"a": {"a": 1}})],
+        {"requirements": REQUIRE},
+        ["host_up", "violated"],
+    ),
+    "a host that is down at first, and lacks nothing": (
+        [failed(), failed(), ok({"a": {"a": 8192}, "b": {"b": 1}})],
+        {"requirements": REQUIRE},
+        ["host_up"],
+    ),
+    "with a snapshot, that is met": (
+        [failed(), failed(), ok({"a": {"a": 8192}, "b": {"b": 1}})],
+        {"requirements": REQUIRE, "snapshot": True},
+        ["host_down", "host_up", "model_loaded a a", "model_loaded b b", "met"],
+    ),
+    "a host that did not answer once at first": ([failed(), ok()], {"requirements": REQUIRE}, []),
+    "another reason is none": (
+        [ok({"a": {"a": 8192}, "b": {"b": 1}}), ok({"a": {"a": 1}, "b": {"b": 1}}), ok({"a": {"a": 2}, "b": {"b": 1}})],
+        {"requirements": REQUIRE},
+        ["instance_changed a a", "violated", "instance_changed a a"],
+    ),
+    "without requirements nothing is judged": ([failed(), failed(), ok()], {"snapshot": True}, ["host_down", "host_up"]),
     "a warning is met": (
         [ok({"a": {"a": 1}}), ok()],
         {"requirements": parse_all([{"model": "a", "severity": "warn"}])},
@@ -214,7 +261,17 @@ def test_time_and_order_make_no_event(loaded, polls):
     assert names(replay([ok(loaded, ttl=ttl, order=order) for ttl, order in polls], requirements=REQUIRE)) == []
 
 
-@given(POLLS)
-def test_violated_and_met_take_turns(polls):
-    events = [name for name in names(replay(records_of(polls), requirements=REQUIRE[:1], snapshot=True)) if name in ("violated", "met")]
-    assert all(one != other for one, other in zip(events, events[1:]))
+@given(POLLS, st.booleans())
+def test_violated_and_met_take_turns_until_a_host_comes_up_and_lacks_something(polls, snapshot):
+    lacked = None
+    for (status, loaded, _ttl, _order), events in zip(polls, replay(records_of(polls), requirements=REQUIRE[1:], snapshot=snapshot)):
+        kinds = [event["event"] for event in events]
+        judged = [kind for kind in kinds if kind in ("violated", "met")]
+        if status != "ok":
+            assert judged == []
+            continue
+        lacks = "b" not in loaded
+        is_news = "host_up" in kinds or (lacked is not None and not lacked)
+        was_lacking = lacked or (lacked is None and snapshot)
+        assert judged == (["violated"] if lacks and is_news else ["met"] if not lacks and was_lacking else [])
+        lacked = lacks
