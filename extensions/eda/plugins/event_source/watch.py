@@ -63,7 +63,8 @@ options:
   initial:
     description:
       - Whether what is found first makes events, too.
-      - V(none) takes it as it is, unless the host was down before. V(snapshot) sends C(host_up) or C(host_down), C(model_loaded) for each loaded model, and C(violated) or C(met).
+      - V(none) takes it as it is, unless the host was down before. V(snapshot) sends C(host_up) or C(host_down), C(model_loaded) for each
+        loaded model, and C(violated) or C(met).
     type: str
     choices: [none, snapshot]
     default: none
