@@ -49,7 +49,7 @@ class ActionModule(FleetAction):
             if violation["severity"] != FAIL:
                 self._display.warning(violation["message"])
         if result.get("unconfirmed"):
-            self._display.warning(CANNOT_CONFIRM.format(format_names(result["unconfirmed"])))
+            self._display.warning(CANNOT_CONFIRM.format(f"the LM Studio of {format_names(result['unconfirmed'])}"))
         return result
 
     def _judge_given(self, assertion: FleetAssertion, options: dict[str, Any]) -> dict[str, Any]:

@@ -114,6 +114,7 @@ options:
   exclusive:
     description:
       - Whether every other loaded model is unloaded, of any type, before this one is loaded.
+      - What it unloads is not loaded again, even if this model cannot be loaded.
     type: bool
     default: false
   keep:
@@ -140,8 +141,10 @@ options:
   confirm_loaded:
     description:
       - LM Studio lists an instance while it is still loading. With V(true), C(/api/v0/models) is asked as well, which tells whether
-        it is, and the task waits up to O(load_timeout) until it is loaded. Where that is not there, a warning says that it cannot be told.
-      - What this task loads itself needs no such confirmation.
+        it is. Before anything is unloaded or loaded, the task waits up to O(load_timeout) until what is listed of the model is loaded.
+        Where it cannot be told, the task fails with a RV(reason) of V(load_unconfirmed). Where this LM Studio does not have that list, a
+        warning says so.
+      - Check mode asks once, and fails where a run would wait.
     type: bool
     default: false
   via:

@@ -98,7 +98,7 @@ def refusal_of(error: ApiError, endpoint: Endpoint) -> Refusal | None:
     kinds = tuple(said[name] for name in ("type", "code") if isinstance(said.get(name), str))
     if not kinds or isinstance(said.get("code"), int):
         return None
-    return Refusal(kinds, printable(mask_text(secrets_of(endpoint), said["message"]), 300))
+    return Refusal(kinds, printable(mask_text(secrets_of(endpoint), said["message"]), 400))
 
 
 def is_clear(error: ApiError, endpoint: Endpoint) -> bool:

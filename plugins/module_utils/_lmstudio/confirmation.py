@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 
-CANNOT_CONFIRM = (
-    f"confirm_loaded: it cannot be told whether a model is still loading, because LM Studio of {{}} has no {LIST_MODELS_V0.path}."
-)
+CANNOT_CONFIRM = f"confirm_loaded: it cannot be told whether a model is still loading, because {{}} has no {LIST_MODELS_V0.path}."
 """What to warn of."""
 
 
@@ -46,6 +44,8 @@ class Confirmation(NamedTuple):
     """Then why, as a sentence without its end."""
     is_there: bool = True
     """Whether the server has the older list at all."""
+    is_refused: bool = False
+    """Whether it does not give it to this token, or to nobody. Waiting does not change that."""
 
     def doubt(self, entry: Entry) -> str | None:
         """Why a model with loaded instances may not be loaded, as a sentence without its end. None where it is.
@@ -81,7 +81,8 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
         return Confirmation(read_states(answer, endpoint))
     except ApiError as exc:
         is_there = exc.status != "unsupported" and exc.http_status != 404
-        return Confirmation(None, f"{endpoint.url}{LIST_MODELS_V0.path} {mask_problem(endpoint, exc).problem}", is_there)
+        problem = f"{endpoint.url}{LIST_MODELS_V0.path} {mask_problem(endpoint, exc).problem}"
+        return Confirmation(None, problem, is_there, exc.status in ("auth", "forbidden"))
 
 
 def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | None) -> Record:

@@ -24,7 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.loa
     load,
     unload,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import NOT_TOLD, WITHOUT_OTHERS, Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
     DOWNLOAD,
     UNLOAD,
@@ -37,7 +37,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     own_instances,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import Done, make_result
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, Server
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import CANNOT_TELL, PATIENCE, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED, Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -50,7 +50,7 @@ def bring_about(wanted: Wanted, server: Server, check_mode: bool) -> dict[str, A
 
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
     """What to warn of although the task does not fail for it."""
-    return [CANNOT_CONFIRM.format("this host")] if result.get("confirmed") is False else []
+    return [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
 
 
 class _Acting:
@@ -74,9 +74,16 @@ class _Acting:
         try:
             if not self.record["ok"]:
                 raise no_list(self.record)
+            if self.wanted.confirm_loaded and self.wanted.state == LOADED and self.own:
+                # Somebody else's load is not interrupted. What was loading may be gone then.
+                self._confirm(wait=not check_mode)
+                self.before, self.own = self.record, ids_of(self.record, self.wanted.model)
             self.plan = make_plan(self.record, self.wanted)
             if self.plan.failure:
                 raise self.plan.failure
+            if self.plan.actions:
+                # Of what there will be, nothing is confirmed yet.
+                self.confirmed = None if self.confirmed else self.confirmed
             if not check_mode:
                 self._carry_out()
                 self._judge()
@@ -140,6 +147,8 @@ class _Acting:
         try:
             self._load_one(action, self.wanted.config)
         except Failure as failure:
+            if failure.reason == "insufficient_memory" and self.wanted.exclusive:
+                failure.next_step = WITHOUT_OTHERS
             if action.instance is not None and not failure.unclear:
                 self.restored = self._restore(action)
             raise
@@ -209,24 +218,34 @@ class _Acting:
         if differences:
             self.plan = self.plan._replace(differences=tuple(differences))
             raise Failure(
-                "effective_config_differs", "the server gives something else than was asked for: " + "; ".join(map(str, differences))
+                "effective_config_differs", "the server loaded it with other settings than requested: " + "; ".join(map(str, differences))
             )
         self._judge_none([instance["id"] for instance in others_to_unload(self.record, self.wanted)])
-        if self.wanted.confirm_loaded:
+        if self.wanted.confirm_loaded and self.done:
             self._confirm()
+            self._check_number()
 
-    def _confirm(self) -> None:
-        """Wait until nothing of it is still loading. Raises :class:`Failure`."""
+    def _confirm(self, wait: bool = True) -> None:
+        """Wait until nothing of the model is still loading. Raises :class:`Failure`."""
         name = printable(self.wanted.model)
         pauses = self.server.pauses(self.wanted.load_timeout)
-        loading = self.server.is_loading(self.record, self.wanted.model)
-        while loading:
-            if not pauses():
-                raise Failure("load_unconfirmed", f"{name} is listed, and still loading after load_timeout")
+        while True:
+            if not self.record["ok"]:
+                raise no_list(self.record)
+            doubt = self.server.doubt(self.record, self.wanted.model)
+            if doubt is None or doubt == CANNOT_TELL:
+                self.confirmed = doubt is None
+                return
+            if not wait:
+                raise Failure(
+                    "load_unconfirmed",
+                    f"{name} is listed, and {doubt}",
+                    "A run waits for it, up to load_timeout." if doubt.may_pass else NOT_TOLD,
+                )
+            if not doubt.may_pass or not pauses():
+                after = " after load_timeout" if doubt.may_pass else ""
+                raise Failure("load_unconfirmed", f"{name} is listed, and{after} {doubt}", None if doubt.is_loading else NOT_TOLD)
             self.record = self.server.list_until(lambda _record: True, PATIENCE)
-            self._check_number()
-            loading = self.server.is_loading(self.record, self.wanted.model)
-        self.confirmed = loading is not None
 
     def _judge_none(self, loaded: list[str]) -> None:
         """That nothing is left of what was to be unloaded."""

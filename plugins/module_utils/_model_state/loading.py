@@ -18,8 +18,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.change
     refusal_of,
     unload_request,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import UNUSABLE_ID, Failure, no_list
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, Server
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import NOT_TOLD, UNUSABLE_ID, Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, Doubt, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
@@ -67,6 +67,7 @@ def _find(server: Server, model: str, before: set[str], seconds: float, unclear:
     why = f"the answer to the load of {name} is missing: {server.endpoint.url} {unclear.problem}"
     pauses = server.pauses(seconds)
     began = False
+    doubt: Doubt | None = None
     while True:
         record = server.list()
         found = ids_of(record, model) - before if record["ok"] else set()
@@ -75,17 +76,21 @@ def _find(server: Server, model: str, before: set[str], seconds: float, unclear:
             raise Failure("changed_meanwhile", f"{why}, and {listed}", unclear=True)
         if found:
             began = True
-            loading = server.is_loading(record, model)
-            if loading is None:
-                sentence = f"{why}. An instance of it is listed, and it cannot be told whether that is still loading"
-                raise Failure("load_unconfirmed", sentence, unclear=True)
-            if not loading:
+            doubt = server.doubt(record, model)
+            if doubt is None:
                 return found.pop()
+            if not doubt.is_loading and not doubt.may_pass:
+                raise Failure("load_unconfirmed", f"{why}. An instance of it is listed, and {doubt}", NOT_TOLD, unclear=True)
         elif began and record["ok"]:
             raise Failure("load_failed", f"{why}, and the instance that was listed is gone")
         if not pauses():
-            state = "is still loading" if found else "is not listed" if record["ok"] else f"is not known ({record['status']})"
-            raise Failure("load_unconfirmed", f"{why}. After load_timeout it {state}", unclear=True)
+            if found and doubt:
+                next_step = None if doubt.is_loading else NOT_TOLD
+                raise Failure(
+                    "load_unconfirmed", f"{why}. An instance of it is listed, and after load_timeout {doubt}", next_step, unclear=True
+                )
+            state = "it is not listed" if record["ok"] else f"its state is not known ({record['status']})"
+            raise Failure("load_unconfirmed", f"{why}. After load_timeout {state}", unclear=True)
 
 
 def unload(server: Server, instance_id: str) -> Unload:

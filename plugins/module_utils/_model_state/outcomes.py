@@ -28,7 +28,7 @@ REASONS = {
     "effective_config_differs": "The server decides what it gives: MLX ignores some settings, and auto-fit lowers the context to what fits. Ask for what it "
     "gives, or set compare for that setting to at_least or ignore, or pinned to false for an instance that unloads when it is idle.",
     "load_unconfirmed": "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream), "
-    "and run the task again: it begins with what is loaded then. Raise load_timeout if loads take longer.",
+    "and run the task again with confirm_loaded: true, which waits until it is loaded. Raise load_timeout if loads take longer.",
     "changed_meanwhile": "Somebody else loads or unloads on this host: another play, a person, or just-in-time loading. Run one at a time, then again.",
     "still_loaded": "A client may have it loaded again at once (just-in-time loading): stop the client, or switch that off. Or look at LM Studio's log "
     "on that host (lms log stream).",
@@ -51,6 +51,14 @@ _OF_CHANGES = {
 
 UNUSABLE_ID = "Its identifier may have characters that cannot be shown, and so not be sent either, or it has just gone and come back. Unload it in LM Studio."
 """What to do about an instance that the server lists, and does not know."""
+
+NOT_TOLD = (
+    "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream) until it is loaded. "
+    "A run with confirm_loaded: true needs an answer to GET /api/v0/models, and one without takes what is listed as loaded."
+)
+"""What to do where nobody says that a model is still loading, nor that it is loaded."""
+WITHOUT_OTHERS = "The other models were unloaded already (exclusive). Load this one with a smaller context, or choose a smaller one."
+"""What to do where there is too little memory although the others have been unloaded."""
 
 _MEMORY = (
     "insufficient system resources",

@@ -55,7 +55,7 @@ class Difference(NamedTuple):
         if self.setting == "pinned":
             return f"{printable(self.instance)} unloads when it is idle"
         wanted = f"{'at least ' if self.compare == AT_LEAST else ''}{format_value(self.expected)}"
-        return f"{printable(self.instance)} has {printable(self.setting)} {format_value(self.actual)}, {wanted} is wanted"
+        return f"{printable(self.instance)} has {printable(self.setting)} {format_value(self.actual)}, {wanted} is required"
 
 
 class Plan(NamedTuple):
@@ -148,7 +148,7 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
     staying = [instance for instance in own if instance not in surplus]
     differences, _unverified = compare(staying, wanted)
     if differences and wanted.reload == NEVER:
-        sentence = "; ".join(map(str, differences)) + ", and reload: never forbids to load anew"
+        sentence = "; ".join(map(str, differences)) + ", and reload: never forbids reloading it"
         next_step = "Set reload: when_different where that may cut off who is served, or change config, compare or pinned."
         return Plan(differences=tuple(differences), failure=Failure("effective_config_differs", sentence, next_step))
     actions = [_unload(instance) for instance in (*others_to_unload(record, wanted), *_unique(surplus))]
@@ -194,7 +194,8 @@ def _check_context(record: Record, wanted: Wanted) -> None:
     most = [entry["max_context_length"] for entry in record["models"] if entry["key"] == wanted.model]
     context = wanted.config.get("context_length")
     if context and most and None not in most and context > max(most):
-        raise Failure("option_unsupported", f"{_name(wanted)} supports a context of at most {max(most)}, and {context} is wanted")
+        sentence = f"{_name(wanted)} supports a context of at most {max(most)}, and {context} is required"
+        raise Failure("option_unsupported", sentence, f"Set context_length to {max(most)} or less.")
 
 
 def _refuse_variant(record: Record, wanted: Wanted) -> None:

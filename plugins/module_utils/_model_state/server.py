@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.changes import is_clear, send
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import ask_confirmation
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, unsuccessful
 
@@ -29,6 +30,21 @@ SECONDS_BETWEEN_LINES = 15.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 Progress = Callable[[str], None]
+
+
+class Doubt(NamedTuple):
+    """Why a model that is listed as loaded may not be loaded yet."""
+
+    why: str
+    is_loading: bool = False
+    """Whether the server says so."""
+    may_pass: bool = False
+
+    def __str__(self) -> str:
+        return "it is still loading" if self.is_loading else f"it is not known whether it is loaded: {self.why}"
+
+
+CANNOT_TELL = Doubt(f"this LM Studio has no {LIST_MODELS_V0.path}")
 
 
 class Server:
@@ -64,12 +80,16 @@ class Server:
         """Raises :class:`ApiError`."""
         return send(self.endpoint, self.fetch, request)
 
-    def is_loading(self, record: Record, model: str) -> bool | None:
-        """Whether what is listed of a model may still be loading, which only the older list tells. None where that is not there."""
+    def doubt(self, record: Record, model: str) -> Doubt | None:
+        """Why what is listed of a model may not be loaded yet, which only the older list tells. None where it is loaded."""
         confirmation = ask_confirmation(self.endpoint, self.fetch)
         if not confirmation.is_there:
-            return None
-        return any(confirmation.doubt(entry) is not None for entry in record["models"] if entry["key"] == model and entry["loaded"])
+            return CANNOT_TELL
+        for entry in record["models"]:
+            why = confirmation.doubt(entry) if entry["key"] == model and entry["loaded"] else None
+            if why is not None:
+                return Doubt(why, why == LOADING, not confirmation.is_refused)
+        return None
 
     def is_clear(self, error: ApiError) -> bool:
         """Whether it is certain that the server did not do what it was asked to."""

@@ -183,7 +183,7 @@ def test_a_load_that_takes_longer_than_its_deadline_is_waited_for_by_the_list_an
     server = ClockworkServer([QWEN], seconds_to_load=700)
     result = server.run(parse_options("qwen", load_timeout=600))
     assert result["reason"] == "load_unconfirmed" and result["changed"] is True
-    assert "After load_timeout it is still loading" in result["msg"]
+    assert "after load_timeout it is still loading. Nothing is loaded again" in result["msg"]
     assert server.loads == 1
 
 
@@ -212,7 +212,11 @@ def test_without_the_older_list_a_load_whose_answer_is_missing_stays_unconfirmed
     server = ClockworkServer([QWEN], seconds_to_load=30, has_v0=False)
     server.faults[1] = server.gives_up_early
     result = server.run(parse_options("qwen"))
-    assert result["reason"] == "load_unconfirmed" and "cannot be told whether that is still loading" in result["msg"]
+    assert (
+        result["reason"] == "load_unconfirmed"
+        and "it is not known whether it is loaded: this LM Studio has no /api/v0/models" in result["msg"]
+    )
+    assert "Raise load_timeout" not in result["msg"]
     assert server.loads == 1
 
 
@@ -320,6 +324,25 @@ def test_why_a_load_fails_is_told_and_what_was_there_is_loaded_again(answer, rea
     assert server.loads == 1
 
 
+def test_the_servers_own_words_about_memory_are_whole():
+    words = (
+        "Model loading was stopped due to insufficient system resources. Continuing to load the model would likely overload your system and "
+        "cause it to freeze. This model requires approximately 76.69 GB of memory. If you believe this is a mistake, you can try to change "
+        "the model loading guardrails in the settings, under Settings, App, Model loading guardrails."
+    )
+    server = ClockworkServer([QWEN])
+    server.refusal = lambda body: error(500, "model_load_failed", words)
+    assert 340 < len(words) < 400 and words in server.run(parse_options("qwen"))["msg"]
+
+
+def test_when_nobody_answers_at_the_end_what_was_done_is_told():
+    server, wanted = scenario("load")
+    server.faults.update(dict.fromkeys(range(2, 200), server.refused))
+    result = server.run(wanted)
+    assert result["reason"] == "refused" and result["changed"] is True and actions_of(result) == [("load", "qwen")]
+    assert result["msg"].startswith("what was done could not be checked: ") and "Done before: loaded qwen." in result["msg"]
+
+
 def test_a_setting_that_the_server_reports_and_does_not_take_is_left_out_when_it_loads_again():
     server = ClockworkServer([model("qwen", instance("qwen", parallel=2, flash_attention=False, num_experts=0))])
     wanted = parse_options("qwen", config=EIGHT)
@@ -346,7 +369,7 @@ def test_a_context_other_than_the_one_that_was_asked_for(given, compare, failed)
     assert result["unverified"] == ["flash_attention"]
     assert bool(result.get("failed")) == failed
     if failed:
-        assert result["reason"] == "effective_config_differs" and "context_length 4096, at least 8192 is wanted" in result["msg"]
+        assert result["reason"] == "effective_config_differs" and "context_length 4096, at least 8192 is required" in result["msg"]
         assert [difference["actual"] for difference in result["differences"]] == [4096]
         return
     sent = len(server.posts())
@@ -361,6 +384,93 @@ def test_what_is_listed_and_still_loading_is_waited_for_where_that_is_wanted(sec
     assert server.now >= min(seconds, 600) or not has_v0
     assert result["confirmed"] is (None if reason else has_v0)
     assert bool(warnings_of(result)) == (not has_v0)
+
+
+def fault_of_older_list(server, fault, until=10**9):
+    """What happens to each question to the older list."""
+
+    def hook(request):
+        if request.path == "/api/v0/models" and server.now < until:
+            server.faults[len(server.requests) - 1] = fault
+
+    server.hooks.append(hook)
+
+
+@pytest.mark.parametrize(
+    "fault, words, least, most",
+    [
+        ("forbidden", "/api/v0/models answered HTTP 403", 0, 1),
+        ("unauthorized", "/api/v0/models answered HTTP 401", 0, 1),
+        ("html_error", "/api/v0/models is not LM Studio: it answered HTTP 500", 600, 700),
+    ],
+)
+@pytest.mark.parametrize("answer_is_missing", [False, True])
+def test_that_it_is_still_loading_is_said_only_where_the_server_does(fault, words, least, most, answer_is_missing):
+    server = ClockworkServer([model("qwen", *([] if answer_is_missing else [instance("qwen")]))])
+    if answer_is_missing:
+        server.faults[1] = server.answer_lost
+        least, most = max(least, 40), most + 50
+    fault_of_older_list(server, getattr(server, fault, lambda request: Response(401)))
+    result = server.run(parse_options("qwen", confirm_loaded=True))
+    assert result["reason"] == "load_unconfirmed" and words in result["msg"], result["msg"]
+    assert "it is still loading" not in result["msg"] and "Raise load_timeout" not in result["msg"]
+    assert least <= server.now <= most and result["changed"] is answer_is_missing and result["confirmed"] is None
+
+
+def test_an_error_of_the_older_list_that_passes_is_waited_for():
+    server = ClockworkServer([model("qwen", instance("qwen"))])
+    fault_of_older_list(server, server.html_error, until=30)
+    result = server.run(parse_options("qwen", confirm_loaded=True))
+    assert "failed" not in result and result["confirmed"] is True and 30 <= server.now < 60
+
+
+@pytest.mark.parametrize("options", [{}, {"config": EIGHT}])
+def test_check_mode_asks_once_whether_it_is_still_loading(options):
+    server = ClockworkServer([model("qwen", {**instance("qwen"), "loaded_at": 300})])
+    wanted = parse_options("qwen", confirm_loaded=True, **options)
+    told = server.run(wanted, check_mode=True)
+    assert told["reason"] == "load_unconfirmed" and "qwen is listed, and it is still loading. A run waits for it" in told["msg"]
+    assert told["changed"] is False and server.now < 1 and len(server.requests) == 2
+    server.pass_time(300)
+    told = server.run(wanted, check_mode=True)
+    assert "failed" not in told and told["changed"] == bool(options) and told["confirmed"] is (None if options else True)
+
+
+def test_check_mode_does_not_promise_a_wait_where_a_run_has_none():
+    server = ClockworkServer([model("qwen", instance("qwen"))])
+    fault_of_older_list(server, server.forbidden)
+    told = server.run(parse_options("qwen", confirm_loaded=True), check_mode=True)
+    assert told["reason"] == "load_unconfirmed" and "A run waits" not in told["msg"] and "/api/v0/models answered HTTP 403" in told["msg"]
+
+
+def test_a_load_of_somebody_else_is_not_interrupted_by_a_reload():
+    server = ClockworkServer([model("qwen", {**instance("qwen"), "loaded_at": 300})])
+    moments = []
+    server.hooks.append(lambda request: moments.append(server.now) if request.path.endswith("/unload") else None)
+    result = server.run(parse_options("qwen", confirm_loaded=True, config=EIGHT))
+    assert "failed" not in result and result["confirmed"] is True and actions_of(result) == [("unload", "qwen"), ("load", "qwen")]
+    assert len(moments) == 1 and moments[0] >= 300
+
+
+def test_a_load_of_somebody_else_that_ends_without_an_instance_is_made_up_for():
+    server = ClockworkServer([model("qwen", {**instance("qwen"), "loaded_at": 300})])
+
+    def crash(request):
+        if server.now > 50:
+            server.models[0]["loaded_instances"] = []
+            server.hooks.clear()
+
+    server.hooks.append(crash)
+    result = server.run(parse_options("qwen", confirm_loaded=True))
+    assert "failed" not in result and actions_of(result) == [("load", "qwen")] and result["diff"]["before"]["instances"] == {}
+
+
+def test_where_exclusive_has_made_room_it_is_not_advised_again():
+    server, wanted = scenario("make room")
+    server.refusal = lambda body: error(500, "model_load_failed", MEMORY)
+    result = server.run(wanted)
+    assert result["reason"] == "insufficient_memory" and "exclusive: true" not in result["msg"] and "smaller context" in result["msg"]
+    assert "exclusive: true" in server.run(wanted._replace(exclusive=False))["msg"]
 
 
 def test_somebody_else_who_loads_at_once_is_noticed():

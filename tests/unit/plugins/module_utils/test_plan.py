@@ -139,7 +139,12 @@ def test_what_has_to_be_done(models, options, expected):
         ([model("qwen", instance("chat"))], {"name": "chat", "download": True}, "model_unknown", "is an instance of qwen"),
         ([model("qwen", variants=["qwen@4bit"])], {"name": "qwen@4bit"}, "option_unsupported", "is a variant of qwen"),
         ([model("qwen", QWEN, variants=["qwen@4bit"])], {"name": "qwen@4bit", "state": "unloaded"}, "option_unsupported", "is a variant"),
-        ([model("qwen")], {"config": {"context_length": 99999}}, "option_unsupported", "at most 32768, and 99999 is wanted"),
+        (
+            [model("qwen")],
+            {"config": {"context_length": 99999}},
+            "option_unsupported",
+            "and 99999 is required. Set context_length to 32768 or less.",
+        ),
         ([model("qwen", QWEN)], {"config": {"context_length": 99999}}, "option_unsupported", "at most 32768"),
         ([model("qwen", QWEN)], {"config": EIGHT, "reload": "never"}, "effective_config_differs", "context_length 4096, at least 8192 is"),
         ([model("qwen", instance("qwen", ttl=9))], {"reload": "never"}, "effective_config_differs", "qwen unloads when it is idle"),
