@@ -13,6 +13,7 @@ import contextlib
 import json
 import queue
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -22,25 +23,35 @@ import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.no_template import without_templates
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, ROOT, collections_path, settings_in
-from ansible_collections.gpufleet.lmstudio.tests.hostile_events import PLAY, hostile_model, hostile_names, ran
+from ansible_collections.gpufleet.lmstudio.tests.hostile_events import FORMS, PLAY, hostile_model, hostile_names, ran
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 SOURCE = collections_path() / "ansible_collections/gpufleet/lmstudio/extensions/eda/plugins/event_source/watch.py"
 PATIENCE = 120
+TOKEN = "sk-lm-0123456789abcdef"
 
 
 class Rulebook:
     """A running ansible-rulebook, and what it has printed."""
 
     def __init__(self, folder, rulebook, variables, hosts, *more):
-        (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
-        (folder / "vars.yml").write_text(yaml.safe_dump(variables))
-        if not isinstance(rulebook, str):
-            (folder / "rulebook.yml").write_text(yaml.safe_dump(rulebook))
-            rulebook = "rulebook.yml"
-        command = [BINARIES / "ansible-rulebook", "-i", "inventory.yml", "-r", rulebook, "--vars", "vars.yml", *more]
+        (folder / "rulebook.yml").write_text(yaml.safe_dump(rulebook))
+        self.begin(folder, "ansible-rulebook -i inventory/ -r rulebook.yml --vars heal.yml", variables, hosts, *more)
+
+    @classmethod
+    def of_guide(cls, folder, command, variables, hosts):
+        """Runs a command of the guide, as it stands there."""
+        running = cls.__new__(cls)
+        running.begin(folder, command, variables, hosts)
+        return running
+
+    def begin(self, folder, command, variables, hosts, *more):
+        (folder / "inventory").mkdir(exist_ok=True)
+        (folder / "inventory" / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+        (folder / "heal.yml").write_text(yaml.safe_dump(variables))
+        program, *arguments = shlex.split(command)
         self.process = subprocess.Popen(
-            command,
+            [BINARIES / program, *arguments, *more],
             cwd=folder,
             env=settings_in(folder),
             stdin=subprocess.DEVNULL,
@@ -111,15 +122,15 @@ def start(tmp_path):
         yield simulate
 
 
-def run_hostile(folder, start, source, *more):
-    """Let a play use every text of an event. Returns what was printed, and the names that were run."""
+def run_hostile(folder, start, source, *more, given=None):
+    """Let a play use every text of an event, the `given` first ones as variables of their own. Returns what was printed, and which were run."""
     names = hostile_names(folder)
     fleet = start({"gpu01": {"payload": {"models": [hostile_model(folder)]}}})
     (folder / "play.yml").write_text(PLAY)
     config = "event.lmstudio.current[0].config"
     joined = "".join(f"{{{{ {config}.named['{half}'] }}}}" for half in ("a half", "the other half"))
     variables = {
-        "given": ["{{ event.lmstudio.model }}", *(f"{{{{ {config}.texts[{number}] }}}}" for number in range(len(names))), joined],
+        "given": ["{{ event.lmstudio.model }}", *(f"{{{{ {config}.texts[{number}] }}}}" for number in range(given or len(names))), joined],
         "seen": str(folder / "seen.json"),
         "wanted": "{{ wanted }}",
     }
@@ -154,18 +165,18 @@ import runpy
 from pathlib import Path
 
 source = runpy.run_path({source!r})
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import polling
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import no_template
 
-polling.without_templates = lambda event: event
+no_template._FULLWIDTH = {{}}
 main = source["main"]
 """
 
 
 def test_it_would_be_run_if_the_source_let_it_through(tmp_path, start):
-    """Otherwise the test above would show nothing."""
+    """Otherwise the test above would show nothing. Without the name that only ends the action."""
     (tmp_path / "sources").mkdir()
     (tmp_path / "sources" / "leaky.py").write_text(LEAKY.format(source=str(SOURCE)))
-    _printed, found = run_hostile(tmp_path, start, "leaky", "-S", "sources")
+    _printed, found = run_hostile(tmp_path, start, "leaky", "-S", "sources", given=len(FORMS))
     assert found
 
 
@@ -188,9 +199,12 @@ def test_what_cannot_work_ends_at_the_start_with_a_sentence(tmp_path, source, se
     assert status != 0 and sentence in printed
 
 
+def guide():
+    return (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+
+
 def block_of_guide(first_line):
-    text = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
-    return re.search(rf"```yaml\n{re.escape(first_line)}\n(.*?)```", text, re.DOTALL)[1]
+    return re.search(rf"```yaml\n{re.escape(first_line)}\n(.*?)```", guide(), re.DOTALL)[1]
 
 
 def test_the_rulebook_of_the_guide_says_what_is_wrong(tmp_path, start):
@@ -207,23 +221,31 @@ def test_the_rulebook_of_the_guide_says_what_is_wrong(tmp_path, start):
     assert f"gpu02: {fleet.urls['gpu02']} " in printed and "Set token of that endpoint" in printed
 
 
-def test_a_host_that_lacks_a_model_gets_it_back_and_one_that_is_down_is_told(tmp_path, start):
-    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}})
+def test_a_host_that_lacks_a_model_gets_it_back_and_meanwhile_one_that_is_down_is_told(tmp_path, start):
+    settings = {"token": TOKEN, "loads": {"held": True}}
+    fleet = start({"gpu01": {"payload": "two_loaded.json", **settings}, "gpu02": {"payload": "none_loaded.json", **settings}})
     fleet.unload("gpu01", "qwen/qwen3-8b:2")  # The other instance has what is required.
-    models = [{"model": "qwen/qwen3-8b", "config": {"context_length": 8192}}]
-    hosts = {name: local(url, serve_models_models=models, serve_models_via="controller") for name, url in fleet.urls.items()}
+    variables_of_hosts = tmp_path / "inventory" / "group_vars" / "all.yml"
+    variables_of_hosts.parent.mkdir(parents=True)
+    variables_of_hosts.write_text(block_of_guide("# inventory/group_vars/all.yml"))
+    hosts = {name: local(url, vault_lmstudio_token=TOKEN) for name, url in fleet.urls.items()}
     variables = yaml.safe_load(block_of_guide("# heal.yml"))
     assert variables["heal_endpoints"] == list(fleet.urls)
     variables["heal_endpoints"] = [{"name": name, "url": url} for name, url in fleet.urls.items()]
-    variables["heal_interval"] = 1
-    with Rulebook(tmp_path, "gpufleet.lmstudio.heal", variables, hosts) as rulebook:
-        # What it lacks in the beginning, and then what somebody has taken away.
-        rulebook.until("gpu02 serves what is required")
-        fleet.unload("gpu02", "qwen/qwen3-8b")
-        printed = rulebook.until("gpu02 serves what is required")
-        assert printed.count("gpu02 lacks something: qwen/qwen3-8b is not loaded") == 2
+    variables.update(heal_interval=1, heal_token=TOKEN)
+    command = re.search(r"^\$ (ansible-rulebook -r gpufleet\.lmstudio\.heal .*)$", guide(), re.MULTILINE)[1]
+    with Rulebook.of_guide(tmp_path, command, variables, hosts) as rulebook:
+        # What it lacks in the beginning, while the load takes its time, and then what somebody has taken away.
+        fleet.wait_for("gpu02", "/api/v1/models/load")
         fleet.fault("gpu01", "refused")
         printed = rulebook.until("gpu01 is down (refused)")
-    assert "gpu01 lacks" not in printed and "gpu01 serves what is required" in printed
+        assert "PLAY RECAP" not in printed, "the playbook is not over yet"
+        assert "gpu01 lacks" not in printed and "gpu01 serves what is required" in printed
+        fleet.change("gpu02", loads={"held": False})
+        fleet.release("gpu02")
+        assert "gpu02 serves what is required" in rulebook.until("PLAY RECAP")
+        fleet.unload("gpu02", "qwen/qwen3-8b")
+        printed = rulebook.until("gpu02 serves what is required")
+    assert printed.count("gpu02 lacks something: qwen/qwen3-8b is not loaded") == 2
     loads = {name: [request["path"] for request in fleet.requests(name) if request["method"] == "POST"] for name in fleet.urls}
     assert loads == {"gpu01": [], "gpu02": ["/api/v1/models/load"] * 2}
