@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, parse_all, whole_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable, unknown_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, host_name, options_from_address
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, host_name, names_port, options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.edges import EVENTS, MET, VIOLATED, Rules
 
 SOURCE = "gpufleet.lmstudio.watch"
@@ -85,6 +85,8 @@ def _hosts(endpoints: Any, defaults: Mapping[str, Any]) -> list[Watched]:
 
 def _host(raw: Any, defaults: Mapping[str, Any], where: str) -> Watched:
     if isinstance(raw, str) and raw.strip():
+        if not any(mark in raw for mark in ("://", "@")) and not _is_host(_name_in(raw.strip())):
+            raise OptionError(where, f"{printable(raw.strip())!r} is neither a URL nor the name of one host of an inventory.")
         own, name, default_host = options_from_address({}, raw.strip()), "", raw.strip()
     elif isinstance(raw, Mapping):
         _check_names(where, "option", raw.keys(), ["name", "url", *_CONNECTION])
@@ -105,6 +107,11 @@ def _host(raw: Any, defaults: Mapping[str, Any], where: str) -> Watched:
             where, f"{printable(without_userinfo(name))!r} is not the name of one host of an inventory. Give the endpoint a name."
         )
     return Watched(name, endpoint._replace(token_advice=_TOKEN_ADVICE))
+
+
+def _name_in(text: str) -> str:
+    """The name or address in a text that is no URL."""
+    return (text.rpartition(":")[0] if names_port(text) else text).partition("/")[0].strip("[]")
 
 
 def _is_host(name: str) -> bool:
@@ -149,7 +156,8 @@ def _read(name: str, given: Mapping[str, Any], read: Callable[[Any], Any], defau
         return read(given[name])
     except ValueError as exc:
         shown = "it" if name in ("token", "headers") else repr(printable(str(given[name])))
-        raise OptionError(f"{where}.{name}" if where else name, f"{shown} is not {exc}.") from None
+        sentence = f"{shown} is not {exc}"
+        raise OptionError(f"{where}.{name}" if where else name, sentence if sentence.endswith(("?", ".")) else f"{sentence}.") from None
 
 
 def _string(value: Any) -> str:
@@ -192,15 +200,15 @@ def _seconds(value: Any) -> float:
 
 
 def _headers(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise ValueError("a mapping of names and values")
-    return {str(name): str(text) for name, text in value.items()}
+    if not isinstance(value, Mapping) or any(isinstance(text, (Mapping, list, tuple)) for text in value.values()):
+        raise ValueError("a mapping of names and texts")
+    return {str(name): "" if text is None else str(text) for name, text in value.items()}
 
 
 def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in choices:
-            raise ValueError(f"one of {', '.join(choices)}{did_you_mean([str(value)], choices).rstrip('?').replace(' Did', ', did', 1)}")
+            raise ValueError(f"one of {', '.join(choices)}.{did_you_mean([str(value)], choices)}")
         return str(value)
 
     return read

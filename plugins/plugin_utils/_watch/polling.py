@@ -98,7 +98,10 @@ class _Watcher:
             "event": event["event"],
             "host": self._name,
             "url": record["url"],
-            **event,
+            "model": event["model"],
+            "instance": event["instance"],
+            "previous": event["previous"],
+            "current": event["current"],
             "status": record["status"],
             "at": record["asked_at"],
         }

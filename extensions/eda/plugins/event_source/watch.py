@@ -33,7 +33,8 @@ options:
     description:
       - Whom to watch. An endpoint is a URL, the name or address of a host, C(NAME:PORT), or a mapping of a C(name), a C(url) and the connection options
         of this source.
-      - The name of a host is C(name), or else that of its URL. It must be its name in the inventory, or playbooks do not reach it.
+      - The name of a host is C(name), or else that of its URL. It must be its name in the inventory, or playbooks do not reach it. The
+        name of a group would let them run for all of the group.
       - Without a C(url), C(http://NAME) is asked with O(port).
     type: list
     elements: raw
