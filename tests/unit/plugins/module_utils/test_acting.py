@@ -184,6 +184,7 @@ def test_a_load_that_takes_longer_than_its_deadline_is_waited_for_by_the_list_an
     result = server.run(parse_options("qwen", load_timeout=600))
     assert result["reason"] == "load_unconfirmed" and result["changed"] is True
     assert "after load_timeout it is still loading. Nothing is loaded again" in result["msg"]
+    assert "run the task again with confirm_loaded: true" in result["msg"] and "Raise load_timeout" in result["msg"]
     assert server.loads == 1
 
 
@@ -242,6 +243,18 @@ def test_what_somebody_else_has_unloaded_is_done_already_and_not_by_this_task():
     server.hooks.append(somebody)
     result = server.run(wanted)
     assert "failed" not in result and result["actions"] == [] and result["changed"] is False
+
+
+def test_what_somebody_else_has_unloaded_is_no_change_in_an_outage_either():
+    server, wanted = scenario("unload one")
+
+    def somebody(request):
+        server.models[0]["loaded_instances"].pop()
+        return server.answer(request)
+
+    server.faults.update({1: somebody, **dict.fromkeys(range(2, 200), server.refused)})
+    result = server.run(wanted)
+    assert result["reason"] == "refused" and result["changed"] is False and result["actions"] == []
 
 
 def test_nothing_is_loaded_where_an_unload_has_made_no_room():
@@ -441,6 +454,32 @@ def test_check_mode_does_not_promise_a_wait_where_a_run_has_none():
     fault_of_older_list(server, server.forbidden)
     told = server.run(parse_options("qwen", confirm_loaded=True), check_mode=True)
     assert told["reason"] == "load_unconfirmed" and "A run waits" not in told["msg"] and "/api/v0/models answered HTTP 403" in told["msg"]
+
+
+def test_an_outage_while_it_is_still_loading_confirms_nothing():
+    server = ClockworkServer([model("qwen", {**instance("qwen"), "loaded_at": 300})])
+    server.faults.update(dict.fromkeys(range(4, 400), server.refused))
+    result = server.run(parse_options("qwen", confirm_loaded=True))
+    assert result["reason"] == "refused" and result["confirmed"] is None and result["changed"] is False
+
+
+def test_where_nothing_is_loaded_there_is_nothing_to_confirm_yet():
+    server = ClockworkServer([QWEN])
+    told = server.run(parse_options("qwen", confirm_loaded=True), check_mode=True)
+    assert actions_of(told) == [("load", "qwen")] and told["confirmed"] is None and len(server.requests) == 1
+
+
+def test_another_instance_that_comes_while_the_end_is_confirmed_is_noticed():
+    server = ClockworkServer([QWEN])
+    fault_of_older_list(server, server.html_error, until=100)
+
+    def somebody(request):
+        if server.now > 60 and len(server.models[0]["loaded_instances"]) == 1:
+            server.models[0]["loaded_instances"].append(instance("qwen:2"))
+
+    server.hooks.append(somebody)
+    result = server.run(parse_options("qwen", confirm_loaded=True))
+    assert result["reason"] == "changed_meanwhile" and "qwen, qwen:2 in place of qwen" in result["msg"] and result["changed"] is True
 
 
 def test_a_load_of_somebody_else_is_not_interrupted_by_a_reload():
