@@ -13,32 +13,18 @@ from typing import Any, Mapping
 from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.common.validation import check_type_dict
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, Endpoint, authorizes
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes, connection_options
 
 TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)
 OMITTED = "__omit_place_holder__"
 
 
 def connection_spec(environment: bool = True) -> dict[str, Any]:
-    """The options that say whom to ask and how. The documentation fragment ``connection`` describes them.
+    """The options of the connection.
 
     `environment` says whether an unset token is taken from the environment of the machine that sends the request.
     """
-    default = Endpoint._field_defaults
-    spec: dict[str, Any] = {
-        "url": {"type": "str"},
-        "port": {"type": "int"},
-        "token": {"type": "str", "no_log": True},
-        "headers": {"type": "dict", "no_log": True},
-        "timeout": {"type": "float", "default": default["timeout"]},
-        "validate_certs": {"type": "bool", "default": default["validate_certs"]},
-        "ca_path": {"type": "path"},
-        "client_cert": {"type": "path"},
-        "client_key": {"type": "path", "no_log": False},
-        "use_proxy": {"type": "bool", "default": default["use_proxy"]},
-        "max_response_bytes": {"type": "int", "default": default["max_response_bytes"]},
-        "api": {"type": "str", "choices": list(APIS), "default": default["api"]},
-    }
+    spec = connection_options()
     if environment:
         spec["token"]["fallback"] = (env_fallback, [TOKEN_VARIABLE])
     return spec

@@ -147,6 +147,25 @@ def _check_token(token: Any, name: str) -> str | None:
     return token or None
 
 
+def connection_options() -> dict[str, dict[str, Any]]:
+    """The options that say whom to ask and how, as argument specs have them. The documentation fragment ``connection`` describes them."""
+    default = Endpoint._field_defaults
+    return {
+        "url": {"type": "str"},
+        "port": {"type": "int"},
+        "token": {"type": "str", "no_log": True},
+        "headers": {"type": "dict", "no_log": True},
+        "timeout": {"type": "float", "default": default["timeout"]},
+        "validate_certs": {"type": "bool", "default": default["validate_certs"]},
+        "ca_path": {"type": "path"},
+        "client_cert": {"type": "path"},
+        "client_key": {"type": "path", "no_log": False},
+        "use_proxy": {"type": "bool", "default": default["use_proxy"]},
+        "max_response_bytes": {"type": "int", "default": default["max_response_bytes"]},
+        "api": {"type": "str", "choices": list(APIS), "default": default["api"]},
+    }
+
+
 def make_endpoint(
     options: Mapping[str, Any], default_url: str, names: Mapping[str, str] | None = None, machine: str | None = CONTROLLER
 ) -> Endpoint:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, connection_options, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, parse_all, whole_number
@@ -215,17 +215,17 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
 
 
 _OWN = ("endpoints", "interval", "down_after", "require", "events", "initial")
-_CONNECTION: dict[str, Callable[[Any], Any]] = {
-    "port": whole_number(1),
-    "token": _string,
-    "headers": _headers,
-    "timeout": _number,
-    "validate_certs": _bool,
-    "ca_path": _path,
-    "client_cert": _path,
-    "client_key": _path,
-    "use_proxy": _bool,
-    "max_response_bytes": whole_number(1),
-    "api": _one_of(APIS),
+_BY_TYPE: dict[str, Callable[[Any], Any]] = {
+    "str": _string,
+    "path": _path,
+    "int": whole_number(1),
+    "float": _number,
+    "bool": _bool,
+    "dict": _headers,
+}
+_CONNECTION = {
+    name: _one_of(tuple(option["choices"])) if "choices" in option else _BY_TYPE[option["type"]]
+    for name, option in connection_options().items()
+    if name != "url"
 }
 _OF_ENDPOINT = {"name": _string, "url": _url, **_CONNECTION}
