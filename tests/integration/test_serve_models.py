@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 CHAT, LARGE, EMBEDDING, NEW = "qwen/qwen3-8b", "openai/gpt-oss-20b", "text-embedding-harbor-v2", "qwen/qwen3-4b"
+OLDER_LIST = "/api/v0/models"
 LOAD, UNLOAD, DOWNLOAD = "/api/v1/models/load", "/api/v1/models/unload", "/api/v1/models/download"
 PLAY = """
 - name: Serve
@@ -53,7 +56,6 @@ WANTED = {
         "serve_models_exclusive": True,
         "serve_models_keep": ["text-embedding-*"],
         "serve_models_via": "controller",
-        "serve_models_confirm_loaded": True,
     },
 }
 
@@ -89,18 +91,57 @@ def test_it_brings_all_models_into_their_states_and_a_second_run_sends_nothing(r
     assert output.count("SERVES") >= len(WANTED) and "nothing that was judged" not in output
 
 
+def test_what_an_earlier_run_left_loading_is_waited_for(run, start):
+    fleet = start({"gpu01": {"payload": "none_loaded.json"}, "without": {"v0": False}})
+    fleet.load("gpu01", CHAT, held=True)
+    seen = []
+
+    def load_until_asked():
+        fleet.wait_for("gpu01", OLDER_LIST, 3)
+        seen.append(sum(request["path"] == OLDER_LIST for request in fleet.requests("gpu01")))
+        fleet.release("gpu01")
+
+    thread = threading.Thread(target=load_until_asked, daemon=True)
+    thread.start()
+    words = " ".join(serve(run, fleet, {name: {"serve_models_models": [{"model": CHAT}]} for name in fleet.urls}).split())
+    thread.join(60)
+    assert posts(fleet) == {"gpu01": [], "without": []}
+    # Both the model and the gate have asked once more after the load had ended.
+    assert sum(request["path"] == OLDER_LIST for request in fleet.requests("gpu01")) >= seen[0] + 2
+    assert words.count("confirm_loaded: it cannot be told") == 1
+
+
 def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
     servers = {
         "small": {"payload": "none_loaded.json", "loads": {"fails": {LARGE: "memory"}}},
-        **{name: {"payload": "none_loaded.json"} for name in ("unknown", "empty", "twice", "nothing", "misspelled", "useless")},
+        **{name: {"payload": "none_loaded.json"} for name in ("empty", "twice", "nothing", "misspelled", "useless", "text", "pattern")},
+        **{name: {"payload": "workstation.json", "downloads": {"catalogue": CATALOGUE}} for name in ("unknown", "too_large")},
     }
     wanted = {
         "small": {"serve_models_models": [{"model": CHAT}, {"model": LARGE}]},
-        "unknown": {"serve_models_models": [{"model": CHAT}, {"model": "qwen/qwen3-9b"}]},
+        # What is loaded stays so, and what could be downloaded is not.
+        "unknown": {
+            "serve_models_models": [
+                {"model": EMBEDDING, "state": "unloaded"},
+                {"model": "qwen/qwen3-9b"},
+                {"model": NEW, "download": True},
+                {"model": CHAT, "config": {"context_length": 32768}, "reload": "never"},
+            ]
+        },
+        "too_large": {
+            "serve_models_models": [
+                {"model": CHAT, "config": {"context_length": 32768}},
+                {"model": LARGE, "config": {"context_length": 9999999}},
+                {"model": NEW, "download": "no"},
+            ],
+            "serve_models_exclusive": True,
+        },
         "empty": {"serve_models_models": []},
         "twice": {"serve_models_models": [{"model": CHAT}, {"model": CHAT, "state": "unloaded"}]},
         "nothing": {"serve_models_models": [{"model": CHAT, "state": "unloaded"}], "serve_models_exclusive": True},
         "misspelled": {"serve_models_models": [{"model": CHAT, "conifg": {}}]},
+        "text": {"serve_models_models": [{"model": CHAT, "config": "context_length=8192"}]},
+        "pattern": {"serve_models_models": [{"model": CHAT}], "serve_models_exclusive": True, "serve_models_keep": "text-*"},
         "useless": {"serve_models_models": [{"model": CHAT}], "serve_models_keep": ["text-*"]},
     }
     fleet = start(servers)
@@ -111,8 +152,13 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         "names a model twice",
         "serve_models_exclusive needs a model to load",
         "serve_models_keep is what serve_models_exclusive leaves loaded",
+        "has a config or compare that is text",
+        "serve_models_keep is text",
         "conifg",
         "did you mean qwen/qwen3-8b",
+        "forbids to load anew",
+        "9999999 is wanted",
+        f"{NEW} is not listed by this host",
         "insufficient system resources",
     ):
         assert sentence in output
