@@ -243,7 +243,9 @@ reason:
   returned: when the server was asked
   type: str
 confirmed:
-  description: Whether C(/api/v0/models) told that it is loaded. V(false) where this LM Studio does not have it, null where it was not asked.
+  description:
+    - Whether C(/api/v0/models) told that it is loaded. V(false) where this LM Studio does not have it, null where it did not tell or was not
+      asked, and in check mode where something would be loaded.
   returned: when the server was asked, and O(confirm_loaded=true)
   type: bool
 restored:
