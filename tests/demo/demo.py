@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -150,11 +151,13 @@ def main(folder: Path) -> None:
         shown = {name: os.path.relpath(path) for name, path in names.items()}
         print(LAST.format(own_server="" if url else OWN_SERVER, **shown), flush=True)
         if keep and not url:
+            ended = threading.Event()
+            # Also where whoever started this has it ignored, as a shell does in the background.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_details: ended.set())
             print(KEPT.format(**shown), flush=True)
-            try:
-                threading.Event().wait()
-            except KeyboardInterrupt:
-                print("The simulated fleet has ended.")
+            ended.wait()
+            print("The simulated fleet has ended.")
 
 
 if __name__ == "__main__":

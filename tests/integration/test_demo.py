@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 DEMO = [sys.executable, str(Path(__file__).parents[1] / "demo" / "demo.py")]
+PATIENCE = 300
 pytestmark = pytest.mark.once
 
 
@@ -38,13 +39,13 @@ def test_the_fleet_stays_until_it_is_interrupted(tmp_path):
     outcome = subprocess.run(command, env={**os.environ, "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg")}, capture_output=True, check=False)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     process.send_signal(signal.SIGINT)
-    rest, _nothing = process.communicate()
+    rest, _nothing = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0 and rest.endswith("The simulated fleet has ended.\n")
 
 
 def test_a_url_that_nobody_could_ask_ends_it_with_a_sentence(tmp_path):
     process = demo(tmp_path, LMSTUDIO_URL="http://user:hunter-two@gpu01:1234")
-    told, _nothing = process.communicate()
+    told, _nothing = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert told.startswith("LMSTUDIO_URL: ") and "hunter-two" not in told and told.count("\n") == 1
 
@@ -53,7 +54,7 @@ def test_somebodys_own_server_is_not_judged(tmp_path, start):
     token = "sk-lm-of-somebody"
     fleet = start({"gpu01": {"payload": "none_loaded.json", "token": token}})
     process = demo(tmp_path, LMSTUDIO_URL=fleet.urls["gpu01"], LM_API_TOKEN=token, KEEP="1")
-    told, _nothing = process.communicate()
+    told, _nothing = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert '"1 of 1 host answered.' in told and "127.0.0.1  ok" in told, told
     assert "simulated" not in told and "make demo" not in told and "not met" not in told
