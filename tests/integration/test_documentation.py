@@ -30,6 +30,7 @@ ELSEWHERE = {
     "# execution-environment.yml, beside the base image of your choice": "it makes an image of a container",
     "# rulebook.yml": "tests/rulebook runs it, with ansible-rulebook",
     "# heal.yml": "tests/rulebook runs it, with ansible-rulebook",
+    "# inventory/group_vars/all.yml": "tests/rulebook runs it, with ansible-rulebook",
     "# endpoints.yml": "test_watch_arguments.py reads it",
     "# decision-environment.yml": "it makes an image of a container",
     "# input configuration": "a form of AWX",
