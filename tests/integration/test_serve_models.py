@@ -156,7 +156,7 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         "serve_models_keep is text",
         "conifg",
         "did you mean qwen/qwen3-8b",
-        "forbids to load anew",
+        "reload: never forbids",
         "9999999 is wanted",
         f"{NEW} is not listed by this host",
         "insufficient system resources",
