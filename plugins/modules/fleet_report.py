@@ -173,6 +173,9 @@ EXAMPLES = r"""
         - name: embeddings
           type: embedding
           severity: warn
+      groups:
+        gpu:
+          require: [{model: qwen/*}]
       fleet:
         - require: [{name: chat, model: qwen/*, min_context_length: 8192}]
           min_hosts: 2

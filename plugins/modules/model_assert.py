@@ -134,6 +134,13 @@ EXAMPLES = r"""
         severity: warn
       - model: "*-uncensored"
         state: absent
+
+- name: Judge what the inventory plugin found, without asking again
+  gpufleet.lmstudio.model_assert:
+    record: "{{ lmstudio_record }}"
+    require:
+      - model: qwen/qwen3-8b
+  when: lmstudio_record is defined
 """
 
 RETURN = r"""
