@@ -124,3 +124,20 @@ options:
     type: bool
     default: false
 """
+
+    # For the plugins that wait for a gate.
+    CONFIRM_LOADED = r"""
+options:
+  confirm_loaded:
+    description:
+      - Whether to ask C(/api/v0/models) as well, which tells whether a model is still loading. LM Studio 0.4 lists an instance as soon as its
+        load begins, so without this a model counts as loaded before it can serve a request.
+      - A model that is still loading meets nothing that asks for a loaded one, with all its instances, and O(wait_timeout) waits for it. So
+        does a model that this list does not call loaded, or of which an error says nothing.
+      - Both requests together have the O(timeout). The second one goes to the same server with the same token and headers.
+      - Where LM Studio has no C(/api/v0/models), a warning says that it cannot be told, and the newer list alone counts.
+      - It is an error with what was gathered before, because that does not tell it.
+    version_added: 2.0.0
+    type: bool
+    default: false
+"""

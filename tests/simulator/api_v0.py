@@ -33,7 +33,7 @@ def answer(host: Host, path: str) -> Reply | None:
         return Reply(500, ERROR_PAGE, "text/html; charset=utf-8")
     host.downloads.settle(listing=True)
     # What is not loaded is not there for a client, unless a request for it would load it.
-    models = [model for model in host.library.models if host.just_in_time or state_of(model) != "not-loaded"]
+    models = [model for model in host.model_library.models if host.just_in_time or state_of(model) != "not-loaded"]
     if path == LIST:
         return json_reply(200, {"data": [row(host, model) for model in models], "object": "list"})
     key = unquote(path[len(LIST) + 1 :])

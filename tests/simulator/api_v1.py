@@ -31,7 +31,7 @@ async def answer(host: Host, request: Request, path: str, gone: Gone) -> Reply |
     """The answer, or None if the path is of another API."""
     if path == LIST and request.method == "GET":
         host.downloads.settle(listing=True)
-        return Reply(200, host.library.body())
+        return Reply(200, host.model_library.body())
     if not path.startswith(ROOT):
         return None
     if path.startswith(JOB) and request.method == "GET":
@@ -79,7 +79,7 @@ def check_type(key: str, value: Any) -> None:
 
 async def load(host: Host, body: dict[str, Any], gone: Gone) -> dict[str, Any]:
     key = check_body(body, "model", LOAD_KEYS | host.loads.accepts)
-    model = host.library.find(key)
+    model = host.model_library.find(key)
     if model is None:  # what has a variant in its name, too
         raise ApiError(404, "model_not_found", f"Model {key} not found in downloaded models")
     began = time.monotonic()
@@ -92,10 +92,10 @@ async def load(host: Host, body: dict[str, Any], gone: Gone) -> dict[str, Any]:
 
 async def unload(host: Host, body: dict[str, Any], gone: Gone) -> dict[str, Any]:
     instance_id = check_body(body, "instance_id", {"instance_id"})
-    found = host.library.instance(instance_id)
+    found = host.model_library.instance(instance_id)
     if found is None:
         raise ApiError(404, "model_not_found", f"Model with instance identifier '{instance_id}' is not loaded.")
-    host.library.remove(*found)
+    host.model_library.remove(*found)
     return {"instance_id": instance_id}
 
 

@@ -48,18 +48,18 @@ async def first_of(gone: Gone, instance: Instance) -> None:
 
 async def instance_for(host: Host, asked: Any, gone: Gone) -> Instance | None:
     """The instance of that id, else the oldest one of that model, else a new one."""
-    found = host.library.instance(asked)
+    found = host.model_library.instance(asked)
     if found:
         return found[1]
-    model = host.library.find(asked)
+    model = host.model_library.find(asked)
     if model and model.instances:
         return model.instances[0]
     if model is None or not host.just_in_time:
         return None
-    for other, instance in host.library.instances():
+    for other, instance in host.model_library.instances():
         if instance.expires is not None:  # the one before, which was loaded just in time too
-            host.library.remove(other, instance)
+            host.model_library.remove(other, instance)
     instance, _config = await host.loads.load(model, {}, gone)
     instance.touch(IDLE)
-    host.library.forget_answer()
+    host.model_library.forget_answer()
     return instance

@@ -90,7 +90,7 @@ class Downloads:
 
     def __init__(self, name: str, library: Library, settings: dict[str, Any]) -> None:
         self.name = name
-        self.library = library
+        self.model_library = library
         self.jobs: dict[str, Job] = {}
         self.settings: dict[str, Any] = {}
         self.change(settings)
@@ -107,7 +107,7 @@ class Downloads:
         self.settle()
         known = self.settings.get("catalogue") or {}
         entry = entry_of(model, known.get(model) or {}, quantization)
-        if self.library.find(entry["key"]):
+        if self.model_library.find(entry["key"]):
             return {"status": "already_downloaded"}
         if model not in known:
             raise ApiError(404, "model_not_found", NOTHING.format(model=model))
@@ -156,7 +156,7 @@ class Downloads:
             if job.status == "completed" and not job.is_indexed:
                 if job.lists_left == 0:
                     job.is_indexed = True
-                    self.library.append(job.entry)
+                    self.model_library.append(job.entry)
                 elif listing:
                     job.lists_left -= 1
 

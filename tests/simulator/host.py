@@ -43,9 +43,9 @@ class Host:
         self.token: str | None = settings.get("token")
         self.prefix: str = settings.get("prefix", "").rstrip("/")
         self.folder = folder
-        self.library = Library()
-        self.loads = Loads(name, self.library, {})
-        self.downloads = Downloads(name, self.library, {})
+        self.model_library = Library()
+        self.loads = Loads(name, self.model_library, {})
+        self.downloads = Downloads(name, self.model_library, {})
         self.release, self.has_v0, self.v0_error, self.just_in_time = NEWEST["0.4"], True, False, True
         self.denied: set[str] = set()
         self.chats: dict[str, Any] = {}
@@ -69,7 +69,7 @@ class Host:
         check_keys(f"host {self.name}", settings, CHANGEABLE)
         if "payload" in settings:
             self.restart()
-            self.library.replace(read_payload(settings["payload"], self.folder))
+            self.model_library.replace(read_payload(settings["payload"], self.folder))
         if "version" in settings:
             self.release = self._release_of(str(settings["version"]))
         self.has_v0 = bool(settings.get("v0", self.has_v0))
@@ -140,10 +140,10 @@ class Host:
     def load(self, settings: dict[str, Any]) -> None:
         """What just-in-time loading or a person does: one more instance of a model. It is there at once, after some
         seconds, or when it is released."""
-        model = self.library.find(settings.get("model"))
+        model = self.model_library.find(settings.get("model"))
         if model is None:
             raise FleetError(f"host {self.name}: no model {settings.get('model')}")
-        instance_id = settings.get("id") or self.library.free_id(model.key)
+        instance_id = settings.get("id") or self.model_library.free_id(model.key)
         config = {"context_length": settings.get("context_length", 4096), "parallel": 4}
         instance = Instance({"id": instance_id, "config": config}, settings.get("ttl"), is_loading=True)
         self.loads.begin(model, instance, settings)
@@ -163,17 +163,17 @@ class Host:
         self.downloads.forget()
 
     def unload(self, instance_id: Any) -> None:
-        found = self.library.instance(instance_id)
+        found = self.model_library.instance(instance_id)
         if found is None:
             raise FleetError(f"host {self.name}: no loaded instance {instance_id}")
-        self.library.remove(*found)
+        self.model_library.remove(*found)
 
     def state(self) -> dict[str, Any]:
         """What the control address tells."""
         self.downloads.settle()
-        loading = [instance.id for _model, instance in self.library.instances() if instance.is_loading]
+        loading = [instance.id for _model, instance in self.model_library.instances() if instance.is_loading]
         jobs = [job.progress() for job in self.downloads.jobs.values()]
-        return {"url": self.url, "requests": self.requests, "loading": loading, "jobs": jobs, **self.library.document()}
+        return {"url": self.url, "requests": self.requests, "loading": loading, "jobs": jobs, **self.model_library.document()}
 
     def path_of(self, request: Request) -> str:
         """Without the prefix and the query."""

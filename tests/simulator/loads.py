@@ -29,7 +29,7 @@ class Loads:
 
     def __init__(self, name: str, library: Library, settings: dict[str, Any]) -> None:
         self.name = name
-        self.library = library
+        self.model_library = library
         self.v0_error_due = False
         """The next request for v0 gets the error that the beginning of a load causes."""
         self.settings: dict[str, Any] = {}
@@ -56,11 +56,11 @@ class Loads:
         config = self._effective(model, asked)
         unreported = self.settings.get("unreported") or []
         listed = {key: value for key, value in config.items() if key not in unreported}
-        instance = Instance({"id": self.library.free_id(model.key), "config": listed}, is_loading=True)
+        instance = Instance({"id": self.model_library.free_id(model.key), "config": listed}, is_loading=True)
         self.begin(model, instance, self.settings)
         if instance.is_loading and await left_first(instance.ended.wait(), gone()):
             if instance.is_loading and not self.settings.get("survives", True):
-                self.library.remove(model, instance)
+                self.model_library.remove(model, instance)
             raise LeftError
         if instance.outcome == "restart":
             raise BrokenError
@@ -73,7 +73,7 @@ class Loads:
     def begin(self, model: Model, instance: Instance, settings: dict[str, Any]) -> None:
         """It is listed now, and loaded at once, after some seconds, or when it is released."""
         self.v0_error_due = True
-        self.library.add(model, instance)
+        self.model_library.add(model, instance)
         if settings.get("held"):
             return
         if settings.get("seconds"):
@@ -83,20 +83,20 @@ class Loads:
 
     def release(self, instance_id: Any = None) -> int:
         """The loads end now, or that of one instance. The number of them."""
-        loading = [(model, one) for model, one in self.library.instances() if one.is_loading and instance_id in (None, one.id)]
+        loading = [(model, one) for model, one in self.model_library.instances() if one.is_loading and instance_id in (None, one.id)]
         for model, instance in loading:
             self._end(model, instance)
         return len(loading)
 
     def unload_all(self, outcome: str) -> None:
-        for model, instance in self.library.instances():
-            self.library.remove(model, instance, outcome)
+        for model, instance in self.model_library.instances():
+            self.model_library.remove(model, instance, outcome)
 
     def _end(self, model: Model, instance: Instance) -> None:
         if not instance.is_loading:
             return
         if self._failure_of(model) == "crash":
-            self.library.remove(model, instance, "crash")
+            self.model_library.remove(model, instance, "crash")
         else:
             instance.end("loaded")
 
@@ -107,7 +107,7 @@ class Loads:
     def _check_memory(self, model: Model) -> None:
         """Refused before anything is listed."""
         size = model.listed.get("size_bytes") or 0
-        taken = sum(other.listed.get("size_bytes") or 0 for other, _instance in self.library.instances())
+        taken = sum(other.listed.get("size_bytes") or 0 for other, _instance in self.model_library.instances())
         memory = self.settings.get("memory")
         if self._failure_of(model) == "memory" or (memory is not None and taken + size > float(memory)):
             raise ApiError(500, "model_load_failed", GUARDRAIL.format(gigabytes=size / 1e9))

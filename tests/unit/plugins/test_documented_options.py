@@ -41,6 +41,7 @@ FRAGMENTS = {
     COLLECTION + "connection.fleet": connection.ModuleDocFragment.FLEET,
     COLLECTION + "requirements": requirements.ModuleDocFragment.DOCUMENTATION,
     COLLECTION + "requirements.exclusive": requirements.ModuleDocFragment.EXCLUSIVE,
+    COLLECTION + "requirements.confirm_loaded": requirements.ModuleDocFragment.CONFIRM_LOADED,
 }
 REPORT = fleet_report_spec()
 
