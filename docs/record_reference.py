@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import coerce, models, record, record_type
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import coerce, reader, record, record_type
 from ansible_collections.gpufleet.lmstudio.plugins.modules import model_info
 from antsibull_docs_parser.md import to_md
 from antsibull_docs_parser.parser import Context, parse
@@ -34,12 +34,12 @@ All keys are always there. What a server does not tell is null, false or an empt
 returns this one, so this is the only place that describes it.
 """
 FIELDS: dict[str, dict[str, type | None]] = {
-    "models": models._ENTRY,
-    "models.quantization": models._QUANTIZATION,
-    "models.capabilities": models._CAPABILITIES,
-    "models.capabilities.reasoning": models._REASONING,
-    "models.loaded_instances": models._INSTANCE,
-    "models.loaded_instances.config": models.SETTINGS,
+    "models": reader._ENTRY,
+    "models.quantization": reader._QUANTIZATION,
+    "models.capabilities": reader._CAPABILITIES,
+    "models.capabilities.reasoning": reader._REASONING,
+    "models.loaded_instances": reader._INSTANCE,
+    "models.loaded_instances.config": reader.SETTINGS,
 }
 """The fields of what is read from an answer."""
 
@@ -97,7 +97,7 @@ def _of_entry(path: str, documented: Documented) -> Iterator[Row]:
         kind = f"list of {said['elements']}" if said["type"] == "list" else said["type"]
         if name in fields and kind != _of_field(name, fields[name]):
             raise LookupError(f"{path}.{name} is {_of_field(name, fields[name])} in the code, and {kind} in the RETURN of model_info")
-        nullable = name in fields and name not in models._REQUIRED and models._unknown_value(name, fields[name]) is None
+        nullable = name in fields and name not in reader._REQUIRED and reader._unknown_value(name, fields[name]) is None
         yield _row(f"{path}.{name}", kind + " or null" if nullable else kind, said)
         if name in containers:
             yield from _of_entry(f"{path}.{name}", said["contains"])

@@ -75,17 +75,16 @@ def _post(route: str, body: Mapping[str, Any], timeout: float | None = None) -> 
 
 def send(endpoint: Endpoint, fetch: Fetch, request: Request) -> dict[str, Any]:
     """The document of an answer. Raises :class:`ApiError`, whose problem has nothing in it of what was sent as a secret."""
-    http_status = None
     try:
-        response = fetch(endpoint, request)
-        http_status = response.http_status
-        document = read_document(response, endpoint, request)
-        if not isinstance(document, dict):
-            raise ApiError("invalid", "sent something else than what was asked for")
+        return read_document(fetch(endpoint, request), endpoint, request, _object)
     except ApiError as exc:
         exc.problem = mask_text(secrets_of(endpoint), exc.problem)
-        exc.http_status = http_status
         raise
+
+
+def _object(document: Any) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise ApiError("invalid", "sent something else than what was asked for")
     return document
 
 

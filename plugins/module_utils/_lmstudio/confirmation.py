@@ -10,14 +10,13 @@ models tells that it is still loading.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, cast
+from typing import TYPE_CHECKING, Callable, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_problem
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import (
     LIST_MODELS_V0,
     LOADED,
@@ -25,6 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
     States,
     read_states,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
@@ -89,16 +89,16 @@ def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | No
     """A record in which each model that is listed as loaded says whether it is: its `state` is loaded or loading, or `unconfirmed` says
     why that is not known. `confirmed` of the record is true, false where the server cannot tell, or null where it did not.
     """
-    told: dict[str, Any] = {"confirmed": None}
+    confirmed: bool | None = None
     if record["api"] == V0:
-        told["confirmed"] = True
+        confirmed = True
     elif record["ok"]:
         found = read_confirmation(endpoint, answer) if answer else Confirmation(None, f"{LIST_MODELS_V0.path} was not asked")
-        told["confirmed"] = (found.states is not None or None) if found.is_there else False
+        confirmed = (found.states is not None or None) if found.is_there else False
         for entry in record["models"]:
             doubt = found.doubt(entry) if entry["loaded"] and found.is_there else None
             if found.states is not None and entry["loaded"] and doubt in (None, LOADING):
                 entry["state"] = doubt or LOADED
             elif doubt:
                 entry["unconfirmed"] = doubt
-    return cast("Record", {**record, **told})
+    return cast("Record", {**record, "confirmed": confirmed})

@@ -15,7 +15,7 @@ import json
 import math
 import re
 import zlib
-from typing import Any
+from typing import Any, Callable, TypeVar
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
@@ -23,6 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
+Read = TypeVar("Read")
 _CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 _ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
 """Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
@@ -113,8 +114,16 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def read_document(response: Response, endpoint: Endpoint, request: Request) -> Any:
-    """The JSON document of a response with HTTP status 200. Raises :class:`ApiError`."""
+def read_document(response: Response, endpoint: Endpoint, request: Request, read: Callable[[Any], Read]) -> Read:
+    """What `read` makes of the JSON document of a response with HTTP status 200. Raises :class:`ApiError`, as `read` may do."""
+    try:
+        return read(_document(response, endpoint, request))
+    except ApiError as exc:
+        exc.http_status = response.http_status
+        raise
+
+
+def _document(response: Response, endpoint: Endpoint, request: Request) -> Any:
     # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
     body = b""
     document: Any = None

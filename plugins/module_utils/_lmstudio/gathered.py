@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Mapping, cast
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, not_asked_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import LOADED, not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
@@ -24,11 +24,10 @@ _BEFORE_THE_REASON = re.compile(r"(Task failed: )?((Data could not be sent to|Fa
 """What Ansible puts before that which ssh said. With pipelining it says either, by chance, and both are long."""
 
 
-def at_detail(record: Record, detail: str) -> Record:
-    """A record of detail ``full`` at this detail."""
-    if detail == FULL or record["detail"] == detail:
+def at_detail_loaded(record: Record) -> Record:
+    if record["detail"] == LOADED:
         return record
-    return {**record, "detail": detail, "models": [entry for entry in record["models"] if may_be_loaded(entry)]}
+    return {**record, "detail": LOADED, "models": [entry for entry in record["models"] if may_be_loaded(entry)]}
 
 
 def extract_record(value: Any) -> Record:
@@ -61,5 +60,5 @@ def nothing_gathered(result: Any) -> Record:
     return not_asked_record(
         "Nothing was gathered from this host" + (f": {printable(reason, 300)}" if reason else "."),
         "Ansible could not reach it, or the task that asks failed on it or did not run. See the output of the play.",
-        "loaded",
+        LOADED,
     )

@@ -14,7 +14,8 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Entry, canonical, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
 
 _SHORT_SECRET = 12
@@ -52,8 +53,8 @@ def contains_any(secrets: tuple[str, ...], json_text: str) -> bool:
     return any(canonical(secret)[1:-1].lower() in lower for secret in secrets)
 
 
-def mask_answer(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]]:
-    """Both without any text that was sent to the server as a secret, wherever the server may have put it."""
+def mask_answer(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]] | None:
+    """Both without any text that was sent to the server as a secret, wherever the server may have put it. None if there is none."""
     names = _documented_names()
 
     def mask(value: Any) -> Any:
@@ -65,10 +66,10 @@ def mask_answer(secrets: tuple[str, ...], entries: list[Entry], warnings: list[s
             return {key if key in names else mask(key): mask(item) for key, item in value.items()}
         return value
 
-    entries_left, warnings_left = mask([entries, warnings])
-    if [entries_left, warnings_left] != [entries, warnings]:
-        warnings_left.append("the server sent back text that equals the token or a header, which is masked here")
-    return entries_left, warnings_left
+    masked_entries, masked_warnings = mask([entries, warnings])
+    if (masked_entries, masked_warnings) == (entries, warnings):
+        return None
+    return masked_entries, [*masked_warnings, "the server sent back text that equals the token or a header, which is masked here"]
 
 
 def mask_problem(endpoint: Endpoint, exc: ApiError) -> ApiError:

@@ -20,7 +20,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import WrongType, coerce, invalid_field, json_type
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import MAX_ENTRIES, NOWHERE, Entry, Listed, Reader
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import NOWHERE, Listed, Model
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import MAX_WARNINGS, Entry, Reader, check_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 LIST_MODELS_V0 = Request("GET", "/api/v0/models")
@@ -29,7 +30,6 @@ LOADED, NOT_LOADED, LOADING = STATES = ("loaded", "not-loaded", "loading")
 States = Dict[str, Set[str]]
 """The states of a list, by the name of the model. A name may be there more than once."""
 
-_MAX_WARNINGS = 20
 _TYPES = {"vlm": "llm", "embeddings": "embedding"}
 """What the newer API calls a type."""
 # The fields of a row that become others. The rest keep their names, as everywhere.
@@ -40,13 +40,13 @@ def read_models_v0(response: Response, endpoint: Endpoint = NOWHERE) -> Listed:
     """The models of an answer, and the warnings about single fields. Raises :class:`ApiError`."""
     rows = _rows(response, endpoint)
     reader = Reader()
-    models = [reader.read(_entry(row), number) for number, row in enumerate(rows)]
+    models = [Model.from_entry(reader.read(_entry(row), number)) for number, row in enumerate(rows)]
     odd = [
         f"data[{number}] ({printable(row['id'])}) has the state {printable(row['state'])}, so it is not known whether it is loaded"
         for number, row in enumerate(rows)
         if row["state"] not in STATES
     ]
-    return models, reader.warnings() + odd[:_MAX_WARNINGS]
+    return models, reader.warnings() + odd[:MAX_WARNINGS]
 
 
 def read_states(response: Response, endpoint: Endpoint = NOWHERE) -> States:
@@ -59,11 +59,7 @@ def read_states(response: Response, endpoint: Endpoint = NOWHERE) -> States:
 
 def _rows(response: Response, endpoint: Endpoint) -> list[Entry]:
     """The rows of an answer, with all that a decision rests on being of the type that is expected. Raises :class:`ApiError`."""
-    try:
-        return _checked(read_document(response, endpoint, LIST_MODELS_V0))
-    except ApiError as exc:
-        exc.http_status = response.http_status
-        raise
+    return read_document(response, endpoint, LIST_MODELS_V0, _checked)
 
 
 def _checked(document: Any) -> list[Entry]:
@@ -71,8 +67,7 @@ def _checked(document: Any) -> list[Entry]:
     if not isinstance(rows, list):
         what = "an object without data" if isinstance(document, dict) else json_type(document)
         raise ApiError("invalid", f"sent {what} instead of a model list")
-    if len(rows) > MAX_ENTRIES:
-        raise ApiError("invalid", f"listed {len(rows)} models, more than the {MAX_ENTRIES} that are accepted")
+    check_number(rows)
     if rows and not any(isinstance(row, dict) and "state" in row for row in rows):
         raise ApiError(
             "not_lmstudio", "is not LM Studio: it answered in the shape of an OpenAI-style server (a list of models without a state)"

@@ -61,7 +61,7 @@ class Question:
         if not isinstance(answer, Response) or not (answer.content_encoding or b"nexpected endpoint" in answer.body):
             return False
         try:
-            read_document(answer, self._endpoint, LIST_MODELS)
+            read_document(answer, self._endpoint, LIST_MODELS, lambda _document: None)
         except ApiError as exc:
             return exc.status == "unsupported"
         return False

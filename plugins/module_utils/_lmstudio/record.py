@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Fetch = Callable[[Endpoint, Request], Response]
 """Sends a request. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
 
-FULL = "full"
+FULL, LOADED = DETAILS = ("full", "loaded")
 NOT_ASKED = "not_asked"
 """The status of a host that nobody could ask. The others are those of :class:`ApiError`, and ok."""
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
@@ -69,10 +69,10 @@ class ParsedAnswer:
         secrets = secrets_of(endpoint)
         if not any(contains_any(secrets, text) for text in self._texts):
             return self
-        before = [model.entry for model in self.models]
-        entries, warnings = mask_answer(secrets, before, self.warnings)
-        if entries == before and warnings == self.warnings:
+        masked = mask_answer(secrets, [model.entry for model in self.models], self.warnings)
+        if masked is None:
             return self
+        entries, warnings = masked
         return ParsedAnswer([Model.from_entry(entry) for entry in entries], warnings, self.api)
 
 
@@ -135,46 +135,47 @@ def parse(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> P
 def record_of(endpoint: Endpoint, poll: Poll, detail: str) -> Record:
     """The record of an endpoint that was asked."""
     answer = parse(endpoint, poll).answer
-    status = "ok"
-    error: Error | None = None
     if isinstance(answer, ParsedAnswer):
-        facts = answer.facts(detail)
+        record = _make_record("ok", None, detail, answer.facts(detail), endpoint.url, answer.api, poll)
     else:
         failure = cast("ApiError", answer)
-        status = failure.status
         problem = failure.problem
-        if (endpoint.api, poll.api) == (AUTO, V0) and status != "unsupported":
+        if (endpoint.api, poll.api) == (AUTO, V0) and failure.status != "unsupported":
             problem += f" (asked for {LIST_MODELS_V0.path}, because it does not know {LIST_MODELS.path})"
-        error = {"message": f"{endpoint.url} {problem}.", "hint": failure.hint, "http_status": failure.http_status}
-        facts = {**_facts_of([], [], detail), "fingerprint": None}
-    own = {
-        "ok": error is None,
-        "status": status,
-        "error": error,
-        "url": endpoint.url,
-        "api": answer.api if isinstance(answer, ParsedAnswer) else None,
-        "asked_at": poll.asked_at,
-        "response_ms": poll.response_ms,
-        "detail": detail,
-    }
-    record = cast("Record", {**own, **facts})
+        error: Error = {"message": f"{endpoint.url} {problem}.", "hint": failure.hint, "http_status": failure.http_status}
+        record = _make_record(failure.status, error, detail, _no_facts(detail), endpoint.url, None, poll)
     return confirm(record, endpoint, poll.states) if endpoint.confirm_loaded else record
 
 
 def not_asked_record(message: str, hint: str, detail: str) -> Record:
     """The record of a host that nobody could ask."""
-    error = {"message": message, "hint": hint, "http_status": None}
+    return _make_record(NOT_ASKED, {"message": message, "hint": hint, "http_status": None}, detail, _no_facts(detail))
+
+
+def _make_record(
+    status: str,
+    error: Error | None,
+    detail: str,
+    facts: dict[str, Any],
+    url: str | None = None,
+    api: str | None = None,
+    poll: Poll | None = None,
+) -> Record:
     own = {
-        "ok": False,
-        "status": NOT_ASKED,
+        "ok": error is None,
+        "status": status,
         "error": error,
-        "url": None,
-        "api": None,
-        "asked_at": None,
-        "response_ms": None,
+        "url": url,
+        "api": api,
+        "asked_at": poll.asked_at if poll else None,
+        "response_ms": poll.response_ms if poll else None,
         "detail": detail,
     }
-    return cast("Record", {**own, **_facts_of([], [], detail), "fingerprint": None})
+    return cast("Record", {**own, **facts})
+
+
+def _no_facts(detail: str) -> dict[str, Any]:
+    return {**_facts_of([], [], detail), "fingerprint": None}
 
 
 def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = V1) -> dict[str, Any]:

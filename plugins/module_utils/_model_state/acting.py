@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import SETTINGS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download, list_with
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.loading import (
     ANSWERED,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear, may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import (
     AT_LEAST,
@@ -88,7 +88,7 @@ def instances_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
 
     Raises :class:`Failure`.
     """
-    unclear = [entry for entry in record["models"] if entry["key"] == wanted.model and not entry["loaded"] and may_be_loaded(entry)]
+    unclear = [entry for entry in record["models"] if entry["key"] == wanted.model and is_unclear(entry)]
     if unclear:
         raise Failure("still_loaded", f"{_name(wanted)} reports a loaded context but no instance, so there is none that could be unloaded")
     found = [instance for instance in record["instances"] if wanted.model in (instance["model"], instance["id"])]

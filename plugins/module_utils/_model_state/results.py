@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
     CUTS_OFF,
@@ -61,7 +61,7 @@ def make_result(
         "differences": [difference._asdict() for difference in plan.differences],
         "unverified": compare(own, wanted)[1] if wanted.state == LOADED else [],
         "reason": None,
-        "lmstudio": at_detail(after, "loaded"),
+        "lmstudio": at_detail_loaded(after),
     }
     if before["ok"] and after["ok"]:
         shown = _predicted(before, plan, wanted) if done is None else _shown(after, wanted)

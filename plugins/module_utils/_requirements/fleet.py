@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import NOT_CONFIRMED, Candidate
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
@@ -188,7 +188,7 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
         entries = record["models"]
         if requirement.state == LOADED:
             entries = [candidate.entry for candidate in listed_candidates(record, requirement)]
-        if actual is None and any(may_be_loaded(entry) and not entry["loaded"] for entry in entries):
+        if actual is None and any(is_unclear(entry) for entry in entries):
             return "unclear whether loaded"
         return {LOADED: "not loaded", UNLOADED: "loaded", ABSENT: "listed"}[requirement.state]
     if check == "model":

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Entry, may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear, may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, Check, make_candidate
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import (
@@ -247,7 +248,7 @@ def _unmet(requirement: Requirement, candidate: Candidate, check: Check) -> Viol
 
 def _not_there(record: Record, requirement: Requirement) -> Violation:
     listed = listed_keys(record, requirement) or [candidate.entry["key"] for candidate in listed_candidates(record, requirement)]
-    unclear = [entry for entry in record["models"] if may_be_loaded(entry) and not entry["loaded"] and entry["key"] in listed]
+    unclear = [entry for entry in record["models"] if is_unclear(entry) and entry["key"] in listed]
     if requirement.state == LOADED and unclear:
         names = format_names([entry["key"] for entry in unclear])
         if all(entry.get("state") == LOADING for entry in unclear):

@@ -18,7 +18,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail, extract_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail_loaded, extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, NOT_ASKED
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import check_comparable, judge_fleet, parse_fleet_terms
@@ -218,7 +218,7 @@ def _result(
     if assertion.confirm_loaded:
         result["unconfirmed"] = [name for name, record in records.items() if record.get("confirmed") is False]
     if not assertion.quiet:
-        result["hosts"] = {name: at_detail(record, "loaded") for name, record in records.items()}
+        result["hosts"] = {name: at_detail_loaded(record) for name, record in records.items()}
     lines = [("" if violation["severity"] == FAIL else "(warning) ") + violation["message"] for violation in violations]
     if shared:
         pairs = [f"{name} (as {first})" for name, first in shared.items()]

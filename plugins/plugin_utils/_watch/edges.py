@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical, may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical, is_unclear
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
@@ -91,7 +91,7 @@ def _loaded_models(record: Record, before: Models) -> Models:
             # Of two with one id, the same one counts each time, in whichever order they come.
             if canonical(instance) < canonical(other):
                 instances[listed["id"]] = instance
-        if may_be_loaded(entry) and not entry["loaded"]:
+        if is_unclear(entry):
             unclear.add(entry["key"])
     # Whether such a model is loaded is not known, so nothing has changed.
     return {**models, **{key: before[key] for key in unclear & before.keys() - models.keys()}}

@@ -185,6 +185,7 @@ def test_what_a_plain_answer_on_a_target_imports():
             "_lmstudio.models",
             "_lmstudio.models_v0",
             "_lmstudio.question",
+            "_lmstudio.reader",
             "_lmstudio.record",
             "_module",
             "_text",

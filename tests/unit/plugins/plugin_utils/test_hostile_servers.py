@@ -18,7 +18,7 @@ import zlib
 import pytest
 import trustme
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import MAX_ENTRIES
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import MAX_ENTRIES
 from ansible_collections.gpufleet.lmstudio.tests.raw_server import EMPTY, Server, chunks, framed, http
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK, LATE
 

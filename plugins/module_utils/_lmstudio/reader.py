@@ -1,0 +1,191 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Read the entries of a list of models, one by one.
+
+Nothing a server sends is believed: types are checked, unknown fields pass through, and no text of the server becomes part of a
+message unless it is made printable first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import (
+    RESERVED_KEYS,
+    WrongType,
+    coerce,
+    entry_name,
+    invalid_field,
+    json_type,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+Entry = Dict[str, Any]
+
+MAX_ENTRIES = 10000
+"""More models or loaded instances than this on one host are not accepted."""
+MAX_WARNINGS = 20
+
+# The documented fields, each with the type that is expected: reading answers is most of what a fleet costs, and values of this very
+# type are taken as they are. None stands for a list of strings.
+_ENTRY = {
+    "type": str,
+    "publisher": str,
+    "key": str,
+    "display_name": str,
+    "architecture": str,
+    "size_bytes": int,
+    "params_string": str,
+    "max_context_length": int,
+    "format": str,
+    "description": str,
+    "variants": None,
+    "selected_variant": str,
+}
+_QUANTIZATION = {"name": str, "bits_per_weight": int}
+_CAPABILITIES = {"vision": bool, "trained_for_tool_use": bool}
+_REASONING = {"allowed_options": None, "default": str}
+_INSTANCE = {"id": str, "remaining_ttl_seconds": int}
+SETTINGS = {
+    "context_length": int,
+    "eval_batch_size": int,
+    "parallel": int,
+    "flash_attention": bool,
+    "num_experts": int,
+    "offload_kv_cache_to_gpu": bool,
+}
+"""With which an instance is loaded."""
+_Fields = Mapping[str, "type | None"]
+_REQUIRED = ("key", "id")
+_STRICT = ("type", "key", "id", "context_length")
+"""With a wrong type, the answer as a whole cannot be trusted."""
+
+
+def check_number(listed: list[Any]) -> None:
+    """Raises :class:`ApiError` where a list has too many models."""
+    if len(listed) > MAX_ENTRIES:
+        raise ApiError("invalid", f"listed {len(listed)} models, more than the {MAX_ENTRIES} that are accepted")
+
+
+def _unknown_value(name: str, expected_type: type | None) -> Any:
+    """What stands for a value that is missing, null or refused."""
+    return [] if expected_type is None else False if expected_type is bool and name in _CAPABILITIES else None
+
+
+class Reader:
+    """Reads the models of a list, one by one: documented fields by type, then the rest as it is, in the order of its names."""
+
+    def __init__(self) -> None:
+        self._raw: Any = None
+        self._number = 0
+        self._instances_read = 0
+        self.warned = 0
+        """How many fields of unexpected type there were."""
+        self._warnings: list[str] = []
+
+    def read(self, raw: Any, number: int) -> Entry:
+        """The model at this place of the list, from 0. Raises :class:`ApiError`, if the list as a whole cannot be trusted."""
+        self._raw, self._number = raw, number
+        entry = self._entry(raw)
+        self._instances_read += len(entry["loaded_instances"])
+        if self._instances_read > MAX_ENTRIES:
+            raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are accepted")
+        return entry
+
+    def warnings(self) -> list[str]:
+        """Fields of unexpected type, as sentences; bounded, because a hostile server can have any number of them."""
+        more = self.warned - len(self._warnings)
+        return self._warnings + ([f"{more} more fields of unexpected type"] if more else [])
+
+    def _entry(self, raw: Any) -> Entry:
+        if not isinstance(raw, dict):
+            raise self._invalid("", "an object", raw)
+        instances = self._instances(raw.get("loaded_instances"))
+        entry = self._fields(raw, "", _ENTRY)
+        entry["quantization"] = self._object_fields(self._object(raw, "", "quantization"), ".quantization", _QUANTIZATION)
+        entry["capabilities"] = self._capabilities(self._object(raw, "", "capabilities"))
+        entry["loaded"] = bool(instances)
+        entry["loaded_instances"] = instances
+        entry = self._with_unknown_fields(entry, raw, "")
+        if not instances and entry.get("loaded_context_length") is not None:
+            self._add_warning("", "reports loaded_context_length but no loaded instance, so it is not known whether it is loaded")
+        return entry
+
+    def _capabilities(self, raw: Entry) -> Entry:
+        path = ".capabilities"
+        capabilities = self._fields(raw, path, _CAPABILITIES)
+        # A bare true or false says no more than whether it can.
+        reasoning = {"allowed_options": ["on"]} if raw.get("reasoning") is True else self._object(raw, path, "reasoning", absent=False)
+        capabilities["reasoning"] = self._object_fields(reasoning, path + ".reasoning", _REASONING)
+        return self._with_unknown_fields(capabilities, raw, path)
+
+    def _instances(self, raw_instances: Any) -> list[Entry]:
+        if raw_instances is None:
+            return []
+        if not isinstance(raw_instances, list):
+            raise self._invalid(".loaded_instances", "a list", raw_instances)
+        return [self._instance(raw, f".loaded_instances[{number}]") for number, raw in enumerate(raw_instances)]
+
+    def _instance(self, raw: Any, path: str) -> Entry:
+        if not isinstance(raw, dict):
+            raise self._invalid(path, "an object", raw)
+        instance = self._fields(raw, path, _INSTANCE)
+        instance["config"] = self._object_fields(self._object(raw, path, "config"), path + ".config", SETTINGS)
+        return self._with_unknown_fields(instance, raw, path)
+
+    def _object_fields(self, raw: Entry, path: str, fields: _Fields) -> Entry:
+        return self._with_unknown_fields(self._fields(raw, path, fields), raw, path)
+
+    def _fields(self, raw: Entry, path: str, fields: _Fields) -> Entry:
+        read: Entry = {}
+        for name, expected_type in fields.items():
+            value = raw.get(name)
+            if value.__class__ is expected_type:
+                read[name] = value
+            elif value is None and name not in _REQUIRED:
+                read[name] = _unknown_value(name, expected_type)
+            else:
+                read[name] = self._coerce(value, path, name, expected_type)
+        return read
+
+    def _object(self, raw: Entry, path: str, name: str, absent: Any = None) -> Entry:
+        """A container. A missing one, null or `absent`, reads as an empty one."""
+        value = raw.get(name)
+        if isinstance(value, dict):
+            return value
+        if value is not None and value is not absent:
+            self._warn_type(f"{path}.{name}", "an object", value)
+        return {}
+
+    def _with_unknown_fields(self, read: Entry, raw: Entry, path: str) -> Entry:
+        """With the fields that are not documented, under their own names."""
+        if not raw.keys() <= read.keys():
+            for name in sorted(raw.keys() - read.keys()):
+                if not name.startswith(RESERVED_KEYS):
+                    read[name] = self._coerce(raw[name], path, printable(name), object)
+        return read
+
+    def _coerce(self, value: Any, path: str, name: str, expected_type: type | None) -> Any:
+        try:
+            return coerce(value, name, expected_type)
+        except WrongType as exc:
+            if name in _STRICT and expected_type is not object:
+                raise self._invalid(f"{path}.{name}", str(exc), value) from None
+            self._warn_type(f"{path}.{name}", str(exc), value)
+            return _unknown_value(name, expected_type)
+
+    def _warn_type(self, path: str, expected: str, value: Any) -> None:
+        self._add_warning(path, f"is {json_type(value)}, but {expected} was expected: treated as unknown")
+
+    def _add_warning(self, path: str, message: str) -> None:
+        self.warned += 1
+        if self.warned <= MAX_WARNINGS:
+            self._warnings.append(f"{entry_name(self._raw, self._number)}{path} {message}")
+
+    def _invalid(self, path: str, expected: str, value: Any) -> ApiError:
+        return invalid_field(entry_name(self._raw, self._number) + path, expected, value)
