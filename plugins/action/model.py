@@ -14,7 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about, warnings_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import not_asked_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import SECONDS_BETWEEN_LINES, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import model_spec, parse_wanted
@@ -49,10 +49,6 @@ class ActionModule(OneHostAction):
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
         return not_asked_result(parse_wanted(options), record)
-
-    def emit_warnings(self, answer: dict[str, Any], host: str) -> None:
-        for warning in warnings_of(answer):
-            self._display.warning(f"{host}: {warning}")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
     model_assert_spec,
     parse_assertion,
     poll_until_met,
-    warnings_of,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -48,7 +47,3 @@ class ActionModule(OneHostAction):
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
         return judge_unasked(parse_assertion(options), record)
-
-    def emit_warnings(self, answer: dict[str, Any], host: str) -> None:
-        for warning in warnings_of(answer):
-            self._display.warning(f"{host}: {warning}")

@@ -175,6 +175,6 @@ def _line(violation: Violation) -> str:
 
 
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
-    """What to warn of although the task does not fail for it."""
+    """What to warn of although the task does not fail for it. A result of another module has nothing of the kind."""
     unconfirmed = [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
     return [*unconfirmed, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]

@@ -14,6 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -64,9 +65,6 @@ class OneHostAction(ActionBase):
         """The result of asking from the controller."""
         raise NotImplementedError
 
-    def emit_warnings(self, answer: dict[str, Any], host: str) -> None:
-        """Warn of what is in a result. Here, because a module does not know the name of its host, and equal warnings are shown once."""
-
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
         """The result with a record that was not gathered by asking."""
         raise NotImplementedError
@@ -89,7 +87,9 @@ class OneHostAction(ActionBase):
             answer = self._execute_module(
                 module_name="gpufleet.lmstudio." + self.MODULE, module_args=args, task_vars=task_vars, wrap_async=in_background
             )
-        self.emit_warnings(answer, task_vars["inventory_hostname"])
+        # Here, because a module does not know the name of its host, and equal warnings are shown once.
+        for warning in warnings_of(answer):
+            self._display.warning(f"{task_vars['inventory_hostname']}: {warning}")
         result.update(answer)
         return result
 

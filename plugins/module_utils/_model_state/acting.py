@@ -13,13 +13,11 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download, list_with
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.loading import (
     ANSWERED,
     UNANSWERED,
-    ids_of,
     list_without,
     load,
     unload,
@@ -31,10 +29,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     Action,
     Plan,
     compare,
+    ids_of,
+    instances_of,
     instances_to_unload,
     make_plan,
     others_to_unload,
-    own_instances,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import Done, make_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import CANNOT_TELL, PATIENCE, Server
@@ -46,11 +45,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 def bring_about(wanted: Wanted, server: Server, check_mode: bool) -> dict[str, Any]:
     """The result of bringing a model into its state, or of telling what that would take."""
     return _Acting(wanted, server).run(check_mode)
-
-
-def warnings_of(result: Mapping[str, Any]) -> list[str]:
-    """What to warn of although the task does not fail for it."""
-    return [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
 
 
 class _Acting:
@@ -124,7 +118,7 @@ class _Acting:
         more = [action for action in plan.actions if action not in planned]
         if more:
             names = format_names([action.instance or action.model for action in more])
-            raise Failure("changed_meanwhile", f"during the download of {printable(self.wanted.model)} something else was loaded: {names}")
+            raise Failure("changed_meanwhile", f"during the download of {self.wanted.name} something else was loaded: {names}")
         return list(plan.actions)
 
     def _unload(self, action: Action) -> None:
@@ -182,7 +176,7 @@ class _Acting:
     def _need_current(self) -> None:
         """Read the list, unless that was the last thing that was done. Raises :class:`Failure` if it is not as it should be."""
         if not self.is_current:
-            self.record = self.server.list_until(lambda _record: True, PATIENCE)
+            self.record = self.server.first_list()
             self.is_current = self.record["ok"]
         self._check_number()
 
@@ -192,10 +186,8 @@ class _Acting:
         listed = ids_of(self.record, self.wanted.model)
         if listed != self.own:
             there, expected = format_names(sorted(listed)), format_names(sorted(self.own))
-            name = printable(self.wanted.model)
-            raise Failure(
-                "changed_meanwhile", f"the instances of {name} are not those that should be there: {there} in place of {expected}"
-            )
+            sentence = f"the instances of {self.wanted.name} are not those that should be there: {there} in place of {expected}"
+            raise Failure("changed_meanwhile", sentence)
 
     def _judge(self) -> None:
         """Whether the state is there. Raises :class:`Failure`."""
@@ -203,7 +195,7 @@ class _Acting:
             # A list may lag behind what was answered.
             self.record = self.server.list_until(lambda record: ids_of(record, self.wanted.model) == self.own, PATIENCE / 4)
             if not self.record["ok"]:
-                self.record = self.server.list_until(lambda _record: True, PATIENCE)
+                self.record = self.server.first_list()
             if not self.record["ok"]:
                 raise no_list(self.record, "what was done could not be checked: ")
             self.is_current = True
@@ -214,7 +206,7 @@ class _Acting:
 
     def _judge_loaded(self) -> None:
         self._check_number()
-        differences, _unverified = compare(own_instances(self.record, self.wanted), self.wanted)
+        differences, _unverified = compare(instances_of(self.record, self.wanted.model), self.wanted)
         if differences:
             self.plan = self.plan._replace(differences=tuple(differences))
             raise Failure(
@@ -227,7 +219,6 @@ class _Acting:
 
     def _confirm(self, wait: bool = True) -> None:
         """Wait until nothing of the model is still loading. Raises :class:`Failure`."""
-        name = printable(self.wanted.model)
         pauses = self.server.pauses(self.wanted.load_timeout)
         while True:
             if not self.record["ok"]:
@@ -239,13 +230,15 @@ class _Acting:
             if not wait:
                 raise Failure(
                     "load_unconfirmed",
-                    f"{name} is listed, and {doubt}",
+                    f"{self.wanted.name} is listed, and {doubt}",
                     "A run waits for it, up to load_timeout." if doubt.may_pass else NOT_TOLD,
                 )
             if not doubt.may_pass or not pauses():
                 after = " after load_timeout" if doubt.may_pass else ""
-                raise Failure("load_unconfirmed", f"{name} is listed, and{after} {doubt}", None if doubt.is_loading else NOT_TOLD)
-            self.record = self.server.list_until(lambda _record: True, PATIENCE)
+                raise Failure(
+                    "load_unconfirmed", f"{self.wanted.name} is listed, and{after} {doubt}", None if doubt.is_loading else NOT_TOLD
+                )
+            self.record = self.server.first_list()
 
     def _judge_none(self, loaded: list[str]) -> None:
         """That nothing is left of what was to be unloaded."""

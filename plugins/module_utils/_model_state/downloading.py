@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.change
     refusal_of,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import keys_with_variant
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, SECONDS_BETWEEN_LINES, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
@@ -45,11 +46,11 @@ def download(server: Server, wanted: Wanted) -> bool:
 
 def list_with(server: Server, wanted: Wanted, before: Record) -> Record:
     """The list with the model. It lags behind a download that is complete. Raises :class:`Failure`."""
-    name = printable(wanted.model)
-    record = server.list_until(lambda record: is_listed(record, wanted.model), PATIENCE)
+    name = wanted.name
+    record = server.list_until(lambda record: _is_listed(record, wanted.model), PATIENCE)
     if not record["ok"]:
         raise no_list(record, f"{name} was downloaded, and then: ")
-    if not is_listed(record, wanted.model):
+    if not _is_listed(record, wanted.model):
         new = sorted(set(record["available"]) - set(before["available"]))
         called = f"New in the list: {format_names(new)}" if new else "Nothing is new in the list"
         raise Failure(
@@ -60,16 +61,16 @@ def list_with(server: Server, wanted: Wanted, before: Record) -> Record:
     return record
 
 
-def is_listed(record: Record, model: str) -> bool:
+def _is_listed(record: Record, model: str) -> bool:
     """As a key, or as a variant."""
-    return model in record["available"] or any(model in (entry["selected_variant"], *entry["variants"]) for entry in record["models"])
+    return model in record["available"] or bool(keys_with_variant(record, model))
 
 
 class _Download:
     def __init__(self, server: Server, wanted: Wanted) -> None:
         self.server = server
         self.wanted = wanted
-        self.name = printable(wanted.model)
+        self.name = wanted.name
         self.began = server.clock()
         self.attempts = 0
         self.may_run = False
@@ -119,7 +120,7 @@ class _Download:
             else:
                 self.may_run = self.may_run or answer.status != ALREADY_DOWNLOADED
                 return answer
-            record = self.server.list_until(lambda _record: True, PATIENCE)
+            record = self.server.first_list()
             if not record["ok"]:
                 # A full disk ends the application.
                 raise Failure("download_failed", f"{failure.sentence}, and it no longer answers ({record['status']})")
@@ -128,7 +129,7 @@ class _Download:
         """How far it is now, or as it was, where that cannot be told."""
         if download.job_id is None:
             # There is nothing to ask for, but the list.
-            return download._replace(status="completed") if is_listed(self.server.list(), self.wanted.model) else download
+            return download._replace(status="completed") if _is_listed(self.server.list(), self.wanted.model) else download
         try:
             now = read_download(self.server.send(download_status_request(download.job_id)), self.server.endpoint)
         except ApiError as exc:

@@ -19,6 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.change
     unload_request,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import NOT_TOLD, UNUSABLE_ID, Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import ids_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, Doubt, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -37,11 +38,6 @@ class Unload(NamedTuple):
     """That it is done, none, or that there is no such instance."""
     failure: Failure | None = None
     """What was wrong with it."""
-
-
-def ids_of(record: Record, model: str) -> set[str]:
-    """The ids of the instances of a model."""
-    return {instance["id"] for instance in record["instances"] if instance["model"] == model}
 
 
 def load(server: Server, model: str, config: Mapping[str, Any], before: set[str], seconds: float) -> str:

@@ -8,10 +8,9 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear, may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import (
     AT_LEAST,
@@ -22,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spe
     UNLOADED,
     Wanted,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import same_setting
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import matches, same_setting
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
 
@@ -71,16 +70,25 @@ def make_plan(record: Record, wanted: Wanted) -> Plan:
     try:
         if wanted.state == UNLOADED:
             return Plan(tuple(_unload(instance) for instance in instances_to_unload(record, wanted)))
-        if not _is_listed(record, wanted):
+        is_variant = wanted.state == DOWNLOADED and keys_with_variant(record, wanted.model)
+        if wanted.model not in record["available"] and not is_variant:
             return Plan(_after_download(record, wanted))
         return Plan() if wanted.state == DOWNLOADED else _plan_loaded(record, wanted)
     except Failure as failure:
         return Plan(failure=failure)
 
 
-def own_instances(record: Record, wanted: Wanted) -> list[Instance]:
-    """The instances of the model that is wanted."""
-    return [instance for instance in record["instances"] if instance["model"] == wanted.model]
+def instances_of(record: Record, model: str) -> list[Instance]:
+    return [instance for instance in record["instances"] if instance["model"] == model]
+
+
+def ids_of(record: Record, model: str) -> set[str]:
+    return {instance["id"] for instance in instances_of(record, model)}
+
+
+def keys_with_variant(record: Record, name: str) -> list[str]:
+    """The keys of the models that have a variant of this name on disk."""
+    return [entry["key"] for entry in record["models"] if name in (entry["selected_variant"], *entry["variants"])]
 
 
 def instances_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
@@ -88,13 +96,16 @@ def instances_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
 
     Raises :class:`Failure`.
     """
-    unclear = [entry for entry in record["models"] if entry["key"] == wanted.model and is_unclear(entry)]
-    if unclear:
-        raise Failure("still_loaded", f"{_name(wanted)} reports a loaded context but no instance, so there is none that could be unloaded")
+    if _is_unclear(record, wanted.model):
+        raise Failure("still_loaded", f"{wanted.name} reports a loaded context but no instance, so there is none that could be unloaded")
     found = [instance for instance in record["instances"] if wanted.model in (instance["model"], instance["id"])]
     if not found and wanted.model not in record["available"]:
         _refuse_variant(record, wanted)
     return _unique(found)
+
+
+def _is_unclear(record: Record, model: str) -> bool:
+    return any(entry["key"] == model and is_unclear(entry) for entry in record["models"])
 
 
 def others_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
@@ -105,7 +116,7 @@ def others_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
 
     def is_kept(instance: Instance) -> bool:
         names = (instance["model"], variants.get(instance["model"]), instance["id"])
-        return any(pattern == name or fnmatchcase(name, pattern) for pattern in wanted.keep for name in names if name)
+        return any(matches(pattern, name) for pattern in wanted.keep for name in names if name)
 
     return _unique([instance for instance in record["instances"] if instance["model"] != wanted.model and not is_kept(instance)])
 
@@ -140,9 +151,9 @@ def _is_met(actual: Any, expected: Any, how: str) -> bool | None:
 
 
 def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
-    own = own_instances(record, wanted)
-    if not own and any(entry["key"] == wanted.model and may_be_loaded(entry) for entry in record["models"]):
-        sentence = f"{_name(wanted)} reports a loaded context but no instance, so it is not known whether it is loaded"
+    own = instances_of(record, wanted.model)
+    if not own and _is_unclear(record, wanted.model):
+        sentence = f"{wanted.name} reports a loaded context but no instance, so it is not known whether it is loaded"
         raise Failure("load_unconfirmed", sentence)
     surplus = _surplus(own, wanted) if wanted.duplicates == REMOVE else []
     staying = [instance for instance in own if instance not in surplus]
@@ -174,19 +185,14 @@ def _after_download(record: Record, wanted: Wanted) -> tuple[Action, ...]:
     _refuse_variant(record, wanted)
     instances = [instance["model"] for instance in record["instances"] if instance["id"] == wanted.model]
     if instances and wanted.state != DOWNLOADED:
-        raise Failure("model_unknown", f"{_name(wanted)} is an instance of {format_names(instances)}, and not the key of a model")
+        raise Failure("model_unknown", f"{wanted.name} is an instance of {format_names(instances)}, and not the key of a model")
     if not wanted.download:
-        raise Failure("model_unknown", f"{_name(wanted)} is not listed by this host{_suggestion(record, wanted)}")
+        suggestion = did_you_mean([wanted.model], record["available"]).replace(" Did", "; did", 1)
+        raise Failure("model_unknown", f"{wanted.name} is not listed by this host{suggestion}")
     download = (Action(DOWNLOAD, wanted.model),)
     if wanted.state == DOWNLOADED:
         return download
     return (*download, *(_unload(instance) for instance in others_to_unload(record, wanted)), Action(LOAD, wanted.model))
-
-
-def _is_listed(record: Record, wanted: Wanted) -> bool:
-    if wanted.model in record["available"]:
-        return True
-    return wanted.state == DOWNLOADED and any(wanted.model in (entry["selected_variant"], *entry["variants"]) for entry in record["models"])
 
 
 def _check_context(record: Record, wanted: Wanted) -> None:
@@ -194,21 +200,15 @@ def _check_context(record: Record, wanted: Wanted) -> None:
     most = [entry["max_context_length"] for entry in record["models"] if entry["key"] == wanted.model]
     context = wanted.config.get("context_length")
     if context and most and None not in most and context > max(most):
-        sentence = f"{_name(wanted)} supports a context of at most {max(most)}, and {context} is required"
+        sentence = f"{wanted.name} supports a context of at most {max(most)}, and {context} is required"
         raise Failure("option_unsupported", sentence, f"Set context_length to {max(most)} or less.")
 
 
 def _refuse_variant(record: Record, wanted: Wanted) -> None:
-    keys = [entry["key"] for entry in record["models"] if wanted.model in (entry["selected_variant"], *entry["variants"])]
+    keys = keys_with_variant(record, wanted.model)
     if keys:
-        sentence = (
-            f"{_name(wanted)} is a variant of {format_names(keys)}, and LM Studio takes the key, of which it uses the selected variant"
-        )
+        sentence = f"{wanted.name} is a variant of {format_names(keys)}, and LM Studio takes the key, of which it uses the selected variant"
         raise Failure("option_unsupported", sentence, "Give the key as model, and select the variant in LM Studio.")
-
-
-def _suggestion(record: Record, wanted: Wanted) -> str:
-    return did_you_mean([wanted.model], record["available"]).replace(" Did", "; did", 1)
 
 
 def _unload(instance: Instance) -> Action:
@@ -218,7 +218,3 @@ def _unload(instance: Instance) -> Action:
 def _unique(instances: list[Instance]) -> list[Instance]:
     """One of each id: a server lists those of linked machines as its own."""
     return list({instance["id"]: instance for instance in reversed(instances)}.values())[::-1]
-
-
-def _name(wanted: Wanted) -> str:
-    return printable(wanted.model)

@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     Action,
     Plan,
     compare,
-    own_instances,
+    instances_of,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
@@ -52,8 +52,11 @@ def make_result(
     restored: bool | None = None,
 ) -> dict[str, Any]:
     """`done` is None in check mode, where nothing is done. With `uncertain`, more may have changed than what is known to be done."""
-    actions = [_planned(action) for action in plan.actions] if done is None else [_carried_out(each) for each in done]
-    own = own_instances(after, wanted)
+    if done is None:
+        actions = [_action(action, action.instance if action.action == UNLOAD else None) for action in plan.actions]
+    else:
+        actions = [_action(*each) for each in done]
+    own = instances_of(after, wanted.model)
     result: dict[str, Any] = {
         "changed": bool(actions) or uncertain,
         "actions": actions,
@@ -84,18 +87,9 @@ def not_asked_result(wanted: Wanted, record: Record) -> dict[str, Any]:
     return make_result(wanted, record, record, Plan(), [], no_list(record))
 
 
-def _planned(action: Action) -> dict[str, Any]:
-    unloads = action.action == UNLOAD
-    return _action(action.action, action.model, action.instance if unloads else None, None)
-
-
-def _carried_out(done: Done) -> dict[str, Any]:
-    return _action(done.action.action, done.action.model, done.instance, done.seconds)
-
-
-def _action(action: str, model: str, instance: str | None, seconds: float | None) -> dict[str, Any]:
-    note = CUTS_OFF if action == UNLOAD else None
-    return {"action": action, "model": model, "instance": instance, "seconds": seconds, "note": note}
+def _action(action: Action, instance: str | None, seconds: float | None = None) -> dict[str, Any]:
+    note = CUTS_OFF if action.action == UNLOAD else None
+    return {"action": action.action, "model": action.model, "instance": instance, "seconds": seconds, "note": note}
 
 
 def _instance(own: list[Any], wanted: Wanted) -> str | None:
@@ -132,13 +126,12 @@ def _predicted(before: Record, plan: Plan, wanted: Wanted) -> dict[str, Any]:
 
 
 def _sentence(wanted: Wanted, result: dict[str, Any], own: list[Any], check_mode: bool) -> str:
-    name = printable(wanted.model)
     if check_mode and result["actions"]:
         return f"Would {_list_of(result['actions'], 0)}."
     if wanted.state != LOADED:
-        return f"{name} is {wanted.state}."
+        return f"{wanted.name} is {wanted.state}."
     contexts = format_names(sorted({format_value(instance["context_length"]) for instance in own}))
-    return f"{name} is loaded as {format_names([instance['id'] for instance in own])}, with a context of {contexts}."
+    return f"{wanted.name} is loaded as {format_names([instance['id'] for instance in own])}, with a context of {contexts}."
 
 
 def _list_of(actions: list[dict[str, Any]], form: int) -> str:

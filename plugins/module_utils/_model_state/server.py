@@ -76,6 +76,10 @@ class Server:
             if (record["ok"] and reached(record)) or not pauses():
                 return record
 
+    def first_list(self) -> Record:
+        """The first list that is there. A server that restarts has none for a while."""
+        return self.list_until(lambda _record: True, PATIENCE)
+
     def send(self, request: Request) -> dict[str, Any]:
         """Raises :class:`ApiError`."""
         return send(self.endpoint, self.fetch, request)

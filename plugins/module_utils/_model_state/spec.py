@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_value
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, whole_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 LOADED, UNLOADED, DOWNLOADED = STATES = ("loaded", "unloaded", "downloaded")
@@ -75,6 +75,11 @@ class Wanted(NamedTuple):
     download_timeout: float = 7200.0
     stall_timeout: float = 600.0
     confirm_loaded: bool = False
+
+    @property
+    def name(self) -> str:
+        """The model in messages."""
+        return printable(self.model)
 
 
 def parse_wanted(options: Mapping[str, Any]) -> Wanted:
@@ -149,17 +154,11 @@ def _setting(name: str, value: Any) -> Any:
     """The value of a setting. Of those that are documented, text counts too, because templates give text on ansible-core before 2.19."""
     if value is None or (isinstance(value, str) and not value.strip()):
         raise OptionError("config", f"{printable(name)} has no value. Give one, or remove it.")
-    kind = SETTINGS.get(name)
-    if isinstance(value, str) and kind:
-        text = value.strip().lower()
-        if kind is bool:
-            value = BOOLEANS.get(text, value)
-        elif re.match(r"[0-9]{1,18}\Z", text):
-            value = int(text)
-    if kind is bool and not isinstance(value, bool):
-        raise OptionError("config", f"{name}: {format_value(value)} is not true or false.")
-    if kind is int and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise OptionError("config", f"{name}: {format_value(value)} is not a whole number of 1 or more.")
+    if name in SETTINGS:
+        try:
+            return boolean(value) if SETTINGS[name] is bool else whole_number(1)(value)
+        except ValueError as exc:
+            raise OptionError("config", f"{name}: {format_value(value)} is not {exc}.") from None
     if not isinstance(value, (str, bool, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
         raise OptionError("config", f"{printable(name)} needs a string, a number, true or false.")
     # Texts of Ansible may be of a class of its own.

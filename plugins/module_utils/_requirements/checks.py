@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES
@@ -17,6 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     format_any,
     format_names,
+    format_number,
     format_value,
     one_or_list,
 )
@@ -180,13 +182,7 @@ def _choice(key: str, accepted: tuple[str, ...], actual: Any) -> Check:
 
 def _minimum(name: str, least: float, actual: Any, message: str) -> Check:
     met = None if actual is None else actual >= least
-    return Check(
-        name,
-        least,
-        actual,
-        met,
-        f"{message}, at least {least:g} is required" if isinstance(least, float) else f"{message}, at least {least} is required",
-    )
+    return Check(name, least, actual, met, f"{message}, at least {format_number(least)} is required")
 
 
 def _same_kind(key: str, actual: str, accepted: str) -> bool:
@@ -194,6 +190,11 @@ def _same_kind(key: str, actual: str, accepted: str) -> bool:
         return True
     # What must not be there must not pass for being written in capitals.
     return actual.lower() == accepted.lower()
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a name is one, or fits a pattern of the shell."""
+    return pattern == name or fnmatchcase(name, pattern)
 
 
 def same_setting(actual: Any, accepted: Any) -> bool | None:

@@ -33,11 +33,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ma
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     Violation,
+    could_not_check,
     count,
     format_names,
     make_violation,
-    not_known_violation,
     one_or_list,
+    violation,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     ABSENT,
@@ -65,7 +66,7 @@ def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool =
     Raises :class:`RequirementError` when the record does not carry what is to be judged.
     """
     requirements = list(requirements)
-    violations = [violation for requirement in requirements for violation in judge_requirement(record, requirement)]
+    violations = [each for requirement in requirements for each in judge_requirement(record, requirement)]
     if exclusive:
         violations += _judge_exclusive(record, requirements)
     return violations
@@ -73,7 +74,7 @@ def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool =
 
 def is_met(violations: Iterable[Violation]) -> bool:
     """Whether none of them fails: the others are warnings."""
-    return all(violation["severity"] != FAIL for violation in violations)
+    return all(each["severity"] != FAIL for each in violations)
 
 
 def selected(record: Record, requirement: Requirement) -> list[Entry]:
@@ -95,8 +96,7 @@ def selected(record: Record, requirement: Requirement) -> list[Entry]:
 
 def judge_requirement(record: Record, requirement: Requirement) -> list[Violation]:
     if not record["ok"]:
-        prefix = printable(requirement.name) + ": " if requirement.name else ""
-        return [not_known_violation(record, requirement.label, requirement.subject, requirement.severity, prefix)]
+        return [make_violation(requirement, "status", "ok", record["status"], could_not_check(record, requirement.subject))]
     if requirement.state == LOADED:
         return _judge_loaded(record, requirement)
     if requirement.state == AVAILABLE:
@@ -200,7 +200,7 @@ def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
 
 def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Violation]:
     if not record["ok"]:
-        return [not_known_violation(record, "exclusive", "what else is loaded", FAIL)]
+        return [violation("exclusive", "status", "ok", record["status"], FAIL, could_not_check(record, "what else is loaded"))]
     wanted = [requirement for requirement in requirements if requirement.state in (LOADED, AVAILABLE)]
     others = [
         entry["key"]
@@ -214,17 +214,8 @@ def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vi
     }
     if not found and is_older(record):
         found[None] = f"whether anything else is loaded is not known, because {_OLDER_LIST} may leave out models (exclusive)"
-    return [
-        {
-            "requirement": "exclusive",
-            "check": "exclusive",
-            "expected": [requirement.label for requirement in wanted],
-            "actual": key,
-            "severity": FAIL,
-            "message": message,
-        }
-        for key, message in found.items()
-    ]
+    allowed = [requirement.label for requirement in wanted]
+    return [violation("exclusive", "exclusive", allowed, key, FAIL, message) for key, message in found.items()]
 
 
 def _covers(requirement: Requirement, entry: Entry) -> bool:

@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate, matches
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, Requirement, RequirementError
 
 if TYPE_CHECKING:
@@ -109,17 +109,17 @@ def _targets(record: Record, requirement: Requirement) -> list[_Target]:
         variants: list[_Target] = []
         instances: list[_Target] = []
         for key, entries in entries_of.items():
-            if is_pattern and _matches(name, key):
+            if is_pattern and matches(name, key):
                 found.append(_model_of(record, key, entries))
                 continue
-            named = [_variant_of(entries, variant) for variant in _variants(entries) if _matches(name, variant)]
+            named = [_variant_of(entries, variant) for variant in _variants(entries) if matches(name, variant)]
             variants += named
             if not named:
                 instances += [
                     _Target([entry], [(entry, instance)])
                     for entry in entries
                     for instance in entry["loaded_instances"]
-                    if _matches(name, instance["id"])
+                    if matches(name, instance["id"])
                 ]
         found += variants + instances if is_pattern else variants or instances
     return found
@@ -148,11 +148,7 @@ def _names_of(entry: Entry) -> list[str]:
 
 
 def is_named(requirement: Requirement, name: str | None) -> bool:
-    return bool(name) and any(_matches(pattern, str(name)) for pattern in requirement.model)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return pattern == name or fnmatchcase(name, pattern)
+    return bool(name) and any(matches(pattern, str(name)) for pattern in requirement.model)
 
 
 def _complete(record: Record) -> bool:
@@ -160,7 +156,7 @@ def _complete(record: Record) -> bool:
 
 
 def listed_keys(record: Record, requirement: Requirement) -> list[str]:
-    return [key for key in record["available"] if any(_matches(pattern, key) for pattern in requirement.model)]
+    return [key for key in record["available"] if any(matches(pattern, key) for pattern in requirement.model)]
 
 
 def _may_be_listed(record: Record, requirement: Requirement) -> bool:

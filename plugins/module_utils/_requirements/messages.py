@@ -21,29 +21,19 @@ Violation = Dict[str, Any]
 NAMES_SHOWN = 5
 
 
-def not_known_violation(record: Record, label: str, subject: str, severity: str, prefix: str = "") -> Violation:
-    """The violation of a host that did not answer, where nothing is known."""
-    error: Mapping[str, Any] = record["error"] or {}
-    why = printable(str(error.get("message") or record["status"]), 300)
-    return {
-        "requirement": label,
-        "check": "status",
-        "expected": "ok",
-        "actual": record["status"],
-        "severity": severity,
-        "message": f"{prefix}could not check {subject}: {why}",
-    }
+def violation(label: str, check: str, expected: Any, actual: Any, severity: str, message: str) -> Violation:
+    return {"requirement": label, "check": check, "expected": expected, "actual": actual, "severity": severity, "message": message}
 
 
 def make_violation(requirement: Requirement, check: str, expected: Any, actual: Any, message: str) -> Violation:
-    return {
-        "requirement": requirement.label,
-        "check": check,
-        "expected": expected,
-        "actual": actual,
-        "severity": requirement.severity,
-        "message": f"{printable(requirement.name)}: {message}" if requirement.name else message,
-    }
+    named = f"{printable(requirement.name)}: {message}" if requirement.name else message
+    return violation(requirement.label, check, expected, actual, requirement.severity, named)
+
+
+def could_not_check(record: Record, what: str) -> str:
+    """What there is to say where a host did not answer, so that nothing is known."""
+    error: Mapping[str, Any] = record["error"] or {}
+    return f"could not check {what}: {printable(str(error.get('message') or record['status']), 300)}"
 
 
 def format_names(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
@@ -54,8 +44,11 @@ def format_names(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
 
 def count(number: float, noun: str) -> str:
     """Such as "1 host", "0 hosts", "2.5 seconds"."""
-    shown = f"{number:g}" if isinstance(number, float) else str(number)
-    return f"{shown} {noun}" if number == 1 else f"{shown} {noun}s"
+    return f"{format_number(number)} {noun}" if number == 1 else f"{format_number(number)} {noun}s"
+
+
+def format_number(number: float) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
 
 
 def met_with_warnings(number: int) -> str:

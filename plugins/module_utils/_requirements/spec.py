@@ -144,9 +144,16 @@ def _check_sense(requirement: Requirement, where: str) -> None:
 
 def parse_bool(value: Any, where: str) -> bool:
     """True or false. Raises :class:`RequirementError`."""
+    try:
+        return boolean(value)
+    except ValueError as exc:
+        raise RequirementError(f"{where}: {format_value(value)} is not {exc}.") from None
+
+
+def boolean(value: Any) -> bool:
     found = value if isinstance(value, bool) else BOOLEANS.get(str(value).strip().lower())
     if found is None:
-        raise RequirementError(f"{where}: {format_value(value)} is not true or false.")
+        raise ValueError("true or false")
     return found
 
 

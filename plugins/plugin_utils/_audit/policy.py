@@ -120,7 +120,7 @@ def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[st
         for number, requirement in enumerate(policy.requirements):
             found = judge(record, [requirement])
             why = after_number(reason(record, requirement, found[0])) if found and record["ok"] else NO_ANSWER
-            checks.append(_check(policy, number, name, _label(requirement), what_is_asked(requirement), found, why))
+            checks.append(_check(policy, number, name, requirement.label, what_is_asked(requirement), found, why))
         if policy.exclusive:
             # Whatever any policy of the host requires may be loaded. The violations of the requirements come first.
             allowed = [
@@ -153,11 +153,7 @@ def _check_together(policy: Policy, number: int, records: Mapping[str, Record]) 
     asked = [f"at least {least} of {count(len(records), 'host')} {what_is_asked(requirement, least)}"] if least else []
     same = " and ".join(name.replace("_", " ") for name in policy.consistent)
     asked += [f"the same {same} of {requirement.subject} on all hosts that have it"] if same else []
-    return _check(policy, number, None, _label(requirement), " and ".join(asked), violations, None)
-
-
-def _label(requirement: Requirement) -> str:
-    return requirement.name or requirement.subject
+    return _check(policy, number, None, requirement.label, " and ".join(asked), violations, None)
 
 
 def _check(

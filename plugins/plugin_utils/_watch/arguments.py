@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, connection_options, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, parse_all, whole_number
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, parse_all, whole_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable, unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, host_name, names_port, options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.edges import EVENTS, MET, VIOLATED, Rules
@@ -175,13 +175,6 @@ def _path(value: Any) -> str:
     return os.path.expanduser(os.path.expandvars(_string(value)))
 
 
-def _bool(value: Any) -> bool:
-    found = value if isinstance(value, bool) else BOOLEANS.get(str(value).strip().lower())
-    if found is None:
-        raise ValueError("true or false")
-    return found
-
-
 def _number(value: Any) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)
@@ -220,7 +213,7 @@ _BY_TYPE: dict[str, Callable[[Any], Any]] = {
     "path": _path,
     "int": whole_number(1),
     "float": _number,
-    "bool": _bool,
+    "bool": boolean,
     "dict": _headers,
 }
 _CONNECTION = {

@@ -16,8 +16,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     LOAD,
     UNLOAD,
     compare,
+    instances_of,
     make_plan,
-    own_instances,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED
 from ansible_collections.gpufleet.lmstudio.tests.states import free_id, hosts, options
@@ -58,7 +58,7 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_do(models, wanted):
 def test_a_plan_loads_nothing_that_is_loaded(models, wanted):
     record = record_of(models)
     plan = make_plan(record, wanted)
-    own = own_instances(record, wanted)
+    own = instances_of(record, wanted.model)
     unloaded = set()
     for action in plan.actions:
         if action.action == UNLOAD:
@@ -89,5 +89,5 @@ def test_a_plan_unloads_nothing_that_it_does_not_name(models, wanted):
 def test_no_model_loses_all_of_its_instances_unless_it_has_to_be_unloaded(models, wanted):
     record = record_of(models)
     plan = make_plan(record, wanted)
-    if wanted.state == LOADED and own_instances(record, wanted):
-        assert own_instances(record_of(carried_out(models, plan, wanted)), wanted)
+    if wanted.state == LOADED and instances_of(record, wanted.model):
+        assert instances_of(record_of(carried_out(models, plan, wanted)), wanted.model)

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import REASONS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import Server
