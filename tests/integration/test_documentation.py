@@ -31,6 +31,7 @@ ELSEWHERE = {
     "# rulebook.yml": "tests/rulebook runs it, with ansible-rulebook",
     "# heal.yml": "tests/rulebook runs it, with ansible-rulebook",
     "# inventory/group_vars/all.yml": "tests/rulebook runs it, with ansible-rulebook",
+    "# requirements.yml": "test_documented_commands.py installs what it names",
     "# endpoints.yml": "test_watch_arguments.py reads it",
     "# decision-environment.yml": "it makes an image of a container",
     "# input configuration": "a form of AWX",
@@ -364,12 +365,31 @@ def test_the_inventory_of_the_first_question_works_with_its_command(start, tmp_p
 @pytest.mark.once
 def test_the_table_of_what_was_tested_is_that_of_the_matrix():
     (cores,) = re.findall(r"(?ms)^CORES = \{\n(.*?)^\}", (ROOT / "noxfile.py").read_text(encoding="utf-8"))
-    table = {}
+    tested = {}
     for package, controllers, oldest in re.findall(r'Core\("ansible-core[~>]=([\d.]+)", \[(.*?)\], "([\d.]+)"\)', cores):
         versions = sorted(re.findall(r"3\.\d+", controllers), key=lambda version: int(version[2:]))
-        table[package.removesuffix(".0")] = [", ".join(versions), f"Python {oldest} and later"]
-    rows = re.findall(r"(?m)^\| (2\.\d+) \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert {core: [controllers, targets] for core, controllers, targets in rows} == table
+        tested[package.removesuffix(".0")] = [f"Python {', '.join(versions)}", f"Python {oldest} and later"]
+    table = {core: row for core, *row in rows_of_readme(r"(2\.\d+)", r"(\d{4}-\d\d-\d\d)", r"(\d{4}-\d\d)", "(.*?)", "(.*?)")}
+    assert {core: [controllers, targets] for core, (_released, _end, controllers, targets) in table.items()} == tested
+    dates = [(released, end) for released, end, *_pythons in table.values()]
+    assert dates == sorted(dates) and all(released < end for released, end in dates)
+
+
+def rows_of_readme(*cells):
+    row = r" \| ".join(cells)
+    return re.findall(rf"(?m)^\| {row} \|$", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.once
+def test_the_table_of_versions_has_the_dates_of_the_releases():
+    releases = yaml.safe_load((ROOT / "changelogs" / "changelog.yaml").read_text(encoding="utf-8"))["releases"]
+    table = rows_of_readme(r"this collection, (\d+)", "(.*?)", r"six months after (\d+)\.0\.0")
+    majors = sorted({int(version.partition(".")[0]) for version in releases})
+    # One row is of the version to come.
+    assert [int(major) for major, _released, _next in table] == [majors[-1] + 1, *reversed(majors)]
+    for major, released, following in table:
+        release = releases.get(f"{major}.0.0", {"release_date": "not yet"})
+        assert released == release["release_date"] and int(following) == int(major) + 1
 
 
 def test_the_overview_shows_the_fleet_of_the_demonstration(run, start):
