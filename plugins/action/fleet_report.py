@@ -118,11 +118,9 @@ def _baseline(given: str | None, folder: Path) -> Baseline | None:
     remedy = "Restore it, or delete it to begin anew." if given == LAST else "Give the JSON report of an earlier run."
     try:
         return parse_baseline(json.loads(path.read_bytes()))
-    except FileNotFoundError as exc:
-        if given == LAST and not path.is_symlink():
-            return None
-        raise OptionError("baseline", f"{path} cannot be read: {exc.strerror}. {remedy}") from None
     except OSError as exc:
+        if given == LAST and isinstance(exc, FileNotFoundError) and not path.is_symlink():
+            return None
         raise OptionError("baseline", f"{path} cannot be read: {exc.strerror}. {remedy}") from None
     except (ValueError, OverflowError, RecursionError):
         raise OptionError("baseline", f"{path} is not JSON. {remedy}") from None
@@ -132,7 +130,5 @@ def _baseline(given: str | None, folder: Path) -> Baseline | None:
 
 
 def _differs(before: str, now: str, with_other_times: str) -> bool:
-    lines, others, earlier = now.splitlines(), with_other_times.splitlines(), before.splitlines()
-    if len(lines) != len(earlier):
-        return True
-    return any(was != line and line == other for was, line, other in zip(earlier, lines, others))
+    earlier, lines, others = before.splitlines(), now.splitlines(), with_other_times.splitlines()
+    return len(lines) != len(earlier) or any(was != line and line == other for was, line, other in zip(earlier, lines, others))

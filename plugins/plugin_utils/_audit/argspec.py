@@ -21,7 +21,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validat
 
 LAST = "last"
 """The word for the baseline that the last run left."""
-_NO_MODE = "{} is not the mode of a file. Write octal digits in quotes, such as '0644'."
 
 
 def fleet_report_spec() -> dict[str, Any]:
@@ -62,5 +61,5 @@ def _file_mode(given: Any) -> int | None:
         return None
     # Not a number: YAML reads 0644 as one that was octal, and 440 as another mode.
     if not isinstance(given, str) or not re.fullmatch("0?[0-7]{3}", given):
-        raise OptionError("mode", _NO_MODE.format(printable(str(given))))
+        raise OptionError("mode", f"{printable(str(given))} is not the mode of a file. Write octal digits in quotes, such as '0644'.")
     return int(given, 8)

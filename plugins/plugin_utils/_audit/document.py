@@ -147,6 +147,22 @@ def violations_in(audit: Audit) -> list[Violation]:
     ]
 
 
+def drift_of(audit: Audit) -> Mapping[str, list[dict[str, Any]]]:
+    """The changes and the hosts that were not compared. Without a baseline there are none of either."""
+    return audit["drift"] or {"changes": [], "not_compared": []}
+
+
+def hosts_compared(audit: Audit) -> list[str]:
+    """The hosts of the run that could be compared with a baseline."""
+    not_compared = {entry["host"] for entry in drift_of(audit)["not_compared"]}
+    return [host["name"] for host in audit["hosts"] if audit["drift"] and host["name"] not in not_compared]
+
+
+def silent_first(audit: Audit) -> list[dict[str, Any]]:
+    """The hosts, those without an answer first, each part in the order of names."""
+    return sorted(audit["hosts"], key=lambda host: bool(host["ok"]))
+
+
 def _models(hosts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the fleet has of each key. A host counts once, however often it lists the key."""
     found: dict[str, list[tuple[str, dict[str, Any]]]] = {}

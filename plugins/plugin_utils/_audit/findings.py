@@ -38,19 +38,19 @@ def find(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: Mappi
 
 def cause_lines(finding: Finding, names: int = 5) -> list[str]:
     """The hosts of each cause, so many by name. One that has a cause for itself tells what happened."""
-    return [
+    lines = [
         cause["example"] if len(cause["hosts"]) == 1 and cause["example"] else f"{cause['cause']}: {format_names(cause['hosts'], names)}"
         for cause in finding["causes"]
         # They are a finding of their own.
         if cause["cause"] != NO_ANSWER
     ]
+    # The message of a single change is that of its host.
+    return [line for line in lines if line != finding["message"]]
 
 
 def in_one_line(finding: Finding) -> str:
     """A finding with its hosts."""
-    lines = cause_lines(finding)
-    # The message of a single change is that of its host.
-    return ". ".join([finding["message"], *(line for line in lines if line != finding["message"])])
+    return ". ".join([finding["message"], *cause_lines(finding)])
 
 
 def _finding(kind: str, check: Mapping[str, Any] | None, message: str, causes: Mapping[str, list[tuple[str, str]]]) -> Finding:

@@ -101,25 +101,20 @@ def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) ->
         }
         for instance in entry["loaded_instances"]
     ]
-    return {
-        "key": entry["key"],
-        "state": "loaded" if entry["loaded"] else "loading" if entry.get("state") == LOADING else "available",
-        "times_listed": times,
-        "type": entry["type"],
-        "display_name": entry["display_name"],
-        "publisher": entry["publisher"],
-        "architecture": entry["architecture"],
-        "format": entry["format"],
+    known = {
+        **entry,
         "quantization": entry["quantization"]["name"],
         "bits_per_weight": entry["quantization"]["bits_per_weight"],
-        "selected_variant": entry["selected_variant"],
         "variants": None if older else sorted(set(entry["variants"])),
-        "size_bytes": entry["size_bytes"],
-        "max_context_length": entry["max_context_length"],
-        "instances": instances,
     }
+    state = "loaded" if entry["loaded"] else "loading" if entry.get("state") == LOADING else "available"
+    return _model(entry["key"], state, times, known, instances)
 
 
 def _key_only(key: str, times: int | None) -> dict[str, Any]:
     """What a record of detail loaded has of a model that is not loaded."""
-    return {"key": key, "state": "available", "times_listed": times, **dict.fromkeys(_ATTRIBUTES), "instances": []}
+    return _model(key, "available", times, dict.fromkeys(_ATTRIBUTES), [])
+
+
+def _model(key: str, state: str, times: int | None, known: Mapping[str, Any], instances: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"key": key, "state": state, "times_listed": times, **{name: known[name] for name in _ATTRIBUTES}, "instances": instances}

@@ -46,10 +46,13 @@ class Policy(NamedTuple):
     """None means every host."""
     requirements: list[Requirement]
     exclusive: bool = False
-    for_fleet: bool = False
-    """Whether the requirements are about the hosts together: `min_hosts` of them, or `consistent` between them."""
     min_hosts: int | None = None
     consistent: tuple[str, ...] = ()
+
+    @property
+    def for_fleet(self) -> bool:
+        """Whether the requirements are about the hosts together: `min_hosts` of them, or `consistent` between them."""
+        return self.min_hosts is not None or bool(self.consistent)
 
 
 def parse_policies(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy]:
@@ -91,7 +94,7 @@ def _parse_part(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset
         least, consistent = parse_fleet_terms(part.get("min_hosts"), part.get("consistent"), at + ".")
         if least is None and not consistent:
             raise OptionError(at, "give min_hosts or consistent. What each host must meet belongs in require, not in fleet.")
-        found.append(Policy(FLEET if hosts is None else f"{FLEET} of {name}", hosts, requirements, False, True, least, consistent))
+        found.append(Policy(FLEET if hosts is None else f"{FLEET} of {name}", hosts, requirements, False, least, consistent))
     if not found and not keys.get("groups"):
         raise OptionError(
             where, f"it requires nothing. Give at least one of {'require, fleet and groups' if hosts is None else 'require and fleet'}."

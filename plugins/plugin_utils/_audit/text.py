@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, hosts_compared
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
     DRIFT,
     FLEET,
@@ -96,11 +96,7 @@ def problems(audit: Audit) -> dict[str, list[str]]:
 
 def _nothing_compared(audit: Audit) -> list[str]:
     """A gate on drift must not pass where no host could be compared at all."""
-    if audit["drift"] is None:
-        return []
-    not_compared = {entry["host"] for entry in audit["drift"]["not_compared"]}
-    compared = any(host["name"] not in not_compared for host in audit["hosts"])
-    return [] if compared else ["No host could be compared with the baseline."]
+    return [] if audit["drift"] is None or hosts_compared(audit) else ["No host could be compared with the baseline."]
 
 
 def _lines(findings: Iterable[Finding]) -> list[str]:
@@ -159,6 +155,10 @@ def _from_to(sizes: list[str]) -> str:
 
 def size(number: int | None) -> str:
     return "not known" if number is None else format_size(number)
+
+
+def loaded_size(host: Mapping[str, Any]) -> str:
+    return size(host["size_bytes"]["loaded"]) if host["ok"] else "-"
 
 
 def loaded_models(host: Mapping[str, Any]) -> list[str]:

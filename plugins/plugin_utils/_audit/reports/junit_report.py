@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import NO_ANSWER
 
 
@@ -34,7 +34,7 @@ def as_junit(audit: Audit) -> str:
         case = suites.case("hosts answer", host["name"], "answers")
         if not host["ok"]:
             silent[host["name"]] = host["status"]
-            _problem(case, "failure", host["status"], [host["error"]["message"], host["error"]["hint"]])
+            _fail(case, host["status"], [host["error"]["message"], host["error"]["hint"]])
         elif host["api"] == V0:
             ElementTree.SubElement(case, "system-out").text = f"answered over {LIST_MODELS_V0.path}, which does not tell everything"
     for check in audit["checks"]:
@@ -43,10 +43,9 @@ def as_junit(audit: Audit) -> str:
             ElementTree.SubElement(case, "skipped", {"message": _xml(f"{NO_ANSWER} ({silent[check['host']]})")})
         elif check["host"] is not None:
             _judged(suites, check)
-    for change in (audit["drift"] or {"changes": []})["changes"]:
-        _problem(
-            suites.case("drift", change["host"], f"{change['model']} {change['change']}"), "failure", change["change"], [change["message"]]
-        )
+    for change in drift_of(audit)["changes"]:
+        case = suites.case("drift", change["host"], f"{change['model']} {change['change']}")
+        _fail(case, change["change"], [change["message"]])
     root = ElementTree.Element("testsuites", name="fleet_audit", timestamp=audit["run"]["audited_at"])
     for name, cases in suites.cases.items():
         failures = sum(case.find("failure") is not None for case in cases)
@@ -62,7 +61,7 @@ def _judged(suites: _Suites, check: Mapping[str, Any]) -> None:
     case = suites.case(check["policy"], check["host"] or "the fleet", check["requirement"])
     messages = [violation["message"] for violation in check["violations"]]
     if check["outcome"] == "failed":
-        _problem(case, "failure", check["violations"][0]["check"], messages)
+        _fail(case, check["violations"][0]["check"], messages)
     warning = ["warning", *messages] if check["outcome"] == "warned" else []
     ElementTree.SubElement(case, "system-out").text = _xml("\n".join([f"asked: {check['asked']}", *warning]))
 
@@ -81,8 +80,8 @@ class _Suites:
         return made
 
 
-def _problem(case: ElementTree.Element, kind: str, what: str, messages: Sequence[str]) -> None:
-    ElementTree.SubElement(case, kind, {"type": _xml(what), "message": _xml(messages[0])}).text = _xml("\n".join(messages))
+def _fail(case: ElementTree.Element, what: str, messages: Sequence[str]) -> None:
+    ElementTree.SubElement(case, "failure", {"type": _xml(what), "message": _xml(messages[0])}).text = _xml("\n".join(messages))
 
 
 def _xml(text: str) -> str:

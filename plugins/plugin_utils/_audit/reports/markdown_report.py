@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import cause_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import (
     TITLES,
@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text impo
     findings_of,
     headline,
     loaded_models,
+    loaded_size,
     met,
     models_by_use,
     size,
@@ -37,18 +38,13 @@ def as_markdown(audit: Audit) -> str:
     for kind, findings in findings_of(audit).items():
         lines += [f"## {TITLES[kind][0]}", ""]
         for finding in findings[:_MAX_ROWS]:
-            hosts = [line for line in cause_lines(finding) if line != finding["message"]]
-            lines += [f"- {_code(finding['message'])}", *(f"  - {_code(line)}" for line in hosts)]
+            lines += [f"- {_code(finding['message'])}", *(f"  - {_code(line)}" for line in cause_lines(finding))]
         more = len(findings) - _MAX_ROWS
         lines += ["", *([f"{called(kind, more, 'more ')} are in the JSON report.", ""] if more > 0 else [])]
     if audit["carried_over"]:
-        lines += [
-            "## Hosts of the baseline that are not in this run",
-            "",
-            _names([host["name"] for host in audit["carried_over"]], _MAX_ROWS),
-            "",
-        ]
-    not_compared = [entry["message"] for entry in (audit["drift"] or {"not_compared": []})["not_compared"]]
+        names = _names([host["name"] for host in audit["carried_over"]], _MAX_ROWS)
+        lines += ["## Hosts of the baseline that are not in this run", "", names, ""]
+    not_compared = [entry["message"] for entry in drift_of(audit)["not_compared"]]
     if not_compared:
         lines += ["## Not compared with the baseline", "", *(f"- {_code(message)}" for message in not_compared[:_MAX_ROWS]), ""]
         more = len(not_compared) - _MAX_ROWS
@@ -78,8 +74,8 @@ def as_markdown(audit: Audit) -> str:
     )  # fmt: skip
     rows = [
         (_code(host["name"]), _code(host["status"]), len({model["key"] for model in host["models"]}) if host["ok"] else "-",
-         size(host["size_bytes"]["loaded"]) if host["ok"] else "-", _names(loaded_models(host), 20))
-        for host in sorted(audit["hosts"], key=lambda host: bool(host["ok"]))
+         loaded_size(host), _names(loaded_models(host), 20))
+        for host in silent_first(audit)
     ]  # fmt: skip
     lines += _markdown_table(("host", "status", "listed", "loaded size", "models (context)"), rows)
     version = f" {audit['collection_version']}" if audit["collection_version"] else ""

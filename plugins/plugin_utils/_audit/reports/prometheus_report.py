@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, hosts_compared, violations_in
 
 _LABEL_LENGTH = 1000
 _PASSED, _WARNED, _FAILED, _NOT_KNOWN = _OUTCOMES = ("passed", "warned", "failed", "not known")
@@ -71,10 +71,6 @@ def _shown(text: str) -> str:
     return printable(text, _LABEL_LENGTH)
 
 
-def _for_each_host(value_of: Callable[[dict[str, Any]], float | None]) -> Callable[[Audit], Samples]:
-    return lambda audit: [((host["name"],), value_of(host)) for host in audit["hosts"]]
-
-
 def _contexts(audit: Audit) -> Samples:
     for host in audit["hosts"]:
         for model in host["models"]:
@@ -88,11 +84,8 @@ def _host_violations(audit: Audit) -> Samples:
 
 
 def _drift_changes(audit: Audit) -> Samples:
-    if audit["drift"] is None:
-        return []
-    not_compared = {left_out["host"] for left_out in audit["drift"]["not_compared"]}
-    of_host = Counter(change["host"] for change in audit["drift"]["changes"])
-    return [((host["name"],), of_host[host["name"]]) for host in audit["hosts"] if host["name"] not in not_compared]
+    of_host = Counter(change["host"] for change in drift_of(audit)["changes"])
+    return [((name,), of_host[name]) for name in hosts_compared(audit)]
 
 
 def _outcomes(audit: Audit, together: bool) -> dict[tuple[str, str], dict[str | None, str]]:
@@ -114,27 +107,48 @@ def _requirement_met(audit: Audit) -> Samples:
             yield (str(host), policy, requirement), None if outcome == _NOT_KNOWN else outcome == _PASSED
 
 
-def _hosts_of_requirement(*counted: str) -> Callable[[Audit], Samples]:
-    """How many of its hosts have one of these outcomes."""
-    return lambda audit: [
-        (names, sum(outcome in counted for outcome in outcomes.values())) for names, outcomes in _outcomes(audit, together=False).items()
-    ]
-
-
-def _fleet_rule(wanted: str) -> Callable[[Audit], Samples]:
-    return lambda audit: [(names, outcomes[None] == wanted) for names, outcomes in _outcomes(audit, together=True).items()]
+def _response_seconds(audit: Audit) -> Samples:
+    for name, times in audit["run"]["hosts"].items():
+        yield (name,), None if times["response_ms"] is None else times["response_ms"] / 1000
 
 
 def _audited_at(audit: Audit) -> float:
     return calendar.timegm(time.strptime(audit["run"]["audited_at"], TIME_FORMAT))
 
 
-_HOST, _RULE = ("host",), ("policy", "requirement")
+def _of_fleet(name: str, unit: str, text: str, value_of: Callable[[Audit], float | None]) -> Metric:
+    return Metric(name, (), unit, text, lambda audit: [((), value_of(audit))])
+
+
+def _of_hosts(name: str, unit: str, text: str, value_of: Callable[[dict[str, Any]], float | None]) -> Metric:
+    return Metric(name, ("host",), unit, text, lambda audit: [((host["name"],), value_of(host)) for host in audit["hosts"]])
+
+
+def _of_requirements(name: str, text: str, *counted: str) -> Metric:
+    """How many hosts of each requirement have one of these outcomes."""
+
+    def samples(audit: Audit) -> Samples:
+        for names, outcomes in _outcomes(audit, together=False).items():
+            yield names, sum(outcome in counted for outcome in outcomes.values())
+
+    return Metric(name, _RULE, "hosts", text, samples)
+
+
+def _of_fleet_rules(name: str, text: str, wanted: str) -> Metric:
+    """Whether each rule of the fleet has this outcome."""
+
+    def samples(audit: Audit) -> Samples:
+        return [(names, outcomes[None] == wanted) for names, outcomes in _outcomes(audit, together=True).items()]
+
+    return Metric(name, _RULE, "0 or 1", text, samples)
+
+
+_RULE = ("policy", "requirement")
 
 METRICS = (
-    Metric("lmstudio_hosts_expected", (), "hosts", "Hosts that should answer.", lambda audit: [((), audit["summary"]["hosts"]["total"])]),
-    Metric("lmstudio_hosts_answered", (), "hosts", "Hosts that answered.", lambda audit: [((), audit["summary"]["hosts"]["ok"])]),
-    Metric("lmstudio_host_ok", _HOST, "0 or 1", "Whether the host answered with a model list.", _for_each_host(lambda host: host["ok"])),
+    _of_fleet("lmstudio_hosts_expected", "hosts", "Hosts that should answer.", lambda audit: audit["summary"]["hosts"]["total"]),
+    _of_fleet("lmstudio_hosts_answered", "hosts", "Hosts that answered.", lambda audit: audit["summary"]["hosts"]["ok"]),
+    _of_hosts("lmstudio_host_ok", "0 or 1", "Whether the host answered with a model list.", lambda host: host["ok"]),
     Metric(
         "lmstudio_host_status",
         ("host", "status"),
@@ -142,35 +156,18 @@ METRICS = (
         "The status of the host.",
         lambda audit: [((host["name"], host["status"]), 1) for host in audit["hosts"]],
     ),
-    Metric(
+    _of_hosts(
         "lmstudio_host_older_api",
-        _HOST,
         "0 or 1",
         "Whether the host answered over the older API, which does not tell everything.",
-        _for_each_host(lambda host: host["api"] == V0 if host["api"] else None),
+        lambda host: host["api"] == V0 if host["api"] else None,
     ),
-    Metric("lmstudio_models_listed", _HOST, "models", "Models that the host lists.", _for_each_host(lambda host: host["counts"]["models"])),
-    Metric(
-        "lmstudio_models_loaded",
-        _HOST,
-        "models",
-        "Models that are loaded on the host.",
-        _for_each_host(lambda host: host["counts"]["loaded"]),
-    ),
-    Metric("lmstudio_instances", _HOST, "instances", "Loaded instances.", _for_each_host(lambda host: host["counts"]["instances"])),
-    Metric(
-        "lmstudio_listed_bytes",
-        _HOST,
-        "bytes",
-        "Size of all models that the host lists.",
-        _for_each_host(lambda host: host["size_bytes"]["available"]),
-    ),
-    Metric(
-        "lmstudio_loaded_bytes",
-        _HOST,
-        "bytes",
-        "Size of the models that are loaded on the host.",
-        _for_each_host(lambda host: host["size_bytes"]["loaded"]),
+    _of_hosts("lmstudio_models_listed", "models", "Models that the host lists.", lambda host: host["counts"]["models"]),
+    _of_hosts("lmstudio_models_loaded", "models", "Models that are loaded on the host.", lambda host: host["counts"]["loaded"]),
+    _of_hosts("lmstudio_instances", "instances", "Loaded instances.", lambda host: host["counts"]["instances"]),
+    _of_hosts("lmstudio_listed_bytes", "bytes", "Size of all models that the host lists.", lambda host: host["size_bytes"]["available"]),
+    _of_hosts(
+        "lmstudio_loaded_bytes", "bytes", "Size of the models that are loaded on the host.", lambda host: host["size_bytes"]["loaded"]
     ),
     Metric("lmstudio_instance_context_length", ("host", "model", "model_instance"), "tokens", "Context of a loaded instance.", _contexts),
     Metric(
@@ -180,7 +177,7 @@ METRICS = (
         "Violations of the policy, hosts without an answer included.",
         lambda audit: [((severity,), number) for severity, number in audit["summary"]["violations"].items() if audit["checks"]],
     ),
-    Metric("lmstudio_host_violations", _HOST, "violations", "Violations of the policy on a host that answered.", _host_violations),
+    Metric("lmstudio_host_violations", ("host",), "violations", "Violations of the policy on a host that answered.", _host_violations),
     Metric(
         "lmstudio_requirement_met",
         ("host", *_RULE),
@@ -188,53 +185,23 @@ METRICS = (
         "Whether a host that answered meets the requirement.",
         _requirement_met,
     ),
-    Metric(
-        "lmstudio_requirement_hosts",
-        _RULE,
-        "hosts",
-        "Hosts that the requirement is about.",
-        _hosts_of_requirement(*_OUTCOMES),
+    _of_requirements("lmstudio_requirement_hosts", "Hosts that the requirement is about.", *_OUTCOMES),
+    _of_requirements("lmstudio_requirement_hosts_met", "Hosts that meet the requirement.", _PASSED),
+    _of_requirements(
+        "lmstudio_requirement_hosts_failed", "Hosts that answered and do not meet the requirement, unless its severity is warn.", _FAILED
     ),
-    Metric("lmstudio_requirement_hosts_met", _RULE, "hosts", "Hosts that meet the requirement.", _hosts_of_requirement(_PASSED)),
+    _of_fleet_rules("lmstudio_fleet_rule_met", "Whether the hosts together meet the rule.", _PASSED),
+    _of_fleet_rules("lmstudio_fleet_rule_failed", "Whether the hosts together do not meet the rule, unless its severity is warn.", _FAILED),
     Metric(
-        "lmstudio_requirement_hosts_failed",
-        _RULE,
-        "hosts",
-        "Hosts that answered and do not meet the requirement, unless its severity is warn.",
-        _hosts_of_requirement(_FAILED),
+        "lmstudio_drift_changes", ("host",), "changes", "Changes since the baseline on a host that was compared with it.", _drift_changes
     ),
-    Metric("lmstudio_fleet_rule_met", _RULE, "0 or 1", "Whether the hosts together meet the rule.", _fleet_rule(_PASSED)),
-    Metric(
-        "lmstudio_fleet_rule_failed",
-        _RULE,
-        "0 or 1",
-        "Whether the hosts together do not meet the rule, unless its severity is warn.",
-        _fleet_rule(_FAILED),
-    ),
-    Metric("lmstudio_drift_changes", _HOST, "changes", "Changes since the baseline on a host that was compared with it.", _drift_changes),
-    Metric(
+    _of_fleet(
         "lmstudio_drift_hosts_not_compared",
-        (),
         "hosts",
         "Hosts that could not be compared with the baseline.",
-        lambda audit: [((), audit["summary"]["not_compared"])],
+        lambda audit: audit["summary"]["not_compared"],
     ),
     # What differs between any two runs comes last.
-    Metric(
-        "lmstudio_response_seconds",
-        _HOST,
-        "seconds",
-        "Time until the host answered.",
-        lambda audit: [
-            ((name,), None if times["response_ms"] is None else times["response_ms"] / 1000)
-            for name, times in audit["run"]["hosts"].items()
-        ],
-    ),
-    Metric(
-        "lmstudio_audit_timestamp_seconds",
-        (),
-        "seconds since 1970",
-        "When the fleet was audited.",
-        lambda audit: [((), _audited_at(audit))],
-    ),
+    Metric("lmstudio_response_seconds", ("host",), "seconds", "Time until the host answered.", _response_seconds),
+    _of_fleet("lmstudio_audit_timestamp_seconds", "seconds since 1970", "When the fleet was audited.", _audited_at),
 )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, silent_first
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
     DRIFT,
     FLEET,
@@ -28,8 +28,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text impo
     findings_of,
     headline,
     loaded_models,
+    loaded_size,
     models_by_use,
-    size,
 )
 
 _MAX_LINES = 40
@@ -63,7 +63,7 @@ def _of_kind(kind: str, findings: list[Finding]) -> list[str]:
     lines = []
     left = room - len(findings)
     for finding in findings:
-        hosts = [line for line in cause_lines(finding) if line != finding["message"]][:left]
+        hosts = cause_lines(finding)[:left]
         left -= len(hosts)
         lines += [printable(finding["message"], _WIDTH - 2), *(f"  {printable(line, _WIDTH - 4)}" for line in hosts)]
     return lines
@@ -87,7 +87,7 @@ def _models(audit: Audit, most: int) -> list[str]:
 
 def _hosts(audit: Audit, room: int) -> list[str]:
     """The table of the hosts, those without an answer first, each part in the order of names."""
-    hosts = sorted(audit["hosts"], key=lambda host: bool(host["ok"]))
+    hosts = silent_first(audit)
     width = min(max([len(host["name"]) for host in hosts] + [4]), 40)
     lines = [f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTED':>6}  {'LOADED SIZE':>11}  MODELS (CONTEXT)"]
     for host in hosts:
@@ -95,6 +95,6 @@ def _hosts(audit: Audit, room: int) -> list[str]:
         listed = "-" if host["counts"]["models"] is None else host["counts"]["models"]
         lines.append(
             f"{printable(host['name'], width):<{width}}  {printable(host['status']):<12}  {listed:>6}  "
-            f"{size(host['size_bytes']['loaded']) if host['ok'] else '-':>11}  {printable(shown, 110) or '-'}"
+            f"{loaded_size(host):>11}  {printable(shown, 110) or '-'}"
         )
     return lines if len(lines) <= room else [*lines[: room - 1], f"  ... and {count(len(lines) - room + 1, 'more host')}"]

@@ -26,7 +26,7 @@ from urllib.parse import urlencode
 import jinja2
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, violations_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first, violations_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
     DRIFT,
     FLEET,
@@ -43,6 +43,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text impo
     findings_of,
     headline,
     loaded_models,
+    loaded_size,
     met,
     models_by_use,
     problems,
@@ -71,7 +72,7 @@ def as_html(audit: Audit) -> str:
     environment.filters.update(shown=_shown, parts=_parts)
     script, style = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
     models = models_by_use(audit)
-    drift = audit["drift"] or {"changes": [], "not_compared": []}
+    drift = drift_of(audit)
     return environment.from_string((_FOLDER / "report.html.j2").read_text(encoding="utf-8")).render(
         audit=audit,
         headline=headline(audit),
@@ -138,7 +139,7 @@ def _silent(audit: Audit) -> list[dict[str, Any]]:
 def _plain(audit: Audit) -> list[dict[str, str]]:
     """The hosts for paper and for readers without a script, those without an answer first."""
     rows = []
-    for host in sorted(audit["hosts"], key=lambda host: bool(host["ok"])):
+    for host in silent_first(audit):
         loaded = loaded_models(host)
         more = f" and {len(loaded) - _PLAIN_MODELS} more" if len(loaded) > _PLAIN_MODELS else ""
         shown = ", ".join(loaded[:_PLAIN_MODELS]) + more or "nothing"
@@ -147,7 +148,7 @@ def _plain(audit: Audit) -> list[dict[str, str]]:
                 "name": host["name"],
                 "status": host["status"],
                 "loaded": shown if host["ok"] else host["error"]["message"],
-                "size": size(host["size_bytes"]["loaded"]) if host["ok"] else "-",
+                "size": loaded_size(host),
             }
         )
     return rows
@@ -202,10 +203,7 @@ def _findings(audit: Audit) -> list[dict[str, Any]]:
             "title": TITLES[kind][0],
             "badge": "warn" if kind == WARNING else "bad",
             "word": _BADGES[kind],
-            "findings": [
-                {"message": finding["message"], "causes": [line for line in cause_lines(finding, _MAX_NAMES) if line != finding["message"]]}
-                for finding in findings[:_MAX_ROWS]
-            ],
+            "findings": [{"message": finding["message"], "causes": cause_lines(finding, _MAX_NAMES)} for finding in findings[:_MAX_ROWS]],
             "more": called(kind, len(findings) - _MAX_ROWS, "more ") if len(findings) > _MAX_ROWS else "",
         }
         for kind, findings in findings_of(audit).items()
@@ -215,10 +213,9 @@ def _findings(audit: Audit) -> list[dict[str, Any]]:
 def _data(audit: Audit) -> str:
     """What the matrix shows, in a form that is small at a hundred thousand cells. No character can end the block that contains it."""
     models = models_by_use(audit)
-    keys = [model["key"] for model in models]
-    column = {key: number for number, key in enumerate(keys)}
+    column = {model["key"]: number for number, model in enumerate(models)}
     wrong = Counter(violation["host"] for violation in violations_in(audit))
-    changed = Counter(change["host"] for change in (audit["drift"] or {"changes": []})["changes"])
+    changed = Counter(change["host"] for change in drift_of(audit)["changes"])
     texts: dict[str, int] = {}
     text = json.dumps(
         {
@@ -231,7 +228,7 @@ def _data(audit: Audit) -> str:
                     "wrong": wrong[host["name"]],
                     "changed": changed[host["name"]],
                     "bytes": host["size_bytes"]["loaded"],
-                    "size": size(host["size_bytes"]["loaded"]) if host["ok"] else "-",
+                    "size": loaded_size(host),
                     "has": _cells(host, column, texts),
                 }
                 for host in audit["hosts"]
@@ -274,18 +271,14 @@ def _charts(audit: Audit) -> list[dict[str, Any]]:
         for _instance in model["instances"]
     )
     most_used = sorted(quantizations.items(), key=lambda item: (-item[1], item[0]))
-    charts = [
-        (
-            "Hosts by status",
-            [(printable(status), number, str(number)) for status, number in audit["summary"]["hosts"]["by_status"].items()],
+    by_status = audit["summary"]["hosts"]["by_status"].items()
+    return [
+        _chart("Hosts by status", [(printable(status), number, str(number)) for status, number in by_status]),
+        _chart(
+            "Loaded size per host", [(printable(host["name"], 40), host["size_bytes"]["loaded"], loaded_size(host)) for host in by_size]
         ),
-        (
-            "Loaded size per host",
-            [(printable(host["name"], 40), host["size_bytes"]["loaded"], format_size(host["size_bytes"]["loaded"])) for host in by_size],
-        ),
-        ("Quantization of loaded instances", [(name, number, str(number)) for name, number in most_used]),
+        _chart("Quantization of loaded instances", [(name, number, str(number)) for name, number in most_used]),
     ]
-    return [_chart(title, bars) for title, bars in charts]
 
 
 def _chart(title: str, bars: list[tuple[str, int, str]]) -> dict[str, Any]:
