@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import model_info_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch, ask, explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch, ask, info_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
 
@@ -23,7 +23,4 @@ class ActionModule(OneHostAction):
         return self.result_of(ask(endpoint, fetch, options["detail"]), options)
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
-        result = {"changed": False, "lmstudio": record}
-        if options["on_error"] == "fail" and not record["ok"]:
-            result.update(failed=True, msg=explain(record))
-        return result
+        return info_result(record, options["on_error"])

@@ -146,7 +146,7 @@ keyed_groups:
 from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleParserError
-from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
+from ansible.plugins.inventory import BaseInventoryPlugin
 from ansible.utils.vars import combine_vars
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -162,9 +162,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts imp
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import match_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load, protect
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import HostsBeforeGroups, add_groups, set_record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import addresses_by_name, check_variable, group_name
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache_that_may_fail import CacheThatMayFail
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import ConstructedFromRecords, add_groups, set_record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import addresses_by_name, check_variable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.variables import Variables
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
@@ -175,19 +176,14 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import redact_message
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import make_unsafe
 
 _TEMPLATES = ("token", "headers", "hosts", "endpoints")
 
 
-class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
+class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlugin):
     """Asks hosts, and gives each its record and its groups."""
 
     NAME = "gpufleet.lmstudio.lmstudio"
-
-    inventory: Any
-
-    _sanitize_group_name = staticmethod(group_name)
 
     def verify_file(self, path: str) -> bool:
         return bool(super().verify_file(path)) and path.endswith(("lmstudio.yml", "lmstudio.yaml"))
@@ -215,30 +211,6 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 inventory.remove_host(inventory.hosts[name])
             raise AnsibleParserError(str(exc)) from None
         self._populate(records, options, variables)
-
-    def update_cache_if_changed(self) -> None:
-        if not self.get_option("cache"):
-            return
-        try:
-            super().update_cache_if_changed()
-        except Exception as exc:  # Whatever a cache plugin raises, the hosts and their records are there.
-            self.display.warning(f"The inventory cache cannot be written, so the next run queries every host again: {exc}")
-        self._protect_cache()
-
-    def set_cache_plugin(self) -> None:
-        super().set_cache_plugin()
-        self._protect_cache()
-
-    def _read_config_data(self, path: str) -> Any:
-        try:
-            return super()._read_config_data(path)
-        except Exception as exc:
-            if not self._options.get("cache"):
-                raise
-            # The options are set by then, so it is the cache plugin that failed. The servers still know.
-            self.display.warning(f"The inventory cache cannot be used, so every host is queried, and no answer is kept: {exc}")
-            self.set_option("cache", False)
-            return self.loader.load_from_file(path)
 
     def _read_options(self, path: str) -> dict[str, Any]:
         try:
@@ -296,7 +268,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             return dict(zip(resolved, ask_hosts(list(resolved.values()), options)))
         endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}
         key = self.get_cache_key(path)
-        polls = load(self._cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
+        polls = load(self.cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
         missing = [name for name in endpoints if name not in polls]
         asked = poll_all([endpoints[name] for name in missing], options["concurrency"], options["fleet_timeout"], show_progress)
         polls.update(zip(missing, asked))
@@ -308,19 +280,6 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             for name, each in resolved.items()
         }
 
-    def _cached(self, key: str) -> Any:
-        try:
-            return self._cache[key]
-        except KeyError:
-            return None
-        except Exception as exc:  # Whatever a cache plugin raises, the servers still know.
-            self.display.warning(f"The inventory cache cannot be read, so every host is queried again: {exc}")
-            return None
-
-    def _protect_cache(self) -> None:
-        for warning in protect(self.get_option("cache_connection"), self._cache):
-            self.display.warning(warning)
-
     def _report(self, records: dict[str, Record], on_error: str) -> None:
         if on_error == "fail" and (lines := failure_lines(records)):
             raise AnsibleParserError("\n".join(lines))
@@ -331,22 +290,4 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         add_groups(self.inventory)
         for name, record in records.items():
             set_record(self.inventory, name, record, options["variable"])
-            self._construct(name, options, variables)
-
-    def _construct(self, name: str, options: dict[str, Any], variables: Variables) -> None:
-        if options["compose"]:
-            self._set_composite_vars(options["compose"], variables.of_host(name), name, strict=options["strict"])
-        if options["groups"] or options["keyed_groups"]:
-            seen = variables.of_host(name)
-            inventory = self.inventory
-            # Ansible would add the group that has the name of the host.
-            self.inventory = HostsBeforeGroups(inventory)
-            try:
-                self._add_host_to_composed_groups(options["groups"], seen, name, options["strict"], fetch_hostvars=False)
-            finally:
-                self.inventory = inventory
-            self._add_host_to_keyed_groups(options["keyed_groups"], seen, name, options["strict"], fetch_hostvars=False)
-
-    def _compose(self, *args: Any, **kwargs: Any) -> Any:
-        # What an expression makes of server text is server text.
-        return make_unsafe(super()._compose(*args, **kwargs))
+            self.construct(name, options, variables)

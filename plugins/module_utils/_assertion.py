@@ -84,20 +84,16 @@ def judge_record(assertion: Assertion, given: Any) -> dict[str, Any]:
     if assertion.confirm_loaded:
         raise OptionError("confirm_loaded", "a record that was gathered before does not tell it. Remove one of record and confirm_loaded.")
     record = extract_record(given)
-    return _result(assertion, record, _judge_given(record, assertion.requirements, assertion.exclusive), 0, 0.0)
+    try:
+        return judge_unasked(assertion, record)
+    except (KeyError, TypeError, AttributeError) as exc:
+        # A user may have changed it on the way.
+        raise OptionError("record", f"it is not complete, {exc} is missing or wrong. Pass the record unchanged.") from None
 
 
 def judge_unasked(assertion: Assertion, record: Record) -> dict[str, Any]:
-    """The result for a host that nobody can ask, which waiting does not change."""
+    """The result of a record for which nobody is asked, so that waiting does not change it."""
     return _result(assertion, record, judge(record, assertion.requirements, assertion.exclusive), 0, 0.0)
-
-
-def _judge_given(record: Record, requirements: list[Requirement], exclusive: bool = False) -> list[Violation]:
-    """The violations of a record that a user hands in, which may have been changed on the way."""
-    try:
-        return judge(record, requirements, exclusive)
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise OptionError("record", f"it is not complete, {exc} is missing or wrong. Pass the record unchanged.") from None
 
 
 def poll_until_met(

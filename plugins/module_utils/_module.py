@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set, without_suboptions
@@ -39,22 +39,23 @@ class LMStudioModule(AnsibleModule):
             self.params["url"] = without_userinfo(str(self.params["url"]))
 
     def endpoint(self) -> Endpoint:
-        """The endpoint of the options. Options that cannot be used end the module."""
-        try:
-            endpoint = make_endpoint(self.params, TARGET_URL, machine=TARGET)._replace(token_advice=self.token_advice)
-        except OptionError as exc:
-            self.fail_json(msg=str(exc))
-            raise  # fail_json does not return, which type checkers cannot know
-        if endpoint.credential_option:
-            warning = short_secret_warning(endpoint)
-            if warning:
-                self.warn(warning)
+        """The endpoint of the options. Raises :class:`OptionError`."""
+        endpoint = make_endpoint(self.params, TARGET_URL, machine=TARGET)._replace(token_advice=self.token_advice)
+        warning = short_secret_warning(endpoint)
+        if warning:
+            self.warn(warning)
         return endpoint
 
     def ask(self) -> Record:
-        """The record. Options that cannot be used end the module, before any request."""
+        """Raises :class:`OptionError`, before any request."""
+        return ask(self.endpoint(), fetch, self.params["detail"])
+
+    def end_with(self, make_result: Callable[[], dict[str, Any]], errors: tuple[type[Exception], ...] = (OptionError,)) -> None:
+        """End the module with a result, or with the sentence of one of these errors, which say that options cannot be used."""
         try:
-            return ask(self.endpoint(), fetch, self.params["detail"])
-        except OptionError as exc:
-            self.fail_json(msg=str(exc))
-            raise
+            result = make_result()
+        except errors as exc:
+            result = {"failed": True, "msg": str(exc)}
+        if result.pop("failed", False):
+            self.fail_json(**result)
+        self.exit_json(**result)

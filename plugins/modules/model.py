@@ -271,7 +271,6 @@ msg:
 """
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import model_spec, parse_wanted
@@ -280,14 +279,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import L
 
 def main() -> None:
     module = LMStudioModule(argument_spec=model_spec(), supports_check_mode=True)
-    try:
-        result = bring_about(parse_wanted(module.params), Server(module.endpoint(), fetch), module.check_mode)
-    except OptionError as exc:
-        module.fail_json(msg=str(exc))
-        raise  # fail_json does not return, which type checkers cannot know
-    if result.pop("failed", False):
-        module.fail_json(**result)
-    module.exit_json(**result)
+    module.end_with(lambda: bring_about(parse_wanted(module.params), Server(module.endpoint(), fetch), module.check_mode))
 
 
 if __name__ == "__main__":

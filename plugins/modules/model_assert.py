@@ -190,6 +190,8 @@ msg:
   type: str
 """
 
+from typing import Any
+
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
     judge_record,
     model_assert_spec,
@@ -204,19 +206,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
 
 def main() -> None:
     module = LMStudioModule(argument_spec=model_assert_spec(), supports_check_mode=True)
-    try:
-        assertion = parse_assertion(module.params)
-        result = (
-            poll_until_met(assertion, module.endpoint(), fetch)
-            if module.params["record"] is None
-            else judge_record(assertion, module.params["record"])
-        )
-    except (OptionError, RequirementError) as exc:
-        module.fail_json(msg=str(exc))
-        raise  # fail_json does not return, which type checkers cannot know
-    if result["met"]:
-        module.exit_json(**result)
-    module.fail_json(**result)
+
+    def result() -> dict[str, Any]:
+        assertion, record = parse_assertion(module.params), module.params["record"]
+        return poll_until_met(assertion, module.endpoint(), fetch) if record is None else judge_record(assertion, record)
+
+    module.end_with(result, (OptionError, RequirementError))
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ ADVICE_ON_401 = (
 def main() -> None:
     module = LMStudioModule(argument_spec={**connection_spec(), **detail_spec("loaded")}, supports_check_mode=True)
     module.token_advice = ADVICE_ON_401
-    module.exit_json(ansible_facts={"lmstudio": module.ask()})
+    module.end_with(lambda: {"ansible_facts": {"lmstudio": module.ask()}})
 
 
 if __name__ == "__main__":

@@ -335,16 +335,13 @@ lmstudio:
 """
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import model_info_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import info_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
 
 
 def main() -> None:
     module = LMStudioModule(argument_spec=model_info_spec(), supports_check_mode=True)
-    record = module.ask()
-    if module.params["on_error"] == "fail" and not record["ok"]:
-        module.fail_json(msg=explain(record), lmstudio=record)
-    module.exit_json(changed=False, lmstudio=record)
+    module.end_with(lambda: info_result(module.ask(), module.params["on_error"]))
 
 
 if __name__ == "__main__":

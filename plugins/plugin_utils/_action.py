@@ -77,7 +77,7 @@ class OneHostAction(ActionBase):
             if self.queries_server():
                 answer, args = self._ask(task_vars)
             else:
-                answer = self.early_result(validate_options(self.spec(environment=False), without_host(args).options))
+                answer = self.early_result(validate_options(self.spec(environment=False), without_host(args)))
         except self.ERRORS as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             answer = {"failed": True, "msg": str(exc)}

@@ -230,6 +230,12 @@ def explain(record: Record) -> str:
     return "{message} {hint}".format(**record["error"]) if record["error"] else ""
 
 
+def info_result(record: Record, on_error: str) -> dict[str, Any]:
+    """The result of ``model_info``."""
+    failure = {"failed": True, "msg": explain(record)} if on_error == "fail" and not record["ok"] else {}
+    return {"changed": False, "lmstudio": record, **failure}
+
+
 def _comparable_text(models: list[Model]) -> str:
     """One text for the whole answer: equal when nothing but order and remaining TTLs differs."""
     texts = [text for _key, text in sorted((entry["key"], text) for entry, text in models)]

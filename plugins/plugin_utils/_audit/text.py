@@ -105,23 +105,14 @@ def _lines(findings: Iterable[Finding]) -> list[str]:
 
 def what_was_checked(audit: Audit) -> list[dict[str, Any]]:
     """What each requirement asked, and of how many hosts it is true: `{policy, requirement, asked, met, of}`. `of` is null for a rule of the fleet."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    passed_by: dict[tuple[Any, ...], list[bool]] = {}
     for check in audit["checks"]:
-        together = check["host"] is None
-        row = found.setdefault(
-            (check["policy"], check["number"], together, check["requirement"], check["asked"]),
-            {
-                "policy": check["policy"],
-                "requirement": check["requirement"],
-                "asked": check["asked"],
-                "met": 0,
-                "of": None if together else 0,
-            },
-        )
-        row["met"] += check["outcome"] == "passed"
-        if not together:
-            row["of"] += 1
-    return list(found.values())
+        requirement = (check["policy"], check["number"], check["host"] is None, check["requirement"], check["asked"])
+        passed_by.setdefault(requirement, []).append(check["outcome"] == "passed")
+    return [
+        {"policy": policy, "requirement": requirement, "asked": asked, "met": sum(passed), "of": None if together else len(passed)}
+        for (policy, _number, together, requirement, asked), passed in passed_by.items()
+    ]
 
 
 def met(row: Mapping[str, Any]) -> str:

@@ -4,15 +4,17 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The variable and the groups that a host gets from its record."""
+"""The variables and the groups that a host gets from its record."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+from ansible.plugins.inventory import Constructable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import group_name
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.variables import Variables
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import make_unsafe
 
 _PLUGIN_GROUP = re.compile(r"lmstudio_(ok|not_ok|status_.*|loaded_.*)\Z")
@@ -41,7 +43,36 @@ def _leave_groups(inventory: Any, name: str) -> None:
             group.remove_host(host)
 
 
-class HostsBeforeGroups:
+class ConstructedFromRecords(Constructable):
+    """The options ``compose``, ``groups`` and ``keyed_groups``, which may make something of what a server sent.
+
+    Before ``BaseInventoryPlugin`` in the bases of a plugin.
+    """
+
+    inventory: Any
+
+    _sanitize_group_name = staticmethod(group_name)
+
+    def construct(self, name: str, options: dict[str, Any], variables: Variables) -> None:
+        if options["compose"]:
+            self._set_composite_vars(options["compose"], variables.of_host(name), name, strict=options["strict"])
+        if options["groups"] or options["keyed_groups"]:
+            seen = variables.of_host(name)
+            inventory = self.inventory
+            # Ansible would add the group that has the name of the host.
+            self.inventory = _HostsBeforeGroups(inventory)
+            try:
+                self._add_host_to_composed_groups(options["groups"], seen, name, options["strict"], fetch_hostvars=False)
+            finally:
+                self.inventory = inventory
+            self._add_host_to_keyed_groups(options["keyed_groups"], seen, name, options["strict"], fetch_hostvars=False)
+
+    def _compose(self, *args: Any, **kwargs: Any) -> Any:
+        # What an expression makes of server text is server text.
+        return make_unsafe(super()._compose(*args, **kwargs))
+
+
+class _HostsBeforeGroups:
     """An inventory whose groups get hosts only."""
 
     def __init__(self, inventory: Any) -> None:

@@ -16,26 +16,26 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import waiting_spec
 
 
-def fleet_spec(detail: str, on_error: str) -> dict[str, Any]:
-    """The options of all plugins that ask many servers, with the defaults of `detail` and `on_error`, which differ.
+def fleet_spec() -> dict[str, Any]:
+    """The options of all plugins that ask many servers.
 
     Each host has its own URL, and the environment's token is for one server, not for a fleet.
     """
     spec = connection_spec(environment=False)
     del spec["url"]
-    return {
-        **spec,
-        **detail_spec(detail),
-        "on_error": {"type": "str", "choices": ["fail", "warn", "report"], "default": on_error},
-        "concurrency": {"type": "int", "default": 1000},
-        "fleet_timeout": {"type": "float", "default": 600},
-    }
+    return {**spec, "concurrency": {"type": "int", "default": 1000}, "fleet_timeout": {"type": "float", "default": 600}}
+
+
+def records_spec(detail: str, on_error: str) -> dict[str, Any]:
+    """The options of those that return the records, with these defaults."""
+    return {**detail_spec(detail), "on_error": {"type": "str", "choices": ["fail", "warn", "report"], "default": on_error}}
 
 
 def fleet_info_spec() -> dict[str, Any]:
     """The options of ``fleet_info``."""
     return {
-        **fleet_spec("loaded", "report"),
+        **fleet_spec(),
+        **records_spec("loaded", "report"),
         "hosts": {"type": "list", "elements": "str"},
         "quiet": {"type": "bool", "default": False},
     }
@@ -43,10 +43,8 @@ def fleet_info_spec() -> dict[str, Any]:
 
 def fleet_assert_spec() -> dict[str, Any]:
     """The options of ``fleet_assert``."""
-    spec = fleet_spec("loaded", "report")
-    del spec["detail"], spec["on_error"]
     return {
-        **spec,
+        **fleet_spec(),
         "hosts": {"type": "list", "elements": "str"},
         "records": {"type": "dict"},
         "require": {**requirements_spec(), "required": True},

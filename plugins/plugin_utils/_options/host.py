@@ -22,27 +22,13 @@ import jinja2
 from ansible import constants, context, errors
 from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 CONTROLLER_URL = "lmstudio_controller_url"
-VARIABLES = {
-    option: "lmstudio_" + option
-    for option in (
-        "url",
-        "port",
-        "token",
-        "headers",
-        "timeout",
-        "validate_certs",
-        "ca_path",
-        "client_cert",
-        "client_key",
-        "use_proxy",
-        "api",
-    )
-}
+VARIABLES = {option: f"lmstudio_{option}" for option in connection_options() if option != "max_response_bytes"}
 """The host variable of each option that has one."""
 VIA = "lmstudio_via"
 """Who asks for the host, where a plugin asks for one host and leaves the choice."""
@@ -150,9 +136,7 @@ class Host(NamedTuple):
         Plain ``localhost``, without an address and a port of its own, is the controller. What the inventory does not have is a server
         that the user named.
         """
-        if not is_this_machine(self.address) or self.is_local:
-            return False
-        if not self.in_inventory():
+        if not is_this_machine(self.address) or self.is_local or not self.in_inventory():
             return False
         return self.has_port() or self.name != "localhost" or self.address != self.name
 

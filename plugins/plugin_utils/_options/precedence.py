@@ -103,9 +103,9 @@ def resolve_task(
     )
 
 
-def without_host(task_options: Mapping[str, Any]) -> Resolved:
-    """The options of a task that queries nobody."""
-    return Resolved(_combined(dict(task_options), {}), {}, "")
+def without_host(task_options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a task that queries nobody, as in :class:`Resolved`."""
+    return _combined(dict(task_options), {})
 
 
 def resolve_fleet(
@@ -194,4 +194,4 @@ def _options_of_host(host: Host, on_controller: bool) -> _HostOptions:
         at_address = not host.is_local and is_loopback_url(own["url"])
         if at_address:
             own["url"] = with_host(str(own["url"]), host.address)
-    return _HostOptions(own, {option: names[option] for option in own if option in names}, at_address)
+    return _HostOptions(own, {option: names[option] for option in own}, at_address)

@@ -98,10 +98,7 @@ class _Watcher:
             "event": event["event"],
             "host": self._name,
             "url": record["url"],
-            "model": event["model"],
-            "instance": event["instance"],
-            "previous": event["previous"],
-            "current": event["current"],
+            **event,
             "status": record["status"],
             "at": record["asked_at"],
         }

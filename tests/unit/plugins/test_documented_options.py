@@ -32,6 +32,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec
     fleet_assert_spec,
     fleet_info_spec,
     fleet_spec,
+    records_spec,
 )
 
 COLLECTION = "gpufleet.lmstudio."
@@ -99,8 +100,8 @@ def test_a_module_is_documented_option_by_option(module, spec):
 @pytest.mark.parametrize(
     ("plugin", "spec", "others"),
     [
-        (models, fleet_spec("full", "fail"), {"_terms", "select", "as"}),
-        (lmstudio, fleet_spec("loaded", "warn"), {"plugin", "hosts", "endpoints", "variable", "use_vars_plugins"}),
+        (models, {**fleet_spec(), **records_spec("full", "fail")}, {"_terms", "select", "as"}),
+        (lmstudio, {**fleet_spec(), **records_spec("loaded", "warn")}, {"plugin", "hosts", "endpoints", "variable", "use_vars_plugins"}),
     ],
 )
 def test_what_other_plugins_share_with_modules_is_documented_alike(plugin, spec, others):

@@ -10,6 +10,7 @@ import json
 import re
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.inventory.lmstudio import InventoryModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
@@ -191,3 +192,8 @@ def test_a_pattern_is_that_of_a_play(monkeypatch):
         (["all[1]"], ["a2"]),
     ):
         assert match_pattern(pattern, groups, DataLoader()) == expected, pattern
+
+
+def test_groups_of_expressions_are_named_by_the_same_rule():
+    text = "1 model" * 100
+    assert InventoryModule()._sanitize_group_name(text) == group_name(text)

@@ -1,0 +1,55 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""An inventory cache without which a run takes longer, and ends the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.inventory import Cacheable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import protect
+
+
+class CacheThatMayFail(Cacheable):
+    """Before ``BaseInventoryPlugin`` in the bases of a plugin."""
+
+    def update_cache_if_changed(self) -> None:
+        if not self.get_option("cache"):
+            return
+        try:
+            super().update_cache_if_changed()
+        except Exception as exc:  # Whatever a cache plugin raises, the hosts and their records are there.
+            self.display.warning(f"The inventory cache cannot be written, so the next run queries every host again: {exc}")
+        self._protect_cache()
+
+    def set_cache_plugin(self) -> None:
+        super().set_cache_plugin()
+        self._protect_cache()
+
+    def _read_config_data(self, path: str) -> Any:
+        try:
+            return super()._read_config_data(path)
+        except Exception as exc:
+            if not self._options.get("cache"):
+                raise
+            # The options are set by then, so it is the cache plugin that failed. The servers still know.
+            self.display.warning(f"The inventory cache cannot be used, so every host is queried, and no answer is kept: {exc}")
+            self.set_option("cache", False)
+            return self.loader.load_from_file(path)
+
+    def cached(self, key: str) -> Any:
+        try:
+            return self._cache[key]
+        except KeyError:
+            return None
+        except Exception as exc:  # Whatever a cache plugin raises, the servers still know.
+            self.display.warning(f"The inventory cache cannot be read, so every host is queried again: {exc}")
+            return None
+
+    def _protect_cache(self) -> None:
+        for warning in protect(self.get_option("cache_connection"), self._cache):
+            self.display.warning(warning)
