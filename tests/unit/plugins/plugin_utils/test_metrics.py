@@ -150,7 +150,18 @@ def test_the_panels_of_the_dashboard_do_not_overlap():
     cells = [(x, y) for at in places for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])]
     assert len(cells) == len(set(cells)) and max(x for x, _y in cells) == 23
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
+    assert len({panel["title"] for panel in PANELS}) == len(PANELS)
     assert {target["datasource"]["uid"] for panel in PANELS for target in panel["targets"]} == {"${datasource}"}
+
+
+def test_a_number_that_is_not_known_does_not_get_the_colour_of_a_good_one():
+    for panel in PANELS:
+        if panel["type"] == "stat":
+            defaults = panel["fieldConfig"]["defaults"]
+            assert defaults["noValue"] == "not known"
+            # Without a number, Grafana takes the first colour.
+            first, good, *bad = defaults["thresholds"]["steps"]
+            assert first == {"color": "text", "value": None} and good == {"color": "green", "value": 0} and bad
 
 
 @needs_promtool
