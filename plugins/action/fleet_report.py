@@ -29,7 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document 
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS, as_json
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import headline, problems
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.sentences import headline, problems
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import NOT_CONFIRMED, Candidate
@@ -113,11 +114,9 @@ def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: M
     asked = what_is_asked(requirement, 1 if len(records) == 1 else len(meeting))
     message = f"{len(meeting)} of {count(len(records), 'host')} {asked}"
     message += f"; {least} {'is' if least == 1 else 'are'} required"
-    hosts_of: dict[str, list[str]] = {}
-    for name, found in by_host.items():
-        if found and records[name]["ok"]:
-            hosts_of.setdefault(reason(records[name], requirement, found[0]), []).append(name)
-    reasons = _largest_first(hosts_of)
+    reasons = _largest_first(
+        (reason(records[name], requirement, found[0]), name) for name, found in by_host.items() if found and records[name]["ok"]
+    )
     for why, names in reasons[:_GROUPS_SHOWN]:
         message += f". {_hosts_with(why, names)}"
     others = sum(len(names) for _why, names in reasons[_GROUPS_SHOWN:])
@@ -127,8 +126,9 @@ def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: M
     return _on_host(None, make_violation(requirement, "min_hosts", least, len(meeting), message))
 
 
-def _largest_first(hosts_of: Mapping[Any, list[str]]) -> list[tuple[Any, list[str]]]:
-    return sorted(hosts_of.items(), key=lambda item: -len(item[1]))
+def _largest_first(hosts: Iterable[tuple[Any, str]]) -> list[tuple[Any, list[str]]]:
+    """The hosts of each reason, status or value, first that which most hosts have."""
+    return sorted(grouped(hosts).items(), key=lambda item: -len(item[1]))
 
 
 def _hosts_with(why: str, names: list[str]) -> str:
@@ -147,10 +147,8 @@ def _without_answer(statuses: Mapping[str, str]) -> str:
     """Such as "gpu03 (auth)", and of many "30 (20 refused, 10 timeout): gpu003, gpu005, gpu008, gpu010, gpu011 and 25 more"."""
     if len(statuses) <= NAMES_SHOWN:
         return format_names([f"{name} ({status})" for name, status in statuses.items()])
-    hosts_of: dict[str, list[str]] = {}
-    for name, status in statuses.items():
-        hosts_of.setdefault(status, []).append(name)
-    counted = ", ".join(f"{len(names)} {status}" for status, names in _largest_first(hosts_of))
+    by_status = _largest_first((status, name) for name, status in statuses.items())
+    counted = ", ".join(f"{len(names)} {status}" for status, names in by_status)
     return f"{len(statuses)} ({counted}): {format_names(list(statuses))}"
 
 
@@ -231,7 +229,7 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
         return []
     may = "has different" if sum(known for known, _value in hosts_of) > 1 else "may have different"
     message = f"{requirement.subject} {may} {attribute.replace('_', ' ')}s: "
-    groups = _largest_first(hosts_of)
+    groups = sorted(hosts_of.items(), key=lambda item: -len(item[1]))
     message += "; ".join(
         f"{'none' if known and value is None else format_value(value)} on {_hosts(names)}"
         for (known, value), names in groups[:_GROUPS_SHOWN]

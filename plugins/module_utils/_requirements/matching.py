@@ -11,6 +11,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
@@ -94,9 +95,7 @@ def may_hide(record: Record, requirement: Requirement) -> bool:
 
 def _targets(record: Record, requirement: Requirement) -> list[_Target]:
     """What a requirement names: models, with all their instances, or single instances. Without a name, every model."""
-    entries_of: dict[str, list[Entry]] = {}
-    for entry in record["models"]:
-        entries_of.setdefault(entry["key"], []).append(entry)
+    entries_of = grouped((entry["key"], entry) for entry in record["models"])
     if not requirement.model:
         return [_model_of(record, key, entries) for key, entries in entries_of.items()]
     found = []

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
@@ -165,10 +166,7 @@ def silent_first(audit: Audit) -> list[dict[str, Any]]:
 
 def _models(hosts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the fleet has of each key. A host counts once, however often it lists the key."""
-    found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for host in hosts:
-        for model in host["models"]:
-            found.setdefault(model["key"], []).append((host["name"], model))
+    found = grouped((model["key"], (host["name"], model)) for host in hosts for model in host["models"])
     return [_model(key, having) for key, having in sorted(found.items())]
 
 

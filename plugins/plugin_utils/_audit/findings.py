@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS, NO_ANSWER
@@ -77,11 +78,8 @@ def _without_answer(hosts: list[dict[str, Any]]) -> list[Finding]:
 
 def _of_requirements(checks: list[dict[str, Any]]) -> list[Finding]:
     """One for each requirement that a host which answered does not meet."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for check in checks:
-        groups.setdefault((check["policy"], check["number"]), []).append(check)
     found = []
-    for group in groups.values():
+    for group in grouped(((check["policy"], check["number"]), check) for check in checks).values():
         unmet = [check for check in group if check["violations"]]
         causes = _by_cause((check["reason"], check["host"], f"{check['host']}: {check['violations'][0]['message']}") for check in unmet)
         if set(causes) - {NO_ANSWER}:
@@ -97,9 +95,7 @@ def _of_requirements(checks: list[dict[str, Any]]) -> list[Finding]:
 
 def _of_drift(changes: list[dict[str, Any]]) -> list[Finding]:
     """One for each change, with all hosts that changed alike."""
-    groups: dict[tuple[int, str, str], list[dict[str, Any]]] = {}
-    for change in changes:
-        groups.setdefault((_DRIFT_ORDER.index(change["change"]), change["model"], _without_host(change)), []).append(change)
+    groups = grouped(((_DRIFT_ORDER.index(change["change"]), change["model"], _without_host(change)), change) for change in changes)
     found = []
     for (_order, _model, sentence), group in sorted(groups.items()):
         message = group[0]["message"] if len(group) == 1 else f"{count(len(group), 'host')}: {sentence}"
@@ -114,9 +110,7 @@ def _without_host(change: Mapping[str, Any]) -> str:
 
 def _by_cause(found: Iterable[tuple[str, str, str]]) -> dict[str, list[tuple[str, str]]]:
     """The hosts of each cause, the most frequent cause first, those without an answer last."""
-    causes: dict[str, list[tuple[str, str]]] = {}
-    for cause, host, sentence in found:
-        causes.setdefault(cause, []).append((host, sentence))
+    causes = grouped((cause, (host, sentence)) for cause, host, sentence in found)
     return dict(sorted(causes.items(), key=lambda item: (item[0] == NO_ANSWER, -len(item[1]), item[0])))
 
 

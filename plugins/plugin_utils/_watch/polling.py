@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
 from typing import Any, Protocol
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -38,7 +38,7 @@ class Queue(Protocol):
 
 async def watch(queue: Queue, arguments: Arguments) -> None:
     """Watch all hosts. It ends by being cancelled, and then leaves nothing behind."""
-    for names in _names_by_url(arguments.hosts):
+    for names in grouped((host.endpoint.url, host.name) for host in arguments.hosts).values():
         if len(names) > 1:
             _LOG.warning("%s have the same URL: one machine under several names, or several behind one address.", format_names(names))
     reader = AnswerReader()
@@ -115,10 +115,3 @@ class _Watcher:
         if message != self._logged:
             self._logged = message
             _LOG.error("%s", message)
-
-
-def _names_by_url(hosts: Iterable[Watched]) -> list[list[str]]:
-    names: dict[str, list[str]] = {}
-    for host in hosts:
-        names.setdefault(host.endpoint.url, []).append(host.name)
-    return list(names.values())

@@ -13,20 +13,9 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import cause_lines
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import (
-    TITLES,
-    called,
-    findings_of,
-    headline,
-    loaded_models,
-    loaded_size,
-    met,
-    models_by_use,
-    size,
-    what_was_checked,
-)
 
 _MAX_ROWS = 200
 
@@ -34,13 +23,13 @@ _MAX_ROWS = 200
 def as_markdown(audit: Audit) -> str:
     """For a pull request or the summary of a job, both of which limit the size: long lists are cut, and the report says so."""
     summary = audit["summary"]
-    lines = ["# LM Studio fleet", "", headline(audit), ""]
-    for kind, findings in findings_of(audit).items():
-        lines += [f"## {TITLES[kind][0]}", ""]
+    lines = ["# LM Studio fleet", "", sentences.headline(audit), ""]
+    for kind, findings in sentences.findings_of(audit).items():
+        lines += [f"## {sentences.TITLES[kind][0]}", ""]
         for finding in findings[:_MAX_ROWS]:
             lines += [f"- {_code(finding['message'])}", *(f"  - {_code(line)}" for line in cause_lines(finding))]
         more = len(findings) - _MAX_ROWS
-        lines += ["", *([f"{called(kind, more, 'more ')} are in the JSON report.", ""] if more > 0 else [])]
+        lines += ["", *([f"{sentences.called(kind, more, 'more ')} are in the JSON report.", ""] if more > 0 else [])]
     if audit["carried_over"]:
         names = _names([host["name"] for host in audit["carried_over"]], _MAX_ROWS)
         lines += ["## Hosts of the baseline that are not in this run", "", names, ""]
@@ -50,7 +39,10 @@ def as_markdown(audit: Audit) -> str:
         more = len(not_compared) - _MAX_ROWS
         lines += [f"{count(more, 'more host')} are in the JSON report.", ""] if more > 0 else []
     lines += ["## What was checked", ""]
-    checked = [(_code(row["policy"]), _code(row["requirement"]), _code(row["asked"]), met(row)) for row in what_was_checked(audit)]
+    checked = [
+        (_code(row["policy"]), _code(row["requirement"]), _code(row["asked"]), sentences.met(row))
+        for row in sentences.what_was_checked(audit)
+    ]
     titles: tuple[str, ...] = ("policy", "requirement", "what is asked", "outcome")
     lines += _markdown_table(titles, checked) if checked else ["Nothing: there is no policy for these hosts.", ""]
     models = [
@@ -58,7 +50,7 @@ def as_markdown(audit: Audit) -> str:
             _code(model["key"]), model["hosts_loaded"], model["hosts_listing"], model["instances"], model["contexts"], model["slots"],
             model["size"], _names(model["served_by"]),
         )
-        for model in models_by_use(audit)
+        for model in sentences.models_by_use(audit)
     ]  # fmt: skip
     titles = ("model", "served by", "listed by", "instances", "contexts", "slots", "size", "hosts that serve it")
     lines += ["## Models", "", *(_markdown_table(titles, models) if models else ["No host lists a model.", ""])]
@@ -68,13 +60,13 @@ def as_markdown(audit: Audit) -> str:
         [
             (
                 summary["hosts"]["total"], summary["models"]["distinct"], summary["models"]["distinct_loaded"],
-                _number(summary["models"]["instances"]), size(summary["size_bytes"]["available"]), size(summary["size_bytes"]["loaded"]),
+                _number(summary["models"]["instances"]), sentences.size(summary["size_bytes"]["available"]), sentences.size(summary["size_bytes"]["loaded"]),
             )
         ],
     )  # fmt: skip
     rows = [
         (_code(host["name"]), _code(host["status"]), len({model["key"] for model in host["models"]}) if host["ok"] else "-",
-         loaded_size(host), _names(loaded_models(host), 20))
+         sentences.loaded_size(host), _names(sentences.loaded_models(host), 20))
         for host in silent_first(audit)
     ]  # fmt: skip
     lines += _markdown_table(("host", "status", "listed", "loaded size", "models (context)"), rows)

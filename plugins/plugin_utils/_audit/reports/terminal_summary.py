@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, silent_first
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
     DRIFT,
@@ -21,15 +22,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings 
     WARNING,
     Finding,
     cause_lines,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import (
-    TITLES,
-    called,
-    findings_of,
-    headline,
-    loaded_models,
-    loaded_size,
-    models_by_use,
 )
 
 _MAX_LINES = 40
@@ -42,9 +34,9 @@ _MODELS = (3, 6)
 
 def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> list[str]:
     """The summary for a terminal: at most 40 lines, what is wrong first, and where the reports are."""
-    lines = [headline(audit)]
-    for kind, findings in findings_of(audit).items():
-        lines += [f"{TITLES[kind][0]}:", *(f"  {line}" for line in _of_kind(kind, findings))]
+    lines = [sentences.headline(audit)]
+    for kind, findings in sentences.findings_of(audit).items():
+        lines += [f"{sentences.TITLES[kind][0]}:", *(f"  {line}" for line in _of_kind(kind, findings))]
     where = [f"  {name:<10} {path}" for name, path in paths.items()]
     notes = [printable(note, _WIDTH) for note in audit["notes"][:3]]
     room = _MAX_LINES - len(lines) - len(notes) - (len(where) + 1 if where else 0)
@@ -59,7 +51,7 @@ def _of_kind(kind: str, findings: list[Finding]) -> list[str]:
     room = _ROOM[kind]
     if len(findings) > room:
         shown = [printable(finding["message"], _WIDTH - 2) for finding in findings[: room - 1]]
-        return [*shown, f"... and {called(kind, len(findings) - room + 1, 'more ')}"]
+        return [*shown, f"... and {sentences.called(kind, len(findings) - room + 1, 'more ')}"]
     lines = []
     left = room - len(findings)
     for finding in findings:
@@ -71,7 +63,7 @@ def _of_kind(kind: str, findings: list[Finding]) -> list[str]:
 
 def _models(audit: Audit, most: int) -> list[str]:
     """The table of the models, those that most hosts serve first, with a line for its titles."""
-    models = models_by_use(audit)
+    models = sentences.models_by_use(audit)
     if not models:
         return []
     shown = models if len(models) <= most else models[: most - 1]
@@ -91,10 +83,10 @@ def _hosts(audit: Audit, room: int) -> list[str]:
     width = min(max([len(host["name"]) for host in hosts] + [4]), 40)
     lines = [f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTED':>6}  {'LOADED SIZE':>11}  MODELS (CONTEXT)"]
     for host in hosts:
-        shown = ", ".join(loaded_models(host)) if host["ok"] else host["error"]["message"]
+        shown = ", ".join(sentences.loaded_models(host)) if host["ok"] else host["error"]["message"]
         listed = "-" if host["counts"]["models"] is None else host["counts"]["models"]
         lines.append(
             f"{printable(host['name'], width):<{width}}  {printable(host['status']):<12}  {listed:>6}  "
-            f"{loaded_size(host):>11}  {printable(shown, 110) or '-'}"
+            f"{sentences.loaded_size(host):>11}  {printable(shown, 110) or '-'}"
         )
     return lines if len(lines) <= room else [*lines[: room - 1], f"  ... and {count(len(lines) - room + 1, 'more host')}"]

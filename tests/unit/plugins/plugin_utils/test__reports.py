@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document 
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import problems
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.sentences import problems
 
 ROOT = Path(__file__).parents[4]
 GOLDEN = Path(__file__).parent / "golden"

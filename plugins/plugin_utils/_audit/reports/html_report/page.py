@@ -24,8 +24,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jinja2
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first, violations_in
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
     DRIFT,
@@ -37,19 +39,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings 
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.history import Run, figures
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.text import (
-    TITLES,
-    called,
-    findings_of,
-    headline,
-    loaded_models,
-    loaded_size,
-    met,
-    models_by_use,
-    problems,
-    size,
-    what_was_checked,
-)
 
 _FOLDER = Path(__file__).parent
 _BREAKS = re.compile(r"(?<=[\w.][/_-])")
@@ -71,17 +60,17 @@ def as_html(audit: Audit) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(shown=_shown, parts=_parts)
     script, style = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
-    models = models_by_use(audit)
+    models = sentences.models_by_use(audit)
     drift = drift_of(audit)
     return environment.from_string((_FOLDER / "report.html.j2").read_text(encoding="utf-8")).render(
         audit=audit,
-        headline=headline(audit),
-        passed=not any(problems(audit).values()),
-        loaded=size(audit["summary"]["size_bytes"]["loaded"]),
-        listed=size(audit["summary"]["size_bytes"]["available"]),
+        headline=sentences.headline(audit),
+        passed=not any(sentences.problems(audit).values()),
+        loaded=sentences.size(audit["summary"]["size_bytes"]["loaded"]),
+        listed=sentences.size(audit["summary"]["size_bytes"]["available"]),
         not_met=sum(audit["summary"]["findings"][kind] for kind in (FLEET, REQUIREMENT)),
         findings=_findings(audit),
-        checked=[{**row, "outcome": met(row)} for row in what_was_checked(audit)],
+        checked=[{**row, "outcome": sentences.met(row)} for row in sentences.what_was_checked(audit)],
         carried_over=format_names([host["name"] for host in audit["carried_over"]], _MAX_NAMES),
         changes=drift["changes"][:_MAX_ROWS],
         more_changes=max(0, len(drift["changes"]) - _MAX_ROWS),
@@ -119,10 +108,7 @@ def _fragment(model: Mapping[str, Any], **more: str) -> str:
 
 def _silent(audit: Audit) -> list[dict[str, Any]]:
     """The hosts without a model list, together where the same is to be done."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for host in audit["hosts"]:
-        if not host["ok"]:
-            found.setdefault((host["status"], host["error"]["hint"]), []).append(host)
+    found = grouped(((host["status"], host["error"]["hint"]), host) for host in audit["hosts"] if not host["ok"])
     return [
         {
             "hosts": format_names([host["name"] for host in hosts], _SILENT_NAMES),
@@ -140,7 +126,7 @@ def _plain(audit: Audit) -> list[dict[str, str]]:
     """The hosts for paper and for readers without a script, those without an answer first."""
     rows = []
     for host in silent_first(audit):
-        loaded = loaded_models(host)
+        loaded = sentences.loaded_models(host)
         more = f" and {len(loaded) - _PLAIN_MODELS} more" if len(loaded) > _PLAIN_MODELS else ""
         shown = ", ".join(loaded[:_PLAIN_MODELS]) + more or "nothing"
         rows.append(
@@ -148,7 +134,7 @@ def _plain(audit: Audit) -> list[dict[str, str]]:
                 "name": host["name"],
                 "status": host["status"],
                 "loaded": shown if host["ok"] else host["error"]["message"],
-                "size": loaded_size(host),
+                "size": sentences.loaded_size(host),
             }
         )
     return rows
@@ -200,19 +186,19 @@ def _findings(audit: Audit) -> list[dict[str, Any]]:
     """Each kind that there is, with its title and its findings."""
     return [
         {
-            "title": TITLES[kind][0],
+            "title": sentences.TITLES[kind][0],
             "badge": "warn" if kind == WARNING else "bad",
             "word": _BADGES[kind],
             "findings": [{"message": finding["message"], "causes": cause_lines(finding, _MAX_NAMES)} for finding in findings[:_MAX_ROWS]],
-            "more": called(kind, len(findings) - _MAX_ROWS, "more ") if len(findings) > _MAX_ROWS else "",
+            "more": sentences.called(kind, len(findings) - _MAX_ROWS, "more ") if len(findings) > _MAX_ROWS else "",
         }
-        for kind, findings in findings_of(audit).items()
+        for kind, findings in sentences.findings_of(audit).items()
     ]
 
 
 def _data(audit: Audit) -> str:
     """What the matrix shows, in a form that is small at a hundred thousand cells. No character can end the block that contains it."""
-    models = models_by_use(audit)
+    models = sentences.models_by_use(audit)
     column = {model["key"]: number for number, model in enumerate(models)}
     wrong = Counter(violation["host"] for violation in violations_in(audit))
     changed = Counter(change["host"] for change in drift_of(audit)["changes"])
@@ -228,7 +214,7 @@ def _data(audit: Audit) -> str:
                     "wrong": wrong[host["name"]],
                     "changed": changed[host["name"]],
                     "bytes": host["size_bytes"]["loaded"],
-                    "size": loaded_size(host),
+                    "size": sentences.loaded_size(host),
                     "has": _cells(host, column, texts),
                 }
                 for host in audit["hosts"]
@@ -275,7 +261,8 @@ def _charts(audit: Audit) -> list[dict[str, Any]]:
     return [
         _chart("Hosts by status", [(printable(status), number, str(number)) for status, number in by_status]),
         _chart(
-            "Loaded size per host", [(printable(host["name"], 40), host["size_bytes"]["loaded"], loaded_size(host)) for host in by_size]
+            "Loaded size per host",
+            [(printable(host["name"], 40), host["size_bytes"]["loaded"], sentences.loaded_size(host)) for host in by_size],
         ),
         _chart("Quantization of loaded instances", [(name, number, str(number)) for name, number in most_used]),
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
@@ -105,10 +106,10 @@ def _lines(findings: Iterable[Finding]) -> list[str]:
 
 def what_was_checked(audit: Audit) -> list[dict[str, Any]]:
     """What each requirement asked, and of how many hosts it is true: `{policy, requirement, asked, met, of}`. `of` is null for a rule of the fleet."""
-    passed_by: dict[tuple[Any, ...], list[bool]] = {}
-    for check in audit["checks"]:
-        requirement = (check["policy"], check["number"], check["host"] is None, check["requirement"], check["asked"])
-        passed_by.setdefault(requirement, []).append(check["outcome"] == "passed")
+    passed_by = grouped(
+        ((check["policy"], check["number"], check["host"] is None, check["requirement"], check["asked"]), check["outcome"] == "passed")
+        for check in audit["checks"]
+    )
     return [
         {"policy": policy, "requirement": requirement, "asked": asked, "met": sum(passed), "of": None if together else len(passed)}
         for (policy, _number, together, requirement, asked), passed in passed_by.items()
@@ -124,10 +125,10 @@ def met(row: Mapping[str, Any]) -> str:
 
 def models_by_use(audit: Audit) -> list[dict[str, Any]]:
     """The models, those that most hosts serve first, each with the names of these hosts and with texts for its table."""
-    serving: dict[str, list[str]] = {}
-    for host in audit["hosts"]:
-        for key in dict.fromkeys(model["key"] for model in host["models"] if model["state"] == "loaded"):
-            serving.setdefault(key, []).append(host["name"])
+    loaded = dict.fromkeys(
+        (model["key"], host["name"]) for host in audit["hosts"] for model in host["models"] if model["state"] == "loaded"
+    )
+    serving = grouped(loaded)
     return [
         {
             **model,
