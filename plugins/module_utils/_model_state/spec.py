@@ -59,22 +59,22 @@ class Wanted(NamedTuple):
     """What is wanted of one model. Make it with :func:`parse_wanted`."""
 
     model: str
-    state: str = LOADED
-    config: Mapping[str, Any] = {}
-    compare: Mapping[str, str] = {}
+    state: str
+    config: Mapping[str, Any]
+    compare: Mapping[str, str]
     """How each setting of `config` is compared."""
-    download: bool = False
-    source: str = ""
-    quantization: str | None = None
-    reload: str = WHEN_DIFFERENT
-    pinned: bool = True
-    duplicates: str = KEEP
-    exclusive: bool = False
-    keep: tuple[str, ...] = ()
-    load_timeout: float = 600.0
-    download_timeout: float = 7200.0
-    stall_timeout: float = 600.0
-    confirm_loaded: bool = False
+    download: bool
+    source: str
+    quantization: str | None
+    reload: str
+    pinned: bool
+    duplicates: str
+    exclusive: bool
+    keep: tuple[str, ...]
+    load_timeout: float
+    download_timeout: float
+    stall_timeout: float
+    confirm_loaded: bool
 
     @property
     def name(self) -> str:

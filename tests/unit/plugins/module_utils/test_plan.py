@@ -118,6 +118,12 @@ EIGHT = {"context_length": 8192}
         ),
         pytest.param([GEMMA], {"state": "unloaded"}, [], id="there is nothing to unload"),
         pytest.param([model("qwen")], {"state": "unloaded"}, [], id="it is unloaded"),
+        pytest.param(
+            [model("gemma", loaded_context_length=4096), model("qwen"), model("zephyr", loaded_context_length=4096)],
+            {"state": "unloaded"},
+            [],
+            id="what is unclear of others does not matter",
+        ),
         pytest.param([model("qwen", QWEN, SECOND)], {"state": "unloaded"}, [("unload", "qwen"), ("unload", "qwen:2")], id="all of a key"),
         pytest.param([model("qwen", QWEN, SECOND)], {"state": "unloaded", "name": "qwen:2"}, [("unload", "qwen:2")], id="one instance"),
         pytest.param([model("qwen"), model("gemma", QWEN)], {"state": "unloaded"}, [("unload", "qwen")], id="an instance called like it"),
@@ -175,6 +181,7 @@ def test_a_loaded_model_with_enough_context_is_not_refused_for_what_it_supports(
         ({"download": True, "source": "https://me:secret@example.org/model"}, "source: a URL with a user name or password"),
         ({"config": {"context_length": "much"}}, "context_length: much is not a whole number"),
         ({"config": {"context_length": True}}, "context_length: true is not a whole number"),
+        ({"config": {"context_length": 0}}, "context_length: 0 is not a whole number of 1 or more"),
         ({"config": {"flash_attention": 1}}, "flash_attention: 1 is not true or false"),
         ({"config": {"model": "other"}}, "config: model is not a setting"),
         ({"config": {"parallel": None}}, "config: parallel has no value"),
@@ -187,6 +194,7 @@ def test_a_loaded_model_with_enough_context_is_not_refused_for_what_it_supports(
         ({"config": {"flash_attention": True}, "compare": {"flash_attention": "at_least"}}, "at_least compares numbers"),
         ({"load_timeout": 0}, "load_timeout: 0 is not a usable number of seconds"),
         ({"stall_timeout": float("nan")}, "stall_timeout: nan"),
+        ({"stall_timeout": 604801}, "stall_timeout: 604801 is not a usable number of seconds. Give more than 0 and at most 604800."),
     ],
 )
 def test_options_that_cannot_be_used_are_named(options, words):
@@ -194,6 +202,18 @@ def test_options_that_cannot_be_used_are_named(options, words):
         wanted(**options)
     assert words in str(error.value)
     assert "secret" not in str(error.value)
+
+
+def test_a_week_is_the_longest_timeout():
+    assert wanted(load_timeout=604800).load_timeout == 604800
+
+
+def test_what_is_not_as_it_is_wanted_is_told_with_what_is_there():
+    found = plan(model("qwen", instance("qwen", 4096, ttl=60)), config=EIGHT)
+    assert [tuple(difference) for difference in found.differences] == [
+        ("qwen", "context_length", 8192, 4096, "at_least"),
+        ("qwen", "pinned", True, False, "exact"),
+    ]
 
 
 def test_settings_that_are_not_documented_are_passed_on():
