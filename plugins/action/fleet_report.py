@@ -64,7 +64,7 @@ class ActionModule(ActionBase):
             )
             audited_at = time.strftime(TIME_FORMAT, time.gmtime())
             audit = make_audit(options["hosts"], policies, baseline, audited_at, scope, options["drift"])
-            formats = {FORMATS[name][0]: FORMATS[name][1] for name in options["formats"]}
+            formats = dict(FORMATS[name] for name in options["formats"])
             if options["baseline"] == LAST and (options["accept"] or not audit["summary"]["drift"]):
                 formats[_LAST_FILE] = as_json
             changed = self._write(folder, formats, audit, options)

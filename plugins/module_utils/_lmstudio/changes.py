@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any, Mapping, NamedTuple
 from urllib.parse import quote
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import believable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_text, secrets_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
@@ -128,11 +128,5 @@ def read_download(document: Mapping[str, Any], endpoint: Endpoint) -> Download:
     if not isinstance(status, str):
         raise ApiError("invalid", "did not answer how far the download is")
     usable = isinstance(job_id, str) and 0 < len(job_id) <= _MAX_NAME
-    numbers = [_number(document.get(name)) for name in ("total_size_bytes", "downloaded_bytes", "bytes_per_second")]
+    numbers = [believable(document.get(name)) for name in ("total_size_bytes", "downloaded_bytes", "bytes_per_second")]
     return Download(printable(mask_text(secrets_of(endpoint), status)), job_id if usable else None, *numbers)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not 0 <= value < 10**18:
-        return None
-    return value

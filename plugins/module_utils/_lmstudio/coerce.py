@@ -70,6 +70,13 @@ def coerce(value: Any, name: str, expected_type: type | None) -> Any:
     raise WrongType(_EXPECTED[expected_type])
 
 
+def believable(value: Any) -> float | None:
+    """A number of things or bytes, or None for what cannot be one."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**MAX_DIGITS:
+        return value
+    return None
+
+
 def json_type(value: Any) -> str:
     if value is None:
         return "null"

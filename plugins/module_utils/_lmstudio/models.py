@@ -92,8 +92,7 @@ def list_models(document: Any, known: KnownModels | None = None) -> Listed:
     if models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
     reader = Reader()
-    if known is None:
-        return [Model.from_entry(reader.read(raw, number)) for number, raw in enumerate(models)], reader.warnings()
+    known = {} if known is None else known
     return [_read_unless_known(reader, raw, number, known) for number, raw in enumerate(models)], reader.warnings()
 
 

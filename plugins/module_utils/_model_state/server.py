@@ -29,8 +29,6 @@ SECONDS_BETWEEN_LINES = 15.0
 """Of what is told while something takes long."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
-Progress = Callable[[str], None]
-
 
 class Doubt(NamedTuple):
     """Why a model that is listed as loaded may not be loaded yet."""
@@ -54,7 +52,7 @@ class Server:
         self,
         endpoint: Endpoint,
         fetch: Fetch,
-        progress: Progress = lambda _line: None,
+        progress: Callable[[str], None] = lambda _line: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:

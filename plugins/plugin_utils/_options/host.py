@@ -149,13 +149,14 @@ def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
         return variables_in_inventory(name, task_vars["hostvars"])
 
     connection = connection_of_play(task, templar)
-    if not delegate_of(task, name):
-        variables: Mapping[str, Any] = _without_keyword(task, task_vars, connection, in_inventory)
-        return Host(name, variables, template_with(variables, templar), connection, in_inventory)
-    variables = _without_delegate(task_vars, in_inventory())
+    delegate = delegate_of(task, name)
+    variables: Any = (
+        _without_delegate(task_vars, in_inventory()) if delegate else _without_keyword(task, task_vars, connection, in_inventory)
+    )
     host = Host(name, variables, template_with(variables, templar), connection, in_inventory)
-    # Ansible fills it in for a host without one, and a template may use it.
-    variables.setdefault("ansible_host", host.address)
+    if delegate:
+        # Ansible fills it in for a host without one, and a template may use it.
+        variables.setdefault("ansible_host", host.address)
     return host
 
 

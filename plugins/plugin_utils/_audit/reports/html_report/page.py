@@ -25,6 +25,7 @@ from urllib.parse import urlencode
 
 import jinja2
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import believable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
@@ -162,10 +163,9 @@ def _hosts_that_met(policy: str, requirement: str, run: Run) -> Any:
 def _number(of_run: Callable[[Run], Any], run: Run) -> float | None:
     """A figure of a run, unless it has none. The file may have been changed by anybody."""
     try:
-        value = of_run(run)
+        return believable(of_run(run))
     except (LookupError, TypeError):
         return None
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**18 else None
 
 
 def _line(title: str, values: list[float | None]) -> dict[str, str] | None:
