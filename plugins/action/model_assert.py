@@ -8,8 +8,8 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
+    judge_given,
     judge_record,
-    judge_unasked,
     model_assert_spec,
     parse_assertion,
     poll_until_met,
@@ -36,7 +36,7 @@ class ActionModule(OneHostAction):
         assertion = parse_assertion(options)
         if self._task.args.get("record", self) in ("", None):
             raise OptionError("record", "it is empty. Give what was gathered, or remove the option to ask the server.")
-        return None if options.get("record") is None else judge_record(assertion, options["record"])
+        return None if options.get("record") is None else judge_given(assertion, options["record"])
 
     def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
         def show_progress(line: str) -> None:
@@ -46,4 +46,4 @@ class ActionModule(OneHostAction):
         return poll_until_met(parse_assertion(options), endpoint, fetch, progress=show_progress)
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
-        return judge_unasked(parse_assertion(options), record)
+        return judge_record(parse_assertion(options), record)

@@ -77,7 +77,7 @@ def parse_assertion(options: Mapping[str, Any]) -> Assertion:
     )
 
 
-def judge_record(assertion: Assertion, given: Any) -> dict[str, Any]:
+def judge_given(assertion: Assertion, given: Any) -> dict[str, Any]:
     """The result of judging what was gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
     if assertion.waiting.wait_timeout:
         raise OptionError("wait_timeout", "a record that was gathered before does not change. Remove one of record and wait_timeout.")
@@ -85,13 +85,13 @@ def judge_record(assertion: Assertion, given: Any) -> dict[str, Any]:
         raise OptionError("confirm_loaded", "a record that was gathered before does not tell it. Remove one of record and confirm_loaded.")
     record = extract_record(given)
     try:
-        return judge_unasked(assertion, record)
+        return judge_record(assertion, record)
     except (KeyError, TypeError, AttributeError) as exc:
         # A user may have changed it on the way.
         raise OptionError("record", f"it is not complete, {exc} is missing or wrong. Pass the record unchanged.") from None
 
 
-def judge_unasked(assertion: Assertion, record: Record) -> dict[str, Any]:
+def judge_record(assertion: Assertion, record: Record) -> dict[str, Any]:
     """The result of a record for which nobody is asked, so that waiting does not change it."""
     return _result(assertion, record, judge(record, assertion.requirements, assertion.exclusive), 0, 0.0)
 

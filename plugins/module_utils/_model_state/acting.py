@@ -15,6 +15,7 @@ from typing import Any, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download, list_with
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import NOT_TOLD, WITHOUT_OTHERS, Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.loading import (
     ANSWERED,
     UNANSWERED,
@@ -22,7 +23,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.loa
     load,
     unload,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import NOT_TOLD, WITHOUT_OTHERS, Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
     DOWNLOAD,
     UNLOAD,

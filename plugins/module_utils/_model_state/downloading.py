@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.change
     read_download,
     refusal_of,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import keys_with_variant
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, SECONDS_BETWEEN_LINES, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted

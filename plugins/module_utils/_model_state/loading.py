@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.change
     refusal_of,
     unload_request,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import NOT_TOLD, UNUSABLE_ID, Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import NOT_TOLD, UNUSABLE_ID, Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import ids_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, Doubt, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import (
     AT_LEAST,
     DOWNLOADED,

@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.change
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import ask_confirmation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.outcomes import Failure, unsuccessful
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, unsuccessful
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record

@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, parse_all, whole_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable, unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, host_name, names_port, options_from_address
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.edges import EVENTS, MET, VIOLATED, Rules
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import EVENTS, MET, VIOLATED, Rules
 
 SOURCE = "gpufleet.lmstudio.watch"
 INITIAL = ("none", "snapshot")

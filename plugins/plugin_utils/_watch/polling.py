@@ -24,7 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine im
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import SOURCE, Arguments, Watched
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.edges import Event, State, advance
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import Event, State, advance
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.no_template import without_templates
 
 _JITTER = 0.1

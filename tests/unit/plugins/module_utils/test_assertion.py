@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import judge_record, parse_assertion, poll_until_met, warnings_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import judge_given, parse_assertion, poll_until_met, warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
@@ -178,4 +178,4 @@ def test_where_it_cannot_be_told_the_newer_list_counts_and_there_is_one_warning(
 
 def test_a_record_cannot_be_confirmed():
     with pytest.raises(OptionError, match="confirm_loaded: a record that was gathered before does not tell it"):
-        judge_record(asserted(confirm_loaded=True, wait_timeout=0), {"ok": True, "status": "ok", "fingerprint": "", "instances": []})
+        judge_given(asserted(confirm_loaded=True, wait_timeout=0), {"ok": True, "status": "ok", "fingerprint": "", "instances": []})

@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import arguments
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import parse_arguments
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.edges import EVENTS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import EVENTS
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT, collections_path
 
 FOLDER = ROOT / "extensions" / "eda" / "plugins" / "event_source"

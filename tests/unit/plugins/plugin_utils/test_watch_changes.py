@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import parse_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.edges import Rules, State, advance
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import Rules, State, advance
 from hypothesis import given
 from hypothesis import strategies as st
 
