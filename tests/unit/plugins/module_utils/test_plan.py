@@ -124,6 +124,7 @@ EIGHT = {"context_length": 8192}
             [],
             id="what is unclear of others does not matter",
         ),
+        pytest.param([model("qwen"), model("gemma", variants=["qwen"])], {"state": "unloaded"}, [], id="a key is not a variant"),
         pytest.param([model("qwen", QWEN, SECOND)], {"state": "unloaded"}, [("unload", "qwen"), ("unload", "qwen:2")], id="all of a key"),
         pytest.param([model("qwen", QWEN, SECOND)], {"state": "unloaded", "name": "qwen:2"}, [("unload", "qwen:2")], id="one instance"),
         pytest.param([model("qwen"), model("gemma", QWEN)], {"state": "unloaded"}, [("unload", "qwen")], id="an instance called like it"),
