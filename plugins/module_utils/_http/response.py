@@ -61,25 +61,24 @@ class ParsedResponse(http.client.HTTPResponse):
 
 def read_response(http_status: int, header: Header, read: Callable[[int], bytes], limit: int) -> Response:
     """Read a body up to `limit` bytes, whatever it says of its own length. What follows the declared length is no part of it."""
-    wanted = bytes_to_read(http_status, header, limit)
+    length = declared_length(http_status, header)
+    wanted = bytes_to_read(length, limit)
     body = bytearray()
     while len(body) < wanted:
         data = read(min(CHUNK, wanted - len(body)))
         if not data:
             break
         body += data
-    return make_response(http_status, header, body, limit)
+    return make_response(http_status, header, length, body, limit)
 
 
-def bytes_to_read(http_status: int, header: Header, limit: int) -> int:
+def bytes_to_read(length: int | None, limit: int) -> int:
     """How much of a body is read at most: one byte more than `limit` tells that it is too large."""
-    length = _declared_length(http_status, header)
     return limit + 1 if length is None else length if length <= limit else 0
 
 
-def make_response(http_status: int, header: Header, body: bytearray, limit: int) -> Response:
+def make_response(http_status: int, header: Header, length: int | None, body: bytearray, limit: int) -> Response:
     """The response, with what was read of its body."""
-    length = _declared_length(http_status, header)
     if length is not None and len(body) < length <= limit:
         raise ApiError("disconnected", CUT_OFF)
     too_large = max(len(body), length or 0) > limit
@@ -87,7 +86,7 @@ def make_response(http_status: int, header: Header, body: bytearray, limit: int)
     return Response(http_status, b"" if too_large else bytes(body), too_large, *(header(name) or "" for name in names))
 
 
-def _declared_length(http_status: int, header: Header) -> int | None:
+def declared_length(http_status: int, header: Header) -> int | None:
     """The bytes that a body says it has, or None where its chunks or its end tell. Several headers are one text with commas.
 
     Raises :class:`ApiError` where nobody can say where the body ends: libraries guess differently there.

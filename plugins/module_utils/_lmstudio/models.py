@@ -99,7 +99,8 @@ def list_models(document: Any, known: KnownModels | None = None) -> Listed:
 def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels) -> Model:
     """A model, read unless it is known. One with instances, which change, or with a warning, which every host has to say, never is."""
     try:
-        key = marshal.dumps(raw, 2)  # The last version in which equal values give equal bytes.
+        # Other values never give equal bytes. Equal ones nearly always do: whether a name has other uses in the answer can show in them.
+        key = marshal.dumps(raw)
     except ValueError:
         return Model.from_entry(reader.read(raw, number))
     if key in known:

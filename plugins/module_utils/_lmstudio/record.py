@@ -182,6 +182,7 @@ def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = 
     """What a record says of an answer, with entries that are not its own."""
     tells_all = api == V1
     entries = [model.entry for model in models]
+    types = [entry["type"] for entry in entries]
     loaded = [entry for entry in entries if entry["loaded"]]
     instances: list[Instance] = [
         {
@@ -202,8 +203,8 @@ def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = 
         "loaded": sorted({entry["key"] for entry in loaded}),
         "counts": {
             "models": len(entries),
-            "llm": sum(entry["type"] == "llm" for entry in entries),
-            "embedding": sum(entry["type"] in EMBEDDING_TYPES for entry in entries),
+            "llm": types.count("llm"),
+            "embedding": sum(map(types.count, EMBEDDING_TYPES)),
             "loaded": len(loaded),
             "instances": len(instances) if tells_all else None,
         },

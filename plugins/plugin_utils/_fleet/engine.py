@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
@@ -49,10 +49,7 @@ Progress = Callable[[str], None]
 
 def ask_all(endpoints: Sequence[Endpoint], detail: str, concurrency: int, fleet_timeout: float, progress: Progress) -> list[Record]:
     """One record for each endpoint, in order, whatever happens. As :func:`poll_all`."""
-    records = _ask(endpoints, lambda endpoint, poll: record_of(endpoint, poll, detail), concurrency, fleet_timeout, progress)
-    # Each of several that are equal has a record of its own.
-    first = {id(record): number for number, record in reversed(list(enumerate(records)))}
-    return [record if first[id(record)] == number else copy.deepcopy(record) for number, record in enumerate(records)]
+    return _ask(endpoints, lambda endpoint, poll: record_of(endpoint, poll, detail), concurrency, fleet_timeout, progress)
 
 
 def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: float, progress: Progress) -> list[Poll]:
@@ -87,93 +84,89 @@ def _ask(
         raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
     if not 0 < fleet_timeout < math.inf:
         raise OptionError("fleet_timeout", f"{fleet_timeout:g} is not a usable number of seconds. Give more than 0.")
-    distinct = list(dict.fromkeys(endpoints))
-    check_files(distinct)
-    with allow_open_files(min(concurrency, len(distinct))) as possible:
-        results = dict(zip(distinct, _Round(distinct, result_of, possible, progress).run(fleet_timeout)))
-    return [results[endpoint] for endpoint in endpoints]
+    places = Counter(endpoints)
+    check_files(places)
+    with allow_open_files(min(concurrency, len(places))) as possible:
+        results = _Round(places, result_of, possible, progress).run(fleet_timeout)
+    return [results[endpoint].pop() for endpoint in endpoints]
 
 
 class _Round(Generic[T]):
-    """One question to each of some distinct endpoints.
+    """One question to each of some endpoints, whose result is made as often as the endpoint has places.
 
     As far as memory allows, all are asked before any answer is read, so that reading a thousand answers does not eat short timeouts.
     """
 
-    def __init__(self, endpoints: list[Endpoint], result_of: Callable[[Endpoint, Poll], T], concurrency: int, progress: Progress) -> None:
-        self._endpoints = endpoints
+    def __init__(
+        self, places: Mapping[Endpoint, int], result_of: Callable[[Endpoint, Poll], T], concurrency: int, progress: Progress
+    ) -> None:
+        self._places = places
         self._result_of = result_of
         self._concurrency = concurrency
         self._progress = progress
-        self._results: dict[int, T] = {}
+        # Of the calling thread.
+        self._results: dict[Endpoint, list[T]] = {}
         self._not_ok = 0
         self._reader = AnswerReader()
-        self._loop = asyncio.new_event_loop()
-        # What the loop has for the calling thread: the number of an endpoint and what came of it, or what went wrong.
-        self._arrived: queue.SimpleQueue[tuple[int, Poll] | BaseException] = queue.SimpleQueue()
-        # Of the loop: how many were not asked yet, who is being asked, the bytes that wait to be read, and whether there is room for more.
-        self._waiting = len(endpoints)
+        self._unread: list[tuple[Endpoint, Poll]] = []
+        # What the loop has for the calling thread: what came of asking an endpoint, or what went wrong.
+        self._arrived: queue.SimpleQueue[tuple[Endpoint, Poll] | BaseException] = queue.SimpleQueue()
+        # Of the loop: who was not asked yet, who is being asked, the bytes that wait to be read, and whether there is room for more.
+        self._waiting = deque(places)
         self._asked: set[Deadline] = set()
-        self._stopped = False
-        self._unread = 0
+        self._unread_bytes = 0
         self._room = asyncio.Event()
+        self._room.set()
+        self._loop = asyncio.new_event_loop()
+        self._asking: asyncio.Task[None]
 
-    def run(self, fleet_timeout: float) -> list[T]:
+    def run(self, fleet_timeout: float) -> dict[Endpoint, list[T]]:
         end = time.monotonic() + fleet_timeout
-        asking = threading.Thread(target=self._ask_all, daemon=True, name="lmstudio loop")
-        asking.start()
+        thread = threading.Thread(target=self._run_loop, daemon=True, name="lmstudio loop")
+        thread.start()
         try:
-            last_progress = time.monotonic()
-            unread: list[tuple[int, Poll]] = []
-            while len(self._results) < len(self._endpoints):
-                now = time.monotonic()
-                if now >= end:
-                    self._give_up(fleet_timeout, unread)
-                    break
-                if now - last_progress >= PROGRESS_SECONDS:
-                    last_progress = now
-                    hosts = f"{len(self._endpoints):,} host{'s' if len(self._endpoints) > 1 else ''}"
+            next_progress = time.monotonic() + PROGRESS_SECONDS
+            while len(self._results) < len(self._places) and time.monotonic() < end:
+                if time.monotonic() >= next_progress:
+                    next_progress += PROGRESS_SECONDS
+                    hosts = f"{len(self._places):,} host{'s' if len(self._places) > 1 else ''}"
                     self._progress(f"{len(self._results):,} of {hosts} done, {self._not_ok:,} without an answer")
-                self._receive(unread, min(_TICK, end - now))
-                if not self._waiting or self._unread >= _UNREAD_BYTES:
-                    self._read(unread)
+                self._receive(min(_TICK, max(end - time.monotonic(), 0)))
+                if not self._waiting or self._unread_bytes >= _UNREAD_BYTES:
+                    self._read()
         finally:
             # The loop closes by itself. A thread that waits for a name may take longer, and nobody waits for it.
             self._in_loop(self._stop)
-        asking.join()
-        return [self._results[number] for number in range(len(self._endpoints))]
+        thread.join()
+        self._receive(0)
+        self._read()
+        problem = f"had not answered within fleet_timeout ({round(fleet_timeout, 1):g} s)"
+        for endpoint in self._places.keys() - self._results.keys():
+            self._add_result(endpoint, poll_after(0, ApiError("timeout", problem, "whole fleet")))
+        return self._results
 
     # --- in the calling thread ---
 
-    def _receive(self, unread: list[tuple[int, Poll]], seconds: float) -> None:
+    def _receive(self, seconds: float) -> None:
         """Wait for an answer, at most so long, and take all that are there."""
         with contextlib.suppress(queue.Empty):
             arrived = self._arrived.get(timeout=seconds)
             while True:
                 if isinstance(arrived, BaseException):
                     raise arrived
-                unread.append(arrived)
+                self._unread.append(arrived)
                 arrived = self._arrived.get_nowait()
 
-    def _read(self, unread: list[tuple[int, Poll]]) -> None:
-        for number, poll in unread:
-            self._add_result(number, self._reader.read(self._endpoints[number], poll))
-        size = sum(_size(poll) for _number, poll in unread)
-        unread.clear()
+    def _read(self) -> None:
+        for endpoint, poll in self._unread:
+            self._add_result(endpoint, self._reader.read(endpoint, poll))
+        size = sum(_size(poll) for _endpoint, poll in self._unread)
+        self._unread.clear()
         self._in_loop(self._make_room, size)
 
-    def _add_result(self, number: int, poll: Poll) -> None:
+    def _add_result(self, endpoint: Endpoint, poll: Poll) -> None:
         self._not_ok += isinstance(poll.answer, ApiError)
-        self._results[number] = self._result_of(self._endpoints[number], poll)
-
-    def _give_up(self, fleet_timeout: float, unread: list[tuple[int, Poll]]) -> None:
-        """Read what is there, and record why the others have no answer."""
-        self._in_loop(self._stop)
-        self._receive(unread, 0)
-        self._read(unread)
-        problem = f"had not answered within fleet_timeout ({round(fleet_timeout, 1):g} s)"
-        for number in set(range(len(self._endpoints))) - self._results.keys():
-            self._add_result(number, poll_after(0, ApiError("timeout", problem, "whole fleet")))
+        self._results[endpoint] = [self._result_of(endpoint, poll) for _place in range(self._places[endpoint])]
 
     def _in_loop(self, function: Callable[..., Any], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # It is closed, because all of them have answered.
@@ -181,65 +174,55 @@ class _Round(Generic[T]):
 
     # --- in the thread of the loop ---
 
-    def _ask_all(self) -> None:
+    def _run_loop(self) -> None:
+        self._asking = self._loop.create_task(self._ask_each())
         try:
-            self._loop.run_until_complete(self._ask_each())
+            self._loop.run_until_complete(self._asking)
         except asyncio.CancelledError:
             pass  # Nobody waits for the rest.
         except BaseException as exc:
             self._arrived.put(exc)
         finally:
-            self._stop()
-            self._loop.run_until_complete(self._end())
             self._loop.close()
 
-    async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*others, return_exceptions=True)
-
     async def _ask_each(self) -> None:
-        self._make_room(0)
-        numbers = iter(range(len(self._endpoints)))
         tasks: set[asyncio.Task[None]] = set()
-        while tasks or self._waiting:
-            slow = sum(deadline.elapsed() >= _SLOW for deadline in self._asked)
-            more = min(self._waiting, min(self._concurrency, _AT_FIRST + slow) - len(tasks))
-            tasks |= {asyncio.create_task(self._ask_some(numbers)) for _number in range(more)}
-            done, tasks = await asyncio.wait(tasks, timeout=_SLOW if self._waiting else None, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
-
-    async def _ask_some(self, numbers: Iterator[int]) -> None:
-        """Ask one after the other of those that nobody has asked."""
-        for number in numbers:
-            self._waiting -= 1
-            await self._room.wait()
-            if self._stopped:
-                return
-            poll = await self._ask(self._endpoints[number])
-            self._unread += _size(poll)
-            if self._unread >= _UNREAD_BYTES:
-                self._room.clear()
-            self._arrived.put((number, poll))
-
-    async def _ask(self, endpoint: Endpoint) -> Poll:
-        deadline = Deadline(endpoint.timeout)
-        self._asked.add(deadline)
         try:
-            return await ask_endpoint(endpoint, deadline)
+            while tasks or self._waiting:
+                slow = sum(deadline.elapsed() >= _SLOW for deadline in self._asked)
+                more = min(len(self._waiting), min(self._concurrency, _AT_FIRST + slow) - len(tasks))
+                tasks |= {asyncio.create_task(self._ask_some()) for _number in range(more)}
+                done, tasks = await asyncio.wait(tasks, timeout=_SLOW if self._waiting else None, return_when=asyncio.FIRST_EXCEPTION)
+                for task in done:
+                    task.result()
         finally:
-            self._asked.remove(deadline)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _make_room(self, size: int) -> None:
-        self._unread -= size
-        if self._unread < _UNREAD_BYTES:
-            self._room.set()
+    async def _ask_some(self) -> None:
+        """Ask one after the other of those that nobody has asked."""
+        while self._waiting:
+            endpoint = self._waiting.popleft()
+            await self._room.wait()
+            deadline = Deadline(endpoint.timeout)
+            self._asked.add(deadline)
+            try:
+                poll = await ask_endpoint(endpoint, deadline)
+            finally:
+                self._asked.remove(deadline)
+            self._unread_bytes += _size(poll)
+            if self._unread_bytes >= _UNREAD_BYTES:
+                self._room.clear()
+            self._arrived.put((endpoint, poll))
 
     def _stop(self) -> None:
-        if not self._stopped:
-            self._stopped = True
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
+        self._asking.cancel()
+
+    def _make_room(self, size: int) -> None:
+        self._unread_bytes -= size
+        if self._unread_bytes < _UNREAD_BYTES:
+            self._room.set()
 
 
 def _size(poll: Poll) -> int:

@@ -9,17 +9,17 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import contextlib
 import http.client
 import io
 import socket
-import threading
-from collections.abc import Callable
+from _thread import start_new_thread
+from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, connect, failure, resolve
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, failure, has_ipv6_only, resolve
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -31,6 +31,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
     Response,
     bytes_to_read,
     chunk_size,
+    declared_length,
     make_response,
     too_many_headers,
 )
@@ -49,19 +50,26 @@ T = TypeVar("T")
 
 async def fetch(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
     """Send a request, and leave it at its deadline. Raises ``ApiError``, or ``OptionError`` for unusable TLS files."""
+    try:
+        return await _within(deadline.remaining(), exchange(endpoint, request, deadline))
+    except socket.timeout as exc:
+        raise failure(exc, endpoint, deadline) from None
+    finally:
+        deadline.cancel()
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """What comes of `work`. Raises ``socket.timeout`` when it takes longer, and leaves nothing of it in a loop that goes on, or closes."""
     # Not asyncio.wait_for, which before Python 3.12 may take no notice of being cancelled.
-    task = asyncio.create_task(exchange(endpoint, request, deadline))
+    task = asyncio.create_task(work)
     task.add_done_callback(lambda task: task.cancelled() or task.exception())
     try:
-        await asyncio.wait({task}, timeout=deadline.remaining())
+        await asyncio.wait({task}, timeout=seconds)
         if not task.done():
-            raise failure(socket.timeout(), endpoint, deadline)
+            raise socket.timeout
         return task.result()
     finally:
-        task.cancel()
-        deadline.cancel()
-        if not task.done():
-            # So that nothing of it is left in a loop that goes on, or that closes.
+        if task.cancel():
             await asyncio.wait({task}, timeout=_END_SECONDS)
 
 
@@ -91,13 +99,14 @@ async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> 
 async def receive(reader: asyncio.StreamReader, limit: int) -> Response:
     """Read a response as :func:`read_response` does. Raises what ``http.client`` raises, or ``ApiError``."""
     head = await _read_head(reader)
-    wanted = bytes_to_read(head.status, head.getheader, limit)
+    length = declared_length(head.status, head.getheader)
+    wanted = bytes_to_read(length, limit)
     body = bytearray()
     if head.chunked and wanted:
         body = await _read_chunks(reader, limit)
     elif wanted:
         await _read_into(body, reader, wanted)
-    return make_response(head.status, head.getheader, body, limit)
+    return make_response(head.status, head.getheader, length, body, limit)
 
 
 async def _read_head(reader: asyncio.StreamReader) -> ParsedResponse:
@@ -167,14 +176,27 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
+    """As the blocking driver connects: to the first address that accepts it, each with its share of the time that is left."""
     host, port = endpoint.host, endpoint.port
     try:
-        ((family, kind, protocol, _name, address),) = resolve(host, port, socket.AI_NUMERICHOST)[:1]
+        addresses = resolve(host, port, socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
-        # A name blocks, and may have several addresses.
-        sock = await in_thread(lambda: connect(host, port, deadline))
-        sock.setblocking(False)
-        return sock
+        addresses = await in_thread(lambda: resolve(host, port))
+    deadline.ipv6_only = has_ipv6_only(addresses)
+    error: OSError = OSError("the name has no address")
+    for others, address in zip(reversed(range(len(addresses))), addresses):
+        connecting = _connect_to(*address)
+        try:
+            sock = await (_within(deadline.remaining() / (others + 1), connecting) if others else connecting)
+        except OSError as exc:
+            error = exc
+        else:
+            deadline.connected = True
+            return sock
+    raise error
+
+
+async def _connect_to(family: int, kind: int, protocol: int, _name: str, address: Any) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
@@ -182,26 +204,33 @@ async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
     except BaseException:
         sock.close()
         raise
-    deadline.connected = True
     return sock
 
 
 async def in_thread(work: Callable[[], T]) -> T:
     """Wait for what blocks, in a thread of its own that nobody waits for in the end, as Python would for one of an executor."""
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(take: Callable[[Any], None], outcome: Any) -> None:
+        if not future.done():
+            take(outcome)
 
     def run() -> None:
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(work())
-            except BaseException as exc:
-                future.set_exception(exc)
+        done: tuple[Callable[[Any], None], Any]
+        try:
+            done = future.set_result, work()
+        except BaseException as exc:
+            done = future.set_exception, exc
+        with contextlib.suppress(RuntimeError):  # The loop is closed, because nobody waits any more.
+            loop.call_soon_threadsafe(settle, *done)
 
     while True:
         try:
-            threading.Thread(target=run, daemon=True, name="lmstudio").start()
+            # Unlike threading.Thread, it does not hold up the loop until the thread runs.
+            start_new_thread(run, ())
             break
         except RuntimeError:
             # The system allows no more of them now, as in a container with a limit.
             await asyncio.sleep(_NO_THREAD_SECONDS)
-    return await asyncio.wrap_future(future)
+    return await future
