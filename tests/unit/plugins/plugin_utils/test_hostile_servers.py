@@ -117,6 +117,20 @@ ANSWERS = {
         "a transfer coding that was not",
     ),
     "two transfer codings": (framed(CHUNKED, b"Transfer-Encoding: x", body=chunks(EMPTY)), "invalid", "a transfer coding that was not"),
+    # A carriage return by itself ends a line of the head, too.
+    "a bare CR after the transfer coding": (framed(CHUNKED + b"\r", body=chunks(EMPTY)), "ok", ""),
+    "a header after a bare CR": (framed(CHUNKED + b"\rX: y", body=chunks(EMPTY)), "ok", ""),
+    "a transfer coding after a bare CR": (framed(b"X: y\r" + CHUNKED, body=chunks(EMPTY)), "ok", ""),
+    "a transfer coding with a bare CR in it": (
+        framed(b"Transfer-Encoding: chu\rnked", body=chunks(EMPTY)),
+        "invalid",
+        "a transfer coding that was not",
+    ),
+    "a transfer coding that goes on after a bare CR": (
+        framed(CHUNKED + b"\r x", body=chunks(EMPTY)),
+        "invalid",
+        "a transfer coding that was not",
+    ),
     "more than the length": (framed(b"Content-Length: 14", body=EMPTY + b"more"), "ok", ""),
     "more than the length, twice": (framed(b"Content-Length: 14, 14", body=EMPTY + b"more"), "ok", ""),
     # bombs

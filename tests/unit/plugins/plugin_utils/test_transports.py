@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import json
 import os
@@ -191,6 +192,32 @@ def test_a_name_that_refuses_on_ipv6_alone_is_told_so(asking, monkeypatch, famil
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     record = record_of(asking, "http://gpu01.invalid")
     assert (record["status"], record["error"]["hint"]) == ("refused", HINTS[case])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what waits too long")
+def test_a_name_whose_first_address_is_silent_is_answered_from_the_next_in_its_share_of_the_time(asking, fleet, monkeypatch):
+    port = int(fleet.urls["healthy"].rpartition(":")[2])
+    with contextlib.ExitStack() as stack:
+        # Whoever connects while these wait to be accepted gets no answer at all.
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _number in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(silent.getsockname())
+        addresses = [silent.getsockname(), ("127.0.0.1", port)]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
+
+        def resolve(*_args, flags=0, **_options):
+            if flags:
+                raise socket.gaierror
+            return found
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        began = time.monotonic()
+        assert record_of(asking, "http://gpu01.invalid", timeout=4)["ok"]
+        assert time.monotonic() - began >= 1.9, "half of the time was for the first one"
+        del found[1]
+        assert "(no connection was made)" in record_of(asking, "http://gpu01.invalid", timeout=0.5)["error"]["message"]
 
 
 def finished_threads():
