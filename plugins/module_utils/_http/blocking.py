@@ -112,23 +112,19 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
     deadline.ipv6_only = has_ipv6_only(addresses)
     error: OSError = OSError("the name has no address")
     for number, (family, kind, protocol, _name, address) in enumerate(addresses):
+        sock = None
         try:
             sock = socket.socket(family, kind, protocol)
-        except OSError as exc:
-            error = exc
-            continue
-        try:
             deadline.watch(sock)
             sock.settimeout(deadline.remaining() / (len(addresses) - number))
             sock.connect(address)
             deadline.connected = True
             sock.settimeout(deadline.remaining())
             return sock
-        except BaseException as exc:
-            sock.close()
-            if not isinstance(exc, OSError):
-                raise
+        except OSError as exc:
             error = exc
+            if sock:
+                sock.close()
     raise error
 
 

@@ -197,20 +197,15 @@ def make_endpoint(
     api = str(value("api"))
     if api not in APIS:
         raise OptionError(name("api"), f"{printable(api)!r} is not one of {', '.join(APIS)}.")
-    if options.get("client_cert") and not options.get("client_key"):
-        raise OptionError(name("client_cert"), "it needs client_key as well. If one file holds both, set both options to it.")
-    if options.get("client_key") and not options.get("client_cert"):
-        raise OptionError(name("client_key"), "it needs client_cert as well. If one file holds both, set both options to it.")
+    for one, other in (("client_cert", "client_key"), ("client_key", "client_cert")):
+        if options.get(one) and not options.get(other):
+            raise OptionError(name(one), f"it needs {other} as well. If one file holds both, set both options to it.")
     token = _check_token(options.get("token"), name("token"))
-    headers: tuple[tuple[str, str], ...] = ()
-    files: dict[str, Any] = {}
-    if options.get("headers") or any(options.get(option) for option in _FILES):
-        headers = check_headers(options.get("headers") or {}, token, name("headers"))
-        for option in _FILES:
-            if options.get(option):
-                files[option] = str(options[option])
-                if machine:
-                    check_file(options[option], name(option), machine, folder_too=option == "ca_path")
+    headers = check_headers(options.get("headers") or {}, token, name("headers"))
+    files: dict[str, Any] = {option: str(options[option]) for option in _FILES if options.get(option)}
+    if machine:
+        for option, path in files.items():
+            check_file(path, name(option), machine, folder_too=option == "ca_path")
     return Endpoint(
         url=url,
         token=token,
