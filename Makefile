@@ -44,7 +44,10 @@ $(DEMO)/$(READY): requirements.txt | python
 $(DEV)/$(READY): requirements.txt requirements-dev.txt | python
 	@echo "Setting up $(DEV): pip gets ansible-core and the tools of the tests from your package index, which takes a minute or two."
 	@$(PYTHON) -m venv --clear $(DEV)
-	@$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check 'ansible-core>=2.16' -r requirements.txt -r requirements-dev.txt
+	@$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.txt uv
+	@packages="ansible-core>=2.16 -r requirements.txt -r requirements-dev.txt"; \
+	$(DEV)/bin/uv pip install --quiet --python $(DEV)/bin/python $$packages 2>/dev/null || \
+		$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check $$packages
 	@touch $@
 
 clean:

@@ -124,10 +124,10 @@ def made(session: nox.Session, name: str, core: str, controller: str | None, mor
 
 
 def install(session: nox.Session, programs: Path, packages: list[str]) -> None:
-    """Install with the pins of requirements-dev.txt: with uv where it is there, and knows the packages, with pip otherwise."""
+    """Install with the pins of requirements-dev.txt: with uv, or with pip where uv does not find the packages."""
     arguments = ["install", "--quiet", "-c", "requirements-dev.txt", *packages]
-    uv = shutil.which("uv")
-    if not uv or subprocess.run([uv, "pip", *arguments, "--python", programs / "python"], cwd=ROOT, check=False).returncode:
+    uv = [Path(sys.executable).parent / "uv", "pip", *arguments, "--python", programs / "python"]
+    if subprocess.run(uv, cwd=ROOT, check=False).returncode:
         session.run(str(programs / "python"), "-m", "pip", *arguments, "--disable-pip-version-check", external=True)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import forked_ansible
 import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, ROOT, settings_in
@@ -69,12 +70,21 @@ def run(tmp_path: Path) -> Run:
     return run_play
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _imported_ansible(tmp_path_factory: pytest.TempPathFactory) -> None:
+    forked_ansible.start(settings_in(tmp_path_factory.mktemp("imported")))
+
+
 def run_in(folder: Path, command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command of this Python's ansible-core in a folder, which is the home folder too."""
+    settings = {**settings_in(folder), **env}
+    # These are read when Ansible, and when Python starts.
+    if not any(name.startswith(("ANSIBLE_", "PYTHON")) for name in env):
+        return forked_ansible.run(command, folder, settings)
     return subprocess.run(
         [str(BINARIES / command[0]), *command[1:]],
         cwd=folder,
-        env={**settings_in(folder), **env},
+        env=settings,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
