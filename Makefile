@@ -22,7 +22,7 @@ demo: $(DEMO)/$(READY)
 	@KEEP=$(KEEP) $(DEMO)/bin/python tests/demo/demo.py $(DEMO)/run
 
 test: dev
-	$(DEV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	$(DEV)/bin/python -m pytest -n $$($(DEV)/bin/python -c 'import os; print(os.cpu_count() + 1)') --dist worksteal $(PYTEST_ARGS)
 
 dev: $(DEV)/$(READY)
 

@@ -47,6 +47,8 @@ CORES = {
     "pre-release": Core("ansible-core>=2.22.0.dev0", ["3.14", "3.13"], "3.9"),
 }
 ALL_PLAYS_ON = ("2.16", "newest")
+ON_CONTROLLERS = [f"tests/unit/plugins/plugin_utils/test_{name}.py" for name in ("engine", "hostile_servers", "transports", "watch")]
+"""What a Python of the controller decides about, beside plays: how it asks many servers at once."""
 VERSION = "import ansible.release; print(ansible.release.__version__)"
 READY = "ready.txt"
 TARGETS = [f"3.{minor}" for minor in range(6, 16)]
@@ -80,7 +82,8 @@ PUBLISHED = {
     *("tests/lab", "tests/simulator"),
 }
 """What a release has at its top, in extensions and in tests."""
-SIDE_BY_SIDE = ["-n", "auto", "--dist", "worksteal"]
+SIDE_BY_SIDE = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
+"""One more than there are processors, because many of the tests wait for a server that is slow on purpose."""
 TEST_LIBRARIES = ["hypothesis", "jsonschema", "junitparser", "prometheus-client", "pytest", "pytest-xdist", "pyyaml", "trustme"]
 
 
@@ -257,9 +260,8 @@ def plays(session: nox.Session, core: str) -> None:
 def of_core(core: str) -> list[str]:
     """Which tests an ansible-core, and with it the controller's Python, decides about. Those of the documentation run in `make test`, and
     from the tarball in `release`."""
-    drivers = ["tests/unit/plugins/plugin_utils"] if core in ALL_PLAYS_ON else []
     return [
-        *drivers,
+        *(ON_CONTROLLERS if core in ALL_PLAYS_ON else []),
         "tests/integration",
         "--ignore=tests/integration/test_documentation.py",
         "-m",
@@ -325,10 +327,10 @@ def sanity(session: nox.Session, core: str) -> None:
 
 
 def units(session: nox.Session, core: str) -> None:
-    """ansible-test units of what runs on targets, on the oldest and the newest Python; with `-- all` on every one there is."""
+    """ansible-test units of what runs on targets, on the oldest Python, because `make test` has the newest; with `-- all` on every one there is."""
     programs = environment(session, core)
     session.chdir(copied_tree(session))
-    for version in UNITS_ON if session.posargs == ["all"] else (UNITS_ON[0], UNITS_ON[-1]):
+    for version in UNITS_ON if session.posargs == ["all"] else UNITS_ON[:1]:
         if python(version):
             command = ["units", "--venv", "--color", "no", "--python", version, "tests/unit/plugins/module_utils/"]
             run(session, programs, "ansible-test", *command)

@@ -8,7 +8,7 @@ It saves most of what a small play costs: of 1.2 seconds of processor time for a
 a target 0.5, because an earlier play has packed that module already. With more than five hundred plays, that is half of what the tests take.
 
 What the fork runs is the command's own code. Only the settings are those of the process that was forked, so a command with settings of its own has to start
-as usual: `run_in` of the plays decides it. Commands of the documentation, the demonstration, and molecule start as they do for users.
+as usual: `run_in` of the plays decides it. So do the commands of the pages, the demonstration, and molecule, as they do for users.
 """
 
 from __future__ import annotations
@@ -60,7 +60,6 @@ def _run(command: list[str], folder: Path, env: dict[str, str], printed: list[Pa
     for number, name, mode in (0, os.devnull, "r"), (1, printed[0], "w"), (2, printed[1], "w"):
         with open(name, mode) as file:
             os.dup2(file.fileno(), number)
-    sys.stdin, sys.stdout, sys.stderr = open(0, closefd=False), open(1, "w", closefd=False), open(2, "w", closefd=False)
     # Nothing that only the tests see.
     sys.path[:] = [entry for entry in sys.path if entry.startswith((sys.prefix, sys.base_prefix))]
     sys.argv = command
