@@ -388,7 +388,7 @@ def properties(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Polls of a flapping fleet in one process: memory, files and threads must not grow. LMSTUDIO_SOAK_ROUNDS of 50 polls each (60)."""
+    """Polls of a flapping fleet in one process: memory, files and threads must not grow. LMSTUDIO_SOAK_ROUNDS of 50 polls each (40)."""
     run_tests(session, environment(session, "newest"), "-s", "tests/soak")
 
 

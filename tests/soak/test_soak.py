@@ -6,7 +6,7 @@
 
 LMSTUDIO_SOAK_ROUNDS=200 .venv/dev/bin/python -m pytest -s tests/soak
 
-Each round is 50 polls. 60 take three quarters of a minute, 200 two and a half.
+Each round is 50 polls. 40 take half a minute, 200 two and a half.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulat
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 
 HOSTS = 50
-ROUNDS = int(os.environ.get("LMSTUDIO_SOAK_ROUNDS", "60"))
+ROUNDS = int(os.environ.get("LMSTUDIO_SOAK_ROUNDS", "40"))
 POLLS = HOSTS * ROUNDS
 WARM_UP = ROUNDS // 4
 TOKEN = "sk-lm-0123456789abcdef"
