@@ -329,7 +329,7 @@ def test_the_role_gates_the_batch_once(run, start):
 """
     outcome = run(play, hosts_of(fleet), ends=2)
     assert "The rollout stops here." in outcome.output and "1 of 3 hosts serves qwen/qwen3-8b; 2 are required" in outcome.output
-    assert "The requirement is met on at least 1 of 3 hosts" in outcome.output
+    assert "qwen/qwen3-8b: gpu01. The requirement is met on at least 1 of 3 hosts" in outcome.output
     assert len(fleet.requests("gpu01")) == 2
     exclusive = run(
         play.replace("require_models_min_hosts: 1", "require_models_min_hosts: 1\n        require_models_exclusive: true"),

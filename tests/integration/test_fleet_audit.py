@@ -313,6 +313,14 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
     assert "is loaded now" in audit(hosts, ends=2, **gate).output
     assert json.loads(before)["hosts"][0]["counts"]["loaded"] == 0
 
+    # A file of somebody's own is not accepted by a variable, and the end of the run says so.
+    (tmp_path / "approved.json").write_bytes(before)
+    own = audit(
+        hosts, "-e", "fleet_audit_accept=true", ends=2, **{**gate, "fleet_audit_baseline": "approved.json", "fleet_audit_dest": "own"}
+    )
+    assert "If they are wanted, let the fleet_audit.json of this run take the place of approved.json." in own.output
+    assert (tmp_path / "approved.json").read_bytes() == before
+
     accepted = audit(hosts, "-e", "fleet_audit_accept=true", ends=2, **gate).output
     assert "is loaded now" in accepted and "fleet_audit_accept" not in accepted.split("Fail on what")[1]
     audit(hosts, **gate)

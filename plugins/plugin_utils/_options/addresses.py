@@ -55,8 +55,8 @@ def reason_not_asked(host: Host) -> NotAsked | None:
         return NotAsked(
             f"its address is {printable(address)}, the controller itself, although its connection ({printable(host.connection)}) is not "
             "local, as with a forwarded port",
-            "Set lmstudio_controller_url to a URL at which the controller reaches LM Studio of this host, or query it on the host itself "
-            "(model_info or model_assert with via: target).",
+            "Set lmstudio_controller_url to a URL at which the controller reaches LM Studio of this host, or, unless it runs Windows, query it "
+            "on the host itself (model_info or model_assert with via: target).",
         )
     return None
 
