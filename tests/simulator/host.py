@@ -245,7 +245,8 @@ class Host:
             task.add_done_callback(self._serving.discard)
             await asyncio.sleep(0)  # as far as it comes without waiting for anything
         try:
-            await FAULTS[str(fault.name)](self, request, reader, writer)
+            # What was accepted before its port began to refuse is reset.
+            await FAULTS.get(str(fault.name), reset)(self, request, reader, writer)
         finally:
             left.set()
 
