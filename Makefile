@@ -22,7 +22,7 @@ demo: $(DEMO)/$(READY)
 	@KEEP=$(KEEP) $(DEMO)/bin/python tests/demo/demo.py $(DEMO)/run
 
 test: dev
-	$(DEV)/bin/python -m pytest -n $$($(DEV)/bin/python -c 'import os; print(os.cpu_count() + 1)') --dist worksteal $(PYTEST_ARGS)
+	$(DEV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 dev: $(DEV)/$(READY)
 
@@ -42,12 +42,9 @@ $(DEMO)/$(READY): requirements.txt | python
 	@touch $@
 
 $(DEV)/$(READY): requirements.txt requirements-dev.txt | python
-	@echo "Setting up $(DEV): pip gets ansible-core and the tools of the tests from your package index, which takes a minute or two."
+	@echo "Setting up $(DEV): pip or uv gets ansible-core and the tools of the tests from your package index, which takes a minute or two."
 	@$(PYTHON) -m venv --clear $(DEV)
-	@$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.txt uv
-	@packages="ansible-core>=2.16 -r requirements.txt -r requirements-dev.txt"; \
-	$(DEV)/bin/uv pip install --quiet --python $(DEV)/bin/python $$packages 2>/dev/null || \
-		$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check $$packages
+	@$(DEV)/bin/python .ci/install.py $(DEV)/bin/python 'ansible-core>=2.16' -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
 clean:

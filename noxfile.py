@@ -82,8 +82,7 @@ PUBLISHED = {
     *("tests/lab", "tests/simulator"),
 }
 """What a release has at its top, in extensions and in tests."""
-SIDE_BY_SIDE = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
-"""One more than there are processors, because many of the tests wait for a server that is slow on purpose."""
+SIDE_BY_SIDE = ["-n", "auto", "--dist", "worksteal"]
 TEST_LIBRARIES = ["hypothesis", "jsonschema", "junitparser", "prometheus-client", "pytest", "pytest-xdist", "pyyaml", "trustme"]
 
 
@@ -121,17 +120,9 @@ def made(session: nox.Session, name: str, core: str, controller: str | None, mor
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not ready.exists() or ready.read_text() != state:
             session.run(str(python(controller)), "-m", "venv", "--clear", str(folder), external=True)
-            install(session, programs, packages)
+            session.run(sys.executable, ".ci/install.py", str(programs / "python"), *packages, external=True)
             ready.write_text(state)
     return programs
-
-
-def install(session: nox.Session, programs: Path, packages: list[str]) -> None:
-    """Install with the pins of requirements-dev.txt: with uv, or with pip where uv does not find the packages."""
-    arguments = ["install", "--quiet", "-c", "requirements-dev.txt", *packages]
-    uv = [Path(sys.executable).parent / "uv", "pip", *arguments, "--python", programs / "python"]
-    if subprocess.run(uv, cwd=ROOT, check=False).returncode:
-        session.run(str(programs / "python"), "-m", "pip", *arguments, "--disable-pip-version-check", external=True)
 
 
 def run(session: nox.Session, programs: Path, command: str, *arguments: str, env: dict[str, str] | None = None, **options: Any) -> Any:

@@ -23,7 +23,7 @@ PYTHONS = ("python3.14", "python3.13", "python3.12")
 OLDEST_TARGET = "python3.9"
 """Of the newest ansible-core, for its modules."""
 NOX = ".venv/dev/bin/nox"
-PACKAGES = "shellcheck chromium busybox-static iproute2 nginx-light openssh-server prometheus"
+PACKAGES = "shellcheck chromium curl busybox-static iproute2 nginx-light openssh-server prometheus"
 SKIPPED = re.compile(r"(?:Session \S+ skipped: .+|SKIPPED(?: \[\d+\])?:? ?.+)$", re.MULTILINE)
 FAILED = re.compile(r"^(?:FAILED|ERROR) .+$", re.MULTILINE)
 """How pytest tells at its end what failed."""

@@ -11,6 +11,8 @@ import socket
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).absolute().parent.parent
 
 
@@ -50,6 +52,15 @@ def settings_in(folder: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PATH": os.pathsep.join([str(BINARIES), "/usr/local/bin", "/usr/bin", "/bin"]),
     }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One more than there are processors, because many of the tests wait for a server that is slow on purpose."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors + 1
 
 
 try:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
@@ -49,6 +50,9 @@ class ActionModule(OneHostAction):
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
         return not_asked_result(parse_wanted(options), record)
+
+    def warnings_in(self, answer: Mapping[str, Any]) -> list[str]:
+        return warnings_of(answer)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
@@ -13,6 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
     model_assert_spec,
     parse_assertion,
     poll_until_met,
+    warnings_of,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -47,3 +49,6 @@ class ActionModule(OneHostAction):
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
         return judge_record(parse_assertion(options), record)
+
+    def warnings_in(self, answer: Mapping[str, Any]) -> list[str]:
+        return warnings_of(answer)

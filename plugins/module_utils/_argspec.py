@@ -14,6 +14,7 @@ from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.common.validation import check_type_dict
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes, connection_options
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import DETAILS
 
 TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)
 OMITTED = "__omit_place_holder__"
@@ -31,7 +32,7 @@ def connection_spec(environment: bool = True) -> dict[str, Any]:
 
 
 def detail_spec(default: str) -> dict[str, Any]:
-    return {"detail": {"type": "str", "choices": ["full", "loaded"], "default": default}}
+    return {"detail": {"type": "str", "choices": list(DETAILS), "default": default}}
 
 
 def via_spec() -> dict[str, Any]:

@@ -137,6 +137,7 @@ def _result(
     result: dict[str, Any] = {
         "changed": False,
         "met": is_met(violations),
+        "failed": not is_met(violations),
         "violations": violations,
         "polls": polls,
         "waited": round(waited, 1),
@@ -156,7 +157,7 @@ def _result(
     if not record["ok"]:
         error: Mapping[str, Any] = record["error"] or {}
         lines.append(printable(str(error.get("hint") or ""), 300))
-    result.update(failed=True, msg="\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + [line for line in lines if line]))
+    result["msg"] = "\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + [line for line in lines if line])
     return result
 
 
@@ -171,6 +172,6 @@ def _line(violation: Violation) -> str:
 
 
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
-    """What to warn of although the task does not fail for it. A result of another module has nothing of the kind."""
+    """What to warn of although the task does not fail for it."""
     unconfirmed = [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
     return [*unconfirmed, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]

@@ -14,7 +14,6 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -69,6 +68,10 @@ class OneHostAction(ActionBase):
         """The result with a record that was not gathered by asking."""
         raise NotImplementedError
 
+    def warnings_in(self, answer: Mapping[str, Any]) -> list[str]:
+        """What to warn of in a result."""
+        return []
+
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
@@ -88,7 +91,7 @@ class OneHostAction(ActionBase):
                 module_name="gpufleet.lmstudio." + self.MODULE, module_args=args, task_vars=task_vars, wrap_async=in_background
             )
         # Here, because a module does not know the name of its host, and equal warnings are shown once.
-        for warning in warnings_of(answer):
+        for warning in self.warnings_in(answer):
             self._display.warning(f"{task_vars['inventory_hostname']}: {warning}")
         result.update(answer)
         return result

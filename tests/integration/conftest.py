@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,9 +73,12 @@ def run(tmp_path: Path) -> Run:
     return run_play
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _imported_ansible(tmp_path_factory: pytest.TempPathFactory) -> None:
-    forked_ansible.start(settings_in(tmp_path_factory.mktemp("imported")))
+@functools.lru_cache(maxsize=None)
+def imported_in() -> dict[str, str]:
+    """The environment in which Ansible is imported for all commands of this process."""
+    folder = tempfile.TemporaryDirectory(prefix="ansible-")
+    atexit.register(folder.cleanup)
+    return settings_in(Path(folder.name))
 
 
 def run_in(folder: Path, command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -80,7 +86,7 @@ def run_in(folder: Path, command: list[str], env: dict[str, str]) -> subprocess.
     settings = {**settings_in(folder), **env}
     # These are read when Ansible, and when Python starts.
     if not any(name.startswith(("ANSIBLE_", "PYTHON")) for name in env):
-        return forked_ansible.run(command, folder, settings)
+        return forked_ansible.run(command, folder, settings, imported_in())
     return subprocess.run(
         [str(BINARIES / command[0]), *command[1:]],
         cwd=folder,

@@ -361,7 +361,7 @@ def test_the_table_of_what_was_tested_is_that_of_the_matrix():
         tested[package.removesuffix(".0")] = [f"Python {', '.join(versions)}", f"Python {oldest} and later"]
     table = {core: row for core, *row in rows_of_readme(r"(2\.\d+)", r"(\d{4}-\d\d-\d\d)", r"(\d{4}-\d\d)", "(.*?)", "(.*?)")}
     assert {core: [controllers, targets] for core, (_released, _end, controllers, targets) in table.items()} == tested
-    dates = [(released, end) for released, end, *_pythons in table.values()]
+    dates = [row[:2] for row in table.values()]
     assert dates == sorted(dates) and all(released < end for released, end in dates)
 
 

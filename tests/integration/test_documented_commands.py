@@ -86,7 +86,7 @@ PRINTS = {
     "ansible-doc -t role gpufleet.lmstudio.require_models": "require_models_require",
     "ansible-doc -t role gpufleet.lmstudio.serve_models": "serve_models_models",
     "ansible-galaxy collection list": "gpufleet.lmstudio",
-    "ansible-playbook -i hosts.yml first.yml": "ok: openai/gpt-oss-20b, qwen/qwen3-8b|refused: nothing is loaded",
+    "ansible-playbook -i hosts.yml first.yml": "ok: openai/gpt-oss-20b, qwen/qwen3-8b|refused: nothing is loaded|lms server start",
     "python3 ~/.ansible/collections/ansible_collections/gpufleet/lmstudio/tests/simulator fleet.yml": '{"control":',
     "ansible-playbook gpufleet.lmstudio.fleet_audit -i inventory.yml": "2 of 3 hosts answered|fleet_audit/fleet_audit.html",
     "ansible-vault encrypt_string --stdin-name vault_gpu07_token": "vault_gpu07_token: !vault",
@@ -236,7 +236,7 @@ def controller(tmp_path):
 
 
 def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _port in range(count)]
     ports = [str(sock.getsockname()[1]) for sock in sockets]
     for sock in sockets:
         sock.close()
@@ -280,6 +280,8 @@ def test_the_commands_of_the_pages_do_what_the_pages_say(controller, start):
             commands, where, lambda text: on_the_fleet(text, fleet).replace("http://127.0.0.1:1234", fleet.urls["gpu01"])
         )
     assert [(command, output) for command, output in seen.items() if not all(text in output for text in PRINTS[command].split("|"))] == []
+    if missing:
+        pytest.skip(f"the commands of {' and '.join(sorted(missing))}: there is none here")
 
 
 def test_the_service_is_set_up_as_the_page_says(controller, start):

@@ -519,8 +519,8 @@ class TestAnswersOfNginxItself:
         assert error["http_status"] == code
 
     def test_the_deadline_is_kept_when_nginx_waits_for_longer(self, asking, nginx):
-        error = error_of(record_of(asking, nginx.plain("/patient"), timeout=0.5), "timeout")
-        assert "did not answer within 0.5 seconds (it accepted the connection)" in error["message"]
+        error = error_of(record_of(asking, nginx.plain("/patient"), timeout=3), "timeout")
+        assert "did not answer within 3 seconds (it accepted the connection)" in error["message"]
 
     @pytest.mark.parametrize("code", [404, 413, 429, 500])
     def test_any_other_web_page_of_its_own_is_not_lm_studio(self, asking, nginx, code):

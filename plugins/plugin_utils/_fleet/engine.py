@@ -44,7 +44,7 @@ _UNREAD_BYTES = 32 * 1024 * 1024
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
-"""Gets a line for people, such as "412/1000 asked, 9 not ok"."""
+"""Gets a line for people, such as "412 of 1,000 hosts done, 9 without an answer"."""
 
 
 def ask_all(endpoints: Sequence[Endpoint], detail: str, concurrency: int, fleet_timeout: float, progress: Progress) -> list[Record]:
@@ -84,35 +84,35 @@ def _ask(
         raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
     if not 0 < fleet_timeout < math.inf:
         raise OptionError("fleet_timeout", f"{fleet_timeout:g} is not a usable number of seconds. Give more than 0.")
-    places = Counter(endpoints)
-    check_files(places)
-    with allow_open_files(min(concurrency, len(places))) as possible:
-        results = _Round(places, result_of, possible, progress).run(fleet_timeout)
+    times_given = Counter(endpoints)
+    check_files(times_given)
+    with allow_open_files(min(concurrency, len(times_given))) as possible:
+        results = _Round(times_given, result_of, possible, progress).run(fleet_timeout)
     return [results[endpoint].pop() for endpoint in endpoints]
 
 
 class _Round(Generic[T]):
-    """One question to each of some endpoints, whose result is made as often as the endpoint has places.
+    """One question to each of some endpoints, whose result is made as often as the endpoint was given.
 
     As far as memory allows, all are asked before any answer is read, so that reading a thousand answers does not eat short timeouts.
     """
 
     def __init__(
-        self, places: Mapping[Endpoint, int], result_of: Callable[[Endpoint, Poll], T], concurrency: int, progress: Progress
+        self, times_given: Mapping[Endpoint, int], result_of: Callable[[Endpoint, Poll], T], concurrency: int, progress: Progress
     ) -> None:
-        self._places = places
+        self._times_given = times_given
         self._result_of = result_of
         self._concurrency = concurrency
         self._progress = progress
-        # Of the calling thread.
+        # Used by the calling thread alone.
         self._results: dict[Endpoint, list[T]] = {}
         self._not_ok = 0
         self._reader = AnswerReader()
         self._unread: list[tuple[Endpoint, Poll]] = []
         # What the loop has for the calling thread: what came of asking an endpoint, or what went wrong.
         self._arrived: queue.SimpleQueue[tuple[Endpoint, Poll] | BaseException] = queue.SimpleQueue()
-        # Of the loop: who was not asked yet, who is being asked, the bytes that wait to be read, and whether there is room for more.
-        self._waiting = deque(places)
+        # Used in the loop alone: who was not asked yet, who is being asked, the bytes that wait to be read, and whether there is room for more.
+        self._waiting = deque(times_given)
         self._asked: set[Deadline] = set()
         self._unread_bytes = 0
         self._room = asyncio.Event()
@@ -126,10 +126,10 @@ class _Round(Generic[T]):
         thread.start()
         try:
             next_progress = time.monotonic() + PROGRESS_SECONDS
-            while len(self._results) < len(self._places) and time.monotonic() < end:
+            while len(self._results) < len(self._times_given) and time.monotonic() < end:
                 if time.monotonic() >= next_progress:
-                    next_progress += PROGRESS_SECONDS
-                    hosts = f"{len(self._places):,} host{'s' if len(self._places) > 1 else ''}"
+                    next_progress = time.monotonic() + PROGRESS_SECONDS
+                    hosts = f"{len(self._times_given):,} host{'s' if len(self._times_given) > 1 else ''}"
                     self._progress(f"{len(self._results):,} of {hosts} done, {self._not_ok:,} without an answer")
                 self._receive(min(_TICK, max(end - time.monotonic(), 0)))
                 if not self._waiting or self._unread_bytes >= _UNREAD_BYTES:
@@ -141,7 +141,7 @@ class _Round(Generic[T]):
         self._receive(0)
         self._read()
         problem = f"had not answered within fleet_timeout ({round(fleet_timeout, 1):g} s)"
-        for endpoint in self._places.keys() - self._results.keys():
+        for endpoint in self._times_given.keys() - self._results.keys():
             self._add_result(endpoint, poll_after(0, ApiError("timeout", problem, "whole fleet")))
         return self._results
 
@@ -166,7 +166,7 @@ class _Round(Generic[T]):
 
     def _add_result(self, endpoint: Endpoint, poll: Poll) -> None:
         self._not_ok += isinstance(poll.answer, ApiError)
-        self._results[endpoint] = [self._result_of(endpoint, poll) for _place in range(self._places[endpoint])]
+        self._results[endpoint] = [self._result_of(endpoint, poll) for _time in range(self._times_given[endpoint])]
 
     def _in_loop(self, function: Callable[..., Any], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # It is closed, because all of them have answered.

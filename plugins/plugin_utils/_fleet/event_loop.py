@@ -13,7 +13,7 @@ import contextlib
 import http.client
 import io
 import socket
-from _thread import start_new_thread
+import threading
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -59,7 +59,7 @@ async def fetch(endpoint: Endpoint, request: Request, deadline: Deadline) -> Res
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """What comes of `work`. Raises ``socket.timeout`` when it takes longer, and leaves nothing of it in a loop that goes on, or closes."""
+    """What comes of `work`. Raises ``socket.timeout`` when it takes longer; `work` has ended then, too."""
     # Not asyncio.wait_for, which before Python 3.12 may take no notice of being cancelled.
     task = asyncio.create_task(work)
     task.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -184,10 +184,11 @@ async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
         addresses = await in_thread(lambda: resolve(host, port))
     deadline.ipv6_only = has_ipv6_only(addresses)
     error: OSError = OSError("the name has no address")
-    for others, address in zip(reversed(range(len(addresses))), addresses):
+    for number, address in enumerate(addresses):
+        untried = len(addresses) - number
         connecting = _connect_to(*address)
         try:
-            sock = await (_within(deadline.remaining() / (others + 1), connecting) if others else connecting)
+            sock = await (_within(deadline.remaining() / untried, connecting) if untried > 1 else connecting)
         except OSError as exc:
             error = exc
         else:
@@ -227,8 +228,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
     while True:
         try:
-            # Unlike threading.Thread, it does not hold up the loop until the thread runs.
-            start_new_thread(run, ())
+            threading.Thread(target=run, daemon=True, name="lmstudio").start()
             break
         except RuntimeError:
             # The system allows no more of them now, as in a container with a limit.

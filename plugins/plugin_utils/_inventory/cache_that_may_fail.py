@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache
 
 
 class CacheThatMayFail(Cacheable):
-    """Before ``BaseInventoryPlugin`` in the bases of a plugin."""
+    """List it before ``BaseInventoryPlugin`` among the bases of a plugin, so that its methods win."""
 
     def update_cache_if_changed(self) -> None:
         if not self.get_option("cache"):

@@ -46,7 +46,7 @@ def _leave_groups(inventory: Any, name: str) -> None:
 class ConstructedFromRecords(Constructable):
     """The options ``compose``, ``groups`` and ``keyed_groups``, which may make something of what a server sent.
 
-    Before ``BaseInventoryPlugin`` in the bases of a plugin.
+    List it before ``BaseInventoryPlugin`` among the bases of a plugin, so that its methods win.
     """
 
     inventory: Any

@@ -91,14 +91,14 @@ def test_a_fault_at_any_change_does_nothing_twice_and_a_second_run_gets_there(si
     models, given_options = SCENARIOS[name]
     wanted = parse_options("c", load_timeout=20, **given_options)
     begin(simulator, models)
-    server = server_of(simulator, timeout=0.4)
+    impatient, server = server_of(simulator, timeout=0.4), server_of(simulator)
     plan = make_plan(server.list(), wanted)
     loads = sum(action.action == "load" for action in plan.actions)
     for number in range(1, len(plan.actions) + 1):
         begin(simulator, models)
         simulator.fault("gpu01", {**fault, "method": "POST", "at": number})
         sent = len(simulator.posts("gpu01"))
-        result = bring_about(wanted, server, check_mode=False)
+        result = bring_about(wanted, impatient, check_mode=False)
         simulator.fault("gpu01", None)
         posts = simulator.posts("gpu01")[sent:]
         unloaded = {body["instance_id"] for path, body in posts if path.endswith("/unload")}
@@ -110,7 +110,7 @@ def test_a_fault_at_any_change_does_nothing_twice_and_a_second_run_gets_there(si
         else:
             assert make_plan(server.list(), wanted).actions == ()
         patient = wanted._replace(load_timeout=600.0)
-        second = bring_about(patient, server_of(simulator), check_mode=False)
+        second = bring_about(patient, server, check_mode=False)
         assert "failed" not in second, second["msg"]
         assert make_plan(server.list(), wanted).actions == ()
         sent = len(simulator.posts("gpu01"))

@@ -25,7 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine, event_loop, known_answers
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine, known_answers
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import LATE, exchange_in_threads
@@ -92,22 +92,16 @@ def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
 
 
 def test_a_limit_of_threads_costs_time_and_nothing_else(monkeypatch):
-    start, started, running = event_loop.start_new_thread, [], set()
+    start, started = threading.Thread.start, []
 
-    def start_three_at_once(work, arguments):
-        if len(running) >= 3:
-            raise RuntimeError("can't start new thread")
-        number = len(started)
-        started.append(number)
-        running.add(number)
+    def start_three_at_once(thread):
+        if thread.name == "lmstudio":
+            if sum(other.is_alive() for other in started) >= 3:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+        start(thread)
 
-        def run():
-            work()
-            running.remove(number)
-
-        return start(run, arguments)
-
-    monkeypatch.setattr(event_loop, "start_new_thread", start_three_at_once)
+    monkeypatch.setattr(threading.Thread, "start", start_three_at_once)
     ended, all_three = threading.Event(), threading.Barrier(3)
 
     def exchange(endpoint, request, deadline):
@@ -127,6 +121,15 @@ def test_a_limit_of_threads_costs_time_and_nothing_else(monkeypatch):
     found = {record["url"]: record["status"] for record in records}
     assert {url for url, status in found.items() if status != "ok"} == {"http://h2.invalid"}
     assert len(records) == 12 and len(started) >= 3
+
+    def start_none_but_the_loop(thread):
+        if thread.name == "lmstudio":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_none_but_the_loop)
+    (record,) = ask_all(endpoints(1, timeout=1), lambda endpoint, request, deadline: EMPTY)
+    assert record["status"] == "timeout"
 
     def start_none(thread):
         raise RuntimeError("can't start new thread")

@@ -172,7 +172,7 @@ def test_a_connection_that_nobody_accepts_is_left_at_the_deadline(asking):
 
 def test_a_tls_handshake_that_hangs_is_left_at_the_deadline(asking):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        record = record_of(asking, f"https://127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
+        record = record_of(asking, f"https://127.0.0.1:{silent.getsockname()[1]}", timeout=3)
     assert record["status"] == "timeout"
     assert "(it accepted the connection)" in record["error"]["message"]
     assert record["error"]["hint"] == HINTS["timeout: connected"]
@@ -508,7 +508,7 @@ class TestProxy:
     def test_one_that_does_not_answer_is_named_in_the_timeout(self, asking, monkeypatch, scheme):
         with socket.create_server(("127.0.0.1", 0)) as silent:
             monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
-            record = record_of(asking, f"{scheme}://gpu01.invalid", use_proxy=True, timeout=0.5)
+            record = record_of(asking, f"{scheme}://gpu01.invalid", use_proxy=True, timeout=3)
         assert record["status"] == "timeout"
         assert "(the proxy accepted the connection)" in record["error"]["message"]
         assert record["error"]["hint"] == HINTS["timeout: proxy"]
