@@ -110,7 +110,8 @@ class _Round(Generic[T]):
         self._reader = AnswerReader()
         self._unread: list[tuple[Endpoint, Poll]] = []
         # What the loop has for the calling thread: what came of asking an endpoint, or what went wrong.
-        self._arrived: queue.SimpleQueue[tuple[Endpoint, Poll] | BaseException] = queue.SimpleQueue()
+        # Not a SimpleQueue, which on Python 3.10 may wait for ever where it is to wait for no time.
+        self._arrived: queue.Queue[tuple[Endpoint, Poll] | BaseException] = queue.Queue()
         # Used in the loop alone: who was not asked yet, who is being asked, the bytes that wait to be read, and whether there is room for more.
         self._waiting = deque(times_given)
         self._asked: set[Deadline] = set()

@@ -139,6 +139,10 @@ def test_a_limit_of_threads_costs_time_and_nothing_else(monkeypatch):
         ask_all(endpoints(1), lambda endpoint, request, deadline: EMPTY)
 
 
+def test_a_round_without_endpoints_ends_whenever_it_is_asked():
+    assert [ask_all([], lambda endpoint, request, deadline: EMPTY) for _time in range(100)] == [[]] * 100
+
+
 def test_equal_endpoints_are_asked_once_and_others_are_not_mixed_up():
     asked = []
 
