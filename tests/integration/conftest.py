@@ -24,6 +24,7 @@ import forked_ansible
 import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, ROOT, settings_in
+from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 
@@ -183,7 +184,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start_fleet(hosts: dict[str, Any]) -> Simulator:
         fleet = tmp_path / "fleet.yml"
         fleet.write_text(yaml.safe_dump({"hosts": hosts}))
-        running.append(Simulator(fleet))
+        running.append(ForkedSimulator(fleet))
         return running[-1]
 
     yield start_fleet

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,21 @@ class Simulator:
     """The simulator as a process of its own. Use it as a context manager, or call :meth:`stop`."""
 
     def __init__(self, fleet: Path) -> None:
+        addresses = json.loads(self._start(fleet))
+        self.control: str = addresses["control"]
+        self.urls: dict[str, str] = addresses["hosts"]
+
+    def _start(self, fleet: Path) -> str:
+        """Return what it prints when it is ready."""
         # Its standard input closes at the latest when this process ends, however it ends, and the simulator ends with it.
         command = [sys.executable, str(Path(__file__).parent), "--until-eof", str(fleet)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self._process.pid
         assert self._process.stdin is not None and self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"the simulator ended with status {self._process.wait()} before it was ready")
-        addresses = json.loads(line)
-        self.control: str = addresses["control"]
-        self.urls: dict[str, str] = addresses["hosts"]
-        self.pid = self._process.pid
+        return line
 
     def __enter__(self) -> Simulator:
         return self
@@ -89,10 +93,11 @@ class Simulator:
         return [(one["path"], one["body"]) for one in self.requests(host) if one["method"] == "POST"]
 
     def _post(self, host: str, verb: str, settings: dict[str, Any]) -> Any:
-        request = urllib.request.Request(f"{self.control}/hosts/{host}/{verb}", json.dumps(settings).encode(), method="POST")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=60) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as exc:
-            raise RuntimeError(f"{host}, {verb}: {exc.read().decode()}") from None
+        connection = http.client.HTTPConnection(self.control.removeprefix("http://"), timeout=60)
+        with contextlib.closing(connection):
+            connection.request("POST", f"/hosts/{host}/{verb}", json.dumps(settings))
+            response = connection.getresponse()
+            answer = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{host}, {verb}: {answer.decode()}")
+        return json.loads(answer)

@@ -125,7 +125,8 @@ VERBS: dict[str, Callable[[Host, dict[str, Any]], Awaitable[None]]] = {
 
 def read_fleet(path: Path) -> Fleet:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # The one in C, where PyYAML has it, takes a tenth of the time.
+        document = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         hosts = document["hosts"]
         known = {name: Host(name, settings or {}, path.parent) for name, settings in hosts.items()}
         return Fleet(known, document.get("control", "127.0.0.1"))

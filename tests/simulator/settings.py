@@ -56,7 +56,9 @@ def read_payload(payload: Any, folder: Path) -> list[dict[str, Any]]:
             payload = json.loads(path.read_text(encoding="utf-8"))
         except OSError:
             raise FleetError(f"there is no payload {payload}, neither in {folder} nor in {PAYLOADS}") from None
-    models: list[dict[str, Any]] = copy.deepcopy(payload["models"] if isinstance(payload, dict) else payload)
+    else:
+        payload = copy.deepcopy(payload)
+    models: list[dict[str, Any]] = payload["models"] if isinstance(payload, dict) else payload
     return models
 
 

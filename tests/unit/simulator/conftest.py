@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 
@@ -33,7 +34,7 @@ def simulator(request, tmp_path_factory) -> Iterator[Simulator]:
     """The hosts of the file's HOSTS."""
     fleet = tmp_path_factory.mktemp("simulator") / "fleet.yml"
     fleet.write_text(yaml.safe_dump({"hosts": request.module.HOSTS}))
-    with Simulator(fleet) as running:
+    with ForkedSimulator(fleet) as running:
         yield running
 
 

@@ -120,8 +120,9 @@ def test_a_fault_at_any_change_does_nothing_twice_and_a_second_run_gets_there(si
 
 def test_two_controllers_at_once_end_with_one_instance_or_say_so(simulator):
     begin(simulator, [model("c")])
-    simulator.change("gpu01", loads={"seconds": 0.1})
+    simulator.change("gpu01", loads={"held": True})
     wanted = parse_options("c", confirm_loaded=True)
+    before = len(simulator.requests("gpu01"))
     results = []
 
     def run():
@@ -130,9 +131,16 @@ def test_two_controllers_at_once_end_with_one_instance_or_say_so(simulator):
     threads = [threading.Thread(target=run) for _number in range(2)]
     for thread in threads:
         thread.start()
+    # The load ends when both have begun one, or one asks whether that of the other is over.
+    while True:
+        asked = [(request["method"], request["path"]) for request in simulator.requests("gpu01")[before:]]
+        if asked.count(("POST", "/api/v1/models/load")) == 2 or ("GET", "/api/v0/models") in asked:
+            break
+        time.sleep(0.02)
+    simulator.change("gpu01", loads={"held": False})
+    simulator.release("gpu01")
     for thread in threads:
         thread.join()
-    simulator.change("gpu01", loads={"seconds": 0})
     ids = [instance["id"] for instance in server_of(simulator).list()["instances"]]
     assert ids == ["c"] or [result["reason"] for result in results if result["reason"]] == ["changed_meanwhile"] * 2
 

@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine, known_answers
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
-from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import LATE, exchange_in_threads
 
 EMPTY = Response(200, b'{"models": []}')
@@ -273,7 +273,7 @@ def test_a_real_fleet_with_every_kind_of_host(tmp_path, exchange):
         hosts[f"gpu{number + 1:03}"] = {"fault": "refused"}
         hosts[f"gpu{number + 2:03}"]["token"] = "another-token"
     (tmp_path / "fleet.yml").write_text(yaml.safe_dump({"hosts": hosts}))
-    with Simulator(tmp_path / "fleet.yml") as fleet:
+    with ForkedSimulator(tmp_path / "fleet.yml") as fleet:
         asked = [
             make_endpoint({"url": url, "token": f"token-of-{name}", "timeout": 3 if "fault" in hosts[name] else 60}, "")
             for name, url in fleet.urls.items()
@@ -493,7 +493,7 @@ print(sorted(told), time.monotonic() - began)
 
 def test_a_resolver_that_hangs_delays_neither_the_others_nor_the_end(tmp_path):
     (tmp_path / "fleet.yml").write_text(yaml.safe_dump({"hosts": {"gpu01": {}}}))
-    with Simulator(tmp_path / "fleet.yml") as fleet:
+    with ForkedSimulator(tmp_path / "fleet.yml") as fleet:
         command = [sys.executable, "-c", HANGING, str(collections_path()), fleet.urls["gpu01"]]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     told, _bracket, took = done.stdout.rpartition("] ")
@@ -524,7 +524,7 @@ ask_all(endpoints, "loaded", 1000, 600, lambda line: print(line, flush=True))
 
 def test_an_interrupt_ends_it_at_once(tmp_path):
     (tmp_path / "fleet.yml").write_text(yaml.safe_dump({"hosts": {"gpu01": {"fault": "silence"}}}))
-    with Simulator(tmp_path / "fleet.yml") as fleet:
+    with ForkedSimulator(tmp_path / "fleet.yml") as fleet:
         process = subprocess.Popen(
             [sys.executable, "-c", INTERRUPTED, str(collections_path()), fleet.urls["gpu01"]],
             stdout=subprocess.PIPE,

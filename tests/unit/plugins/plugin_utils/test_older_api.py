@@ -25,8 +25,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine im
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
+from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 from ansible_collections.gpufleet.lmstudio.tests.raw_server import Server, http
-from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 
 V1, V0 = "/api/v1/models", "/api/v0/models"
@@ -56,7 +56,7 @@ def fleet(tmp_path_factory):
     }
     path = tmp_path_factory.mktemp("fleet") / "fleet.yml"
     path.write_text(yaml.safe_dump({"hosts": hosts}))
-    with Simulator(path) as simulator:
+    with ForkedSimulator(path) as simulator:
         yield simulator
 
 

@@ -30,7 +30,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path, has_ipv6
-from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK, LATE
 
 TOKEN = "sk-lm-0123456789abcdef"
@@ -76,10 +76,10 @@ def asking(request, monkeypatch):
     return request.param
 
 
-def start(folder: Path, hosts: dict) -> Simulator:
+def start(folder: Path, hosts: dict) -> ForkedSimulator:
     fleet = folder / "fleet.yml"
     fleet.write_text(yaml.safe_dump({"hosts": hosts}))
-    return Simulator(fleet)
+    return ForkedSimulator(fleet)
 
 
 @pytest.fixture(scope="module")
@@ -559,14 +559,16 @@ LEFT = """
 import os, sys
 sys.path[:0] = [sys.argv[1]]
 from pathlib import Path
+from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
-simulator = Simulator(Path(sys.argv[2]))
+simulator = {"started": Simulator, "forked": ForkedSimulator}[sys.argv[3]](Path(sys.argv[2]))
 os._exit(0)
 """
 
 
-def test_a_simulator_ends_with_the_process_that_started_it(tmp_path):
+@pytest.mark.parametrize("how", ["started", "forked"])
+def test_a_simulator_ends_with_the_process_that_started_it(tmp_path, how):
     (tmp_path / "fleet.yml").write_text("hosts: {gpu01: {}}")
-    command = [sys.executable, "-c", LEFT, str(collections_path()), str(tmp_path / "fleet.yml")]
+    command = [sys.executable, "-c", LEFT, str(collections_path()), str(tmp_path / "fleet.yml"), how]
     # The simulator holds the standard error that it inherited: reading that to its end waits for the simulator's end.
     subprocess.run(command, check=True, capture_output=True, timeout=120)

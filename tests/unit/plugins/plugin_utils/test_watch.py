@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import poll_after
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import polling
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
-from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
+from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 
 SOURCE = collections_path() / "ansible_collections/gpufleet/lmstudio/extensions/eda/plugins/event_source/watch.py"
 TOKEN = "sk-lm-0123456789abcdef"
@@ -83,7 +83,7 @@ def simulate(tmp_path):
 
         def start(hosts):
             (tmp_path / "fleet.yml").write_text(yaml.safe_dump({"hosts": hosts}))
-            return stack.enter_context(Simulator(tmp_path / "fleet.yml"))
+            return stack.enter_context(ForkedSimulator(tmp_path / "fleet.yml"))
 
         yield start
 
