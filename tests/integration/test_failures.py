@@ -34,6 +34,7 @@ STATUS_OF_FAULT = {
     "endless": "invalid",
     "gzip": "ok",
 }
+FIRST_OF_STATUS = {status: fault for fault, status in reversed(STATUS_OF_FAULT.items())}
 UNREACHABLE = {
     "dns": ("http://gpu01.invalid:1234", "dns"),
     "tls": ("https://{authority}", "tls"),
@@ -60,8 +61,9 @@ EVERY_PLUGIN = """
         via: controller
         on_error: report
       register: controller
-    - name: As facts
+    - name: As facts, by a module that asks with the same code, so for each status once
       gpufleet.lmstudio.model_facts:
+      when: gives_facts
     - name: From the lookup
       ansible.builtin.set_fact:
         looked_up: >-
@@ -86,7 +88,7 @@ EVERY_PLUGIN = """
         that:
           - target.lmstudio.status == expected
           - controller.lmstudio.status == expected
-          - ansible_facts.lmstudio.status == expected
+          - not gives_facts or ansible_facts.lmstudio.status == expected
           - looked_up | map(attribute='status') == [expected]
           - fleet.hosts[inventory_hostname].status == expected
           - gate.hosts[inventory_hostname].status == expected and gate.hosts[inventory_hostname].error == fleet.hosts[inventory_hostname].error
@@ -95,16 +97,16 @@ EVERY_PLUGIN = """
           - target.lmstudio.ok is sameas (expected == 'ok')
           - target.lmstudio.error == controller.lmstudio.error
           # Where a token may come from differs, and so does the next step for it.
-          - (target.lmstudio.error or {}) | combine(next_step) == (ansible_facts.lmstudio.error or {}) | combine(next_step)
+          - not gives_facts or (target.lmstudio.error or {}) | combine(next_step) == (ansible_facts.lmstudio.error or {}) | combine(next_step)
           - (target.lmstudio.error or {}) | combine(next_step) == (looked_up[0].error or {}) | combine(next_step)
           - (target.lmstudio.error or {}) | combine(next_step) == (fleet.hosts[inventory_hostname].error or {}) | combine(next_step)
           - (target.lmstudio.error or {}) | combine(next_step) == (lmstudio_record.error or {}) | combine(next_step)
-          - expected != 'auth' or 'lmstudio_token counts here only where token is set to it' in ansible_facts.lmstudio.error.hint
+          - expected != 'auth' or gives_facts and 'lmstudio_token counts here only where token is set to it' in ansible_facts.lmstudio.error.hint
           - expected != 'auth' or 'Variables of hosts do not count for a URL' in looked_up[0].error.hint
           - expected != 'auth' or 'LM_API_TOKEN is not used here' in fleet.hosts[inventory_hostname].error.hint
           - expected != 'auth' or lmstudio_record.error.hint == fleet.hosts[inventory_hostname].error.hint
           - target.lmstudio.keys() == lmstudio_record.keys()
-          - target.lmstudio.keys() == ansible_facts.lmstudio.keys()
+          - not gives_facts or target.lmstudio.keys() == ansible_facts.lmstudio.keys()
           - target.lmstudio.url == lmstudio_url
           - target is not changed and controller is not changed
       vars:
@@ -144,17 +146,20 @@ def test_every_row_of_the_error_table_at_every_plugin(run, start, tmp_path):
             "lmstudio_url": fleet.urls[fault],
             "lmstudio_timeout": 1 if status == "timeout" else 20,
             "expected": status,
+            "gives_facts": FIRST_OF_STATUS[status] == fault,
         }
         for fault, status in STATUS_OF_FAULT.items()
     }
     for name, (url, status) in UNREACHABLE.items():
         url = url.format(authority=fleet.urls["plain"].partition("//")[2])
-        hosts[name] = {"lmstudio_url": url, "expected": status}
+        hosts[name] = {"lmstudio_url": url, "expected": status, "gives_facts": True}
     source = {"plugin": "gpufleet.lmstudio.lmstudio", "hosts": "all", "max_response_bytes": 1000000, "timeout": 20}
     (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump(source))
     outcome = run(EVERY_PLUGIN, hosts, "-i", "lmstudio.yml")
-    # Two tasks more on the host that runs the fleet actions.
-    assert len(re.findall(r"ok=(9|11) .*failed=0 ", outcome.output)) == len(hosts)
+    recap = re.findall(r"ok=(\d+) .*failed=0 +skipped=(\d)", outcome.output)
+    # All are asked for facts, or skipped, and two tasks more are on the host that runs the fleet actions.
+    assert sorted({int(ok) + int(skipped) for ok, skipped in recap}) == [9, 11] and len(recap) == len(hosts)
+    assert sum(skipped == "0" for _ok, skipped in recap) == len(set(STATUS_OF_FAULT.values()) | set(UNREACHABLE))
 
 
 SECRETIVE = """
@@ -178,13 +183,6 @@ SECRETIVE = """
       loop: [target, controller]
       ignore_errors: true
       register: gate
-    - name: A gate that cannot be used
-      gpufleet.lmstudio.model_assert:
-        via: "{{ item }}"
-        require: [{model: nothing, headers: "{{ lmstudio_token }}"}]
-        headers: "{{ lmstudio_token }}"
-      loop: [target, controller]
-      ignore_errors: true
     - name: Facts
       gpufleet.lmstudio.model_facts:
         url: "{{ lmstudio_url }}"
@@ -215,6 +213,18 @@ SECRETIVE = """
     - name: All that was returned
       ansible.builtin.debug:
         var: answer
+
+- name: Fail before anything is asked, which is the same at each host
+  hosts: healthy
+  gather_facts: false
+  tasks:
+    - name: A gate that cannot be used
+      gpufleet.lmstudio.model_assert:
+        via: "{{ item }}"
+        require: [{model: nothing, headers: "{{ lmstudio_token }}"}]
+        headers: "{{ lmstudio_token }}"
+      loop: [target, controller]
+      ignore_errors: true
     - name: Options that cannot be used
       gpufleet.lmstudio.model_info:
         via: "{{ item }}"
@@ -241,7 +251,9 @@ SECRETIVE = """
 
 @pytest.mark.parametrize("verbosity", [pytest.param("-v", marks=pytest.mark.once), pytest.param("-vvvv", marks=pytest.mark.matrix)])
 def test_no_output_holds_a_token_or_its_beginning(run, start, tmp_path, verbosity):
-    faults = ["unauthorized", "forbidden", "echoed_token", "echoed_headers", "server_error", "redirect", "unavailable"]
+    faults = ["unauthorized", "echoed_token", "echoed_headers"]
+    if verbosity == "-vvvv":  # which shows all that -v does, and more
+        faults += ["forbidden", "server_error", "redirect", "unavailable"]
     fleet = start({**{fault: {"fault": fault} for fault in faults}, "healthy": {"token": TOKEN}, "other": {"token": "another"}})
     hosts = {name.replace("_", "-"): {"lmstudio_url": url, "lmstudio_token": TOKEN} for name, url in fleet.urls.items()}
     (tmp_path / "lmstudio.yml").write_text(f"{{plugin: gpufleet.lmstudio.lmstudio, hosts: all, cache: true, token: {TOKEN}}}")
@@ -340,6 +352,13 @@ BAD_OPTIONS = [
     ({"url": "URL", "tokn": "x"}, "tokn"),
     ({"url": "URL", "concurrency": 0}, "concurrency"),
 ]
+# The module has the options of model_info and checks them with the same code: one of each kind.
+ASKED_OF_FACTS = ["port: 0 is not a port", "ca_path: '/no/such/file.pem' does not exist on ", "timeout", "detail", "tokn"]
+FACTS = """
+    - gpufleet.lmstudio.model_facts: {options}
+      ignore_errors: true
+      register: facts{number}
+"""
 
 
 def test_options_that_cannot_be_used_fail_by_name_before_any_request(run, start):
@@ -360,9 +379,7 @@ def test_options_that_cannot_be_used_fail_by_name_before_any_request(run, start)
     - gpufleet.lmstudio.model_info: {options | {"via": "controller", "on_error": "report"}}
       ignore_errors: true
       register: controller{number}
-    - gpufleet.lmstudio.model_facts: {options}
-      ignore_errors: true
-      register: facts{number}
+{FACTS.format(options=options, number=number) if says in ASKED_OF_FACTS else ""}
     - ansible.builtin.debug:
         msg: "{{{{ query('gpufleet.lmstudio.models', url, **options) }}}}"
       vars: {{url: "{options["url"] or fleet.urls["gpu01"]}", options: {lookup}}}
@@ -376,7 +393,7 @@ def test_options_that_cannot_be_used_fail_by_name_before_any_request(run, start)
         quiet: true
       vars:
         says: "{says}"
-      loop: ["{{{{ target{number} }}}}", "{{{{ controller{number} }}}}", "{{{{ facts{number} }}}}"]
+      loop: ["{{{{ target{number} }}}}", "{{{{ controller{number} }}}}", "{{{{ facts{number} | default(target{number}) }}}}"]
       loop_control: {{label: "{says}"}}
 """
         if options["url"] != "127.0.0.1:1234":  # For a lookup that is a name with a port.
