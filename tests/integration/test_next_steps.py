@@ -418,10 +418,11 @@ PLAY = """
   hosts: all
   gather_facts: false
   tasks:
-    - name: From the host
+    - name: From the host, with the code of the controller, so for each next step once
       gpufleet.lmstudio.model_info:
         on_error: report
       register: from_target
+      when: inventory_hostname in from_host
     - name: From the controller
       gpufleet.lmstudio.model_info:
         via: controller
@@ -438,7 +439,7 @@ PLAY = """
         mode: "0600"
       run_once: true
       vars:
-        target: "{{ dict(groups['all'] | zip(groups['all'] | map('extract', hostvars, ['from_target', 'lmstudio']))) }}"
+        target: "{{ dict(from_host | zip(from_host | map('extract', hostvars, ['from_target', 'lmstudio']))) }}"
         controller: "{{ dict(groups['all'] | zip(groups['all'] | map('extract', hostvars, ['from_controller', 'lmstudio']))) }}"
 """
 
@@ -507,11 +508,13 @@ def test_every_kind_of_row_from_the_host_from_the_controller_and_over_the_fleet(
         }
         for host, name in names.items()
     }
-    run(PLAY, hosts)
+    from_host = {rows[name].next_step: host for host, name in names.items()}.values()
+    run(PLAY, hosts, "-e", json.dumps({"from_host": list(from_host)}))
     told = json.loads((tmp_path / "said.json").read_text())
-    for host, name in names.items():
-        for asker, records in told.items():
-            assert_row(name, urls[name], records[host], asker)
+    assert told["target"].keys() == set(from_host) and told["controller"].keys() == told["fleet"].keys() == names.keys()
+    for asker, records in told.items():
+        for host, record in records.items():
+            assert_row(names[host], urls[names[host]], record, asker)
 
 
 @pytest.mark.once
