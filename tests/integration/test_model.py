@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 TOKEN = "sk-lm-token-of-the-fleet"
 
 STATES = """
@@ -65,7 +63,6 @@ STATES = """
 """
 
 
-@pytest.mark.matrix
 def test_a_model_is_brought_into_its_states_from_both_sides(run, start):
     settings = {"payload": "none_loaded.json", "token": TOKEN, "downloads": {"catalogue": {"lab/new": {"size_bytes": 1000}}}}
     fleet = start({"gpu01": settings, "gpu02": settings})

@@ -277,7 +277,6 @@ WAITING = """
 """
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("via", ["target", "controller"])
 def test_it_waits_through_a_restart_until_the_model_is_back(run, start, via):
     fleet = start({"gpu01": {"payload": "none_loaded.json"}})
