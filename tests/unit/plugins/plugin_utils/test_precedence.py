@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import model_assert_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 
 def host(name: str = "gpu01", **variables: object) -> Host:
@@ -47,3 +49,11 @@ def test_a_file_of_an_option_that_holds_something_else_is_not_blamed_on_a_host(s
     (tmp_path / "file.pem").write_text("nothing")
     with pytest.raises(OptionError, match=f"^{options[0]}: "):
         resolve_fleet(dict.fromkeys(options, str(tmp_path / "file.pem")), [host(lmstudio_url=f"{scheme}://gpu01")])
+
+
+def test_options_get_their_types_and_records_and_requirements_are_not_copied_for_that():
+    record, require = {"ok": True}, [{"model": "one"}]
+    options = validate_options(model_assert_spec(), {"record": record, "require": require, "quiet": "yes"})
+    assert options["record"] is record and options["require"] is require
+    assert (options["quiet"], options["exclusive"]) == (True, False)
+    assert validate_options(model_assert_spec(), {"record": '{"ok": true}', "require": []})["record"] == record
