@@ -103,8 +103,9 @@ def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels
         key = marshal.dumps(raw)
     except ValueError:
         return Model.from_entry(reader.read(raw, number))
-    if key in known:
-        return known[key]
+    model = known.get(key)
+    if model:
+        return model
     warned = reader.warned
     model = Model.from_entry(reader.read(raw, number))
     if len(key) <= _MAX_KNOWN_BYTES and not model.entry["loaded"] and reader.warned == warned:
