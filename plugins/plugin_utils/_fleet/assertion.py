@@ -40,7 +40,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import 
     parse_waiting,
     why_given_up,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import summary_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import next_steps, summary_of
 
 Records = Mapping[str, Record]
 Ask = Callable[[Sequence[str], float], Records]
@@ -231,7 +231,7 @@ def _result(
         lines.append(describe_giving_up(result["waited"], polls, _why_lost(records, lost, required)))
     elif polls and assertion.waiting.wait_timeout:
         lines.append(describe_wait(result["waited"], polls))
-    result.update(failed=True, msg="\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + lines + _next_steps(records)))
+    result.update(failed=True, msg="\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + lines + _next_step_lines(records)))
     return result
 
 
@@ -259,17 +259,14 @@ def _why_lost(records: Records, lost: set[str], required: int) -> str:
     )
 
 
-def _next_steps(records: Records) -> list[str]:
+def _next_step_lines(records: Records) -> list[str]:
     """What to do about hosts that did not answer: each step once, with what was seen on one of its hosts, and first what helps most hosts."""
-    hosts_of: dict[tuple[str, str], list[str]] = {}
-    for name, record in records.items():
-        if record["error"]:
-            hosts_of.setdefault((record["status"], record["error"]["hint"]), []).append(name)
+    steps = next_steps(records)
     lines = []
-    for (status, hint), names in sorted(hosts_of.items(), key=lambda item: -len(item[1]))[:_STEPS_SHOWN]:
+    for (status, hint), names in list(steps.items())[:_STEPS_SHOWN]:
         such_as = "such as " if len(names) > 1 else ""
         lines.append(f"({status}) {such_as}{printable(names[0])}: {_seen(records[names[0]])} {printable(hint, 300)}")
-    left = len(hosts_of) - len(lines)
+    left = len(steps) - len(lines)
     return [*lines, f"{count(left, 'other next step')}: with quiet: false each record has its hint."] if left > 0 else lines
 
 

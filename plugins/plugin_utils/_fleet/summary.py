@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import RESERVED_KEYS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Counts, Record, Sizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
@@ -19,17 +20,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 
 def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
     """Figures over the records of hosts, by name. Names keep their order, models are sorted."""
-    by_status: dict[str, list[str]] = {}
-    by_api: dict[str, list[str]] = {}
-    serving: dict[str, list[str]] = {}
-    for name, record in records.items():
-        by_status.setdefault(record["status"], []).append(name)
-        if record["api"]:
-            by_api.setdefault(record["api"], []).append(name)
-        for model in record["loaded"]:
-            # As a key it would break Ansible's own serialisation.
-            if not model.startswith(RESERVED_KEYS):
-                serving.setdefault(model, []).append(name)
+    by_status = grouped((record["status"], name) for name, record in records.items())
+    by_api = grouped((record["api"], name) for name, record in records.items() if record["api"])
+    # As keys these would break Ansible's own serialisation.
+    serving = grouped(
+        (model, name) for name, record in records.items() for model in record["loaded"] if not model.startswith(RESERVED_KEYS)
+    )
     return {
         "total": len(records),
         "ok": len(by_status.get("ok", [])),
@@ -58,12 +54,9 @@ def failure_lines(records: Mapping[str, Record]) -> list[str]:
 
 def failure_warning(records: Mapping[str, Record]) -> str:
     """The same in a line for each status, with counts. Empty when all are ok."""
-    silent: dict[tuple[str, str], list[str]] = {}
-    for name, record in records.items():
-        if record["error"]:
-            silent.setdefault((record["status"], record["error"]["hint"]), []).append(name)
+    silent = next_steps(records)
     lines = []
-    for (status, hint), names in sorted(silent.items(), key=lambda item: -len(item[1])):
+    for (status, hint), names in silent.items():
         error = records[names[0]]["error"]
         what = (
             f"{printable(names[0])}: {error['message'] if error else ''}"
@@ -72,6 +65,12 @@ def failure_warning(records: Mapping[str, Record]) -> str:
         )
         lines.append(f"{what} {hint}".rstrip())
     return "\n".join([_how_many([name for names in silent.values() for name in names], records), *lines]) if silent else ""
+
+
+def next_steps(records: Mapping[str, Record]) -> dict[tuple[str, str], list[str]]:
+    """The hosts that did not return a model list, by their status and what is to be done next: first what helps most hosts."""
+    steps = grouped(((record["status"], record["error"]["hint"]), name) for name, record in records.items() if record["error"])
+    return dict(sorted(steps.items(), key=lambda item: -len(item[1])))
 
 
 def _how_many(silent: Collection[str], records: Mapping[str, Record]) -> str:
