@@ -346,12 +346,17 @@ def molecule(session: nox.Session) -> None:
         session.skip(f"the hosts of the scenarios are network namespaces: {why}")
     tools = Path(sys.executable).parent
     env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections_path()), "PATH": f"{tools}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    folders = Path(session.create_tmp()).resolve()
     scenarios = session.posargs or sorted(path.parent.name for path in ROOT.glob("extensions/molecule/*/molecule.yml"))
 
     def scenario_of(name: str) -> subprocess.CompletedProcess[str]:
         # One that was asked for by name is shown live, the others when they fail.
         shown: dict[str, Any] = {} if session.posargs else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.run([tools / "molecule", "test", "-s", name], env=env, cwd=ROOT, stdin=subprocess.DEVNULL, check=False, **shown)
+        # Molecule would not create the hosts if it had not destroyed those of a run that was killed.
+        folder = folders / name
+        shutil.rmtree(folder, ignore_errors=True)
+        own = {**env, "MOLECULE_EPHEMERAL_DIRECTORY": str(folder)}
+        return subprocess.run([tools / "molecule", "test", "-s", name], env=own, cwd=ROOT, stdin=subprocess.DEVNULL, check=False, **shown)
 
     # Each has a network of its own.
     with concurrent.futures.ThreadPoolExecutor(1 if session.posargs else os.cpu_count()) as pool:
