@@ -56,24 +56,22 @@ SMALL = {
     "evil": having(model(HOSTILE, 1, quantization=HOSTILE)),
 }
 POLICY = {"require": [{"name": "chat", "model": "qwen/*", "min_context_length": 4096}]}
-LARGE = {
-    f"gpu{host}": DOWN
-    if host % 50 == 7
-    else having(*[model(f"maker{number % 9}/model-{number}", *([8192] if (host + number) % 17 == 0 else [])) for number in range(100)])
-    for host in range(1000)
-}
+
+
+def many(hosts, models, named, down_every):
+    """Hosts that list all the models, of which each has loaded every 17th, so that every 17th host is the same."""
+    records = [
+        having(*[model(named(number), *([8192] if (host + number) % 17 == 0 else [])) for number in range(models)]) for host in range(17)
+    ]
+    return {name: DOWN if host % down_every == 7 else records[host % 17] for host, name in enumerate(hosts)}
+
+
+LARGE = many([f"gpu{host}" for host in range(1000)], 100, lambda number: f"maker{number % 9}/model-{number}", 50)
+# As large as a report on paper is to be readable.
+PAPER = many([f"gpu{host:03}" for host in range(500)], 60, lambda number: f"maker{number % 9}/model-{number}-instruct", 20)
 
 
 RUNS = [{"hosts_ok": number % 5, "violations": 9 - number, "loaded_bytes": 10**9 * number, "requirements": []} for number in range(9)]
-# As large as a report on paper is to be readable.
-PAPER = {
-    f"gpu{host:03}": DOWN
-    if host % 20 == 7
-    else having(
-        *[model(f"maker{number % 9}/model-{number}-instruct", *([8192] if (host + number) % 17 == 0 else [])) for number in range(60)]
-    )
-    for host in range(500)
-}
 
 
 def audited(hosts, policy=None):
@@ -87,8 +85,8 @@ def audited(hosts, policy=None):
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
-    many = {"require": [{"model": "*", "min_instances": 6}]}
-    for name, text in (("small", audited(SMALL, POLICY)), ("large", audited(LARGE, many)), ("paper", audited(PAPER, many))):
+    strict = {"require": [{"model": "*", "min_instances": 6}]}
+    for name, text in (("small", audited(SMALL, POLICY)), ("large", audited(LARGE, strict)), ("paper", audited(PAPER, strict))):
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return folder
 
@@ -387,8 +385,9 @@ def test_a_thousand_hosts_and_a_hundred_models(show, reports):
     assert page.locator("#page").inner_text() == "Page 1 of 40"
     page.get_by_role("button", name="Next").click()
     assert hosts_in(page)[0] == "gpu25"
-    for _page in range(38):
-        page.get_by_role("button", name="Next").press("Enter")
+    # All but the last by a script, which does not look at the page between them.
+    page.evaluate("[...Array(37)].forEach(() => document.getElementById('next').click())")
+    page.get_by_role("button", name="Next").press("Enter")
     assert page.evaluate("document.activeElement.id") == "previous"
     page.get_by_role("searchbox", name="Host").fill("zzz")
     assert page.locator(".matrix tbody").inner_text() == "No host matches."
