@@ -101,6 +101,7 @@ HOSTILE = """
       check_mode: true
       loop: [target, controller]
       register: told
+      when: lists # which the others do in the same way, because they fail where something is sent
     - name: Load
       gpufleet.lmstudio.model: {model: qwen, via: "{{ item }}", load_timeout: 1, timeout: 1, headers: {content-type: text/plain}}
       loop: [target, controller]
@@ -115,9 +116,11 @@ HOSTILE = """
       poll: 1
       register: background
       ignore_errors: true
+      run_once: true
     - name: It says so
       ansible.builtin.assert:
         that: "'cannot run in the background' in background.msg"
+      run_once: true
 """
 
 
@@ -129,7 +132,7 @@ def test_nothing_of_a_hostile_server_and_no_token_is_shown(run, start):
     faults = ["echoed_token", "server_error", "forbidden", "unauthorized", "redirect", "echoed_headers"]
     payload = {"models": [model("qwen"), model(EVIL, EVIL)]}
     fleet = start({fault.replace("_", "-"): {"payload": payload, "fault": {"name": fault, "method": "POST"}} for fault in faults})
-    hosts = {name: {"lmstudio_url": url, "lmstudio_token": TOKEN} for name, url in fleet.urls.items()}
+    hosts = {name: {"lmstudio_url": url, "lmstudio_token": TOKEN, "lists": name == "echoed-token"} for name, url in fleet.urls.items()}
     outcome = run(HOSTILE, hosts, "-vvvv", "--diff")
     assert TOKEN[:10] not in outcome.output
     assert not RAW.search(outcome.output)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import threading
@@ -247,11 +246,12 @@ UNUSABLE = [
 def test_what_cannot_be_used_fails_before_any_request(run, start):
     fleet = start({"gpu01": {"payload": "none_loaded.json"}})
     tasks = [{"name": "Facts", "gpufleet.lmstudio.model_facts": {"url": "{{ lmstudio_url }}"}}]
-    for number, ((options, says), via) in enumerate(itertools.product(UNUSABLE, ("target", "controller"))):
-        that = [f"wrong{number} is failed", f"wrong{number}.violations is not defined", f"says in wrong{number}.msg"]
-        wrong = {"gpufleet.lmstudio.model_assert": {**options, "via": via}, "ignore_errors": True, "register": f"wrong{number}"}
-        tasks.append({"name": f"{via}, {says}", **wrong})
-        tasks.append({"name": "Says so", "ansible.builtin.assert": {"that": that}, "vars": {"says": says}})
+    that = ["item is failed", "item.violations is not defined", "says in item.msg"]
+    for number, (options, says) in enumerate(UNUSABLE):
+        wrong = {"gpufleet.lmstudio.model_assert": {**options, "via": "{{ item }}"}, "loop": ["target", "controller"]}
+        tasks.append({"name": says, **wrong, "ignore_errors": True, "register": f"wrong{number}"})
+        of_both = {"loop": f"{{{{ wrong{number}.results }}}}", "loop_control": {"label": "{{ item.item }}"}}
+        tasks.append({"name": "Says so", "ansible.builtin.assert": {"that": that}, "vars": {"says": says}, **of_both})
     play = json.dumps([{"name": "Assert", "hosts": "all", "gather_facts": False, "tasks": tasks}])
     run(play.replace('"RECORD"', '"{{ ansible_facts.lmstudio }}"'), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
     assert len(fleet.requests("gpu01")) == 1

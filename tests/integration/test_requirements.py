@@ -17,6 +17,7 @@ GATHER = """
   tasks:
     - name: As a result
       gpufleet.lmstudio.model_info:
+        via: controller
         on_error: report
       register: answer
     - name: As facts

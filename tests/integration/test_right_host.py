@@ -509,7 +509,7 @@ def test_a_cached_fact_does_not_stand_in_front_of_the_inventory(run, start, tmp_
     )
     assert "fleet_audit_variable cannot be lmstudio" in words(refused)
     (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all, variable: lmstudio}")
-    assert "variable: lmstudio is the name of the facts" in words(run(yesterday, hosts, "-i", "lmstudio.yml", env=env))
+    assert "variable: lmstudio is the name of the facts" in words(run(yesterday, hosts, "-i", "lmstudio.yml"))
 
 
 @pytest.mark.matrix
