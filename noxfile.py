@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,6 +94,14 @@ def python(version: str) -> str | None:
     return done.stdout.strip() or None
 
 
+def controller_of(session: nox.Session, core: str) -> str:
+    """The Python that runs this ansible-core: the first of those that are here."""
+    found = next(filter(python, CORES[core].controllers), None)
+    if not found:
+        session.skip(f"there is no Python {' or '.join(CORES[core].controllers)} here")
+    return found
+
+
 def environment(session: nox.Session, core: str, controller: str | None = None) -> Path:
     """The folder with the programs of the environment for this ansible-core and the tests, which sessions share."""
     return made(session, "core", core, controller, ON_NEWEST if core == "newest" else [])
@@ -106,10 +114,7 @@ def own_environment(session: nox.Session, name: str, *more: str) -> Path:
 
 def made(session: nox.Session, name: str, core: str, controller: str | None, more: list[str]) -> Path:
     """All is installed when it is made, and nothing afterwards, because sessions side by side may be running from it by then."""
-    controllers = [version for version in CORES[core].controllers if python(version)]
-    if not controllers:
-        session.skip(f"there is no Python {' or '.join(CORES[core].controllers)} here")
-    controller = controller or controllers[0]
+    controller = controller or controller_of(session, core)
     folder = ROOT / ".nox" / f"{name}-{core}-{controller}"
     ready, programs = folder / READY, folder / "bin"
     packages = [CORES[core].package, "-r", "requirements.txt", *TEST_LIBRARIES, *more]
@@ -135,13 +140,14 @@ def run_tests(session: nox.Session, programs: Path, *arguments: str, env: dict[s
     run(session, programs, "python", "-m", "pytest", *arguments, *session.posargs, env=env)
 
 
-def copied_tree(session: nox.Session) -> Path:
-    """A copy of the tracked files in a folder of the shape that ansible-test wants."""
+def copied_tree(session: nox.Session, only: Collection[str] = ()) -> Path:
+    """A copy of the tracked files, or of those in `only`, in a folder of the shape that ansible-test wants."""
     tree = Path(session.create_tmp()).resolve() / "ansible_collections" / "gpufleet" / "lmstudio"
     shutil.rmtree(tree, ignore_errors=True)
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
+        wanted = not only or any(name == path or name.startswith(f"{path}/") for path in only)
+        if wanted and (ROOT / name).is_file():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tree / name)
     # Its own repository: in the one around it, ansible-test would see ignored files only.
@@ -311,10 +317,21 @@ def matrix_entry(session: nox.Session, core: str, controller: str) -> str:
 
 
 def sanity(session: nox.Session, core: str) -> None:
-    """ansible-test sanity, without an ignore file."""
+    """ansible-test sanity, without an ignore file: of what is published, on the controller's Python and, where it makes a difference, on the
+    oldest of targets. With `-- all` of every file and on every Python."""
     programs = environment(session, core)
-    session.chdir(copied_tree(session))
-    run(session, programs, "ansible-test", "sanity", "--venv", "--color", "no", *session.posargs)
+    everything = session.posargs == ["all"]
+    session.chdir(copied_tree(session, () if everything else PUBLISHED | {"galaxy.yml", "tests/config.yml"}))
+    command = ["sanity", "--venv", "--color", "no"]
+    if everything:
+        run(session, programs, "ansible-test", *command)
+        return
+    run(session, programs, "ansible-test", *command, "--python", controller_of(session, core))
+    oldest = CORES[core].oldest_target
+    if python(oldest):
+        run(session, programs, "ansible-test", *command, "--python", oldest, "--test", "compile", "--test", "import")
+    else:
+        session.log(f"SKIPPED: there is no Python {oldest} here")
 
 
 def units(session: nox.Session, core: str) -> None:
@@ -475,12 +492,12 @@ register(units, "2.18")
 
 # .ci/run begins them in this order, two at a time: first what takes long, so that none of it is left alone at the end.
 GATES = [
-    *("plays-2.16", "sanity-newest", "molecule", "units-2.18", "release", "plays-2.18", "plays-2.19"),
+    *("plays-2.16", "molecule", "release", "sanity-newest", "plays-2.19", "units-2.18"),
     *("guard", "docs", "soak", "browser", "lint", "workflows", "fuzz"),
 ]
 NIGHTLY = (
     *("browser", "properties", "fuzz", "soak", "scaling", "monitoring", "rulebook", "clients"),
-    *("sanity-2.17", "units-2.18", "plays-newest", "matrix", "mutation"),
+    *("sanity-2.17", "sanity-newest", "units-2.18", "plays-newest", "matrix", "mutation"),
 )
 LONG = {"LMSTUDIO_FUZZ_SECONDS": "600", "LMSTUDIO_SOAK_ROUNDS": "200"}
 
@@ -493,4 +510,4 @@ def nightly(session: nox.Session) -> None:
     """All that a change need not wait for: long fuzz and soak, Redis, the whole matrix, mutation. Each is a session of its own, too."""
     os.environ.update({name: value for name, value in LONG.items() if name not in os.environ})
     for name in NIGHTLY:
-        session.notify(name, ["all"] if name.startswith("units") else [])
+        session.notify(name, ["all"] if name.startswith(("sanity", "units")) else [])
