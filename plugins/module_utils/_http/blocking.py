@@ -108,8 +108,7 @@ def _connection(endpoint: Endpoint, request: Request) -> tuple[http.client.HTTPC
 
 def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
     """A connection to the first address of a name that accepts one, each with its share of the time that is left."""
-    addresses = resolve(host, port)
-    deadline.ipv6_only = has_ipv6_only(addresses)
+    addresses = resolve(host, port, deadline)
     error: OSError = OSError("the name has no address")
     for number, (family, kind, protocol, _name, address) in enumerate(addresses):
         sock = None
@@ -128,12 +127,11 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
     raise error
 
 
-def resolve(host: str, port: int, flags: int = 0) -> list[Any]:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
-
-
-def has_ipv6_only(addresses: list[Any]) -> bool:
-    return all(family == socket.AF_INET6 for family, *_rest in addresses)
+def resolve(host: str, port: int, deadline: Deadline, flags: int = 0) -> list[Any]:
+    """The addresses of a name. The deadline learns what they are."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    deadline.ipv6_only = all(family == socket.AF_INET6 for family, *_rest in addresses)
+    return addresses
 
 
 def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, failure, has_ipv6_only, resolve
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, failure, resolve
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -179,10 +179,9 @@ async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
     """As the blocking driver connects: to the first address that accepts it, each with its share of the time that is left."""
     host, port = endpoint.host, endpoint.port
     try:
-        addresses = resolve(host, port, socket.AI_NUMERICHOST)
+        addresses = resolve(host, port, deadline, socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
-        addresses = await in_thread(lambda: resolve(host, port))
-    deadline.ipv6_only = has_ipv6_only(addresses)
+        addresses = await in_thread(lambda: resolve(host, port, deadline))
     error: OSError = OSError("the name has no address")
     for number, address in enumerate(addresses):
         untried = len(addresses) - number
