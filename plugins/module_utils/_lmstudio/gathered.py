@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Mapping, cast
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import LOADED, not_asked_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import LOADED_ONLY, not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ _BEFORE_THE_REASON = re.compile(r"(Task failed: )?((Data could not be sent to|Fa
 
 
 def at_detail_loaded(record: Record) -> Record:
-    if record["detail"] == LOADED:
+    if record["detail"] == LOADED_ONLY:
         return record
-    return {**record, "detail": LOADED, "models": [entry for entry in record["models"] if may_be_loaded(entry)]}
+    return {**record, "detail": LOADED_ONLY, "models": [entry for entry in record["models"] if may_be_loaded(entry)]}
 
 
 def extract_record(value: Any) -> Record:
@@ -60,5 +60,5 @@ def nothing_gathered(result: Any) -> Record:
     return not_asked_record(
         "Nothing was gathered from this host" + (f": {printable(reason, 300)}" if reason else "."),
         "Ansible could not reach it, or the task that asks failed on it or did not run. See the output of the play.",
-        LOADED,
+        LOADED_ONLY,
     )

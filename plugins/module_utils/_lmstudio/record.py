@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Fetch = Callable[[Endpoint, Request], Response]
 """Sends a request. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""
 
-FULL, LOADED = DETAILS = ("full", "loaded")
+FULL, LOADED_ONLY = DETAILS = ("full", "loaded")
 NOT_ASKED = "not_asked"
 """The status of a host that nobody could ask. The others are those of :class:`ApiError`, and ok."""
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
