@@ -8,16 +8,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import NOT_ASKED
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 
-_MAX_SECONDS = 86400
 _NEVER_MET = (NOT_ASKED, *(status for status in STATUSES if status != "ok"))
 """Every status of a host on which nothing is met."""
 LAST_SECONDS = 0.8
@@ -49,11 +47,9 @@ class Waiting(NamedTuple):
 
 def parse_waiting(options: Mapping[str, Any]) -> Waiting:
     """The checked options. Raises :class:`OptionError`."""
-    wait_timeout, delay, give_up_on = options["wait_timeout"], options["delay"], options["give_up_on"]
-    if not math.isfinite(wait_timeout) or not 0 <= wait_timeout <= _MAX_SECONDS:
-        raise OptionError("wait_timeout", f"{wait_timeout:g} is not a usable number of seconds. Give 0 or more and at most {_MAX_SECONDS}.")
-    if not math.isfinite(delay) or not 0.1 <= delay <= _MAX_SECONDS:
-        raise OptionError("delay", f"{delay:g} is not a usable number of seconds. Give 0.1 or more and at most {_MAX_SECONDS}.")
+    wait_timeout = check_seconds("wait_timeout", options["wait_timeout"], least=0)
+    delay = check_seconds("delay", options["delay"], least=0.1)
+    give_up_on = options["give_up_on"]
     unknown = [status for status in give_up_on if status not in _NEVER_MET]
     if unknown:
         raise OptionError("give_up_on", unknown_names("status", unknown, _NEVER_MET))

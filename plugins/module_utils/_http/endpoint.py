@@ -11,7 +11,6 @@ Everything here is checked before a request is sent.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Mapping, NamedTuple
 
@@ -22,6 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
     bracketed,
     check_file,
     check_headers,
+    check_seconds,
     is_plain,
     parts_of_url,
 )
@@ -32,7 +32,6 @@ TARGET = "the host that runs the module"
 TARGET_URL = "http://127.0.0.1"
 """What a target asks, without a port, unless it is told otherwise."""
 
-_MAX_TIMEOUT = 86400
 # What people paste with the base URL, although it names a route. The longest come first.
 _PASTED_ROUTES = ("/v1/chat/completions", "/api/v1/models", "/api/v0/models", "/v1/models", "/api/v1", "/api/v0", "/v1")
 _FILES = ("ca_path", "client_cert", "client_key")
@@ -188,9 +187,7 @@ def make_endpoint(
         url = normalise_url(str(url), port, name("url"), name("port"))
     else:
         url = normalise_url(default_url, DEFAULT_PORT if port is None else port, (names or {}).get("url", "the default URL"), name("port"))
-    timeout = float(value("timeout"))
-    if not math.isfinite(timeout) or not 0 < timeout <= _MAX_TIMEOUT:
-        raise OptionError(name("timeout"), f"{timeout:g} is not a usable number of seconds. Give more than 0 and at most {_MAX_TIMEOUT}.")
+    timeout = check_seconds(name("timeout"), float(value("timeout")))
     limit = int(value("max_response_bytes"))
     if limit < 1:
         raise OptionError(name("max_response_bytes"), f"{limit} is not a usable number of bytes. Give 1 or more.")

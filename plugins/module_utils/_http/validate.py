@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import Any, Mapping
@@ -17,6 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MAS
 
 DEFAULT_PORT = 1234
 MAX_PORT = 65535
+MAX_SECONDS = 86400
 HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?"
 """A name or an IPv4 address, as a regular expression."""
 _HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z"
@@ -103,6 +105,14 @@ def _in_ascii(authority: str, rest: str, shown: str, option: str) -> tuple[str, 
     if not re.match(HOST + r"\Z", ascii_name):
         raise OptionError(option, f"{shown!r} does not name a valid host. Write its name in the ASCII form, which begins with xn--.")
     return ascii_name + colon + port, ascii_name + colon + port + rest[len(authority) :]
+
+
+def check_seconds(option: str, seconds: float, least: float | None = None, most: float = MAX_SECONDS) -> float:
+    """The seconds, or an :class:`OptionError`. Without `least` they are more than 0."""
+    if not math.isfinite(seconds) or seconds > most or (seconds <= 0 if least is None else seconds < least):
+        lower = "more than 0" if least is None else f"{least:g} or more"
+        raise OptionError(option, f"{seconds:g} is not a usable number of seconds. Give {lower} and at most {most}.")
+    return seconds
 
 
 def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_value
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, whole_number
@@ -93,9 +93,7 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
     _check_sense(options, state)
     config = _parse_config(options["config"])
     for name in _TIMEOUTS:
-        seconds = options[name]
-        if not math.isfinite(seconds) or not 0 < seconds <= _MAX_SECONDS:
-            raise OptionError(name, f"{seconds:g} is not a usable number of seconds. Give more than 0 and at most {_MAX_SECONDS}.")
+        check_seconds(name, options[name], most=_MAX_SECONDS)
     return Wanted(
         model=model,
         state=state,
