@@ -99,10 +99,10 @@ class ClockworkServer:
         return [(model, instance) for model in self.models for instance in model["loaded_instances"]]
 
     def _list(self) -> Response:
-        models = copy.deepcopy(self.models)
-        for model in models:
-            for instance in model["loaded_instances"]:
-                instance.pop("loaded_at", None)
+        def listed(instance: dict[str, Any]) -> dict[str, Any]:
+            return {name: value for name, value in instance.items() if name != "loaded_at"}
+
+        models = [{**model, "loaded_instances": list(map(listed, model["loaded_instances"]))} for model in self.models]
         return Response(200, json.dumps({"models": models}).encode())
 
     def _older_list(self) -> Response:

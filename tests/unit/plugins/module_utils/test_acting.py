@@ -109,9 +109,9 @@ STATUSES = ("refused", "disconnected", "timeout", "http_error", "not_lmstudio", 
 def go_wrong(name, fault, number, has_v0):
     """One fault at one request."""
     server, wanted = scenario(name, has_v0=has_v0)
-    plan = make_plan(server.record(), wanted)
-    planned = [action.instance for action in plan.actions if action.action == "unload"]
     before = server.record()
+    plan = make_plan(before, wanted)
+    planned = [action.instance for action in plan.actions if action.action == "unload"]
     server.faults[number] = getattr(server, fault)
     result = server.run(wanted)
 
@@ -140,8 +140,9 @@ def go_wrong(name, fault, number, has_v0):
     server.pass_time(60)
     second = server.run(wanted)
     assert "failed" not in second, second["msg"]
-    assert make_plan(server.record(), wanted).actions == ()
-    assert sum(instance["model"] == "qwen" for instance in server.record()["instances"]) <= most
+    after = server.record()
+    assert make_plan(after, wanted).actions == ()
+    assert sum(instance["model"] == "qwen" for instance in after["instances"]) <= most
     sent = len(server.posts())
     assert server.run(wanted)["changed"] is False and len(server.posts()) == sent
 
