@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import socket
 import struct
@@ -138,7 +139,8 @@ async def compressed(host: Host, request: Request, reader: asyncio.StreamReader,
     await send(writer, reply._replace(body=gzip.compress(reply.body), headers=(("Content-Encoding", "gzip"),)))
 
 
-def bomb(host: Host, request: Request) -> Reply:
+@functools.lru_cache(maxsize=None)
+def bomb() -> Reply:
     return Reply(200, gzip.compress(b" " * 100_000_000, 9), headers=(("Content-Encoding", "gzip"),))
 
 
@@ -166,7 +168,7 @@ FAULTS: dict[str, Effect] = {
     "redirect_endless": redirect_endless,
     "echoed_headers": echoed_headers,
     "gzip": compressed,
-    "gzip_bomb": replies(bomb),
+    "gzip_bomb": replies(lambda host, request: bomb()),
     "chunked": chunked,
     "cut_off": cut_off,
     "cut_off_chunk": cut_off_chunk,
