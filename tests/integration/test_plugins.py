@@ -498,15 +498,13 @@ def test_who_wins(run, start, tmp_path):
 def test_a_vaulted_token_works_at_every_plugin(run, start, tmp_path):
     fleet = start({"gpu01": {"token": TOKENS["gpu01"]}})
     (tmp_path / "password").write_text("the password of the vault")
-    encrypted = subprocess.run(
-        [Path(sys.executable).parent / "ansible-vault", "encrypt_string", "--vault-password-file", tmp_path / "password", TOKENS["gpu01"]],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HOME": str(tmp_path)},
-    ).stdout
+    command = [Path(sys.executable).parent / "ansible-vault", "encrypt_string", "--vault-password-file", tmp_path / "password"]
+    token, key = (
+        subprocess.run([*command, text], check=True, capture_output=True, text=True, env={**os.environ, "HOME": str(tmp_path)}).stdout
+        for text in (TOKENS["gpu01"], "the-key-of-the-fleet")
+    )
     (tmp_path / "host_vars").mkdir()
-    (tmp_path / "host_vars" / "gpu01.yml").write_text(f"lmstudio_token: {encrypted}")
+    (tmp_path / "host_vars" / "gpu01.yml").write_text(f"lmstudio_token: {token}")
     play = """
 - name: Ask with a vaulted token
   hosts: all
@@ -532,14 +530,25 @@ def test_a_vaulted_token_works_at_every_plugin(run, start, tmp_path):
       gpufleet.lmstudio.model_assert:
         record: "{{ ansible_facts.lmstudio }}"
         require: [{type: llm}]
-        token: INLINE
+        token: TOKEN
+    - name: In the headers of one host
+      gpufleet.lmstudio.model_info:
+        via: controller
+        headers:
+          X-Key: KEY
+    - name: In the headers of many
+      gpufleet.lmstudio.fleet_info:
+        headers:
+          X-Key: KEY
+      run_once: true
 """
     # A vaulted text in the play itself stands a few spaces deeper.
-    play = play.replace("INLINE", encrypted.replace("\n", "\n      ").rstrip())
+    for name, encrypted in (("TOKEN", token), ("KEY", key)):
+        play = play.replace(f": {name}\n", ": " + encrypted.replace("\n", "\n      ").rstrip() + "\n")
     hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
     outcome = run(play, hosts, "--vault-password-file", "password", "-vvvv")
-    assert TOKENS["gpu01"] not in outcome.output
-    assert len(fleet.requests("gpu01")) == 6
+    assert TOKENS["gpu01"] not in outcome.output and "the-key" not in outcome.output
+    assert [request["headers"].get("x-key") for request in fleet.requests("gpu01")] == [None] * 6 + ["the-key-of-the-fleet"] * 2
 
 
 def test_a_local_connection_of_the_play_counts(run, start):

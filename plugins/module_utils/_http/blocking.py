@@ -140,7 +140,7 @@ def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiEr
         return exc
     with _IMPORTING:
         # Here, because most hosts answer, and Ansible compiles what a module imports at every task.
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.exceptions import classify_exception
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.classify import classify_exception
 
     error = classify_exception(exc, endpoint, deadline)
     error.sent = deadline.sent

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Checks of the connection options: URLs, headers and files."""
+"""Checks of options: URLs, headers, files and seconds."""
 
 from __future__ import annotations
 

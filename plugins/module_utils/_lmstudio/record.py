@@ -41,8 +41,8 @@ NOT_ASKED = "not_asked"
 """The status of a host that nobody could ask. The others are those of :class:`ApiError`, and ok."""
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Of ``asked_at``, in UTC."""
-_CONSTANT = {str, int, float, bool, type(None)}
-"""Types of JSON whose values nobody can change."""
+_CONSTANT_TYPES = {str, int, float, bool, type(None)}
+"""Of JSON: values of these nobody can change."""
 
 
 class ParsedAnswer:
@@ -222,9 +222,9 @@ def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = 
 def _copy(value: Any) -> Any:
     """JSON that is not that of another record. With all models of a thousand hosts, ``copy.deepcopy`` takes a second more."""
     if isinstance(value, dict):
-        return {name: item if item.__class__ in _CONSTANT else _copy(item) for name, item in value.items()}
+        return {name: item if item.__class__ in _CONSTANT_TYPES else _copy(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [item if item.__class__ in _CONSTANT else _copy(item) for item in value]
+        return [item if item.__class__ in _CONSTANT_TYPES else _copy(item) for item in value]
     return value
 
 

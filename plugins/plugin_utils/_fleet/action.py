@@ -27,6 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     NotAsked,
     connection_of_command_line,
     connection_of_play,
+    decrypted,
     host_of_inventory,
     host_of_task,
     is_template,
@@ -61,7 +62,8 @@ class FleetAction(ActionBase):
             )
         try:
             refuse_batches_of_an_audit(task_vars or {})
-            options = validate_options(self.spec(), only_set(self._task.args))
+            given = {name: decrypted(value) if name in SECRETS else value for name, value in only_set(self._task.args).items()}
+            options = validate_options(self.spec(), given)
             result.update(self.result_of(options, task_vars or {}))
         except (AnsibleError, OptionError, RequirementError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail_loaded, extract_record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, NOT_ASKED
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, LOADED_ONLY, NOT_ASKED
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import check_comparable, judge_fleet, parse_fleet_terms
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
@@ -66,7 +66,7 @@ class FleetAssertion(NamedTuple):
     @property
     def detail(self) -> str:
         """What records have to carry to be judged."""
-        return FULL if any(requirement.state in (AVAILABLE, ABSENT) for requirement in self.requirements) else "loaded"
+        return FULL if any(requirement.state in (AVAILABLE, ABSENT) for requirement in self.requirements) else LOADED_ONLY
 
     def required_of(self, hosts: int, shared: int = 0) -> int:
         """How many of so many hosts have to meet each requirement, apart from those that share a URL. Raises :class:`OptionError`."""

@@ -26,11 +26,11 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
     unknown = sorted(set(options) - set(spec))
     if unknown:
         raise AnsibleError(unknown_names("option", unknown, sorted(spec)))
-    spec = without_suboptions(spec)
+    known = without_suboptions(spec)
     # Ansible's check would leave these as they are, but copies all that it is given, which takes longer than judging a record.
-    as_given = {name: value for name, value in options.items() if _takes(spec[name].get("type"), value)}
-    checked = {name: value for name, value in options.items() if name not in as_given}
-    result = ArgumentSpecValidator({name: option for name, option in spec.items() if name not in as_given}).validate(checked)
+    as_given = {name: value for name, value in options.items() if _is_not_converted(known[name], value)}
+    others = {name: value for name, value in options.items() if name not in as_given}
+    result = ArgumentSpecValidator({name: option for name, option in known.items() if name not in as_given}).validate(others)
     if result.error_messages:
         # Ansible puts names of its own classes between, which mean nothing to users.
         message = "; ".join(
@@ -43,9 +43,11 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
     return {**result.validated_parameters, **as_given}
 
 
-def _takes(expected_type: str | None, value: Any) -> bool:
-    """Whether an option of this type takes a value without converting it or looking into it."""
-    return expected_type == "raw" or (expected_type == "dict" and isinstance(value, dict))
+def _is_not_converted(option: Mapping[str, Any], value: Any) -> bool:
+    """Whether Ansible's check takes a value as it is. Of secrets it refuses types that it does not know."""
+    if option.get("no_log") or "choices" in option:
+        return False
+    return option.get("type") == "raw" or (option.get("type") == "dict" and isinstance(value, dict))
 
 
 def redact_message(message: str, options: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, connection_options, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import MAX_SECONDS, OptionError, bracketed, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, parse_all, whole_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable, unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, host_name, names_port, options_from_address
@@ -25,7 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events im
 
 SOURCE = "gpufleet.lmstudio.watch"
 INITIAL = ("none", "snapshot")
-_LEAST_SECONDS, _MOST_SECONDS = 0.1, 86400
+_LEAST_SECONDS = 0.1
 _FROM_RULEBOOK = "eda_feedback_queue"
 """What ansible-rulebook adds by itself."""
 _GROUPS = ("all", "ungrouped")
@@ -187,8 +187,8 @@ def _number(value: Any) -> float:
 
 def _seconds(value: Any) -> float:
     number = _number(value)
-    if not _LEAST_SECONDS <= number <= _MOST_SECONDS:
-        raise ValueError(f"a usable number of seconds. Give {_LEAST_SECONDS} or more and at most {_MOST_SECONDS}")
+    if not _LEAST_SECONDS <= number <= MAX_SECONDS:
+        raise ValueError(f"a usable number of seconds. Give {_LEAST_SECONDS} or more and at most {MAX_SECONDS}")
     return number
 
 

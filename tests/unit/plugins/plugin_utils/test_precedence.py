@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
+import datetime
+from types import MappingProxyType
+
 import pytest
+from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import model_assert_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked, decrypted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
@@ -57,3 +61,15 @@ def test_options_get_their_types_and_records_and_requirements_are_not_copied_for
     assert options["record"] is record and options["require"] is require
     assert (options["quiet"], options["exclusive"]) == (True, False)
     assert validate_options(model_assert_spec(), {"record": '{"ok": true}', "require": []})["record"] == record
+
+
+def test_of_a_secret_only_types_that_are_known_are_taken():
+    for value in (datetime.datetime(2026, 1, 1), object()):
+        with pytest.raises(AnsibleError, match="Unknown parameter type"):
+            validate_options(model_assert_spec(), {"headers": {"X-When": value}, "require": []})
+
+
+def test_a_mapping_that_is_no_dictionary_is_one_for_the_check_of_options():
+    # As all variables of a host are, where Jinja keeps types.
+    record = decrypted(MappingProxyType({"ok": True, "error": MappingProxyType({})}))
+    assert validate_options(model_assert_spec(), {"record": record, "require": []})["record"] == {"ok": True, "error": {}}
