@@ -310,7 +310,7 @@ def matrix_entry(session: nox.Session, core: str, controller: str) -> str:
         return "FAILED: it does not install"
     installed = str(run(session, programs, "python", "-c", VERSION, silent=True)).strip()
     try:
-        run_tests(session, programs, "-q", "-m", "matrix", *SIDE_BY_SIDE, env=on_oldest_target(session, core))
+        run_tests(session, programs, "-q", "-m", "matrix or nightly", *SIDE_BY_SIDE, env=on_oldest_target(session, core))
     except nox.command.CommandFailed:
         return f"FAILED with {installed}"
     return f"passed with {installed}"
@@ -322,7 +322,7 @@ def sanity(session: nox.Session, core: str) -> None:
     programs = environment(session, core)
     everything = session.posargs == ["all"]
     session.chdir(copied_tree(session, () if everything else PUBLISHED | {"galaxy.yml", "tests/config.yml"}))
-    command = ["sanity", "--venv", "--color", "no"]
+    command = ["sanity", "--venv", "--color", "no", *([] if everything else session.posargs)]
     if everything:
         run(session, programs, "ansible-test", *command)
         return

@@ -5,7 +5,7 @@
 """Runs Ansible's commands in forks of a process that has imported Ansible.
 
 It saves most of what a small play costs: of 1.2 seconds of processor time for an empty play 0.1 are left, because prepared_ansible.py has
-read what is the same for all plays, and an earlier play has packed the modules. There are more than five hundred plays.
+read what is the same for all of them; and an earlier play has packed the modules of a play. There are more than five hundred plays.
 
 What the fork runs is the command's own code. Other than in a process of its own, the settings are those of the process that was forked, with
 its folders for plugins and for temporary files, and nothing that was registered with `atexit` runs. So a command with settings of its own

@@ -5,7 +5,7 @@
 """Starts simulators as forks of a process that has imported what they import, which is most of what a start costs.
 
 What the fork runs is the simulator's own code, in a process of its own that ends like any other simulator with the process that started it.
-The simulators of users' pages, of the demonstration and of the soak test start as they do for users.
+The simulators of the commands of the pages, of the demonstration, of nginx and of the soak test start as they do for users.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ForkedSimulator(Simulator):
         # Both its standard input and its standard output.
         self._connection, others = socket.socketpair()
         with others:
-            socket.send_fds(forking_process(), [b"."], [others.fileno()])
+            socket.send_fds(connection_to_forking_process(), [b"."], [others.fileno()])
         self._connection.settimeout(60)
         self._connection.sendall(f"{fleet.absolute()}\n".encode())
         with self._connection.makefile(encoding="utf-8") as printed:
@@ -46,12 +46,13 @@ class ForkedSimulator(Simulator):
         with self._connection:
             if self._connection.fileno() != -1:
                 self._connection.shutdown(socket.SHUT_WR)
-                assert self._connection.recv(1) == b"", "it prints nothing more, and ends"
+                left = self._connection.recv(1)
+                assert left == b"", "it prints nothing more, and ends"
 
 
 @functools.lru_cache(maxsize=None)
-def forking_process() -> socket.socket:
-    """The socket that takes the connection of each simulator to be. The process at its other end goes when it is closed."""
+def connection_to_forking_process() -> socket.socket:
+    """It takes the connection of each simulator to be. The process at its other end goes when it is closed."""
     ours, others = socket.socketpair()
     with others:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

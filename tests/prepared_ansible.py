@@ -16,12 +16,14 @@ from ansible.plugins import loader
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
 loader.init_plugin_loader()
-importlib.import_module("ansible_collections.ansible.builtin")
-for _kind in ("action", "become", "callback", "connection", "filter", "inventory", "shell", "strategy", "test"):
-    list(getattr(loader, f"{_kind}_loader").all(class_only=True))
-_trusted = getattr(ansible.template, "trust_as_template", str)
-ansible.template.Templar(DataLoader(), {}).template(_trusted("{{ {} | combine({'numbers': [1] | map('int') | list}) is search('x') }}"))
-# Each command begins with a finder of collections of its own.
-_AnsibleCollectionFinder._remove()
+try:
+    importlib.import_module("ansible_collections.ansible.builtin")
+    for _kind in ("action", "become", "callback", "connection", "filter", "inventory", "shell", "strategy", "test"):
+        list(getattr(loader, f"{_kind}_loader").all(class_only=True))
+    _trusted = getattr(ansible.template, "trust_as_template", str)
+    ansible.template.Templar(DataLoader(), {}).template(_trusted("{{ {} | combine({'numbers': [1] | map('int') | list}) is search('x') }}"))
+finally:
+    # Each command begins with a finder of collections of its own.
+    _AnsibleCollectionFinder._remove()
 # A fork that collects garbage would copy all of this to look at it.
 gc.freeze()

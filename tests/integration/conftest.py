@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,25 +21,13 @@ from typing import Any, NamedTuple
 
 import forked_ansible
 import pytest
+import target_python
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, ROOT, settings_in
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
-
-def compiling_once(python: str) -> str:
-    """A command that runs this Python, which keeps what it compiles until the tests of this process have ended."""
-    folder = tempfile.TemporaryDirectory(prefix="target-")
-    atexit.register(folder.cleanup)
-    shutil.copy(Path(__file__).parent / "compiled_once" / "sitecustomize.py", folder.name)
-    Path(folder.name, "compiled").mkdir()
-    command = Path(folder.name, "python")
-    command.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(folder.name)} exec {shlex.quote(python)} "$@"\n')
-    command.chmod(0o755)
-    return str(command)
-
-
-TARGET_PYTHON = compiling_once(os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable))
+TARGET_PYTHON = target_python.caching(os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable))
 """What runs the modules."""
 
 

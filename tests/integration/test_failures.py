@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -74,6 +75,13 @@ EVERY_PLUGIN = """
         timeout: 20
       run_once: true
       register: fleet
+    - name: From the gate of each host
+      gpufleet.lmstudio.model_assert:
+        via: controller
+        require: [{type: llm, state: unloaded}]
+        max_response_bytes: 1000000
+      ignore_errors: true
+      register: judged
     - name: From the assertion over the fleet
       gpufleet.lmstudio.fleet_assert:
         require: [{type: llm, state: unloaded}]
@@ -92,6 +100,7 @@ EVERY_PLUGIN = """
           - looked_up | map(attribute='status') == [expected]
           - fleet.hosts[inventory_hostname].status == expected
           - gate.hosts[inventory_hostname].status == expected and gate.hosts[inventory_hostname].error == fleet.hosts[inventory_hostname].error
+          - expected == 'ok' or judged is failed and judged.violations | map(attribute='actual') == [expected]
           - expected == 'ok' or gate is failed and gate.reasons[inventory_hostname] == fleet.hosts[inventory_hostname].error.message
           - lmstudio_record.status == expected
           - target.lmstudio.ok is sameas (expected == 'ok')
@@ -158,7 +167,7 @@ def test_every_row_of_the_error_table_at_every_plugin(run, start, tmp_path):
     outcome = run(EVERY_PLUGIN, hosts, "-i", "lmstudio.yml")
     recap = re.findall(r"ok=(\d+) .*failed=0 +skipped=(\d)", outcome.output)
     # All are asked for facts, or skipped, and two tasks more are on the host that runs the fleet actions.
-    assert sorted({int(ok) + int(skipped) for ok, skipped in recap}) == [9, 11] and len(recap) == len(hosts)
+    assert sorted({int(ok) + int(skipped) for ok, skipped in recap}) == [10, 12] and len(recap) == len(hosts)
     assert sum(skipped == "0" for _ok, skipped in recap) == len(set(STATUS_OF_FAULT.values()) | set(UNREACHABLE))
 
 
@@ -217,6 +226,9 @@ SECRETIVE = """
 - name: Fail before anything is asked, which is the same at each host
   hosts: healthy
   gather_facts: false
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      token: "{{ lmstudio_token }}"
   tasks:
     - name: A gate that cannot be used
       gpufleet.lmstudio.model_assert:
@@ -353,7 +365,14 @@ BAD_OPTIONS = [
     ({"url": "URL", "concurrency": 0}, "concurrency"),
 ]
 # The module has the options of model_info and checks them with the same code: one of each kind.
-ASKED_OF_FACTS = ["port: 0 is not a port", "ca_path: '/no/such/file.pem' does not exist on ", "timeout", "detail", "tokn"]
+ASKED_OF_FACTS = {
+    "port: 0 is not a port",
+    "timeout: 0 is not a usable number of seconds",
+    "ca_path: '/no/such/file.pem' does not exist on ",
+    "timeout",
+    "detail",
+    "tokn",
+}
 FACTS = """
     - gpufleet.lmstudio.model_facts: {options}
       ignore_errors: true
@@ -369,7 +388,9 @@ def test_options_that_cannot_be_used_fail_by_name_before_any_request(run, start)
   gather_facts: false
   tasks:
 """
+    assert {says for _options, says in BAD_OPTIONS} >= ASKED_OF_FACTS
     for number, (options, says) in enumerate(BAD_OPTIONS):
+        failing = ["target", "controller", *(["facts"] if says in ASKED_OF_FACTS else [])]
         options = {name: fleet.urls["gpu01"] if value == "URL" else value for name, value in options.items()}
         lookup = {name: value for name, value in options.items() if name != "url"}
         play += f"""
@@ -379,7 +400,7 @@ def test_options_that_cannot_be_used_fail_by_name_before_any_request(run, start)
     - gpufleet.lmstudio.model_info: {options | {"via": "controller", "on_error": "report"}}
       ignore_errors: true
       register: controller{number}
-{FACTS.format(options=options, number=number) if says in ASKED_OF_FACTS else ""}
+{FACTS.format(options=options, number=number) if "facts" in failing else ""}
     - ansible.builtin.debug:
         msg: "{{{{ query('gpufleet.lmstudio.models', url, **options) }}}}"
       vars: {{url: "{options["url"] or fleet.urls["gpu01"]}", options: {lookup}}}
@@ -393,7 +414,7 @@ def test_options_that_cannot_be_used_fail_by_name_before_any_request(run, start)
         quiet: true
       vars:
         says: "{says}"
-      loop: ["{{{{ target{number} }}}}", "{{{{ controller{number} }}}}", "{{{{ facts{number} | default(target{number}) }}}}"]
+      loop: {json.dumps([f"{{{{ {name}{number} }}}}" for name in failing])}
       loop_control: {{label: "{says}"}}
 """
         if options["url"] != "127.0.0.1:1234":  # For a lookup that is a name with a port.

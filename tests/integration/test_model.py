@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 TOKEN = "sk-lm-token-of-the-fleet"
 
 STATES = """
@@ -63,6 +65,7 @@ STATES = """
 """
 
 
+@pytest.mark.nightly
 def test_a_model_is_brought_into_its_states_from_both_sides(run, start):
     settings = {"payload": "none_loaded.json", "token": TOKEN, "downloads": {"catalogue": {"lab/new": {"size_bytes": 1000}}}}
     fleet = start({"gpu01": settings, "gpu02": settings})

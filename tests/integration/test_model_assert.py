@@ -277,6 +277,7 @@ WAITING = """
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("via", ["target", "controller"])
 def test_it_waits_through_a_restart_until_the_model_is_back(run, start, via):
     fleet = start({"gpu01": {"payload": "none_loaded.json"}})

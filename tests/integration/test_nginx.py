@@ -662,6 +662,7 @@ EVERY_PLUGIN = """
 """
 
 
+@pytest.mark.nightly
 def test_every_plugin_gives_the_same_record(run, nginx, simulator, certificates, ca, tmp_path):
     own = {"lmstudio_token": TOKEN, **{f"lmstudio_{name}": value for name, value in {**ca, **client_certificate(certificates)}.items()}}
     hosts = {

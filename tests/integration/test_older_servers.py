@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 CHAT = "qwen/qwen3-8b"
 V1, V0 = "/api/v1/models", "/api/v0/models"
 
@@ -75,6 +77,7 @@ EVERY_PLUGIN = """
 """
 
 
+@pytest.mark.nightly
 def test_every_plugin_asks_an_older_server_where_a_host_says_so(run, start):
     fleet = start({"old": {"version": "0.3"}, "new": {}})
     hosts = {name: {"lmstudio_url": url, "lmstudio_api": "auto"} for name, url in fleet.urls.items()}

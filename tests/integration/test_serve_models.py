@@ -69,6 +69,7 @@ def posts(fleet):
     return {name: [(path, body.get("model", body.get("instance_id"))) for path, body in fleet.posts(name)] for name in fleet.urls}
 
 
+@pytest.mark.nightly
 def test_it_brings_all_models_into_their_states_and_a_second_run_sends_nothing(run, start):
     fleet = start(SERVERS)
     output = serve(run, fleet, WANTED, "--check", "--diff", "-e", "serve_models_via=controller")

@@ -249,7 +249,7 @@ class Bench:
         return Took(took, usage.ru_maxrss / 1024)
 
     def pairs(self, one: Sequence[str], other: Sequence[str], at_most: int | None = None) -> tuple[float, Took, Took]:
-        """The median ratio of one command to another, run in turns, and the median of each. What takes long is run `at_most` so often."""
+        """The median ratio of one command to another, run in turns, and the median of each. `at_most` bounds the turns of what takes long."""
         taken = [(self.run(one), self.run(other)) for _time in range(min(at_most or self.repeats, self.repeats))]
         ratio = statistics.median(first.seconds / second.seconds for first, second in taken)
         first, second = (Took(*map(statistics.median, zip(*took))) for took in zip(*taken))

@@ -64,11 +64,11 @@ def against(
     commands: tuple[Command, Command],
     bound: float | None,
     names: tuple[str, str],
-    repeats: int | None = None,
+    at_most: int | None = None,
 ) -> Row:
     """The line of two commands, the one as a multiple of the other."""
     figure, text = what
-    ratio, one, other = bench.pairs(*commands, repeats)
+    ratio, one, other = bench.pairs(*commands, at_most)
     return Row(figure, text, ratio, " times", took(one, other, names), bound)
 
 

@@ -24,7 +24,7 @@ class Simulator:
         self.urls: dict[str, str] = addresses["hosts"]
 
     def _start(self, fleet: Path) -> str:
-        """Return what it prints when it is ready."""
+        """Start it, set `pid`, and return what it prints when it is ready. Tests start it in another way."""
         # Its standard input closes at the latest when this process ends, however it ends, and the simulator ends with it.
         command = [sys.executable, str(Path(__file__).parent), "--until-eof", str(fleet)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

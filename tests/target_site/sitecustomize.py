@@ -19,7 +19,7 @@ import zipimport
 COMPILED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "compiled")
 
 
-def compile_once(path, source, compile_source=zipimport._compile_source):
+def compile_cached(path, source, compile_source=zipimport._compile_source):
     name = f"{sys.implementation.cache_tag}-{os.path.basename(path)}-{_imp.source_hash(0, source).hex()}"
     kept = os.path.join(COMPILED, name)
     try:
@@ -36,4 +36,4 @@ def compile_once(path, source, compile_source=zipimport._compile_source):
     return code
 
 
-zipimport._compile_source = compile_once
+zipimport._compile_source = compile_cached

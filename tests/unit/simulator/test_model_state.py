@@ -132,7 +132,7 @@ def test_two_controllers_at_once_end_with_one_instance_or_say_so(simulator):
     for thread in threads:
         thread.start()
     # The load ends when both have begun one, or one asks whether that of the other is over.
-    while True:
+    while any(thread.is_alive() for thread in threads):
         asked = [(request["method"], request["path"]) for request in simulator.requests("gpu01")[before:]]
         if asked.count(("POST", "/api/v1/models/load")) == 2 or ("GET", "/api/v0/models") in asked:
             break
