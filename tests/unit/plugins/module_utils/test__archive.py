@@ -68,13 +68,14 @@ def sent(path, **before):
         for file in folder.rglob("*.py"):
             text = file.read_text(encoding="utf-8")
             future = "from __future__ import annotations\n"
-            archive.writestr(f"{package}/{file.relative_to(folder)}", text.replace(future, future + before.get(file.stem, ""), 1))
+            archive.writestr(f"{package}/{file.relative_to(folder)}", text.replace(future, future + before.pop(file.stem, ""), 1))
+    assert not before, "each of these is the name of a file"
     return str(path)
 
 
 def test_a_file_is_never_seen_half_loaded(tmp_path):
     """At the deadline two threads may want to explain what happened: who waited, and the exchange."""
-    archive = sent(tmp_path / "sent.zip", exceptions="import time\ntime.sleep(2)\n")
+    archive = sent(tmp_path / "sent.zip", classify="import time\ntime.sleep(2)\n")
     python = os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable)
     done = subprocess.run([python, "-c", TIMED_OUT, archive], check=False, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("timeout\n", "")
