@@ -322,7 +322,7 @@ def answer_size(bench: Bench) -> Iterator[Row]:
 
 
 def a_gate(bench: Bench) -> Iterator[Row]:
-    # In processor time the ratio is the same with fewer.
+    # The guard has a wide margin, for which fewer do.
     number = 40 if bench.processor_time else 100
     bench.hosts(number)
     commands = tuple(bench.play(fleet_info(), *[task] * 5) for task in (GATE, {"no_action": {}}))
