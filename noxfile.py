@@ -491,7 +491,7 @@ register(sanity, "2.17")
 register(sanity, "newest")
 register(units, "2.18")
 
-# .ci/run begins them in this order, three at a time: first what takes long, so that none of it is left alone at the end.
+# .ci/run begins them in this order, two at a time: first what takes long, so that none of it is left alone at the end.
 GATES = [
     *("plays-2.16", "molecule", "release", "sanity-newest", "plays-2.19", "units-2.18"),
     *("guard", "lint", "browser", "soak", "docs", "fuzz", "workflows"),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every gate, three at a time: a line for each as it ends, then what was skipped and why, a table, and last what failed."""
+"""Every gate, two at a time: a line for each as it ends, then what was skipped and why, a table, and last what failed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PACKAGES = "shellcheck chromium curl busybox-static iproute2 nginx-light openssh
 SKIPPED = re.compile(r"(?:Session \S+ skipped: .+|SKIPPED(?: \[\d+\])?:? ?.+)$", re.MULTILINE)
 FAILED = re.compile(r"^(?:FAILED|ERROR) .+$", re.MULTILINE)
 """How pytest tells at its end what failed."""
-SIDE_BY_SIDE = 3
-"""Sessions at once, on two cores: many of them use one, or wait."""
+SIDE_BY_SIDE = 2
+"""Sessions at once: many of them use one core, or wait. Three took longer, on two cores."""
 TAIL = 150
 """Lines that are shown of a gate that failed."""
 LINE = 300
