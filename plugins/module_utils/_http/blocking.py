@@ -128,7 +128,7 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
 
 
 def resolve(host: str, port: int, deadline: Deadline, flags: int = 0) -> list[Any]:
-    """The addresses of a name. The deadline learns what they are."""
+    """The addresses of a name. The deadline learns whether IPv6 ones are all there is."""
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     deadline.ipv6_only = all(family == socket.AF_INET6 for family, *_rest in addresses)
     return addresses
