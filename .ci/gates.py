@@ -60,6 +60,11 @@ def run(name: str, command: list[str], env: dict[str, str] | None = None) -> Gat
     return gate
 
 
+def side_by_side(commands: dict[str, list[str]]) -> list[Gate]:
+    with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        return list(pool.map(run, commands, commands.values()))
+
+
 def sessions() -> list[str]:
     """The sessions of noxfile.py that gate a change."""
     command = [ROOT / ".venv" / "dev" / "bin" / "python", "-c", "import noxfile; print(*noxfile.GATES)"]
@@ -86,24 +91,25 @@ def main() -> int:
         notes.append(f"make test on the newest ansible-core, because there is no {', '.join(PYTHONS)} here. It ran on that of python3.")
     if not os.environ.get("LMSTUDIO_PAYLOADS"):
         notes.append("the recorded answers of other servers, because LMSTUDIO_PAYLOADS names no folder")
+    # Side by side, because both wait for a registry much of the time. `make test` begins with `make dev`.
+    set_up = {"make dev": ["make", "dev", f"PYTHON={newest}"]}
     installing = packages()
-    gates = []
     if installing:
-        gates.append(run("packages", installing))
+        set_up["packages"] = installing
     else:
         notes.append(f"the checks that need more than there is here. As root on Debian: apt-get install {PACKAGES}")
     oldest = shutil.which(OLDEST_TARGET)
     if not oldest:
         notes.append(f"modules on the oldest Python of the newest ansible-core, because there is no {OLDEST_TARGET} here")
     env = {"LMSTUDIO_TARGET_PYTHON": oldest} if oldest else None
+    gates = side_by_side(set_up)
     gates.append(run("make test", ["make", "test", f"PYTHON={newest}"], env))
     if not (ROOT / NOX).exists():
         print(gates[-1].log.read_text(errors="replace"), "\nFAILED: make test, which installs what the gates need")
         return 1
     gates.append(run("pip for ansible-test", [".venv/dev/bin/python", ".ci/ansible_test_pip.py"]))
     commands = {"make demo": ["make", "demo"], **{name: [NOX, "--non-interactive", "-s", name] for name in sessions()}}
-    with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        gates += pool.map(run, commands, commands.values())
+    gates += side_by_side(commands)
 
     skipped = [*notes, *(f"{gate.name}: {line}" for gate in gates for line in gate.skipped)]
     print(f"\n{len(skipped)} skipped" + "".join(f"\n  {line}" for line in skipped))

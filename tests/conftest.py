@@ -56,11 +56,11 @@ def settings_in(folder: Path) -> dict[str, str]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """One more than there are processors, because many of the tests wait for a server that is slow on purpose."""
+    """Two more than there are processors, because many of the tests wait for a server that is slow on purpose."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return processors + 1
+    return processors + 2
 
 
 try:
