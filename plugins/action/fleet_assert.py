@@ -31,9 +31,7 @@ _GRACE_SECONDS = 0.5
 
 class ActionModule(FleetAction):
     MODULE = "fleet_assert"
-
-    def spec(self) -> dict[str, Any]:
-        return fleet_assert_spec()
+    spec = staticmethod(fleet_assert_spec)
 
     def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         args = self._task.args

@@ -14,9 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec
 
 class ActionModule(FleetAction):
     MODULE = "fleet_info"
-
-    def spec(self) -> dict[str, Any]:
-        return fleet_info_spec()
+    spec = staticmethod(fleet_info_spec)
 
     def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         names = self.names_of(options["hosts"], task_vars)

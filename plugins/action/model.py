@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
@@ -24,11 +23,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import O
 
 class ActionModule(OneHostAction):
     MODULE = "model"
+    spec = staticmethod(model_spec)
     _supports_async = True
     """With ``via: target``."""
-
-    def spec(self, environment: bool) -> dict[str, Any]:
-        return model_spec(environment)
 
     def early_result(self, options: dict[str, Any]) -> dict[str, Any] | None:
         parse_wanted(options)
@@ -50,9 +47,6 @@ class ActionModule(OneHostAction):
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
         return not_asked_result(parse_wanted(options), record)
-
-    def warnings_in(self, answer: Mapping[str, Any]) -> list[str]:
-        return warnings_of(answer)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
@@ -14,22 +13,17 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
     model_assert_spec,
     parse_assertion,
     poll_until_met,
-    warnings_of,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
 
 
 class ActionModule(OneHostAction):
     MODULE = "model_assert"
-    ERRORS = (*OneHostAction.ERRORS, RequirementError)
-
-    def spec(self, environment: bool) -> dict[str, Any]:
-        return model_assert_spec(environment)
+    spec = staticmethod(model_assert_spec)
 
     def queries_server(self) -> bool:
         return not is_set(self._task.args.get("record"))
@@ -49,6 +43,3 @@ class ActionModule(OneHostAction):
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
         return judge_record(parse_assertion(options), record)
-
-    def warnings_in(self, answer: Mapping[str, Any]) -> list[str]:
-        return warnings_of(answer)

@@ -15,9 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import O
 
 class ActionModule(OneHostAction):
     MODULE = "model_info"
-
-    def spec(self, environment: bool) -> dict[str, Any]:
-        return model_info_spec(environment)
+    spec = staticmethod(model_info_spec)
 
     def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
         return self.result_of(ask(endpoint, fetch, options["detail"]), options)

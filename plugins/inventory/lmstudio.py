@@ -171,7 +171,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     Host,
     NotAsked,
     connection_of_command_line,
-    record_not_asked,
     template_with,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
@@ -276,7 +275,7 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             self._cache[key] = dump(endpoints, polls)
         detail = options["detail"]
         return {
-            name: record_of(each, polls.pop(name), detail) if isinstance(each, Endpoint) else record_not_asked(each, detail)
+            name: record_of(each, polls.pop(name), detail) if isinstance(each, Endpoint) else each.record(detail)
             for name, each in resolved.items()
         }
 

@@ -8,25 +8,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     VIA,
     Host,
     delegate_of,
     host_of_task,
     is_this_machine,
-    record_not_asked,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task, without_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target
@@ -45,12 +46,8 @@ class OneHostAction(ActionBase):
     TRANSFERS_FILES = False
     MODULE: str
     """The short name of the module."""
-    ERRORS: tuple[type[Exception], ...] = (AnsibleError, OptionError)
-    """What options that cannot be used raise."""
-
-    def spec(self, environment: bool) -> dict[str, Any]:
-        """The argument spec of the module."""
-        raise NotImplementedError
+    spec: Callable[[bool], dict[str, Any]]
+    """The argument spec of the module, with the environment of the machine that sends the request or without."""
 
     def queries_server(self) -> bool:
         """Whether a server is asked, so that the variables of its host count."""
@@ -68,10 +65,6 @@ class OneHostAction(ActionBase):
         """The result with a record that was not gathered by asking."""
         raise NotImplementedError
 
-    def warnings_in(self, answer: Mapping[str, Any]) -> list[str]:
-        """What to warn of in a result."""
-        return []
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
@@ -80,8 +73,8 @@ class OneHostAction(ActionBase):
             if self.queries_server():
                 answer, args = self._ask(task_vars)
             else:
-                answer = self.early_result(validate_options(self.spec(environment=False), without_host(args)))
-        except self.ERRORS as exc:
+                answer = self.early_result(validate_options(self.spec(False), without_host(args)))
+        except (AnsibleError, OptionError, RequirementError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             answer = {"failed": True, "msg": str(exc)}
         if answer is None:
@@ -91,7 +84,7 @@ class OneHostAction(ActionBase):
                 module_name="gpufleet.lmstudio." + self.MODULE, module_args=args, task_vars=task_vars, wrap_async=in_background
             )
         # Here, because a module does not know the name of its host, and equal warnings are shown once.
-        for warning in self.warnings_in(answer):
+        for warning in warnings_of(answer):
             self._display.warning(f"{task_vars['inventory_hostname']}: {warning}")
         result.update(answer)
         return result
@@ -108,10 +101,10 @@ class OneHostAction(ActionBase):
         delegate = delegate_of(self._task, host.name)
         resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: not _set_in_task(self._task, option))
         # What can be checked is checked here for both, because only here it is known where an option was set.
-        options = validate_options(self.spec(environment=on_controller), resolved.options, {**resolved.names, **names})
+        options = validate_options(self.spec(on_controller), resolved.options, {**resolved.names, **names})
         answer = self.early_result(options)
         if answer is None and resolved.not_asked:
-            answer = self.result_of(record_not_asked(resolved.not_asked, options.get("detail", FULL)), options)
+            answer = self.result_of(resolved.not_asked.record(options.get("detail", FULL)), options)
         if answer is not None:
             return answer, {}
         if on_controller and self._task.async_val:
@@ -119,7 +112,7 @@ class OneHostAction(ActionBase):
                 "via: controller asks from Ansible's own process, which cannot run in the background. Remove async, or set via: target."
             )
         endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if on_controller else None)
-        if resolved.foreign_url:
+        if resolved.withheld is not None:
             self._warn_of_foreign_url(endpoint, resolved.withheld, host, delegate, on_controller)
         if on_controller:
             return self._query_from_controller(endpoint, options), {}

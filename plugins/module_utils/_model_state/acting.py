@@ -25,6 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.loa
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
     DOWNLOAD,
+    LOAD,
     UNLOAD,
     Action,
     Plan,
@@ -95,11 +96,9 @@ class _Acting:
         if actions and actions[0].action == DOWNLOAD:
             self._download(actions.pop(0))
             actions = self._planned_again(actions)
+        carry_out = {UNLOAD: self._unload, LOAD: self._load}
         for action in actions:
-            if action.action == UNLOAD:
-                self._unload(action)
-            else:
-                self._load(action)
+            carry_out[action.action](action)
 
     def _download(self, action: Action) -> None:
         began = self.server.clock()

@@ -92,23 +92,23 @@ def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> F
     return Failure(record["status"], what_was_done + explain(record), "", unclear)
 
 
-def unsuccessful(error: ApiError, endpoint: Endpoint, doing: str, otherwise: str) -> Failure:
-    """Why a server did not do what it was asked to. `doing` begins the sentence, `otherwise` is the reason where nothing more is known."""
+def unsuccessful(error: ApiError, endpoint: Endpoint, doing: str, default_reason: str) -> Failure:
+    """Why a server did not do what it was asked to. `doing` begins the sentence, `default_reason` counts where nothing more is known."""
     refusal = refusal_of(error, endpoint)
     if refusal is None:
         return Failure(error.status, f"{doing}: {endpoint.url} {error.problem}", _OF_CHANGES.get(error.status, error.hint))
     words = refusal.message.lower()
     if "unrecognized_keys" in refusal.kinds or "not_implemented" in refusal.kinds:
         reason = "option_unsupported"
-    elif otherwise.startswith("load"):
+    elif default_reason == "load_failed":
         if MODEL_NOT_FOUND in refusal.kinds:
             reason = "model_unknown"
         elif any(memory in words for memory in _MEMORY):
             reason = "insufficient_memory"
         else:
-            reason = "request_rejected" if error.http_status and error.http_status < 500 else otherwise
-    elif error.http_status == 404 and otherwise.startswith("download"):
+            reason = "request_rejected" if error.http_status and error.http_status < 500 else default_reason
+    elif error.http_status == 404 and default_reason == "download_failed":
         reason = "download_unavailable"
     else:
-        reason = "request_rejected" if error.http_status == 400 else otherwise
+        reason = "request_rejected" if error.http_status == 400 else default_reason
     return Failure(reason, f"{doing}: LM Studio says {refusal.message!r}" if refusal.message else f"{doing}: {printable(refusal.kinds[0])}")

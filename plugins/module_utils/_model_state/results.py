@@ -119,7 +119,7 @@ def _predicted(before: Record, plan: Plan, wanted: Wanted) -> dict[str, Any]:
             shown["downloaded"] = True
         elif action.action == UNLOAD:
             instances.pop(action.instance, None)
-        else:
+        elif action.action == LOAD:
             names = [action.model, *(f"{action.model}:{number}" for number in range(2, len(instances) + 3))]
             instances[next(name for name in names if name not in instances)] = _settings(action.model, wanted.config)
     return shown

@@ -97,8 +97,8 @@ class Server:
         """Whether it is certain that the server did not do what it was asked to."""
         return is_clear(error, self.endpoint)
 
-    def failure(self, error: ApiError, doing: str, otherwise: str) -> Failure:
-        return unsuccessful(error, self.endpoint, doing, otherwise)
+    def failure(self, error: ApiError, doing: str, default_reason: str) -> Failure:
+        return unsuccessful(error, self.endpoint, doing, default_reason)
 
     def pauses(self, seconds: float) -> Callable[[], bool]:
         """A function that waits for a moment, each time for a little longer. It returns false once the time was over."""

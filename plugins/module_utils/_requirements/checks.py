@@ -186,7 +186,7 @@ def _minimum(name: str, least: float, actual: Any, message: str) -> Check:
 
 
 def _same_kind(key: str, actual: str, accepted: str) -> bool:
-    if key == "type" and {actual, accepted} == {"embedding", "embeddings"}:
+    if key == "type" and {actual, accepted} == set(EMBEDDING_TYPES):
         return True
     # What must not be there must not pass for being written in capitals.
     return actual.lower() == accepted.lower()

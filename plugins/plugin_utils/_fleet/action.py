@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -44,10 +45,8 @@ class FleetAction(ActionBase):
     BYPASS_HOST_LOOP = True
     MODULE: str
     """The short name of the module."""
-
-    def spec(self) -> dict[str, Any]:
-        """The argument spec of the module."""
-        raise NotImplementedError
+    spec: Callable[[], dict[str, Any]]
+    """The argument spec of the module."""
 
     def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """The result of the task, with its checked options."""

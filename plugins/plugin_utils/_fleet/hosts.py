@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import hosts_by_server
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked, record_not_asked
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked
 
 # Now, because Ansible reads action and inventory plugins before it starts its workers, which have no terminal. What it knows of the
 # width of one reaches a lookup as well.
@@ -30,7 +30,7 @@ def ask_hosts(resolved: Sequence[Endpoint | NotAsked], options: Mapping[str, Any
     """One record for each, in order."""
     endpoints = [endpoint for endpoint in resolved if isinstance(endpoint, Endpoint)]
     records = iter(ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], show_progress))
-    return [next(records) if isinstance(each, Endpoint) else record_not_asked(each, options["detail"]) for each in resolved]
+    return [next(records) if isinstance(each, Endpoint) else each.record(options["detail"]) for each in resolved]
 
 
 def show_progress(line: str) -> None:

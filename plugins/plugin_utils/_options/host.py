@@ -58,9 +58,8 @@ class NotAsked(NamedTuple):
     hint: str
     """What to do next."""
 
-
-def record_not_asked(not_asked: NotAsked, detail: str) -> Record:
-    return not_asked_record(f"This host was not asked: {not_asked.reason}.", not_asked.hint, detail)
+    def record(self, detail: str) -> Record:
+        return not_asked_record(f"This host was not asked: {self.reason}.", self.hint, detail)
 
 
 class VariableError(AnsibleError):

@@ -65,10 +65,8 @@ class Resolved(NamedTuple):
     """Without a port."""
     not_asked: NotAsked | None = None
     """Why the host cannot be queried."""
-    foreign_url: bool = False
-    """Whether the task's own URL is not one of the host's servers."""
-    withheld: tuple[str, ...] = ()
-    """The variables of the host that do not apply there."""
+    withheld: tuple[str, ...] | None = None
+    """The variables of the host that do not apply at the task's own URL. None where that is one of the host's servers."""
 
 
 class _HostOptions(NamedTuple):
@@ -92,7 +90,7 @@ def resolve_task(
     if "url" in overrides and not is_server_of_host(overrides, host, on_controller, delegated):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
         withheld += _drop_host_secrets(overrides, host, is_default)
-        return Resolved(_combined(overrides, {}), {}, TARGET_URL, foreign_url=True, withheld=tuple(withheld))
+        return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=tuple(withheld))
     own = _options_of_host(host, on_controller)
     at_address = on_controller and own.at_address and "url" not in overrides
     return Resolved(
