@@ -26,7 +26,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_assert_spec
 
 _GRACE_SECONDS = 0.5
-"""A host whose own timeout ends together with its round says what was seen of it, not that the round was over."""
+"""A host whose own timeout ends together with its round reports its own failure, not that the round was over."""
 
 
 class ActionModule(FleetAction):

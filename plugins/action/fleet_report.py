@@ -90,7 +90,7 @@ class ActionModule(ActionBase):
         except FileNotFoundError:
             return []
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
-            result.setdefault("warnings", []).append(f"{path} cannot be read as a history, so the history begins anew with this run.")
+            result.setdefault("warnings", []).append(f"{path} cannot be read as a history, so the history starts over with this run.")
             return []
 
     def _write(self, folder: Path, formats: dict[str, Any], audit: Audit, options: dict[str, Any]) -> bool:
@@ -111,11 +111,11 @@ class ActionModule(ActionBase):
 
 
 def _baseline(given: str | None, folder: Path) -> Baseline | None:
-    """What to compare with, or None without a baseline and at the first run with the last one."""
+    """What to compare with. None without a baseline, and on the first run with ``last``."""
     if not given:
         return None
     path = folder / _LAST_FILE if given == LAST else Path(given)
-    remedy = "Restore it, or delete it to begin anew." if given == LAST else "Give the JSON report of an earlier run."
+    remedy = "Restore it, or delete it to start over." if given == LAST else "Give the JSON report of an earlier run."
     try:
         return parse_baseline(json.loads(path.read_bytes()))
     except OSError as exc:

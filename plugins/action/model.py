@@ -37,7 +37,7 @@ class ActionModule(OneHostAction):
                 self._display.display(f"{self.MODULE}, {endpoint.url}: {line}")
 
         def fetch_and_tell(endpoint: Endpoint, request: Request) -> Response:
-            # Nothing but a load has a deadline of its own. The server answers at its end.
+            # Only a load has a deadline of its own. The server answers when the load has ended.
             if request.timeout is None:
                 return fetch(endpoint, request)
             with _telling(lambda seconds: show(f"still loading, {seconds:.0f} of at most {request.timeout:.0f} seconds")):

@@ -20,7 +20,7 @@ _ADDRESS_SPEC = {name: connection_spec()[name] for name in ("url", "port")}
 
 
 class ActionModule(NormalAction):
-    """Refuses to make facts of this host of what another machine answers. ``gather_facts`` calls the module without it."""
+    """Keeps the answer of another machine from becoming facts of this host. ``gather_facts`` calls the module without this check."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         variables = task_vars or {}
@@ -48,11 +48,11 @@ class ActionModule(NormalAction):
             for option in SECRETS:
                 if source_variable(option, given.get(option), secrets):
                     raise AnsibleError(
-                        f"{option} is that of {name}, and with delegate_facts the server is that of {delegate}. Give the one of {delegate}, "
-                        f"such as hostvars[{delegate!r}].{SECRETS[option]}."
+                        f"{option} is that of {name}, and with delegate_facts the server is that of {delegate}. "
+                        f"Set it to that of {delegate}, such as hostvars[{delegate!r}].{SECRETS[option]}."
                     )
             delegate = None
-        # The URL of the host is a loopback address for the host alone, also where the task hands it on.
+        # A loopback address in the URL of the host means the host alone, even where the task passes it on.
         named = "url" in given and not (delegate and _base(given["url"]) == _base(host.variable("lmstudio_url")))
         warning = check_target(self._connection, host, delegate, endpoint, named)
         if delegate and named and is_loopback(endpoint.host):

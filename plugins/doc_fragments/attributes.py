@@ -11,7 +11,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and tells the same there.
+    description: Can run in C(check_mode), and reports what would change.
     support: full
     details: It changes nothing, so check mode makes no difference.
   diff_mode:
@@ -19,7 +19,7 @@ attributes:
     support: N/A
     details: It changes nothing.
   idempotent:
-    description: Run twice in a row with the same options, the second run reports no change.
+    description: When run twice in a row with the same options, the second run reports no change.
     support: full
     details: It never reports a change. The answer may differ, because LM Studio loads and unloads models by itself.
   action_group:

@@ -12,7 +12,7 @@ class ModuleDocFragment:
 options:
   port:
     description:
-      - The port of the server where the URL does not name one. Beside a URL that names a port it is an error.
+      - The port of the server where the URL does not name one. Together with a URL that names a port it is an error.
       - Unset means 1234 where there is no URL, and the port of the scheme, 80 or 443, where a URL names none.
     type: int
   token:
@@ -22,11 +22,11 @@ options:
     type: str
   headers:
     description:
-      - More request headers. For proxies that want something else than a bearer token.
+      - More request headers. For proxies that require something other than a bearer token.
     type: dict
   timeout:
     description:
-      - Seconds for the whole exchange, the resolution of the name, the TLS handshake and the last byte of the answer included.
+      - Seconds for the whole exchange, including the resolution of the name, the TLS handshake and the last byte of the answer.
     type: float
     default: 10
   validate_certs:
@@ -62,7 +62,7 @@ options:
       - Which list of models is asked for.
       - V(v1) is C(GET /api/v1/models) of LM Studio 0.4 and later. V(v0) is C(GET /api/v0/models), which LM Studio 0.3 has, and later
         ones still have.
-      - V(auto) asks for the older list where LM Studio itself says that it does not know the newer one, and after nothing else. Both
+      - V(auto) asks for the older list where LM Studio itself says that it does not know the newer one, and in no other case. Both
         requests together have the O(timeout).
       - The older list does not tell everything. What it does not tell is null in the record, and meets no requirement.
         RV(gpufleet.lmstudio.model_info#module:lmstudio.api) says which list it was.
@@ -93,7 +93,7 @@ options:
       - A user name or password in the URL is refused. Use O(token) or O(headers). Redirects are not followed.
     type: str
 notes:
-  - Without O(token), the environment variable E(LM_API_TOKEN) of the machine that sends the request counts.
+  - Without O(token), the environment variable E(LM_API_TOKEN) of the machine that sends the request is used.
 """
 
     # For the plugins that ask many hosts at once.
@@ -102,12 +102,12 @@ options:
   concurrency:
     description:
       - How many hosts are asked at once, fewer where the hard limit of open files is low.
-      - More than the number of dead hosts that are to be expected, or these make the others wait.
+      - Set it above the number of dead hosts to expect, or these make the others wait.
     type: int
     default: 1000
   fleet_timeout:
     description:
-      - Seconds for all hosts together. What has no answer then has the status V(timeout).
+      - Seconds for all hosts together. A host without an answer by then has the status V(timeout).
     type: float
     default: 600
 """

@@ -12,14 +12,14 @@ class ModuleDocFragment:
 options:
   require:
     description:
-      - What is required. All of the list must hold. Within one requirement, all of its keys must hold on the same model, and on every
+      - What is required. Every requirement of the list must hold. Within one requirement, all of its keys must hold on the same model, and on every
         instance of it, because LM Studio chooses which of them serves a request. With a pattern, or without O(require[].model), one
         model that meets it is enough.
       - At least one of O(require[].model), O(require[].type), O(require[].publisher), O(require[].architecture),
         O(require[].format), O(require[].quantization) and O(require[].capabilities) is needed, to say which model is meant.
       - A key that is a list takes one value as well. A comma is part of a value.
       - Unknown keys, wrong values and contradictions are errors, and so are a key without a value and an empty list.
-      - What a server does not tell meets nothing.
+      - What a server does not tell meets no requirement.
     type: list
     elements: dict
     suboptions:
@@ -29,8 +29,8 @@ options:
         type: str
       model:
         description:
-          - The key of a model, the name of one of its variants, or the identifier of an instance, which means this one alone. Any of
-            the list will do.
+          - The key of a model, the name of one of its variants, or the identifier of an instance, which means that instance alone. Any
+            of the list will do.
           - It may have the wildcards C(*), C(?) and C([...]), and case matters. Of a variant that is not selected only the name is
             known.
         type: list
@@ -46,17 +46,17 @@ options:
         description:
           - V(llm), V(embedding), V(drafter), V(imageGen), V(transcription), V(tts), or whatever else a server lists. Any of the list
             will do, and case does not matter.
-          - Another word is an error where it would pass the gate, as with O(require[].state=absent).
+          - Any other word is an error where a misspelling would pass, as with O(require[].state=absent).
         type: list
         elements: str
       publisher:
         description:
-          - What the server tells, such as V(qwen). Any of the list will do, and case does not matter.
+          - As the server tells it, such as V(qwen). Any of the list will do, and case does not matter.
         type: list
         elements: str
       architecture:
         description:
-          - What the server tells, such as V(qwen3). Any of the list will do, and case does not matter.
+          - As the server tells it, such as V(qwen3). Any of the list will do, and case does not matter.
         type: list
         elements: str
       format:
@@ -75,7 +75,7 @@ options:
         type: float
       min_context_length:
         description:
-          - The least context, in tokens, with which an instance is loaded. With O(require[].state=available) it is about what the
+          - The least context, in tokens, that an instance must be loaded with. With O(require[].state=available) it is about what the
             model supports.
         type: int
       min_parallel:
@@ -88,8 +88,8 @@ options:
         type: int
       max_instances:
         description:
-          - How many instances may be loaded that meet the rest, those of which that is not known included. Unlimited if it is not
-            given.
+          - How many instances that meet the rest may be loaded, at most. Those of which that is not known are included. Unlimited if it
+            is not given.
         type: int
       capabilities:
         description:
@@ -119,8 +119,8 @@ options:
 options:
   exclusive:
     description:
-      - Whether any other loaded model, of any type, is a violation. Other are those that no requirement of state V(loaded) or
-        V(available) is about.
+      - Whether any other loaded model, of any type, is a violation. That is a model that no requirement of state V(loaded)
+        or V(available) is about.
     type: bool
     default: false
 """
@@ -132,11 +132,11 @@ options:
     description:
       - Whether to ask C(/api/v0/models) as well, which tells whether a model is still loading. LM Studio 0.4 lists an instance as soon as its
         load begins, so without this a model counts as loaded before it can serve a request.
-      - A model that is still loading meets nothing that asks for a loaded one, with all its instances, and O(wait_timeout) waits for it. So
-        does a model that this list does not call loaded, or of which an error says nothing.
+      - A model that is still loading, with all its instances, meets no requirement for a loaded one, and O(wait_timeout) waits for it. The same
+        holds for a model that this list does not report as loaded, and for every model if an error comes in place of the list.
       - Both requests together have the O(timeout). The second one goes to the same server with the same token and headers.
-      - Where LM Studio has no C(/api/v0/models), a warning says that it cannot be told, and the newer list alone counts.
-      - It is an error with what was gathered before, because that does not tell it.
+      - Where LM Studio has no C(/api/v0/models), a warning says that this cannot be told, and the newer list alone counts.
+      - It is an error with records that were gathered before, because those do not tell what is still loading.
     version_added: 2.0.0
     type: bool
     default: false

@@ -12,7 +12,7 @@ author:
   - gpufleet (@gpufleet)
 description:
   - Asks C(GET /api/v1/models) of many LM Studio servers from the controller, all at once. Each host gets one variable with its
-    record, and stands in groups that say whether it answered and what it has loaded.
+    record, and is in groups that say whether it answered and what it has loaded.
   - It takes hosts that the inventory has already, hosts of its own, or both.
   - The name of the file must end in C(lmstudio.yml) or C(lmstudio.yaml).
   - A host that does not return a model list stays in the inventory. Its record says what happened. One whose own variables or address cannot be
@@ -32,11 +32,11 @@ options:
     choices: [gpufleet.lmstudio.lmstudio]
   hosts:
     description:
-      - A pattern, as in the C(hosts) of a play, or a list of them. Hosts that earlier sources of the inventory have and that match
-        are asked with their own variables. Those are the ones of the inventory and extra variables.
+      - A pattern, as in the C(hosts) of a play, or a list of them. Matching hosts of earlier sources of the inventory are asked with
+        their own variables, which are those of the inventory and extra variables.
       - Sources are read in the order of C(-i), and the files of a folder by name. So this file has to come after them, as in
-        C(-i hosts.yml -i lmstudio.yml), or as C(90-lmstudio.yml) beside C(10-hosts.yml). A pattern that matches nothing is a
-        warning.
+        C(-i hosts.yml -i lmstudio.yml), or as C(90-lmstudio.yml) next to C(10-hosts.yml). A pattern that matches nothing
+        causes a warning.
       - May be a template.
     type: list
     elements: str
@@ -44,8 +44,8 @@ options:
   endpoints:
     description:
       - Servers to add as hosts. Each is a URL, a name or address, or C(NAME:PORT), and may have ranges such as C(gpu[01:40]).
-      - The host is called by the name in it, as it is written, or as the inventory has it already. If the list has several servers
-        with one name, each of them is called C(NAME_PORT).
+      - The host gets the name in it, as it is written, or as the inventory already has it. If the list has several servers with the
+        same name, each of them is called C(NAME_PORT).
       - If the inventory has a host of that name already, its own variables win.
       - C(localhost) becomes a host that takes the place of the implicit one of Ansible, so plays on it log in over SSH.
       - May be a template.
@@ -55,7 +55,7 @@ options:
   variable:
     description:
       - The variable that gets the record of a host, as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes it.
-      - It cannot be C(lmstudio), because facts of that name would stand in front of it.
+      - It cannot be C(lmstudio), because facts of that name would hide it.
     type: str
     default: lmstudio_record
   detail:
@@ -76,7 +76,7 @@ options:
     default: warn
   use_vars_plugins:
     description:
-      - Whether variables in C(host_vars) and C(group_vars) beside the sources of the inventory are read for hosts that are asked.
+      - Whether variables in C(host_vars) and C(group_vars) next to the sources of the inventory are read for hosts that are asked.
     type: bool
     default: true
   token:
@@ -92,18 +92,18 @@ notes:
     C(_) becomes C(_), so two models may share a group. The exact keys are in the variable.
   - Where C(enable_plugins) of the configuration has no C(auto), it has to name this plugin.
   - A host that has the name of a group is added to groups as a host. In a pattern that name means the group.
-  - Whether a connection is local says C(ansible_connection), or else the command line. The keyword C(connection) of a play is not there yet,
-    nor are variables in C(group_vars) and C(host_vars) beside the playbook.
+  - C(ansible_connection), or else the command line, decides whether a connection is local. The keyword C(connection) of a play is not
+    available yet, nor are variables in C(group_vars) and C(host_vars) next to the playbook.
   - It warns of hosts that have the same URL, because one answer is used for all of them then.
-  - Templates in variables of hosts see the variables of that host. C(groups) and C(hostvars) are not there yet.
+  - Templates in variables of hosts see the variables of that host. C(groups) and C(hostvars) are not available yet.
   - Where several sources of this plugin ask a host, its groups are those of the last one.
   - E(LM_API_TOKEN) is not used here, because one token must not go to the whole fleet by accident.
-  - A cache keeps the answers, and that a host could not be reached, with the time when it was asked. Options of this file apply
+  - A cache keeps the answers, and which hosts could not be reached, with the time when each was asked. Options of this file apply
     at once, because they are applied to what is in the cache, and a host whose connection is changed is queried again. So is one
-    that answered with an error. A cache that cannot be used is a warning. C(ansible-playbook --flush-cache) and
+    that answered with an error. A cache that cannot be used causes a warning. C(ansible-playbook --flush-cache) and
     C(meta=refresh_inventory) query all hosts again.
-  - A cache has no token in it, nor anything that derives from one. So it cannot tell that a token or a header was changed. Flush it
-    then. Files of a cache are readable by their owner only.
+  - A cache contains no token, nor anything derived from one, so it cannot tell that a token or a header was changed. Flush it then.
+    Files of a cache are readable by their owner only.
 seealso:
   - module: gpufleet.lmstudio.fleet_info
   - plugin: ansible.builtin.constructed
@@ -262,7 +262,7 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
         return Host(name, own, template, connection_of_command_line(), lambda: own if listed else {}, address)
 
     def _records(self, resolved: dict[str, Endpoint | NotAsked], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
-        """The record of each host, from the cache where that may be."""
+        """The record of each host, from the cache where that is allowed."""
         if not options["cache"]:
             return dict(zip(resolved, ask_hosts(list(resolved.values()), options)))
         endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}

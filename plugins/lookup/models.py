@@ -13,21 +13,21 @@ author:
 description:
   - Asks C(GET /api/v1/models) of every LM Studio server that a term names, all at once and from the controller, and returns one
     item per term, in order, or with O(as=dict) a dictionary by term. Equal servers are asked once.
-  - Nothing is needed for it, neither on the servers nor on the controller.
+  - It needs nothing on the servers or on the controller.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.fleet
 options:
   _terms:
     description:
-      - What to ask. None means the host of the task.
-      - A URL, such as C(http://gpu01:1234). It is asked with the options, and without O(token) with that of E(LM_API_TOKEN).
+      - What to ask. Without a term, the host of the task is asked.
+      - A URL, such as C(http://gpu01:1234). It is asked with the options, and without O(token), with the token in E(LM_API_TOKEN).
         The variables of the host that runs the task do not count, so that the token of one host never goes to another server.
       - The name of a host of the inventory. Its own variables count, as for M(gpufleet.lmstudio.model_info) with C(via=controller),
-        and the options are defaults for what it does not set. Only variables of the inventory, facts and extra variables are seen
+        and the options are defaults for what it does not set. Only variables of the inventory, facts and extra variables count
         here, not those of the play, of the task or of roles, nor the keyword C(connection) of the play.
       - In a variable that another host reads through C(hostvars), only the host that has the variable can be named. In the C(hosts) of the
-        first play no host can, because there are no variables of hosts yet. A URL always can.
+        first play no host can be named, because there are no variables of hosts yet. A URL can be given anywhere.
       - Any other name or address, or C(NAME:PORT), which is never looked up in the inventory.
     type: list
     elements: str
@@ -58,7 +58,7 @@ options:
     description:
       - What happens when a server does not return a model list, whatever the reason. Wrong terms and options always fail. A host whose own variables
         or address cannot be used is V(not_asked), and the others are asked.
-      - V(fail) fails, after all terms were asked, and names every server without one.
+      - V(fail) fails, after all terms were asked, and names every server without a model list.
       - V(warn) warns and returns the record as data. V(report) only returns it.
     type: str
     choices: [fail, warn, report]
@@ -66,7 +66,7 @@ options:
 notes:
   - A lookup in a variable asks again at every use of that variable. To ask once, register the result of
     M(gpufleet.lmstudio.model_info), or keep the answer with M(ansible.builtin.set_fact).
-  - With one term, C(lookup) returns the item itself. Use C(query) to get a list always.
+  - With one term, C(lookup) returns the item itself. Use C(query) to always get a list.
 seealso:
   - module: gpufleet.lmstudio.model_info
 """
@@ -142,7 +142,7 @@ class LookupModule(LookupBase):
     """One record, or a part of it, per term."""
 
     def run(self, terms: list[Any], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
-        # Given by with_gpufleet.lmstudio.models before ansible-core 2.19.
+        # ansible-core before 2.19 passes it for with_gpufleet.lmstudio.models.
         kwargs.pop("wantlist", None)
         options = self._read_options(kwargs)
         variables = variables or {}
@@ -165,14 +165,14 @@ class LookupModule(LookupBase):
     def _resolve(
         self, terms: list[Any], inventory: set[str], options: dict[str, Any], variables: Mapping[str, Any]
     ) -> list[Endpoint | NotAsked]:
-        """What to ask for each term, which is a host of the inventory or a server. All are checked before anybody is asked."""
+        """What to ask for each term, which is a host of the inventory or a server. All are checked before any server is asked."""
         names = list(dict.fromkeys(term for term in terms if isinstance(term, str) and term in inventory))
         hosts = [self._host(name, variables) for name in names]
         for_hosts, warnings = dict(options), []
         own_name = variables.get("inventory_hostname")
         if hosts and own_name:
             own = self._host(own_name, variables)
-            # Variables of the play may be templates of this host, and stand in front of its own.
+            # Variables of the play may be templates of this host, and take precedence over its own.
             of_play = [name for name in SECRETS.values() if is_template(variables.get(name))]
             seen = own._replace(variables=variables, template=template_with(variables, self._templar))
             for secrets in (secrets_in(seen, of_play), secrets_in(own)):

@@ -12,12 +12,12 @@ version_added: 2.0.0
 author:
   - gpufleet (@gpufleet)
 description:
-  - Judges the models of many hosts together, and fails with one message that has a reason for each host that is missing.
+  - Judges the models of many hosts together, and fails with one message that gives a reason for each host that falls short.
   - It asks all hosts at once from the controller, as M(gpufleet.lmstudio.fleet_info) does and with the variables of each host, once or
     until enough of them meet the requirements. Or it judges records that were gathered before, with O(records).
   - It never adds up what hosts said at different times. While it waits, the hosts that do not meet everything are asked again. Before it
     passes, all hosts are asked once more in one round, and that round alone counts.
-  - On a host that does not answer nothing is met, not even that a model is absent.
+  - A host that does not answer meets no requirement, not even that a model is absent.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.fleet
@@ -35,22 +35,22 @@ attributes:
     description: Runs once for all hosts of the batch, with the variables of its first host.
     support: full
     details: >-
-      The result is registered on one host only, unless the task also says C(run_once=true). So say it always. Without it the
+      The result is registered on one host only, unless the task also has C(run_once=true), so always set it. Without it the
       task warns. O(ignore:when) and templates in options see the variables of the first host. The strategy C(free) cannot run
       it. A failure fails the task for all hosts.
 options:
   hosts:
     description:
-      - A pattern, as in the C(hosts) of a play. It means every host of the inventory that matches, also one outside the play and one that
+      - A pattern, as in the C(hosts) of a play. It means every host of the inventory that matches, even one outside the play or one that
         C(--limit) leaves out. A pattern that matches no host is an error.
       - Unset means the hosts of the current batch of the play, as for M(gpufleet.lmstudio.fleet_info).
     type: list
     elements: str
   records:
     description:
-      - Judge these, without asking. Names of hosts with their records, such as RV(gpufleet.lmstudio.fleet_info#module:hosts), or whatever
-        O(gpufleet.lmstudio.model_assert#module:record) takes for each.
-      - The options of the connection do not matter then. An empty text is an error here, not an option that is not set.
+      - Judge these records, and ask no server. A mapping of host names to records, such as RV(gpufleet.lmstudio.fleet_info#module:hosts), or
+        to whatever O(gpufleet.lmstudio.model_assert#module:record) takes.
+      - The connection options are not used then. An empty text is an error here, although it means unset elsewhere.
     type: dict
   require:
     required: true
@@ -58,11 +58,11 @@ options:
     description:
       - How many hosts have to meet each requirement, at least. Each requirement is counted by itself, so different hosts may meet different
         ones.
-      - Unset means every host, unless O(min_percent) is set. More than there are hosts is an error before anybody is asked.
+      - Unset means every host, unless O(min_percent) is set. If there are fewer hosts, that is an error before any server is asked.
     type: int
   min_percent:
     description:
-      - The same as a percentage of all hosts that are meant, rounded up. Hosts that do not answer are part of all hosts.
+      - The same as a percentage of all selected hosts, those that do not answer included, rounded up.
     type: float
   consistent:
     description:
@@ -72,21 +72,21 @@ options:
     choices: [quantization, selected_variant, context_length]
   wait_timeout:
     description:
-      - Seconds to go on asking until enough hosts meet the requirements. Whatever happens meanwhile is part of the wait, also that servers
-        are down. With C(-v) each round says what is still missing.
-      - The last round begins when they are over, at the latest, and takes half a second more than the longest O(timeout) of a host
-        at most. V(0) asks once.
+      - Seconds to keep asking until enough hosts meet the requirements. Failures are part of the wait, even when servers are down. With
+        C(-v) each round says what is still missing.
+      - The last round begins when they are over, at the latest, and takes at most half a second more than the longest O(timeout) of a
+        host. V(0) asks once.
     type: float
     default: 0
   delay:
     description:
-      - Seconds between the end of a round and the next one. No host is asked more often.
+      - Seconds between the end of a round and the start of the next. No host is asked more often.
     type: float
     default: 5
   give_up_on:
     description:
-      - What waiting does not change. A host is given up when every answer of it since the wait began had one of these statuses, after at
-        least two rounds and 30 seconds, and at once where nobody can ask it (V(not_asked)).
+      - Statuses that waiting does not change. A host is given up when each of its answers since the wait began had one of these statuses,
+        after at least two rounds and 30 seconds, and at once where it cannot be asked (V(not_asked)).
       - The wait ends early when too few hosts are left that could still meet the requirements. An empty list never gives up.
     type: list
     elements: str
@@ -97,7 +97,7 @@ options:
     type: str
   success_msg:
     description:
-      - Text in place of RV(msg) when all is met.
+      - Text in place of RV(msg) when all requirements are met.
     type: str
   quiet:
     description:
@@ -106,12 +106,12 @@ options:
     type: bool
     default: true
 notes:
-  - Hosts that come to the same URL count once, as the first of them, because they may be one machine. A warning names them. Records with a
-    loopback URL are taken for those of hosts that asked themselves, and each counts.
+  - Hosts with the same URL count once, as the first of them, because they may be one machine. A warning names them. Records with a
+    loopback URL are taken to come from hosts that asked themselves, and each counts.
   - O(fleet_timeout) is for each round.
-  - C(delegate_to) changes nothing.
-  - Only variables of the inventory, facts and extra variables are seen of each host, not those of the play, of the task or of roles.
-  - E(LM_API_TOKEN) does not count here. A token in the option O(token) goes to every host that is asked and has none of its own.
+  - C(delegate_to) has no effect.
+  - Of each host, only variables of the inventory, facts and extra variables count, not those of the play, of the task or of roles.
+  - E(LM_API_TOKEN) is not used here. A token in the option O(token) goes to every host that is asked and has no token of its own.
   - The proxy and TLS options concern the controller.
 seealso:
   - module: gpufleet.lmstudio.fleet_info
@@ -121,7 +121,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Go on when at least two hosts of the group serve the model with enough context, and wait five minutes for that
+- name: Wait up to five minutes until at least two hosts of the group serve the model with enough context
   gpufleet.lmstudio.fleet_assert:
     hosts: gpu
     require:
@@ -169,28 +169,28 @@ met:
   type: bool
 violations:
   description:
-    - What is violated, in the order of the requirements, one for each requirement that too few hosts meet, and one for each thing that is
-      not O(consistent).
+    - What is violated, in the order of the requirements. One entry for each requirement that too few hosts meet, and one for each thing
+      that is not O(consistent).
     - Each has the keys of RV(gpufleet.lmstudio.model_assert#module:violations), and C(host), which is null.
   returned: when the requirements were judged
   type: list
   elements: dict
 reasons:
-  description: Why a host does not meet everything, or does not count, a sentence for each such host by its name.
+  description: A sentence for each host that does not meet everything, or does not count, that says why, by the name of the host.
   returned: when the requirements were judged
   type: dict
   sample: {"gpu03": "http://gpu03:1234 refused the connection."}
 serving:
-  description: The names of the hosts that meet a requirement, by its C(name), or else by what it is about.
+  description: The names of the hosts that meet each requirement, by the C(name) of the requirement, or else by what it is about.
   returned: when the requirements were judged
   type: dict
   sample: {"chat model": ["gpu01", "gpu02"]}
 summary:
-  description: What the records of the hosts that count come to, as RV(gpufleet.lmstudio.fleet_info#module:summary) describes it.
+  description: The summary of the records of the hosts that count, as RV(gpufleet.lmstudio.fleet_info#module:summary) describes it.
   returned: when the requirements were judged
   type: dict
 unconfirmed:
-  description: The names of the hosts whose LM Studio has no C(/api/v0/models), so that nobody can tell what is still loading there.
+  description: The names of the hosts whose LM Studio has no C(/api/v0/models), so it is not known what is still loading there.
   returned: when the requirements were judged, and O(confirm_loaded=true)
   type: list
   elements: str
@@ -199,7 +199,7 @@ polls:
   returned: when the requirements were judged
   type: int
 waited:
-  description: Seconds from the first question to the end.
+  description: Seconds from the first request to the end.
   returned: when the requirements were judged
   type: float
 hosts:
@@ -208,8 +208,8 @@ hosts:
   type: dict
 msg:
   description:
-    - All violations, a line each, and what to do next. Or that all is met.
-    - Of many hosts, a line counts those that have the same reason, and names some of them. RV(reasons) has each host.
+    - All violations, one per line, and what to do next, or a sentence that all requirements are met.
+    - With many hosts, a line counts those that have the same reason, and names some of them. RV(reasons) has each host.
   returned: always
   type: str
 """

@@ -38,11 +38,11 @@ attributes:
 options:
   hosts:
     description:
-      - A pattern, as in the C(hosts) of a play. Every host of the inventory that matches is asked, also one outside the play and
+      - A pattern, as in the C(hosts) of a play. Every host of the inventory that matches is asked, even one outside the play or
         one that C(--limit) leaves out. A pattern that matches no host is an error.
-      - Unset means the hosts of the current batch of the play, those that failed before included. So are those that C(meta=end_host) took
+      - Unset means the hosts of the current batch of the play, including those that failed before and those that C(meta=end_host) took
         out, because Ansible does not tell the two apart. C({{ ansible_play_hosts }}) names the hosts that are left.
-      - In a pattern, a name that a group has too means the group.
+      - In a pattern, a name that is also the name of a group means the group.
     type: list
     elements: str
   detail:
@@ -58,7 +58,7 @@ options:
       - What happens when a host does not return a model list, whatever the reason. Options that cannot be used always fail the task. A host whose
         own variables or address cannot be used has the status V(not_asked), and the others are asked.
       - V(report) returns its record as data. V(warn) also warns. V(fail) fails the task for all hosts, names each without
-        one, and returns the records all the same. Ansible prints them then, some 2 MB for 500 hosts, unless there is O(quiet=true).
+        a model list, and still returns the records. Ansible prints them then, some 2 MB for 500 hosts, unless O(quiet=true) is set.
     type: str
     choices: [fail, warn, report]
     default: report
@@ -69,7 +69,7 @@ options:
     type: bool
     default: false
 notes:
-  - C(delegate_to) changes nothing. It warns of hosts that have the same URL, because one answer is used for all of them then.
+  - C(delegate_to) has no effect. A warning names hosts that have the same URL, because one answer is used for all of them then.
   - Of each host, only variables of the inventory, facts and extra variables count, not those of the play, of the task or of roles.
   - E(LM_API_TOKEN) is not used here. A token in the option O(token) goes to every host that is asked and has no token of its own.
   - The proxy and TLS options concern the controller.
@@ -120,7 +120,7 @@ hosts:
   type: dict
 summary:
   description: Sums and names over all records.
-  returned: always, but for options that cannot be used
+  returned: always, unless options cannot be used
   type: dict
   contains:
     total:
@@ -138,7 +138,7 @@ summary:
     by_api:
       description:
         - The names of the hosts by the list of models that they answered with, V(v1) or V(v0), as
-          RV(gpufleet.lmstudio.model_info#module:lmstudio.api) describes it. There is no key for one that no host has.
+          RV(gpufleet.lmstudio.model_info#module:lmstudio.api) describes it. There is no key for a list that no host answered with.
       version_added: 2.0.0
       type: dict
       sample: {"v1": ["gpu01"], "v0": ["gpu02"]}
@@ -152,11 +152,11 @@ summary:
       type: dict
       sample: {"qwen/qwen3-8b": ["gpu01", "gpu02"]}
     counts:
-      description: Sums over all hosts of what C(counts) of a record has. Null where one of them is.
+      description: The C(counts) of the records, summed over all hosts. Null where that of a record is null.
       type: dict
     size_bytes:
       description:
-        - Sums over all hosts of what C(size_bytes) of a record has, in bytes. Null where one of them is.
+        - The C(size_bytes) of the records, summed over all hosts, in bytes. Null where that of a record is null.
         - A server that lists the models of linked machines counts theirs too.
       type: dict
 """

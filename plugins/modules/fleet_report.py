@@ -21,7 +21,7 @@ extends_documentation_fragment:
   - gpufleet.lmstudio.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and tells the same there.
+    description: Can run in C(check_mode), and reports what would change.
     support: full
     details: In check mode no file is written, and RV(ignore:changed) says whether one would be.
   diff_mode:
@@ -29,15 +29,15 @@ attributes:
     support: none
     details: The reports can be long. Compare the files themselves.
   idempotent:
-    description: Run twice in a row with the same options, the second run reports no change.
+    description: When run twice in a row with the same options, the second run reports no change.
     support: full
     details: >-
-      A report that differs from the last one only in its times is written, and reports no change. The history of O(history) does
-      not count either.
+      A report that differs from the last one only in its times is written, but does not count as a change. Nor does the history of
+      O(history).
   action_group:
     description: The group for C(module_defaults), as in C(group/gpufleet.lmstudio.lmstudio).
     support: none
-    details: It asks no server, so options of a connection are not for it.
+    details: It asks no server, so connection options do not apply to it.
     membership: []
   action:
     description: Has an action plugin, so all of it runs on the controller.
@@ -69,7 +69,7 @@ options:
         elements: dict
       exclusive:
         description:
-          - Whether any other loaded model is a violation. Whatever any policy of the host requires may be loaded.
+          - Whether any other loaded model is a violation. Whatever a policy that applies to the host requires may be loaded.
         type: bool
         default: false
       fleet:
@@ -102,8 +102,8 @@ options:
   baseline:
     description:
       - The path of a JSON report of an earlier run, or the word V(last), which is what the last run left as C(fleet_audit.last.json)
-        in O(dest). (A file that is called C(last) is C(./last).)
-      - With V(last), the first run has nothing to compare with, and says so. A host that gave no answer keeps what it had before, and
+        in O(dest). For a file called C(last), write C(./last).
+      - With V(last), the first run has nothing to compare with, and says so. A host without an answer keeps what it had before, and
         so does a host of the inventory that is not in this run, so nothing is missed behind an outage or a C(--limit).
       - It is read before any report is written, so it may be the report that is about to be replaced.
     type: path
@@ -120,15 +120,15 @@ options:
     default: [added, removed, loaded, unloaded, context, quantization, variant]
   accept:
     description:
-      - Whether what this run found becomes what O(baseline=last) compares with, although it has changed. A run without changes always
-        does. With V(false) the same changes are found again, until a run accepts them.
+      - Whether this run becomes what O(baseline=last) compares with, even if it found changes. A run without changes always does. With
+        V(false) the same changes are found again, until a run accepts them.
     version_added: 2.0.0
     type: bool
     default: true
   history:
     description:
-      - So many runs are kept in C(fleet_audit.history.json) in O(dest), this one included, each with its figures. V(0) writes none.
-      - It does not count for RV(changed). If it cannot be read, a warning says so, and it begins anew.
+      - How many runs to keep in C(fleet_audit.history.json) in O(dest), this one included, each with its figures. V(0) writes no history.
+      - The history does not count for RV(changed). If it cannot be read, a warning says so, and it starts over.
     version_added: 2.0.0
     type: int
     default: 0
@@ -151,7 +151,7 @@ options:
     default: fleet_audit
   mode:
     description:
-      - The mode of the files, as octal digits in quotes, such as V('0640'). Without it a file that was there keeps its own.
+      - The mode of the files, as octal digits in quotes, such as V('0640'). Without it, an existing file keeps its own.
     version_added: 2.0.0
     type: raw
 seealso:
@@ -213,14 +213,14 @@ summary:
   returned: success
   type: dict
 problems:
-  description: What is wrong, a sentence for each finding, with the hosts. What weighs most comes first.
+  description: What is wrong, a sentence for each finding, with the hosts. The most important come first.
   returned: success
   type: dict
   contains:
     violations:
       description:
-        - Rules of the fleet and requirements of severity C(fail) that are not met, and the hosts without an answer where something
-          is required of them.
+        - Rules of the fleet and requirements of severity C(fail) that are not met, and the hosts without an answer of which
+          something is required.
       type: list
       elements: str
     not_ok:
@@ -228,7 +228,7 @@ problems:
       type: list
       elements: str
     drift:
-      description: Changes since the baseline. Hosts that changed alike are one.
+      description: Changes since the baseline. Hosts with the same change share a sentence.
       type: list
       elements: str
 lines:

@@ -13,10 +13,10 @@ author:
   - gpufleet (@gpufleet)
 description:
   - Brings one model of one host into a state, over the REST API of LM Studio 0.4 or later, and changes nothing where it is in that state.
-  - It reads the list of models, plans, does what is planned one request at a time, and reads the list again.
-  - It loads nothing that is loaded, and never a second time when the answer to a load is missing, because that would make a second
-    instance. It reads the list then until the instance is loaded, and fails with a RV(reason) of V(load_unconfirmed) where that stays unclear.
-  - Options of the connection are taken from the variables of the host, as by M(gpufleet.lmstudio.model_info). An O(api) of V(v0) is an
+  - It reads the list of models, makes a plan, carries it out one request at a time, and reads the list again.
+  - It loads nothing that is already loaded. When the answer to a load is missing, it does not load again, because that would make a second
+    instance. It then reads the list until the instance is loaded, and fails with a RV(reason) of V(load_unconfirmed) if that stays unclear.
+  - Options of the connection are taken from the variables of the host, as for M(gpufleet.lmstudio.model_info). An O(api) of V(v0) is an
     error, and V(auto) means V(v1) here.
   - There is no C(absent). LM Studio has no request that deletes a model.
 extends_documentation_fragment:
@@ -25,7 +25,7 @@ extends_documentation_fragment:
   - gpufleet.lmstudio.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and tells the same there.
+    description: Can run in C(check_mode), and reports what would change.
     support: full
     details: It reads the list, and returns the RV(actions) that it would carry out.
   diff_mode:
@@ -33,11 +33,11 @@ attributes:
     support: full
     details: The loaded instances with their settings, without what changes by itself. In check mode, what the server chooses is guessed.
   idempotent:
-    description: Run twice in a row with the same options, the second run reports no change.
+    description: When run twice in a row with the same options, the second run reports no change.
     support: full
     details: >-
-      Also where the server gives a larger context than it was asked for, or does not report a setting. Where it gives less, the task fails
-      each time.
+      This holds even where the server gives a larger context than requested, or does not report a setting. Where it gives a smaller one,
+      the task fails each time.
   action:
     description: Has an action plugin, so parts of it run on the controller.
     support: full
@@ -56,7 +56,8 @@ options:
     required: true
   state:
     description:
-      - V(loaded) means that an instance of it is loaded as O(config) and O(pinned) say, V(unloaded) that none is, listed or not.
+      - V(loaded) means that the model has a loaded instance as O(config) and O(pinned) say, V(unloaded) that it has none, whether the
+        model is listed or not.
       - V(downloaded) means that it is listed.
     type: str
     choices: [loaded, unloaded, downloaded]
@@ -64,14 +65,14 @@ options:
   config:
     description:
       - Settings to load it with, by name. C(context_length), C(eval_batch_size), C(flash_attention), C(num_experts),
-        C(offload_kv_cache_to_gpu), C(parallel), and whatever else this LM Studio takes.
-      - Only what is given is sent and compared. A setting that the server does not report is in RV(unverified), and no reason to reload.
+        C(offload_kv_cache_to_gpu), C(parallel), and whatever else this LM Studio accepts.
+      - Only what is given is sent and compared. A setting that the server does not report is in RV(unverified), and is no reason to reload.
     type: dict
     default: {}
   compare:
     description:
       - How settings of O(config) are compared with those of a loaded instance, by name.
-      - V(at_least) is for numbers, V(exact) wants the same value, V(ignore) sends a setting and does not compare it.
+      - V(at_least) is for numbers, V(exact) requires the same value, V(ignore) sends a setting and does not compare it.
       - Unless told otherwise, C(context_length) is compared V(at_least) and all others V(exact).
     type: dict
     default: {}
@@ -83,30 +84,31 @@ options:
   source:
     description:
       - What to download, as an identifier of LM Studio's catalogue or as a URL. Unset means O(model).
-      - The server does not tell under which key it will list what it downloads. If that is not O(model), the task fails and names the new
+      - The server does not say under which key it will list what it downloads. If that is not O(model), the task fails and names the new
         keys.
     type: str
   quantization:
     description:
       - The quantization to download, such as V(Q4_K_M). Only with a URL in O(source).
-      - It counts for the download. What is listed already is not compared with it.
+      - It is used for the download only. A model that is already listed is not compared with it.
     type: str
   reload:
     description:
       - What happens to a loaded instance that is not as O(config) and O(pinned) say. LM Studio cannot change it, so it has to be
-        unloaded and loaded anew.
+        unloaded and loaded again.
       - V(when_different) does that. V(never) fails, and names the differences.
     type: str
     choices: [when_different, never]
     default: when_different
   pinned:
     description:
-      - Whether an instance that unloads when it is idle is not enough. Just-in-time loading makes such instances. They are loaded anew.
+      - Whether the instance must be one that stays loaded when idle. Just-in-time loading makes instances that do not. Those are
+        then loaded again.
     type: bool
     default: true
   duplicates:
     description:
-      - What happens to further instances of the model. V(keep) leaves them, and loads anew those that are not as they should be.
+      - What happens to further instances of the model. V(keep) keeps them, and loads again those that are not as they should be.
       - V(remove) unloads all but one.
     type: str
     choices: [keep, remove]
@@ -119,13 +121,14 @@ options:
     default: false
   keep:
     description:
-      - What O(exclusive) leaves loaded, as keys, variants, identifiers of instances, or patterns of them. Embedding models are worth it.
+      - What O(exclusive) leaves loaded, as keys, variants, identifiers of instances, or patterns of them. Consider naming embedding models here.
     type: list
     elements: str
     default: []
   load_timeout:
     description:
-      - Seconds for each load. LM Studio answers at its end. So long the list is read where the answer is missing.
+      - Seconds to allow for each load. LM Studio answers only when the load has ended. If the answer is missing, the list is read for the
+        rest of this time.
     type: float
     default: 600
   download_timeout:
@@ -135,14 +138,14 @@ options:
     default: 7200
   stall_timeout:
     description:
-      - Seconds after which a download that does not go on has failed.
+      - Seconds without progress after which a download has failed.
     type: float
     default: 600
   confirm_loaded:
     description:
       - LM Studio lists an instance while it is still loading. With V(true), C(/api/v0/models) is asked as well, which tells whether
-        it is. Before anything is unloaded or loaded, the task waits up to O(load_timeout) until what is listed of the model is loaded.
-        Where it cannot be told, the task fails with a RV(reason) of V(load_unconfirmed). Where this LM Studio does not have that list, a
+        it still is. Before anything is unloaded or loaded, the task waits up to O(load_timeout) until the listed instances of the model
+        are loaded. Where that cannot be told, the task fails with a RV(reason) of V(load_unconfirmed). Where this LM Studio does not have that list, a
         warning says so.
       - Check mode asks once, and fails where a run would wait.
     type: bool
@@ -150,7 +153,7 @@ options:
   via:
     description:
       - Which machine sends the requests, as for M(gpufleet.lmstudio.model_info).
-      - V(target) supports C(async). V(controller) tells every few seconds how far it is.
+      - V(target) supports C(async). V(controller) reports progress every few seconds.
     type: str
     choices: [target, controller]
     default: target
@@ -184,7 +187,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or what would be done in check mode, in its order.
+  description: What was done, or what would be done in check mode, in order.
   returned: when the server was asked
   type: list
   elements: dict
@@ -202,15 +205,15 @@ actions:
       description: How long it took. Null in check mode.
       type: float
     note:
-      description: What to know of it, such as that an unload cuts off requests. Null if there is nothing.
+      description: A remark on it, such as that an unload cuts off requests. Null if there is none.
       type: str
 instance:
-  description: The identifier of the loaded instance, of several the one that serves requests for the key. Null if none is loaded.
+  description: The identifier of the loaded instance, or of the one of several that serves requests for the key. Null if none is loaded.
   returned: when the server was asked
   type: str
 differences:
   description:
-    - Why something is loaded anew. With a RV(reason) of V(effective_config_differs), what the server gives in place of what was asked for.
+    - Why an instance is loaded again. With a RV(reason) of V(effective_config_differs), what the server gives in place of what was requested.
   returned: when the server was asked
   type: list
   elements: dict
@@ -222,10 +225,10 @@ differences:
       description: The name in O(config), or V(pinned).
       type: str
     expected:
-      description: What is wanted.
+      description: The expected value.
       type: raw
     actual:
-      description: What is there.
+      description: The actual value.
       type: raw
     compare:
       description: How it was compared.
@@ -244,14 +247,14 @@ reason:
   type: str
 confirmed:
   description:
-    - Whether C(/api/v0/models) told that it is loaded. V(false) where this LM Studio does not have it, null where it did not tell or was not
-      asked, and in check mode where something would be loaded.
+    - Whether C(/api/v0/models) says that the model is loaded. V(false) where this LM Studio does not have that list, null where it did not say or
+      was not asked, and in check mode where something would be loaded.
   returned: when the server was asked, and O(confirm_loaded=true)
   type: bool
 restored:
   description:
-    - Whether the instance that was unloaded is loaded again, with the settings that LM Studio takes, because the one in its place could not be
-      loaded. It does not unload when idle then, even if it did before.
+    - Whether the instance that was unloaded was loaded again, with the settings that LM Studio accepts, because the one to replace it could not
+      be loaded. It then stays loaded when idle, even if it did not before.
   returned: when an instance was unloaded and none could be loaded in its place
   type: bool
 lmstudio:

@@ -15,8 +15,8 @@ description:
   - Judges the models of a host by a list of requirements, and fails with one line for each that is violated.
   - It asks LM Studio 0.4 or later, as M(gpufleet.lmstudio.model_info) does and with the same host variables, once or until the
     requirements are met. Or it judges a record that was gathered before, with O(record).
-  - On a host that does not answer with a model list no requirement is met, not even that a model is absent. A host that cannot be asked,
-    such as one behind a forwarded port with O(via=controller), is not waited for.
+  - A host that does not answer with a model list meets no requirement, not even that a model is absent. The task does not wait for a host
+    that cannot be asked, such as one behind a forwarded port with O(via=controller).
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.url
@@ -53,7 +53,7 @@ options:
     description:
       - Seconds to keep asking until the requirements are met. Failures are part of the wait, even when the server is down.
       - Then the task fails with the last violations. V(0) asks once.
-      - With C(-v) and O(via=controller), each time it says what is still missing.
+      - With C(-v) and O(via=controller), the task says each time what is still missing.
     type: float
     default: 0
   delay:
@@ -67,7 +67,7 @@ options:
       - Statuses that waiting does not change. The wait ends early when every answer since it began had one of these statuses, after at least two
         answers and 30 seconds.
       - Any status of the record but V(ok), as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes them. A proxy may redirect, and
-        certificates may change, while what is behind it restarts, so those are waited for unless they are named here.
+        certificates may change, while what is behind it restarts, so the wait goes on for those unless they are named here.
       - An empty list never gives up.
     version_added: 2.0.0
     type: list
@@ -172,15 +172,15 @@ waited:
   type: float
 confirmed:
   description:
-    - Whether LM Studio said over C(/api/v0/models) what is still loading. V(false) where it has no such list, and null where it did not
-      answer with one.
+    - Whether LM Studio said at C(/api/v0/models) what is still loading. V(false) where it does not have that list, and null where it did
+      not answer with one.
   returned: when the requirements were judged, and O(confirm_loaded=true)
   type: bool
 lmstudio:
   description:
     - The record that was judged, as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes it, with the entries of loaded
       models only.
-    - With O(confirm_loaded), the entry of a loaded model has C(state) besides, which is C(loaded) or C(loading), or C(unconfirmed), a
+    - With O(confirm_loaded), the entry of a loaded model also has C(state), which is C(loaded) or C(loading), or else C(unconfirmed), a
       sentence that says why that is not known. The record has C(confirmed).
   returned: when the requirements were judged, unless O(quiet)
   type: dict

@@ -16,14 +16,14 @@ description:
   - Works as a task, and under C(gather_facts) with C(ansible_facts_modules).
   - It never fails because of the server. A host whose server is down keeps its place in the play, and its
     C(ansible_facts.lmstudio.ok) is false.
-  - Host variables such as C(lmstudio_token) do not count by themselves, because C(gather_facts) calls the module as it is. Name them in
+  - Host variables such as C(lmstudio_token) are not used by themselves, because C(gather_facts) calls the module directly. Name them in
     C(module_defaults), as the examples do.
-  - As a task, it fails where the facts would be those of another machine. With C(delegate_to) a loopback address is a server of the
-    delegate, unless the task names that O(url) itself. With C(delegate_facts) the facts are the delegate's, so that is fine. And
-    connections such as those of network devices run modules on the controller. Under C(gather_facts) nothing checks this.
+  - As a task, it fails where the facts would be those of another machine. With C(delegate_to), a loopback address is a server of the
+    delegate, so it fails unless the task names that O(url) itself, or C(delegate_facts) makes the facts the delegate's. It also fails on
+    connections that run modules on the controller, as those of network devices do. Under C(gather_facts) nothing checks this.
   - Ansible gathers the facts of several modules side by side, and ends each after about five seconds with C(Timeout exceeded), which
-    removes the host from the play. Set the variable C(ansible_facts_parallel) to V(false), as the examples do. One after the other
-    they have the time that they need.
+    removes the host from the play. Set the variable C(ansible_facts_parallel) to V(false), as the examples do. One after the
+    other, they have the time that they need.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.url

@@ -14,10 +14,10 @@ author:
 description:
   - Asks C(GET /api/v1/models) of LM Studio 0.4 or later and returns the answer as a record. With O(api) it asks the older list of 0.3.
   - The record has the same keys whatever the server said. RV(lmstudio.ok) and RV(lmstudio.status) tell what happened.
-  - An option of the connection that the task does not set is taken from the variables of the host, where they are set. Their
-    names are those of the options after C(lmstudio_), such as C(lmstudio_url) and C(lmstudio_token). Only O(max_response_bytes) has none.
-  - A O(url) of the task that is not one of the host's own servers takes none of these variables, so that the token of a host goes to no
-    other server. A warning names those that do not count. Its own servers are those that C(lmstudio_url), C(lmstudio_port) and
+  - An option of the connection that the task does not set is taken from the variables of the host, where they are set. Each is
+    named like its option with C(lmstudio_) in front, such as C(lmstudio_url) and C(lmstudio_token). Only O(max_response_bytes) has none.
+  - When the O(url) of the task is not one of the host's own servers, none of these variables is used, so that the token of a host goes to
+    no other server. A warning names those that are not used. The host's own servers are those that C(lmstudio_url), C(lmstudio_port) and
     C(lmstudio_controller_url) name, the address of the host with the same port, and 127.0.0.1 where that is the host.
   - With C(delegate_to) the variables, and the host that is asked, stay those of the host of the task. With O(via=target) it fails where a
     loopback address would be a server of the delegate, unless the task names that O(url) itself.
@@ -35,7 +35,7 @@ attributes:
 options:
   via:
     description:
-      - Which machine sends the request. The host variable C(lmstudio_via) sets it for a host, which is where to name Windows hosts.
+      - Which machine sends the request. The host variable C(lmstudio_via) sets it for a host, such as a Windows host.
       - V(target) is the host itself, in a module. It needs nothing there but Python 3.8, and reaches a server that is bound
         to 127.0.0.1. It fails on connections that run modules on the controller, as those of network devices do.
       - V(controller) is Ansible's own process. It runs nothing on the host, so Windows hosts and hosts without
@@ -94,7 +94,7 @@ EXAMPLES = r"""
 RETURN = r"""
 lmstudio:
   description: What the host answered. All keys are always there.
-  returned: always, but for options that cannot be used
+  returned: always, unless options cannot be used
   type: dict
   contains:
     ok:
@@ -131,8 +131,9 @@ lmstudio:
       description:
         - Which list of models it is, V(v1) of C(/api/v1/models) or V(v0) of C(/api/v0/models), which O(api) chooses. Null without a list.
         - The older list has one state for each model, and no instances. A model that is loaded has one instance here, whose C(id) is the
-          key. It tells no size, no name for people, no number of parameters, no variants, no settings but the context, and not whether a
-          model unloads when idle. The two abilities and the context of a loaded model are unknown before LM Studio 0.3.16 and 0.3.17.
+          key. It has no size, no display name, no number of parameters, no variants, no settings but the context, and does not say whether a
+          model unloads when idle. C(vision) and C(trained_for_tool_use) are unknown before LM Studio 0.3.16, and the context of a loaded
+          model before 0.3.17.
         - Models that are not loaded are missing in it while just-in-time loading is off.
       version_added: 2.0.0
       type: str
@@ -151,10 +152,10 @@ lmstudio:
       sample: full
     models:
       description:
-        - The entries of the list, in the order of the server. One key can stand in several entries.
-        - What the server does not tell is null (false for the two abilities, empty for a list). Fields that the API has beyond
+        - The entries of the list, in the order of the server. One key can occur in several entries.
+        - What the server does not tell is null (false for C(vision) and C(trained_for_tool_use), empty for a list). Fields that the API has beyond
           these pass through under their own names, such as C(state) of the older API, which is C(loaded), C(not-loaded) or C(loading).
-        - Control characters in texts, but for tabs and line feeds, are replaced by U+FFFD, so that no name does something to a terminal.
+        - Control characters in texts, except tabs and line feeds, are replaced by U+FFFD, so that no name can control a terminal.
       type: list
       elements: dict
       contains:
@@ -253,7 +254,7 @@ lmstudio:
                   type: list
                   elements: str
                 default:
-                  description: The one it has unless told otherwise.
+                  description: The setting that it has unless told otherwise.
                   type: str
         description:
           description: A description.

@@ -318,7 +318,7 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
     own = audit(
         hosts, "-e", "fleet_audit_accept=true", ends=2, **{**gate, "fleet_audit_baseline": "approved.json", "fleet_audit_dest": "own"}
     )
-    assert "If they are wanted, let the fleet_audit.json of this run take the place of approved.json." in own.output
+    assert "If they are wanted, replace approved.json with the fleet_audit.json of this run." in own.output
     assert (tmp_path / "approved.json").read_bytes() == before
 
     accepted = audit(hosts, "-e", "fleet_audit_accept=true", ends=2, **gate).output
@@ -362,7 +362,7 @@ def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path):
     for broken in ("[]", '{"runs": 1}', "[" * 10_000, "\x00"):
         (folder / "fleet_audit.history.json").write_text(broken)
         outcome = audit(hosts, **settings)
-        assert "so the history begins anew with this run" in " ".join(outcome.output.split())
+        assert "so the history starts over with this run" in " ".join(outcome.output.split())
         assert len(json.loads((folder / "fleet_audit.history.json").read_bytes())["runs"]) == 1
 
 
@@ -371,7 +371,7 @@ def test_a_last_run_that_cannot_be_read_never_passes_for_a_first_one(audit, star
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit" / "fleet_audit.last.json").write_text(broken)
     outcome = audit(hosts_of(start({"gpu1": {}})), fleet_audit_baseline="last", fleet_audit_fail_on=["drift"], ends=2)
-    assert "Restore it, or delete it to begin anew." in " ".join(outcome.output.split())
+    assert "Restore it, or delete it to start over." in " ".join(outcome.output.split())
     assert (tmp_path / "audit" / "fleet_audit.last.json").read_text() == broken
 
 

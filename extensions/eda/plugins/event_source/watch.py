@@ -12,7 +12,7 @@ author:
   - gpufleet (@gpufleet)
 description:
   - An ansible-rulebook event source plugin that asks C(GET /api/v1/models) of every endpoint again and again, and sends an event when
-    something has changed. Nothing is sent while all stays as it is.
+    something has changed. Nothing is sent while nothing changes.
   - An event is C({lmstudio{event, host, url, model, instance, previous, current, status, at}, meta{hosts}}). C(meta.hosts) is the name of the
     host, so that C(run_playbook) is limited to it.
   - C(host_down) is sent after O(down_after) failed polls, and C(host_up) with the first answer after that. C(previous) and C(current) are
@@ -21,20 +21,20 @@ description:
     after in C(previous) and C(current), and the first of them in C(instance).
   - C(instance_changed) is sent when a model stays loaded and one of its instances comes, goes, or has another configuration. C(previous) and
     C(current) are that instance, or null. The time that an instance has left never makes an event.
-  - C(violated) is sent when a requirement is not met that was met before, and C(met) when all of them are met again. C(previous) and
-    C(current) are lists of sentences that say what is not met. What a host lacks when it comes up makes a C(violated) in any case, and
-    another reason alone makes none.
+  - C(violated) is sent when a requirement that was met is no longer met, and C(met) when all of them are met again. C(previous) and
+    C(current) are lists of sentences that say what is not met. A host that comes up with unmet requirements always makes a C(violated).
+    Another reason for a requirement that was not met already makes none.
   - A poll that fails says nothing about models and requirements. It never makes a C(model_unloaded), a C(violated) or a C(met).
   - No text of an event is a template, nor becomes one when it is read as a literal or joined with others. Each C({), backslash, C(#) and C($)
-    is the character U+FF5B, U+FF3C, U+FF03 or U+FF04 in it. A text of more than 1000 characters is cut, and ends with an ellipsis and a digest.
+    in it is replaced by the character U+FF5B, U+FF3C, U+FF03 or U+FF04. A text of more than 1000 characters is cut, and ends with an ellipsis and a digest.
   - Wrong arguments end the source when it starts. After that, nothing that a server does ends it.
 options:
   endpoints:
     description:
       - Whom to watch. An endpoint is a URL, the name or address of a host, C(NAME:PORT), or a mapping of a C(name), a C(url) and the connection options
         of this source.
-      - The name of a host is C(name), or else that of its URL. It must be its name in the inventory, or playbooks do not reach it. The
-        name of a group would let them run for all of the group.
+      - The name of a host is C(name), or else that in its URL. It must be its name in the inventory, or playbooks do not reach it. With the
+        name of a group, they would run on the whole group.
       - Without a C(url), C(http://NAME) is asked with O(port).
     type: list
     elements: raw
@@ -46,7 +46,7 @@ options:
     default: 30
   down_after:
     description:
-      - After how many failed polls, one after the other, a host is down.
+      - After how many consecutive failed polls a host is down.
     type: int
     default: 2
   require:
@@ -64,19 +64,19 @@ options:
   initial:
     description:
       - Whether what is found first makes events, too.
-      - V(none) takes it as it is, unless the host was down before. V(snapshot) sends C(host_up) or C(host_down), C(model_loaded) for each
+      - V(none) sends no events for it, unless the host was down before. V(snapshot) sends C(host_up) or C(host_down), C(model_loaded) for each
         loaded model, and C(violated) or C(met).
     type: str
     choices: [none, snapshot]
     default: none
   port:
     description:
-      - The port of endpoints that have neither one nor a URL. Unset means 1234 there.
+      - The port of endpoints that have neither a port nor a URL. Unset means 1234 there.
     type: int
   token:
     description:
       - The API token of endpoints that have none of their own. E(LM_API_TOKEN) is not used, as wherever many hosts are asked.
-      - It goes to each of these servers. Give an endpoint that is not to get it a C(token) of its own.
+      - It goes to each of these servers. Give an endpoint that must not get it a C(token) of its own.
     type: str
   headers:
     description:
@@ -152,11 +152,11 @@ def _find_collection() -> None:
     if root is None or not (root / "plugins").is_dir():
         raise ImportError(
             "gpufleet.lmstudio.watch needs the rest of its collection: install gpufleet.lmstudio and name the source gpufleet.lmstudio.watch, "
-            "in place of a copy of this file."
+            "instead of a copy of this file."
         )
     if str(root.parents[2]) not in sys.path:
         sys.path.append(str(root.parents[2]))
-    # Where the package ansible is installed as well, its collections would be the only ones.
+    # Where the package ansible is installed as well, only its collections would be found.
     for name, folder in (("ansible_collections", root.parents[1]), ("ansible_collections.gpufleet", root.parents[0])):
         package = importlib.import_module(name)
         package.__path__ = [str(folder), *(path for path in package.__path__ if path != str(folder))]
