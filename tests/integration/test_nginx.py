@@ -56,10 +56,10 @@ DAY = datetime.timedelta(days=1)
 UNTRUSTED = {
     "expired": (r"certificate has expired", "Renew the certificate on the server"),
     "not_yet_valid": (r"certificate is not yet valid", "Check the clock"),
-    "self_signed": (r"self.signed certificate", "What ca_path names did not sign it"),
+    "self_signed": (r"self.signed certificate", "No CA in ca_path signed it"),
     "stranger": (
         r"IP address mismatch, certificate is not valid for '127\.0\.0\.1'",
-        "Use the name in the URL that the certificate is for",
+        "In the URL, use the name that the certificate is for",
     ),
     "leaf_only": (r"unable to get local issuer certificate", "sends its intermediate certificates"),
 }

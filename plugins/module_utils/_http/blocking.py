@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The driver of targets: one exchange in a thread, on ``http.client``, in the clear, over TLS or through a proxy.
+"""The driver on targets: one exchange in a thread, with ``http.client``, in the clear, over TLS or through a proxy.
 
 There is no netrc, no redirect, no cookie, no shared opener and no proxy unless asked for.
 """
@@ -25,18 +25,18 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 FAILURES = (OSError, ValueError, http.client.HTTPException)
 """What a failed exchange raises. :func:`failure` says what it means."""
 _IMPORTING = threading.Lock()
-"""Before Python 3.10 a file in an archive can be seen half loaded: by who waits for the deadline, while the exchange loads it too."""
+"""Before Python 3.10, the thread that waits for the deadline can see a file of an archive half loaded while the exchange loads it."""
 
 
 Exchange = Callable[[Endpoint, Request, Deadline], Response]
-"""A driver's."""
+"""How a driver sends a request."""
 
 
 def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
-    """One request and its response, in the calling thread; whoever holds the deadline ends it."""
+    """One request and its response, in the calling thread; the holder of the deadline ends it."""
     try:
         connection, target, headers = _connection(endpoint, request)
-        # The one hook of http.client for how it connects: ours tries every address, and is watched.
+        # The only hook of http.client for how it connects: ours tries every address, and is watched.
         connection._create_connection = lambda address, *_args, **_kwargs: connect(address[0], address[1], deadline)  # type: ignore[attr-defined]
         connection.response_class = ParsedResponse
         try:
@@ -53,9 +53,9 @@ def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Respon
 
 
 def fetch(endpoint: Endpoint, request: Request, exchange: Exchange = exchange) -> Response:
-    """Send a request, and leave it at its deadline. Raises :class:`ApiError`, or :class:`OptionError` for unusable TLS files.
+    """Send a request, and abandon it at its deadline. Raises :class:`ApiError`, or :class:`OptionError` for unusable TLS files.
 
-    The exchange has a thread of its own, because nothing else can leave a name resolution that hangs.
+    The exchange has a thread of its own, because a name resolution that hangs cannot be abandoned otherwise.
     """
     deadline = Deadline(request.timeout or endpoint.timeout)
     ended: list[Response | BaseException] = []
@@ -86,12 +86,12 @@ def is_direct(endpoint: Endpoint) -> bool:
 
 
 def _connection(endpoint: Endpoint, request: Request) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
-    """A connection that is still to be made, what the request names, and its headers."""
+    """A connection that is not open yet, the request target, and the headers."""
     target, headers = endpoint.prefix + request.path, request.headers(endpoint)
     if is_direct(endpoint):
         return http.client.HTTPConnection(endpoint.host, endpoint.port), target, headers
     with _IMPORTING:
-        # Here, because most hosts are asked in the clear, and Ansible compiles what a module imports at every task.
+        # Imported here, because most hosts are queried in the clear, and Ansible compiles what a module imports for every task.
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import tls
 
     proxy = tls.proxy_of(endpoint)
@@ -107,7 +107,7 @@ def _connection(endpoint: Endpoint, request: Request) -> tuple[http.client.HTTPC
 
 
 def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
-    """A connection to the first address of a name that accepts one, each with its share of the time that is left."""
+    """A connection to the first address of a name that accepts one. Each address gets its share of the time that is left."""
     addresses = resolve(host, port, deadline)
     error: OSError = OSError("the name has no address")
     for number, (family, kind, protocol, _name, address) in enumerate(addresses):
@@ -128,18 +128,18 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
 
 
 def resolve(host: str, port: int, deadline: Deadline, flags: int = 0) -> list[Any]:
-    """The addresses of a name. The deadline learns whether IPv6 ones are all there is."""
+    """The addresses of a name. Notes in the deadline whether all of them are IPv6."""
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     deadline.ipv6_only = all(family == socket.AF_INET6 for family, *_rest in addresses)
     return addresses
 
 
 def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:
-    """What an exception of an exchange means."""
+    """What an exception raised by an exchange means."""
     if isinstance(exc, ApiError):
         return exc
     with _IMPORTING:
-        # Here, because most hosts answer, and Ansible compiles what a module imports at every task.
+        # Imported here, because most hosts answer, and Ansible compiles what a module imports for every task.
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.classify import classify_exception
 
     error = classify_exception(exc, endpoint, deadline)

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What it means that a connection fails: the status, a sentence and the next step. Loaded only where one fails."""
+"""What a failed connection means: the status, a sentence and the next step. Loaded only when a connection fails."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _NO_ROUTE: dict[int | None, str | None] = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "not permitted"),
     **dict.fromkeys((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL), "own address"),
 }
-"""Why the system makes no connection, with the case of each. None stands for the network between."""
+"""Why the system makes no connection, with the case of each reason. None stands for the network in between."""
 
-# OpenSSL's numbers of why a certificate is not trusted (X509_V_ERR_...), with what helps.
+# OpenSSL's numbers for why a certificate is not trusted (X509_V_ERR_...), with the case of each.
 _CERTIFICATE_CASES = {
     9: "clock",
     10: "expired",
@@ -44,11 +44,11 @@ _CERTIFICATE_CASES = {
     64: "other address",
 }
 _HTTP2_FRAME = re.compile(r"\A\0..[\x04\x07].\0{4}", re.DOTALL)
-"""How a server begins that speaks HTTP/2 only: with its settings, or by going away."""
+"""How the answer of a server that speaks only HTTP/2 begins: with a SETTINGS or a GOAWAY frame."""
 
 
 def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:
-    """What an exception of an exchange means. The deadline knows how far it came."""
+    """What an exception raised by an exchange means. The deadline knows how far the exchange got."""
     connecting = not deadline.sent
     if isinstance(exc, socket.timeout):
         return _timed_out(endpoint, deadline)
@@ -56,7 +56,7 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
         return _tls_failure(exc, endpoint)
     proxy = proxy_of(endpoint) if connecting else None
     if isinstance(exc, (socket.gaierror, UnicodeError)):
-        name = f"the name {proxy.host} of the proxy" if proxy else f"the name {endpoint.host}"
+        name = f"the proxy's name {proxy.host}" if proxy else f"the name {endpoint.host}"
         return ApiError("dns", f"could not be reached: {name} does not resolve", "proxy" if proxy else None)
     if proxy and isinstance(exc, OSError):
         return ApiError(
@@ -108,7 +108,7 @@ def _system_failure(exc: OSError, endpoint: Endpoint, deadline: Deadline) -> Api
 
 
 def _reason(exc: OSError) -> str:
-    # The system's own words: asyncio has others in their place.
+    # The system's own words, which asyncio replaces.
     reason = printable(os.strerror(exc.errno) if exc.errno else str(exc)).rstrip(".")
     return reason[:1].lower() + reason[1:]
 

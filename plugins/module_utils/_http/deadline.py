@@ -14,18 +14,18 @@ import time
 
 
 class Deadline:
-    """Ends one exchange, whatever it is waiting for: name, connection, TLS, request, or the answer to its last byte. It knows how far
-    the exchange came.
+    """Ends one exchange, whatever it is waiting for: name, connection, TLS, request, or the last byte of the answer. It knows how far
+    the exchange got.
 
-    A read timeout is no deadline: it starts again at every byte. So the waiting side shuts the connection from outside.
+    A read timeout is not a deadline: it starts again at every byte. So the waiting side shuts the connection down from outside.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.connected = False
-        """Whether a connection stood, to the server or to a proxy."""
+        """Whether there was a connection, to the server or to a proxy."""
         self.sent = False
-        """Whether the request was under way."""
+        """Whether sending the request had begun."""
         self.ipv6_only = False
         """Whether the name has no IPv4 address."""
         self._began = time.monotonic()
@@ -42,7 +42,7 @@ class Deadline:
         return max(self.seconds - self.elapsed(), 0.001)
 
     def watch(self, sock: socket.socket) -> None:
-        """Watch this socket, in place of the one before. The handle of our own outlives a wrapping in TLS."""
+        """Watch this socket instead of the previous one. A handle of our own stays valid when TLS wraps the socket."""
         handle = sock.dup()
         with self._lock:
             before, self._handle = self._handle, handle
@@ -51,10 +51,10 @@ class Deadline:
             before.close()
         if over:
             self.cancel()
-            raise socket.timeout("the deadline was over before")
+            raise socket.timeout("the deadline was already over")
 
     def cancel(self) -> None:
-        """Shut the connection, if there is one. What still waits on it wakes up at once."""
+        """Shut the connection down, if there is one. Whatever still waits on it wakes up at once."""
         with self._lock:
             self._over = True
             handle, self._handle = self._handle, None

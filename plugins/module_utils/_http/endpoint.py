@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""One endpoint: where an LM Studio server is, and with what it is asked.
+"""One endpoint: where an LM Studio server is, and how it is queried.
 
 Everything here is checked before a request is sent.
 """
@@ -30,15 +30,15 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 CONTROLLER = "the controller"
 TARGET = "the host that runs the module"
 TARGET_URL = "http://127.0.0.1"
-"""What a target asks, without a port, unless it is told otherwise."""
+"""What a target queries unless it is told otherwise, without a port."""
 
-# What people paste with the base URL, although it names a route. The longest come first.
+# Routes that people paste along with the base URL, the longest first.
 _PASTED_ROUTES = ("/v1/chat/completions", "/api/v1/models", "/api/v0/models", "/v1/models", "/api/v1", "/api/v0", "/v1")
 _FILES = ("ca_path", "client_cert", "client_key")
 V1, V0, AUTO = APIS = ("v1", "v0", "auto")
-"""Which list of models is asked for: that of LM Studio 0.4 and later, the older one, or the older one where the other does not exist."""
+"""Which list of models is asked for: that of LM Studio 0.4 and later, the older one, or the older one where the newer does not exist."""
 PUBLIC_OPTIONS = ("url", "timeout", "validate_certs", *_FILES, "use_proxy", "api")
-"""The fields of an endpoint that decide about its answer and are no secret. A cache keeps these, and no other one."""
+"""The fields of an endpoint that affect its answer and are not secret. A cache keeps these and no others."""
 
 
 class Endpoint(NamedTuple):
@@ -61,7 +61,7 @@ class Endpoint(NamedTuple):
     confirm_loaded: bool = False
     """Whether the older list, which tells what is still loading, is asked for as well."""
     token_advice: str | None = None
-    """What to do when the server wants a token, where that differs from the usual."""
+    """What to do when the server requires a token, where that differs from the usual hint."""
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.url}>"
@@ -72,7 +72,7 @@ class Endpoint(NamedTuple):
 
     @property
     def host(self) -> str:
-        """As name resolution wants it: without brackets, a zone index with its plain percent sign."""
+        """As name resolution expects it: without brackets, and with a plain percent sign before a zone index."""
         bracket = self.authority.rfind("]")
         host = self.authority[1:bracket] if bracket > 0 else self.authority.partition(":")[0]
         return host.replace("%25", "%")
@@ -84,22 +84,22 @@ class Endpoint(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """The path of the URL, which a proxy wants; empty unless it has one."""
+        """The path of the URL, which a proxy may require; empty if it has none."""
         return self.url[self.url.index("://") + 3 + len(self.authority) :]
 
     @property
     def authority(self) -> str:
-        """The host as it stands in the URL, and the port if it has one."""
+        """The host as written in the URL, and the port if it has one."""
         return self.url.split("/", 3)[2]
 
     @property
     def credential_option(self) -> str | None:
-        """The option that says who asks, if any: token or headers."""
+        """The option with the credentials, if any: token or headers."""
         return "token" if self.token else "headers" if self.headers else None
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host as it stands in a URL means the machine that sends the request."""
+    """Whether a host, as written in a URL, is the machine that sends the request."""
     host = host.lower().rstrip(".")
     if host in ("localhost", "::1", "0.0.0.0", "::") or host.endswith(".localhost"):  # noqa: S104 (nothing is bound)
         return True
@@ -107,12 +107,12 @@ def is_loopback(host: str) -> bool:
 
 
 def authorizes(headers: Any) -> bool:
-    """Whether headers have an Authorization of their own, which stands in place of a token."""
+    """Whether headers contain an Authorization, which replaces a token."""
     return isinstance(headers, Mapping) and any(str(name).lower() == "authorization" for name in headers)
 
 
 def normalise_url(url: str, port: int | None = None, option: str = "url", port_option: str = "port") -> str:
-    """The base URL to ask, or an :class:`OptionError` that names the option.
+    """The base URL to query, or an :class:`OptionError` that names the option.
 
     `port` fills in the port of a URL that names none.
     """
@@ -147,7 +147,7 @@ def _check_token(token: Any, name: str) -> str | None:
 
 
 def connection_options() -> dict[str, dict[str, Any]]:
-    """The options that say whom to ask and how, as argument specs have them. The documentation fragment ``connection`` describes them."""
+    """The options that say which server to query and how, as argument specs have them. The documentation fragment ``connection`` describes them."""
     default = Endpoint._field_defaults
     return {
         "url": {"type": "str"},

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Why a server did not answer as it was asked to: every status, and every next step."""
+"""Why a server did not give the requested answer: every status, and every next step."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ HINTS = {
     "redirect": "Redirects are not followed, so that a token goes nowhere else. Look at the proxy, or the program, that redirects.",
     "not_lmstudio": "Check url and port: something else answers there. LM Studio listens on port 1234 unless told otherwise.",
     "http_error": "Look at LM Studio's log on that host (lms log stream), and at any proxy in between.",
-    "invalid": "Check url and port, and that it is LM Studio 0.4 or later, whose answers no proxy changes. "
-    "If it is, please report the answer as a bug of this collection.",
+    "invalid": "Check url and port, that it is LM Studio 0.4 or later, and that no proxy changes its answers. "
+    "If so, please report the answer as a bug in this collection.",
     # Where what was seen says more than the status.
     "refused: no port": "The URL names no port, so the default port of its scheme was used (80 or 443). LM Studio listens on 1234 unless told "
     "otherwise: write it in the URL.",
@@ -55,10 +55,10 @@ HINTS = {
     "tls: self-signed": "Set ca_path to this certificate if you trust it, or have it signed by a CA that you trust.",
     "tls: own CA": "Set ca_path to the CA at the end of the server's chain if you trust it.",
     "tls: unknown CA": "Set ca_path to the CA that signed it, and check that the server sends its intermediate certificates.",
-    "tls: another CA": "What ca_path names did not sign it: set ca_path to the CA that did, if you trust it, and check that the server sends its "
+    "tls: another CA": "No CA in ca_path signed it: set ca_path to the CA that did, if you trust it, and check that the server sends its "
     "intermediate certificates.",
-    "tls: other name": "Use the name in the URL that the certificate is for, or get a certificate for this one.",
-    "tls: other address": "Use the name in the URL that the certificate is for: it is not for this address.",
+    "tls: other name": "In the URL, use the name that the certificate is for, or get a certificate for this one.",
+    "tls: other address": "In the URL, use the name that the certificate is for: it is not for this address.",
     "tls: old": "The server and this Python have no version of TLS in common. Let the server offer TLS 1.2 or later.",
     "tls: client certificate": "It requires a client certificate that it accepts: set client_cert and client_key.",
     "tls: handshake": "It may require a client certificate (client_cert, client_key), or have no cipher in common with this Python.",
@@ -67,10 +67,10 @@ HINTS = {
     "timeout: proxy": "Check that the host is up, and that the proxy which the environment names reaches it. Or set use_proxy to false.",
     "timeout: no proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "timeout: whole fleet": "The time for all hosts was over before this one had answered: raise fleet_timeout (or wait_timeout, while "
-    "an assertion waits). Silent hosts take less of it with a lower timeout, and more are asked at once with a higher concurrency.",
+    "an assertion waits). A lower timeout spends less of it on silent hosts, and a higher concurrency asks more hosts at once.",
     "auth: headers": "Set headers to what that server, or the proxy in front of it, accepts.",
-    "auth: Basic": "A proxy in front of it requires a user name and a password, not a token. Set headers to an Authorization of "
-    "the word Basic and the base64 of USER:PASSWORD, and no token.",
+    "auth: Basic": "A proxy in front of it requires a user name and a password, not a token. In headers, set Authorization to "
+    "the word Basic and the base64 of USER:PASSWORD, and set no token.",
     "forbidden: nothing sent": "This is not about a token: none was sent, and LM Studio would answer that with 401. Another program may "
     "refuse the name in the URL (Ollama and Jan do so with a Host header that they do not know), or a proxy may "
     "require a client certificate (client_cert, client_key) or let in other machines only. Check url and port, and the rules of that program.",
@@ -122,14 +122,14 @@ STATUSES = ("ok", *(name for name in HINTS if ":" not in name))
 
 
 MAX_DIGITS = 18
-"""Of a whole number of a server. A longer one is not believed."""
+"""Of a whole number from a server. A longer one is not believed."""
 
 
 class ApiError(Exception):
-    """Why there is no answer to a request, such as no model list.
+    """Why a request has no answer, such as that for the model list.
 
     `status` is one of :data:`STATUSES`. `problem` completes a sentence that begins with the URL ("refused the connection"). `case` says
-    which next step of that status is meant, where it has several; `hint` is one that stands elsewhere.
+    which next step of that status is meant, where it has several; `hint` replaces it with another.
     """
 
     def __init__(self, status: str, problem: str, case: str | None = None, hint: str | None = None, http_status: int | None = None) -> None:

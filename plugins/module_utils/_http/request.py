@@ -38,7 +38,7 @@ class Request(NamedTuple):
             headers.pop(names.get(name.lower(), ""), None)
             headers[name] = value
         if self.body:
-            # Headers of the options count for every request. What the body of this one is, they cannot know.
+            # Headers from the options apply to every request, so they cannot know what this body is.
             headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
             headers.update({"Content-Type": "application/json", "Content-Length": str(len(self.body))})
         return headers

@@ -34,33 +34,33 @@ class Response(NamedTuple):
     content_encoding: str = ""
     location: str = ""
     authenticate: str = ""
-    """Of a 401: what it wants (``WWW-Authenticate``)."""
+    """Of a 401: what it requires (``WWW-Authenticate``)."""
     server: str = ""
     """What the program calls itself."""
 
 
 class ParsedResponse(http.client.HTTPResponse):
-    """Reads past the answers that only announce the real one, and believes no size below zero."""
+    """Skips interim (1xx) responses, and rejects a chunk size below zero."""
 
     _announcements = 0
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]
-        # 101 is the last answer in HTTP. Of the announcements, http.client knows 100 alone.
+        # 101 ends HTTP on the connection. http.client itself skips no interim response but 100.
         if 100 <= status < 200 and status != 101:
             status = http.client.CONTINUE
             self._announcements += 1
             if self._announcements > _MAX_ANNOUNCEMENTS:
-                raise ApiError("invalid", "announced its answer again and again", "framing")
+                raise ApiError("invalid", "sent too many interim (1xx) responses", "framing")
         return version, status, reason
 
     def _read_next_chunk_size(self) -> int:
-        # http.client would read to the end, however far that is.
+        # http.client would read until the connection ends, however much that is.
         return chunk_size(super()._read_next_chunk_size())  # type: ignore[misc]
 
 
 def read_response(http_status: int, header: Header, read: Callable[[int], bytes], limit: int) -> Response:
-    """Read a body up to `limit` bytes, whatever it says of its own length. What follows the declared length is no part of it."""
+    """Read a body up to `limit` bytes, whatever length it declares. What follows the declared length is not part of it."""
     length = declared_length(http_status, header)
     wanted = bytes_to_read(length, limit)
     body = bytearray()
@@ -73,7 +73,7 @@ def read_response(http_status: int, header: Header, read: Callable[[int], bytes]
 
 
 def bytes_to_read(length: int | None, limit: int) -> int:
-    """How much of a body is read at most: one byte more than `limit` tells that it is too large."""
+    """The most that is read of a body: one byte more than `limit` shows that it is too large."""
     return limit + 1 if length is None else length if length <= limit else 0
 
 
@@ -87,9 +87,9 @@ def make_response(http_status: int, header: Header, length: int | None, body: by
 
 
 def declared_length(http_status: int, header: Header) -> int | None:
-    """The bytes that a body says it has, or None where its chunks or its end tell. Several headers are one text with commas.
+    """The declared length of a body, or None where chunks or the end of the connection end it. Several headers are one text with commas.
 
-    Raises :class:`ApiError` where nobody can say where the body ends: libraries guess differently there.
+    Raises :class:`ApiError` where it is unclear where the body ends: libraries guess differently there.
     """
     coding = (header("Transfer-Encoding") or "identity").strip().lower()
     if coding not in ("chunked", "identity"):

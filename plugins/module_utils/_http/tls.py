@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""How an endpoint is reached other than directly and in the clear: TLS and proxies. Loaded only where one of them is wanted."""
+"""TLS and proxies. Loaded only where an endpoint is not reached directly and in the clear."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 
 
 class ProxyVariableError(OptionError):
-    """A variable of the environment that should name a proxy, and that ``use_proxy`` reads."""
+    """An environment variable that ``use_proxy`` reads, and that does not name a proxy as it should."""
 
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """The TLS options of an endpoint. Raises :class:`OptionError` for files that hold something else.
+    """The TLS context of an endpoint. Raises :class:`OptionError` for files that hold something else.
 
-    Equal options share one, because reading the CA certificates of a system takes longer than an exchange.
+    Equal options share a context, because reading the CA certificates of a system takes longer than an exchange.
     """
     return _tls_context(endpoint.validate_certs, endpoint.ca_path, endpoint.client_cert, endpoint.client_key)
 
@@ -57,14 +57,14 @@ def _tls_context(validate_certs: bool, ca_path: str | None, client_cert: str | N
 
 
 def check_files(endpoints: Iterable[Endpoint]) -> None:
-    """Read what the TLS options and the environment's proxies say, anew, before many are asked. Raises :class:`OptionError`."""
+    """Read the TLS files and the environment's proxies again, before many endpoints are queried. Raises :class:`OptionError`."""
     _tls_context.cache_clear()
     for endpoint in endpoints:
         check_route(endpoint)
 
 
 def check_route(endpoint: Endpoint) -> None:
-    """Read what the TLS options and the environment's proxies say. Raises :class:`OptionError`."""
+    """Read the TLS files and the environment's proxies. Raises :class:`OptionError`."""
     proxy_of(endpoint)
     if endpoint.scheme == "https":
         tls_context(endpoint)
@@ -74,13 +74,13 @@ class Proxy(NamedTuple):
     host: str
     port: int
     headers: dict[str, str]
-    """What the proxy itself wants to see: its credentials."""
+    """For the proxy itself: its credentials."""
     url: str
     """Without credentials."""
 
 
 def proxy_of(endpoint: Endpoint) -> Proxy | None:
-    """The proxy that the usual variables name for an endpoint, when the options allow one. Loopback never has one."""
+    """The proxy that the usual variables name for an endpoint, if the options allow one. Loopback never has one."""
     if not endpoint.use_proxy or is_loopback(endpoint.host):
         return None
     proxies = getproxies_environment()

@@ -35,12 +35,12 @@ class OptionError(Exception):
 
 
 def bracketed(host: str) -> str:
-    """A host as it stands in a URL: an IPv6 address gets its brackets."""
+    """A host as it is written in a URL: an IPv6 address gets its brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def without_userinfo(url: str) -> str:
-    """A URL that may be shown: all before its last @ is masked, however odd the URL is."""
+    """A URL that may be shown: everything before its last @ is masked, however odd the URL is."""
     before, at, after = url.rpartition("@")
     if not at:
         return url
@@ -49,12 +49,12 @@ def without_userinfo(url: str) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Whether it is ASCII that can be printed, without spaces."""
+    """Whether a text is printable ASCII without spaces."""
     return text.isascii() and text.isprintable() and " " not in text
 
 
 def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:
-    """Scheme, host, port and path of any URL that can be asked, or an :class:`OptionError` that names the option."""
+    """Scheme, host, port and path of a URL that can be requested, or an :class:`OptionError` that names the option."""
     if "@" in url:
         raise OptionError(
             option,
@@ -108,7 +108,7 @@ def _in_ascii(authority: str, rest: str, shown: str, option: str) -> tuple[str, 
 
 
 def check_seconds(option: str, seconds: float, least: float | None = None, most: float = MAX_SECONDS) -> float:
-    """The seconds, or an :class:`OptionError`. Without `least` they are more than 0."""
+    """The seconds, or an :class:`OptionError`. Without `least` they must be more than 0."""
     if not math.isfinite(seconds) or seconds > most or (seconds <= 0 if least is None else seconds < least):
         lower = "more than 0" if least is None else f"{least:g} or more"
         raise OptionError(option, f"{seconds:g} is not a usable number of seconds. Give {lower} and at most {most}.")
@@ -134,7 +134,7 @@ def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> t
 
 
 def check_file(path: Any, name: str, machine: str, folder_too: bool = False) -> None:
-    """Raise an :class:`OptionError` for a file that cannot be read. `machine` is what to call this one."""
+    """Raise an :class:`OptionError` for a file that cannot be read. `machine` is what messages call this machine."""
     if not (os.path.isfile(path) or (folder_too and os.path.isdir(path))):
         raise OptionError(name, f"{printable(path)!r} {'is not a file' if os.path.exists(path) else 'does not exist'} on {machine}.")
     if not os.access(path, os.R_OK):

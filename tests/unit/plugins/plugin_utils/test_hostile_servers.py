@@ -88,7 +88,7 @@ ANSWERS = {
     "chunks of one byte": (framed(CHUNKED, body=b"".join(b"1\r\n%c\r\n" % byte for byte in EMPTY) + b"0\r\n\r\n"), "ok", ""),
     "an announcement with a no-break space": (b"HTTP/1.1\xa0100\r\n\r\n" + http(EMPTY), "ok", ""),
     "a hundred announcements": (b"HTTP/1.1 102 Processing\r\n\r\n" * 100 + http(EMPTY), "ok", ""),
-    "one announcement too many": (b"HTTP/1.1 102 Processing\r\n\r\n" * 101 + http(EMPTY), "invalid", "announced its answer again"),
+    "one announcement too many": (b"HTTP/1.1 102 Processing\r\n\r\n" * 101 + http(EMPTY), "invalid", "too many interim (1xx)"),
     "an announcement of many headers": (b"HTTP/1.1 103 x\r\n" + b"X: y\r\n" * 101 + b"\r\n" + http(EMPTY), "invalid", "more HTTP headers"),
     "hints and no answer": (b"HTTP/1.1 103 Early Hints\r\n\r\n", "disconnected", "before the answer was complete"),
     "another protocol": (b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n" + http(EMPTY), "http_error", "HTTP 101"),
@@ -248,7 +248,7 @@ def test_a_flood_of_continues_ends_with_constant_memory(asking):
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with Flood(b"") as server:
-        assert "announced its answer again and again" in record_of(asking, server, timeout=60)["error"]["message"]
+        assert "sent too many interim (1xx) responses" in record_of(asking, server, timeout=60)["error"]["message"]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
 
 

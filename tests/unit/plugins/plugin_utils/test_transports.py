@@ -502,7 +502,7 @@ class TestProxy:
         monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
         record = record_of(asking, "http://gpu01.invalid", use_proxy=True)
         assert (record["status"], record["error"]["hint"]) == ("dns", HINTS["dns: proxy"])
-        assert "the name proxy.invalid of the proxy does not resolve" in record["error"]["message"]
+        assert "the proxy's name proxy.invalid does not resolve" in record["error"]["message"]
 
     @pytest.mark.parametrize("scheme", ["http", "https"])
     def test_one_that_does_not_answer_is_named_in_the_timeout(self, asking, monkeypatch, scheme):
