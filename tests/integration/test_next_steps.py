@@ -294,14 +294,14 @@ ROWS = {
         document("404 Not Found", {"detail": "Not Found"}),
         "nothing",
         "not_lmstudio",
-        "is not LM Studio: it answered in the shape of a FastAPI server (an object with detail)",
+        "is not LM Studio: it answered like a FastAPI server (an object with detail)",
         "not_lmstudio",
     ),
     "an OpenAI-style server": Row(
         document("200 OK", {"object": "list", "data": [{"id": "m"}]}),
         "nothing",
         "not_lmstudio",
-        "is not LM Studio: it answered in the shape of an OpenAI-style server (a list called data)",
+        "is not LM Studio: it answered like an OpenAI-style server (a list called data)",
         "not_lmstudio",
     ),
     "a page": Row(

@@ -233,5 +233,5 @@ def test_gates_wait_for_the_end_of_a_load_and_warn_once_where_nobody_can_tell(ru
         assert sum(request["path"] == V0 for request in fleet.requests(name)) > before >= 3
     assert len(seen) == 4
     words = " ".join(outcome.output.split())
-    assert words.count("it cannot be told whether a model is still loading, because the LM Studio of without has no /api/v0/models") == 1
+    assert words.count("it is not known whether a model is still loading, because the LM Studio of without has no /api/v0/models") == 1
     assert words.count("confirm_loaded: ") == 1

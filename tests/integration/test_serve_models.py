@@ -110,7 +110,7 @@ def test_what_an_earlier_run_left_loading_is_waited_for(run, start):
     assert posts(fleet) == {"gpu01": [], "without": []}
     # Both the model and the gate have asked once more after the load had ended.
     assert sum(request["path"] == OLDER_LIST for request in fleet.requests("gpu01")) >= seen[0] + 2
-    assert words.count("confirm_loaded: it cannot be told") == 1
+    assert words.count("confirm_loaded: it is not known") == 1
 
 
 def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):

@@ -23,10 +23,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 
 _ROUTES = "/api/v1/models"
 _MAX_NAME = 1000
-"""Characters of a name that a server gives to something."""
+"""The most characters that an id from a server may have."""
 ALREADY_DOWNLOADED, COMPLETED = "already_downloaded", "completed"
 MODEL_NOT_FOUND = "model_not_found"
-"""What LM Studio says of a model or an instance that is not there."""
+"""What LM Studio calls it when a model or an instance does not exist."""
 
 
 class Refusal(NamedTuple):
@@ -38,7 +38,7 @@ class Refusal(NamedTuple):
 
 
 class Download(NamedTuple):
-    """How far a download is. What the server does not tell is None."""
+    """How far a download is. Whatever the server does not tell is None."""
 
     status: str
     job_id: str | None
@@ -52,7 +52,7 @@ class Download(NamedTuple):
 
 
 def load_request(model: str, config: Mapping[str, Any], timeout: float) -> Request:
-    """A second one for a model that is loaded makes a second instance."""
+    """For a model that is already loaded, it makes a second instance."""
     return _post("/load", {"model": model, **config}, timeout)
 
 
@@ -61,7 +61,7 @@ def unload_request(instance_id: str) -> Request:
 
 
 def download_request(source: str, quantization: str | None) -> Request:
-    """The same one again attaches to the download that runs."""
+    """The same request again attaches to the running download."""
     return _post("/download", {"model": source, **({"quantization": quantization} if quantization else {})})
 
 
@@ -74,7 +74,7 @@ def _post(route: str, body: Mapping[str, Any], timeout: float | None = None) -> 
 
 
 def send(endpoint: Endpoint, fetch: Fetch, request: Request) -> dict[str, Any]:
-    """The document of an answer. Raises :class:`ApiError`, whose problem has nothing in it of what was sent as a secret."""
+    """The document of an answer. Raises :class:`ApiError`, in whose problem the secrets that were sent are masked."""
     try:
         return read_document(fetch(endpoint, request), endpoint, request, _object)
     except ApiError as exc:
@@ -84,12 +84,12 @@ def send(endpoint: Endpoint, fetch: Fetch, request: Request) -> dict[str, Any]:
 
 def _object(document: Any) -> dict[str, Any]:
     if not isinstance(document, dict):
-        raise ApiError("invalid", "sent something else than what was asked for")
+        raise ApiError("invalid", "sent something other than what was requested")
     return document
 
 
 def refusal_of(error: ApiError, endpoint: Endpoint) -> Refusal | None:
-    """The words of LM Studio itself in place of an answer, if it has answered."""
+    """The error that LM Studio itself sent instead of an answer, if it did."""
     said = error.document.get("error") if isinstance(error.document, dict) else None
     if not isinstance(said, dict) or not isinstance(said.get("message"), str):
         return None
@@ -103,7 +103,7 @@ def refusal_of(error: ApiError, endpoint: Endpoint) -> Refusal | None:
 def is_clear(error: ApiError, endpoint: Endpoint) -> bool:
     """Whether it is certain that the server did not do what it was asked to.
 
-    After a deadline, a broken connection, or an error of whatever stands before the server, it may have done it, or may still do it.
+    After a deadline, a broken connection, or an error of something in front of the server, it may have done so, or may still do so.
     """
     if not error.sent or error.status == "unsupported":
         return True
@@ -118,7 +118,7 @@ def read_loaded(document: Mapping[str, Any], endpoint: Endpoint) -> str:
     """The id of the instance that was loaded, as the record has it. Raises :class:`ApiError`."""
     instance_id = document.get("instance_id")
     if not isinstance(instance_id, str) or not 0 < len(instance_id) <= _MAX_NAME or document.get("status", "loaded") != "loaded":
-        raise ApiError("invalid", "did not answer that the model is loaded")
+        raise ApiError("invalid", "did not confirm that the model is loaded")
     return mask_text(secrets_of(endpoint), instance_id)
 
 
@@ -126,7 +126,7 @@ def read_download(document: Mapping[str, Any], endpoint: Endpoint) -> Download:
     """Raises :class:`ApiError`."""
     status, job_id = document.get("status"), document.get("job_id")
     if not isinstance(status, str):
-        raise ApiError("invalid", "did not answer how far the download is")
+        raise ApiError("invalid", "did not say how far the download is")
     usable = isinstance(job_id, str) and 0 < len(job_id) <= _MAX_NAME
     numbers = [believable(document.get(name)) for name in ("total_size_bytes", "downloaded_bytes", "bytes_per_second")]
     return Download(printable(mask_text(secrets_of(endpoint), status)), job_id if usable else None, *numbers)

@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 RESERVED_KEYS = ("__ansible_", "__payload__")
-"""Keys that begin so break Ansible's own serialisation of results."""
+"""Keys that begin like this break Ansible's own serialisation of results."""
 FRACTIONS = ("bits_per_weight", "remaining_ttl_seconds")
 """Numbers that need not be whole."""
 _MAX_DEPTH = 16
@@ -40,7 +40,7 @@ def _number(value: Any) -> Any:
 
 
 def _anything(value: Any, depth: int = 0) -> Any:
-    """A value that we do not know: kept as it is, in the order of its names, without what breaks Ansible's own serialisation."""
+    """A value of an undocumented field: kept as it is, sorted by name, without what breaks Ansible's own serialisation."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if depth >= _MAX_DEPTH and isinstance(value, (dict, list)):
@@ -56,7 +56,7 @@ _EXPECTED: dict[type | None, str] = {str: "a string", bool: "true or false", Non
 
 
 def coerce(value: Any, name: str, expected_type: type | None) -> Any:
-    """The value of a field, by its expected type: None for a list of strings, object for a field that is not documented.
+    """The value of a field, by its expected type: None means a list of strings, object an undocumented field.
 
     Raises :class:`WrongType`.
     """
@@ -71,7 +71,7 @@ def coerce(value: Any, name: str, expected_type: type | None) -> Any:
 
 
 def believable(value: Any) -> float | None:
-    """A number of things or bytes, or None for what cannot be one."""
+    """A count or a number of bytes, or None for a value that cannot be one."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**MAX_DIGITS:
         return value
     return None
@@ -90,7 +90,7 @@ def json_type(value: Any) -> str:
 
 
 def entry_name(raw: Any, number: int) -> str:
-    """Which model of the list that is."""
+    """Which model of the list it is, for messages."""
     key = raw.get("key") if isinstance(raw, dict) else None
     return f"models[{number}]" + (f" ({printable(key)})" if isinstance(key, str) else "")
 

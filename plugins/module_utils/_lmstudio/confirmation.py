@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Whether what is listed as loaded is loaded. LM Studio 0.4 lists an instance as soon as its load begins, and only its older list of
+"""Whether what is listed as loaded really is. LM Studio 0.4 lists an instance as soon as its load begins, and only its older list of
 models tells that it is still loading.
 """
 
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 
-CANNOT_CONFIRM = f"confirm_loaded: it cannot be told whether a model is still loading, because {{}} has no {LIST_MODELS_V0.path}."
-"""What to warn of."""
+CANNOT_CONFIRM = f"confirm_loaded: it is not known whether a model is still loading, because {{}} has no {LIST_MODELS_V0.path}."
+"""The warning where LM Studio does not have the older list."""
 
 
 class Confirmation(NamedTuple):
-    """What the older list says of models that the newer one lists as loaded."""
+    """What the older list says about models that the newer one lists as loaded."""
 
     states: States | None
-    """None where it gave no list."""
+    """None where there is no list."""
     problem: str = ""
-    """Then why, as a sentence without its end."""
+    """Why there is none, as a sentence without its full stop."""
     is_there: bool = True
     """Whether the server has the older list at all."""
     is_refused: bool = False
-    """Whether it does not give it to this token, or to nobody. Waiting does not change that."""
+    """Whether the server refuses it, to this token or to everyone. Waiting does not change that."""
 
     def doubt(self, entry: Entry) -> str | None:
-        """Why a model with loaded instances may not be loaded, as a sentence without its end. None where it is.
+        """Why a model with loaded instances may not be loaded, as a sentence without its full stop. None where it is.
 
-        A row has no ids of instances, so one that is loading makes all instances of its model loading.
+        A row has no instance ids, so a row that is loading means that all instances of its model may be.
         """
         if self.states is None:
             return self.problem
@@ -66,7 +66,7 @@ class Confirmation(NamedTuple):
 
 
 def ask_confirmation(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Response]) -> Confirmation:
-    """Ask an endpoint for the older list alone. Nothing that a server does raises."""
+    """Ask an endpoint for the older list alone. Nothing that a server does raises an exception."""
     try:
         return read_confirmation(endpoint, fetch(endpoint, LIST_MODELS_V0))
     except ApiError as exc:
@@ -74,7 +74,7 @@ def ask_confirmation(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Re
 
 
 def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confirmation:
-    """What an answer says, or why it says nothing. An error is not the lack of the older list: LM Studio may send one as a load starts."""
+    """What an answer says, or why it says nothing. An error does not mean that it has no such list: LM Studio may send one as a load starts."""
     try:
         if isinstance(answer, ApiError):
             raise answer
@@ -87,13 +87,13 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
 
 def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | None) -> Record:
     """A record in which each model that is listed as loaded says whether it is: its `state` is loaded or loading, or `unconfirmed` says
-    why that is not known. `confirmed` of the record is true, false where the server cannot tell, or null where it did not.
+    why that is not known. The record's `confirmed` is true, false where the server cannot tell, or null where it did not.
     """
     confirmed: bool | None = None
     if record["api"] == V0:
         confirmed = True
     elif record["ok"]:
-        found = read_confirmation(endpoint, answer) if answer else Confirmation(None, f"{LIST_MODELS_V0.path} was not asked")
+        found = read_confirmation(endpoint, answer) if answer else Confirmation(None, f"{LIST_MODELS_V0.path} was not requested")
         confirmed = (found.states is not None or None) if found.is_there else False
         for entry in record["models"]:
             doubt = found.doubt(entry) if entry["loaded"] and found.is_there else None

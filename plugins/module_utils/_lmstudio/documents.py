@@ -26,7 +26,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 Read = TypeVar("Read")
 _CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 _ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
-"""Where JSON may hold half a character or a control character. Raw ones below a space are no JSON."""
+"""Where JSON may hold half a character or a control character. Raw control characters below a space are not JSON."""
 
 
 def _not_a_number(_name: str) -> Any:
@@ -39,7 +39,7 @@ def _integer(digits: str) -> Any:
 
 
 _JSON = json.JSONDecoder(parse_constant=_not_a_number)
-# A function of ours for every number doubles what decoding costs.
+# Calling a function of ours for every number doubles the cost of decoding.
 _JSON_OF_LONG_NUMBERS = json.JSONDecoder(parse_constant=_not_a_number, parse_int=_integer)
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * (MAX_DIGITS + 1)
@@ -55,7 +55,7 @@ def _decode(body: bytes) -> str:
 
 
 def _has_odd_text(body: bytes, text: str) -> bool:
-    """Whether there may be half a character or a control character. Most answers have no place for one, which is seen quickly."""
+    """Whether there may be half a character or a control character. Most answers cannot have one, which is quick to see."""
     if b"\x7f" in body or (b"\xc2" in body and re.search(r"[\x80-\x9f]", text)):
         return True
     return b"\\" in body and re.search(_ODD_ESCAPE, text) is not None
@@ -137,7 +137,7 @@ def _document(response: Response, endpoint: Endpoint, request: Request) -> Any:
         unreadable = exc
     if response.http_status == 200 and isinstance(document, dict) and not {"error", "message", "detail"} & document.keys():
         return document
-    # Here, because most hosts send what was asked for, and Ansible compiles what a module imports at every task.
+    # Imported here, because most hosts send what was requested, and Ansible compiles what a module imports for every task.
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.refusals import classify_response
 
     why = classify_response(response, endpoint, request, body, document, unreadable)

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""A host record that was gathered before: find it in what a user hands in, and make it as short as is wanted."""
+"""A host record that was gathered before: find it in what a user passes in, and shorten it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 _BEFORE_THE_REASON = re.compile(r"(Task failed: )?((Data could not be sent to|Failed to connect to) .{0,300}? ssh: )?", re.IGNORECASE)
-"""What Ansible puts before that which ssh said. With pipelining it says either, by chance, and both are long."""
+"""What Ansible puts before the words of ssh. With pipelining it may be either of the two, and both are long."""
 
 
 def at_detail_loaded(record: Record) -> Record:
@@ -31,9 +31,9 @@ def at_detail_loaded(record: Record) -> Record:
 
 
 def extract_record(value: Any) -> Record:
-    """The record in what a user hands in: itself, facts with it, or the registered result of a module that asked.
+    """The record in what a user passes in: itself, facts with it, or the registered result of a module that queried the server.
 
-    A result of a host that Ansible could not reach, or on which the task failed or was skipped, has none: nobody was asked then.
+    A result of a host that Ansible could not reach, or on which the task failed or was skipped, has none: no server was queried.
     Raises :class:`OptionError`.
     """
     for path in ((), ("lmstudio",), ("ansible_facts", "lmstudio")):
@@ -43,7 +43,7 @@ def extract_record(value: Any) -> Record:
         if isinstance(found, Mapping) and all(name in found for name in ("ok", "status", "fingerprint", "instances")):
             if not isinstance(found["ok"], bool):
                 raise OptionError("record", "its ok is neither true nor false. Pass the record unchanged.")
-            # A record of an earlier release does not say it.
+            # Records of earlier releases do not have it.
             return cast("Record", {"api": V1 if found["ok"] else None, **found})
     if isinstance(value, Mapping) and any(value.get(name) is True for name in ("unreachable", "failed", "skipped")):
         return nothing_gathered(value)
@@ -54,11 +54,11 @@ def extract_record(value: Any) -> Record:
 
 
 def nothing_gathered(result: Any) -> Record:
-    """The record of a host of which there is none, with the reason if there is a result that tells it."""
+    """The record for a host from which none was gathered, with the reason if there is a result that tells it."""
     why = (result.get("msg") or result.get("skip_reason")) if isinstance(result, Mapping) else None
     reason = _BEFORE_THE_REASON.sub("", str(why), count=1) if why else ""
     return not_asked_record(
         "Nothing was gathered from this host" + (f": {printable(reason, 300)}" if reason else "."),
-        "Ansible could not reach it, or the task that asks failed on it or did not run. See the output of the play.",
+        "Ansible could not reach it, or the task that queries it failed or did not run. See the output of the play.",
         LOADED_ONLY,
     )

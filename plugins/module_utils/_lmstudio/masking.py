@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What was sent to a server as a secret must not come back in its record."""
+"""Secrets that were sent to a server must not come back in its record."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def secrets_of(endpoint: Endpoint) -> tuple[str, ...]:
 
 
 def short_secret_warning(endpoint: Endpoint) -> str | None:
-    """What a person should know about the secrets of an endpoint although they can be used."""
+    """A warning about a secret that can be used but is short."""
     short = [name for name, value in (("token", endpoint.token or ""), *endpoint.headers) if 0 < len(value) < _SHORT_SECRET]
     if not short:
         return None
@@ -54,7 +54,7 @@ def contains_any(secrets: tuple[str, ...], json_text: str) -> bool:
 
 
 def mask_answer(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]] | None:
-    """Both without any text that was sent to the server as a secret, wherever the server may have put it. None if there is none."""
+    """Both with the secrets that were sent to the server masked, wherever it put them. None if there are none."""
     names = _documented_names()
 
     def mask(value: Any) -> Any:
@@ -73,19 +73,19 @@ def mask_answer(secrets: tuple[str, ...], entries: list[Entry], warnings: list[s
 
 
 def mask_problem(endpoint: Endpoint, exc: ApiError) -> ApiError:
-    """A failure without what was sent to the endpoint as a secret."""
+    """A failure with the secrets that were sent to the endpoint masked."""
     return ApiError(exc.status, mask_text(secrets_of(endpoint), exc.problem), hint=exc.hint, http_status=exc.http_status)
 
 
 def mask_text(secrets: tuple[str, ...], text: str) -> str:
-    # Names of hosts and codings arrive in small letters, whatever the server wrote.
+    # Names of hosts and codings arrive in lower case, whatever the server wrote.
     for secret in secrets:
         text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
     return text
 
 
 def _documented_names() -> set[str]:
-    """Every key of an entry, its containers included: those keep their names even if a token is one of them."""
+    """Every key of an entry, including its containers. They keep their names even if a token equals one."""
     models, _warnings = read_models(Response(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
 
     def names(value: Any) -> set[str]:

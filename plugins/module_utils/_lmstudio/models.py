@@ -29,7 +29,7 @@ class Model(NamedTuple):
     """A model that a server lists."""
 
     entry: Entry
-    """May be shared with other answers, so it is not to be changed."""
+    """May be shared with other answers, so it must not be changed."""
     text: str
     """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
 
@@ -41,14 +41,14 @@ class Model(NamedTuple):
 Listed = Tuple[List[Model], List[str]]
 """The models of an answer, and the warnings about single fields."""
 KnownModels = Dict[bytes, Model]
-"""Models that were read before, by what was decoded of them: most hosts of a fleet have the same ones."""
+"""Models that were read before, by their decoded JSON: most hosts of a fleet have the same ones."""
 _MAX_KNOWN = 4096
 _MAX_KNOWN_BYTES = 4096
-"""Of what was decoded of a model that is remembered."""
+"""Of the decoded JSON of a model that is remembered."""
 
 
 canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-"""JSON of what was read. The names of an entry are in one order already, and sorting them again would take half of the time."""
+"""JSON of what was read. The names of an entry are always in the same order, and sorting them again would take half of the time."""
 
 
 def may_be_loaded(entry: Entry) -> bool:
@@ -56,8 +56,8 @@ def may_be_loaded(entry: Entry) -> bool:
 
 
 def is_unclear(entry: Entry) -> bool:
-    """Whether a model without an instance may be loaded all the same: some servers tell the context of a loaded model, and no instance. The
-    older API tells a state, which need not be one of these two.
+    """Whether a model without an instance may be loaded all the same: some servers report a loaded context but no instance, and the older
+    API a state, which need not be one of these two.
     """
     unsettled = entry.get("state") not in (None, "loaded", "not-loaded")
     return not entry["loaded"] and (entry.get("loaded_context_length") is not None or unsettled)
@@ -84,7 +84,7 @@ def _comparable(entry: Entry) -> Entry:
 
 
 def list_models(document: Any, known: KnownModels | None = None) -> Listed:
-    """The models that a document lists. Raises :class:`ApiError`. `known` is looked in, and remembers."""
+    """The models that a document lists. Raises :class:`ApiError`. `known` is looked up, and added to."""
     models = document.get("models") if isinstance(document, dict) else None
     if not isinstance(models, list) or (not models and "data" in document):
         raise _no_list(document)
@@ -97,9 +97,9 @@ def list_models(document: Any, known: KnownModels | None = None) -> Listed:
 
 
 def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels) -> Model:
-    """A model, read unless it is known. One with instances, which change, or with a warning, which every host has to say, never is."""
+    """A model, read unless it is known. Models with instances, which change, or with warnings, which every host must give, never are."""
     try:
-        # Other values never give equal bytes. Equal ones nearly always do: whether a name has other uses in the answer can show in them.
+        # Different values never give equal bytes. Equal ones nearly always do: the bytes can show whether a name recurs in the answer.
         key = marshal.dumps(raw)
     except ValueError:
         return Model.from_entry(reader.read(raw, number))
@@ -120,7 +120,7 @@ def _no_list(document: Any) -> ApiError:
     if not isinstance(document, dict):
         return ApiError("invalid", f"sent {json_type(document)} instead of a model list")
     if "data" in document:
-        return ApiError("not_lmstudio", "is not LM Studio: it answered in the shape of an OpenAI-style server (a list called data)")
+        return ApiError("not_lmstudio", "is not LM Studio: it answered like an OpenAI-style server (a list called data)")
     if document.get("models") is not None:
         return invalid_field("models", "a list", document["models"])
     if "error" in document:
@@ -131,7 +131,7 @@ def _no_list(document: Any) -> ApiError:
 
 
 NOWHERE = Endpoint(TARGET_URL)
-"""For answers that came from no server, such as those of a cache."""
+"""For answers that did not come from a server, such as those of a cache."""
 
 
 def read_models(response: Response, endpoint: Endpoint = NOWHERE, known: KnownModels | None = None) -> Listed:

@@ -7,7 +7,7 @@
 """The older list of models, of LM Studio 0.3, which 0.4 still has: a row for each model, with a state and without instances.
 
 It becomes the entries that the newer list has. What it does not tell is unknown there. It does not list models that are not loaded while
-just-in-time loading is off, so what is not in it may exist all the same.
+just-in-time loading is off, so a model that is not in it may still exist.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ States = Dict[str, Set[str]]
 """The states of a list, by the name of the model. A name may be there more than once."""
 
 _TYPES = {"vlm": "llm", "embeddings": "embedding"}
-"""What the newer API calls a type."""
-# The fields of a row that become others. The rest keep their names, as everywhere.
+"""What the newer API calls these types."""
+# The fields of a row that are translated or dropped. The rest keep their names.
 _TRANSLATED = ("id", "object", "arch", "compatibility_type", "loaded_context_length")
 
 
@@ -58,7 +58,7 @@ def read_states(response: Response, endpoint: Endpoint = NOWHERE) -> States:
 
 
 def _rows(response: Response, endpoint: Endpoint) -> list[Entry]:
-    """The rows of an answer, with all that a decision rests on being of the type that is expected. Raises :class:`ApiError`."""
+    """The rows of an answer, in which every field that a decision rests on has the expected type. Raises :class:`ApiError`."""
     return read_document(response, endpoint, LIST_MODELS_V0, _checked)
 
 
@@ -70,7 +70,7 @@ def _checked(document: Any) -> list[Entry]:
     check_number(rows)
     if rows and not any(isinstance(row, dict) and "state" in row for row in rows):
         raise ApiError(
-            "not_lmstudio", "is not LM Studio: it answered in the shape of an OpenAI-style server (a list of models without a state)"
+            "not_lmstudio", "is not LM Studio: it answered like an OpenAI-style server (a list of models without a state)"
         )
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
@@ -87,7 +87,7 @@ def _checked(document: Any) -> list[Entry]:
 
 
 def _entry(row: Entry) -> Entry:
-    """A row as the newer list would have it. Its one instance has the name by which a request addresses the model: the row tells no other."""
+    """A row as the newer list would have it. The id of its one instance is the name that requests use: the row has no other."""
     entry = {name: value for name, value in row.items() if name not in _TRANSLATED}
     loaded, context = row["state"] == LOADED, row.get("loaded_context_length")
     entry.update(

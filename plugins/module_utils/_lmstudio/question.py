@@ -22,7 +22,7 @@ _LEAST_SECONDS = 0.01
 
 
 class Question:
-    """A driver sends `request` and hands in what came of it, until there is none left. All of it has the timeout of the endpoint."""
+    """A driver sends `request` and passes its result to `take`, until `request` is None. The timeout of the endpoint is for all of it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -32,19 +32,19 @@ class Question:
         self.request: Request | None = LIST_MODELS_V0 if endpoint.api == V0 else LIST_MODELS
         self.answer: Response | ApiError | None = None
         self.seconds = 0.0
-        """Until the list was there."""
+        """Until the list had arrived."""
         self.states: Response | ApiError | None = None
-        """The older list, where it was asked for beside the other."""
+        """The older list, where it was requested as well as the newer one."""
 
     def elapsed(self) -> float:
         return time.monotonic() - self._began
 
     def take(self, answer: Response | ApiError) -> None:
-        """Note what came of the request, and decide what is asked next."""
+        """Note the result of the request, and decide what to request next."""
         if self.answer is not None:
             self.states, self.request = answer, None
             return
-        # Nothing but LM Studio's own words says that it is an older one: after a refusal or an error nobody asks on.
+        # Only LM Studio's own words prove that it is an older one: after a refusal or any other error, nothing more is requested.
         if self._endpoint.api == AUTO and self.api == V1 and self._is_unsupported(answer):
             self.api, self.request = V0, self._older_list()
             return

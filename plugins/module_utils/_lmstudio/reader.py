@@ -31,8 +31,8 @@ MAX_ENTRIES = 10000
 """More models or loaded instances than this on one host are not accepted."""
 MAX_WARNINGS = 20
 
-# The documented fields, each with the type that is expected: reading answers is most of what a fleet costs, and values of this very
-# type are taken as they are. None stands for a list of strings.
+# The documented fields, each with its expected type. Values of exactly this type are taken as they are, because reading answers is most
+# of what a fleet costs. None stands for a list of strings.
 _ENTRY = {
     "type": str,
     "publisher": str,
@@ -59,11 +59,11 @@ SETTINGS = {
     "num_experts": int,
     "offload_kv_cache_to_gpu": bool,
 }
-"""With which an instance is loaded."""
+"""The settings with which an instance is loaded."""
 _Fields = Mapping[str, "type | None"]
 _REQUIRED = ("key", "id")
 _STRICT = ("type", "key", "id", "context_length")
-"""With a wrong type, the answer as a whole cannot be trusted."""
+"""If one of these has a wrong type, the answer as a whole cannot be trusted."""
 
 
 def check_number(listed: list[Any]) -> None:
@@ -78,7 +78,7 @@ def _unknown_value(name: str, expected_type: type | None) -> Any:
 
 
 class Reader:
-    """Reads the models of a list, one by one: documented fields by type, then the rest as it is, in the order of its names."""
+    """Reads the models of a list, one by one: documented fields by type, then the rest as it is, sorted by name."""
 
     def __init__(self) -> None:
         self._raw: Any = None
@@ -119,7 +119,7 @@ class Reader:
     def _capabilities(self, raw: Entry) -> Entry:
         path = ".capabilities"
         capabilities = self._fields(raw, path, _CAPABILITIES)
-        # A bare true or false says no more than whether it can.
+        # A bare true or false says only whether it can.
         reasoning = {"allowed_options": ["on"]} if raw.get("reasoning") is True else self._object(raw, path, "reasoning", absent=False)
         capabilities["reasoning"] = self._object_fields(reasoning, path + ".reasoning", _REASONING)
         return self._with_unknown_fields(capabilities, raw, path)
@@ -154,7 +154,7 @@ class Reader:
         return read
 
     def _object(self, raw: Entry, path: str, name: str, absent: Any = None) -> Entry:
-        """A container. A missing one, null or `absent`, reads as an empty one."""
+        """A container. A missing one, null and `absent` all read as an empty one."""
         value = raw.get(name)
         if isinstance(value, dict):
             return value

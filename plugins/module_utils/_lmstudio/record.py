@@ -38,15 +38,15 @@ Fetch = Callable[[Endpoint, Request], Response]
 
 FULL, LOADED_ONLY = DETAILS = ("full", "loaded")
 NOT_ASKED = "not_asked"
-"""The status of a host that nobody could ask. The others are those of :class:`ApiError`, and ok."""
+"""The status of a host that could not be queried. The others are those of :class:`ApiError`, and ok."""
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Of ``asked_at``, in UTC."""
 _CONSTANT_TYPES = {str, int, float, bool, type(None)}
-"""Of JSON: values of these nobody can change."""
+"""The types of JSON whose values cannot be changed."""
 
 
 class ParsedAnswer:
-    """An answer that was read. It has no secret in it of the hosts that gave it, and all of them share it."""
+    """An answer that was read. All hosts that gave it share it, so it contains no secret of any of them."""
 
     def __init__(self, models: list[Model], warnings: list[str], api: str = V1) -> None:
         self.models = models
@@ -57,13 +57,13 @@ class ParsedAnswer:
         self._texts: tuple[str, str] | None = None
 
     def facts(self, detail: str) -> dict[str, Any]:
-        """What a record says of the answer. Each call gives values of their own, because whoever gets a record may change it."""
+        """What a record says of the answer. Each call returns a new copy, because users may change a record."""
         if detail not in self._facts:
             self._facts[detail] = _facts_of(self.models, self.warnings, detail, self.api)
         return {name: _copy(value) for name, value in self._facts[detail].items()}
 
     def mask(self, endpoint: Endpoint) -> ParsedAnswer:
-        """The answer without what is sent to this endpoint as a secret: the same one, unless there is some in it."""
+        """The answer with the secrets of this endpoint masked: the same object, if it contains none."""
         if not endpoint.credential_option:
             return self
         if self._texts is None:
@@ -79,7 +79,7 @@ class ParsedAnswer:
 
 
 class Poll(NamedTuple):
-    """What came of asking one endpoint."""
+    """The result of querying one endpoint."""
 
     answer: Response | ApiError | ParsedAnswer
     asked_at: str
@@ -88,11 +88,11 @@ class Poll(NamedTuple):
     api: str = V1
     """Which list the answer is."""
     states: Response | ApiError | None = None
-    """The older list, where it was asked for beside the other."""
+    """The older list, where it was requested as well as the newer one."""
 
 
 def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
-    """Ask one endpoint and return its record. Nothing that a server does raises."""
+    """Ask one endpoint and return its record. Nothing that a server does raises an exception."""
     question = Question(endpoint)
     while question.request:
         try:
@@ -103,24 +103,24 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
 
 
 def poll_of(question: Question) -> Poll:
-    """What came of a question that is answered now."""
+    """The result of a question that has just been answered."""
     answer = cast("Response | ApiError", question.answer)
     poll = poll_after(question.elapsed(), answer)
-    # Not what the confirmation took.
+    # Without the time of the confirmation.
     took = None if isinstance(answer, ApiError) else round(question.seconds * 1000)
     return poll._replace(response_ms=took, api=question.api, states=question.states)
 
 
 def poll_after(seconds: float, answer: Response | ApiError) -> Poll:
-    """What came of a question that was asked so many seconds ago, and is answered now."""
+    """The result of a question that was asked so many seconds ago, and has just been answered."""
     asked_at = time.strftime(TIME_FORMAT, time.gmtime(time.time() - seconds))
     return Poll(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
 
 
 def parse(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> Poll:
-    """What came of asking, with the answer read: it is a :class:`ParsedAnswer` then, or an :class:`ApiError`.
+    """A poll with its answer read: it is a :class:`ParsedAnswer` then, or an :class:`ApiError`.
 
-    Nothing in it is a secret that was sent to the endpoint. `known` is as in :func:`read_models`.
+    The secrets that were sent to the endpoint are masked. `known` is as in :func:`read_models`.
     """
     answer = poll.answer
     try:
@@ -150,7 +150,7 @@ def record_of(endpoint: Endpoint, poll: Poll, detail: str) -> Record:
 
 
 def not_asked_record(message: str, hint: str, detail: str) -> Record:
-    """The record of a host that nobody could ask."""
+    """The record of a host that could not be queried."""
     return _make_record(NOT_ASKED, {"message": message, "hint": hint, "http_status": None}, detail, _no_facts(detail))
 
 
@@ -181,7 +181,7 @@ def _no_facts(detail: str) -> dict[str, Any]:
 
 
 def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = V1) -> dict[str, Any]:
-    """What a record says of an answer, with entries that are not its own."""
+    """What a record says of an answer, with entries that other records share."""
     tells_all = api == V1
     entries = [model.entry for model in models]
     types = [entry["type"] for entry in entries]
@@ -220,7 +220,7 @@ def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = 
 
 
 def _copy(value: Any) -> Any:
-    """JSON that is not that of another record. With all models of a thousand hosts, ``copy.deepcopy`` takes a second more."""
+    """A copy of JSON, so that records share nothing. With all models of a thousand hosts, ``copy.deepcopy`` takes a second more."""
     if isinstance(value, dict):
         return {name: item if item.__class__ in _CONSTANT_TYPES else _copy(item) for name, item in value.items()}
     if isinstance(value, list):

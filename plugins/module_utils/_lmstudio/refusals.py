@@ -4,9 +4,9 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What a response means that is not the answer of LM Studio: the status, a sentence and the next step. Loaded only where one comes.
+"""What a response means that is not an answer of LM Studio: the status, a sentence and the next step. Loaded only for such a response.
 
-No text of a server is in it unless it is made printable.
+No text of a server is used unless it is made printable.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _LOGIN = re.compile(
 )
 """In the path of a login page."""
 _TLS_PORT = re.compile(rb"http request (?:was sent )?to (?:an )?https (?:server|port)|plain http to an ssl-enabled server", re.IGNORECASE)
-"""What Go, nginx and Apache say where a port that speaks TLS is asked without."""
+"""What Go, nginx and Apache say when a TLS port gets a request without TLS."""
 _PROGRAMS = ("llama.cpp", "Caddy", "nginx", "openresty", "Apache", "uvicorn", "Ollama")
-"""Which programs are named when they call themselves so."""
+"""Programs that messages name when the Server header does."""
 
 
 def classify_response(
     response: Response, endpoint: Endpoint, request: Request, body: bytes, document: Any, unreadable: ApiError | None
 ) -> ApiError | None:
-    """Why a response is no answer of LM Studio, or None if it is one after all. The order is that of the documented statuses.
+    """Why a response is not an answer of LM Studio, or None if it is one after all. The order is that of the documented statuses.
 
     `body` is the decoded one. `document` is its JSON, or None where `unreadable` says why there is none.
     """
@@ -54,7 +54,7 @@ def classify_response(
     if 300 <= code < 400:
         return _redirect(response, endpoint.url + request.path)
     if _is_fastapi(document):
-        return ApiError("not_lmstudio", "is not LM Studio: it answered in the shape of a FastAPI server (an object with detail)")
+        return ApiError("not_lmstudio", "is not LM Studio: it answered like a FastAPI server (an object with detail)")
     if unreadable and not response.too_large and _looks_like_html(response, body):
         return _web_page(response, body, endpoint)
     if code == 404:
@@ -121,7 +121,7 @@ def _unexpected_endpoint(document: Any, body: bytes) -> bool:
 
 
 def _redirect(response: Response, asked_url: str) -> ApiError:
-    """Host and port of where it leads, and no more: the rest could quote the token."""
+    """Shows only the host and port it leads to: the rest could quote the token."""
 
     def redirect(where: str, case: str | None = None) -> ApiError:
         return ApiError("redirect", f"answered HTTP {response.http_status}: it redirects{printable(where, 200)}", case)
@@ -158,7 +158,7 @@ def _port(url: SplitResult) -> int:
 
 
 def _web_page(response: Response, body: bytes, endpoint: Endpoint) -> ApiError:
-    """A page of HTML. Its HTTP status tells what a proxy may mean by it."""
+    """An HTML page. Its HTTP status tells what a proxy may mean by it."""
     code = response.http_status
     case = None
     if code == 400:
@@ -173,7 +173,7 @@ def _web_page(response: Response, body: bytes, endpoint: Endpoint) -> ApiError:
 
 
 def _program(response: Response, body: bytes, document: Any) -> str:
-    """Which program answers so, where that can be told, as the end of a sentence."""
+    """Which program answers like this, where that is known, as the end of a sentence."""
     for program in _PROGRAMS:
         if program.lower() in response.server.lower():
             return f", and calls itself {program}"

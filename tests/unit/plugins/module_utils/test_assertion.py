@@ -172,7 +172,7 @@ def test_where_it_cannot_be_told_the_newer_list_counts_and_there_is_one_warning(
     result, _asked, _lines = confirm(NO_V0)
     assert (result["met"], result["polls"], result["confirmed"]) == (True, 1, False)
     assert warnings_of(result) == [
-        "confirm_loaded: it cannot be told whether a model is still loading, because this host's LM Studio has no /api/v0/models."
+        "confirm_loaded: it is not known whether a model is still loading, because this host's LM Studio has no /api/v0/models."
     ]
 
 
