@@ -156,7 +156,7 @@ WRONG = [
     ({"require": WANTED, "hosts": []}, "hosts: it is an empty list"),
     ({"require": WANTED, "hosts": "nobody"}, "hosts: no host of the inventory matches nobody"),
     ({"require": WANTED, "records": ""}, "records: it is empty"),
-    ({"require": WANTED, "records": {}}, "hosts: there are none, which would meet anything"),
+    ({"require": WANTED, "records": {}}, "hosts: there are none, so any requirement would be met"),
     ({"require": WANTED, "records": {"a": {}}}, "records: that of a cannot be used"),
     ({"require": WANTED, "records": {"a": {}}, "hosts": "all"}, "records: they say which hosts are meant"),
     ({"require": WANTED, "give_up_on": "autz"}, "give_up_on: unknown status autz. Did you mean auth?"),

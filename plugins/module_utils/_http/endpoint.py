@@ -147,7 +147,7 @@ def _check_token(token: Any, name: str) -> str | None:
 
 
 def connection_options() -> dict[str, dict[str, Any]]:
-    """The options that say which server to query and how, in argument spec form. The documentation fragment ``connection`` describes them."""
+    """The options that say which server to query and how, as argument specs. The documentation fragment ``connection`` describes them."""
     default = Endpoint._field_defaults
     return {
         "url": {"type": "str"},

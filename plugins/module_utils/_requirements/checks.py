@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import for
 
 _KINDS = (*IDENTITY, "capabilities")
 NOT_CONFIRMED = "not confirmed"
-"""What is there of a model that is listed as loaded, where nobody could tell whether it is."""
+"""The state of a model that is listed as loaded, where it is not known whether it is."""
 
 
 class Check(NamedTuple):
@@ -59,7 +59,7 @@ class Candidate(NamedTuple):
 
     @property
     def is_kind(self) -> bool:
-        """Whether it is of the kind that a requirement without a name says. What is not known is no reason to take it for that."""
+        """Whether it is of the kind that a requirement without a model describes. What is not known does not count as a match."""
         return all(check.met for check in self.checks if check.name in _KINDS)
 
     @property
@@ -73,8 +73,8 @@ class Candidate(NamedTuple):
 def make_candidate(
     requirement: Requirement, entry: Entry, instance: Entry | None, variant: str | None = None, older: bool = False
 ) -> Candidate:
-    """An entry or an instance with its checks. `variant` names it, which says nothing more unless that is the selected one. `older` says
-    that the entry is of the older list, which does not tell everything.
+    """An entry or an instance with its checks. `variant` is the one by which it was named: unless it is the selected one, only its name is
+    known. `older` says that the entry is from the older list, which does not tell everything.
     """
     checks = _entry_checks(requirement, entry, older)
     if instance is not None:
@@ -86,7 +86,7 @@ def make_candidate(
             _minimum("min_context_length", requirement.min_context_length, supported, f"supports a context of {format_value(supported)}")
         )
     if variant is not None and variant != entry["selected_variant"]:
-        message = f"has the variant {format_value(entry['selected_variant'])} selected, so of {printable(variant)} only the name is known"
+        message = f"has the variant {format_value(entry['selected_variant'])} selected, so only the name of {printable(variant)} is known"
         checks = [check._replace(actual=None, met=None, message=message) for check in checks]
         if instance is not None:
             checks.insert(0, Check("model", variant, entry["selected_variant"], None, message))
@@ -97,7 +97,7 @@ def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[C
     actual = {**{key: entry[key] for key in IDENTITY}, "quantization": entry["quantization"]["name"]}
     checks = [_choice(key, getattr(requirement, key), actual[key]) for key in IDENTITY if getattr(requirement, key)]
     if entry["type"] in EMBEDDING_TYPES and entry["architecture"] is None and not older:
-        # LM Studio leaves it out for these, so it is no reason to suspect one.
+        # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
         checks = [check._replace(met=False) if check.name == "architecture" else check for check in checks]
     if requirement.min_bits_per_weight is not None:
         bits = entry["quantization"]["bits_per_weight"]
@@ -121,7 +121,7 @@ def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[C
 
 
 def _loading_checks(entry: Entry) -> list[Check]:
-    """Whether what is listed as loaded is that. It is not known to be another model, whatever comes of its load."""
+    """Whether what is listed as loaded really is. If not, the check is unknown, not unmet: the load may still succeed."""
     if entry.get("state") == LOADING:
         return [Check("state", LOADED, LOADING, None, "is still loading")]
     if entry.get("unconfirmed"):
@@ -131,7 +131,7 @@ def _loading_checks(entry: Entry) -> list[Check]:
 
 
 def _can_reason(reasoning: Entry) -> bool:
-    """Whether it can do more than not reason."""
+    """Whether there is any option other than off."""
     return any(option and option.lower() != "off" for option in (*reasoning["allowed_options"], reasoning["default"]))
 
 
@@ -159,7 +159,7 @@ def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
 
 
 def _of_one_row(check: Check) -> Check:
-    """A setting of an instance as the older list tells it, in one row for all instances of a model: that of the others is not known."""
+    """A setting from the older list, which has one row for all instances of a model: those of the other instances are not known."""
     if not check.met:
         return check._replace(met=None)
     wanted = f"a context of at least {check.expected}"
@@ -169,8 +169,8 @@ def _of_one_row(check: Check) -> Check:
         wanted = f"{printable(setting)} {format_any(accepted if isinstance(accepted, list) else [accepted])}"
         shown = f"{printable(setting)} {format_value(check.actual)}"
     message = (
-        f"is loaded with {shown} as {LIST_MODELS_V0.path} says, which has one row for all instances, so it is not known whether each has "
-        f"{wanted}. Remove that from the requirement, or update LM Studio to 0.4, which tells it"
+        f"is loaded with {shown} according to {LIST_MODELS_V0.path}, which has one row for all instances, so it is not known whether "
+        f"each has {wanted}. Remove that from the requirement, or update LM Studio to 0.4, which reports it"
     )
     return check._replace(actual=None, met=None, message=message)
 
@@ -188,19 +188,19 @@ def _minimum(name: str, least: float, actual: Any, message: str) -> Check:
 def _same_kind(key: str, actual: str, accepted: str) -> bool:
     if key == "type" and {actual, accepted} == set(EMBEDDING_TYPES):
         return True
-    # What must not be there must not pass for being written in capitals.
+    # What must not be there must not slip through because it is written in capitals.
     return actual.lower() == accepted.lower()
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a name is one, or fits a pattern of the shell."""
+    """Whether a pattern is this name, or a shell pattern that matches it."""
     return pattern == name or fnmatchcase(name, pattern)
 
 
 def same_setting(actual: Any, accepted: Any) -> bool | None:
-    """Whether a setting has a value. None when that cannot be told: the server does not tell it, or it is of another kind.
+    """Whether a setting has this value. None when that is not known: the server does not tell it, or it is of another type.
 
-    A number, true and false may be text, because templates give text on ansible-core before 2.19.
+    Numbers and booleans may be text, because templates give text on ansible-core before 2.19.
     """
     if actual is None:
         return None

@@ -58,7 +58,7 @@ _SHORT = {"min_context_length": "context", "min_parallel": "parallel", "min_bits
 
 
 def parse_fleet_terms(min_hosts: Any, consistent: Any, where: str = "") -> tuple[int | None, tuple[str, ...]]:
-    """What :func:`judge_fleet` takes beside the requirements, checked. Raises :class:`RequirementError`."""
+    """The other arguments of :func:`judge_fleet`, checked. Raises :class:`RequirementError`."""
     try:
         least = None if min_hosts is None else whole_number(1)(min_hosts)
     except ValueError as exc:
@@ -78,12 +78,12 @@ def judge_fleet(
 ) -> list[Violation]:
     """Every violation over many hosts, each with its `host`, or null where it is about all of them.
 
-    Without `min_hosts` every host has to meet every requirement; with it, so many of them. `consistent` names what has to be
-    the same on all hosts that have the model: some of :data:`CONSISTENT`. Raises :class:`RequirementError`, also for no host
-    at all, which would meet anything.
+    Without `min_hosts` every host has to meet every requirement; with it, at least that many. `consistent` names what has to
+    be the same on all hosts that have the model: some of :data:`CONSISTENT`. Raises :class:`RequirementError`, also if there
+    are no hosts, because any requirement would be met.
     """
     if not records and min_hosts is None:
-        raise RequirementError("hosts: there are none, which would meet anything. Check the pattern, the group or the play that asked.")
+        raise RequirementError("hosts: there are none, so any requirement would be met. Check the pattern, the group or the play.")
     violations = []
     for requirement in requirements:
         check_comparable(requirement, consistent)
@@ -102,7 +102,7 @@ def _on_host(host: str | None, violation: Violation) -> Violation:
 
 
 def check_comparable(requirement: Requirement, consistent: tuple[str, ...]) -> None:
-    """Raise a :class:`RequirementError` where there is nothing to be the same."""
+    """Raise a :class:`RequirementError` where there is nothing to compare."""
     state = requirement.state
     if consistent and (state in (UNLOADED, ABSENT) or (state == AVAILABLE and "context_length" in consistent)):
         what = "context_length" if state == AVAILABLE else ", ".join(consistent)
@@ -127,24 +127,24 @@ def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: M
 
 
 def _largest_first(hosts: Iterable[tuple[Any, str]]) -> list[tuple[Any, list[str]]]:
-    """The hosts of each reason, status or value, first that which most hosts have."""
+    """The hosts of each reason, status or value, the most frequent first."""
     return sorted(grouped(hosts).items(), key=lambda item: -len(item[1]))
 
 
 def _hosts_with(why: str, names: list[str]) -> str:
-    """Such as "gpu02: not loaded", and of many "380 not loaded: gpu001, gpu002, gpu003, gpu004, gpu005 and 375 more"."""
+    """Such as "gpu02: not loaded", and for many hosts "380 not loaded: gpu001, gpu002, gpu003, gpu004, gpu005 and 375 more"."""
     if len(names) <= NAMES_SHOWN:
         return f"{format_names(names)}: {why}"
     return f"{len(names)} {after_number(why)}: {format_names(names)}"
 
 
 def after_number(why: str) -> str:
-    """A reason as it stands after a number of hosts."""
+    """A reason as it reads after a number of hosts."""
     return why if why in _ADJECTIVES else f"with {why}"
 
 
 def _without_answer(statuses: Mapping[str, str]) -> str:
-    """Such as "gpu03 (auth)", and of many "30 (20 refused, 10 timeout): gpu003, gpu005, gpu008, gpu010, gpu011 and 25 more"."""
+    """Such as "gpu03 (auth)", and for many hosts "30 (20 refused, 10 timeout): gpu003, gpu005, gpu008, gpu010, gpu011 and 25 more"."""
     if len(statuses) <= NAMES_SHOWN:
         return format_names([f"{name} ({status})" for name, status in statuses.items()])
     by_status = _largest_first((status, name) for name, status in statuses.items())
@@ -153,7 +153,7 @@ def _without_answer(statuses: Mapping[str, str]) -> str:
 
 
 def what_is_asked(requirement: Requirement, hosts: int = 1) -> str:
-    """What hosts do that meet a requirement, such as "serves qwen/* with a context of at least 8192"."""
+    """What a host that meets a requirement does, such as "serves qwen/* with a context of at least 8192"."""
     return _VERBS[requirement.state][hosts != 1].format(describe(requirement))
 
 
@@ -176,7 +176,7 @@ def describe(requirement: Requirement) -> str:
 
 
 def reason(record: Record, requirement: Requirement, violation: Violation) -> str:
-    """Why a host does not meet a requirement, in few words."""
+    """Why a host does not meet a requirement, in a few words."""
     check, expected, actual = violation["check"], violation["expected"], violation["actual"]
     if check == "state":
         if actual in (LOADING, NOT_CONFIRMED):
@@ -202,7 +202,7 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
 
 
 def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
-    # By whether it is known, and what it is.
+    # The key: whether the value is known, and the value.
     hosts_of: dict[tuple[bool, Any], list[str]] = {}
     is_untold = False
     for name, record in records.items():
@@ -217,14 +217,14 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
         if not values and record["ok"] and requirement.state == AVAILABLE and may_hide(record, requirement):
             values = [None]
         if attribute == "context_length" and is_older(record):
-            # It has one row for all instances of a model, which may differ.
+            # The older list has one row for all instances of a model, which may differ.
             is_untold = is_untold or bool(values)
             values = [None] if values else []
         for value in values:
             # A model without variants has none selected, which is known, but not from the older list.
             known = value is not None or (attribute == "selected_variant" and not is_older(record))
             hosts_of.setdefault((known, value), []).append(name)
-    # Two that are not known may differ.
+    # Two unknown values may differ.
     if len(hosts_of) < 2 and not is_untold and len(hosts_of.get((False, None), [])) < 2:
         return []
     may = "has different" if sum(known for known, _value in hosts_of) > 1 else "may have different"

@@ -57,11 +57,11 @@ if TYPE_CHECKING:
 _OF_ONE_INSTANCE = ("model", "min_context_length", "min_parallel", "config")
 _FAILING_SHOWN = 5
 _OLDER_LIST = LIST_MODELS_V0.path
-"""It does not list what is not loaded while just-in-time loading is off, nor how many instances there are."""
+"""It does not list what is not loaded while just-in-time loading is off, and does not tell how many instances there are."""
 
 
 def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool = False) -> list[Violation]:
-    """Every violation of every requirement, in order. `exclusive` forbids any loaded model that none of them is about.
+    """Every violation of every requirement, in order. `exclusive` forbids any loaded model that no requirement is about.
 
     Raises :class:`RequirementError` when the record does not carry what is to be judged.
     """
@@ -73,12 +73,12 @@ def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool =
 
 
 def is_met(violations: Iterable[Violation]) -> bool:
-    """Whether none of them fails: the others are warnings."""
+    """Whether no violation fails: the others are warnings."""
     return all(each["severity"] != FAIL for each in violations)
 
 
 def selected(record: Record, requirement: Requirement) -> list[Entry]:
-    """The entries of a record that meet a requirement as it stands, in the order of the server."""
+    """The entries of a record that meet a requirement as it stands, in the server's order."""
     if not record["ok"]:
         return []
     if requirement.state == ABSENT:
@@ -106,7 +106,7 @@ def judge_requirement(record: Record, requirement: Requirement) -> list[Violatio
 
 def _judge_loaded(record: Record, requirement: Requirement) -> list[Violation]:
     models = loaded_models(record, requirement)
-    # An instance counts once, also where its id is the key of another model.
+    # An instance counts once, even where its id is the key of another model.
     meeting = len({id(candidate.instance) for model in models if _meets(model) for candidate in model})
     least = 1 if requirement.min_instances is None else requirement.min_instances
     violations = []
@@ -126,7 +126,7 @@ def _judge_loaded(record: Record, requirement: Requirement) -> list[Violation]:
             allowed = {0: "none is", 1: "at most 1 is"}.get(most, f"at most {most} are")
             violations.append(_of_all(requirement, "max_instances", most, len(possible), f"{have} the requirement, {allowed} allowed"))
         elif is_older(record) and (possible or may_hide(record, requirement)):
-            message = f"how many loaded instances meet the requirement is not known, because {_OLDER_LIST} does not tell instances"
+            message = f"it is not known how many loaded instances meet the requirement, because {_OLDER_LIST} does not list instances"
             violations.append(_of_all(requirement, "max_instances", most, None, message))
     return violations
 
@@ -171,7 +171,7 @@ def _judge_available(record: Record, requirement: Requirement) -> list[Violation
 
 
 def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
-    """Of unloaded and absent: nothing may match, not even perhaps."""
+    """For unloaded and absent: nothing may match, not even possibly."""
     absent = requirement.state == ABSENT
     if absent and may_be_uncarried(record, requirement):
         if more_than_model(requirement) or not listed_keys(record, requirement):
@@ -213,7 +213,7 @@ def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vi
         for key in others
     }
     if not found and is_older(record):
-        found[None] = f"whether anything else is loaded is not known, because {_OLDER_LIST} may leave out models (exclusive)"
+        found[None] = f"it is not known whether anything else is loaded, because {_OLDER_LIST} may leave out models (exclusive)"
     allowed = [requirement.label for requirement in wanted]
     return [violation("exclusive", "exclusive", allowed, key, FAIL, message) for key, message in found.items()]
 
@@ -229,7 +229,7 @@ def _covers(requirement: Requirement, entry: Entry) -> bool:
 
 
 def _of_all(requirement: Requirement, check: str, expected: int, actual: int | None, message: str) -> Violation:
-    """The violation of a number, whose sentence does not name a model."""
+    """A violation about a number, whose sentence does not name a model."""
     return make_violation(requirement, check, expected, actual, message if requirement.name else f"{requirement.subject}: {message}")
 
 
@@ -259,7 +259,7 @@ def _not_there(record: Record, requirement: Requirement) -> Violation:
 
 
 def _unclear(entries: Iterable[Entry]) -> str:
-    """What such models report, as the end of a sentence."""
+    """What these unclear models report, as the end of a sentence."""
     if any(entry.get("loaded_context_length") is not None for entry in entries):
         return "reports a loaded context but no instance"
     return f"has the state {format_names(sorted({str(entry.get('state')) for entry in entries}))}"

@@ -30,7 +30,7 @@ class _Target(NamedTuple):
     instances: list[tuple[Entry, Entry]]
     """Each with its own entry."""
     variant: str | None = None
-    """The variant that names it."""
+    """The variant by which it was named."""
 
 
 def loaded_models(record: Record, requirement: Requirement) -> list[list[Candidate]]:
@@ -55,8 +55,8 @@ def listed_candidates(record: Record, requirement: Requirement) -> list[Candidat
 
 
 def possible_instances(record: Record, requirement: Requirement) -> list[Candidate]:
-    """The instances that may meet a requirement, each by itself: what may be there, however it is named. Of a model that tells a
-    loaded context and no instance, the model.
+    """The instances that may meet a requirement, each by itself, whatever it is named by. A model that reports a loaded
+    context but no instance counts as one.
     """
     found = []
     for entry in record["models"]:
@@ -72,24 +72,24 @@ def possible_instances(record: Record, requirement: Requirement) -> list[Candida
 
 
 def suspect_names(record: Record, requirement: Requirement, entry: Entry) -> list[str]:
-    """The names under which an entry may be what must be absent."""
+    """The names under which an entry may be the model that must be absent."""
     known = make_candidate(requirement, entry, None, older=is_older(record))
     if not requirement.model:
         return [entry["key"]] if known.possible else []
     ids = [instance["id"] for instance in entry["loaded_instances"]]
     if known.possible and any(is_named(requirement, name) for name in (entry["key"], entry["selected_variant"], *ids)):
         return [entry["key"]]
-    # Of another variant nothing is known but its name.
+    # Nothing is known about other variants but their names.
     return [name for name in entry["variants"] if name != entry["selected_variant"] and is_named(requirement, name)]
 
 
 def is_older(record: Record) -> bool:
-    """Whether it is of the older list, which does not tell everything, and may leave out models that are not loaded."""
+    """Whether it is from the older list, which does not tell everything, and may leave out models that are not loaded."""
     return record.get("api") == V0
 
 
 def may_hide(record: Record, requirement: Requirement) -> bool:
-    """Whether a model that is not listed may be the one: any, unless each is named and listed."""
+    """Whether a model that is not listed may be meant: yes, unless the requirement names only models that are listed."""
     return is_older(record) and not (requirement.model and set(requirement.model) <= set(record["available"]))
 
 
@@ -125,7 +125,7 @@ def _targets(record: Record, requirement: Requirement) -> list[_Target]:
 
 
 def _model_of(record: Record, key: str, entries: list[Entry]) -> _Target:
-    """A model with its instances, and with those of others whose id is its key: a request for the key may be theirs."""
+    """A model with its instances, and with those of other models whose id is its key: they may serve requests for the key."""
     instances = [(entry, instance) for entry in entries for instance in entry["loaded_instances"]]
     for entry in record["models"]:
         if entry["key"] != key:
@@ -159,7 +159,7 @@ def listed_keys(record: Record, requirement: Requirement) -> list[str]:
 
 
 def _may_be_listed(record: Record, requirement: Requirement) -> bool:
-    """Whether a model that the record does not carry may be the one: by its key, or by its variant, which is the key, an @ and more."""
+    """Whether a model that the record does not carry may be meant: by its key, or by its variant, which is the key, an @ and more."""
     if listed_keys(record, requirement):
         return True
     carried = {entry["key"] for entry in record["models"]} if len(record["available"]) == record["counts"]["models"] else set()
@@ -173,7 +173,7 @@ def _may_be_listed(record: Record, requirement: Requirement) -> bool:
 
 
 def may_be_uncarried(record: Record, requirement: Requirement) -> bool:
-    """Whether what is judged may be a model of which the record carries the key only."""
+    """Whether what is judged may be a model of which the record carries only the key."""
     return not _complete(record) and (not requirement.model or _may_be_listed(record, requirement))
 
 

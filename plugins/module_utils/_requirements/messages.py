@@ -31,7 +31,7 @@ def make_violation(requirement: Requirement, check: str, expected: Any, actual: 
 
 
 def could_not_check(record: Record, what: str) -> str:
-    """What there is to say where a host did not answer, so that nothing is known."""
+    """The message for a host that did not answer, so that nothing is known."""
     error: Mapping[str, Any] = record["error"] or {}
     return f"could not check {what}: {printable(str(error.get('message') or record['status']), 300)}"
 

@@ -18,14 +18,14 @@ LOADED, AVAILABLE, UNLOADED, ABSENT = STATES = ("loaded", "available", "unloaded
 FAIL, WARN = SEVERITIES = ("fail", "warn")
 CAPABILITIES = ("vision", "trained_for_tool_use", "reasoning")
 TYPES = ("llm", "embedding", "embeddings", "drafter", "imageGen", "transcription", "tts")
-"""The types that are known. A server may list others, and so may a requirement where a wrong word fails the gate."""
+"""The known types. A server may list others, and a requirement may name others where a wrong word fails the gate."""
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT])(i?)B\Z|([0-9]{1,18})\s*B\Z", re.IGNORECASE)
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 BOOLEANS = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
 
 
 class RequirementError(Exception):
-    """A requirement that cannot be used, or not on this record. Its text names the key and says what to write instead."""
+    """A requirement that cannot be used, or not with this record. Its text names the key and says what to write instead."""
 
 
 class Requirement(NamedTuple):
@@ -53,7 +53,7 @@ class Requirement(NamedTuple):
 
     @property
     def label(self) -> str:
-        """How it is called: by its name, or else by what it is about."""
+        """What it is called: its name, or else what it is about."""
         return self.name or self.subject
 
     @property
@@ -71,14 +71,14 @@ class Requirement(NamedTuple):
 
 
 KEYS = Requirement._fields
-# What says which model is meant, and so can stand in for its name.
+# These say which model is meant, and so can replace its name.
 IDENTITY = ("type", "publisher", "architecture", "format", "quantization")
 _SELECTORS = ("model", *IDENTITY, "capabilities")
 _OF_INSTANCES = ("min_parallel", "config", "min_instances", "max_instances")
 
 
 def parse_all(raw: Any, where: str = "require") -> list[Requirement]:
-    """The requirements of a list. Raises :class:`RequirementError`, also for an empty one, which would pass anything."""
+    """The requirements of a list. Raises :class:`RequirementError`, also for an empty one, which any host would meet."""
     if raw is None:
         raise RequirementError(f"{where} has no value. Give a list of requirements.")
     if isinstance(raw, Mapping):
@@ -131,7 +131,7 @@ def _check_sense(requirement: Requirement, where: str) -> None:
             if name.lower() not in known:
                 raise RequirementError(
                     f"{where}: type: {format_value(name)} is not a known type, and {'min_instances: 0' if least == 0 else f'state: {state}'} would pass "
-                    f"for a wrong word.{did_you_mean([name], TYPES)} The types are {', '.join(TYPES)}."
+                    f"with any wrong word.{did_you_mean([name], TYPES)} The types are {', '.join(TYPES)}."
                 )
     if most is not None and most < (1 if least is None else least):
         raise RequirementError(
@@ -236,7 +236,7 @@ def _config(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     return tuple(settings)
 
 
-# For each key, what reads it, and its argument spec. A key that takes one value or several is a list there.
+# For each key, what reads it, and its argument spec, in which a key that takes one value or several is a list.
 _KEYS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
     "name": (_text, {"type": "str"}),
     "model": (_texts, {"type": "list", "elements": "str"}),

@@ -71,7 +71,7 @@ class FleetAssertion(NamedTuple):
     def required_of(self, hosts: int, shared: int = 0) -> int:
         """How many of so many hosts have to meet each requirement, apart from those that share a URL. Raises :class:`OptionError`."""
         if not hosts:
-            raise OptionError("hosts", "there are none, which would meet anything. Check the pattern, the group or the records.")
+            raise OptionError("hosts", "there are none, so any requirement would be met. Check the pattern, the group or the records.")
         if self.min_percent is not None:
             return math.ceil(hosts * Fraction(str(self.min_percent)) / 100)
         if self.min_hosts is not None and self.min_hosts > hosts:

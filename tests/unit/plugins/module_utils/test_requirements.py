@@ -148,7 +148,7 @@ def messages(requirement, of=None):
         ({"model": "m", "max_size": "\u0664\u0660GB"}, "is not a size."),
         (
             {"type": "lllm", "state": "absent"},
-            "type: lllm is not a known type, and state: absent would pass for a wrong word. Did you mean llm?",
+            "type: lllm is not a known type, and state: absent would pass with any wrong word. Did you mean llm?",
         ),
         ({"type": ["llm", "x"], "state": "unloaded"}, "The types are llm, embedding, embeddings, drafter, imageGen, transcription, tts."),
         ({"type": "x", "min_instances": 0, "max_instances": 1}, "type: x is not a known type, and min_instances: 0 would pass"),
@@ -639,7 +639,7 @@ TWO_VARIANTS = {**IDLE, "variants": ["idle/model@4bit", "idle/model@8bit"]}
         ({"model": "idle/model@2bit", "state": "available"}, ["idle/model@2bit is not listed by this host; did you mean idle/model?"]),
         (
             {"model": "idle/model@4bit", "state": "available", "type": "llm"},
-            ["idle/model has the variant idle/model@8bit selected, so of idle/model@4bit only the name is known"],
+            ["idle/model has the variant idle/model@8bit selected, so only the name of idle/model@4bit is known"],
         ),
         ({"model": "idle/model@8bit", "state": "available", "type": "llm"}, []),
         ({"model": "idle/model@4bit", "state": "unloaded"}, []),
@@ -654,7 +654,7 @@ def test_whether_a_variant_that_is_not_selected_is_loaded_is_not_known():
     loaded = {**TWO_VARIANTS, "loaded_instances": [instance("idle/model", 8192)]}
     assert violations({"model": "idle/model@8bit", "min_context_length": 8192}, record(loaded)) == []
     assert messages({"model": "idle/model@4bit"}, record(loaded)) == [
-        "idle/model has the variant idle/model@8bit selected, so of idle/model@4bit only the name is known"
+        "idle/model has the variant idle/model@8bit selected, so only the name of idle/model@4bit is known"
     ]
     assert violations({"model": "idle/model@4bit", "state": "unloaded"}, record(loaded)) != []
     assert violations({"model": "idle/model@4bit", "min_instances": 0, "max_instances": 0}, record(loaded))[0]["actual"] == 1
@@ -675,7 +675,7 @@ def test_of_a_variant_that_is_not_selected_only_the_name_is_known(variant):
     entry = {**IDLE, "variants": [variant, "idle/model@8bit"]}
     assert violations({"model": variant, "state": "available"}, record(entry)) == []
     (said,) = violations({"model": variant, "state": "available", "max_size": "1TB"}, record(entry))
-    assert said["actual"] is None and "only the name is known" in said["message"]
+    assert said["actual"] is None and "only the name of" in said["message"]
 
 
 @pytest.mark.parametrize(
@@ -1034,7 +1034,7 @@ def test_what_cannot_be_compared_is_an_error(state, attribute):
 
 
 def test_a_fleet_without_hosts_meets_nothing():
-    with pytest.raises(RequirementError, match="^hosts: there are none, which would meet anything"):
+    with pytest.raises(RequirementError, match="^hosts: there are none, so any requirement would be met"):
         fleet_messages(records={})
 
 

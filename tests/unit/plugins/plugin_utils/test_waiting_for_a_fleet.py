@@ -246,7 +246,7 @@ def test_records_are_judged_without_asking():
     for options, given_records, says in (
         ({"confirm_loaded": True}, records, "confirm_loaded: records that were gathered before do not tell it"),
         ({"wait_timeout": 1.0}, records, "wait_timeout: records that were gathered before"),
-        ({}, {}, "hosts: there are none, which would meet anything"),
+        ({}, {}, "hosts: there are none, so any requirement would be met"),
         ({}, {"a": {**record("a", GOOD), "models": None}}, "records: one is not complete"),
     ):
         with pytest.raises(OptionError) as caught:
