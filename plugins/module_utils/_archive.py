@@ -21,7 +21,7 @@ _PACKAGE = __name__.rpartition(".")[0] + "."
 
 
 class Finder:
-    """Knows where the files beside this one are, and those in the folders beside it."""
+    """Finds the files next to this one, and those in the folders next to it."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
         if not path or not name.startswith(_PACKAGE):
@@ -37,6 +37,6 @@ class Finder:
         return spec
 
 
-# Whoever imports it otherwise, as the controller does, has bytecode, or a loader of his own.
+# Other ways to import it, such as that of the controller, have bytecode or their own loader.
 if __spec__ and isinstance(__spec__.loader, zipimporter):
     sys.meta_path.insert(0, Finder())

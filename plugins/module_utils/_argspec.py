@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The pieces of which every plugin's argument spec is made, and what counts as an option that is not set."""
+"""The parts of every plugin's argument spec, and what counts as an option that is not set."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def model_info_spec(environment: bool = True) -> dict[str, Any]:
 
 
 def without_suboptions(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A spec with which Ansible's validator leaves what has suboptions as it was given, because the collection judges that itself.
+    """A spec with which Ansible's validator leaves options with suboptions as they were given, because the collection checks them itself.
 
-    The validator drops nulls, splits texts at commas, takes true for a number, and never says which key was meant.
+    The validator drops nulls, splits strings at commas, takes true for a number, and never says which key was meant.
     """
     return {name: _judged_here(option) if "options" in option else option for name, option in spec.items()}
 
@@ -69,7 +69,7 @@ def is_set(value: Any) -> bool:
     """Whether an option has a value.
 
     None and the empty string mean unset, and so does what ansible-core hands over for ``default(omit)`` where it does not
-    remove the option itself: a text before 2.19, an object that has no public name since.
+    remove the option itself: a string before 2.19, an object without a public name since.
     """
     if value is None or type(value).__name__ == "_OmitType":
         return False
@@ -77,7 +77,7 @@ def is_set(value: Any) -> bool:
 
 
 def headers_of(value: Any) -> Any:
-    """Headers as a mapping, where they are one or a text that Ansible takes for one. Anything else is left to the argument spec."""
+    """Headers as a mapping, where they are one or a string that Ansible takes for one. Anything else is left to the argument spec."""
     try:
         return check_type_dict(value)
     except (TypeError, ValueError):
@@ -87,7 +87,7 @@ def headers_of(value: Any) -> Any:
 def only_set(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that have a value. Without the others, an argument spec's defaults and types work as usual.
 
-    An Authorization header stands in place of the token that an environment may have.
+    An Authorization header replaces a token from the environment.
     """
     given = {name: value for name, value in options.items() if is_set(value)}
     if "headers" in given:

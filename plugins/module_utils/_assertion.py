@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""An assertion: judge a record, or ask until it is met, and say the outcome. The same on the target and on the controller."""
+"""An assertion: judge a record, or poll until it is met, and report the outcome. The same on the target and on the controller."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def parse_assertion(options: Mapping[str, Any]) -> Assertion:
 def judge_given(assertion: Assertion, given: Any) -> dict[str, Any]:
     """The result of judging what was gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
     if assertion.waiting.wait_timeout:
-        raise OptionError("wait_timeout", "a record that was gathered before does not change. Remove one of record and wait_timeout.")
+        raise OptionError("wait_timeout", "a record gathered before does not change. Remove one of record and wait_timeout.")
     if assertion.confirm_loaded:
-        raise OptionError("confirm_loaded", "a record that was gathered before does not tell it. Remove one of record and confirm_loaded.")
+        raise OptionError("confirm_loaded", "a record gathered before cannot be confirmed. Remove one of record and confirm_loaded.")
     record = extract_record(given)
     try:
         return judge_record(assertion, record)
@@ -92,7 +92,7 @@ def judge_given(assertion: Assertion, given: Any) -> dict[str, Any]:
 
 
 def judge_record(assertion: Assertion, record: Record) -> dict[str, Any]:
-    """The result of a record for which nobody is asked, so that waiting does not change it."""
+    """The result for a record that was not queried here, so waiting does not change it."""
     return _result(assertion, record, judge(record, assertion.requirements, assertion.exclusive), 0, 0.0)
 
 
@@ -104,7 +104,7 @@ def poll_until_met(
     sleep: Callable[[float], None] = time.sleep,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
-    """The result of asking until the requirements are met, or until the time is over."""
+    """The result of polling until the requirements are met, or until the time is over."""
     waiting = assertion.waiting
     began = clock()
     polls = 0
@@ -116,7 +116,7 @@ def poll_until_met(
         record = ask(endpoint._replace(timeout=allowed, confirm_loaded=assertion.confirm_loaded), fetch, FULL)
         polls += 1
         violations = judge(record, assertion.requirements, assertion.exclusive)
-        # A question that was cut short by the deadline tells less than the one before.
+        # A poll that was cut short by the deadline tells less than the one before.
         if last is None or record["status"] != "timeout" or allowed == endpoint.timeout:
             last = record, violations
         hopeless = hopeless and record["status"] in waiting.give_up_on
@@ -172,6 +172,6 @@ def _line(violation: Violation) -> str:
 
 
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
-    """What to warn of although the task does not fail for it."""
+    """What to warn about, although the task does not fail because of it."""
     unconfirmed = [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
     return [*unconfirmed, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]

@@ -27,7 +27,7 @@ class LMStudioModule(AnsibleModule):
 
     argument_spec: dict[str, Any]
     token_advice: str | None = None
-    """As that of :class:`Endpoint`."""
+    """See :class:`Endpoint`."""
     params: dict[str, Any]
 
     def _load_params(self) -> None:
@@ -35,7 +35,7 @@ class LMStudioModule(AnsibleModule):
         self.argument_spec = without_suboptions(self.argument_spec)
         self.params = only_set(self.params)
         if self.params.get("url"):
-            # Here, before Ansible notes the options in the system's log and in results. What is left is still refused.
+            # Masked here, before Ansible notes the options in the system's log and in results. What is left is still refused.
             self.params["url"] = without_userinfo(str(self.params["url"]))
 
     def endpoint(self) -> Endpoint:
@@ -51,7 +51,7 @@ class LMStudioModule(AnsibleModule):
         return ask(self.endpoint(), fetch, self.params["detail"])
 
     def end_with(self, make_result: Callable[[], dict[str, Any]], errors: tuple[type[Exception], ...] = (OptionError,)) -> None:
-        """End the module with a result, or with the sentence of one of these errors, which say that options cannot be used."""
+        """End the module with a result, or with the message of one of these errors, which say that options cannot be used."""
         try:
             result = make_result()
         except errors as exc:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Any, Iterable
 
 MASK = "********"
-"""Stands in place of a secret."""
+"""Shown instead of a secret."""
 
 
 def printable(text: str, limit: int = 80) -> str:
-    """Text of foreign origin for a message: one line, no control or invisible characters, not longer than `limit`."""
+    """Untrusted text for a message: one line, no control or invisible characters, not longer than `limit`."""
     shown = text
     if not text.isprintable():
         shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
@@ -46,7 +46,7 @@ def did_you_mean(words: Iterable[str], known: Iterable[str]) -> str:
 
 def closest(word: str, known: Iterable[str]) -> list[str]:
     """The known word that comes closest, or none. Case does not matter."""
-    # Here, because few misspell a word, and every task on a target would load it.
+    # Imported here, because few misspell a word, and every task on a target would load it.
     import difflib
 
     words = {name.lower(): name for name in known}

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""How long an assertion waits, and what it does not wait for: the options, and the words for it."""
+"""How long an assertion waits, and what it does not wait for: the options, and the messages about it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 
 _NEVER_MET = (NOT_ASKED, *(status for status in STATUSES if status != "ok"))
-"""Every status of a host on which nothing is met."""
+"""Every status with which a host meets nothing."""
 LAST_SECONDS = 0.8
-"""How long a question may take that is asked when the time is over: whoever waits for a deadline accepts no more beyond it."""
+"""How long a poll may take that begins when the time is over: beyond a deadline, users accept no more."""
 _LEAST_POLLS, _LEAST_SECONDS = 2, 30
 """A server that restarts may refuse its tokens for a moment."""
 
@@ -41,7 +41,7 @@ class Waiting(NamedTuple):
     """The statuses that waiting does not change."""
 
     def may_give_up(self, polls: int, waited: float) -> bool:
-        """Whether it is late enough to believe that a status stays."""
+        """Whether enough time has passed to believe that a status will stay."""
         return polls >= _LEAST_POLLS and waited >= _LEAST_SECONDS
 
 
@@ -57,7 +57,7 @@ def parse_waiting(options: Mapping[str, Any]) -> Waiting:
 
 
 def describe_round(messages: Sequence[str], pause: float) -> str:
-    """A line about what is missing, and when it is asked again."""
+    """A line about what is missing, and when the next poll is."""
     more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
     return f"{messages[0].rstrip('.')}{more}. Asking again in {count(round(max(pause, 0), 1), 'second')}."
 

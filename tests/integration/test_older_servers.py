@@ -122,7 +122,7 @@ def test_a_wrong_api_is_an_error_of_whoever_set_it(run, start):
           - option is failed and 'v1, v0, auto' in option.msg
           - fleet.hosts.gpu01.ok and fleet.hosts.gpu02.status == 'not_asked' and 'lmstudio_api' in fleet.hosts.gpu02.error.message
           - looked is failed and 'api' in looked.msg
-          - gathered is failed and 'a record that was gathered before does not tell it' in gathered.msg
+          - gathered is failed and 'a record gathered before cannot be confirmed' in gathered.msg
 """
     run(play, {**hosts, "gpu02": {**hosts["gpu02"], "lmstudio_api": "v7"}})
     assert fleet.requests("gpu02") == []

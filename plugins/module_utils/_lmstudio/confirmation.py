@@ -74,7 +74,7 @@ def ask_confirmation(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Re
 
 
 def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confirmation:
-    """What an answer says, or why it says nothing. An error does not mean that there is no list: LM Studio may send one as a load starts."""
+    """What an answer says, or why it says nothing. An error does not mean that there is none: LM Studio may send one as a load starts."""
     try:
         if isinstance(answer, ApiError):
             raise answer

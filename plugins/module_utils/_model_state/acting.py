@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Bring one model of one host into the state that is wanted: read the list, plan, act once, read again, judge.
+"""Bring one model of one host into the wanted state: read the list, plan, act once, read again, judge.
 
 Never a load without a list, never a second load after one whose answer is missing, never anything that was not planned.
 """
@@ -60,7 +60,7 @@ class _Acting:
         self.plan = Plan()
         self.done: list[Done] = []
         self.uncertain = False
-        """Whether more may have changed than what is known to be done."""
+        """Whether more may have changed than is known."""
         self.restored: bool | None = None
         self.confirmed: bool | None = None
 
@@ -70,14 +70,14 @@ class _Acting:
             if not self.record["ok"]:
                 raise no_list(self.record)
             if self.wanted.confirm_loaded and self.wanted.state == LOADED and self.own:
-                # Somebody else's load is not interrupted. What was loading may be gone then.
+                # Somebody else's load is not interrupted. What was loading may be gone afterwards.
                 self._confirm(wait=not check_mode)
                 self.before, self.own = self.record, ids_of(self.record, self.wanted.model)
             self.plan = make_plan(self.record, self.wanted)
             if self.plan.failure:
                 raise self.plan.failure
             if self.plan.actions:
-                # Of what there will be, nothing is confirmed yet.
+                # What will be loaded is not confirmed yet.
                 self.confirmed = None if self.confirmed else self.confirmed
             if not check_mode:
                 self._carry_out()
@@ -110,7 +110,7 @@ class _Acting:
         self.own = ids_of(self.record, self.wanted.model)
 
     def _planned_again(self, planned: list[Action]) -> list[Action]:
-        """What is left to do now that more is known of the model. Never more than was planned."""
+        """What is left to do now that more is known about the model. Never more than was planned."""
         plan = make_plan(self.record, self.wanted)
         if plan.failure:
             raise plan.failure
@@ -134,7 +134,7 @@ class _Acting:
             self._note(action, instance_id, began)
 
     def _load(self, action: Action) -> None:
-        # Until it is known better. Nothing is loaded again where it is not certain what is loaded.
+        # Until more is known. Nothing is loaded again unless it is certain what is loaded.
         self.restored = None if action.instance is None else False
         self._need_current()
         try:
@@ -156,11 +156,11 @@ class _Acting:
         self._note(action, instance_id, began)
 
     def _restore(self, action: Action) -> bool:
-        """Load the instance that was unloaded for one that could not be loaded, as far as its settings can be given."""
+        """Load again what was unloaded for an instance that could not be loaded, with as many of its settings as can be given."""
         before = next(instance for instance in self.before["instances"] if instance["id"] == action.instance)
-        # A zero stands for what does not apply to a model.
+        # Zero stands for a setting that does not apply to a model.
         config = {name: value for name, value in before["config"].items() if name in SETTINGS and (value or isinstance(value, bool))}
-        # Servers report more than they take, such as parallel before they took it. What they refuse, they have not begun.
+        # Servers report settings that they do not accept, as older ones do with parallel. A load that they refuse has not begun.
         for left_out in ((), ("parallel",), tuple(name for name in SETTINGS if name != "context_length")):
             try:
                 self._need_current()
@@ -173,7 +173,7 @@ class _Acting:
         return False
 
     def _need_current(self) -> None:
-        """Read the list, unless that was the last thing that was done. Raises :class:`Failure` if it is not as it should be."""
+        """Read the list, unless nothing was done since. Raises :class:`Failure` if it is not as it should be."""
         if not self.is_current:
             self.record = self.server.first_list()
             self.is_current = self.record["ok"]
@@ -185,11 +185,11 @@ class _Acting:
         listed = ids_of(self.record, self.wanted.model)
         if listed != self.own:
             there, expected = format_names(sorted(listed)), format_names(sorted(self.own))
-            sentence = f"the instances of {self.wanted.name} are not those that should be there: {there} in place of {expected}"
+            sentence = f"the instances of {self.wanted.name} are not the expected ones: {there} instead of {expected}"
             raise Failure("changed_meanwhile", sentence)
 
     def _judge(self) -> None:
-        """Whether the state is there. Raises :class:`Failure`."""
+        """Check that the state is reached. Raises :class:`Failure`."""
         if not self.is_current:
             # A list may lag behind what was answered.
             self.record = self.server.list_until(lambda record: ids_of(record, self.wanted.model) == self.own, PATIENCE / 4)
@@ -209,7 +209,7 @@ class _Acting:
         if differences:
             self.plan = self.plan._replace(differences=tuple(differences))
             raise Failure(
-                "effective_config_differs", "the server loaded it with other settings than requested: " + "; ".join(map(str, differences))
+                "effective_config_differs", "the server loaded it with settings other than requested: " + "; ".join(map(str, differences))
             )
         self._judge_none([instance["id"] for instance in others_to_unload(self.record, self.wanted)])
         if self.wanted.confirm_loaded and self.done:
@@ -229,18 +229,18 @@ class _Acting:
             if not wait:
                 raise Failure(
                     "load_unconfirmed",
-                    f"{self.wanted.name} is listed, and {doubt}",
+                    f"{self.wanted.name} is listed, but {doubt}",
                     "A run waits for it, up to load_timeout." if doubt.may_pass else NOT_TOLD,
                 )
             if not doubt.may_pass or not pauses():
                 after = " after load_timeout" if doubt.may_pass else ""
                 raise Failure(
-                    "load_unconfirmed", f"{self.wanted.name} is listed, and{after} {doubt}", None if doubt.is_loading else NOT_TOLD
+                    "load_unconfirmed", f"{self.wanted.name} is listed, but{after} {doubt}", None if doubt.is_loading else NOT_TOLD
                 )
             self.record = self.server.first_list()
 
     def _judge_none(self, loaded: list[str]) -> None:
-        """That nothing is left of what was to be unloaded."""
+        """Check that nothing is left of what was to be unloaded."""
         if not loaded:
             return
         planned = [action.instance for action in self.plan.actions if action.action == UNLOAD]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 _ATTEMPTS = 3
-"""How often a download is requested. The same request again attaches to the one that runs."""
+"""How often a download is requested. The same request again attaches to the one that is running."""
 
 
 def download(server: Server, wanted: Wanted) -> bool:
@@ -45,17 +45,17 @@ def download(server: Server, wanted: Wanted) -> bool:
 
 
 def list_with(server: Server, wanted: Wanted, before: Record) -> Record:
-    """The list with the model. It lags behind a download that is complete. Raises :class:`Failure`."""
+    """The list once it has the model: it lags behind a complete download. Raises :class:`Failure`."""
     name = wanted.name
     record = server.list_until(lambda record: _is_listed(record, wanted.model), PATIENCE)
     if not record["ok"]:
-        raise no_list(record, f"{name} was downloaded, and then: ")
+        raise no_list(record, f"{name} was downloaded, but then: ")
     if not _is_listed(record, wanted.model):
         new = sorted(set(record["available"]) - set(before["available"]))
         called = f"New in the list: {format_names(new)}" if new else "Nothing is new in the list"
         raise Failure(
             "download_failed",
-            f"{printable(wanted.source)} was downloaded, and no model is listed as {name}. {called}",
+            f"{printable(wanted.source)} was downloaded, but no model is listed as {name}. {called}",
             "Set model to the key under which the server lists what it has downloaded, and source to what is to be downloaded.",
         )
     return record
@@ -84,13 +84,13 @@ class _Download:
         while not download.is_complete:
             if download.status == "failed":
                 raise Failure("download_failed", f"the download of {self.name} failed")
-            # A download that was lost begins anew.
+            # A download that was lost starts from zero.
             if (download.downloaded_bytes or 0) != most:
                 grown_at, most = self.server.clock(), download.downloaded_bytes or 0
             elif self.server.clock() - grown_at >= self.wanted.stall_timeout:
                 how = f"{printable(download.status)}, {format_size(int(most)) if most else '0 bytes'} so far"
                 waited = count(self.wanted.stall_timeout, "second")
-                raise Failure("download_stalled", f"the download of {self.name} has not gone on for {waited} ({how})")
+                raise Failure("download_stalled", f"the download of {self.name} has made no progress for {waited} ({how})")
             seconds = self.server.clock() - self.began
             if told is None or seconds - told >= SECONDS_BETWEEN_LINES:
                 told = seconds
@@ -99,7 +99,7 @@ class _Download:
                 raise Failure(
                     "timeout",
                     f"the download of {self.name} was not complete after {count(self.wanted.download_timeout, 'second')}",
-                    "It goes on in LM Studio. Run the task again to wait for it, or raise download_timeout.",
+                    "It continues in LM Studio. Run the task again to wait for it, or raise download_timeout.",
                 )
             download = self._status(download)
 
@@ -126,9 +126,9 @@ class _Download:
                 raise Failure("download_failed", f"{failure.sentence}, and it no longer answers ({record['status']})")
 
     def _status(self, download: Download) -> Download:
-        """How far it is now, or as it was, where that cannot be told."""
+        """How far it is now, or how far it was when that was last known."""
         if download.job_id is None:
-            # There is nothing to ask for, but the list.
+            # There is no job to query, only the list.
             return download._replace(status="completed") if _is_listed(self.server.list(), self.wanted.model) else download
         try:
             now = read_download(self.server.send(download_status_request(download.job_id)), self.server.endpoint)

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Why a model is not in the state that is wanted: every reason, with its next step."""
+"""Why a model is not in the wanted state: every reason, with its next step."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ if TYPE_CHECKING:
 
 REASONS = {
     "model_unknown": "Give the key as model_info lists it under available. If the model is not on this host yet, set download: true.",
-    "option_unsupported": "Change or remove that option. config takes what LM Studio's load endpoint of this version knows.",
-    "request_rejected": "Correct what the server names. It answers the same again as long as the request is the same.",
+    "option_unsupported": "Change or remove that option. config takes what this LM Studio's load endpoint knows.",
+    "request_rejected": "Correct what the server names. Repeating the same request gives the same answer.",
     "insufficient_memory": "Unload other models (exclusive: true, or state: unloaded), load this one with a smaller context, or choose a smaller one.",
-    "load_failed": "Look at LM Studio's log on that host (lms log stream). It fails the same again as long as its cause is there.",
+    "load_failed": "Look at LM Studio's log on that host (lms log stream). It will keep failing until the cause is removed.",
     "effective_config_differs": "The server decides what it gives: MLX ignores some settings, and auto-fit lowers the context to what fits. Ask for what it "
     "gives, or set compare for that setting to at_least or ignore, or pinned to false for an instance that unloads when it is idle.",
     "load_unconfirmed": "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream), "
     "and run the task again with confirm_loaded: true, which waits until it is loaded. Raise load_timeout if loads take longer.",
-    "changed_meanwhile": "Somebody else loads or unloads on this host: another play, a person, or just-in-time loading. Run one at a time, then again.",
-    "still_loaded": "A client may have it loaded again at once (just-in-time loading): stop the client, or switch that off. Or look at LM Studio's log "
+    "changed_meanwhile": "Something else loads or unloads on this host: another play, a person, or just-in-time loading. Run one at a time, then try again.",
+    "still_loaded": "A client may have loaded it again at once (just-in-time loading): stop the client, or switch that off. Or look at LM Studio's log "
     "on that host (lms log stream).",
     "download_unavailable": "Set source to a catalogue id or a URL from which this host can download the model, with a quantization that exists there.",
     "download_failed": "Look at LM Studio's log on that host (lms log stream), and at its free disk space. Then run the task again.",
     "download_stalled": "Look at the network and the free disk space of that host, and whether the download is paused in LM Studio. Then run the task "
-    "again: it goes on with the same download.",
+    "again: it continues the same download.",
 }
-"""Every reason beside the statuses of the record, and what to do next. docs/troubleshooting.md has them all, in these words."""
+"""Every reason other than the statuses of the record, and what to do next. docs/troubleshooting.md has them all, in these words."""
 
 _OF_CHANGES = {
-    "forbidden": "The token may list models, and not do this. Give it the permission to load, unload or download (Manage tokens), or see the rules of "
-    "the proxy.",
+    "forbidden": "The token may list models, but not do this. Give it the permission to load, unload or download (Manage tokens), or check the rules "
+    "of the proxy.",
     "unsupported": "LM Studio there does not know this request: update it. Before 0.4 this cannot be done over its API. Or check the path of the "
     "URL, if it has one.",
-    "not_lmstudio": "It lists models, and answers this request in another way. A proxy before it may let through no more than reading, or LM Studio "
+    "not_lmstudio": "It lists models, but answers this request differently. A proxy in front of it may let only reads through, or LM Studio "
     "there may be too old: update it.",
 }
-"""What differs from the usual next step where the server could be asked for its list."""
+"""Next steps that differ from the usual ones, because the server does give its list."""
 
-UNUSABLE_ID = "Its identifier may have characters that cannot be shown, and so not be sent either, or it has just gone and come back. Unload it in LM Studio."
-"""What to do about an instance that the server lists, and does not know."""
+UNUSABLE_ID = "Its identifier may have characters that cannot be shown, and so cannot be sent, or it has just gone and come back. Unload it in LM Studio."
+"""What to do about an instance that the server lists but does not know."""
 
 NOT_TOLD = (
     "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream) until it is loaded. "
-    "A run with confirm_loaded: true needs an answer to GET /api/v0/models, and one without takes what is listed as loaded."
+    "A run with confirm_loaded: true needs an answer to GET /api/v0/models, and one without trusts what is listed as loaded."
 )
-"""What to do where nobody says that a model is still loading, nor that it is loaded."""
+"""What to do where nothing tells whether a model is still loading or loaded."""
 WITHOUT_OTHERS = "The other models were unloaded already (exclusive). Load this one with a smaller context, or choose a smaller one."
 """What to do where there is too little memory although the others have been unloaded."""
 
@@ -86,7 +86,7 @@ class Failure(Exception):
 
 
 def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> Failure:
-    """Why nothing is known of a host."""
+    """Why nothing is known about a host."""
     if record["status"] == "unsupported" and record["error"]:
         return Failure("unsupported", what_was_done + record["error"]["message"], _OF_CHANGES["unsupported"], unclear)
     return Failure(record["status"], what_was_done + explain(record), "", unclear)

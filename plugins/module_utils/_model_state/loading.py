@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Load and unload, each with one request, and find out what became of it where its answer does not tell."""
+"""Load and unload, each with one request, and find out what became of it where the answer does not tell."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Unload(NamedTuple):
     """What became of a request to unload an instance."""
 
     answer: str
-    """That it is done, none, or that there is no such instance."""
+    """It is done, no answer came, or there is no such instance."""
     failure: Failure | None = None
     """What was wrong with it."""
 
 
 def load(server: Server, model: str, config: Mapping[str, Any], before: set[str], seconds: float) -> str:
-    """Load one more instance, and return its id. `before` has the ids of those that are there, of a list that was read just now.
+    """Load one more instance, and return its id. `before` has the ids of those that exist, from a list that was read just now.
 
     Raises :class:`Failure`, which is unclear where it is not certain that nothing was loaded.
     """
@@ -76,14 +76,14 @@ def _find(server: Server, model: str, before: set[str], seconds: float, unclear:
             if doubt is None:
                 return found.pop()
             if not doubt.is_loading and not doubt.may_pass:
-                raise Failure("load_unconfirmed", f"{why}. An instance of it is listed, and {doubt}", NOT_TOLD, unclear=True)
+                raise Failure("load_unconfirmed", f"{why}. An instance of it is listed, but {doubt}", NOT_TOLD, unclear=True)
         elif began and record["ok"]:
             raise Failure("load_failed", f"{why}, and the instance that was listed is gone")
         if not pauses():
             if found and doubt:
                 next_step = None if doubt.is_loading else NOT_TOLD
                 raise Failure(
-                    "load_unconfirmed", f"{why}. An instance of it is listed, and after load_timeout {doubt}", next_step, unclear=True
+                    "load_unconfirmed", f"{why}. An instance of it is listed, but after load_timeout {doubt}", next_step, unclear=True
                 )
             state = "it is not listed" if record["ok"] else f"its state is not known ({record['status']})"
             raise Failure("load_unconfirmed", f"{why}. After load_timeout {state}", unclear=True)
@@ -106,17 +106,17 @@ def unload(server: Server, instance_id: str) -> Unload:
 
 
 def list_without(server: Server, model: str, instance_id: str, unload: Unload) -> Record:
-    """The list once an instance is gone that was unloaded. Raises :class:`Failure`, which is unclear where it may still go."""
+    """The list once an unloaded instance is gone. Raises :class:`Failure`, which is unclear where it may still go."""
     name = printable(instance_id)
     unclear = unload.answer == UNANSWERED
-    # One that stays listed may be the next one, which a client has made at once.
+    # An id that stays listed may be that of a new instance, which a client made at once.
     patience = PATIENCE / 4 if unload.answer == ANSWERED else max(server.endpoint.timeout, PATIENCE / 2)
     record = server.list_until(lambda record: instance_id not in ids_of(record, model), patience)
     if not record["ok"]:
-        raise no_list(record, f"whether {name} is unloaded is not known: ", unclear)
+        raise no_list(record, f"it is not known whether {name} is unloaded: ", unclear)
     if instance_id in ids_of(record, model):
         if unload.answer == UNKNOWN:
-            raise Failure("still_loaded", f"{name} is listed as loaded, and LM Studio says that it is not", UNUSABLE_ID)
+            raise Failure("still_loaded", f"{name} is listed as loaded, but LM Studio says that it is not", UNUSABLE_ID)
         because = f" ({unload.failure.sentence})" if unload.failure else ""
-        raise Failure("still_loaded", f"{name} was to be unloaded, and is listed as loaded{because}", unclear=unclear)
+        raise Failure("still_loaded", f"{name} was to be unloaded, but is listed as loaded{because}", unclear=unclear)
     return record

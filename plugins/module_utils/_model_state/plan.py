@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What has to be done so that one model of a host gets into the state that is wanted: nothing, where it is in that state."""
+"""What has to be done to bring one model of a host into the wanted state: nothing, where it is in that state."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Action(NamedTuple):
     action: str
     model: str
     instance: str | None = None
-    """That is unloaded, or in whose place one is loaded."""
+    """The one that is unloaded, or that a load replaces."""
 
 
 class Difference(NamedTuple):
-    """A setting of a loaded instance that is not as it is wanted."""
+    """A setting of a loaded instance that is not as wanted."""
 
     instance: str
     setting: str
@@ -60,13 +60,13 @@ class Difference(NamedTuple):
 class Plan(NamedTuple):
     actions: tuple[Action, ...] = ()
     differences: tuple[Difference, ...] = ()
-    """Because of which something is loaded anew."""
+    """Why something is reloaded."""
     failure: Failure | None = None
     """Why nothing can be done. There are no actions then."""
 
 
 def make_plan(record: Record, wanted: Wanted) -> Plan:
-    """What has to be done on a host with this record, which is of detail ``full``, and is ok."""
+    """What has to be done on a host with this record, which has detail ``full`` and is ok."""
     try:
         if wanted.state == UNLOADED:
             return Plan(tuple(_unload(instance) for instance in instances_to_unload(record, wanted)))
@@ -97,7 +97,7 @@ def instances_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
     Raises :class:`Failure`.
     """
     if _is_unclear(record, wanted.model):
-        raise Failure("still_loaded", f"{wanted.name} reports a loaded context but no instance, so there is none that could be unloaded")
+        raise Failure("still_loaded", f"{wanted.name} reports a loaded context but no instance, so there is no instance to unload")
     found = [instance for instance in record["instances"] if wanted.model in (instance["model"], instance["id"])]
     if not found and wanted.model not in record["available"]:
         _refuse_variant(record, wanted)
@@ -142,7 +142,7 @@ def compare(instances: list[Instance], wanted: Wanted) -> tuple[list[Difference]
 
 
 def _is_met(actual: Any, expected: Any, how: str) -> bool | None:
-    """None where it cannot be told."""
+    """None where it is not known."""
     if how != AT_LEAST:
         return same_setting(actual, expected)
     if isinstance(actual, bool) or not isinstance(actual, (int, float)):
@@ -160,7 +160,7 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
     differences, _unverified = compare(staying, wanted)
     if differences and wanted.reload == NEVER:
         sentence = "; ".join(map(str, differences)) + ", and reload: never forbids reloading it"
-        next_step = "Set reload: when_different where that may cut off who is served, or change config, compare or pinned."
+        next_step = "Set reload: when_different if requests may be cut off, or change config, compare or pinned."
         return Plan(differences=tuple(differences), failure=Failure("effective_config_differs", sentence, next_step))
     actions = [_unload(instance) for instance in (*others_to_unload(record, wanted), *_unique(surplus))]
     loads = not own or bool(differences)
@@ -174,18 +174,18 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
 
 
 def _surplus(own: list[Instance], wanted: Wanted) -> list[Instance]:
-    """All but one: the one to which a request for the key goes, unless another one is as it is wanted and that one is not."""
+    """All but one: the one to which a request for the key goes, unless another one is as wanted and that one is not."""
     falls_short = {difference.instance for difference in compare(own, wanted)[0]}
     ranked = sorted(own, key=lambda instance: (instance["id"] in falls_short, instance["id"] != wanted.model))
     return [instance for instance in own if instance["id"] != ranked[0]["id"]] if own else []
 
 
 def _after_download(record: Record, wanted: Wanted) -> tuple[Action, ...]:
-    """The whole way of a model that is not listed."""
+    """All actions for a model that is not listed."""
     _refuse_variant(record, wanted)
     instances = [instance["model"] for instance in record["instances"] if instance["id"] == wanted.model]
     if instances and wanted.state != DOWNLOADED:
-        raise Failure("model_unknown", f"{wanted.name} is an instance of {format_names(instances)}, and not the key of a model")
+        raise Failure("model_unknown", f"{wanted.name} is an instance of {format_names(instances)}, not the key of a model")
     if not wanted.download:
         suggestion = did_you_mean([wanted.model], record["available"]).replace(" Did", "; did", 1)
         raise Failure("model_unknown", f"{wanted.name} is not listed by this host{suggestion}")
@@ -200,14 +200,14 @@ def _check_context(record: Record, wanted: Wanted) -> None:
     most = [entry["max_context_length"] for entry in record["models"] if entry["key"] == wanted.model]
     context = wanted.config.get("context_length")
     if context and most and None not in most and context > max(most):
-        sentence = f"{wanted.name} supports a context of at most {max(most)}, and {context} is required"
+        sentence = f"{wanted.name} supports a context of at most {max(most)}, but {context} is required"
         raise Failure("option_unsupported", sentence, f"Set context_length to {max(most)} or less.")
 
 
 def _refuse_variant(record: Record, wanted: Wanted) -> None:
     keys = keys_with_variant(record, wanted.model)
     if keys:
-        sentence = f"{wanted.name} is a variant of {format_names(keys)}, and LM Studio takes the key, of which it uses the selected variant"
+        sentence = f"{wanted.name} is a variant of {format_names(keys)}, but LM Studio takes the key, and uses the selected variant"
         raise Failure("option_unsupported", sentence, "Give the key as model, and select the variant in LM Studio.")
 
 
@@ -216,5 +216,5 @@ def _unload(instance: Instance) -> Action:
 
 
 def _unique(instances: list[Instance]) -> list[Instance]:
-    """One of each id: a server lists those of linked machines as its own."""
+    """One instance of each id: a server lists those of linked machines as its own."""
     return list({instance["id"]: instance for instance in reversed(instances)}.values())[::-1]

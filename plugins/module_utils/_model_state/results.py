@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What a task returns that brings a model into a state: what was done, what is there, and one sentence about it."""
+"""The result of a task that brings a model into a state: what was done, what is there, and one sentence about it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Done(NamedTuple):
 
     action: Action
     instance: str | None
-    """That was unloaded, or is loaded now."""
+    """The one that was unloaded, or is loaded now."""
     seconds: float
 
 
@@ -51,7 +51,7 @@ def make_result(
     uncertain: bool = False,
     restored: bool | None = None,
 ) -> dict[str, Any]:
-    """`done` is None in check mode, where nothing is done. With `uncertain`, more may have changed than what is known to be done."""
+    """`done` is None in check mode, where nothing is done. With `uncertain`, more may have changed than is known."""
     if done is None:
         actions = [_action(action, action.instance if action.action == UNLOAD else None) for action in plan.actions]
     else:
@@ -83,7 +83,7 @@ def make_result(
 
 
 def not_asked_result(wanted: Wanted, record: Record) -> dict[str, Any]:
-    """The result for a host that nobody can ask."""
+    """The result for a host that cannot be queried."""
     return make_result(wanted, record, record, Plan(), [], no_list(record))
 
 
@@ -93,7 +93,7 @@ def _action(action: Action, instance: str | None, seconds: float | None = None) 
 
 
 def _instance(own: list[Any], wanted: Wanted) -> str | None:
-    """The one to which a request for the key goes."""
+    """The instance that serves requests for the key."""
     ids = [instance["id"] for instance in own]
     return wanted.model if wanted.model in ids else ids[0] if ids else None
 

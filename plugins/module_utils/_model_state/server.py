@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The server, as whoever changes something on it sees it: list, send, wait."""
+"""The server, as code that changes something on it sees it: list, send, wait."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds for a server that restarts, and for a list that lags behind."""
 SECONDS_BETWEEN_LINES = 15.0
-"""Of what is told while something takes long."""
+"""Between progress lines."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 
@@ -67,7 +67,7 @@ class Server:
         return ask(self.endpoint, self.fetch, FULL)
 
     def list_until(self, reached: Callable[[Record], bool], seconds: float) -> Record:
-        """The first list that is there and `reached`, or the last answer when the time is over."""
+        """The first list that is `reached`, or the last answer when the time is over."""
         pauses = self.pauses(seconds)
         while True:
             record = self.list()
@@ -75,7 +75,7 @@ class Server:
                 return record
 
     def first_list(self) -> Record:
-        """The first list that is there. A server that restarts has none for a while."""
+        """The first list that the server gives. A server that restarts has none for a while."""
         return self.list_until(lambda _record: True, PATIENCE)
 
     def send(self, request: Request) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Server:
         return send(self.endpoint, self.fetch, request)
 
     def doubt(self, record: Record, model: str) -> Doubt | None:
-        """Why what is listed of a model may not be loaded yet, which only the older list tells. None where it is loaded."""
+        """Why the listed instances of a model may not be loaded yet, which only the older list tells. None where they are."""
         confirmation = ask_confirmation(self.endpoint, self.fetch)
         if not confirmation.is_there:
             return CANNOT_TELL
@@ -101,7 +101,7 @@ class Server:
         return unsuccessful(error, self.endpoint, doing, default_reason)
 
     def pauses(self, seconds: float) -> Callable[[], bool]:
-        """A function that waits for a moment, each time for a little longer. It returns false once the time was over."""
+        """A function that waits for a moment, each time a little longer. It returns false once the time is over."""
         ends = self.clock() + seconds
         pause = _FIRST_PAUSE
 

@@ -28,7 +28,7 @@ KEEP, REMOVE = DUPLICATES = ("keep", "remove")
 _TIMEOUTS = ("load_timeout", "download_timeout", "stall_timeout")
 _MAX_SECONDS = 7 * 86400
 _OF_THE_MODULE = ("model", "echo_load_config")
-"""Keys of a load that are no settings."""
+"""Keys of a load that are not settings."""
 
 
 def model_spec(environment: bool = True) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
     if not model or "*" in model or "?" in model:
         raise OptionError("model", f"{printable(model)!r} is not the key of one model. Patterns are not accepted here.")
     if options["api"] == V0:
-        raise OptionError("api", "v0 has no more than a list. Models are loaded, unloaded and downloaded over v1, which LM Studio 0.4 has.")
+        raise OptionError("api", "v0 can only list models. They are loaded, unloaded and downloaded over v1, which LM Studio 0.4 has.")
     state = options["state"]
     _check_sense(options, state)
     config = _parse_config(options["config"])
@@ -115,7 +115,7 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
 
 
 def _check_sense(options: Mapping[str, Any], state: str) -> None:
-    """Refuse what has no meaning beside the state, because somebody expects something of it."""
+    """Refuse what has no effect in this state, because whoever set it expects one."""
     refused = {
         LOADED: (),
         UNLOADED: ("config", "compare", "exclusive", "download", "source", "quantization"),
@@ -123,11 +123,11 @@ def _check_sense(options: Mapping[str, Any], state: str) -> None:
     }[state]
     for name in refused:
         if options.get(name):
-            raise OptionError(name, f"it has no meaning beside state: {state}. Remove one of the two.")
+            raise OptionError(name, f"it has no effect with state: {state}. Remove one of the two.")
     if state == LOADED and not options["download"]:
         for name in ("source", "quantization"):
             if options.get(name):
-                raise OptionError(name, "it counts only where the model is downloaded. Set download: true, or remove it.")
+                raise OptionError(name, "it applies only where the model is downloaded. Set download: true, or remove it.")
 
 
 def _check_source(source: str | None, quantization: str | None) -> str | None:
@@ -135,7 +135,7 @@ def _check_source(source: str | None, quantization: str | None) -> str | None:
     if is_url and "@" in urlsplit(source or "").netloc:
         raise OptionError("source", "a URL with a user name or password in it is refused, because it is shown and logged.")
     if quantization and not is_url:
-        raise OptionError("quantization", "LM Studio takes one with a URL only. Set source to a URL, or remove it.")
+        raise OptionError("quantization", "LM Studio takes one only with a URL. Set source to a URL, or remove it.")
     return source
 
 
@@ -149,7 +149,7 @@ def _parse_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _setting(name: str, value: Any) -> Any:
-    """The value of a setting. Of those that are documented, text counts too, because templates give text on ansible-core before 2.19."""
+    """The value of a setting. Documented settings may be text, because templates give text on ansible-core before 2.19."""
     if value is None or (isinstance(value, str) and not value.strip()):
         raise OptionError("config", f"{printable(name)} has no value. Give one, or remove it.")
     if name in SETTINGS:
@@ -159,7 +159,7 @@ def _setting(name: str, value: Any) -> Any:
             raise OptionError("config", f"{name}: {format_value(value)} is not {exc}.") from None
     if not isinstance(value, (str, bool, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
         raise OptionError("config", f"{printable(name)} needs a string, a number, true or false.")
-    # Texts of Ansible may be of a class of its own.
+    # Ansible's strings may be of a class of its own.
     return str(value) if isinstance(value, str) else value
 
 

@@ -263,7 +263,7 @@ def test_nothing_is_loaded_where_an_unload_has_made_no_room():
     server.faults[1] = lambda request: Response(200, request.body)
     result = server.run(wanted)
     assert result["reason"] == "still_loaded" and server.loads == 0 and server.unloaded == []
-    assert actions_of(result) == [("unload", "gemma")] and "gemma was to be unloaded, and is listed as loaded." in result["msg"]
+    assert actions_of(result) == [("unload", "gemma")] and "gemma was to be unloaded, but is listed as loaded." in result["msg"]
 
 
 def test_a_client_that_loads_it_again_before_the_list_is_read_is_noticed_and_the_unload_is_told():
@@ -283,7 +283,7 @@ def test_an_instance_that_is_listed_and_not_known_has_an_unusable_name():
     server = ClockworkServer([model("qwen", instance("a\x1bb"))])
     result = server.run(parse_options("qwen", state="unloaded"))
     assert result["reason"] == "still_loaded" and result["changed"] is False and result["actions"] == []
-    assert "a\ufffdb is listed as loaded, and LM Studio says that it is not. Its identifier may have characters" in result["msg"]
+    assert "a\ufffdb is listed as loaded, but LM Studio says that it is not. Its identifier may have characters" in result["msg"]
 
 
 def test_what_is_downloaded_already_and_not_listed_is_no_change():
@@ -324,7 +324,7 @@ MEMORY = "Model loading was stopped due to insufficient system resources. It req
         (error(404, "model_not_found", "No model"), "model_unknown", "No model"),
         (Response(403), "forbidden", "Give it the permission to load"),
         (Response(404, b'{"error": "Unexpected endpoint or method. (POST /api/v1/models/load)"}'), "unsupported", "update it"),
-        (Response(404, b"404 page not found"), "not_lmstudio", "A proxy before it may let through no more than reading"),
+        (Response(404, b"404 page not found"), "not_lmstudio", "A proxy in front of it may let only reads through"),
     ],
 )
 def test_why_a_load_fails_is_told_and_what_was_there_is_loaded_again(answer, reason, words):
@@ -443,7 +443,7 @@ def test_check_mode_asks_once_whether_it_is_still_loading(options):
     server = ClockworkServer([model("qwen", {**instance("qwen"), "loaded_at": 300})])
     wanted = parse_options("qwen", confirm_loaded=True, **options)
     told = server.run(wanted, check_mode=True)
-    assert told["reason"] == "load_unconfirmed" and "qwen is listed, and it is still loading. A run waits for it" in told["msg"]
+    assert told["reason"] == "load_unconfirmed" and "qwen is listed, but it is still loading. A run waits for it" in told["msg"]
     assert told["changed"] is False and server.now < 1 and len(server.requests) == 2
     server.pass_time(300)
     told = server.run(wanted, check_mode=True)
@@ -480,7 +480,7 @@ def test_another_instance_that_comes_while_the_end_is_confirmed_is_noticed():
 
     server.hooks.append(somebody)
     result = server.run(parse_options("qwen", confirm_loaded=True))
-    assert result["reason"] == "changed_meanwhile" and "qwen, qwen:2 in place of qwen" in result["msg"] and result["changed"] is True
+    assert result["reason"] == "changed_meanwhile" and "qwen, qwen:2 instead of qwen" in result["msg"] and result["changed"] is True
 
 
 def test_a_load_of_somebody_else_is_not_interrupted_by_a_reload():
@@ -523,7 +523,7 @@ def test_somebody_else_who_loads_at_once_is_noticed():
 
     server.hooks.append(somebody)
     result = server.run(parse_options("qwen"))
-    assert result["reason"] == "changed_meanwhile" and "qwen, qwen:2 in place of qwen:2" in result["msg"]
+    assert result["reason"] == "changed_meanwhile" and "qwen, qwen:2 instead of qwen:2" in result["msg"]
 
 
 def test_nothing_is_loaded_when_somebody_else_has_done_so_since():
@@ -589,7 +589,7 @@ def test_a_download_that_takes_too_long_goes_on_and_is_waited_for_by_the_next_ru
     server, wanted = scenario("download")
     server.bytes_per_second = 10000
     result = server.run(wanted._replace(download_timeout=60.0))
-    assert result["reason"] == "timeout" and "It goes on in LM Studio" in result["msg"]
+    assert result["reason"] == "timeout" and "It continues in LM Studio" in result["msg"]
     assert "failed" not in server.run(wanted)
     assert len(server.jobs) == 1
 
@@ -628,7 +628,7 @@ def test_what_an_unload_did_is_not_known_when_nobody_answers_any_more():
     server.faults.update({1: server.answer_lost, **dict.fromkeys(range(2, 200), server.refused)})
     result = server.run(wanted)
     assert result["reason"] == "refused" and result["changed"] is True and result["actions"] == []
-    assert result["msg"].startswith("whether qwen:2 is unloaded is not known: http://gpu01:1234 refused the connection.")
+    assert result["msg"].startswith("it is not known whether qwen:2 is unloaded: http://gpu01:1234 refused the connection.")
     assert "diff" not in result
 
 

@@ -177,5 +177,5 @@ def test_where_it_cannot_be_told_the_newer_list_counts_and_there_is_one_warning(
 
 
 def test_a_record_cannot_be_confirmed():
-    with pytest.raises(OptionError, match="confirm_loaded: a record that was gathered before does not tell it"):
+    with pytest.raises(OptionError, match="confirm_loaded: a record gathered before cannot be confirmed"):
         judge_given(asserted(confirm_loaded=True, wait_timeout=0), {"ok": True, "status": "ok", "fingerprint": "", "instances": []})

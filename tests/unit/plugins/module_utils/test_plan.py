@@ -175,10 +175,10 @@ def test_a_loaded_model_with_enough_context_is_not_refused_for_what_it_supports(
     [
         ({"name": "qwen/*"}, "model: 'qwen/*' is not the key of one model"),
         ({"name": " "}, "model: ''"),
-        ({"state": "unloaded", "config": EIGHT}, "config: it has no meaning beside state: unloaded"),
+        ({"state": "unloaded", "config": EIGHT}, "config: it has no effect with state: unloaded"),
         ({"state": "downloaded", "exclusive": True}, "exclusive: it has no meaning"),
-        ({"source": "https://example.org/model"}, "source: it counts only where the model is downloaded"),
-        ({"download": True, "quantization": "Q4_K_M"}, "quantization: LM Studio takes one with a URL only"),
+        ({"source": "https://example.org/model"}, "source: it applies only where the model is downloaded"),
+        ({"download": True, "quantization": "Q4_K_M"}, "quantization: LM Studio takes one only with a URL"),
         ({"download": True, "source": "https://me:secret@example.org/model"}, "source: a URL with a user name or password"),
         ({"config": {"context_length": "much"}}, "context_length: much is not a whole number"),
         ({"config": {"context_length": True}}, "context_length: true is not a whole number"),
@@ -225,6 +225,6 @@ def test_settings_that_are_not_documented_are_passed_on():
 
 
 def test_the_older_api_cannot_load():
-    with pytest.raises(OptionError, match="api: v0 has no more than a list"):
+    with pytest.raises(OptionError, match="api: v0 can only list models"):
         wanted(api="v0")
     assert wanted(api="auto")
