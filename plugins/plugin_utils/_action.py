@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What the action plugins that ask one host share: the host's variables, and who asks."""
+"""Shared by the action plugins that ask one host: the host's variables, and which machine sends the request."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target 
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 _ENVIRONMENT_ADVICE = (
-    f"{TOKEN_VARIABLE} of the keyword environment counts for modules that run on hosts. With via: controller, give token or "
+    f"{TOKEN_VARIABLE} in the keyword environment applies to modules that run on hosts. With via: controller, give token or "
     f"lmstudio_token, or set {TOKEN_VARIABLE} where Ansible itself is started. "
-    "If a proxy in front of it requires something else, set headers."
+    "If a proxy in front of the server requires something else, set headers."
 )
 
 
@@ -54,7 +54,7 @@ class OneHostAction(ActionBase):
         return True
 
     def early_result(self, options: dict[str, Any]) -> dict[str, Any] | None:
-        """Check the options of this module, and return a result if they need no question."""
+        """Check the options of this module, and return a result if no server has to be asked."""
         return None
 
     def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class OneHostAction(ActionBase):
         raise NotImplementedError
 
     def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
-        """The result with a record that was not gathered by asking."""
+        """The result for a record that was made without asking."""
         raise NotImplementedError
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -90,17 +90,17 @@ class OneHostAction(ActionBase):
         return result
 
     def _ask(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-        """The result, or none where the module is to ask, and the arguments for it."""
+        """The result, or None and the module's arguments where the module is to ask."""
         args = dict(self._task.args)
         host = host_of_task(self._task, task_vars, self._templar)
         names = {}
         if not is_set(args.get("via")):
-            # Who can ask is a matter of the host, whichever server the task names.
+            # Which machine can ask depends on the host, whichever server the task names.
             args["via"], names["via"] = host.variable(VIA), VIA
         on_controller = is_set(args["via"]) and args["via"] != "target"
         delegate = delegate_of(self._task, host.name)
         resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: not _set_in_task(self._task, option))
-        # What can be checked is checked here for both, because only here it is known where an option was set.
+        # Checked here for both cases, because only here is it known where an option was set.
         options = validate_options(self.spec(on_controller), resolved.options, {**resolved.names, **names})
         answer = self.early_result(options)
         if answer is None and resolved.not_asked:
@@ -125,7 +125,7 @@ class OneHostAction(ActionBase):
     def _warn_of_foreign_url(
         self, endpoint: Endpoint, withheld: tuple[str, ...], host: Host, delegate: str | None, on_controller: bool
     ) -> None:
-        """Warn of the URL of a task that is not one of the host's servers."""
+        """Warn if the URL of a task is not one of the host's servers."""
         itself = is_this_machine(endpoint.host) and (delegate or (on_controller and not host.is_local))
         who = "the controller" if on_controller else delegate
         message = f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}" if itself else ""
@@ -148,7 +148,7 @@ class OneHostAction(ActionBase):
     def _query_from_controller(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
         fetch: Fetch = blocking.fetch
         if not blocking.is_direct(endpoint):
-            # Here, because nobody else needs its libraries, and each worker would have to load them.
+            # Imported here, because nothing else needs its libraries, and each worker would have to load them.
             from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._requests import fetch
 
         warning = short_secret_warning(endpoint)
@@ -160,12 +160,12 @@ class OneHostAction(ActionBase):
 
 
 def _environment(task: Any) -> list[Any]:
-    """What the keyword ``environment`` of a task sets, with those of its blocks and its play."""
+    """What the keyword ``environment`` sets for a task, including that of its blocks and its play."""
     return task.environment if isinstance(task.environment, list) else [task.environment or {}]
 
 
 def _set_in_task(task: Any, option: str) -> bool:
-    """Whether a task itself gives an option, and not ``module_defaults`` for it."""
+    """Whether an option is set by a task itself, and not by ``module_defaults``."""
 
     def contains(value: Any) -> bool:
         if isinstance(value, Mapping):

@@ -18,17 +18,17 @@ from pathlib import Path
 def read_text(path: Path) -> str | None:
     """The text of a file, or None if it is missing or cannot be read as text."""
     try:
-        # Line ends are not translated, because the text is compared.
+        # Line endings are not translated, because the text is compared.
         return path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError):
         return None
 
 
 def write_all(folder: Path, texts: Mapping[str, str], mode: int | None = None) -> None:
-    """Write files by their names: all are written next to the earlier ones before the first of them is replaced.
+    """Write files by name. All new files are written beside the existing ones before the first is replaced.
 
-    Without a `mode`, a file that was there keeps its own.
-    Raises ``OSError``. The earlier files are then as they were, unless it happened between two of the last renamings.
+    Without a `mode`, an existing file keeps its own.
+    Raises ``OSError``. The existing files are then unchanged, unless it happened between two of the final renames.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in texts:

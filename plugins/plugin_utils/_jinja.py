@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What tests and filters hand to the requirements, and errors as templates want them."""
+"""Turns the arguments of tests and filters into requirements and records, and their errors into those of templates."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def template_plugin(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def requirement_from_args(model: Any, state: str, attributes: Mapping[str, Any]) -> Requirement:
-    """The requirement of a model in a state with the attributes that are arguments."""
+    """The requirement for a model in a state, with attributes from the arguments."""
     for name in _NOT_HERE:
         if name in attributes:
             raise RequirementError(f"{name} has no meaning here. Remove it.")

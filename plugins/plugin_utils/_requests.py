@@ -4,7 +4,10 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The driver of `via: controller` over TLS or through a proxy, on ``requests``: it connects, reads and explains failures as the target's does."""
+"""The driver for `via: controller` over TLS or through a proxy, on ``requests``.
+
+It connects, reads and explains failures as the driver on the target does.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +38,10 @@ try:
     import urllib3.connectionpool
     import urllib3.exceptions
 
-    # urllib3 1 gives no host name to OpenSSL for an address, which then cannot check it.
+    # urllib3 1 does not pass an IP address to OpenSSL as the host name, so it is not checked.
     if int(urllib3.__version__.partition(".")[0]) < 2:  # type: ignore[attr-defined]
         raise ImportError(f"urllib3 {urllib3.__version__} is older than 2")  # type: ignore[attr-defined]
-except Exception as exc:  # An installation that is broken in any way must not stop those who do without it.
+except Exception as exc:  # A broken installation, whatever is wrong with it, must not stop those who do not need it.
     MISSING: str | None = str(exc)
 else:
     MISSING = None
@@ -46,23 +49,23 @@ else:
     _current = threading.local()
 
     class _Silence(logging.Filter):
-        """Keeps urllib3 from logging what a server sent, such as headers it cannot parse: Ansible's log would have it raw."""
+        """Keeps urllib3 from logging what a server sent, such as headers it cannot parse: Ansible's log would show it raw."""
 
         def filter(self, record: logging.LogRecord) -> bool:
             return not hasattr(_current, "deadline")
 
-    # A filter counts for the very logger it is added to, so each of them gets one.
+    # A filter only applies to the logger it is added to, so each logger gets one.
     for _name in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
         logging.getLogger(f"urllib3.{_name}").addFilter(_Silence())
 
     class _Watched:
-        """A connection that is made as the target's driver makes it, watched by the deadline of the running exchange."""
+        """A connection made as the driver on the target makes it, watched by the deadline of the running exchange."""
 
         def _new_conn(self) -> Any:
             try:
                 return connect(self._dns_host.replace("%25", "%"), self.port, _current.deadline)  # type: ignore[attr-defined]
             except OSError as exc:
-                # As it is, urllib3 would go on after some of them, as if there were a connection.
+                # After some of these errors, urllib3 would go on as if there were a connection.
                 raise urllib3.exceptions.NewConnectionError(self, str(exc)) from exc  # type: ignore[arg-type]
 
         def connect(self) -> None:
@@ -84,7 +87,7 @@ else:
         ConnectionCls = _HTTPSConnection
 
     class _Session(requests.Session):
-        """Knows no redirects. With allow_redirects=False, requests still reads the whole body of one to prepare the next."""
+        """Ignores redirects. Even with allow_redirects=False, requests reads the whole body of one to prepare the next request."""
 
         def get_redirect_target(self, resp: requests.Response) -> None:
             return None
@@ -116,20 +119,20 @@ else:
 
 
 def fetch(endpoint: Endpoint, request: Request) -> Response:
-    """Send a request from the controller, and leave it at its deadline.
+    """Send a request from the controller, and give up at its deadline.
 
     Raises ``ApiError``, ``OptionError`` for unusable TLS files, or ``AnsibleError`` when requests is missing.
     """
     if MISSING:
         raise AnsibleError(
-            f"Asking over TLS or with use_proxy from the controller needs the Python library requests, with urllib3 2 or later ({MISSING}): "
-            "pip install --upgrade requests urllib3 into the Python that runs Ansible. (via: target does not need it.)"
+            f"To ask over TLS or with use_proxy, the controller needs the Python library requests with urllib3 2 or later ({MISSING}). "
+            "Install both into the Python that runs Ansible: pip install --upgrade requests urllib3. (via: target does not need them.)"
         )
     return blocking.fetch(endpoint, request, exchange)
 
 
 def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
-    """One request and its response, in the calling thread; whoever holds the deadline ends it."""
+    """One request and its response, in the calling thread; the holder of the deadline ends it."""
     proxy = proxy_of(endpoint)
     _current.deadline = deadline
     with _Session() as session:
@@ -150,7 +153,7 @@ def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Respon
                 read = functools.partial(answer.raw.read, decode_content=False)
                 return read_response(answer.status_code, answer.headers.get, read, endpoint.max_response_bytes)
         except requests.exceptions.InvalidHeader:
-            # What urllib3 says of lengths that contradict one another.
+            # Raised by urllib3 for contradictory lengths.
             raise unclear_length() from None
         except (*FAILURES, urllib3.exceptions.HTTPError) as exc:
             raise failure(_cause(exc), endpoint, deadline) from None
@@ -159,7 +162,7 @@ def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Respon
 
 
 def _cause(exc: BaseException) -> BaseException:
-    """The exception of the system, of OpenSSL or of http.client beneath those that requests and urllib3 put around it."""
+    """The exception of the system, OpenSSL or http.client that requests and urllib3 have wrapped."""
     cause: BaseException | None = exc
     while cause is not None:
         if isinstance(cause, (OSError, http.client.HTTPException)) and not isinstance(cause, requests.RequestException):

@@ -157,7 +157,7 @@ WRONG = [
     ({"require": WANTED, "hosts": "nobody"}, "hosts: no host of the inventory matches nobody"),
     ({"require": WANTED, "records": ""}, "records: it is empty"),
     ({"require": WANTED, "records": {}}, "hosts: there are none, so any requirement would be met"),
-    ({"require": WANTED, "records": {"a": {}}}, "records: that of a cannot be used"),
+    ({"require": WANTED, "records": {"a": {}}}, "records: the record of a cannot be used"),
     ({"require": WANTED, "records": {"a": {}}, "hosts": "all"}, "records: they say which hosts are meant"),
     ({"require": WANTED, "give_up_on": "autz"}, "give_up_on: unknown status autz. Did you mean auth?"),
     ({"require": WANTED, "wait_timout": 1}, "unknown option wait_timout. Did you mean wait_timeout?"),

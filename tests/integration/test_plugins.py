@@ -787,7 +787,7 @@ def test_only_tls_and_proxies_need_requests_and_nobody_else_loads_it(run, start,
       ansible.builtin.assert:
         that:
           - answer is failed
-          - "'pip install --upgrade requests urllib3 into the Python that runs Ansible' in answer.msg"
+          - "'into the Python that runs Ansible: pip install --upgrade requests urllib3' in answer.msg"
 """
     (tmp_path / "blocked").mkdir()
     noted = tmp_path / "imported"

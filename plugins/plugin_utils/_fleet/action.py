@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What the action plugins that ask many hosts share: they run once, and each host is asked with its own variables."""
+"""Shared by the action plugins that ask many hosts: they run once, and each host is asked with its own variables."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class FleetAction(ActionBase):
         if pattern is None:
             return batch_hosts(task_vars)
         if not pattern:
-            raise OptionError("hosts", "it is an empty list. Give a pattern, or remove the option to ask the hosts of the play.")
+            raise OptionError("hosts", "it is an empty list. Give a pattern. Without this option, the hosts of the play are asked.")
         names = match_pattern(pattern, task_vars["groups"], self._loader)
         if not names:
             raise OptionError("hosts", f"no host of the inventory matches {','.join(pattern)}.")
@@ -89,7 +89,7 @@ class FleetAction(ActionBase):
 
         hosts = [host_of(name) for name in names]
         owner = task_vars["inventory_hostname"]
-        # Beside its own variables, templates see those of the play, which may be templates of the host, or a file for each host.
+        # Besides the owner's variables, templates see those of the play, which may be templates too, or come from a file for each host.
         of_task = [name for name in SECRETS.values() if name in task_vars and not _is_constant(name, self._task, task_vars)]
         warnings = []
         for secrets in (secrets_in(host_of_task(self._task, task_vars, self._templar), of_task), secrets_in(host_of(owner))):
@@ -101,6 +101,6 @@ class FleetAction(ActionBase):
 
 
 def _is_constant(variable: str, task: Any, task_vars: dict[str, Any]) -> bool:
-    """Whether a variable is what a play or a task sets it to, the same for all hosts. A file of variables may have set it anew."""
+    """Whether a variable has the value that the play or the task sets, the same for all hosts. A variables file may have overridden it."""
     written = {**task.get_play().get_vars(), **task.get_vars()}
     return variable in written and not is_template(written[variable]) and written[variable] == task_vars[variable]

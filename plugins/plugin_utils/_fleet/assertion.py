@@ -6,7 +6,7 @@
 
 """An assertion about many hosts together: judge their records, or ask until enough of them meet it at the same time.
 
-No socket: who is asked, and how, is handed in, and so is the clock.
+The function that asks and the clock are passed in.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary i
 
 Records = Mapping[str, Record]
 Ask = Callable[[Sequence[str], float], Records]
-"""Asks these hosts at once, and is over after so many seconds."""
+"""Asks these hosts at once, for at most this many seconds."""
 _LEAST_SECONDS = 0.1
-"""What a round before the last one takes at least, however late it begins."""
+"""The least time that a round before the last one is given, however late it begins."""
 _STEPS_SHOWN = 5
 
 
@@ -65,11 +65,11 @@ class FleetAssertion(NamedTuple):
 
     @property
     def detail(self) -> str:
-        """What records have to carry to be judged."""
+        """The detail that records need to be judged."""
         return FULL if any(requirement.state in (AVAILABLE, ABSENT) for requirement in self.requirements) else LOADED_ONLY
 
     def required_of(self, hosts: int, shared: int = 0) -> int:
-        """How many of so many hosts have to meet each requirement, apart from those that share a URL. Raises :class:`OptionError`."""
+        """How many of so many hosts must meet each requirement. Another `shared` hosts do not count. Raises :class:`OptionError`."""
         if not hosts:
             raise OptionError("hosts", "there are none, so any requirement would be met. Check the pattern, the group or the records.")
         if self.min_percent is not None:
@@ -108,22 +108,22 @@ def parse_fleet_assertion(options: Mapping[str, Any]) -> FleetAssertion:
 
 
 def records_given(value: Mapping[str, Any]) -> dict[str, Record]:
-    """The records that a user hands in, by the name of their host. Raises :class:`OptionError`."""
+    """The records that a user passes, by the name of their host. Raises :class:`OptionError`."""
     found = {}
     for name, record in value.items():
         try:
             found[str(name)] = extract_record(record)
         except OptionError as exc:
-            raise OptionError("records", f"that of {printable(str(name))} cannot be used: {exc.problem}") from None
+            raise OptionError("records", f"the record of {printable(str(name))} cannot be used: {exc.problem}") from None
     return found
 
 
 def judge_records(assertion: FleetAssertion, records: Records, shared: Mapping[str, str]) -> dict[str, Any]:
-    """The result of judging what was gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
+    """The result of judging records that were gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
     if assertion.waiting.wait_timeout:
-        raise OptionError("wait_timeout", "records that were gathered before do not change. Remove one of records and wait_timeout.")
+        raise OptionError("wait_timeout", "records that were gathered before do not change. Remove records or wait_timeout.")
     if assertion.confirm_loaded:
-        raise OptionError("confirm_loaded", "records that were gathered before do not tell it. Remove one of records and confirm_loaded.")
+        raise OptionError("confirm_loaded", "it cannot be confirmed from records gathered before. Remove records or confirm_loaded.")
     counted = {name: record for name, record in records.items() if name not in shared}
     try:
         required = assertion.required_of(len(counted), len(shared))
@@ -143,10 +143,10 @@ def ask_until_met(
     sleep: Callable[[float], None] = time.sleep,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
-    """The result of asking until enough hosts meet the requirements in one round, or until the time is over.
+    """The result of asking until enough hosts meet the requirements in one round, or until time is up.
 
-    A round asks several hosts at once. It passes on a round over all of them only, because what one host said some rounds ago may have
-    changed since. `timeout` is what a question takes at most.
+    A round asks several hosts at once. Only a round over all of them can pass, because what one host said some rounds ago may have
+    changed since. `timeout` is the longest that one host takes.
     """
     waiting = assertion.waiting
     counted = [name for name in names if name not in shared]
@@ -173,18 +173,18 @@ def ask_until_met(
         left = waiting.wait_timeout - waited
         if complete and (met or left <= 0):
             return _result(assertion, records, violations, required, shared, polls, waited)
-        # Nobody asks a host that is not asked, so that is known at once.
+        # A host with the status not_asked will not be asked later either, so it is known at once that it is lost.
         lost = hopeless if waiting.may_give_up(polls, waited) else {name for name in hopeless if records[name]["status"] == NOT_ASKED}
         if len(counted) - len(lost) < required:
             return _result(assertion, records, violations, required, shared, polls, waited, lost)
         # The last round begins at the deadline, and at least a delay after the one before.
         pause = left if left < 2 * waiting.delay else waiting.delay
         missing = [violation["message"] for violation in violations if violation["severity"] == FAIL]
-        progress(describe_round(missing or ["Enough hosts meet it, which one round over all hosts has to confirm"], pause))
+        progress(describe_round(missing or ["Enough hosts meet it; one round over all hosts has to confirm it"], pause))
         if pause > 0:
             sleep(pause)
         inconsistent = any(violation["check"] == "consistent" for violation in violations)
-        # A sleep may last longer than was meant.
+        # A sleep may last longer than intended.
         everyone = met or inconsistent or not pending or left <= pause or clock() - began >= waiting.wait_timeout
         asked = counted if everyone else [name for name in counted if name in pending]
 
@@ -236,7 +236,7 @@ def _result(
 
 
 def _reason(record: Record, violations: list[Violation]) -> str:
-    """Why a host does not meet everything. What to do next is in the message, once for all hosts."""
+    """Why a host does not meet everything. The next steps are in the message, once for all hosts."""
     if record["error"]:
         return _seen(record)
     return "; ".join(violation["message"] for violation in violations) + "."
@@ -260,7 +260,7 @@ def _why_lost(records: Records, lost: set[str], required: int) -> str:
 
 
 def _next_step_lines(records: Records) -> list[str]:
-    """What to do about hosts that did not answer: each step once, with what was seen on one of its hosts, and first what helps most hosts."""
+    """What to do about hosts that did not answer: each step once, with what was seen on one of its hosts, the most helpful first."""
     steps = next_steps(records)
     lines = []
     for (status, hint), names in list(steps.items())[:_STEPS_SHOWN]:

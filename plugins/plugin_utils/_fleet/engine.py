@@ -6,7 +6,7 @@
 
 """Many endpoints at once: bounded concurrency, one deadline each and one for all, one result each, in order.
 
-An event loop in a thread of its own asks them. The calling thread reads what they answer, tells the progress, and can be interrupted.
+An event loop in a thread of its own asks them. The calling thread reads their answers, reports progress, and can be interrupted.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_file
 
 PROGRESS_SECONDS = 2.0
 _TICK = 0.2
-"""How late the end of the time for all may be noticed."""
+"""How late the end of fleet_timeout may be noticed, in seconds."""
 _AT_FIRST, _SLOW = 64, 0.05
-"""So many are asked at once at first, which keeps a core busy. Whoever is slow, in seconds, gets another one beside it, up to `concurrency`."""
+"""How many are asked at once at first, which keeps a core busy. For each slow one (in seconds), another is asked, up to `concurrency`."""
 _UNREAD_BYTES = 32 * 1024 * 1024
-"""Of answers that wait to be read. When they are so many, nobody is asked until they are read."""
+"""With this many bytes of unread answers, no other endpoint is asked until they are read."""
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -48,12 +48,12 @@ Progress = Callable[[str], None]
 
 
 def ask_all(endpoints: Sequence[Endpoint], detail: str, concurrency: int, fleet_timeout: float, progress: Progress) -> list[Record]:
-    """One record for each endpoint, in order, whatever happens. As :func:`poll_all`."""
+    """One record for each endpoint, in order, whatever happens. Otherwise like :func:`poll_all`."""
     return _ask(endpoints, lambda endpoint, poll: record_of(endpoint, poll, detail), concurrency, fleet_timeout, progress)
 
 
 def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: float, progress: Progress) -> list[Poll]:
-    """What came of asking each endpoint, in order, with its answer read. Equal endpoints are asked once. An interrupt ends it at once.
+    """The outcome of asking each endpoint, in order, with its answer read. Equal endpoints are asked once. An interrupt ends it at once.
 
     Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the
     seconds for all. Whole answers take memory: records of detail ``loaded`` take less.
@@ -62,15 +62,15 @@ def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: flo
 
 
 async def ask_endpoint(endpoint: Endpoint, deadline: Deadline) -> Poll:
-    """What came of asking one endpoint, with its answers unread. Raises ``OptionError`` for unusable TLS files."""
+    """The outcome of asking one endpoint, with its answers unread. Raises ``OptionError`` for unusable TLS files."""
     question = Question(endpoint)
     while question.request:
-        # What follows from the first answer has the rest of the time, in a connection of its own.
+        # A request that follows from the first answer gets the rest of the time, and a connection of its own.
         left = deadline if question.request.timeout is None else Deadline(question.request.timeout)
         try:
             question.take(await event_loop.fetch(endpoint, question.request, left))
         except ApiError as exc:
-            # With them it would keep all that was received until garbage is collected.
+            # Its traceback and context would keep everything that was received until garbage is collected.
             failure = exc.with_traceback(None)
             failure.__context__ = None
             question.take(failure)
@@ -92,9 +92,9 @@ def _ask(
 
 
 class _Round(Generic[T]):
-    """One question to each of some endpoints, whose result is made as often as the endpoint was given.
+    """Asks each endpoint once, and makes its result as often as the endpoint was given.
 
-    As far as memory allows, all are asked before any answer is read, so that reading a thousand answers does not eat short timeouts.
+    As far as memory allows, all are asked before any answer is read, so that reading a thousand answers does not eat into short timeouts.
     """
 
     def __init__(
@@ -109,10 +109,11 @@ class _Round(Generic[T]):
         self._not_ok = 0
         self._reader = AnswerReader()
         self._unread: list[tuple[Endpoint, Poll]] = []
-        # What the loop has for the calling thread: what came of asking an endpoint, or what went wrong.
-        # Not a SimpleQueue, which on Python 3.10 may wait for ever where it is to wait for no time.
+        # From the loop to the calling thread: the outcome of asking an endpoint, or an error.
+        # Not a SimpleQueue, which on Python 3.10 may wait forever with a timeout of 0.
         self._arrived: queue.Queue[tuple[Endpoint, Poll] | BaseException] = queue.Queue()
-        # Used in the loop alone: who was not asked yet, who is being asked, the bytes that wait to be read, and whether there is room for more.
+        # Used in the loop alone: the endpoints not asked yet, the deadlines of those being asked, the bytes of unread answers, and whether
+        # another endpoint may be asked.
         self._waiting = deque(times_given)
         self._asked: set[Deadline] = set()
         self._unread_bytes = 0
@@ -136,7 +137,7 @@ class _Round(Generic[T]):
                 if not self._waiting or self._unread_bytes >= _UNREAD_BYTES:
                     self._read()
         finally:
-            # The loop closes by itself. A thread that waits for a name may take longer, and nobody waits for it.
+            # The loop closes by itself. A thread that resolves a name may take longer, and is not waited for.
             self._in_loop(self._stop)
         thread.join()
         self._receive(0)
@@ -149,7 +150,7 @@ class _Round(Generic[T]):
     # --- in the calling thread ---
 
     def _receive(self, seconds: float) -> None:
-        """Wait for an answer, at most so long, and take all that are there."""
+        """Wait for an answer, at most this long, and take all that have arrived."""
         with contextlib.suppress(queue.Empty):
             arrived = self._arrived.get(timeout=seconds)
             while True:
@@ -170,7 +171,7 @@ class _Round(Generic[T]):
         self._results[endpoint] = [self._result_of(endpoint, poll) for _time in range(self._times_given[endpoint])]
 
     def _in_loop(self, function: Callable[..., Any], *arguments: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # It is closed, because all of them have answered.
+        with contextlib.suppress(RuntimeError):  # The loop is closed, because all have answered.
             self._loop.call_soon_threadsafe(function, *arguments)
 
     # --- in the thread of the loop ---
@@ -180,7 +181,7 @@ class _Round(Generic[T]):
         try:
             self._loop.run_until_complete(self._asking)
         except asyncio.CancelledError:
-            pass  # Nobody waits for the rest.
+            pass  # The rest is not needed.
         except BaseException as exc:
             self._arrived.put(exc)
         finally:
@@ -202,7 +203,7 @@ class _Round(Generic[T]):
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _ask_some(self) -> None:
-        """Ask one after the other of those that nobody has asked."""
+        """Ask the waiting endpoints, one after the other."""
         while self._waiting:
             endpoint = self._waiting.popleft()
             await self._room.wait()

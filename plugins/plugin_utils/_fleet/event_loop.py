@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The driver of fleets: exchanges side by side in one event loop, in the clear or over TLS."""
+"""The driver for fleets: exchanges side by side in one event loop, with or without TLS."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import
 
 _NO_THREAD_SECONDS = 0.05
 _END_SECONDS = 0.5
-"""For an exchange that was cancelled to end. It takes none."""
+"""How long a cancelled exchange may take to end. It should take no time."""
 _MAX_HEADS = 256 * 1024
 _MAX_FRAMING = 1024 * 1024
-"""Bytes by which the sizes and extensions of chunks may be more than the body in them."""
+"""Bytes by which the sizes and extensions of chunks may exceed the body."""
 _LAST_LINES = (b"\r\n", b"\n", b"")
-"""Of a head and of a body in chunks. The last one is the end of the connection."""
+"""The last line of a head or of a body in chunks. The empty one is the end of the connection."""
 T = TypeVar("T")
 
 
 async def fetch(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
-    """Send a request, and leave it at its deadline. Raises ``ApiError``, or ``OptionError`` for unusable TLS files."""
+    """Send a request, and give up at its deadline. Raises ``ApiError``, or ``OptionError`` for unusable TLS files."""
     try:
         return await _within(deadline.remaining(), exchange(endpoint, request, deadline))
     except socket.timeout as exc:
@@ -59,8 +59,8 @@ async def fetch(endpoint: Endpoint, request: Request, deadline: Deadline) -> Res
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """What comes of `work`. Raises ``socket.timeout`` when it takes longer; `work` has ended then, too."""
-    # Not asyncio.wait_for, which before Python 3.12 may take no notice of being cancelled.
+    """The result of `work`. Raises ``socket.timeout`` if it takes longer; `work` has ended by then."""
+    # Not asyncio.wait_for, which before Python 3.12 may ignore being cancelled.
     task = asyncio.create_task(work)
     task.add_done_callback(lambda task: task.cancelled() or task.exception())
     try:
@@ -74,15 +74,15 @@ async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
-    """One request and its response; whoever waits for it ends it."""
+    """One request and its response; the caller ends it at the deadline."""
     if proxy_of(endpoint):
-        # It has to be asked for the connection first, which asyncio cannot do.
+        # The proxy has to be asked for the connection first, which asyncio cannot do.
         return await in_thread(lambda: blocking.exchange(endpoint, request, deadline))
     try:
         sock = await _connect(endpoint, deadline)
         tls: dict[str, Any] = {}
         if endpoint.scheme == "https":
-            # asyncio's own limit of a handshake must not come before the deadline.
+            # asyncio's own limit for a handshake must not come before the deadline.
             seconds = deadline.remaining() + 1
             tls = {"ssl": tls_context(endpoint), "server_hostname": endpoint.host, "ssl_handshake_timeout": seconds}
         reader, writer = await asyncio.open_connection(sock=sock, **tls)
@@ -110,7 +110,7 @@ async def receive(reader: asyncio.StreamReader, limit: int) -> Response:
 
 
 async def _read_head(reader: asyncio.StreamReader) -> ParsedResponse:
-    """The head of the answer, after those that only announce it. What they mean, ``http.client`` decides."""
+    """The head of the answer, after any that only announce it (100 Continue). ``http.client`` interprets them."""
     heads, status_lines, announced = bytearray(), _parser(b""), True
     while announced:
         line = await _read_line(reader)
@@ -133,7 +133,7 @@ def _parser(data: bytes | bytearray) -> ParsedResponse:
 
 
 async def _read_into(body: bytearray, reader: asyncio.StreamReader, size: int) -> bool:
-    """Append so many bytes. False where the connection ends before them. In pieces, so that no second copy of them is held."""
+    """Append `size` bytes. False if the connection ends before that. It reads in pieces, so that no second copy is held."""
     while size:
         data = await reader.read(min(CHUNK, size))
         if not data:
@@ -144,10 +144,10 @@ async def _read_into(body: bytearray, reader: asyncio.StreamReader, size: int) -
 
 
 async def _read_chunks(reader: asyncio.StreamReader, limit: int) -> bytearray:
-    """What is in the chunks of a body, to one byte beyond `limit`."""
+    """The content of a body in chunks, up to one byte beyond `limit`."""
     body, framing, last = bytearray(), 0, False
     while len(body) <= limit:
-        # The size of a chunk, or after the last one whatever a server has to add.
+        # The size of a chunk, or a trailer after the last one.
         line = await _read_line(reader)
         framing += len(line)
         if framing > len(body) + _MAX_FRAMING:
@@ -168,7 +168,7 @@ async def _read_chunks(reader: asyncio.StreamReader, limit: int) -> bytearray:
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:
-    """A line with its end, or what there is of it when the connection ends."""
+    """A line with its ending, or the part of it that came before the connection ended."""
     try:
         return await reader.readline()
     except ValueError:
@@ -176,7 +176,7 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
-    """As the blocking driver connects: to the first address that accepts it, each with its share of the time that is left."""
+    """Connect as the blocking driver does: to the first address that accepts, each with its share of the remaining time."""
     host, port = endpoint.host, endpoint.port
     try:
         addresses = resolve(host, port, deadline, socket.AI_NUMERICHOST)
@@ -208,7 +208,7 @@ async def _connect_to(family: int, kind: int, protocol: int, _name: str, address
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Wait for what blocks, in a thread of its own that nobody waits for in the end, as Python would for one of an executor."""
+    """Wait for blocking work in a thread of its own. Unlike the thread of an executor, it does not keep Python from exiting."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
@@ -222,7 +222,7 @@ async def in_thread(work: Callable[[], T]) -> T:
             done = future.set_result, work()
         except BaseException as exc:
             done = future.set_exception, exc
-        with contextlib.suppress(RuntimeError):  # The loop is closed, because nobody waits any more.
+        with contextlib.suppress(RuntimeError):  # The loop is closed: the result is no longer needed.
             loop.call_soon_threadsafe(settle, *done)
 
     while True:
@@ -230,6 +230,6 @@ async def in_thread(work: Callable[[], T]) -> T:
             threading.Thread(target=run, daemon=True, name="lmstudio").start()
             break
         except RuntimeError:
-            # The system allows no more of them now, as in a container with a limit.
+            # The system allows no more threads now, as in a container with a limit.
             await asyncio.sleep(_NO_THREAD_SECONDS)
     return await future

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What the plugins for many hosts share: a record for each host, also for one that nobody can ask, and what to warn of."""
+"""Shared by the plugins for many hosts: a record for each host, even for one that cannot be asked, and warnings."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine im
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import hosts_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked
 
-# Now, because Ansible reads action and inventory plugins before it starts its workers, which have no terminal. What it knows of the
-# width of one reaches a lookup as well.
+# Evaluated at import, because Ansible loads action and inventory plugins before it starts its workers, which have no terminal. The
+# terminal's width, as Ansible knows it, reaches a lookup as well.
 _AT_TERMINAL = sys.stderr.isatty() or Display().columns > 79
 
 
@@ -34,7 +34,7 @@ def ask_hosts(resolved: Sequence[Endpoint | NotAsked], options: Mapping[str, Any
 
 
 def show_progress(line: str) -> None:
-    """To people at a terminal. Standard output may be read by a program."""
+    """Show a line to people at a terminal. It goes to stderr, because a program may read standard output."""
     if _AT_TERMINAL:
         Display().display(f"gpufleet.lmstudio: {line}", stderr=True)
 
@@ -45,7 +45,7 @@ def secret_warnings(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
 
 
 def shared_url_warnings(names: Iterable[str], resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
-    """Warnings about hosts that come to the same URL, whose answer is used for each of them."""
+    """Warnings about hosts with the same URL. The answer from there is used for each of them."""
     urls = {name: endpoint.url for name, endpoint in zip(names, resolved) if isinstance(endpoint, Endpoint)}
     return [
         f"{format_names(hosts)} have the same URL, {urls[hosts[0]]}: one machine under several names, or several machines behind one address. "

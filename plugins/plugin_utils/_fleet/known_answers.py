@@ -14,7 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, Poll, parse
 
 _MAX_KNOWN, _MAX_KNOWN_BYTES = 64, 256 * 1024
-"""Of answers that are remembered: how many, and the size of the largest."""
+"""How many answers are remembered, and the size of the largest."""
 _MODELS: KnownModels = {}
 
 
@@ -25,13 +25,13 @@ class AnswerReader:
         self._answers: dict[tuple[Response, int, str], ParsedAnswer] = {}
 
     def read(self, endpoint: Endpoint, poll: Poll) -> Poll:
-        """With the answer read. Hosts that are set up alike often say the very same, which is then read once."""
+        """The poll with its answer read. Hosts that are set up alike often send the very same answer, which is then read once."""
         if not isinstance(poll.answer, Response):
             return poll
         key = poll.answer, endpoint.max_response_bytes, poll.api
         known = self._answers.get(key)
         if known is None:
-            # Without its secrets, which are looked for at each host that says the same.
+            # Without the endpoint's secrets: they are looked for separately for each host that sends this answer.
             read = parse(endpoint._replace(token=None, headers=()), poll, _MODELS).answer if poll.answer.http_status == 200 else None
             if not isinstance(read, ParsedAnswer):
                 return parse(endpoint, poll)

@@ -13,12 +13,12 @@ import resource
 from collections.abc import Iterator
 
 _FILES_EACH, _FILES_LEFT = 2, 200
-"""A socket and the handle with which a deadline can shut it; and what is for Ansible itself, and for the resolution of names."""
+"""For each exchange, a socket and the handle with which a deadline can shut it; and what is left for Ansible and for name resolution."""
 
 
 @contextlib.contextmanager
 def allow_open_files(concurrency: int) -> Iterator[int]:
-    """Let this process open the files that so many exchanges at once need, while they run. Yields how many are possible."""
+    """While they run, let this process open the files that so many simultaneous exchanges need. Yields how many are possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = concurrency * _FILES_EACH + _FILES_LEFT
     possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -17,7 +17,7 @@ from ansible.parsing.dataloader import DataLoader
 
 
 def match_pattern(pattern: list[str], groups: Mapping[str, Iterable[str]], loader: DataLoader) -> list[str]:
-    """The names that match, as in the ``hosts`` of a play, whatever the play and ``--limit`` are. `groups` holds the names of each."""
+    """The names that match, as in the ``hosts`` of a play, whatever the play and ``--limit`` are. `groups` holds the hosts of each."""
     inventory = InventoryManager(loader, parse=False)
     for group, names in groups.items():
         inventory.add_group(group)
@@ -27,8 +27,8 @@ def match_pattern(pattern: list[str], groups: Mapping[str, Iterable[str]], loade
 
 
 def batch_hosts(task_vars: Mapping[str, Any]) -> list[str]:
-    """The hosts of the current batch of the play, those that failed before included."""
-    # ansible_play_batch leaves out those that failed, and ansible_play_hosts_all knows no batches. The inventory that the
+    """The hosts of the current batch of the play, including those that failed before."""
+    # ansible_play_batch leaves out those that failed, and ansible_play_hosts_all ignores batches. The inventory that the
     # play itself uses is restricted to the batch.
     batch = {host.name for host in task_vars["hostvars"]._inventory.get_hosts()}
     # An implicit localhost is not a host of the inventory.

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What the records of many hosts come to: figures, and what went wrong."""
+"""A summary of the records of many hosts: figures, and what went wrong."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _sums(parts: Sequence[Any], kind: type) -> dict[str, int | None]:
-    """Without one that is not known there is no sum."""
+    """A sum is None where one of its values is not known."""
     values = {name: [part[name] for part in parts] for name in kind.__annotations__}
     return {name: None if None in found else sum(found) for name, found in values.items()}
 
@@ -53,7 +53,7 @@ def failure_lines(records: Mapping[str, Record]) -> list[str]:
 
 
 def failure_warning(records: Mapping[str, Record]) -> str:
-    """The same in a line for each status, with counts. Empty when all are ok."""
+    """The same, as one line for each status with counts. Empty when all are ok."""
     silent = next_steps(records)
     lines = []
     for (status, hint), names in silent.items():
@@ -68,7 +68,7 @@ def failure_warning(records: Mapping[str, Record]) -> str:
 
 
 def next_steps(records: Mapping[str, Record]) -> dict[tuple[str, str], list[str]]:
-    """The hosts that did not return a model list, by their status and what is to be done next: first what helps most hosts."""
+    """The hosts that did not return a model list, by their status and next step, the step that helps most hosts first."""
     steps = grouped(((record["status"], record["error"]["hint"]), name) for name, record in records.items() if record["error"])
     return dict(sorted(steps.items(), key=lambda item: -len(item[1])))
 

@@ -4,13 +4,13 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What an inventory cache keeps of hosts, and what of it still counts.
+"""What an inventory cache keeps about hosts, and which of it is still valid.
 
-Kept are the whole answers, without what a server may have sent back of a token, and that a host could not be reached. The other
-failures are quickly asked for again, and may be over as soon as a token or a header is changed.
+It keeps whole answers, without any part of a token that a server may have sent back, and that a host could not be reached. Other
+failures are not kept: asking again is quick, and a changed token or header may have ended them.
 
-All of it is one text, because Ansible inspects data piece by piece. Each answer and each model is there once: most hosts of a fleet
-have the same ones.
+Everything is one string, because Ansible inspects data piece by piece. Each answer and each model is in it once: most hosts of a
+fleet have the same ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 
 
 def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
-    """What to keep of hosts whose answers are read. Those that are to be asked again are not in it."""
+    """What to keep about hosts whose answers are read, without those that are to be asked again."""
     models: dict[str, int] = {}
     numbers: dict[int, int] = {}
     answers: list[dict[str, Any]] = []
@@ -42,7 +42,7 @@ def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
     hosts = {}
 
     def number_of(model: Model) -> int:
-        # The entries of models that several answers have are the same object, and encoding one takes longer than all the rest.
+        # Model entries that several answers share are the same object, and encoding one takes longer than all the rest.
         known = numbers.get(id(model.entry))
         if known is None:
             known = numbers[id(model.entry)] = models.setdefault(canonical(model.entry), len(models))
@@ -57,17 +57,16 @@ def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
                 positions[id(answer)] = len(answers)
                 answers.append({"models": list(map(number_of, answer.models)), "warnings": answer.warnings, "api": answer.api})
             hosts[name] = {**entry, "answer": positions[id(answer)]}
-        # That time was short for the fleet says nothing of the host.
+        # That time ran out for the fleet says nothing about the host.
         elif isinstance(answer, ApiError) and answer.http_status is None and answer.hint != HINTS["timeout: whole fleet"]:
             hosts[name] = {**entry, "status": answer.status, "what": answer.problem, "hint": answer.hint}
     return json.dumps({"hosts": hosts, "answers": answers, "models": list(models)})
 
 
 def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[str, Poll]:
-    """What came of asking hosts, of what a cache has, without those that are broken, too old, of other options, or that have in them what
-    is sent to their host as a secret.
+    """The polls in a cache, without those that are broken, too old, or made with other options, or that contain a secret of their host.
 
-    `max_age` is in seconds, 0 means that no age is too high. Nothing in a cache is believed: it is read like an answer.
+    `max_age` is in seconds, 0 means that no age is too high. A cache is not trusted: it is read like an answer.
     """
     try:
         cache = json.loads(value)
@@ -98,7 +97,7 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
         if type(entry["response_ms"]) not in (int, type(None)):
             return None
         answer = answer_of(entry)
-        # It was masked for the token of then, and the host may have another one now.
+        # It was masked for the token of that time, and the host may have another one now.
         if isinstance(answer, ParsedAnswer) and answer.mask(endpoint) is not answer:
             return None
         return Poll(answer, entry["asked_at"], entry["response_ms"])
@@ -114,7 +113,7 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
 
 
 def protect(connection: str | None, keys: Iterable[str]) -> list[str]:
-    """Let only its owner read the file of a cache plugin that writes files, which Ansible lets everyone read. Returns warnings."""
+    """Make the files of a cache plugin readable by their owner only. Ansible lets everyone read them. Returns warnings."""
     if not connection or not (folder := Path(os.path.expandvars(connection)).expanduser()).is_dir():
         return []
     warnings = []
@@ -141,5 +140,5 @@ def _read(text: str) -> Model:
 
 
 def _asked_with(endpoint: Endpoint) -> str:
-    """The options that decide about an answer, without those that are secret."""
+    """The options that an answer depends on, without the secret ones."""
     return json.dumps([getattr(endpoint, name) for name in PUBLIC_OPTIONS])

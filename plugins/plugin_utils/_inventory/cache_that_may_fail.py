@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""An inventory cache without which a run takes longer, and ends the same."""
+"""An inventory cache whose failure makes a run slower, but does not change its outcome."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CacheThatMayFail(Cacheable):
         except Exception as exc:
             if not self._options.get("cache"):
                 raise
-            # The options are set by then, so it is the cache plugin that failed. The servers still know.
+            # The options are set by then, so it is the cache plugin that failed. The servers can still be asked.
             self.display.warning(f"The inventory cache cannot be used, so every host is queried, and no answer is kept: {exc}")
             self.set_option("cache", False)
             return self.loader.load_from_file(path)
@@ -46,7 +46,7 @@ class CacheThatMayFail(Cacheable):
             return self._cache[key]
         except KeyError:
             return None
-        except Exception as exc:  # Whatever a cache plugin raises, the servers still know.
+        except Exception as exc:  # Whatever a cache plugin raises, the servers can still be asked.
             self.display.warning(f"The inventory cache cannot be read, so every host is queried again: {exc}")
             return None
 

@@ -26,17 +26,17 @@ def add_groups(inventory: Any) -> None:
 
 
 def set_record(inventory: Any, name: str, record: Record, variable: str) -> None:
-    # The host itself, because the inventory would copy each value to say where it comes from, or that it may be a template.
+    # Set on the host itself, because the inventory would copy each value to mark its origin, or that it may be a template.
     inventory.get_host(name).set_variable(variable, make_unsafe(record))
     _leave_groups(inventory, name)
     groups = ["lmstudio_ok" if record["ok"] else "lmstudio_not_ok", "lmstudio_status_" + record["status"]]
     for group in groups + [group_name("lmstudio_loaded_" + model) for model in record["loaded"]]:
-        # Not add_child, which means the group of that name where there is one.
+        # Not add_child, which would add the group of that name if there is one.
         inventory.add_host(name, inventory.add_group(group))
 
 
 def _leave_groups(inventory: Any, name: str) -> None:
-    """Forget what an earlier source of this plugin found, so that no host is ok and not ok."""
+    """Forget what an earlier source of this plugin found, so that no host is both ok and not ok."""
     host = inventory.get_host(name)
     for group in list(host.get_groups()):
         if _PLUGIN_GROUP.match(group.name):
@@ -44,7 +44,7 @@ def _leave_groups(inventory: Any, name: str) -> None:
 
 
 class ConstructedFromRecords(Constructable):
-    """The options ``compose``, ``groups`` and ``keyed_groups``, which may make something of what a server sent.
+    """The options ``compose``, ``groups`` and ``keyed_groups``, which may use what a server sent.
 
     List it before ``BaseInventoryPlugin`` among the bases of a plugin, so that its methods win.
     """
@@ -59,7 +59,7 @@ class ConstructedFromRecords(Constructable):
         if options["groups"] or options["keyed_groups"]:
             seen = variables.of_host(name)
             inventory = self.inventory
-            # Ansible would add the group that has the name of the host.
+            # Ansible would add the group that has the name of the host instead.
             self.inventory = _HostsBeforeGroups(inventory)
             try:
                 self._add_host_to_composed_groups(options["groups"], seen, name, options["strict"], fetch_hostvars=False)
@@ -68,12 +68,12 @@ class ConstructedFromRecords(Constructable):
             self._add_host_to_keyed_groups(options["keyed_groups"], seen, name, options["strict"], fetch_hostvars=False)
 
     def _compose(self, *args: Any, **kwargs: Any) -> Any:
-        # What an expression makes of server text is server text.
+        # The result of an expression on server text is server text.
         return make_unsafe(super()._compose(*args, **kwargs))
 
 
 class _HostsBeforeGroups:
-    """An inventory whose groups get hosts only."""
+    """An inventory that adds only hosts to groups."""
 
     def __init__(self, inventory: Any) -> None:
         self._inventory = inventory

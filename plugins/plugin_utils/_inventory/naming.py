@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What an inventory source calls things: the hosts of its endpoints, its groups, its variable."""
+"""The names in an inventory source: the hosts of its endpoints, its groups, its variable."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def addresses_by_name(texts: Iterable[str], port: int | None, hosts: Collection[
         for address in _expanded(text):
             endpoint = make_endpoint(options_from_address({"port": port}, address), "http://" + bracketed(address), {"url": "endpoints"})
             urls.setdefault(endpoint.url, address)
-            # As it is written: host_vars and --limit look for this very name. The inventory may have it in other capitals.
+            # As it is written: host_vars and --limit look for this very name. The inventory may write it with other capitals.
             name = host_name(address, endpoint.host)
             host_names.setdefault(endpoint.url, name if name in hosts else known.get(name.lower()) or known.get(endpoint.host) or name)
     names = Counter(name.lower() for name in host_names.values())
@@ -64,7 +64,7 @@ def _expanded(text: str) -> list[str]:
 
 
 def group_name(text: str) -> str:
-    """A valid name of a group. Different texts may become the same one."""
+    """A valid name of a group. Different texts may become the same name."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", str(text))[:_MAX_NAME]
     return name if re.match(r"[A-Za-z_]", name) else "_" + name
 
@@ -73,7 +73,7 @@ def check_variable(name: str) -> None:
     if not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", name) or keyword.iskeyword(name):
         raise OptionError("variable", f"{name!r} is not a valid variable name.")
     if name == "lmstudio":
-        # A fact of that name, perhaps a cached one of yesterday, would stand in front of it.
+        # A fact of that name, perhaps one cached yesterday, would take precedence.
         raise OptionError(
             "variable",
             "lmstudio is the name of the facts of model_facts, which would hide it. Choose another name, such as lmstudio_record.",

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The variables of hosts while sources of the inventory are still read."""
+"""The variables of hosts while sources of the inventory are still being read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible.vars.plugins import get_vars_from_inventory_sources
 class Variables:
     """The variables of hosts that the inventory has so far, as ``ansible.builtin.constructed`` reads them.
 
-    `sources` are those beside which vars plugins look for files; none of them means that they are not read.
+    `sources` are those next to which vars plugins look for files. If there are none, these files are not read.
     """
 
     def __init__(self, inventory: Any, loader: Any, sources: list[str]) -> None:

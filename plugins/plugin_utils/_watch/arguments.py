@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The arguments of the event source. They are checked here, because ansible-rulebook does not, and Ansible is not at hand."""
+"""The arguments of the event source. They are checked here, because ansible-rulebook does not check them, and Ansible is not available."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FROM_RULEBOOK = "eda_feedback_queue"
 _GROUPS = ("all", "ungrouped")
 _TOKEN_ADVICE = (
     "Set token of that endpoint, or the argument token for all endpoints without one, to an API token that is valid on that server. LM_API_TOKEN "  # noqa: S105
-    "is not used here. If a proxy in front of it requires something else, set headers."
+    "is not used here. If a proxy in front of the server requires something else, set headers."
 )
 
 
@@ -46,7 +46,7 @@ class Arguments(NamedTuple):
 
     hosts: list[Watched]
     interval: float
-    """Seconds from one poll of a host to its next one."""
+    """Seconds from one poll of a host to the next."""
     rules: Rules
     events: frozenset[str]
     """Those that are wanted."""
@@ -62,7 +62,7 @@ def parse_arguments(raw: Mapping[str, Any]) -> Arguments:
     requirements = parse_all(given["require"]) if "require" in given else []
     events = _events(given.get("events"), bool(requirements))
     defaults = {option: _read(option, given, read) for option, read in _CONNECTION.items() if option in given}
-    # What is wrong with a default is said of the default.
+    # Check the defaults on their own, so that an error names the default and not an endpoint.
     make_endpoint(defaults, "http://localhost")
     hosts = _hosts(given.get("endpoints"), defaults)
     check_files(host.endpoint for host in hosts)
@@ -71,7 +71,7 @@ def parse_arguments(raw: Mapping[str, Any]) -> Arguments:
 
 def _hosts(endpoints: Any, defaults: Mapping[str, Any]) -> list[Watched]:
     if not isinstance(endpoints, (list, tuple)) or not endpoints:
-        raise OptionError("endpoints", "it needs a list of at least one endpoint: a URL, or the name of a host with its own options.")
+        raise OptionError("endpoints", "must be a list of at least one endpoint: a URL, or the name of a host with its own options.")
     hosts: dict[str, Watched] = {}
     places: dict[str, str] = {}
     for number, raw in enumerate(endpoints):
@@ -110,7 +110,7 @@ def _host(raw: Any, defaults: Mapping[str, Any], where: str) -> Watched:
 
 
 def _name_in(text: str) -> str:
-    """The name or address in a text that is no URL."""
+    """The name or address in a text that is not a URL."""
     return (text.rpartition(":")[0] if names_port(text) else text).partition("/")[0].strip("[]")
 
 
@@ -128,7 +128,7 @@ def _events(raw: Any, has_requirements: bool) -> frozenset[str]:
         return frozenset(EVENTS)
     wanted = [raw] if isinstance(raw, str) else raw
     if not isinstance(wanted, (list, tuple)) or not wanted:
-        raise OptionError("events", "it needs a list of at least one event. Remove it for all of them.")
+        raise OptionError("events", "must be a list of at least one event. Remove it to get all events.")
     unknown = [str(name) for name in wanted if name not in EVENTS]
     if unknown:
         raise OptionError("events", unknown_names("event", unknown, EVENTS))

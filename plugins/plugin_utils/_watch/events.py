@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What changed on a host between two polls. It knows no clock and no network: a state and a record give the next state, and events."""
+"""What changed on a host between two polls. It uses neither clock nor network: a state and a record give the next state and events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VIOLATED, MET = "violated", "met"
 EVENTS = (HOST_DOWN, HOST_UP, MODEL_LOADED, MODEL_UNLOADED, INSTANCE_CHANGED, VIOLATED, MET)
 
 Instance = dict[str, Any]
-"""``{id, context_length, config}``: what of an instance makes an event when it changes. How long it still lives is no part of it."""
+"""``{id, context_length, config}``: the parts of an instance whose change makes an event. Its remaining lifetime is not one of them."""
 Models = dict[str, dict[str, Instance]]
 """The loaded models by their keys, each with its instances by their ids."""
 Event = dict[str, Any]
@@ -34,10 +34,10 @@ class Rules(NamedTuple):
     """What makes an event."""
 
     down_after: int = 2
-    """Failed polls, one after the other."""
+    """Failed polls in a row."""
     requirements: Sequence[Requirement] = ()
     snapshot: bool = False
-    """Whether what is found first makes events, too."""
+    """Whether what is found at first makes events, too."""
 
 
 class State(NamedTuple):
@@ -48,11 +48,11 @@ class State(NamedTuple):
     why_down: tuple[str, ...] = ()
     models: Models | None = None
     violated: dict[int, list[str]] | None = None
-    """The sentences of the requirements that are not met, by their numbers. A read that fails says nothing about them."""
+    """The messages about the requirements that are not met, by requirement number. A failed poll says nothing about them."""
 
 
 def advance(state: State, record: Record, rules: Rules) -> tuple[State, list[Event]]:
-    """The state after a poll, and what changed with it, in the order in which it makes sense. `record` has the detail ``full``."""
+    """The state after a poll, and what changed with it, in a sensible order. `record` must have the detail ``full``."""
     if not record["ok"]:
         return _after_failure(state, record, rules)
     models = _loaded_models(record, state.models or {})
@@ -88,7 +88,7 @@ def _loaded_models(record: Record, before: Models) -> Models:
             instance = {"id": listed["id"], "context_length": config["context_length"], "config": config}
             instances = models.setdefault(entry["key"], {})
             other = instances.setdefault(listed["id"], instance)
-            # Of two with one id, the same one counts each time, in whichever order they come.
+            # Of two instances with the same id, the same one counts at each poll, whatever their order.
             if canonical(instance) < canonical(other):
                 instances[listed["id"]] = instance
         if is_unclear(entry):
@@ -116,7 +116,7 @@ def _listed(instances: dict[str, Instance]) -> list[Instance]:
 
 
 def _violated(record: Record, requirements: Sequence[Requirement]) -> dict[int, list[str]]:
-    """Those that are not met, with the sentences that say why not. One that only warns is always met."""
+    """The requirements that are not met, with the messages that say why. One that only warns always counts as met."""
     found = {}
     for number, requirement in enumerate(requirements):
         violations = judge_requirement(record, requirement)
@@ -126,7 +126,7 @@ def _violated(record: Record, requirements: Sequence[Requirement]) -> dict[int, 
 
 
 def _changes_of_requirements(before: dict[int, list[str]], after: dict[int, list[str]], comes_up: bool) -> list[Event]:
-    """One event for the host: that it lacks something more than before, or nothing any more. Whatever it lacks when it comes up is news."""
+    """One event for the host: it fails a requirement that it met before, or meets all again. What it fails when it comes up is news."""
     previous, current = ([sentence for sentences in state.values() for sentence in sentences] for state in (before, after))
     if after.keys() - before.keys() or (after and comes_up):
         return [_event(VIOLATED, previous, current)]

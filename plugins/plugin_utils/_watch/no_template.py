@@ -6,8 +6,8 @@
 
 """Text of an event is data, never a template.
 
-ansible-rulebook hands events to playbooks as extra variables, which Ansible evaluates as templates whenever they are used. On the way it, and
-older versions of ansible-core, read text as a literal of Python, where escapes and texts side by side become braces that were not there.
+ansible-rulebook hands events to playbooks as extra variables, which Ansible evaluates as templates whenever they are used. On the way,
+ansible-rulebook and older versions of ansible-core read text as a Python literal, where escapes and adjacent strings become new braces.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import hashlib
 from typing import Any
 
 _FULLWIDTH = str.maketrans({"{": "\uff5b", "\\": "\uff3c", "#": "\uff03", "$": "\uff04"})
-"""What begins a template, an escape, a header that names other markers, and a vault. What stands for it looks alike, and means nothing."""
+"""What begins a template, an escape, a header that names other markers, and a vault. The replacements look alike and mean nothing."""
 _MAX_TEXT = 1000
-"""Characters. A longer one may be more than Python can read as a literal, and the action that does it would be lost."""
+"""In characters. A longer text may be more than Python can read as a literal, and the action that reads it would be lost."""
 _DIGEST = 16
 
 
 def without_templates(value: Any) -> Any:
     """The value, with all text in it, keys too, in a form that neither Ansible nor ansible-rulebook takes for more than text.
 
-    The same text always becomes the same one, wherever it stands.
+    Equal texts stay equal, wherever they are.
     """
     if isinstance(value, str):
         return _cut(value).translate(_FULLWIDTH)

@@ -37,7 +37,7 @@ class Queue(Protocol):
 
 
 async def watch(queue: Queue, arguments: Arguments) -> None:
-    """Watch all hosts. It ends by being cancelled, and then leaves nothing behind."""
+    """Watch all hosts. It ends when it is cancelled, and then leaves nothing behind."""
     for names in grouped((host.endpoint.url, host.name) for host in arguments.hosts).values():
         if len(names) > 1:
             _LOG.warning("%s have the same URL: one machine under several names, or several behind one address.", format_names(names))
@@ -77,7 +77,7 @@ class _Watcher:
             await asyncio.sleep(max(0, next_poll - loop.time()))
 
     async def _poll(self) -> tuple[Record, list[Event]]:
-        """What was found, and what changed with it. Whatever goes wrong is a failed poll of this host, and nothing more."""
+        """What was found, and what changed with it. Whatever goes wrong counts as a failed poll of this host, and nothing more."""
         rules = self._arguments.rules
         try:
             async with self._room:
@@ -86,7 +86,7 @@ class _Watcher:
             self._state, events = advance(self._state, record, rules)
             self._logged = ""
         except Exception as exc:
-            # What an unknown exception says may come from the server.
+            # The text of an unknown exception may come from the server.
             why = str(exc).rstrip(".") if isinstance(exc, OptionError) else type(exc).__name__
             self._log(f"{self._name} could not be polled ({why}).")
             record = record_of(self._endpoint, poll_after(0, ApiError("invalid", f"could not be polled ({why})")), FULL)
@@ -105,13 +105,13 @@ class _Watcher:
         try:
             await queue.put(without_templates({"lmstudio": found, "meta": {"hosts": self._name}}))
         except Exception as exc:
-            # A filter of the rulebook may not take an odd text.
+            # A filter of the rulebook may fail on an unusual text.
             self._log(
                 f"The event {event['event']} of {self._name} is lost, because it could not be put into the queue ({type(exc).__name__})."
             )
 
     def _log(self, message: str) -> None:
-        """Once, and not again at each poll."""
+        """Log a message once, and not again at each poll."""
         if message != self._logged:
             self._logged = message
             _LOG.error("%s", message)

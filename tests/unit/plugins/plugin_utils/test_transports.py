@@ -550,7 +550,7 @@ def test_a_body_of_a_gigabyte_stops_at_the_limit_with_constant_memory(fleet, way
 def test_what_the_controller_says_without_requests(monkeypatch):
     monkeypatch.setattr(_requests, "MISSING", "urllib3 1.26.20 is older than 2")
     with pytest.raises(
-        AnsibleError, match="urllib3 1.26.20 is older .* pip install --upgrade requests urllib3 into the Python that runs Ansible"
+        AnsibleError, match="urllib3 1.26.20 is older .* into the Python that runs Ansible: pip install --upgrade requests urllib3"
     ):
         record_of(ASK["requests"], "http://127.0.0.1:1")
 

@@ -244,7 +244,7 @@ def test_records_are_judged_without_asking():
     assert (result["met"], result["polls"]) == (False, 0) and "Waited" not in result["msg"]
     assert judge_records(asserted(min_hosts=1), records, {})["met"]
     for options, given_records, says in (
-        ({"confirm_loaded": True}, records, "confirm_loaded: records that were gathered before do not tell it"),
+        ({"confirm_loaded": True}, records, "confirm_loaded: it cannot be confirmed from records gathered before"),
         ({"wait_timeout": 1.0}, records, "wait_timeout: records that were gathered before"),
         ({}, {}, "hosts: there are none, so any requirement would be met"),
         ({}, {"a": {**record("a", GOOD), "models": None}}, "records: one is not complete"),
@@ -252,7 +252,7 @@ def test_records_are_judged_without_asking():
         with pytest.raises(OptionError) as caught:
             judge_records(asserted(**options), given_records, {})
         assert says in str(caught.value)
-    with pytest.raises(OptionError, match="records: that of a cannot be used"):
+    with pytest.raises(OptionError, match="records: the record of a cannot be used"):
         records_given({"a": {"loaded": []}})
 
 
@@ -338,7 +338,7 @@ def test_each_round_says_what_it_waits_for():
     assert result["met"] and lines == [
         "1 of 2 hosts serves m; 2 are required. b: not listed (and 1 more). Asking again in 5 seconds.",
         "1 of 2 hosts serves m; 2 are required. No answer: b (refused) (and 1 more). Asking again in 5 seconds.",
-        "Enough hosts meet it, which one round over all hosts has to confirm. Asking again in 5 seconds.",
+        "Enough hosts meet it; one round over all hosts has to confirm it. Asking again in 5 seconds.",
     ]
 
 

@@ -31,9 +31,9 @@ SOURCE = "gpufleet.lmstudio.watch: "
 # Each with the sentence that it ends with. None of them is one that the schema accepts, unless the sentence stands in a pair with that.
 ONE = {"endpoints": ["gpu01"]}
 WRONG = {
-    "none": ({}, "endpoints: it needs a list of at least one endpoint"),
-    "empty": ({"endpoints": []}, "endpoints: it needs a list of at least one endpoint"),
-    "a text": ({"endpoints": "gpu01"}, "endpoints: it needs a list of at least one endpoint"),
+    "none": ({}, "endpoints: must be a list of at least one endpoint"),
+    "empty": ({"endpoints": []}, "endpoints: must be a list of at least one endpoint"),
+    "a text": ({"endpoints": "gpu01"}, "endpoints: must be a list of at least one endpoint"),
     "a number": ({"endpoints": [1]}, "endpoints[0]: it is neither a string nor a mapping."),
     "nothing in it": ({"endpoints": [{}]}, "endpoints[0]: it has neither a name nor a url."),
     "unknown": ({**ONE, "intervall": 3}, SOURCE + "unknown argument intervall. Did you mean interval? The arguments are api, ca_path, "),
@@ -46,7 +46,7 @@ WRONG = {
     "interval of nothing": ({**ONE, "interval": 0}, "interval: '0' is not a usable number of seconds. Give 0.1 or more and at most 86400."),
     "down_after": ({**ONE, "down_after": 0}, "down_after: '0' is not a whole number of 1 or more."),
     "initial": ({**ONE, "initial": "snapshoot"}, "initial: 'snapshoot' is not one of none, snapshot. Did you mean snapshot?"),
-    "no event": ({**ONE, "events": []}, "events: it needs a list of at least one event."),
+    "no event": ({**ONE, "events": []}, "events: must be a list of at least one event."),
     "unknown event": (
         {**ONE, "events": ["host_dwn"]},
         "events: unknown event host_dwn. Did you mean host_down? The events are host_down, ",
