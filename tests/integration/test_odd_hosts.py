@@ -18,7 +18,7 @@ PLUGIN = {"plugin": "gpufleet.lmstudio.lmstudio"}
 
 ODD = {
     "gpu vm (03)": ({}, "its address 'gpu vm (03)' is not a valid name or address"),
-    "rack/07": ({}, "its address 'rack/07' is not a name or an address alone"),
+    "rack/07": ({}, "its address 'rack/07' is not just a name or an address"),
     "user@gpu": ({}, "its address 'user@gpu' is not a valid name or address"),
     "undefined-address": (
         {"ansible_host": "{{ addresses[inventory_hostname] }}"},

@@ -665,7 +665,7 @@ def test_the_connection_of_a_play_is_that_of_its_hosts_and_that_of_a_task_of_nob
 """.replace("CONTROLLER", url)
     outcome = run(play, hosts, connection={})
     for name in hosts:
-        assert f"{name}: the connection is local, so the controller answers for itself, although that of {name} is " in words(outcome)
+        assert f"{name}: the connection is local, so the controller answers for itself, although the connection of {name}" in words(outcome)
     # The modules of the second play, the lookup of the third, and the fleet of the fourth.
     assert len(controller.requests("controller")) == 4
 

@@ -43,7 +43,7 @@ def reason_not_asked(host: Host) -> NotAsked | None:
     address = host.address
     try:
         _scheme, _name, port, path = parts_of_url(address_url(host), "")
-        problem = "is not a name or an address alone" if path or port is not None else None
+        problem = "is not just a name or an address" if path or port is not None else None
     except OptionError:
         problem = "is not a valid name or address"
     if problem:
@@ -55,16 +55,16 @@ def reason_not_asked(host: Host) -> NotAsked | None:
         return NotAsked(
             f"its address is {printable(address)}, the controller itself, although its connection ({printable(host.connection)}) is not "
             "local, as with a forwarded port",
-            "Set lmstudio_controller_url to a URL at which the controller reaches LM Studio of this host, or, unless it runs Windows, query it "
+            "Set lmstudio_controller_url to a URL at which the controller reaches LM Studio on this host, or, unless it runs Windows, query it "
             "on the host itself (model_info or model_assert with via: target).",
         )
     return None
 
 
 def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> bool:
-    """Whether the URL of a task is that of a server of its host, as the machine that sends the request sees it."""
+    """Whether the URL of a task names a server of its host, as seen from the machine that sends the request."""
     url, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
-    # A port beside a URL belongs to that URL.
+    # A port given with a URL belongs to that URL.
     default_port = DEFAULT_PORT if port is None or url is not None else port
     own = [(TARGET_URL, default_port), (address_url(host), default_port), (host.variable(CONTROLLER_URL), None)]
     if url is not None:
@@ -72,7 +72,7 @@ def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: b
     loopback_counts = not delegated and (host.is_local or not on_controller)
     asked = _server(overrides["url"], overrides.get("port"))
     if asked is None:
-        return True  # Nothing is sent: it is refused with its reason.
+        return True  # Nothing is sent: the URL is refused later, with the reason.
     return any(_server(*server) == asked for server in own) and (loopback_counts or asked.host != _THIS_MACHINE)
 
 
@@ -87,7 +87,7 @@ def _server(url: Any, port: Any) -> _Server | None:
 
 
 def hosts_by_server(urls: Iterable[tuple[str, Any]]) -> list[list[str]]:
-    """The names of hosts, with those together whose URLs name the same server, however they are written."""
+    """The names of hosts, grouped by the server that their URLs name, however they are written."""
     found: dict[Any, dict[str, None]] = {}
     for name, url in urls:
         found.setdefault(_server(url, None) or str(url), {})[name] = None
@@ -95,13 +95,13 @@ def hosts_by_server(urls: Iterable[tuple[str, Any]]) -> list[list[str]]:
 
 
 def sharing(urls: Mapping[str, str | None]) -> dict[str, str]:
-    """For each host with the URL of a host before it, the name of that one."""
+    """For each host with the same URL as an earlier host, the name of that earlier host."""
     groups = hosts_by_server((name, url) for name, url in urls.items() if url is not None)
     return {name: first for first, *others in groups for name in others}
 
 
 def sharing_records(records: Mapping[str, Any]) -> dict[str, str]:
-    """The same of records. A loopback URL is that of each host itself, where hosts asked themselves."""
+    """The same for records. A loopback URL means the host itself, where hosts asked themselves."""
     return sharing({name: None if is_loopback_url(record.get("url")) else record.get("url") for name, record in records.items()})
 
 

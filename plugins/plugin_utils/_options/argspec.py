@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The argument specs of what only the controller runs."""
+"""The argument specs of plugins that only the controller runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fleet_spec() -> dict[str, Any]:
 
 
 def records_spec(detail: str, on_error: str) -> dict[str, Any]:
-    """The options of those that return the records, with these defaults."""
+    """The options of plugins that return the records, with these defaults."""
     return {**detail_spec(detail), "on_error": {"type": "str", "choices": ["fail", "warn", "report"], "default": on_error}}
 
 

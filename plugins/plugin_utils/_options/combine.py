@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Options of one endpoint with the defaults for all, and what the text of an endpoint says. The event source needs it, without Ansible."""
+"""Options of one endpoint combined with the defaults for all, and options from its text. The event source uses it, without Ansible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 
 
 def combine(overrides: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, where the overrides win. What only makes sense together comes from one side."""
+    """Both together, where the overrides win. Options that only make sense together come from one side."""
     defaults = dict(defaults)
     if "url" in overrides:
         defaults.pop("port", None)
@@ -44,7 +44,7 @@ def names_port(text: str) -> bool:
 
 
 def host_name(address: str, host: str) -> str:
-    """The name of a host as an endpoint has it. `host` is how it is asked: in small letters, an international name in ASCII."""
+    """The name of a host as an endpoint writes it. `host` is the form in requests: in lower case, an international name in ASCII."""
     authority = address.rpartition("://")[2].partition("/")[0]
     name = authority.partition(":")[0] if authority.count(":") < 2 else host
     return name.strip() or host

@@ -7,7 +7,7 @@
 """A host of the inventory: its variables, its connection, and the address at which the controller reaches it.
 
 A task that is not delegated sees its host in its own variables. Under ``delegate_to``, Ansible puts the address and the connection of
-the delegate there, so those are read from the inventory then. Where many hosts are queried at once, all variables are.
+the delegate there, so these two are then read from the inventory. Where many hosts are queried at once, all variables are.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ CONTROLLER_URL = "lmstudio_controller_url"
 VARIABLES = {option: f"lmstudio_{option}" for option in connection_options() if option != "max_response_bytes"}
 """The host variable of each option that has one."""
 VIA = "lmstudio_via"
-"""Who asks for the host, where a plugin asks for one host and leaves the choice."""
+"""Which machine sends the request, for plugins that ask one host and leave the choice."""
 _SECRET_VARIABLES = ("lmstudio_token", "lmstudio_headers")
 _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
-# Connection plugins whose own variables say the host and the port, and what those begin with. The host of others, such as kubectl, may
-# be that of something else.
+# Connection plugins with variables of their own for the host and the port, and how these variables begin. With others, such as kubectl,
+# the host may be that of something else.
 _PREFIXES = {"ssh": "ssh", "smart": "ssh", "paramiko": "ssh", "paramiko_ssh": "ssh", "local": "ssh", "winrm": "winrm", "psrp": "psrp"}
 _LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
-# What a template that comes to omit raises since ansible-core 2.19.
+# Raised since ansible-core 2.19 by a template whose result is omit.
 _OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
 # Errors of ansible-core about a value, as its releases word them.
 _MISSING = re.compile(r"(?:No (?:filter|test) named|Could not load) ['\"]([\w.]+)['\"]|lookup plugin \(?'?([\w.]+)'?\)? (?:was )?not found")
@@ -51,7 +51,7 @@ _UNDEFINED = re.compile(r"'[A-Za-z_][A-Za-z0-9_.]*' is undefined")
 
 
 class NotAsked(NamedTuple):
-    """Why nobody can be queried for a host."""
+    """Why a host cannot be queried."""
 
     reason: str
     """Completes a sentence that begins with "This host was not asked: "."""
@@ -72,7 +72,7 @@ class VariableError(AnsibleError):
 
 
 class Host(NamedTuple):
-    """A host as the inventory knows it. What reads a variable raises :class:`VariableError` for one that cannot be used."""
+    """A host as the inventory knows it. Reading a variable that cannot be used raises :class:`VariableError`."""
 
     name: str
     variables: Mapping[str, Any]
@@ -80,9 +80,9 @@ class Host(NamedTuple):
     template: Callable[[Any], Any]
     """Templates the value of one of its variables."""
     default_connection: str
-    """Its connection where no variable says one."""
+    """Its connection where no variable sets one."""
     in_inventory: Callable[[], Mapping[str, Any]]
-    """Those of its variables that the inventory has, as they are written. Empty for a host that is not in it."""
+    """Its variables in the inventory, as they are written. Empty for a host that is not in it."""
     given_address: str = ""
     """The URL or the ``NAME:PORT`` by which the user asks for it, if that says more than its name."""
 
@@ -100,7 +100,7 @@ class Host(NamedTuple):
         return value if is_set(value) else None
 
     def has(self, name: str) -> bool:
-        """Whether a variable is set, also to what cannot be used."""
+        """Whether a variable is set, even to a value that cannot be used."""
         try:
             return self.variable(name) is not None
         except VariableError:
@@ -121,7 +121,7 @@ class Host(NamedTuple):
         return str(self.variable("ansible_host") or self.variable(self._connection_variable("host")) or self.name)
 
     def _connection_variable(self, what: str) -> str:
-        """The variable with which the connection plugin says the host or the port, beside ``ansible_host`` and ``ansible_port``."""
+        """The connection plugin's own variable for the host or the port, besides ``ansible_host`` and ``ansible_port``."""
         return f"ansible_{_PREFIXES.get(self.connection.rpartition('.')[2], '')}_{what}"
 
     def has_port(self) -> bool:
@@ -132,8 +132,8 @@ class Host(NamedTuple):
     def leads_to_controller(self) -> bool:
         """Whether its address is one of the controller itself although its connection leads elsewhere, as through a forwarded port.
 
-        Plain ``localhost``, without an address and a port of its own, is the controller. What the inventory does not have is a server
-        that the user named.
+        Plain ``localhost``, without an address and a port of its own, is the controller. A host that is not in the inventory is a
+        server that the user named.
         """
         if not is_this_machine(self.address) or self.is_local or not self.in_inventory():
             return False
@@ -141,7 +141,7 @@ class Host(NamedTuple):
 
 
 def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
-    """The host of a task, whoever the task is delegated to."""
+    """The host of a task, wherever the task is delegated to."""
     name = task_vars["inventory_hostname"]
 
     def in_inventory() -> Mapping[str, Any]:
@@ -192,9 +192,9 @@ def delegate_of(task: Any, name: str) -> str | None:
 def _without_keyword(
     task: Any, task_vars: Mapping[str, Any], connection: str, in_inventory: Callable[[], Mapping[str, Any]]
 ) -> Mapping[str, Any]:
-    """The variables of a task as somebody wrote them, without the connection that Ansible fills in from the keyword of a task.
+    """The variables of a task as users wrote them, without the connection that Ansible fills in from the keyword of a task.
 
-    That one says how a module gets to the host, or that it does not go there at all. It does not say which machine the host is.
+    That keyword says how a module gets to the host, or that it does not go there at all, but not which machine the host is.
     """
     if task_vars.get("ansible_connection") == connection or "ansible_connection" in in_inventory():
         return task_vars
@@ -212,12 +212,12 @@ def _without_delegate(task_vars: Mapping[str, Any], own: Mapping[str, Any]) -> d
 
 
 def connection_of_play(task: Any, templar: Any) -> str:
-    """The connection of the hosts of a play without a variable that says one: its keyword, or else the command line's."""
+    """The connection of a play's hosts where no variable sets one: the play's keyword, or else the command line's."""
     return str(templar.template(task.get_play().connection))
 
 
 def connection_of_command_line() -> str:
-    """The connection of hosts without a variable that says one, where the keyword of a play cannot be seen."""
+    """The connection of hosts where no variable sets one, and the keyword of a play cannot be seen."""
     return str(context.CLIARGS.get("connection") or constants.DEFAULT_TRANSPORT)
 
 
@@ -237,23 +237,23 @@ def is_this_machine(address: str) -> bool:
 
 
 def decrypted(value: Any) -> Any:
-    """Plain text in place of the vaulted strings of ansible-core before 2.19, which argument specs do not take."""
+    """Plain text in place of the vaulted strings of ansible-core before 2.19, which argument specs do not accept."""
     if isinstance(value, Mapping):
         return {name: decrypted(item) for name, item in value.items()}
     return str(value) if getattr(value, "__ENCRYPTED__", False) else value
 
 
 def is_template(value: Any) -> bool:
-    """Whether Ansible would take a value for a template, or something in it."""
+    """Whether Ansible would take a value, or something in it, for a template."""
     if isinstance(value, Mapping):
         return any(is_template(item) for item in value.values())
     return isinstance(value, str) and ("{{" in value or "{%" in value or value.startswith("#jinja2:"))
 
 
 def _explain(exc: BaseException, raw: Any, secret: bool) -> str:
-    """What Ansible says of a value that cannot be templated.
+    """What Ansible says about a value that cannot be templated.
 
-    Of a secret, only what cannot quote it: an error of a filter or a lookup may have any part of what it was given.
+    About a secret, only what cannot quote it: an error of a filter or a lookup may contain any part of its input.
     """
     problem = str(exc)
     undefined = _UNDEFINED.search(problem)

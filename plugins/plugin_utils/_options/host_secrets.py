@@ -4,10 +4,10 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What an option holds of one host's secrets, so that it does not go to another server.
+"""Finds a host's secrets in an option, so that they do not go to another server.
 
-A template such as ``token: "{{ lmstudio_token }}"``, in the defaults of a group of modules most of all, sees the variables of the host
-that runs the task, whoever is asked.
+A template such as ``token: "{{ lmstudio_token }}"``, especially in the defaults of a group of modules, sees the variables of the host
+that runs the task, whichever host is asked.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VARIABLES, Host, VariableError
 
 SECRETS = {option: VARIABLES[option] for option in ("token", "headers", "client_cert", "client_key")}
-"""The host variable of each option that says who asks."""
-# What is shorter may be part of any text.
+"""The host variable of each option that identifies who asks."""
+# A shorter secret may be part of any text.
 _LONG_SECRET = 8
 
 
 def secrets_in(host: Host, variables: Iterable[str] = tuple(SECRETS.values())) -> dict[str, Any]:
-    """The secrets of a host, by the variable. One that cannot be used is in no option either."""
+    """The secrets of a host, by variable. One that cannot be used is left out: it cannot be in an option either."""
     found = {}
     for variable in variables:
         try:
@@ -75,7 +75,7 @@ def _text(value: Any) -> str:
 
 
 def withhold_foreign_secrets(options: dict[str, Any], owner: str, secrets: Mapping[str, Any], hosts: Sequence[Host]) -> list[str]:
-    """Take what is a secret of one host, the `owner`, for no default of others. Returns warnings."""
+    """Do not use a secret of one host, the `owner`, as a default for others. Returns warnings."""
     warnings = []
     for option, own in SECRETS.items():
         given = options.get(option)
@@ -90,6 +90,6 @@ def withhold_foreign_secrets(options: dict[str, Any], owner: str, secrets: Mappi
                 f"{format_names(without)}. Set it as a variable of those hosts if it is meant for them too."
             )
         if option in ("client_cert", "client_key"):
-            # One without the other is nothing.
+            # One is of no use without the other.
             options.update(client_cert=None, client_key=None)
     return warnings

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Which URL, token and TLS options belong to a host: who wins between an option and a host variable.
+"""Which URL, token and TLS options belong to a host: whether an option or a host variable wins.
 
 Plugins for one host: the task's option, then the host's variable, then the environment of the machine that sends the request, then the default.
 Plugins for many hosts: the host's own variable, then the option, then the default; never the environment, because one token must not
@@ -47,12 +47,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validat
 
 _ADVICE_FOR_MANY = (
     "Set lmstudio_token of that host in the inventory, or the option token for all hosts without one, to an API token that is valid on that "
-    "server. LM_API_TOKEN is not used here. If a proxy in front of it requires something else, set lmstudio_headers."
+    "server. LM_API_TOKEN is not used here. If a proxy in front of the server requires something else, set lmstudio_headers."
 )
 _ADVICE_IF_NOT_VISIBLE = (
-    "lmstudio_token is set in the play, the task or a role, where it does not count for many hosts at once: set it in the inventory "
+    "lmstudio_token is set in the play, the task or a role, where it does not apply when many hosts are asked: set it in the inventory "
     "(host_vars, group_vars), or give the option token. LM_API_TOKEN is not used here. "
-    "If a proxy in front of it requires something else, set lmstudio_headers."
+    "If a proxy in front of the server requires something else, set lmstudio_headers."
 )
 
 
@@ -60,7 +60,7 @@ class Resolved(NamedTuple):
     options: dict[str, Any]
     """Raw options for an argument spec: those that were set somewhere."""
     names: dict[str, str]
-    """How the option was called where it was set, where that is not its own name."""
+    """The name under which an option was set, where that is not its own name."""
     default_url: str
     """Without a port."""
     not_asked: NotAsked | None = None
@@ -74,7 +74,7 @@ class _HostOptions(NamedTuple):
 
     options: dict[str, Any]
     names: dict[str, str]
-    """How the variables of these options are called."""
+    """The variables that set these options."""
     at_address: bool
     """Whether the controller queries the host at its address, because no variable names another URL for it."""
 
@@ -102,7 +102,7 @@ def resolve_task(
 
 
 def without_host(task_options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a task that queries nobody, as in :class:`Resolved`."""
+    """The options of a task that queries no server, as in :class:`Resolved`."""
     return _combined(dict(task_options), {})
 
 
@@ -110,13 +110,13 @@ def resolve_fleet(
     options: Mapping[str, Any], hosts: Iterable[Host], task_vars: Mapping[str, Any] | None = None
 ) -> list[Endpoint | NotAsked]:
     """The endpoint of each host among many, or why it has none. `options` are defaults for hosts that have none of their own, and so
-    is the address that was given for a host. `task_vars` do not count, which is said where they have a token.
+    is the address that was given for a host. `task_vars` do not count; if they have a token, the advice says so.
 
-    Raises ``AnsibleError`` or :class:`OptionError` for options that cannot be used. What is wrong with one host is left to that host.
+    Raises ``AnsibleError`` or :class:`OptionError` for options that cannot be used. An error of one host only affects that host.
     """
     spec = connection_spec(environment=False)
     defaults = only_set({option: value for option, value in options.items() if option in spec})
-    # What is wrong with one host further down is then wrong with its variables, and not with the options.
+    # Checked first, so that a later error of a host is an error in its variables, and not in the options.
     for_all = make_endpoint(validate_options(spec, defaults), TARGET_URL)
     if for_all.ca_path or for_all.client_cert:
         tls_context(for_all)
@@ -126,7 +126,7 @@ def resolve_fleet(
     def endpoint_of(host: Host) -> Endpoint | NotAsked:
         own = _options_of_host(host, on_controller=True)
         if names_port(host.given_address):
-            # The port of the endpoint is that of the endpoint, whatever the port of the group is.
+            # The endpoint names its port, whatever the port of the group is.
             own.options.pop("port", None)
         raw = _combined(own.options, options_from_address(defaults, host.given_address))
         not_asked = reason_not_asked(host) if own.at_address and ("url" in own.options or not raw.get("url")) else None
@@ -158,7 +158,7 @@ def resolve_fleet(
 
 
 def _drop_host_secrets(options: dict[str, Any], host: Host, is_default: Callable[[str], bool]) -> list[str]:
-    """Take what defaults have of the host's secrets out of the options of a task. Returns the variables that they came from."""
+    """Remove the host's secrets that come from defaults from the options of a task. Returns the variables that held them."""
     secrets = secrets_in(host)
     withheld = []
     for option in SECRETS:

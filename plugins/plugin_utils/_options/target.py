@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Whether a module would query the host that its answer counts for, or the machine that runs it in its place."""
+"""Whether a module would query the host that its answer is about, or the machine that runs it in the host's place."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _FROM_CONTROLLER = "Query it from the controller, with model_info or model_asser
 
 
 def check_target(connection: Any, host: Host, delegate: str | None, endpoint: Endpoint, named: bool) -> str | None:
-    """Raise an ``AnsibleError`` where a module would query another machine than its host. Returns a warning where it may.
+    """Raise an ``AnsibleError`` where a module would query a machine other than its host. Returns a warning where it may.
 
     `connection` is the one that runs the module, on the host or on its `delegate`. `named` says that the task names the URL itself, so
     that a loopback address means the machine that the module runs on.
     """
     if getattr(connection, "_remote_is_local", False):
         raise AnsibleError(
-            f"the connection {connection.transport} runs modules on the controller, whose LM Studio would answer in place of that of "
+            f"the connection {connection.transport} runs modules on the controller, whose LM Studio would answer in place of the one on "
             f"{host.name}. {_FROM_CONTROLLER}"
         )
     if not is_loopback(endpoint.host):
@@ -39,12 +39,12 @@ def check_target(connection: Any, host: Host, delegate: str | None, endpoint: En
         return None
     address = host.address
     if not host.is_local:
-        why = f"that of {host.name} is {host.connection}"
+        why = f"the connection of {host.name} is {host.connection}"
     elif host.has_port() if is_this_machine(address) else address != host.name:
         why = f"the address of {host.name} is {address}"
     else:
         return None
     return (
         f"the connection is local, so the controller answers for itself, although {why}. "
-        f"If that is another machine: {_FROM_CONTROLLER[0].lower()}{_FROM_CONTROLLER[1:]}"
+        f"If {host.name} is another machine: {_FROM_CONTROLLER[0].lower()}{_FROM_CONTROLLER[1:]}"
     )

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Options against an argument spec, and messages about options that hold secrets."""
+"""Validates options against an argument spec, and keeps secrets out of messages about options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MAS
 
 
 def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The options with the types and defaults of an argument spec. `names` says how an option was called where it was set.
+    """The options with the types and defaults of an argument spec. `names` has the names under which options were set.
 
     Raises ``AnsibleError`` without showing a secret.
     """
@@ -32,7 +32,7 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
     others = {name: value for name, value in options.items() if name not in as_given}
     result = ArgumentSpecValidator({name: option for name, option in known.items() if name not in as_given}).validate(others)
     if result.error_messages:
-        # Ansible puts names of its own classes between, which mean nothing to users.
+        # Ansible's messages contain names of its own classes, which mean nothing to users.
         message = "; ".join(
             re.sub(r" is of type .*unable to convert to (\w+).*", r" cannot be converted to \1", message)
             for message in result.error_messages
@@ -44,14 +44,14 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
 
 
 def _is_not_converted(option: Mapping[str, Any], value: Any) -> bool:
-    """Whether Ansible's check takes a value as it is. Of secrets it refuses types that it does not know."""
+    """Whether Ansible's check takes a value as it is. For secrets, it refuses types that it does not know."""
     if option.get("no_log") or "choices" in option:
         return False
     return option.get("type") == "raw" or (option.get("type") == "dict" and isinstance(value, dict))
 
 
 def redact_message(message: str, options: Mapping[str, Any]) -> str:
-    """A message about raw options, which may quote one, without the values that must not be shown."""
+    """A message that may quote raw options, without the values that must not be shown."""
     spec = connection_spec()
     for name, value in options.items():
         if spec.get(name, {}).get("no_log"):
