@@ -225,7 +225,7 @@ def test_a_name_that_cannot_be_in_a_pattern_is_not_copied(show, browser, reports
     page = show("odd")
     page.get_by_role("button", name="Copy as --limit").click()
     assert page.get_by_label("For the command line").input_value() == "--limit 'down,evil,gpu1,gpu2,gpu10'"
-    assert page.locator("#uncopied").inner_text() == "Without 2 hosts whose name cannot be in a pattern."
+    assert page.locator("#uncopied").inner_text() == "Without 2 hosts whose name cannot be used in a pattern."
     # An empty limit would be every host.
     page.get_by_role("searchbox", name="Host").fill("zzz")
     page.get_by_role("button", name="Copy as --limit").click()
@@ -351,7 +351,7 @@ def test_it_can_be_printed(show):
     page.emulate_media(media="print")
     assert not page.locator("#controls").is_visible() and not page.locator("#place").is_visible()
     assert page.locator("#plain tbody tr").nth(199).is_visible() and not page.locator("#plain tbody tr").nth(200).is_visible()
-    assert "Of 1000 hosts, the first 200 are on paper" in page.locator("#plain").inner_text()
+    assert "Of 1000 hosts, the first 200 are printed" in page.locator("#plain").inner_text()
     for settings in ({}, {"color_scheme": "dark"}):
         page = show(**settings)
         if not settings:

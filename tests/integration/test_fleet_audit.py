@@ -299,7 +299,7 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
     failed = audit(hosts, ends=2, **early).output.split("Fail on what")[1]
     assert "not met by 2 of 2 hosts" in failed and "fleet_audit_accept" not in failed
     first = audit(hosts, **gate)
-    assert "this is the first run, with none before it to compare with" in first.output
+    assert "this is the first run, so there is nothing to compare with" in first.output
     figures = tmp_path / "audit" / "fleet_audit.history.json"
 
     fleet.load("gpu1", "qwen/qwen3-8b", context_length=8192)

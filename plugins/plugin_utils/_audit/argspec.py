@@ -59,7 +59,7 @@ def report_options(given: dict[str, Any]) -> dict[str, Any]:
 def _file_mode(given: Any) -> int | None:
     if given is None or given == "":
         return None
-    # Not a number: YAML reads 0644 as one that was octal, and 440 as another mode.
+    # Numbers are refused: YAML reads 0644 as octal and 440 as decimal, which is another mode.
     if not isinstance(given, str) or not re.fullmatch("0?[0-7]{3}", given):
         raise OptionError("mode", f"{printable(str(given))} is not the mode of a file. Write octal digits in quotes, such as '0644'.")
     return int(given, 8)

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What an earlier run found, to compare with: also of hosts that gave no answer then, or that were not in that run."""
+"""What an earlier run found, to compare with, even about hosts that gave no answer then or were not in that run."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Baseline(NamedTuple):
 
     audited_at: str
     hosts: dict[str, dict[str, Any]]
-    """What is known of each host: `{ok, status, api, detail, models, seen_at}`. Of one that gave no answer, what it had before."""
+    """What is known of each host: `{ok, status, api, detail, models, seen_at}`. For one that gave no answer, what it had before."""
 
     def last_known(self, name: str) -> dict[str, Any] | None:
-        """What a host had when it answered for the last time."""
+        """What a host had when it last answered."""
         known = self.hosts.get(name)
         return None if known is None or not known["ok"] else {key: known[key] for key in ("seen_at", "api", "detail", "models")}
 
     def carried_over(self, audited: Collection[str], inventory: Collection[str] | None) -> list[dict[str, Any]]:
-        """What is known of the hosts that are not in this run: of those of the inventory, or of all."""
+        """What is known of the hosts that are not in this run: those of the inventory, or all if it is None."""
         return [
             {"name": name, **known}
             for name, known in self.hosts.items()
@@ -63,7 +63,7 @@ def parse_baseline(document: Any) -> Baseline:
 
 def _known(host: Mapping[str, Any], seen_at: str) -> dict[str, Any]:
     before = None if host["ok"] else host.get("last_known")
-    # An earlier release did not tell it, and had one only.
+    # An earlier release did not record the API, and knew only one.
     api = host.get("api", V1 if host["ok"] else None)
     known = {**{key: host[key] for key in _KNOWN}, "api": api, "seen_at": seen_at}
     if before:

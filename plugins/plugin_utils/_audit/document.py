@@ -35,7 +35,7 @@ _COLLECTION = Path(__file__).parents[3]
 
 
 class Scope(NamedTuple):
-    """What was audited, and with what, as the document tells it."""
+    """What was audited, and how, for the document."""
 
     policy: Mapping[str, Any] | None = None
     """As it was given, or None."""
@@ -47,7 +47,7 @@ class Scope(NamedTuple):
     history: Sequence[dict[str, Any]] | None = None
     """The figures of the runs before this one, or None where none are kept. The JSON report leaves them out."""
     first_run: bool = False
-    """Whether what the last run left was to be the baseline, and there was none."""
+    """Whether the last run was to be the baseline, and there was none."""
     keep_missing: bool = False
     """Whether a host that the inventory no longer has is carried over, too, and named again at each run."""
 
@@ -56,7 +56,7 @@ _ANYTHING = Scope()
 
 
 def collection_version() -> str | None:
-    """The version of this collection: of a release, or of the tree that it was cloned to."""
+    """The version of this collection: that of a release, or of a cloned tree."""
     try:
         return str(json.loads((_COLLECTION / "MANIFEST.json").read_bytes())["collection_info"]["version"])
     except (OSError, ValueError, LookupError):
@@ -75,7 +75,7 @@ def make_audit(
     scope: Scope = _ANYTHING,
     drift_kinds: Collection[str] = DEFAULT_KINDS,
 ) -> Audit:
-    """The document. `hosts` holds what was gathered of each host: a record, a result with one, or nothing usable.
+    """The document. `hosts` holds what was gathered about each host: a record, a result with one, or nothing usable.
 
     All that differs between two runs on an unchanged fleet is under `run`. Raises :class:`RequirementError` when a record
     does not carry what the policy judges, and :class:`OptionError` for a record that was changed on the way.
@@ -128,7 +128,7 @@ def make_audit(
 
 
 def without_times(audit: Audit) -> Audit:
-    """The same document with other times and another history, so where reports of the two differ, they have those."""
+    """The same document with other times and another history. Reports of the two differ only where they show these."""
     never = "1970-01-01T00:00:00Z"
     hosts = {
         # A time of 0 milliseconds is a time.
@@ -165,7 +165,7 @@ def silent_first(audit: Audit) -> list[dict[str, Any]]:
 
 
 def _models(hosts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the fleet has of each key. A host counts once, however often it lists the key."""
+    """What the fleet has for each model key. A host counts once, however often it lists the key."""
     found = grouped((model["key"], (host["name"], model)) for host in hosts for model in host["models"])
     return [_model(key, having) for key, having in sorted(found.items())]
 
@@ -217,7 +217,7 @@ def _summary(
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
-    """Of what is known. None where nothing is."""
+    """The sum of the known values. None if none is known."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
@@ -237,6 +237,6 @@ def _notes_on_older_lists(hosts: list[dict[str, Any]]) -> list[str]:
     if not older:
         return []
     return [
-        f"Answered over {LIST_MODELS_V0.path}: {format_names(older)}. This older list tells no sizes, variants and settings, nor how many instances "
-        "there are, so sums leave these hosts out. It may leave out models that are not loaded, so nothing is known to be absent there."
+        f"Answered over {LIST_MODELS_V0.path}: {format_names(older)}. This older list has no sizes, variants or settings, nor the number "
+        "of instances, so sums leave these hosts out. It may leave out models that are not loaded, so no model is known to be absent there."
     ]

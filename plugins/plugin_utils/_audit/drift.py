@@ -21,7 +21,7 @@ KINDS = ("added", "removed", "loaded", "unloaded", "context", "quantization", "v
 DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != JUST_IN_TIME)
 """Instances that unload when idle come and go by themselves."""
 _ATTRIBUTES = {"quantization": "quantization", "selected_variant": "variant"}
-"""Of a model, with the kind of their change."""
+"""Attributes of a model, with the kind of change."""
 
 Change = tuple[str, "list[Any] | None", "list[Any] | None", str]
 """The kind, what it was before and is now, and what happened to the model."""
@@ -59,14 +59,14 @@ def _not_comparable(before: Mapping[str, Any] | None, now: Mapping[str, Any] | N
 
 
 class Listed:
-    """What a host has of one key, as far as it counts as drift. Order never counts, nor does how often a key is listed."""
+    """What a host has for one model key, as far as it counts as drift. Order never counts, nor does how often a key is listed."""
 
     def __init__(self, older: bool = False) -> None:
         self.older = older
-        """Whether it is of the older list, which has one instance of each loaded model, however many there are."""
+        """Whether it comes from the older list, which has one instance of each loaded model, however many there are."""
         self.pinned: list[int | None] = []
         self.idle: list[int | None] = []
-        """The contexts of the instances, those that unload when idle apart. None where it is not known."""
+        """The contexts of the instances, separate for those that unload when idle. None where it is not known."""
         self.tells_idle = True
         self.attributes: dict[str, set[str]] = {name: set() for name in _ATTRIBUTES}
         self.loaded_attributes: dict[str, set[str]] = {name: set() for name in _ATTRIBUTES}
@@ -93,7 +93,7 @@ class Listed:
 
 
 def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
-    """What a host has, by the key. Raises what Python does where something is missing."""
+    """What a host has, by model key. Raises whatever Python raises if something is missing."""
     found: dict[str, Listed] = {}
     for model in host["models"]:
         if not isinstance(model["key"], str):
@@ -104,13 +104,13 @@ def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
 
 def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collection[str]) -> Iterator[tuple[str, Change]]:
     before, now = listed_models(earlier), listed_models(host)
-    # What only one of the two has, such as the quantization of a model that was not loaded then, is no change.
+    # An attribute that only one of the two has, such as the quantization of a model that was not loaded then, is not a change.
     both_complete = host["detail"] == earlier["detail"] == FULL
-    # Beside the newer list, the older one may lack models that are not loaded.
+    # Compared with the newer list, the older one may lack models that are not loaded.
     was_older, is_older = earlier["api"] == V0 != host["api"], host["api"] == V0 != earlier["api"]
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
-        # One that is no longer listed is no longer loaded either, which is said where only that counts.
+        # A model that is no longer listed is no longer loaded either, which is reported where only that counts.
         if old is None and "added" in kinds and not was_older:
             yield key, ("added", None, now[key].contexts(), "is listed now, but was not before")
         elif new is None and "removed" in kinds and not is_older:
@@ -142,12 +142,12 @@ def _sorted(contexts: list[int | None]) -> list[int | None]:
 
 
 def _differ(before: list[int | None], now: list[int | None]) -> bool:
-    """Whether contexts have changed. One that is not known may be any."""
+    """Whether contexts have changed. An unknown one may be any."""
     return len(before) != len(now) or (before != now and None not in before + now)
 
 
 def _nothing_in_common(before: list[int | None], now: list[int | None]) -> bool:
-    """Of contexts, one of which stands for all instances. One that is not known may be any."""
+    """Whether no context is in both lists, one of which may show one instance for all. An unknown context may be any."""
     return None not in before + now and not set(before) & set(now)
 
 

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What is wrong with a fleet, in the order of its weight: each thing once, however many hosts it is true of."""
+"""What is wrong with a fleet, the most important first: each finding once, however many hosts it is true of."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS, NO_ANSWER
 
 FLEET, UNANSWERED, REQUIREMENT, DRIFT, WARNING = KINDS = ("fleet", "no_answer", "requirement", "drift", "warning")
-"""In the order of their weight."""
+"""The most important first."""
 _DRIFT_ORDER = ("removed", "unloaded", "context", "quantization", "variant", "loaded", "added", "just_in_time")
 
 Finding = dict[str, Any]
@@ -38,14 +38,14 @@ def find(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: Mappi
 
 
 def cause_lines(finding: Finding, names: int = 5) -> list[str]:
-    """The hosts of each cause, so many by name. One that has a cause for itself tells what happened."""
+    """A line with the hosts of each cause, at most `names` of them by name. A cause with one host tells what happened there."""
     lines = [
         cause["example"] if len(cause["hosts"]) == 1 and cause["example"] else f"{cause['cause']}: {format_names(cause['hosts'], names)}"
         for cause in finding["causes"]
-        # They are a finding of their own.
+        # Hosts without an answer are a finding of their own.
         if cause["cause"] != NO_ANSWER
     ]
-    # The message of a single change is that of its host.
+    # The message of a single change is already that of its host.
     return [line for line in lines if line != finding["message"]]
 
 

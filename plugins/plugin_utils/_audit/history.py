@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The figures of the last runs: of each what answered, what was wrong, what was loaded, and who served what is required."""
+"""The figures of the last runs: how many hosts answered, what was wrong, what was loaded, and how many met each requirement."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_history(text: str) -> list[Run]:
 
 
 def with_run(audit: Audit) -> str:
-    """The history of a document, with its own run in it."""
+    """The history of a document, including its own run."""
     return json.dumps({"runs": [*audit["run"]["history"], figures(audit)]}, indent=1) + "\n"
 
 

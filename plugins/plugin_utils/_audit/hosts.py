@@ -81,7 +81,7 @@ def describe_host(name: str, record: Record) -> dict[str, Any]:
 
 
 def _known_sizes(record: Record) -> dict[str, int | None]:
-    """The sums, unless a size in them is not known. A record of detail loaded does not tell that of what is not loaded."""
+    """The sums, or None if a size is not known. A record of detail loaded lacks the sizes of models that are not loaded."""
     loaded, available = (
         record["ok"] and all(entry["size_bytes"] is not None for entry in entries)
         for entries in ([entry for entry in record["models"] if entry["loaded"]], record["models"])
@@ -91,7 +91,7 @@ def _known_sizes(record: Record) -> dict[str, int | None]:
 
 
 def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) -> dict[str, Any]:
-    """`older` says that the entry is of the older list, which does not tell what unloads when idle, nor variants."""
+    """`older` says that the entry is from the older list, which has neither variants nor what unloads when idle."""
     instances = [
         {
             "id": instance["id"],
@@ -112,7 +112,7 @@ def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) ->
 
 
 def _key_only(key: str, times: int | None) -> dict[str, Any]:
-    """What a record of detail loaded has of a model that is not loaded."""
+    """What a record of detail loaded says about a model that is not loaded."""
     return _model(key, "available", times, dict.fromkeys(_ATTRIBUTES), [])
 
 

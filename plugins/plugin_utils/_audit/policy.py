@@ -34,8 +34,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.address
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
 NO_ANSWER = "gave no answer"
-"""The reason why a host does not meet a requirement that nobody could check."""
-_EXCLUSIVE = "has nothing loaded that no requirement asks for"
+"""The reason why a host does not meet a requirement that could not be checked."""
+_EXCLUSIVE = "has nothing loaded except what a requirement asks for"
 
 
 class Policy(NamedTuple):
@@ -115,7 +115,7 @@ def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[st
     """One check for each requirement on each host it is about, or one for the hosts together."""
     in_scope = {name: record for name, record in records.items() if policy.hosts is None or name in policy.hosts}
     if policy.for_fleet:
-        # What no host is in has nothing in common. A note says so.
+        # Without hosts and without min_hosts there is nothing to judge. A note says so.
         judged = in_scope or policy.min_hosts is not None
         return [_check_together(policy, number, in_scope) for number in range(len(policy.requirements))] if judged else []
     checks = []
@@ -146,7 +146,7 @@ def _check_together(policy: Policy, number: int, records: Mapping[str, Record]) 
     # Several names of one server are one host.
     shared = sharing_records(records)
     records = {name: record for name, record in records.items() if name not in shared}
-    # Without min_hosts only what they have in common is judged: 0 is always met.
+    # Without min_hosts, only the consistency is judged: 0 is always met.
     found = judge_fleet(records, [requirement], policy.min_hosts or 0, policy.consistent)
     violations = [{key: value for key, value in violation.items() if key != "host"} for violation in found]
     if not violations and not any(record["ok"] for record in records.values()):

@@ -35,7 +35,7 @@ TITLES = {
     DRIFT: ("Changes since the baseline", "change", "changes"),
     WARNING: ("Warnings", "warning", "warnings"),
 }
-"""Of each kind of finding, in the order of their weight: the title, and what one and several are called."""
+"""For each kind of finding, the most important first: the title, and the words for one and for several."""
 
 
 def headline(audit: Audit) -> str:
@@ -53,7 +53,7 @@ def headline(audit: Audit) -> str:
     if audit["policy"] and not summary["checks"]["total"]:
         parts.append("the policy judged nothing")
     if audit["run"]["first_run"]:
-        parts.append("this is the first run, with none before it to compare with")
+        parts.append("this is the first run, so there is nothing to compare with")
     if summary["drift"] is not None:
         parts.append(count(summary["drift"], "change") + " since the baseline")
     if summary["not_compared"]:
@@ -70,7 +70,7 @@ def called(kind: str, number: int, more: str = "") -> str:
 
 
 def findings_of(audit: Audit) -> dict[str, list[Finding]]:
-    """By their kind, in the order of their weight. A kind without a finding is left out."""
+    """By kind, the most important first. A kind without a finding is left out."""
     found: dict[str, list[Finding]] = {kind: [] for kind in TITLES}
     for finding in audit["findings"]:
         found[finding["kind"]].append(finding)
@@ -80,7 +80,7 @@ def findings_of(audit: Audit) -> dict[str, list[Finding]]:
 def problems(audit: Audit) -> dict[str, list[str]]:
     """What is wrong, a sentence for each finding, by the name that `fleet_audit_fail_on` has for it."""
     found = findings_of(audit)
-    # A host without an answer violates what is required of it, because nobody could check it.
+    # A host without an answer violates what is required of it, because it could not be checked.
     unchecked = any(
         check["host"] is not None and violation["check"] == "status" and violation["severity"] == FAIL
         for check in audit["checks"]
@@ -105,7 +105,7 @@ def _lines(findings: Iterable[Finding]) -> list[str]:
 
 
 def what_was_checked(audit: Audit) -> list[dict[str, Any]]:
-    """What each requirement asked, and of how many hosts it is true: `{policy, requirement, asked, met, of}`. `of` is null for a rule of the fleet."""
+    """What each requirement asked, and how many hosts meet it: `{policy, requirement, asked, met, of}`. `of` is null for a rule of the fleet."""
     passed_by = grouped(
         ((check["policy"], check["number"], check["host"] is None, check["requirement"], check["asked"]), check["outcome"] == "passed")
         for check in audit["checks"]
@@ -117,14 +117,14 @@ def what_was_checked(audit: Audit) -> list[dict[str, Any]]:
 
 
 def met(row: Mapping[str, Any]) -> str:
-    """How a row of :func:`what_was_checked` ended."""
+    """The outcome of a row of :func:`what_was_checked`."""
     if row["of"] is None:
         return "met" if row["met"] else "not met"
     return f"met by {row['met']} of {count(row['of'], 'host')}"
 
 
 def models_by_use(audit: Audit) -> list[dict[str, Any]]:
-    """The models, those that most hosts serve first, each with the names of these hosts and with texts for its table."""
+    """The models, those that most hosts serve first, each with the names of these hosts and the texts for its table."""
     loaded = dict.fromkeys(
         (model["key"], host["name"]) for host in audit["hosts"] for model in host["models"] if model["state"] == "loaded"
     )

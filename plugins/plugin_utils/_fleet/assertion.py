@@ -260,7 +260,7 @@ def _why_lost(records: Records, lost: set[str], required: int) -> str:
 
 
 def _next_step_lines(records: Records) -> list[str]:
-    """What to do about hosts that did not answer: each step once, with what was seen on one of its hosts, the most helpful first."""
+    """What to do about hosts that did not answer: each step once, with what was seen on one of its hosts, and first what helps most hosts."""
     steps = next_steps(records)
     lines = []
     for (status, hint), names in list(steps.items())[:_STEPS_SHOWN]:

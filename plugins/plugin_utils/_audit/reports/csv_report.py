@@ -38,7 +38,7 @@ def as_csv(audit: Audit) -> str:
 
 
 def _csv_cell(value: Any) -> Any:
-    """A spreadsheet takes text with such a beginning for a formula."""
+    """A spreadsheet takes text that begins like this for a formula."""
     if not isinstance(value, str):
         return value
     shown = printable(value, 1000)

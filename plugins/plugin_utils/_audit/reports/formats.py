@@ -6,7 +6,7 @@
 
 """The reports of an audit: each is a view of its document.
 
-What a server sent is data in all of them: escaped as the format wants it, and without control characters where a person reads.
+What a server sent is data in all of them: escaped as the format requires, and without control characters where a person reads.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy im
 
 
 def as_junit(audit: Audit) -> str:
-    """A suite for what each policy requires, a case for each requirement and host. A warning passes, with its sentence as output.
+    """A suite for what each policy requires, a case for each requirement and host. A warning passes, with its message as output.
 
     A host without an answer fails once, and what is required of it is skipped.
     """
@@ -57,7 +57,7 @@ def as_junit(audit: Audit) -> str:
 
 
 def _judged(suites: _Suites, check: Mapping[str, Any]) -> None:
-    """A case, which says what it asked."""
+    """Add a case that says what was asked."""
     case = suites.case(check["policy"], check["host"] or "the fleet", check["requirement"])
     messages = [violation["message"] for violation in check["violations"]]
     if check["outcome"] == "failed":
@@ -72,7 +72,7 @@ class _Suites:
         self._times: Counter[tuple[str, str, str]] = Counter()
 
     def case(self, suite: str, host: str, name: str) -> ElementTree.Element:
-        """A new case. A CI system follows a case by its name, so a second one of a name gets a number."""
+        """A new case. A CI system follows a case by its name, so a second one with the same name gets a number."""
         self._times[suite, host, name] += 1
         times = self._times[suite, host, name]
         made = ElementTree.Element("testcase", {"classname": _xml(host), "name": _xml(name) + (f" ({times})" if times > 1 else "")})

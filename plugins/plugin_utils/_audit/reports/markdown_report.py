@@ -93,6 +93,6 @@ def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> lis
 
 
 def _code(text: str) -> str:
-    """As code, where nothing is a link, a mention or HTML. No way to write | in code is right in every renderer of tables."""
+    """As code, where nothing is a link, a mention or HTML. No way to write | inside code works in every renderer of tables."""
     shown = printable(text, 500).replace("`", "'").replace("|", "\u00a6")
     return f"`{shown}`"

@@ -4,9 +4,9 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""An audit as metrics of Prometheus, for the textfile collector of node_exporter. `docs/metrics.md` has the same table.
+"""An audit as Prometheus metrics, for the textfile collector of node_exporter. `docs/metrics.md` has the same table.
 
-What is not known has no sample. No label is called `instance` or `job`: those are the scrape's.
+Unknown values have no sample. No label is called `instance` or `job`: the scrape sets those.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document 
 
 _LABEL_LENGTH = 1000
 _PASSED, _WARNED, _FAILED, _NOT_KNOWN = _OUTCOMES = ("passed", "warned", "failed", "not known")
-"""How a check ended, the worst last. What is required of a host without an answer is not known."""
+"""How a check ended, the worst last. It is not known for a host without an answer."""
 
 Samples = Iterable["tuple[tuple[str, ...], float | None]"]
 """The values of the labels, and the number, which is None where it is not known."""
@@ -89,7 +89,7 @@ def _drift_changes(audit: Audit) -> Samples:
 
 
 def _outcomes(audit: Audit, together: bool) -> dict[tuple[str, str], dict[str | None, str]]:
-    """The outcome for each host, or for the hosts together, by policy and requirement. Of several with the same name the worst counts."""
+    """The outcome for each host, or for the hosts together, by policy and requirement. The worst of several with the same name counts."""
     silent = {host["name"] for host in audit["hosts"] if not host["ok"]}
     found: dict[tuple[str, str], dict[str | None, str]] = {}
     for check in audit["checks"]:
@@ -125,7 +125,7 @@ def _of_hosts(name: str, unit: str, text: str, value_of: Callable[[dict[str, Any
 
 
 def _of_requirements(name: str, text: str, *counted: str) -> Metric:
-    """How many hosts of each requirement have one of these outcomes."""
+    """How many hosts have one of these outcomes, for each requirement."""
 
     def samples(audit: Audit) -> Samples:
         for names, outcomes in _outcomes(audit, together=False).items():

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""An audit as the summary for a terminal."""
+"""The summary of an audit for a terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WIDTH = 200
 _ROOM = {FLEET: 4, UNANSWERED: 4, REQUIREMENT: 6, DRIFT: 3, WARNING: 2}
 """Lines below the title of each kind of finding."""
 _MODELS = (3, 6)
-"""Lines of models at least and at most. Between them the hosts come first."""
+"""The fewest and the most lines for models. In between, hosts come first."""
 
 
 def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> list[str]:
@@ -47,7 +47,7 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
 
 
 def _of_kind(kind: str, findings: list[Finding]) -> list[str]:
-    """What fits: every finding before the hosts of any of them."""
+    """The lines that fit: every finding comes before the hosts of any."""
     room = _ROOM[kind]
     if len(findings) > room:
         shown = [printable(finding["message"], _WIDTH - 2) for finding in findings[: room - 1]]

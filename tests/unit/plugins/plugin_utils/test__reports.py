@@ -354,7 +354,7 @@ def test_a_gate_that_judged_or_compared_nothing_says_so():
     found = make_audit(hosts, parse_policies(policy, {"g": []}), None, "2026-11-23T08:00:00Z", Scope(policy=policy, first_run=True))
     assert problems(found)["violations"] == ["The policy judged nothing: no host of this audit is in its groups."]
     assert as_lines(found, {})[0] == (
-        "1 of 1 host answered, the policy judged nothing, this is the first run, with none before it to compare with."
+        "1 of 1 host answered, the policy judged nothing, this is the first run, so there is nothing to compare with."
     )
     baseline = parse_baseline(json.loads(FORMATS["json"][1](found)))
     down = make_audit({"a": failing("refused", "x")}, [], baseline, "2026-11-23T08:00:00Z", Scope(inventory=["a"]))
@@ -362,7 +362,7 @@ def test_a_gate_that_judged_or_compared_nothing_says_so():
     assert as_lines(down, {})[0] == "0 of 1 host answered, 0 changes since the baseline, 1 host not compared with it."
     limited = make_audit({"b": answering()}, [], baseline, "2026-11-23T08:00:00Z", Scope(inventory=["a", "b"]))
     assert as_lines(limited, {})[0].endswith("1 host not compared with it, 1 host of the baseline not in this run.")
-    assert "Of the baseline, these hosts are not in this run: a." in FORMATS["html"][1](limited)
+    assert "Hosts of the baseline that are not in this run: a." in FORMATS["html"][1](limited)
 
 
 def test_what_is_not_known_is_not_zero():

@@ -43,7 +43,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy im
 
 _FOLDER = Path(__file__).parent
 _BREAKS = re.compile(r"(?<=[\w.][/_-])")
-"""Where the name of a model may be broken."""
+"""Where the name of a model may be wrapped."""
 _SILENT_NAMES = 20
 _PLAIN_MODELS = 3
 _PRINTED = 200
@@ -56,7 +56,7 @@ _NAME = 300
 
 
 def as_html(audit: Audit) -> str:
-    """The report. It is as long as the fleet is large, but its lists of what is wrong are cut at 500, and say so."""
+    """The report. It grows with the fleet, but its lists of what is wrong are cut at 500, and say so."""
     runs = None if audit["run"]["history"] is None else [*audit["run"]["history"], figures(audit)]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(shown=_shown, parts=_parts)
@@ -98,17 +98,17 @@ def _shown(value: Any) -> str:
 
 
 def _parts(value: Any) -> list[str]:
-    """Text in parts between which it may be broken."""
+    """Text in parts between which it may be wrapped."""
     return _BREAKS.split(_shown(value))
 
 
 def _fragment(model: Mapping[str, Any], **more: str) -> str:
-    """Of the URL, which sets the filters of the matrix."""
+    """A fragment of the URL, which sets the filters of the matrix."""
     return urlencode({"model": f"={printable(model['key'], _NAME)}", **more})
 
 
 def _silent(audit: Audit) -> list[dict[str, Any]]:
-    """The hosts without a model list, together where the same is to be done."""
+    """The hosts without a model list, grouped by what to do."""
     found = grouped(((host["status"], host["error"]["hint"]), host) for host in audit["hosts"] if not host["ok"])
     return [
         {
@@ -142,7 +142,7 @@ def _plain(audit: Audit) -> list[dict[str, str]]:
 
 
 def _history(runs: list[Run]) -> list[dict[str, str]]:
-    """A line for each figure: its title, the points, and what it was first and is now."""
+    """A line for each figure: its title, its points, and its first and current values."""
     of_hosts: list[tuple[str, Callable[[Run], Any]]] = [
         ("Hosts that answer", lambda run: run["hosts_ok"]),
         ("Violations", lambda run: run["violations"]),
@@ -161,7 +161,7 @@ def _hosts_that_met(policy: str, requirement: str, run: Run) -> Any:
 
 
 def _number(of_run: Callable[[Run], Any], run: Run) -> float | None:
-    """A figure of a run, unless it has none. The file may have been changed by anybody."""
+    """A figure of a run, unless it has none. Anybody may have changed the file."""
     try:
         return believable(of_run(run))
     except (LookupError, TypeError):
@@ -183,7 +183,7 @@ def _hash(text: str) -> str:
 
 
 def _findings(audit: Audit) -> list[dict[str, Any]]:
-    """Each kind that there is, with its title and its findings."""
+    """Each kind that has findings, with its title."""
     return [
         {
             "title": sentences.TITLES[kind][0],
@@ -197,7 +197,7 @@ def _findings(audit: Audit) -> list[dict[str, Any]]:
 
 
 def _data(audit: Audit) -> str:
-    """What the matrix shows, in a form that is small at a hundred thousand cells. No character can end the block that contains it."""
+    """What the matrix shows, in a form that stays small with a hundred thousand cells. No character can end the block that contains it."""
     models = sentences.models_by_use(audit)
     column = {model["key"]: number for number, model in enumerate(models)}
     wrong = Counter(violation["host"] for violation in violations_in(audit))
@@ -228,7 +228,7 @@ def _data(audit: Audit) -> str:
 
 def _cells(host: Mapping[str, Any], column: Mapping[str, int], texts: dict[str, int]) -> list[list[Any]]:
     """`[column, contexts of the instances, or null if it is not loaded, number of its details, how often it is listed]` for each key that a
-    host lists. `texts` numbers the details, which most hosts share. What is listed once does not say so."""
+    host lists. `texts` numbers the details, which most hosts share. The last number is left out if it is 1."""
     cells: dict[int, list[Any]] = {}
     details_of: dict[int, list[str]] = {}
     for model in host["models"]:
@@ -248,7 +248,7 @@ def _cells(host: Mapping[str, Any], column: Mapping[str, int], texts: dict[str, 
 
 
 def _charts(audit: Audit) -> list[dict[str, Any]]:
-    """Bars: a title, and for each a label, a number, the number for people, and its length in percent."""
+    """Bar charts: a title, and for each bar a label, a number, the number for people, and the length in percent."""
     by_size = sorted((host for host in audit["hosts"] if host["size_bytes"]["loaded"]), key=lambda host: -host["size_bytes"]["loaded"])
     quantizations = Counter(
         printable(str(model["quantization"] or "not known"))

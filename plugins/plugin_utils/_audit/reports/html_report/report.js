@@ -13,7 +13,7 @@
     { title: "Drift", of: (host) => host.changed, down: true },
     { title: "Loaded", of: (host) => host.bytes === null ? -1 : host.bytes, down: true },
   ];
-  // What a host has in a column, found without a search.
+  // To find the cell of a host in a column without a search.
   for (const host of data.hosts) host.cells = new Map(host.has.map((cell) => [cell[0], cell]));
   // Those that most hosts serve come first, as the report has them.
   const order = data.models.map((_model, number) => number);
@@ -47,7 +47,7 @@
     return order.filter((number) => matches(data.models[number][0], value("model")) && (!anywhere || data.models[number][1] > 0));
   };
 
-  // Whether one model of the host is what all filters of a model ask for together.
+  // Whether a single model of the host meets all filters of a model.
   const serves = (host, shown, loaded, context) => shown.some((number) => {
     const cell = host.cells.get(number);
     if (cell === undefined || (loaded && cell[1] === null)) return false;
@@ -63,7 +63,7 @@
       (!byModel || serves(host, shown, loaded, context)));
   };
 
-  // The filters are in the fragment of the URL, so that what is shown can be sent to somebody.
+  // The filters are in the fragment of the URL, so that what is shown can be shared.
   const toFragment = () => {
     const set = new URLSearchParams(filters.map((id) => [id, value(id)]).filter((pair) => pair[1] !== ""));
     history.replaceState(null, "", set.size ? "#" + set : "#matrix");
@@ -80,13 +80,13 @@
     return true;
   };
 
-  // Names that mean something else in a pattern of Ansible cannot be in one.
+  // Names that would mean something else in an Ansible pattern are left out.
   const copy = () => {
     const hosts = shownHosts(columns()).map((host) => host.name);
     const usable = hosts.filter((name) => /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name));
-    // An empty limit is none: it would mean every host.
+    // An empty limit would mean every host.
     by("limit").value = usable.length ? `--limit '${usable.join(",")}'` : "";
-    by("uncopied").textContent = !usable.length ? "There is no host to copy." : usable.length < hosts.length ? `Without ${count(hosts.length - usable.length, "host")} whose name cannot be in a pattern.` : "";
+    by("uncopied").textContent = !usable.length ? "There is no host to copy." : usable.length < hosts.length ? `Without ${count(hosts.length - usable.length, "host")} whose name cannot be used in a pattern.` : "";
     by("copied").hidden = false;
     by("limit").select();
     if (usable.length && navigator.clipboard) navigator.clipboard.writeText(by("limit").value).catch(() => {});
@@ -117,7 +117,7 @@
       button.append(element("span", sort.down ? " ↓" : " ↑"));
     }
     button.addEventListener("click", () => {
-      // What is largest is what one looks for in a column of numbers.
+      // In a column of numbers, people look for the largest first.
       sort = { column, down: active ? !sort.down : largestFirst };
       page = 0;
       draw();
