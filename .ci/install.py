@@ -4,7 +4,7 @@
 
 """install.py PYTHON PACKAGE...: install packages for a Python, with the pins of requirements-dev.txt.
 
-With uv, which needs seconds where pip needs minutes. With pip where uv does not find the packages, and where pip was told of another
+With uv, which needs seconds where pip needs minutes. With pip where uv does not find the packages, and where pip is set up for another
 index, which uv would not ask.
 """
 
