@@ -42,7 +42,7 @@ BINARIES = Path(sys.executable).parent
 
 
 def settings_in(folder: Path) -> dict[str, str]:
-    """The environment of commands of this Python's ansible-core: nothing of the machine's own Ansible settings counts."""
+    """The environment for commands of this Python's ansible-core: none of the machine's own Ansible settings count."""
     (folder / "ansible.cfg").write_text("[defaults]\nretry_files_enabled = false\n")
     return {
         "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],

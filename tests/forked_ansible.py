@@ -7,7 +7,7 @@
 It saves most of what a small play costs: of 1.2 seconds of processor time for an empty play 0.1 are left, because prepared_ansible.py has
 read what is the same for all of them; and an earlier play has packed the modules of a play. There are more than five hundred plays.
 
-What the fork runs is the command's own code. Other than in a process of its own, the settings are those of the process that was forked, with
+What the fork runs is the command's own code. Unlike in a process of its own, the settings are those of the process that was forked, with
 its folders for plugins and for temporary files, and nothing that was registered with `atexit` runs. So a command with settings of its own
 has to start as usual: `run_in` of the plays decides it. The commands of the pages, the demonstration, and molecule start as they do for users.
 """
@@ -37,7 +37,7 @@ SECONDS = 300
 def run(command: list[str], folder: Path, env: dict[str, str], imported_in: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run one of Ansible's commands, or `python -c`, in a folder, with nothing to read, and return what it printed.
 
-    `imported_in` is the environment in which Ansible is imported, where it is not yet.
+    `imported_in` is the environment in which Ansible is imported, if it is not yet.
     """
     if command[0] not in MODULES and command[:2] != ["python", "-c"]:
         raise ValueError(f"{command[0]} is not one of {', '.join(MODULES)}")
@@ -62,7 +62,7 @@ def _run(command: list[str], folder: Path, env: dict[str, str], printed: list[Pa
     for number, name, mode in (0, os.devnull, "r"), (1, printed[0], "w"), (2, printed[1], "w"):
         with open(name, mode) as file:
             os.dup2(file.fileno(), number)
-    # Nothing that only the tests see.
+    # Without the paths that only the tests have.
     sys.path[:] = [entry for entry in sys.path if entry.startswith((sys.prefix, sys.base_prefix))]
     sys.argv = command
     if command[:2] == ["python", "-c"]:

@@ -52,7 +52,7 @@ class ForkedSimulator(Simulator):
 
 @functools.lru_cache(maxsize=None)
 def connection_to_forking_process() -> socket.socket:
-    """It takes the connection of each simulator to be. The process at its other end goes when it is closed."""
+    """A connection of each new simulator is sent over it. The process at its other end ends when it is closed."""
     ours, others = socket.socketpair()
     with others:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

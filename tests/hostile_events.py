@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Names of models that are run by whoever takes them for more than text, and a play that uses every text of an event."""
+"""Names of models that are run by anything that takes them for more than text, and a play that uses every text of an event."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ FORMS = {
     "a mapping": r"{'a': '\x7b\x7b CALL }}'}",
     "other markers with an escape": r"""'\x23jinja2: variable_start_string:"[%", variable_end_string:"%]"\n[% CALL %]'""",
 }
-# Neither is a template alone.
+# Neither is a template on its own.
 HALVES = ("x{", "{ CALL }}")
 
 
 def hostile_names(folder: Path) -> dict[str, str]:
-    """Each touches a file of its own in the folder, if it is evaluated by anyone: ``ran-`` and a number."""
+    """Each touches a file of its own in the folder, if anything evaluates it: ``ran-`` and a number."""
     forms = {**FORMS, "a half": HALVES[0], "the other half": HALVES[1]}
     calls = [f'lookup("pipe", "touch {folder}/ran-{number}")' for number in range(len(forms))]
     names = {form: text.replace("CALL", call) for (form, text), call in zip(forms.items(), calls)}

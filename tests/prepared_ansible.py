@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the process that forked_ansible.py forks has read before, because each command, or each worker of it, reads it anew otherwise: the
+"""What the process that forked_ansible.py forks reads in advance, because otherwise each command, or each of its workers, reads it: the
 table of what Ansible has moved, the documentation of plugins that a play may need, and what Jinja needs for its first template."""
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def http(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
 
 
 def framed(*headers: bytes, body: bytes = EMPTY) -> bytes:
-    """An answer that says of its length what the headers say."""
+    """An answer with these headers and no others, which need not tell the length of the body."""
     return b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"", body])
 
 

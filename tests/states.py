@@ -10,7 +10,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spe
 from ansible_collections.gpufleet.lmstudio.tests.clockwork import parse_options
 from hypothesis import strategies as st
 
-# A small world, so that names meet.
+# A small world, so that names coincide.
 KEYS = ["lab/a", "lab/b", "c"]
 CONTEXTS = [4096, 8192, 16384]
 

@@ -53,7 +53,7 @@ rows = objects(
     key=st.text(max_size=5),
     loaded_instances=st.lists(instances, max_size=1),
 )
-"""Of the older list."""
+"""Rows of the older list."""
 valid_rows = st.builds(
     lambda row, name, state: {**row, "id": name, "state": state, "type": None, "loaded_context_length": None},
     rows,

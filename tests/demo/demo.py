@@ -61,7 +61,7 @@ def ansible(name: str) -> str:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The caller's, without what would make Ansible look elsewhere. The token of a server is not for the simulated ones."""
+    """The caller's environment, without what would make Ansible look elsewhere. The token of a server is not for the simulated ones."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     if not env.get("LMSTUDIO_URL"):
         env.pop("LM_API_TOKEN", None)
@@ -139,7 +139,7 @@ def main(folder: Path) -> None:
         if not url:
             print(FIRST, flush=True)
         playbook("overview", folder)
-        # Nobody's own server is judged by the policy of the demonstration.
+        # A user's own server is not judged by the policy of the demonstration.
         playbook("fleet_audit", folder, fleet_audit_dest=str(folder / "audit"), **({} if url else {"fleet_audit_policy": POLICY}))
         names: dict[str, str | Path] = {
             "tarball": tarball,
@@ -152,7 +152,7 @@ def main(folder: Path) -> None:
         print(LAST.format(own_server="" if url else OWN_SERVER, **shown), flush=True)
         if keep and not url:
             ended = threading.Event()
-            # Also where whoever started this has it ignored, as a shell does in the background.
+            # Even if the process that started this ignores it, as a shell does in the background.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_details: ended.set())
             print(KEPT.format(**shown), flush=True)

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Answers that nobody thought of: real ones, changed at random as JSON, as HTTP and as bytes, for as long as one likes.
+"""Answers that nobody thought of: real ones, changed at random as JSON, as HTTP and as bytes, for as long as you like.
 
     LMSTUDIO_FUZZ_SECONDS=3600 LMSTUDIO_PAYLOADS=FOLDER .venv/dev/bin/python -m pytest -s tests/fuzz
 
-LMSTUDIO_FUZZ_SECONDS is for each target, with new examples every time. Without it they are the same ones each time, so that what gates a
-change is not red for what it did not touch. LMSTUDIO_PAYLOADS is a folder of more answers to start from.
+LMSTUDIO_FUZZ_SECONDS is for each target, with new examples every time. Without it they are the same ones each time, so that a change does
+not fail for what it did not touch. LMSTUDIO_PAYLOADS is a folder of more answers to start from.
 
 An example is the number of an answer and a list of numbers, each of which seeds one change of it. So Hypothesis, which shrinks lists,
 finds the few changes that a failure needs, and a hundred thousand examples take minutes. What fails is kept in .hypothesis and
@@ -73,7 +73,7 @@ ENDPOINTS = [
     make_endpoint({**OPTIONS, "max_response_bytes": limit}, "http://gpu01") for limit in (16 * 1024 * 1024, 16 * 1024 * 1024, 2000, 1)
 ]
 
-# --- a document, which may be no JSON at all ---
+# --- a document, which may not be JSON at all ---
 
 
 class Raw(NamedTuple):
@@ -299,7 +299,7 @@ FRAMINGS = {
     "gzip": lambda body: ([GZIP, length(gzip.compress(body))], gzip.compress(body)),
     "gzip in chunks": lambda body: ([GZIP, CHUNKED], chunks(gzip.compress(body), 100)),
     "gzip cut off": lambda body: ([GZIP], gzip.compress(body)[:-9]),
-    "gzip that is none": lambda body: ([GZIP, length(body)], body),
+    "gzip that is not gzip": lambda body: ([GZIP, length(body)], body),
     "gzip twice": lambda body: ([b"Content-Encoding: gzip, gzip"], gzip.compress(gzip.compress(body))),
     "deflate": lambda body: ([b"Content-Encoding: deflate"], zlib.compress(body)),
     "deflate without a head": lambda body: ([b"Content-Encoding: deflate"], zlib.compress(body)[2:-4]),
@@ -314,8 +314,8 @@ FRAMINGS = {
     "different lengths in one": lambda body: ([b"Content-Length: %d, 5" % len(body)], body),
     "length and chunks": lambda body: ([length(body), CHUNKED], chunks(body)),
     "chunks and length": lambda body: ([CHUNKED, b"Content-Length: 5"], chunks(body)),
-    "chunks that are none": lambda body: ([CHUNKED], body),
-    "chunks nobody tells of": lambda body: ([], chunks(body)),
+    "chunks that are not chunks": lambda body: ([CHUNKED], body),
+    "chunks without a header": lambda body: ([], chunks(body)),
     "chunks without end": lambda body: ([CHUNKED], chunks(body, end=b"")),
     "chunks with half an end": lambda body: ([CHUNKED], chunks(body, end=b"0\r\n")),
     "chunks with a trailer": lambda body: ([CHUNKED], chunks(body, end=b"0\r\nX-Late: %s\r\n\r\n" % TOKEN.encode())),
@@ -539,7 +539,7 @@ def strings_of(value):
 
 
 def judged(record):
-    """The record, after all that must hold for any."""
+    """The record, after checking what must hold for any."""
     shown = json.dumps(record, allow_nan=False)
     json.dumps(record, ensure_ascii=False).encode("utf-8")
     assert json.loads(shown) == record

@@ -51,7 +51,7 @@ Start = Callable[[dict[str, Any]], Simulator]
 def run(tmp_path: Path) -> Run:
     """Run a play (YAML text) on hosts ({name: variables}) and return what it printed.
 
-    It must end with the status `ends`. `connection` holds the variables that say how to reach the hosts. Nothing of the machine's own Ansible settings counts.
+    It must end with the status `ends`. `connection` holds the variables that say how to reach the hosts. None of the machine's own Ansible settings count.
     """
 
     def run_play(

@@ -51,7 +51,7 @@ PIPELINES = [pytest.param(block, id=block.splitlines()[0]) for _page, block in B
 
 RUN = ("- name: ", "# host_vars/", "# group_vars/", "# .github/", "# .gitlab", "# audit.yml", "# audit-fleet.yml", "# inventory.yml")
 ASKED_BEFORE = re.compile(r"hosts: lmstudio_|(?<![.\w])lmstudio_record\.\w")
-"""A play that lives on what the inventory plugin asked."""
+"""A play that uses what the inventory plugin asked."""
 
 
 def test_every_block_of_the_documentation_is_run_or_says_why_not():
@@ -102,7 +102,7 @@ def hosts(fleet):
 @pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "SECURITY.md", "tests/simulator/README.md", "tests/lab/README.md"])
 def test_links_between_files_lead_to_files(page):
     text = (ROOT / page).read_text(encoding="utf-8")
-    # Those into the reference are checked when the site is built, which makes it.
+    # Links into the reference are checked when the site is built, which generates it.
     linked = [target for target in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in target and not target.startswith("reference/")]
     assert [target for target in linked if not (ROOT / page).parent.joinpath(target).exists()] == []
 

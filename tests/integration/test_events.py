@@ -24,7 +24,7 @@ def test_names_in_an_event_are_never_run_by_a_play(run, tmp_path, neutral):
     variables = {"given": sent(texts), "seen": str(tmp_path / "seen.json"), "wanted": sent(texts[0])}
     (tmp_path / "event.json").write_text(json.dumps({"ansible_eda": {"event": sent(event)}, **variables}))
     if not neutral:
-        # What is run may end the play, too. Otherwise the other one would show nothing.
+        # If nothing were run here, the other case would show nothing. What is run may end the play.
         run(PLAY.replace("tasks:", "ignore_errors: true\n  tasks:"), {"gpu01": {}}, "-e", "@event.json")
         assert ran(tmp_path)
         return

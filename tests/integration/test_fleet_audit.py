@@ -349,7 +349,7 @@ def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path):
     settings = {"fleet_audit_baseline": "last", "fleet_audit_history": 2, "fleet_audit_formats": ["json", "html"]}
     for number in range(3):
         outcome = audit(hosts, fleet_audit_mode="0640" if number else "0604", **settings)
-        # The second run is the first one with a baseline. The history alone is no change.
+        # The second run is the first one with a baseline. The history alone is not a change.
         assert ("changed: [" in outcome.output) is (number < 2)
     names = ["fleet_audit.history.json", "fleet_audit.html", "fleet_audit.json", "fleet_audit.last.json"]
     assert sorted(os.listdir(folder)) == names

@@ -436,7 +436,7 @@ BROKEN_ENTRIES = {
     "models of another type": lambda cached: {**cached, "answers": [{"models": 7, "warnings": []}]},
     "models that are not there": lambda cached: {**cached, "models": []},
     "a model that is none": lambda cached: {**cached, "models": ["7", *cached["models"][1:]]},
-    "a model that is no text": lambda cached: {**cached, "models": [{"key": "m"}, *cached["models"][1:]]},
+    "a model that is not text": lambda cached: {**cached, "models": [{"key": "m"}, *cached["models"][1:]]},
     "two models in a text": lambda cached: {**cached, "models": ['{"key": "a"}, {"key": "b"}', *cached["models"][1:]]},
     "a failure that is none": lambda cached: without_answer(cached, status="ok", what="is fine", hint="Do nothing."),
     "a failure of another type": lambda cached: without_answer(cached, status=[], what="is fine", hint="Do nothing."),
@@ -484,7 +484,7 @@ def test_a_cache_does_not_grow_old_unseen(read_inventory, start, tmp_path):
     files = {"hosts.yml": local(fleet), "lmstudio.yml": {**CACHED, "cache_timeout": 3600}}
     read_inventory(files)
     (path,) = cache_files(tmp_path)
-    # Half an hour ago: the file of a cache is written anew when one host is, but the answers in it keep their age.
+    # Half an hour ago: the file of a cache is rewritten when one host is asked, but the answers in it keep their age.
     then = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 1800))
     path.write_text(re.sub(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", then, path.read_text()))
     assert read_inventory(files).variables["gpu01"]["lmstudio_record"]["asked_at"] == then

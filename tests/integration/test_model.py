@@ -74,7 +74,7 @@ def test_a_model_is_brought_into_its_states_from_both_sides(run, start):
     outcome = run(STATES, hosts, "-vvvv", "--diff")
     assert TOKEN[:10] not in outcome.output
     assert re.search(r'\+ +"qwen/qwen3-8b": \{\n\+ +"context_length": 8192', outcome.output)
-    # In secret, nothing is shown, and nothing of how far it is.
+    # With no_log nothing is shown, not even the progress.
     assert "16384" not in outcome.output.partition("TASK [Make it larger")[2].partition("TASK [Another one")[0]
     assert f"model, {fleet.urls['gpu02']}: lab/new: loading" in outcome.output
     for name in hosts:

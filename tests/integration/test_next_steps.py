@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What servers, proxies and tunnels answer that is no model list: the status, the sentence and the next step of each, wherever it is asked from."""
+"""What servers, proxies and tunnels answer that is not a model list: the status, the sentence and the next step of each, wherever it is asked from."""
 
 from __future__ import annotations
 
@@ -377,7 +377,7 @@ ROWS = {
         )
         for coding in ("br", "zstd")
     },
-    "gzip that is none": Row(
+    "gzip that is not gzip": Row(
         text("200 OK", EMPTY, b"Content-Encoding: gzip"),
         "nothing",
         "invalid",

@@ -250,7 +250,7 @@ def plain_server(ports: Ports, upstream: dict[str, str]) -> str:
 
 
 def compressing_server(ports: Ports, upstream: dict[str, str]) -> str:
-    """A second one behind the first, which compresses for whoever asks for it."""
+    """A second one behind the first, which compresses for clients that ask for it."""
     return server(
         f"listen 127.0.0.1:{ports['compressing']} reuseport;",
         "gzip on; gzip_types application/json; gzip_proxied any;",

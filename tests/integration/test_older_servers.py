@@ -150,7 +150,7 @@ def test_an_inventory_keeps_which_list_it_was(read_inventory, start):
         "new": ("v1", False),
     }
     assert [request["path"] for request in fleet.requests("old")] == [V1, V0]
-    # Another option asks anew.
+    # Another option asks again.
     read_inventory({**files, "lmstudio.yml": {**source, "api": "v0"}})
     assert [request["path"] for request in fleet.requests("old")] == [V1, V0, V0]
     assert [request["path"] for request in fleet.requests("new")] == [V1, V0]
@@ -229,7 +229,7 @@ def test_gates_wait_for_the_end_of_a_load_and_warn_once_where_nobody_can_tell(ru
     for thread in threads:
         thread.join(60)
     for name, before in seen.items():
-        # Whoever passed has asked once more after the load had ended.
+        # Each gate that passed has asked once more after the load had ended.
         assert sum(request["path"] == V0 for request in fleet.requests(name)) > before >= 3
     assert len(seen) == 4
     words = " ".join(outcome.output.split())

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.once
 
 @pytest.fixture
 def thousand(start, tmp_path):
-    """A thousand servers with 30 KB to tell, each with a model of its own, and some that fail."""
+    """A thousand servers that send 30 KB, each with a model of its own, and some that fail."""
     entries = json.loads((ROOT / "tests" / "simulator" / "payloads" / "two_loaded.json").read_text())["models"]
     idle = {**entries[1], "loaded_instances": []}
     shelf = [{**idle, "key": f"shelf/model-{number:02}"} for number in range(60)]
@@ -149,7 +149,7 @@ def test_long_runs_tell_their_progress_at_a_terminal(play_of, task, sources):
     _fleet, process = play_of(task, sources, timeout=100, stdout=far, stderr=far)
     os.close(far)
     told = b""
-    # It tells it soon. Without, it would end in a hundred seconds, and so would this.
+    # It tells it soon. Otherwise it would end after a hundred seconds, and so would this test.
     while b"gpufleet.lmstudio: 0 of 1 host done, 0 without an answer" not in told:
         assert process.poll() is None, told
         told += os.read(near, 65536)

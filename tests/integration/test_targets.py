@@ -102,7 +102,7 @@ def hosts_on(versions, url):
 
 @pytest.mark.matrix
 def test_plays_find_ansible_prepared(tmp_path):
-    """They pass without, too, in twice the time."""
+    """They pass without it, too, in twice the time."""
     told = run_in(tmp_path, ["python", "-c", "import sys; print('prepared_ansible' in sys.modules, sys.meta_path)"], {})
     assert told.stdout.startswith("True") and "AnsibleCollectionFinder" not in told.stdout, told
 

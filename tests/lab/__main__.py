@@ -82,7 +82,7 @@ class Lab:
             self.hosts: dict[str, dict[str, Any]] = {name: settings or {} for name, settings in document["hosts"].items()}
             self.vars: dict[str, Any] = document.get("vars", {})
         except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as exc:
-            raise LabError(f"{file} is no lab file (an object with network and hosts: {{name: settings}}): {exc}") from None
+            raise LabError(f"{file} is not a lab file (an object with network and hosts: {{name: settings}}): {exc}") from None
         unknown = set(document) - LAB_KEYS
         for settings in self.hosts.values():
             unknown |= set(settings) - HOST_KEYS
@@ -120,7 +120,7 @@ class Lab:
         (folder / "inventory.yml").write_text(yaml.safe_dump(self._inventory(folder, control), sort_keys=False))
 
     def down(self) -> None:
-        """End the processes in the namespaces of the lab, and remove those. It is no error when there are none."""
+        """End the processes in the namespaces of the lab, and remove those. It is not an error if there are none."""
         names = [line.split()[0] for line in command("ip", "netns", "list").splitlines() if line.startswith(self.bridge + "-")]
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in self._processes(names):
@@ -258,7 +258,7 @@ class Lab:
 
 
 def python_of(host: str, version: str | None) -> str:
-    """The interpreter of that version, or the one that runs this, which is told."""
+    """The interpreter of that version, or the one that runs this, with a line that says so."""
     if version:
         # What is found may be a wrapper that looks at its environment, so it is asked for the real one.
         done = subprocess.run(

@@ -34,7 +34,7 @@ from figures import FIGURES, memory
 PAGE = ROOT / "docs" / "performance.md"
 HEADINGS = ["figure", "what", "measured", "promised", "reached", "in seconds, or beside it"]
 GUARDED = {"6": 1.0, "reading": 1.5, "10": 1.4, "audit": 1.5}
-"""The stable ratios, and how many times the promise CI lets pass. It measures the time of processors there, which says the same on a
+"""The stable ratios, and how many times the promise CI lets pass. It measures processor time there, which stays the same on a
 machine that is busy with other things."""
 
 
@@ -53,7 +53,7 @@ def machine() -> str:
 
 
 def parts_of_page(name: str) -> tuple[str, str, str]:
-    """What stands before a generated part of the page, the part, and what stands after it."""
+    """What is before a generated part of the page, the part, and what is after it."""
     begin, end = f"<!-- {name}: written by make bench -->\n", f"\n<!-- end of {name} -->"
     head, rest = PAGE.read_text().split(begin)
     written, tail = rest.split(end)
@@ -86,7 +86,7 @@ def main() -> int:
     arguments = parser.parse_args()
     unknown = set(arguments.figures) - set(FIGURES)
     if unknown:
-        parser.error(f"no figure {', '.join(sorted(unknown))}. There are {', '.join(FIGURES)}.")
+        parser.error(f"no figure {', '.join(sorted(unknown))}. The figures are {', '.join(FIGURES)}.")
     chosen = arguments.figures or (list(GUARDED) if arguments.guard else [] if arguments.profile or arguments.memory else list(FIGURES))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:

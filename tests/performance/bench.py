@@ -26,7 +26,7 @@ BINARIES = Path(sys.executable).parent
 SIZES = {"2 KB": 2_000, "30 KB": 30_000, "150 KB": 150_000}
 """Of the answers, in bytes."""
 OWN = "30 KB, each its own"
-"""The kind of a fleet whose hosts all say something else: of their loaded model, which is left alone for other times."""
+"""The kind of a fleet whose hosts all give different answers: their loaded models unload at different times."""
 MOST_OWN = 1000
 TLS = "30 KB over TLS"
 MODELS = "/api/v1/models"
@@ -60,7 +60,7 @@ PLUGINS = {
 
 class Took(NamedTuple):
     seconds: float
-    """By the clock; of processors, where that is measured."""
+    """By the clock, or processor time where that is measured."""
     megabytes: float
     """The peak of the largest process."""
 
@@ -74,11 +74,11 @@ class Row(NamedTuple):
     unit: str
     detail: str
     bound: float | None = None
-    """What is promised, or None for a line that only tells."""
+    """What is promised, or None for a line without a promise."""
     at_least: bool = False
 
     def within(self, slack: float = 1.0) -> bool:
-        """Whether the promise is kept, or missed by no more than so many times."""
+        """Whether the promise is kept, or missed by no more than this factor."""
         if self.bound is None:
             return True
         return self.measured * slack >= self.bound if self.at_least else self.measured <= self.bound * slack
@@ -205,7 +205,7 @@ class Bench:
                     time.sleep(0.02)
 
     def hosts(self, number: int, kind: Callable[[int], str] | str = "30 KB", target: bool = False, names: bool = False) -> Path:
-        """An inventory of so many hosts, each with an address of its own: the port of a kind, and a path. With `names`, that of its
+        """An inventory of that many hosts, each with an address of its own: the port of a kind, and a path. With `names`, that of its
         name, which :meth:`named` makes known."""
         variables = "lmstudio_url" if target else "lmstudio_controller_url"
         hosts = {}
@@ -221,7 +221,7 @@ class Bench:
         return path
 
     def named(self, command: Sequence[str], number: int) -> list[str]:
-        """A command for which so many names of hosts resolve, in a mount namespace of its own."""
+        """A command for which that many host names resolve, in a mount namespace of its own."""
         names = "".join(f"127.0.0.1 gpu{index:05}.test\n" for index in range(number))
         (self.folder / "names").write_text("127.0.0.1 localhost\n" + names)
         script = f'mount --bind {self.folder}/names /etc/hosts && exec "$@"'

@@ -322,7 +322,7 @@ def answer_size(bench: Bench) -> Iterator[Row]:
 
 
 def a_gate(bench: Bench) -> Iterator[Row]:
-    # The guard has a wide margin, for which fewer do.
+    # The guard has a wide margin, for which fewer are enough.
     number = 40 if bench.processor_time else 100
     bench.hosts(number)
     commands = tuple(bench.play(fleet_info(), *[task] * 5) for task in (GATE, {"no_action": {}}))

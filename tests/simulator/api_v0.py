@@ -42,7 +42,7 @@ def answer(host: Host, path: str) -> Reply | None:
 
 
 def state_of(model: Model) -> str:
-    """One state for each model: these rows know no instances."""
+    """One state for each model: these rows have no instances."""
     if any(instance.is_loading for instance in model.instances):
         return "loading"
     return "loaded" if model.instances else "not-loaded"

@@ -28,7 +28,7 @@ LOAD_KEYS = {"model", "context_length", "eval_batch_size", "num_experts", *FLAGS
 
 
 async def answer(host: Host, request: Request, path: str, gone: Gone) -> Reply | None:
-    """The answer, or None if the path is of another API."""
+    """The answer, or None if the path belongs to another API."""
     if path == LIST and request.method == "GET":
         host.downloads.settle(listing=True)
         return Reply(200, host.model_library.body())
@@ -57,7 +57,7 @@ def body_of(request: Request) -> dict[str, Any]:
 
 
 def check_body(body: dict[str, Any], required: str, known: set[str]) -> str:
-    """The request is closed: this comes before anything is looked up."""
+    """Refuse unknown keys, and then wrong values, before anything is looked up."""
     unknown = [f"'{key}'" for key in body if key not in known]
     if unknown:
         raise invalid_request(f"Unrecognized key(s) in object: {', '.join(unknown)}", "unrecognized_keys")
@@ -80,7 +80,7 @@ def check_type(key: str, value: Any) -> None:
 async def load(host: Host, body: dict[str, Any], gone: Gone) -> dict[str, Any]:
     key = check_body(body, "model", LOAD_KEYS | host.loads.accepts)
     model = host.model_library.find(key)
-    if model is None:  # what has a variant in its name, too
+    if model is None:  # also a name with a variant
         raise ApiError(404, "model_not_found", f"Model {key} not found in downloaded models")
     began = time.monotonic()
     asked = {name: value for name, value in body.items() if name not in ("model", "echo_load_config")}

@@ -62,12 +62,12 @@ class Simulator:
         self._post(host, "unload", {"id": instance_id})
 
     def download(self, host: str, **progress: Any) -> None:
-        """Let downloads move on: bytes (so many more), status, job_id (all that run, if it is not given)."""
+        """Let downloads move on: bytes (that many more), status, job_id (all that run, if it is not given)."""
         self._post(host, "download", progress)
 
     def change(self, host: str, **settings: Any) -> None:
         """Change what the fleet file says: payload, loads, downloads, chats, denied, version, v0, v0_error, just_in_time. Of loads and
-        downloads the keys that are given are changed. A payload is a new beginning: nothing is under way any more."""
+        downloads only the given keys are changed. A payload starts everything over: nothing is under way any more."""
         self._post(host, "settings", settings)
 
     def fault(self, host: str, fault: str | dict[str, Any] | None) -> None:
@@ -75,7 +75,7 @@ class Simulator:
         self._post(host, "fault", {"fault": fault})
 
     def wait_for(self, host: str, path: str = "*", count: int = 1, method: str | None = None) -> None:
-        """Wait until a host has seen so many requests of this kind since it started. The path may be a pattern."""
+        """Wait until a host has seen that many requests of this kind since it started. The path may be a pattern."""
         self._post(host, "wait", {"path": path, "count": count, "method": method})
 
     def state(self, host: str) -> dict[str, Any]:

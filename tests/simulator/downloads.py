@@ -31,7 +31,7 @@ def instant(at: datetime) -> str:
 
 
 def entry_of(model: str, settings: dict[str, Any], quantization: str | None) -> dict[str, Any]:
-    """What is listed when it is there. The key of what has a URL is the end of that."""
+    """What is listed once it is complete. The key of a URL is the end of it."""
     key = settings.get("key") or (model.rstrip("/").rpartition("/")[2].lower() if is_url(model) else model)
     name = quantization or "Q4_K_M"
     usual = {
@@ -135,10 +135,10 @@ class Downloads:
         self.jobs.clear()
 
     def step(self, settings: dict[str, Any]) -> None:
-        """So many bytes more, or another status, for one job or all that run."""
+        """Add that many bytes, or set another status, for one job or all that run."""
         check_keys(f"host {self.name}, download", settings, JOB_KEYS)
         if settings.get("status", "failed") not in STATUSES:
-            raise FleetError(f"host {self.name}: there is no status {settings['status']}. There are {', '.join(STATUSES)}.")
+            raise FleetError(f"host {self.name}: there is no status {settings['status']}. Use one of {', '.join(STATUSES)}.")
         self.settle()
         wanted = [job for job in self.jobs.values() if settings.get("job_id") in (None, job.id) and job.status in ("downloading", "paused")]
         if not wanted:

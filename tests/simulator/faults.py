@@ -122,7 +122,7 @@ async def redirect_endless(host: Host, request: Request, reader: asyncio.StreamR
 
 
 async def echoed_headers(host: Host, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A hostile server that puts the token into every part of the head, and into lines that are no headers."""
+    """A hostile server that puts the token into every part of the head, and into lines that are not headers."""
     token, body = sent_token(request), (await host.answer(request)).body
     lines = [f"HTTP/1.1 200 {token}", f"X-Sent: {token}", f"{token}: {token}", f"Content-Length: {len(body)}", token, f": {token}"]
     writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
@@ -193,13 +193,13 @@ class Fault:
         check_keys(f"host {host}, fault", settings, KEYS)
         self.name: str | None = settings.get("name")
         if self.name is not None and self.name != "refused" and self.name not in FAULTS:
-            raise FleetError(f"host {host}: unknown fault {self.name}. There are refused, {', '.join(sorted(FAULTS))}.")
+            raise FleetError(f"host {host}: unknown fault {self.name}. Use one of refused, {', '.join(sorted(FAULTS))}.")
         self.interval = float(settings.get("interval", 1))
         """Seconds between two bytes."""
         self.seconds = float(settings["seconds"]) if "seconds" in settings else None
         """Until it is over."""
         self.carried_out = bool(settings.get("carried_out", False))
-        """Whether the request does all the same what it asks for: only its answer is lost."""
+        """Whether the request is carried out all the same: only its answer is lost."""
         self._method: str | None = settings.get("method")
         self._path: str = settings.get("path", "*")
         self._at = int(settings["at"]) if "at" in settings else None

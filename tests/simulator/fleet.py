@@ -92,7 +92,7 @@ async def fault(host: Host, settings: dict[str, Any]) -> None:
 
 
 async def wait(host: Host, settings: dict[str, Any]) -> None:
-    """Until the host has seen so many requests of this kind."""
+    """Wait until the host has seen that many requests of this kind."""
     check_keys(f"host {host.name}, wait", settings, {"method", "path", "count"})
     deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
 
@@ -108,7 +108,7 @@ async def wait(host: Host, settings: dict[str, Any]) -> None:
 
 
 async def nothing(host: Host, settings: dict[str, Any]) -> None:
-    """For what only wants to know."""
+    """For a request that changes nothing."""
 
 
 VERBS: dict[str, Callable[[Host, dict[str, Any]], Awaitable[None]]] = {
@@ -127,13 +127,13 @@ def read_fleet(path: Path) -> Fleet:
     try:
         text = path.read_text(encoding="utf-8")
         try:
-            # In a tenth of the time.
+            # It takes a tenth of the time.
             document = yaml.load(text, yaml.CSafeLoader)
         except (AttributeError, yaml.YAMLError):
-            # Not here, or stricter: it refuses half a character, which a hostile answer may have. And this one's messages are clearer.
+            # It may be missing, and refuses half a character, which a hostile answer may have. And these messages are clearer.
             document = yaml.safe_load(text)
         hosts = document["hosts"]
         known = {name: Host(name, settings or {}, path.parent) for name, settings in hosts.items()}
         return Fleet(known, document.get("control", "127.0.0.1"))
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as exc:
-        raise FleetError(f"{path} is no fleet file (an object with hosts: {{name: settings}}): {exc}") from None
+        raise FleetError(f"{path} is not a fleet file (an object with hosts: {{name: settings}}): {exc}") from None

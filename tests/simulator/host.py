@@ -78,7 +78,7 @@ class Host:
         self.denied = set(settings.get("denied", self.denied))
         if self.denied - DENIABLE:
             raise FleetError(
-                f"host {self.name}: denied names {', '.join(sorted(self.denied - DENIABLE))}. There are {', '.join(sorted(DENIABLE))}."
+                f"host {self.name}: denied names {', '.join(sorted(self.denied - DENIABLE))}. Use {', '.join(sorted(DENIABLE))}."
             )
         self.loads.change(settings.get("loads") or {})
         self.downloads.change(settings.get("downloads") or {})
@@ -105,7 +105,7 @@ class Host:
         await self.listen()
 
     async def listen(self) -> None:
-        """Open the port, or only keep it, so that connections are refused. The port stays the same ever after."""
+        """Open the port, or only keep it, so that connections are refused. The port stays the same from then on."""
         if self._server:
             self._server.close()
             self._server = None
@@ -257,7 +257,7 @@ class Host:
             pass
 
     def _note(self, request: Request) -> None:
-        """Remember a request: the body of a POST as JSON, or as text if it is something else. A token is not a body's business."""
+        """Remember a request: the body of a POST as JSON, or as text if it is something else. A token in the body is masked."""
         noted: dict[str, Any] = {"method": request.method, "path": request.path, "headers": request.headers}
         if request.method == "POST":
             text, token = request.body.decode("utf-8", "replace"), sent_token(request)

@@ -27,7 +27,7 @@ class Instance:
             self.touch(ttl)
 
     def touch(self, ttl: float) -> None:
-        """It unloads when it has been idle for so many seconds from now."""
+        """It unloads when it has been idle for that many seconds from now."""
         self.expires = time.monotonic() + ttl
 
     def end(self, outcome: str) -> None:
@@ -80,7 +80,7 @@ class Library:
         return next((model for model in self.models if model.key == key), None)
 
     def instances(self) -> list[tuple[Model, Instance]]:
-        """Those whose time is not over."""
+        """Those that have not expired."""
         self._expire()
         return [(model, instance) for model in self.models for instance in model.instances]
 
@@ -103,7 +103,7 @@ class Library:
         self._kept = None
 
     def forget_answer(self) -> None:
-        """Something was changed that is part of it."""
+        """Something that is part of it was changed."""
         self._kept = None
 
     def append(self, listed: dict[str, Any]) -> None:

@@ -36,12 +36,12 @@ class Loads:
         self.change(settings)
 
     def change(self, settings: dict[str, Any]) -> None:
-        """Keys that are given take the place of what they were."""
+        """The given keys replace what was set before."""
         check_keys(f"host {self.name}, loads", settings, KEYS)
         unknown = set((settings.get("fails") or {}).values()) - set(FAILURES)
         if unknown:
             raise FleetError(
-                f"host {self.name}, loads: fails names {', '.join(sorted(map(str, unknown)))}. There are {', '.join(FAILURES)}."
+                f"host {self.name}, loads: fails names {', '.join(sorted(map(str, unknown)))}. Use one of {', '.join(FAILURES)}."
             )
         self.settings = {**self.settings, **settings}
 
@@ -82,7 +82,7 @@ class Loads:
             self._end(model, instance)
 
     def release(self, instance_id: Any = None) -> int:
-        """The loads end now, or that of one instance. The number of them."""
+        """End all loads now, or that of one instance. Returns their number."""
         loading = [(model, one) for model, one in self.model_library.instances() if one.is_loading and instance_id in (None, one.id)]
         for model, instance in loading:
             self._end(model, instance)

@@ -27,7 +27,7 @@ def check_keys(where: str, settings: Any, known: set[str]) -> None:
         raise FleetError(f"{where} must be an object with {', '.join(sorted(known))}")
     unknown = set(map(str, settings)) - known
     if unknown:
-        raise FleetError(f"{where}: unknown key {', '.join(sorted(unknown))}. There are {', '.join(sorted(known))}.")
+        raise FleetError(f"{where}: unknown key {', '.join(sorted(unknown))}. The keys are {', '.join(sorted(known))}.")
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def inside(namespace: str | None) -> Iterator[None]:
 
 
 def read_payload(payload: Any, folder: Path) -> list[dict[str, Any]]:
-    """The models of an answer, which stands in a file beside the fleet file or in `payloads/`, or is given itself."""
+    """The models of an answer, which is in a file next to the fleet file or in `payloads/`, or is given itself."""
     if isinstance(payload, str):
         own = folder / payload
         path = own if own.is_file() else PAYLOADS / payload

@@ -34,7 +34,7 @@ def json_reply(status: int, document: Any) -> Reply:
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
-    """The next request, or None for what is no HTTP, such as a TLS handshake."""
+    """The next request, or None for what is not HTTP, such as a TLS handshake."""
     first_byte = await reader.readexactly(1)
     if not first_byte.isalpha():
         return None
@@ -60,6 +60,6 @@ def head_of(reply: Reply, length: int | None) -> bytes:
 
 
 async def send(writer: asyncio.StreamWriter, reply: Reply, length: int | None = None) -> None:
-    """Send a reply; `length` is what it says of its body's size, if that is not the truth."""
+    """Send a reply; `length` is what it says of its body's size, if that is a lie."""
     writer.write(head_of(reply, len(reply.body) if length is None else length) + reply.body)
     await writer.drain()

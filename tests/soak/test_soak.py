@@ -6,7 +6,7 @@
 
 LMSTUDIO_SOAK_ROUNDS=200 .venv/dev/bin/python -m pytest -s tests/soak
 
-Each round is 50 polls. Of a fleet that is watched, half as many rounds are as certain.
+Each round is 50 polls. For a fleet that is watched, half as many rounds give the same certainty.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ M_ARENA_MAX = -8
 
 
 def call_c(name, *arguments):
-    """Call a function of the C library, if this one has it: musl does without both that are called here."""
+    """Call a function of the C library, if this one has it: musl has neither of the two that are called here."""
     return getattr(ctypes.CDLL(None), name, lambda *_arguments: 0)(*arguments)
 
 
@@ -71,7 +71,7 @@ class Level:
             if thread.name.startswith("lmstudio"):
                 thread.join(PATIENCE)
         gc.collect()
-        # Parts of the heap that are free but not given back to the system are no leak.
+        # Parts of the heap that are free but not given back to the system are not a leak.
         call_c("malloc_trim", 0)
         self.blocks = sys.getallocatedblocks()
         self.files = len(os.listdir("/proc/self/fd"))

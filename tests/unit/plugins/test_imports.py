@@ -16,7 +16,7 @@ from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT, collectio
 
 OURS = "ansible_collections.gpufleet.lmstudio.plugins."
 FILES = {".".join(path.relative_to(ROOT / "plugins").with_suffix("").parts): path for path in sorted((ROOT / "plugins").rglob("*.py"))}
-# What answers mean, and what is required: they know no socket and nothing of Ansible.
+# What answers mean, and what is required: they use no socket and nothing of Ansible.
 PURE = tuple(name for name in FILES if name.startswith(("module_utils._lmstudio.", "module_utils._requirements.")))
 # Parts that most tasks on a target do not need: TLS and proxies, explaining a failure, explaining an answer, requests, likely words.
 SEAMS = {
@@ -63,7 +63,7 @@ ARROWS = {(each.importer, each.imported.removesuffix(".__init__")) for each in I
 
 
 def room(name: str) -> str:
-    """The folder of a file below module_utils and plugin_utils. What lies there by itself is its own."""
+    """The folder of a file below module_utils and plugin_utils. A file outside of any folder counts as one."""
     return ".".join(name.split(".")[:2])
 
 
@@ -87,7 +87,7 @@ def test_imports_lead_down_only():
         return layers.get(name.split(".")[0], 2)
 
     assert [arrow for arrow in ARROWS if layer(arrow[0]) < layer(arrow[1])] == []
-    # Plugins know none of each other.
+    # No plugin imports another one.
     assert [arrow for arrow in ARROWS if layer(arrow[1]) == 2] == []
 
 

@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
 from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
-# A small world, so that names meet: a key may be the id of an instance of another model, and keys repeat.
+# A small world, so that names coincide: a key may be the id of an instance of another model, and keys repeat.
 KEYS = ["lab/a", "lab/b", "c"]
 CONFIG = {"context_length": [4096, 8192, 16384], "parallel": [1, 4], "flash_attention": [True, False]}
 VALUES = {
@@ -82,7 +82,7 @@ settings_of_instances = {
 
 
 def requirements(state, fixed, **optional):
-    # At least one of what says which model is meant.
+    # At least one of the keys that say which model is meant.
     named = st.fixed_dictionaries({"model": names}, optional={**kinds, **optional})
     of_a_kind = st.sampled_from(sorted(kinds)).flatmap(
         lambda kind: st.fixed_dictionaries(
@@ -142,7 +142,7 @@ def places(value, path=()):
         return [found for name, item in value.items() for found in places(item, (*path, name))]
     if path[-1:] == ("loaded_instances",):
         return [found for number, item in enumerate(value) for found in places(item["config"], (*path, number, "config"))]
-    # Missing names of variants, and ids, are other names; no list of variants is no variants.
+    # A missing variant or id is another name; a missing list of variants is an empty one.
     return [] if path[-1] in ("key", "variants", "selected_variant") or value is None else [path]
 
 

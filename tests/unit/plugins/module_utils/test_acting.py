@@ -148,7 +148,7 @@ def go_wrong(name, fault, number, has_v0):
 
 
 def tell_the_truth(server, result, before, number, fault):
-    """What is another than before has changed, unless it was a restart that this task has nothing to do with."""
+    """What differs from before has changed, unless it was a restart that this task has nothing to do with."""
     restarted = fault == "restarts" and server.requests[number][1] is None
     assert result["changed"] or restarted or server.record()["fingerprint"] == before["fingerprint"]
     assert result["changed"] or not result["actions"]

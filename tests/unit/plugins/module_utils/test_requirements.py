@@ -298,7 +298,7 @@ def test_met(requirement):
         ),
         (
             {"capabilities": "vision"},
-            # What is not known is no reason to take another model for the one that is meant.
+            # What is not known does not make another model the one that is meant.
             [
                 (
                     "state",
@@ -715,7 +715,7 @@ def test_the_architecture_that_an_embedding_does_not_tell_is_no_reason_to_suspec
     assert violations({"architecture": "qwen2", "state": "absent"}, record(CHAT, {**EMBEDDING, "architecture": None})) == []
     assert violations({"architecture": "qwen2", "state": "unloaded"}, record(EMBEDDING)) == []
     assert violations({"architecture": "qwen2"}, record(EMBEDDING)) != []
-    # Of another model it is.
+    # For other models, it is a reason.
     assert violations({"architecture": "qwen2", "state": "absent"}, record(BARE)) != []
     assert violations({"architecture": "bert", "state": "absent"}, record({**EMBEDDING, "architecture": "bert"})) != []
 

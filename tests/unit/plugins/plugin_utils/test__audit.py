@@ -252,7 +252,7 @@ def test_a_report_of_schema_version_1_is_read():
     [
         (["added"], ["added"]),
         (["loaded"], ["loaded", "loaded"]),
-        # A model that is no longer listed is no longer loaded either, which must not go unseen where only that counts.
+        # A model that is no longer listed is no longer loaded either, which must not go unnoticed where only that counts.
         (["loaded", "unloaded"], ["loaded", "loaded", "unloaded"]),
         (["removed"], ["removed"]),
         ([], []),

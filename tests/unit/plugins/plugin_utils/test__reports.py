@@ -178,7 +178,7 @@ def test_times_stand_in_one_place_and_nothing_else_differs(name):
 
 
 def test_what_counts_as_a_change_of_a_report():
-    """The action compares a report with its earlier self but for the lines that have other times."""
+    """The action compares a report with its earlier self except for the lines with times."""
     for _file_name, render in FORMATS.values():
         lines = render(audit()).splitlines()
         others = render(without_times(audit())).splitlines()
@@ -433,7 +433,7 @@ def test_of_the_two_lists_only_what_both_tell_is_compared():
 
     listed = [{"id": "chat/m", "state": "loaded", "loaded_context_length": 8192}, {"id": "idle/m"}]
     chat = instance("chat/m", 8192)
-    # What the older list does not tell is no change: variants, models that are not loaded, a second instance, what unloads when idle.
+    # What the older list does not tell is not a change: variants, models that are not loaded, a second instance, what unloads when idle.
     whole = entry("chat/m", instances=[chat, instance("chat/m:2", 4096, ttl=60)], variants=["chat/m@q4_k_m", "chat/m@q8_0"])
     assert changes(older(*listed[:1]), answering(whole, entry("idle/m"), entry("more/m"))) == [[], []]
     assert changes(older({"id": "chat/m", "state": "loaded"}), answering(whole)) == [[], []]

@@ -320,7 +320,7 @@ class Server(threading.Thread):
             for part in parts[:-1] if isinstance(parts, list) else parts:
                 client.sendall(part)
                 time.sleep(0.02)  # So that the next one arrives by itself.
-            # It is over before the last of it is sent, so that whoever is asked next is not there beside it.
+            # It is over before the last of it is sent, so that the next host that is asked does not count as asked at the same time.
             with self.lock:
                 self.open -= 1
             if isinstance(parts, list) and parts:
@@ -383,7 +383,7 @@ def test_whoever_is_slow_gets_another_one_beside_it_up_to_the_bound():
 def test_a_fleet_of_every_kind_asks_everyone_once(concurrency):
     def answer(path):
         if path == "/p0":
-            return [PLAIN[:20], PLAIN[20:]]  # The head comes in pieces, which is not plain.
+            return [PLAIN[:20], PLAIN[20:]]  # The head comes in pieces, which is not the plain case.
         busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
         return {"p": [PLAIN], "c": [CHUNKED], "r": [busy], "x": [PLAIN[:-3]], "n": []}[path[1]]
 
@@ -476,7 +476,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine im
 resolve = socket.getaddrinfo
 def getaddrinfo(host, port, *more, **options):
     if options.get("flags") and host.endswith(".test"):
-        raise socket.gaierror  # It is no address.
+        raise socket.gaierror  # It is not an address.
     if host.startswith("hangs"):
         time.sleep(60)
     return resolve("127.0.0.1" if host.endswith(".test") else host, port, *more, **options)

@@ -74,7 +74,7 @@ ANSWERS = {
     "a header of a megabyte": (framed(b"X: " + b"y" * 1000000), "invalid", "more HTTP headers, or longer ones"),
     "a status line of a megabyte": (b"HTTP/1.1 200 " + b"y" * 1000000 + b"\r\n\r\n", "invalid", "more HTTP headers, or longer ones"),
     "headers that are none": (framed(b"foo", b": bar", b"\x1b[31m", b"Content-Length: 14"), "ok", ""),
-    "a status that is no number": (b"HTTP/1.1 OK\r\n\r\n" + EMPTY, "invalid", "does not speak HTTP"),
+    "a status that is not a number": (b"HTTP/1.1 OK\r\n\r\n" + EMPTY, "invalid", "does not speak HTTP"),
     "a status of 1000": (b"HTTP/1.1 1000 OK\r\n\r\n" + EMPTY, "invalid", "does not speak HTTP"),
     "a status of 999": (http(EMPTY, status=b"999 OK"), "http_error", "HTTP 999"),
     "no status line": (EMPTY, "invalid", "does not speak HTTP"),
@@ -137,7 +137,7 @@ ANSWERS = {
     "a gzip bomb": (http(gzip.compress(b" " * 100_000_000), GZIP), "invalid", "more than the 16777216 bytes"),
     "a gzip bomb in gzip": (http(gzip.compress(gzip.compress(b" " * 100_000_000)), GZIP), "invalid", "not UTF-8"),
     "a deflate bomb": (http(zlib.compress(b" " * 100_000_000), b"Content-Encoding: deflate"), "invalid", "more than the 16777216 bytes"),
-    "gzip that is none": (http(EMPTY, GZIP), "invalid", "claims to be gzip but is not"),
+    "gzip that is not gzip": (http(EMPTY, GZIP), "invalid", "claims to be gzip but is not"),
     "gzip that ends too early": (http(gzip.compress(EMPTY)[:-9], GZIP), "invalid", "ends too early"),
     "codings nobody asked for": (http(EMPTY, b"Content-Encoding: gzip, gzip, br"), "invalid", "an encoding that was not requested"),
     # redirects
@@ -221,7 +221,7 @@ def test_a_slow_handshake_ends_at_the_deadline(asking, first, forever):
         began = time.monotonic()
         record = record_of(asking, server, scheme="https", timeout=0.5)
         took = time.monotonic() - began
-    # OpenSSL may see at once that this is no TLS.
+    # OpenSSL may see at once that this is not TLS.
     assert record["status"] in ("timeout", "tls"), record["error"]
     assert took < 0.5 + LATE
 

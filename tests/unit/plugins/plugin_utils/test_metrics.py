@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The metrics, their documentation, and the files that live on them: alerts, dashboard, timer and cron line."""
+"""The metrics, their documentation, and the files that use them: alerts, dashboard, timer and cron line."""
 
 from __future__ import annotations
 
@@ -208,6 +208,6 @@ def test_systemd_takes_the_units(tmp_path, name):
         (tmp_path / unit.name).write_text(text)
     command = ["systemd-analyze", "verify", "--man=no", f"./{name}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    # It may have something to say of other units of the machine.
+    # It may complain about other units of the machine.
     told = [line for line in (done.stdout + done.stderr).splitlines() if "lmstudio" in line]
     assert (done.returncode, told) == (0, [])

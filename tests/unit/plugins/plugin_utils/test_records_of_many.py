@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What many records come to, and what a cache keeps of them."""
+"""The summary of many records, and what a cache keeps of them."""
 
 from __future__ import annotations
 
@@ -129,13 +129,13 @@ def test_a_host_that_could_not_be_reached_is_kept_and_one_that_said_no_is_not():
 
 
 def test_a_host_with_a_token_that_is_in_the_cache_is_asked_anew():
-    """It was no secret when the answer was kept."""
+    """It was not a secret when the answer was kept."""
     token = "sk-lm-AbCdEf12:GhIjKlMnOpQrStUvWxYz"
     for said in ({"models": [{"key": "m", "display_name": token}]}, {"models": [{"key": "m", "format": [token], token: []}]}):
         text = dump({"gpu01": ENDPOINT}, {"gpu01": poll(said)})
         assert load(text, {"gpu01": ENDPOINT}, 0)
         assert not load(text, {"gpu01": ENDPOINT._replace(token=token)}, 0)
-        # A name of ours, or a word of it, is no secret that came back.
+        # A name of ours, or a word of it, is not a secret that came back.
         for other in ("another-token-than-that", "ok", "loaded_instances"):
             assert load(text, {"gpu01": ENDPOINT._replace(token=other)}, 0), other
 

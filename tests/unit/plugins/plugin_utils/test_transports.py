@@ -140,7 +140,7 @@ def test_a_name_resolution_that_hangs_is_left_at_the_deadline(asking, monkeypatc
     released, resolve = threading.Event(), socket.getaddrinfo
 
     def hang(*args, **kwargs):
-        # An address needs no resolution, and whoever asks only for that never waits.
+        # An address needs no resolution, and a caller that asks only for that never waits.
         return resolve(*args, **kwargs) if kwargs.get("flags") == socket.AI_NUMERICHOST else released.wait(20)
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
@@ -198,7 +198,7 @@ def test_a_name_that_refuses_on_ipv6_alone_is_told_so(asking, monkeypatch, famil
 def test_a_name_whose_first_address_is_silent_is_answered_from_the_next_in_its_share_of_the_time(asking, fleet, monkeypatch):
     port = int(fleet.urls["healthy"].rpartition(":")[2])
     with contextlib.ExitStack() as stack:
-        # Whoever connects while these wait to be accepted gets no answer at all.
+        # A client that connects while these wait to be accepted gets no answer at all.
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _number in range(3):
             waiting = stack.enter_context(socket.socket())

@@ -261,7 +261,7 @@ def test_while_it_waits_only_those_that_are_not_there_are_asked():
     result = fleet.run(wait_timeout=300.0)
     assert result["met"] and (result["polls"], result["waited"]) == (5, 20)
     assert fleet.rounds == [(0, ["a", "b", "c"]), (5, ["b"]), (10, ["b"]), (15, ["b"]), (20, ["a", "b", "c"])]
-    # Whoever has come is not asked while others are missing.
+    # A host that has come is not asked while others are missing.
     fleet = Fleet({"a": [(0, GOOD)], "b": [(0, IDLE), (4, GOOD)], "c": [(0, IDLE), (14, GOOD)]})
     assert fleet.run(wait_timeout=300.0)["met"]
     assert fleet.rounds == [(0, ["a", "b", "c"]), (5, ["b", "c"]), (10, ["c"]), (15, ["c"]), (20, ["a", "b", "c"])]

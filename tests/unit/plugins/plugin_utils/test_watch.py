@@ -67,7 +67,7 @@ async def next_event(queue):
 
 
 async def next_names(queue, number):
-    """So many events, in whichever order the hosts have them."""
+    """That many events, in whichever order the hosts have them."""
     events = [await next_event(queue) for _number in range(number)]
     return Counter((event["host"], event["event"]) for event in events)
 
@@ -96,7 +96,7 @@ def endpoints_of(fleet, **options):
 
 
 class Clock(asyncio.SelectorEventLoop):
-    """An event loop in which nobody waits: when there is nothing to do, it is as late as the next thing to do."""
+    """An event loop in which nobody waits: when there is nothing to do, its clock jumps to the next thing to do."""
 
     def __init__(self):
         super().__init__()
@@ -145,7 +145,7 @@ class Fleet:
 
 
 def down(_now):
-    """Another one each time, because it holds on to whoever raised it."""
+    """A new one each time, because an exception holds on to the frames that raised it."""
     return ApiError("refused", "refused the connection")
 
 
@@ -155,7 +155,7 @@ def flapping_fleet(dice):
     for number in range(80):
         name = f"gpu{number:03}"
         loaded = {"a": 4096}
-        # That of a TTL goes down all the time, which is no event.
+        # The rest of a TTL goes down all the time, which is not an event.
         script = [(0, lambda now, loaded=loaded: answer_of(loaded, round(HOUR - now)))]
         if number % 4 == 0:
             when = dice.uniform(2, 4) * MINUTE
@@ -195,7 +195,7 @@ def test_an_hour_of_a_flapping_fleet_loses_no_event_and_doubles_none(monkeypatch
             reader = asyncio.create_task(read(queue))
             for minutes in (18, 38, 58):
                 await asyncio.sleep(minutes * MINUTE - loop.time())
-                # The answers that are remembered fill up in a minute, and then begin anew.
+                # The answers that are remembered fill up in a minute, and then start over.
                 blocks.append(min([await blocks_in(10) for _number in range(12)]))
                 assert not reader.done()
             times["polls"] = fleet.log.total()
