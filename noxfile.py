@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The gates beside `make test`, and what runs by night. `nox -l` lists them; a session that lacks something here is skipped and says so."""
+"""The gates besides `make test`, and what runs by night. `nox -l` lists them; one that lacks something here is skipped and says so."""
 
 from __future__ import annotations
 
