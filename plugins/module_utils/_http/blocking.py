@@ -59,22 +59,20 @@ def fetch(endpoint: Endpoint, request: Request, exchange: Exchange = exchange) -
     """
     deadline = Deadline(request.timeout or endpoint.timeout)
     ended: list[Response | BaseException] = []
-    finished = threading.Event()
 
     def run() -> None:
         try:
             ended.append(exchange(endpoint, request, deadline))
         except BaseException as exc:
             ended.append(exc)
-        finally:
-            finished.set()
 
-    threading.Thread(target=run, daemon=True, name="lmstudio").start()
+    thread = threading.Thread(target=run, daemon=True, name="lmstudio")
+    thread.start()
     try:
-        in_time = finished.wait(deadline.remaining())
+        thread.join(deadline.remaining())
     finally:
         deadline.cancel()
-    result = ended[0] if in_time else failure(socket.timeout(), endpoint, deadline)
+    result = ended[0] if ended else failure(socket.timeout(), endpoint, deadline)
     if isinstance(result, BaseException):
         raise result
     return result
@@ -136,8 +134,6 @@ def resolve(host: str, port: int, deadline: Deadline, flags: int = 0) -> list[An
 
 def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:
     """What an exception raised by an exchange means."""
-    if isinstance(exc, ApiError):
-        return exc
     with _IMPORTING:
         # Imported here, because most hosts answer, and Ansible compiles what a module imports for every task.
         from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.classify import classify_exception

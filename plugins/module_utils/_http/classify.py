@@ -90,7 +90,7 @@ def _timed_out(endpoint: Endpoint, deadline: Deadline) -> ApiError:
 
 def _refused(endpoint: Endpoint, deadline: Deadline) -> ApiError:
     case = None
-    if deadline.ipv6_only or ":" in endpoint.host:
+    if deadline.ipv6_only:
         case = "IPv6"
     elif urlsplit(endpoint.url).port is None:
         case = "no port"

@@ -123,7 +123,9 @@ def normalise_url(url: str, port: int | None = None, option: str = "url", port_o
                 port_option,
                 f"{option} {printable(url)!r} already names a port. Remove one of the two.",
             )
-        own_port = check_port(port, port_option)
+        if not 1 <= port <= MAX_PORT:
+            raise OptionError(port_option, f"{port} is not a port. A port is a number from 1 to {MAX_PORT}.")
+        own_port = port
     path = path.rstrip("/")
     for route in _PASTED_ROUTES:
         if path.endswith(route):
@@ -131,12 +133,6 @@ def normalise_url(url: str, port: int | None = None, option: str = "url", port_o
             break
     authority = bracketed(host) if own_port is None else f"{bracketed(host)}:{own_port}"
     return f"{scheme}://{authority}{path}"
-
-
-def check_port(port: int, option: str = "port") -> int:
-    if not 1 <= port <= MAX_PORT:
-        raise OptionError(option, f"{port} is not a port. A port is a number from 1 to {MAX_PORT}.")
-    return port
 
 
 def _check_token(token: Any, name: str) -> str | None:

@@ -68,7 +68,7 @@ def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool =
     requirements = list(requirements)
     violations = [each for requirement in requirements for each in judge_requirement(record, requirement)]
     if exclusive:
-        violations += _judge_exclusive(record, requirements)
+        violations += judge_exclusive(record, requirements)
     return violations
 
 
@@ -198,7 +198,7 @@ def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
     return [make_violation(requirement, "state", requirement.state, actual, message)]
 
 
-def _judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Violation]:
+def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Violation]:
     if not record["ok"]:
         return [violation("exclusive", "status", "ok", record["status"], FAIL, could_not_check(record, "what else is loaded"))]
     wanted = [requirement for requirement in requirements if requirement.state in (LOADED, AVAILABLE)]

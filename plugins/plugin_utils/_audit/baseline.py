@@ -69,10 +69,5 @@ def _known(host: Mapping[str, Any], seen_at: str) -> dict[str, Any]:
     if before:
         known.update({"api": V1, **before, "ok": True, "status": "ok"})
     listed_models(known)
-    return {
-        **known,
-        "ok": bool(known["ok"]),
-        "status": str(known["status"]),
-        "detail": str(known["detail"]),
-        "seen_at": str(known["seen_at"]),
-    }
+    known.update(ok=bool(known["ok"]), **{key: str(known[key]) for key in ("status", "detail", "seen_at")})
+    return known

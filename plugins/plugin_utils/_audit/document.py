@@ -22,7 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import SCHEMA_VERSION, Baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import DEFAULT_KINDS, compare_with_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, find
@@ -141,11 +141,9 @@ def without_times(audit: Audit) -> Audit:
     return {**audit, "run": {**audit["run"], "audited_at": never, "baseline_at": baseline_at, "history": history, "hosts": hosts}}
 
 
-def violations_in(audit: Audit) -> list[Violation]:
-    """All violations, in order, each with the policy and the host it is about."""
-    return [
-        {"policy": check["policy"], "host": check["host"], **violation} for check in audit["checks"] for violation in check["violations"]
-    ]
+def violations_by_host(audit: Audit) -> Counter[str | None]:
+    """How many violations each host has. Those of hosts together are under None."""
+    return Counter(check["host"] for check in audit["checks"] for _violation in check["violations"])
 
 
 def drift_of(audit: Audit) -> Mapping[str, list[dict[str, Any]]]:

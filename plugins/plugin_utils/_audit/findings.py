@@ -49,11 +49,6 @@ def cause_lines(finding: Finding, names: int = 5) -> list[str]:
     return [line for line in lines if line != finding["message"]]
 
 
-def in_one_line(finding: Finding) -> str:
-    """A finding with its hosts."""
-    return ". ".join([finding["message"], *cause_lines(finding)])
-
-
 def _finding(kind: str, check: Mapping[str, Any] | None, message: str, causes: Mapping[str, list[tuple[str, str]]]) -> Finding:
     """`causes` has the names of the hosts, each with a sentence about it."""
     return {
@@ -95,17 +90,16 @@ def _of_requirements(checks: list[dict[str, Any]]) -> list[Finding]:
 
 def _of_drift(changes: list[dict[str, Any]]) -> list[Finding]:
     """One for each change, with all hosts that changed alike."""
-    groups = grouped(((_DRIFT_ORDER.index(change["change"]), change["model"], _without_host(change)), change) for change in changes)
+    groups = grouped(
+        ((_DRIFT_ORDER.index(change["change"]), change["model"], change["message"].removeprefix(f"{change['host']}: ")), change)
+        for change in changes
+    )
     found = []
     for (_order, _model, sentence), group in sorted(groups.items()):
         message = group[0]["message"] if len(group) == 1 else f"{count(len(group), 'host')}: {sentence}"
         causes = {group[0]["change"]: [(change["host"], change["message"]) for change in group]}
         found.append(_finding(DRIFT, None, message, causes))
     return found
-
-
-def _without_host(change: Mapping[str, Any]) -> str:
-    return str(change["message"]).removeprefix(f"{change['host']}: ")
 
 
 def _by_cause(found: Iterable[tuple[str, str, str]]) -> dict[str, list[tuple[str, str]]]:

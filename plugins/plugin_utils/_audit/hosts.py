@@ -61,7 +61,9 @@ def describe_host(name: str, record: Record) -> dict[str, Any]:
     complete = record["detail"] == FULL or not duplicates
     older = record["api"] == V0
     models = [_describe_model(entry, times[entry["key"]] if complete else None, older) for entry in record["models"]]
-    models += [_key_only(key, 1 if complete else None) for key in record["available"] if key not in described]
+    # What a record of detail loaded has of a model that is not loaded is its key.
+    unknown = dict.fromkeys(_ATTRIBUTES)
+    models += [_model(key, "available", 1 if complete else None, unknown, []) for key in record["available"] if key not in described]
     models.sort(key=lambda model: model["key"])
     return {
         "name": name,
@@ -109,11 +111,6 @@ def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) ->
     }
     state = "loaded" if entry["loaded"] else "loading" if entry.get("state") == LOADING else "available"
     return _model(entry["key"], state, times, known, instances)
-
-
-def _key_only(key: str, times: int | None) -> dict[str, Any]:
-    """What a record of detail loaded says about a model that is not loaded."""
-    return _model(key, "available", times, dict.fromkeys(_ATTRIBUTES), [])
 
 
 def _model(key: str, state: str, times: int | None, known: Mapping[str, Any], instances: list[dict[str, Any]]) -> dict[str, Any]:

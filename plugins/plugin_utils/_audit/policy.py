@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
     reason,
     what_is_asked,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_exclusive, judge_requirement
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, count, format_names, make_violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     FAIL,
@@ -121,18 +121,18 @@ def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[st
     checks = []
     for name, record in in_scope.items():
         for number, requirement in enumerate(policy.requirements):
-            found = judge(record, [requirement])
+            found = judge_requirement(record, requirement)
             why = after_number(reason(record, requirement, found[0])) if found and record["ok"] else NO_ANSWER
             checks.append(_check(policy, number, name, requirement.label, what_is_asked(requirement), found, why))
         if policy.exclusive:
-            # Whatever any policy of the host requires may be loaded. The violations of the requirements come first.
+            # Whatever any policy of the host requires may be loaded.
             allowed = [
                 requirement
                 for other in policies
                 if not other.for_fleet and (other.hosts is None or name in other.hosts)
                 for requirement in other.requirements
             ]
-            found = judge(record, allowed, exclusive=True)[len(judge(record, allowed)) :]
+            found = judge_exclusive(record, allowed)
             why = NO_ANSWER
             if found and record["ok"]:
                 other = found[0]["actual"]

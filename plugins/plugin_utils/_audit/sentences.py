@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings 
     UNANSWERED,
     WARNING,
     Finding,
-    in_one_line,
+    cause_lines,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import NO_ANSWER
 
@@ -71,10 +71,7 @@ def called(kind: str, number: int, more: str = "") -> str:
 
 def findings_of(audit: Audit) -> dict[str, list[Finding]]:
     """By kind, the most important first. A kind without a finding is left out."""
-    found: dict[str, list[Finding]] = {kind: [] for kind in TITLES}
-    for finding in audit["findings"]:
-        found[finding["kind"]].append(finding)
-    return {kind: findings for kind, findings in found.items() if findings}
+    return grouped((finding["kind"], finding) for finding in audit["findings"])
 
 
 def problems(audit: Audit) -> dict[str, list[str]]:
@@ -101,7 +98,7 @@ def _nothing_compared(audit: Audit) -> list[str]:
 
 
 def _lines(findings: Iterable[Finding]) -> list[str]:
-    return [printable(in_one_line(finding), _LINE) for finding in findings]
+    return [printable(". ".join([finding["message"], *cause_lines(finding)]), _LINE) for finding in findings]
 
 
 def what_was_checked(audit: Audit) -> list[dict[str, Any]]:

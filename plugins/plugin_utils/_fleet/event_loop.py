@@ -52,7 +52,7 @@ async def fetch(endpoint: Endpoint, request: Request, deadline: Deadline) -> Res
     """Send a request, and give up at its deadline. Raises ``ApiError``, or ``OptionError`` for unusable TLS files."""
     try:
         return await _within(deadline.remaining(), exchange(endpoint, request, deadline))
-    except socket.timeout as exc:
+    except FAILURES as exc:
         raise failure(exc, endpoint, deadline) from None
     finally:
         deadline.cancel()
@@ -74,26 +74,23 @@ async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
-    """One request and its response; the caller ends it at the deadline."""
+    """One request and its response; the caller ends it at the deadline. Raises what :data:`FAILURES` has, or ``ApiError``."""
     if proxy_of(endpoint):
         # The proxy has to be asked for the connection first, which asyncio cannot do.
         return await in_thread(lambda: blocking.exchange(endpoint, request, deadline))
+    sock = await _connect(endpoint, deadline)
+    tls: dict[str, Any] = {}
+    if endpoint.scheme == "https":
+        # asyncio's own limit for a handshake must not come before the deadline.
+        seconds = deadline.remaining() + 1
+        tls = {"ssl": tls_context(endpoint), "server_hostname": endpoint.host, "ssl_handshake_timeout": seconds}
+    reader, writer = await asyncio.open_connection(sock=sock, **tls)
     try:
-        sock = await _connect(endpoint, deadline)
-        tls: dict[str, Any] = {}
-        if endpoint.scheme == "https":
-            # asyncio's own limit for a handshake must not come before the deadline.
-            seconds = deadline.remaining() + 1
-            tls = {"ssl": tls_context(endpoint), "server_hostname": endpoint.host, "ssl_handshake_timeout": seconds}
-        reader, writer = await asyncio.open_connection(sock=sock, **tls)
-        try:
-            deadline.sent = True
-            writer.write(request.encoded(endpoint))
-            return await receive(reader, endpoint.max_response_bytes)
-        finally:
-            writer.transport.abort()
-    except FAILURES as exc:
-        raise failure(exc, endpoint, deadline) from None
+        deadline.sent = True
+        writer.write(request.encoded(endpoint))
+        return await receive(reader, endpoint.max_response_bytes)
+    finally:
+        writer.transport.abort()
 
 
 async def receive(reader: asyncio.StreamReader, limit: int) -> Response:

@@ -26,7 +26,7 @@ def allow_open_files(concurrency: int) -> Iterator[int]:
         yield concurrency
         return
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, possible), hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
     except (OSError, ValueError):
         possible = soft
     try:

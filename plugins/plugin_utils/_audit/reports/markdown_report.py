@@ -55,12 +55,13 @@ def as_markdown(audit: Audit) -> str:
     titles = ("model", "served by", "listed by", "instances", "contexts", "slots", "size", "hosts that serve it")
     lines += ["## Models", "", *(_markdown_table(titles, models) if models else ["No host lists a model.", ""])]
     lines += ["## Hosts", ""]
+    instances = summary["models"]["instances"]
     lines += _markdown_table(
         ("hosts", "models listed", "models loaded", "instances", "listed size", "loaded size"),
         [
             (
                 summary["hosts"]["total"], summary["models"]["distinct"], summary["models"]["distinct_loaded"],
-                _number(summary["models"]["instances"]), sentences.size(summary["size_bytes"]["available"]), sentences.size(summary["size_bytes"]["loaded"]),
+                "not known" if instances is None else instances, sentences.size(summary["size_bytes"]["available"]), sentences.size(summary["size_bytes"]["loaded"]),
             )
         ],
     )  # fmt: skip
@@ -79,10 +80,6 @@ def as_markdown(audit: Audit) -> str:
 def _names(names: Sequence[str], most: int = 5) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return " ".join(map(_code, names[:most])) + more
-
-
-def _number(value: int | None) -> str:
-    return "not known" if value is None else str(value)
 
 
 def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, hosts_compared, violations_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, hosts_compared, violations_by_host
 
 _LABEL_LENGTH = 1000
 _PASSED, _WARNED, _FAILED, _NOT_KNOWN = _OUTCOMES = ("passed", "warned", "failed", "not known")
@@ -79,7 +79,7 @@ def _contexts(audit: Audit) -> Samples:
 
 
 def _host_violations(audit: Audit) -> Samples:
-    of_host = Counter(violation["host"] for violation in violations_in(audit))
+    of_host = violations_by_host(audit)
     return [((host["name"],), of_host[host["name"]]) for host in audit["hosts"] if host["ok"] and audit["checks"]]
 
 

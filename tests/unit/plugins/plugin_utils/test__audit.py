@@ -14,7 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit, violations_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit, violations_by_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import KINDS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 
@@ -311,7 +311,7 @@ def test_every_requirement_is_checked_on_every_host_it_is_about():
     ]
     assert found["summary"]["checks"] == {"total": 12, "passed": 5}
     assert found["summary"]["violations"] == {"fail": 6, "warn": 1}
-    assert [violation["host"] for violation in violations_in(found)] == ["b", "c", "c", "d", "d", None, "b"]
+    assert violations_by_host(found) == {"b": 2, "c": 2, "d": 2, None: 1}
 
 
 def test_exclusive_allows_what_any_policy_of_the_host_asks_for():

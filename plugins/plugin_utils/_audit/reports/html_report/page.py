@@ -29,7 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first, violations_in
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first, violations_by_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
     DRIFT,
     FLEET,
@@ -200,7 +200,7 @@ def _data(audit: Audit) -> str:
     """What the matrix shows, in a form that stays small with a hundred thousand cells. No character can end the block that contains it."""
     models = sentences.models_by_use(audit)
     column = {model["key"]: number for number, model in enumerate(models)}
-    wrong = Counter(violation["host"] for violation in violations_in(audit))
+    wrong = violations_by_host(audit)
     changed = Counter(change["host"] for change in drift_of(audit)["changes"])
     texts: dict[str, int] = {}
     text = json.dumps(
