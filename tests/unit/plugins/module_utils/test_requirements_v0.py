@@ -79,9 +79,9 @@ MET = [
 # What is not, because it is wrong, or because nobody could know: with a part of the sentence, and what is there.
 NOT_MET = [
     ({"model": CHAT, "min_context_length": 8193}, "a context of 8192, at least 8193 is required", 8192),
-    ({"model": CHAT, "min_context_length": 8192}, f"a context of 8192 as {ONE_ROW} a context of at least 8192. Remove", None),
+    ({"model": CHAT, "min_context_length": 8192}, f"a context of 8192 according to {ONE_ROW} a context of at least 8192. Remove", None),
     ({"model": "qwen/*", "min_context_length": 1}, f"{ONE_ROW} a context of at least 1. Remove", None),
-    ({"model": CHAT, "config": {"context_length": 8192}}, f"context_length 8192 as {ONE_ROW} context_length 8192. Remove", None),
+    ({"model": CHAT, "config": {"context_length": 8192}}, f"context_length 8192 according to {ONE_ROW} context_length 8192. Remove", None),
     ({"model": CHAT, "config": {"context_length": [4096, "8192"]}}, f"{ONE_ROW} context_length 4096 or 8192. Remove", None),
     ({"model": CHAT, "config": {"context_length": 4096}}, "context_length 8192, 4096 is required", 8192),
     # Another instance may have what this row does not tell.
