@@ -37,6 +37,6 @@ class Finder:
         return spec
 
 
-# Other ways to import it, such as that of the controller, have bytecode or their own loader.
+# Where it is imported otherwise, as on the controller, there is bytecode or another loader.
 if __spec__ and isinstance(__spec__.loader, zipimporter):
     sys.meta_path.insert(0, Finder())

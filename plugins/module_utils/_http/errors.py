@@ -122,7 +122,7 @@ STATUSES = ("ok", *(name for name in HINTS if ":" not in name))
 
 
 MAX_DIGITS = 18
-"""Of a whole number from a server. A longer one is not believed."""
+"""Of a whole number from a server. One with more digits is not believed."""
 
 
 class ApiError(Exception):

@@ -38,7 +38,7 @@ class Request(NamedTuple):
             headers.pop(names.get(name.lower(), ""), None)
             headers[name] = value
         if self.body:
-            # Headers from the options apply to every request, so they cannot know what this body is.
+            # Headers from the options apply to every request, so they cannot describe this body.
             headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
             headers.update({"Content-Type": "application/json", "Content-Length": str(len(self.body))})
         return headers

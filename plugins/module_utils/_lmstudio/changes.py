@@ -38,7 +38,7 @@ class Refusal(NamedTuple):
 
 
 class Download(NamedTuple):
-    """How far a download is. Whatever the server does not tell is None."""
+    """How far a download is. What the server does not tell is None."""
 
     status: str
     job_id: str | None

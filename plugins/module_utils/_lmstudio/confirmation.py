@@ -50,7 +50,7 @@ class Confirmation(NamedTuple):
     def doubt(self, entry: Entry) -> str | None:
         """Why a model with loaded instances may not be loaded, as a sentence without its full stop. None where it is.
 
-        A row has no instance ids, so a row that is loading means that all instances of its model may be.
+        A row has no instance ids, so one that is loading counts for all instances of its model.
         """
         if self.states is None:
             return self.problem

@@ -55,7 +55,7 @@ def _decode(body: bytes) -> str:
 
 
 def _has_odd_text(body: bytes, text: str) -> bool:
-    """Whether there may be half a character or a control character. Most answers cannot have one, which is quick to see."""
+    """Whether there may be half a character or a control character. Most answers cannot have one, as a quick check shows."""
     if b"\x7f" in body or (b"\xc2" in body and re.search(r"[\x80-\x9f]", text)):
         return True
     return b"\\" in body and re.search(_ODD_ESCAPE, text) is not None

@@ -73,7 +73,7 @@ def check_number(listed: list[Any]) -> None:
 
 
 def _unknown_value(name: str, expected_type: type | None) -> Any:
-    """What stands for a value that is missing, null or refused."""
+    """What replaces a value that is missing, null or refused."""
     return [] if expected_type is None else False if expected_type is bool and name in _CAPABILITIES else None
 
 

@@ -32,7 +32,7 @@ _LOGIN = re.compile(
 _TLS_PORT = re.compile(rb"http request (?:was sent )?to (?:an )?https (?:server|port)|plain http to an ssl-enabled server", re.IGNORECASE)
 """What Go, nginx and Apache say when a TLS port gets a request without TLS."""
 _PROGRAMS = ("llama.cpp", "Caddy", "nginx", "openresty", "Apache", "uvicorn", "Ollama")
-"""Programs that messages name when the Server header does."""
+"""Programs that a message names, if the Server header names them."""
 
 
 def classify_response(

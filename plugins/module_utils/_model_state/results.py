@@ -111,7 +111,7 @@ def _settings(model: str, config: Any) -> dict[str, Any]:
 
 
 def _predicted(before: Record, plan: Plan, wanted: Wanted) -> dict[str, Any]:
-    """What would be there after a plan, as far as that can be told: the server chooses the ids and the settings that are not given."""
+    """What would be there after a plan, as far as that is known: the server chooses the ids and the settings that are not given."""
     shown = _shown(before, wanted)
     instances = shown["instances"]
     for action in plan.actions:

@@ -45,7 +45,7 @@ class Requirement(NamedTuple):
     min_instances: int | None = None
     max_instances: int | None = None
     capabilities: tuple[str, ...] = ()
-    """All of them."""
+    """All of them are required."""
     max_size: int | None = None
     """Bytes."""
     config: tuple[tuple[str, tuple[Any, ...]], ...] = ()
