@@ -41,7 +41,7 @@ _ENVIRONMENT_ADVICE = (
 
 
 class OneHostAction(ActionBase):
-    """Adds the host's variables to the options, then asks: with the module on the target, or from here."""
+    """Adds the host's variables to the options, then asks: with the module on the target, or from the controller."""
 
     TRANSFERS_FILES = False
     MODULE: str

@@ -38,7 +38,7 @@ try:
     import urllib3.connectionpool
     import urllib3.exceptions
 
-    # urllib3 1 does not pass an IP address to OpenSSL as the host name, so it is not checked.
+    # urllib3 1 does not pass an IP address to OpenSSL as the host name, so the certificate is not checked for it.
     if int(urllib3.__version__.partition(".")[0]) < 2:  # type: ignore[attr-defined]
         raise ImportError(f"urllib3 {urllib3.__version__} is older than 2")  # type: ignore[attr-defined]
 except Exception as exc:  # A broken installation, whatever is wrong with it, must not stop those who do not need it.

@@ -131,7 +131,7 @@ def without_times(audit: Audit) -> Audit:
     """The same document with other times and another history. Reports of the two differ only where they show these."""
     never = "1970-01-01T00:00:00Z"
     hosts = {
-        # A time of 0 milliseconds is a time.
+        # A time of 0 milliseconds is known, too.
         name: {"asked_at": never, "response_ms": None if times["response_ms"] is None else -1}
         for name, times in audit["run"]["hosts"].items()
     }

@@ -74,7 +74,7 @@ class Listed:
 
     def add(self, model: Mapping[str, Any]) -> None:
         for instance in model["instances"]:
-            # A report of schema_version 1 does not tell.
+            # A report of schema_version 1 does not say.
             unloads = instance.get("unloads_when_idle")
             self.tells_idle &= unloads is not None
             context = instance["context_length"]
@@ -84,7 +84,7 @@ class Listed:
                 self.attributes[name].add(str(model[name]))
                 if model["state"] == "loaded":
                     self.loaded_attributes[name].add(str(model[name]))
-        # A report of an earlier release does not have them, nor has a record of detail loaded where a model is not loaded.
+        # A report of an earlier release has no variants, nor has a record of detail loaded for a model that is not loaded.
         variants = model.get("variants")
         self.variants = None if variants is None or self.variants is None else {*self.variants, *map(str, variants)}
 

@@ -72,7 +72,7 @@ def _without_answer(hosts: list[dict[str, Any]]) -> list[Finding]:
 
 
 def _of_requirements(checks: list[dict[str, Any]]) -> list[Finding]:
-    """One for each requirement that a host which answered does not meet."""
+    """One for each requirement that is not met by a host that answered."""
     found = []
     for group in grouped(((check["policy"], check["number"]), check) for check in checks).values():
         unmet = [check for check in group if check["violations"]]
@@ -89,7 +89,7 @@ def _of_requirements(checks: list[dict[str, Any]]) -> list[Finding]:
 
 
 def _of_drift(changes: list[dict[str, Any]]) -> list[Finding]:
-    """One for each change, with all hosts that changed alike."""
+    """One for each change, with all hosts that changed in the same way."""
     groups = grouped(
         ((_DRIFT_ORDER.index(change["change"]), change["model"], change["message"].removeprefix(f"{change['host']}: ")), change)
         for change in changes

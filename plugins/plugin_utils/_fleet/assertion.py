@@ -69,7 +69,7 @@ class FleetAssertion(NamedTuple):
         return FULL if any(requirement.state in (AVAILABLE, ABSENT) for requirement in self.requirements) else LOADED_ONLY
 
     def required_of(self, hosts: int, shared: int = 0) -> int:
-        """How many of so many hosts must meet each requirement. Another `shared` hosts do not count. Raises :class:`OptionError`."""
+        """How many of so many `hosts` must meet each requirement. Another `shared` hosts do not count. Raises :class:`OptionError`."""
         if not hosts:
             raise OptionError("hosts", "there are none, so any requirement would be met. Check the pattern, the group or the records.")
         if self.min_percent is not None:

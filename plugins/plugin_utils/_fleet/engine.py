@@ -181,7 +181,7 @@ class _Round(Generic[T]):
         try:
             self._loop.run_until_complete(self._asking)
         except asyncio.CancelledError:
-            pass  # The rest is not needed.
+            pass  # The rest is no longer needed.
         except BaseException as exc:
             self._arrived.put(exc)
         finally:

@@ -44,7 +44,7 @@ _MAX_HEADS = 256 * 1024
 _MAX_FRAMING = 1024 * 1024
 """Bytes by which the sizes and extensions of chunks may exceed the body."""
 _LAST_LINES = (b"\r\n", b"\n", b"")
-"""The last line of a head or of a body in chunks. The empty one is the end of the connection."""
+"""How a head or a body in chunks may end. The empty line is the end of the connection."""
 T = TypeVar("T")
 
 

@@ -18,7 +18,7 @@ _FILES_EACH, _FILES_LEFT = 2, 200
 
 @contextlib.contextmanager
 def allow_open_files(concurrency: int) -> Iterator[int]:
-    """While they run, let this process open the files that so many simultaneous exchanges need. Yields how many are possible."""
+    """Let this process open enough files for so many simultaneous exchanges, while they run. Yields how many are possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = concurrency * _FILES_EACH + _FILES_LEFT
     possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

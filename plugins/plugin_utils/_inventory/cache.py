@@ -4,10 +4,10 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What an inventory cache keeps about hosts, and which of it is still valid.
+"""What an inventory cache keeps about hosts, and which entries are still valid.
 
-It keeps whole answers, without any part of a token that a server may have sent back, and that a host could not be reached. Other
-failures are not kept: asking again is quick, and a changed token or header may have ended them.
+It keeps whole answers, without any part of a token that a server may have sent back, and the fact that a host could not be reached.
+Other failures are not kept: asking again is quick, and a changed token or header may have ended them.
 
 Everything is one string, because Ansible inspects data piece by piece. Each answer and each model is in it once: most hosts of a
 fleet have the same ones.

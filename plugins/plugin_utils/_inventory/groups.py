@@ -26,7 +26,7 @@ def add_groups(inventory: Any) -> None:
 
 
 def set_record(inventory: Any, name: str, record: Record, variable: str) -> None:
-    # Set on the host itself, because the inventory would copy each value to mark its origin, or that it may be a template.
+    # Set on the host itself, because the inventory would copy each value to mark where it comes from, or that it may be a template.
     inventory.get_host(name).set_variable(variable, make_unsafe(record))
     _leave_groups(inventory, name)
     groups = ["lmstudio_ok" if record["ok"] else "lmstudio_not_ok", "lmstudio_status_" + record["status"]]
@@ -59,7 +59,7 @@ class ConstructedFromRecords(Constructable):
         if options["groups"] or options["keyed_groups"]:
             seen = variables.of_host(name)
             inventory = self.inventory
-            # Ansible would add the group that has the name of the host instead.
+            # If a group has the name of the host, Ansible would add that group instead.
             self.inventory = _HostsBeforeGroups(inventory)
             try:
                 self._add_host_to_composed_groups(options["groups"], seen, name, options["strict"], fetch_hostvars=False)

@@ -39,7 +39,7 @@ def options_from_address(options: Mapping[str, Any], text: str) -> dict[str, Any
 
 
 def names_port(text: str) -> bool:
-    """Whether a ``NAME:PORT`` has a port."""
+    """Whether an address has a port, as ``NAME:PORT`` does."""
     return "://" not in text and (text.count(":") == 1 or "]:" in text)
 
 

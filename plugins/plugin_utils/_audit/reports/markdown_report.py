@@ -21,7 +21,7 @@ _MAX_ROWS = 200
 
 
 def as_markdown(audit: Audit) -> str:
-    """For a pull request or the summary of a job, both of which limit the size: long lists are cut, and the report says so."""
+    """The report. Pull requests and job summaries limit its size, so long lists are cut, and the report says so."""
     summary = audit["summary"]
     lines = ["# LM Studio fleet", "", sentences.headline(audit), ""]
     for kind, findings in sentences.findings_of(audit).items():
