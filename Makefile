@@ -13,7 +13,7 @@ READY := ready-$(notdir $(PYTHON))
 .PHONY: help demo test dev bench python clean
 
 help:
-	@echo "make demo    set up, and run the collection on a simulated fleet (KEEP=1: and leave the fleet running; LMSTUDIO_URL=http://gpu01:1234: on that server)"
+	@echo "make demo    set up, and run the collection on a simulated fleet (KEEP=1 leaves the fleet running; LMSTUDIO_URL=http://gpu01:1234 asks that server instead)"
 	@echo "make test    set up, and run the tests"
 	@echo "make bench   set up, measure what the plugins cost, and write the tables of docs/performance.md (nginx needed; takes some hours)"
 	@echo "make clean   remove what the others made"

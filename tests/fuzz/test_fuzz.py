@@ -617,7 +617,7 @@ def test_any_answer_gives_a_whole_record_without_the_token():
 
 
 def record_from(driver, data, endpoint, monkeypatch):
-    """The record that a driver makes of an HTTP answer."""
+    """The record that a driver makes from an HTTP answer."""
 
     def fetch(endpoint, request):
         deadline = Deadline(endpoint.timeout)
@@ -635,7 +635,7 @@ LOOP = asyncio.new_event_loop()
 
 
 def record_of_pieces(data, endpoint, dice):
-    """The record that the driver of fleets makes of an HTTP answer which arrives in pieces."""
+    """The record that the driver of fleets makes from an HTTP answer which arrives in pieces."""
 
     async def receive(limit):
         reader = asyncio.StreamReader()

@@ -75,7 +75,7 @@ def examples_of(kind, name):
 
 
 def on_the_fleet(text, fleet):
-    """An example with the addresses of a simulated fleet in place of those that it names."""
+    """An example with the addresses of a simulated fleet in place of its own."""
     for name, url in fleet.urls.items():
         text = text.replace(f"http://{name}:1234", url)
     return text

@@ -413,7 +413,7 @@ def test_gather_facts_takes_a_templated_token_from_module_defaults(run, start, d
 """
     ours = ["gpufleet.lmstudio.model_facts"]
     hosts = {name: {"lmstudio_url": url, "expected": "ok", "ansible_facts_modules": ours} for name, url in fleet.urls.items()}
-    # Beside Ansible's own, which take long, on one host.
+    # Together with Ansible's own, which take long, on one host.
     hosts["gpu01"] |= {"lmstudio_token": TOKENS["gpu01"], "ansible_facts_modules": ["setup", *ours]}
     hosts["gpu03"]["expected"] = "refused"
     # One host after the other: side by side, Ansible ends a module after five seconds, which a busy machine may need for six of them.
@@ -542,7 +542,7 @@ def test_a_vaulted_token_works_at_every_plugin(run, start, tmp_path):
           X-Key: KEY
       run_once: true
 """
-    # A vaulted text in the play itself stands a few spaces deeper.
+    # A vaulted text in the play itself is indented a few spaces more.
     for name, encrypted in (("TOKEN", token), ("KEY", key)):
         play = play.replace(f": {name}\n", ": " + encrypted.replace("\n", "\n      ").rstrip() + "\n")
     hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
@@ -729,7 +729,7 @@ def test_who_asks_for_a_host_is_a_variable_of_it_unless_the_task_says(run, start
     windows = {"ansible_connection": "winrm", "ansible_host": "127.0.0.2", "lmstudio_port": int(fleet.urls["win01"].rpartition(":")[2])}
     hosts = {
         "win01": {**windows, "lmstudio_via": "controller"},
-        # What the controller would ask is not there.
+        # Nothing listens where the controller would ask.
         "gpu01": {"lmstudio_url": fleet.urls["gpu01"], "lmstudio_controller_url": "http://127.0.0.1:9", "lmstudio_via": "target"},
         "odd": {"lmstudio_via": "nobody"},
     }

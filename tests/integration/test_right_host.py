@@ -307,7 +307,7 @@ def test_a_forwarded_port_is_not_the_host(run, start, tmp_path):
         - "{{ lookup('gpufleet.lmstudio.models', inventory_hostname, on_error='report') }}"
       loop_control: {label: x}
 """
-    # The gate that waits is met by nobody, and is over at once, but for the host that can be asked.
+    # No host meets the gate that waits, and it is over at once except for the host that can be asked.
     play = play.replace("wait_timeout: 600", "wait_timeout: \"{{ 1 if inventory_hostname == 'reached' else 600 }}\"")
     run(play, hosts, "-i", "lmstudio.yml", connection={})
     assert fleet.requests("controller") == []

@@ -206,7 +206,7 @@ class Fault:
         self._met = 0
 
     def strikes(self, method: str, path: str) -> bool:
-        """Whether it strikes this request. Those that it could strike are counted."""
+        """Whether it strikes this request. Requests that it could strike are counted."""
         if self.name is None or self._method not in (None, method) or not fnmatchcase(path, self._path):
             return False
         self._met += 1

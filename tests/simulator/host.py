@@ -149,7 +149,7 @@ class Host:
         self.loads.begin(model, instance, settings)
 
     def end_waits(self, instance_id: Any = None) -> None:
-        """Loads end now, or that of one instance; without an id, chats too."""
+        """End all loads now, or that of one instance; without an id, chats too."""
         released = self.loads.release(instance_id)
         if instance_id is None:
             self.chats_over.set()

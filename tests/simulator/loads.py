@@ -113,7 +113,7 @@ class Loads:
             raise ApiError(500, "model_load_failed", GUARDRAIL.format(gigabytes=size / 1e9))
 
     def _effective(self, model: Model, asked: dict[str, Any]) -> dict[str, Any]:
-        """What the engine makes of what was asked for: MLX takes its own context, embeddings have nothing but one."""
+        """How the engine changes what was asked for: MLX takes its own context, embeddings have no other setting."""
         largest = model.listed.get("max_context_length") or USUAL_CONTEXT
         is_mlx, is_llm = model.listed.get("format") == "mlx", model.listed.get("type") == "llm"
         context = largest if is_mlx or not is_llm else min(USUAL_CONTEXT, largest)

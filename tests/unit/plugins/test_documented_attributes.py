@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the documentation of modules says of check mode, action plugins and groups is what they do."""
+"""What the documentation of modules says about check mode, action plugins and groups is what they do."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_a_report_is_documented_option_by_option():
 
 
 def documented_options(plugin):
-    """The argument spec of a plugin as it is documented, with that of its fragments of this collection."""
+    """The argument spec of a plugin as it is documented, including its fragments from this collection."""
     documentation = yaml.safe_load(plugin.DOCUMENTATION)
     options = dict(documentation["options"])
     for fragment in FRAGMENTS.keys() & documentation["extends_documentation_fragment"]:

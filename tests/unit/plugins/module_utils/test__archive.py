@@ -56,7 +56,7 @@ except ApiError as exc:
 
 
 def sent(path, **before):
-    """The files as Ansible sends them to a target, in an archive; with some code before that of a file."""
+    """The files as Ansible sends them to a target, in an archive. `before` has code to put in front of a file's own."""
     folder = Path(_archive.__file__).parent
     package = "ansible_collections/gpufleet/lmstudio/plugins/module_utils"
     with zipfile.ZipFile(path, "w") as archive:

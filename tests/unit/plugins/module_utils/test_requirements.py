@@ -658,7 +658,7 @@ def test_whether_a_variant_that_is_not_selected_is_loaded_is_not_known():
     ]
     assert violations({"model": "idle/model@4bit", "state": "unloaded"}, record(loaded)) != []
     assert violations({"model": "idle/model@4bit", "min_instances": 0, "max_instances": 0}, record(loaded))[0]["actual"] == 1
-    # What is asked for by the name of a variant that may be another is not asked for.
+    # A requirement by a variant whose identity is not known does not make the loaded model a required one.
     found = judge(record(loaded), parse_all([{"model": "idle/model@4bit", "severity": "warn"}]), exclusive=True)
     assert [violation["check"] for violation in found] == ["model", "exclusive"]
 
@@ -1082,7 +1082,7 @@ def test_spaces_around_a_text_do_not_count():
 def test_settings_that_are_true_or_false(accepted, met):
     of = record({**CHAT, "loaded_instances": [instance("x", flash_attention=True), instance("y", flash_attention=True)]})
     found = violations({"model": "qwen/*", "config": {"flash_attention": accepted}, "min_instances": 0, "max_instances": 1}, of)
-    # What cannot be told counts as if it were met, where it must not be there too often.
+    # What is not known counts as if it met the rest, where there must not be too many.
     assert bool(found) is (met is not False)
     assert bool(violations({"model": "qwen/*", "config": {"flash_attention": accepted}}, of)) is (met is not True)
 

@@ -235,7 +235,7 @@ def test_a_fleet_counts_no_host_that_does_not_tell():
     assert violation["message"] == "1 of 2 hosts does not list x/y; 2 are required. old: not known"
     (violation,) = judge_fleet(hosts, parse_all([{"model": SLOW}]), 1)
     assert "old: still loading" in violation["message"]
-    # That another model is loading says nothing of this one.
+    # That another model is loading says nothing about this one.
     (violation,) = judge_fleet({"old": HOST}, parse_all([{"architecture": "llama"}]), 1)
     assert violation["message"].endswith("old: not loaded")
 
@@ -259,7 +259,7 @@ def test_an_empty_older_list_meets_nothing():
 
 
 def confirmed(state=None, unconfirmed=None, keys=(CHAT,)):
-    """A record of the newer list with what the older one says of its models."""
+    """A record of the newer list with what the older one says about its models."""
     entries = [
         {
             "type": "llm",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Servers that are broken on purpose: what all transports make of each, byte by byte, within time and memory."""
+"""Servers that are broken on purpose: what every transport does with each, byte by byte, within its bounds of time and memory."""
 
 from __future__ import annotations
 

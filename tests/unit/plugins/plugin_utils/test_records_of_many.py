@@ -75,7 +75,7 @@ def test_a_complaint_names_each_host_and_each_next_step_once():
 
 
 def cached(*whats, detail="full"):
-    """The records of hosts that said this, or failed so, out of a cache. None for hosts that it does not have."""
+    """The records of hosts that gave these answers, or failed like this, from a cache. None for hosts that it does not have."""
     hosts = {f"gpu{number}": ENDPOINT for number in range(len(whats))}
     found = load(dump(hosts, dict(zip(hosts, map(poll, whats)))), hosts, 0)
     return [record_of(ENDPOINT, found[name], detail) if name in found else None for name in hosts]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role serve_models requires at its end is met by what it has done, whatever the server makes of it."""
+"""What the role serve_models requires at its end is met by what it has done, whatever the server does with the requests."""
 
 from __future__ import annotations
 

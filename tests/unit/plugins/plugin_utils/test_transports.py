@@ -354,7 +354,7 @@ class TestTls:
         record = record_of(asking, fleet.urls["tls"])
         assert record["status"] == "tls"
         assert "not trusted" in record["error"]["message"] and "Set ca_path" in record["error"]["hint"]
-        # One that is set already, to another one, is not to be set for the first time.
+        # Where ca_path is set already, to another CA, the hint does not ask to set it for the first time.
         record = record_of(asking, fleet.urls["tls"], ca_path=str(certificates / "other-ca.pem"))
         assert (record["status"], record["error"]["hint"]) == ("tls", HINTS["tls: another CA"])
 

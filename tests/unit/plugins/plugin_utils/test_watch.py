@@ -387,7 +387,7 @@ def test_names_of_a_hostile_server_are_no_templates_in_any_part_of_an_event(monk
 # --- against servers ---
 
 
-# What a fault of the simulator is for a host that is watched. None stands for nothing at all.
+# The status that each fault of the simulator gives to a host that is watched; None where the host stays up.
 FAULTS = {
     **dict.fromkeys(("refused",), "refused"),
     **dict.fromkeys(("reset", "cut_off", "cut_off_chunk"), "disconnected"),

@@ -28,7 +28,7 @@ SCHEMA = json.loads((FOLDER / "schemas" / "watch.json").read_text(encoding="utf-
 SECRET = "sk-lm-0123456789abcdef"
 SOURCE = "gpufleet.lmstudio.watch: "
 
-# Each with the sentence that it ends with. None of them is one that the schema accepts, unless the sentence stands in a pair with that.
+# Each with the sentence that it ends with. The schema refuses all of these, too.
 ONE = {"endpoints": ["gpu01"]}
 WRONG = {
     "none": ({}, "endpoints: must be a list of at least one endpoint"),

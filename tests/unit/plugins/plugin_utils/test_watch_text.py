@@ -34,7 +34,7 @@ TEXTS = {
 
 
 def literals_in(text):
-    """What Python, and so Jinja, makes of the text: all texts in it, keys and bytes too."""
+    """What Python, and so Jinja, reads from the text: all texts in it, keys and bytes too."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
