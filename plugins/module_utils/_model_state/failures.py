@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.changes import MODEL_NOT_FOUND, refusal_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import MODEL_NOT_FOUND, refusal_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:

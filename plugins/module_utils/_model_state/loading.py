@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.changes import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import (
     MODEL_NOT_FOUND,
     load_request,
     read_loaded,

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.changes import is_clear, send
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import ask_confirmation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import is_clear, send
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, unsuccessful
 
 if TYPE_CHECKING:
