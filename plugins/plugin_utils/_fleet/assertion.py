@@ -121,9 +121,9 @@ def records_given(value: Mapping[str, Any]) -> dict[str, Record]:
 def judge_records(assertion: FleetAssertion, records: Records, shared: Mapping[str, str]) -> dict[str, Any]:
     """The result of judging records that were gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
     if assertion.waiting.wait_timeout:
-        raise OptionError("wait_timeout", "records that were gathered before do not change. Remove records or wait_timeout.")
+        raise OptionError("wait_timeout", "records gathered before do not change. Remove one of records and wait_timeout.")
     if assertion.confirm_loaded:
-        raise OptionError("confirm_loaded", "it cannot be confirmed from records gathered before. Remove records or confirm_loaded.")
+        raise OptionError("confirm_loaded", "records gathered before cannot be confirmed. Remove one of records and confirm_loaded.")
     counted = {name: record for name, record in records.items() if name not in shared}
     try:
         required = assertion.required_of(len(counted), len(shared))

@@ -176,7 +176,7 @@ def test_a_loaded_model_with_enough_context_is_not_refused_for_what_it_supports(
         ({"name": "qwen/*"}, "model: 'qwen/*' is not the key of one model"),
         ({"name": " "}, "model: ''"),
         ({"state": "unloaded", "config": EIGHT}, "config: it has no effect with state: unloaded"),
-        ({"state": "downloaded", "exclusive": True}, "exclusive: it has no meaning"),
+        ({"state": "downloaded", "exclusive": True}, "exclusive: it has no effect"),
         ({"source": "https://example.org/model"}, "source: it applies only where the model is downloaded"),
         ({"download": True, "quantization": "Q4_K_M"}, "quantization: LM Studio takes one only with a URL"),
         ({"download": True, "source": "https://me:secret@example.org/model"}, "source: a URL with a user name or password"),

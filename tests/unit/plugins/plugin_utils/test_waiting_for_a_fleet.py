@@ -244,8 +244,8 @@ def test_records_are_judged_without_asking():
     assert (result["met"], result["polls"]) == (False, 0) and "Waited" not in result["msg"]
     assert judge_records(asserted(min_hosts=1), records, {})["met"]
     for options, given_records, says in (
-        ({"confirm_loaded": True}, records, "confirm_loaded: it cannot be confirmed from records gathered before"),
-        ({"wait_timeout": 1.0}, records, "wait_timeout: records that were gathered before"),
+        ({"confirm_loaded": True}, records, "confirm_loaded: records gathered before cannot be confirmed"),
+        ({"wait_timeout": 1.0}, records, "wait_timeout: records gathered before"),
         ({}, {}, "hosts: there are none, so any requirement would be met"),
         ({}, {"a": {**record("a", GOOD), "models": None}}, "records: one is not complete"),
     ):
