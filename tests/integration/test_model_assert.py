@@ -235,7 +235,7 @@ UNUSABLE = [
         {"require": [{"model": "m"}], "record": {"ok": "False", "status": "", "fingerprint": None, "instances": []}},
         "record: its ok is neither true nor false",
     ),
-    ({"require": [{"model": "m"}], "record": "RECORD", "wait_timeout": 1}, "wait_timeout: a record that was gathered before"),
+    ({"require": [{"model": "m"}], "record": "RECORD", "wait_timeout": 1}, "wait_timeout: a record gathered before"),
     ({"require": [{"type": "llm", "state": "available"}], "record": "RECORD"}, "gather with detail: full"),
     ({"require": [{"model": "m"}], "wait_timout": 1}, "unknown option wait_timout. Did you mean wait_timeout? The options are"),
     ({"exclusive": True}, "missing required arguments: require"),
