@@ -182,7 +182,7 @@ def _no_facts(detail: str) -> dict[str, Any]:
 
 def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = V1) -> dict[str, Any]:
     """What a record says of an answer, with entries that other records share."""
-    tells_all = api == V1
+    tells_all = api != V0
     entries = [model.entry for model in models]
     types = [entry["type"] for entry in entries]
     loaded = [entry for entry in entries if entry["loaded"]]

@@ -15,7 +15,7 @@ import re
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V1, Endpoint, authorizes
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V0, Endpoint, authorizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
@@ -79,8 +79,7 @@ def _unsupported(endpoint: Endpoint, request: Request) -> ApiError:
     problem = f"does not know the route {request.path}"
     path = urlsplit(endpoint.url).path
     case = None if not path else "/api" if path.endswith("/api") else "path"
-    if endpoint.api != V1:
-        case = "neither" if endpoint.api == AUTO else "v0"
+    case = {AUTO: "neither", V0: "v0"}.get(endpoint.api, case)
     return ApiError("unsupported", f"{problem} (requested: {endpoint.url}{request.path})" if path else problem, case)
 
 

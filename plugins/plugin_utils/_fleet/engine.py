@@ -138,7 +138,7 @@ class _Round(Generic[T]):
                     self._read()
         finally:
             # The loop closes by itself. A thread that resolves a name may take longer, and is not waited for.
-            self._in_loop(lambda: self._asking.cancel())
+            self._in_loop(self._stop)
         thread.join()
         self._receive(0)
         self._read()
@@ -217,6 +217,9 @@ class _Round(Generic[T]):
             if self._unread_bytes >= _UNREAD_BYTES:
                 self._room.clear()
             self._arrived.put((endpoint, poll))
+
+    def _stop(self) -> None:
+        self._asking.cancel()
 
     def _make_room(self, size: int) -> None:
         self._unread_bytes -= size

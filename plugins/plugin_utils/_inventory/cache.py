@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import PUBLIC_OPTIONS, V0, V1, Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, PUBLIC_OPTIONS, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical, read_models
@@ -83,7 +83,7 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
         position = entry["answer"]
         if position not in reads:
             answer = answers[position]
-            if answer["api"] not in (V1, V0):
+            if answer["api"] not in APIS:
                 raise ValueError
             reads[position] = ParsedAnswer(
                 [_read(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]], answer["api"]

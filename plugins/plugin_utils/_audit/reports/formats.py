@@ -40,6 +40,7 @@ FORMATS: dict[str, tuple[str, Callable[[Audit], str]]] = {
     "junit": ("fleet_audit.xml", as_junit),
     "prometheus": ("fleet_audit.prom", as_prometheus),
 }
-"""The name of the file and the function that renders it, by the name of the format."""
+"""The name of the file and the function that renders it, by the name of the format. What differs between two runs on an unchanged fleet has
+lines of its own, because the lines say whether a report has changed."""
 
 DEFAULT_FORMATS = ("html", "json")

@@ -55,13 +55,13 @@ def as_markdown(audit: Audit) -> str:
     titles = ("model", "served by", "listed by", "instances", "contexts", "slots", "size", "hosts that serve it")
     lines += ["## Models", "", *(_markdown_table(titles, models) if models else ["No host lists a model.", ""])]
     lines += ["## Hosts", ""]
-    instances = summary["models"]["instances"]
+    instances = "not known" if summary["models"]["instances"] is None else summary["models"]["instances"]
     lines += _markdown_table(
         ("hosts", "models listed", "models loaded", "instances", "listed size", "loaded size"),
         [
             (
                 summary["hosts"]["total"], summary["models"]["distinct"], summary["models"]["distinct_loaded"],
-                "not known" if instances is None else instances, sentences.size(summary["size_bytes"]["available"]), sentences.size(summary["size_bytes"]["loaded"]),
+                instances, sentences.size(summary["size_bytes"]["available"]), sentences.size(summary["size_bytes"]["loaded"]),
             )
         ],
     )  # fmt: skip
