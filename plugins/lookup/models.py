@@ -130,11 +130,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validat
 
 _ADVICE_FOR_URL = (
     f"Set the option token, or {TOKEN_VARIABLE} in the environment of the controller, to an API token that is valid on that server. Variables of "
-    "hosts do not count for a URL. If a proxy in front of it requires something else, set the option headers."
+    "hosts do not count for a URL. If a proxy in front of the server requires other credentials, set the option headers."
 )
 _ADVICE_FOR_NAME = (
     f"Set the option token to an API token that is valid on that server. {TOKEN_VARIABLE} counts for terms that are URLs, and variables for those "
-    "that are hosts of the inventory. If a proxy in front of it requires something else, set the option headers."
+    "that are hosts of the inventory. If a proxy in front of the server requires other credentials, set the option headers."
 )
 
 

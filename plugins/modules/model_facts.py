@@ -93,7 +93,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import L
 
 ADVICE_ON_401 = (
     "Set token, in the task or in module_defaults, to an API token that is valid on that server, or LM_API_TOKEN in the environment of the host. "
-    "lmstudio_token counts here only where token is set to it. If a proxy in front of it requires something else, set headers."
+    "lmstudio_token counts here only where token is set to it. If a proxy in front of the server requires other credentials, set headers."
 )
 
 

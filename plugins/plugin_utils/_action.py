@@ -36,7 +36,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validat
 _ENVIRONMENT_ADVICE = (
     f"{TOKEN_VARIABLE} in the keyword environment applies to modules that run on hosts. With via: controller, give token or "
     f"lmstudio_token, or set {TOKEN_VARIABLE} where Ansible itself is started. "
-    "If a proxy in front of the server requires something else, set headers."
+    "If a proxy in front of the server requires other credentials, set headers."
 )
 
 

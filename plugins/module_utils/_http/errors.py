@@ -20,7 +20,7 @@ HINTS = {
     "Or raise timeout.",
     "disconnected": "Look at LM Studio's log on that host (lms log stream), and at any proxy in between. Then try again.",
     "auth": "Set token (lmstudio_token, or LM_API_TOKEN in the environment) to an API token that is valid on that server. "
-    "If a proxy in front of it requires something else, set headers.",
+    "If a proxy in front of the server requires other credentials, set headers.",
     "forbidden": "The token or the headers that were sent are not allowed to list models, or a proxy in front of the server forbids it. "
     "Check the permissions of the token, and the rules of the proxy.",
     "unsupported": "LM Studio before 0.4 does not have this API: update it, or set api: auto (lmstudio_api) to use its older one.",

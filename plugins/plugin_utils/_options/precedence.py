@@ -47,12 +47,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validat
 
 _ADVICE_FOR_MANY = (
     "Set lmstudio_token of that host in the inventory, or the option token for all hosts without one, to an API token that is valid on that "
-    "server. LM_API_TOKEN is not used here. If a proxy in front of the server requires something else, set lmstudio_headers."
+    "server. LM_API_TOKEN is not used here. If a proxy in front of the server requires other credentials, set lmstudio_headers."
 )
 _ADVICE_IF_NOT_VISIBLE = (
     "lmstudio_token is set in the play, the task or a role, where it does not apply when many hosts are asked: set it in the inventory "
     "(host_vars, group_vars), or give the option token. LM_API_TOKEN is not used here. "
-    "If a proxy in front of the server requires something else, set lmstudio_headers."
+    "If a proxy in front of the server requires other credentials, set lmstudio_headers."
 )
 
 

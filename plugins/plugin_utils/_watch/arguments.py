@@ -31,7 +31,7 @@ _FROM_RULEBOOK = "eda_feedback_queue"
 _GROUPS = ("all", "ungrouped")
 _TOKEN_ADVICE = (
     "Set token of that endpoint, or the argument token for all endpoints without one, to an API token that is valid on that server. LM_API_TOKEN "  # noqa: S105
-    "is not used here. If a proxy in front of the server requires something else, set headers."
+    "is not used here. If a proxy in front of the server requires other credentials, set headers."
 )
 
 
