@@ -162,7 +162,7 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         "conifg",
         "did you mean qwen/qwen3-8b",
         "reload: never forbids",
-        "and 9999999 is required",
+        "but 9999999 is required",
         f"{NEW} is not listed by this host",
         "insufficient system resources",
     ):

@@ -59,20 +59,22 @@ def fetch(endpoint: Endpoint, request: Request, exchange: Exchange = exchange) -
     """
     deadline = Deadline(request.timeout or endpoint.timeout)
     ended: list[Response | BaseException] = []
+    finished = threading.Event()
 
     def run() -> None:
         try:
             ended.append(exchange(endpoint, request, deadline))
         except BaseException as exc:
             ended.append(exc)
+        finally:
+            finished.set()
 
-    thread = threading.Thread(target=run, daemon=True, name="lmstudio")
-    thread.start()
+    threading.Thread(target=run, daemon=True, name="lmstudio").start()
     try:
-        thread.join(deadline.remaining())
+        in_time = finished.wait(deadline.remaining())
     finally:
         deadline.cancel()
-    result = ended[0] if ended else failure(socket.timeout(), endpoint, deadline)
+    result = ended[0] if in_time else failure(socket.timeout(), endpoint, deadline)
     if isinstance(result, BaseException):
         raise result
     return result

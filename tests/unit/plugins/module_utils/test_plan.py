@@ -150,7 +150,7 @@ def test_what_has_to_be_done(models, options, expected):
             [model("qwen")],
             {"config": {"context_length": 99999}},
             "option_unsupported",
-            "and 99999 is required. Set context_length to 32768 or less.",
+            "but 99999 is required. Set context_length to 32768 or less.",
         ),
         ([model("qwen", QWEN)], {"config": {"context_length": 99999}}, "option_unsupported", "at most 32768"),
         ([model("qwen", QWEN)], {"config": EIGHT, "reload": "never"}, "effective_config_differs", "context_length 4096, at least 8192 is"),

@@ -182,7 +182,7 @@ def test_exclusive_is_never_met():
     everything = parse_all([{"model": ["*"]}])
     (violation,) = judge(HOST, everything, exclusive=True)
     assert violation["check"] == "exclusive" and violation["actual"] is None
-    assert "not known, because /api/v0/models may leave out models" in violation["message"]
+    assert "it is not known whether anything else is loaded, because /api/v0/models may leave out models" in violation["message"]
     only = judge(HOST, parse_all([{"model": CHAT}]), exclusive=True)
     assert [each["actual"] for each in only] == [OLD, SEE, SLOW, "nomic/embed"]
     assert "big/slow is still loading, and no requirement asks for it" in only[2]["message"]
