@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, is_loopback, normalise_url
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
     DEFAULT_PORT,
@@ -31,7 +32,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
 _THIS_MACHINE = "localhost"
 
 
-class _Server(NamedTuple):
+class Server(NamedTuple):
     scheme: str
     host: str
     port: int
@@ -76,28 +77,24 @@ def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: b
     return any(_server(*server) == asked for server in own) and (loopback_counts or asked.host != _THIS_MACHINE)
 
 
-def _server(url: Any, port: Any) -> _Server | None:
+def _server(url: Any, port: Any) -> Server | None:
     """What a URL names, in a form that can be compared. None for one that cannot be used."""
     try:
-        endpoint = Endpoint(normalise_url(str(url), None if port is None else int(port)))
+        return server_of(Endpoint(normalise_url(str(url), None if port is None else int(port))))
     except (OptionError, OverflowError, TypeError, ValueError):
         return None
+
+
+def server_of(endpoint: Endpoint) -> Server:
+    """What the URL of an endpoint names, in a form that can be compared."""
     host = _THIS_MACHINE if is_this_machine(endpoint.host) else endpoint.host.rstrip(".")
-    return _Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
-
-
-def hosts_by_server(urls: Iterable[tuple[str, Any]]) -> list[list[str]]:
-    """The names of hosts, grouped by the server that their URLs name, however they are written."""
-    found: dict[Any, dict[str, None]] = {}
-    for name, url in urls:
-        found.setdefault(_server(url, None) or str(url), {})[name] = None
-    return [list(names) for names in found.values()]
+    return Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
 
 
 def sharing(urls: Mapping[str, str | None]) -> dict[str, str]:
-    """For each host with the same URL as an earlier host, the name of that earlier host."""
-    groups = hosts_by_server((name, url) for name, url in urls.items() if url is not None)
-    return {name: first for first, *others in groups for name in others}
+    """For each host whose URL names the server of an earlier host, however it is written, the name of that earlier host."""
+    groups = grouped((_server(url, None) or url, name) for name, url in urls.items() if url is not None)
+    return {name: first for first, *others in groups.values() for name in others}
 
 
 def sharing_records(records: Mapping[str, Any]) -> dict[str, str]:

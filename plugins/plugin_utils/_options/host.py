@@ -91,6 +91,9 @@ class Host(NamedTuple):
         if name not in self.variables:
             return None
         raw = self.variables[name]
+        if isinstance(raw, str) and not is_template(raw):
+            # For a thousand hosts, Ansible's way to the same text takes a twentieth of what asking them takes.
+            return raw if is_set(raw) else None
         try:
             value = decrypted(self.template(raw))
         except _OMITTED_ERROR:
@@ -247,7 +250,7 @@ def is_template(value: Any) -> bool:
     """Whether Ansible would take a value, or something in it, for a template."""
     if isinstance(value, Mapping):
         return any(is_template(item) for item in value.values())
-    return isinstance(value, str) and ("{{" in value or "{%" in value or value.startswith("#jinja2:"))
+    return isinstance(value, str) and (any(begin in value for begin in ("{{", "{%", "{#")) or value.startswith("#jinja2:"))
 
 
 def _explain(exc: BaseException, raw: Any, secret: bool) -> str:
