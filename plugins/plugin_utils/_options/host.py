@@ -241,6 +241,8 @@ def is_this_machine(address: str) -> bool:
 
 def decrypted(value: Any) -> Any:
     """Plain text in place of the vaulted strings of ansible-core before 2.19, which argument specs do not accept."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, Mapping):
         return {name: decrypted(item) for name, item in value.items()}
     return str(value) if getattr(value, "__ENCRYPTED__", False) else value
