@@ -93,7 +93,7 @@ def server_of(endpoint: Endpoint) -> Server:
 
 def sharing(urls: Mapping[str, str | None]) -> dict[str, str]:
     """For each host whose URL names the server of an earlier host, however it is written, the name of that earlier host."""
-    groups = grouped((_server(url, None) or url, name) for name, url in urls.items() if url is not None)
+    groups = grouped((_server(url, None) or str(url), name) for name, url in urls.items() if url is not None)
     return {name: first for first, *others in groups.values() for name in others}
 
 
