@@ -167,7 +167,7 @@ def the_fleet(bench: Bench) -> Iterator[Row]:
     yield against_ready("`fleet_info`, 1,000 hosts, against an action that has the same result ready in a file", asking, 1.4)
     took_by_us = bench.run(asking)
     bench.hosts(1000, OWN)
-    yield against_ready("the same, where each answer is another one", asking, 1.5)
+    yield against_ready("the same, where every answer differs", asking, 1.5)
     if os.geteuid():
         print("SKIPPED: hosts with names, because a mount namespace needs root")
     else:
@@ -202,9 +202,9 @@ def the_inventory(bench: Bench) -> Iterator[Row]:
     what = "Ansible alone: a file with the same variables, against a plain file"
     yield against(bench, ("5", what), (same, inventory()), None, ("same variables", "plain"))
     bench.hosts(1000, OWN)
-    what = "the plugin against a plain file, where each answer is another one"
+    what = "the plugin against a plain file, where every answer differs"
     yield against(bench, ("5", what), (asking, inventory()), None, ("plugin", "file"))
-    yield warm_against_cold(bench, "from a warm cache, against the run that filled it, where each answer is another one", None)
+    yield warm_against_cold(bench, "from a warm cache, against the run that filled it, where every answer differs", None)
 
 
 def filling_against_asking(bench: Bench) -> Row:
