@@ -12,7 +12,7 @@ class ModuleDocFragment:
 options:
   require:
     description:
-      - What is required. Every requirement of the list must hold. Within one requirement, all of its keys must hold on the same model, and on every
+      - What is required. Every requirement of the list must hold. Within one requirement, all of its keys must hold for the same model, and on every
         instance of it, because LM Studio chooses which of them serves a request. With a pattern, or without O(require[].model), one
         model that meets it is enough.
       - At least one of O(require[].model), O(require[].type), O(require[].publisher), O(require[].architecture),

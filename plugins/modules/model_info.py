@@ -132,8 +132,8 @@ lmstudio:
         - Which list of models it is, V(v1) of C(/api/v1/models) or V(v0) of C(/api/v0/models), which O(api) chooses. Null without a list.
         - The older list has one state for each model, and no instances. A model that is loaded has one instance here, whose C(id) is the
           key. It has no size, no display name, no number of parameters, no variants, no settings but the context, and does not say whether a
-          model unloads when idle. C(vision) and C(trained_for_tool_use) are unknown before LM Studio 0.3.16, and the context of a loaded
-          model before 0.3.17.
+          model unloads when idle. Before LM Studio 0.3.16 it does not say C(trained_for_tool_use), and before 0.3.17 not the context
+          of a loaded model.
         - Models that are not loaded are missing in it while just-in-time loading is off.
       version_added: 2.0.0
       type: str

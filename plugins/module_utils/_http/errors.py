@@ -29,7 +29,7 @@ HINTS = {
     "not_lmstudio": "Check url and port: something else answers there. LM Studio listens on port 1234 unless told otherwise.",
     "http_error": "Look at LM Studio's log on that host (lms log stream), and at any proxy in between.",
     "invalid": "Check url and port, that it is LM Studio 0.4 or later, and that no proxy changes its answers. "
-    "If so, please report the answer as a bug in this collection.",
+    "If all of this holds, please report the answer as a bug in this collection.",
     # Where what was seen says more than the status.
     "refused: no port": "The URL names no port, so the default port of its scheme was used (80 or 443). LM Studio listens on 1234 unless told "
     "otherwise: write it in the URL.",
@@ -57,7 +57,7 @@ HINTS = {
     "tls: unknown CA": "Set ca_path to the CA that signed it, and check that the server sends its intermediate certificates.",
     "tls: another CA": "No CA in ca_path signed it: set ca_path to the CA that did, if you trust it, and check that the server sends its "
     "intermediate certificates.",
-    "tls: other name": "In the URL, use the name that the certificate is for, or get a certificate for this one.",
+    "tls: other name": "In the URL, use the name that the certificate is for, or get a certificate for the name in the URL.",
     "tls: other address": "In the URL, use the name that the certificate is for: it is not for this address.",
     "tls: old": "The server and this Python have no version of TLS in common. Let the server offer TLS 1.2 or later.",
     "tls: client certificate": "It requires a client certificate that it accepts: set client_cert and client_key.",

@@ -160,7 +160,7 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
     differences, _unverified = compare(staying, wanted)
     if differences and wanted.reload == NEVER:
         sentence = "; ".join(map(str, differences)) + ", and reload: never forbids reloading it"
-        next_step = "Set reload: when_different if requests may be cut off, or change config, compare or pinned."
+        next_step = "Set reload: when_different if it is acceptable that running requests are cut off, or change config, compare or pinned."
         return Plan(differences=tuple(differences), failure=Failure("effective_config_differs", sentence, next_step))
     actions = [_unload(instance) for instance in (*others_to_unload(record, wanted), *_unique(surplus))]
     loads = not own or bool(differences)

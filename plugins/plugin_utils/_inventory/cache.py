@@ -6,7 +6,7 @@
 
 """What an inventory cache keeps about hosts, and which entries are still valid.
 
-It keeps whole answers, without any part of a token that a server may have sent back, and the fact that a host could not be reached.
+It keeps whole answers, in which secrets that a server sent back are masked (masking.py), and the fact that a host could not be reached.
 Other failures are not kept: asking again is quick, and a changed token or header may have ended them.
 
 Everything is one string, because Ansible inspects data piece by piece. Each answer and each model is in it once: most hosts of a
@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, PUBLIC_OPTIONS, Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, AUTO, PUBLIC_OPTIONS, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical, read_models
@@ -83,7 +83,7 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
         position = entry["answer"]
         if position not in reads:
             answer = answers[position]
-            if answer["api"] not in APIS:
+            if answer["api"] not in APIS or answer["api"] == AUTO:
                 raise ValueError
             reads[position] = ParsedAnswer(
                 [_read(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]], answer["api"]

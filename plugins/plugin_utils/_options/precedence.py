@@ -135,8 +135,7 @@ def resolve_fleet(
         url = raw.pop("url") if isinstance(raw.get("url"), str) else None
         key = repr(raw)
         typed = checked.get(key) or checked.setdefault(key, validate_options(spec, raw, own.names))
-        url = url or typed["url"]
-        endpoint = make_endpoint({**typed, "url": url}, "" if url else address_url(host), own.names)
+        endpoint = make_endpoint({**typed, "url": url or typed["url"]}, address_url(host), own.names)
         try:
             check_route(endpoint)
         except OptionError as exc:

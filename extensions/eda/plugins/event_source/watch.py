@@ -41,7 +41,7 @@ options:
     required: true
   interval:
     description:
-      - Seconds from one poll of a host to its next one, give or take a tenth. Each host has its own pace, whatever the others do.
+      - Seconds from one poll of a host to the next, give or take a tenth. Each host has its own pace, whatever the others do.
     type: float
     default: 30
   down_after:
