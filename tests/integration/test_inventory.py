@@ -433,6 +433,8 @@ BROKEN_ENTRIES = {
     "an answer of another type": lambda cached: changed(cached, answer=[]),
     "milliseconds of another type": lambda cached: changed(cached, response_ms="7"),
     "answers of another type": lambda cached: {**cached, "answers": 7},
+    "an answer of an unknown list": lambda cached: {**cached, "answers": [{**answer, "api": "v9"} for answer in cached["answers"]]},
+    "an answer of no list in particular": lambda cached: {**cached, "answers": [{**answer, "api": "auto"} for answer in cached["answers"]]},
     "models of another type": lambda cached: {**cached, "answers": [{"models": 7, "warnings": []}]},
     "models that are not there": lambda cached: {**cached, "models": []},
     "a model that is none": lambda cached: {**cached, "models": ["7", *cached["models"][1:]]},

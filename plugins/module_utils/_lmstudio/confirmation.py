@@ -39,9 +39,9 @@ class Confirmation(NamedTuple):
     """What the older list says about models that the newer one lists as loaded."""
 
     states: States | None
-    """None where there is no list."""
+    """What it says of each model. None if the server sent no such list."""
     problem: str = ""
-    """Why there is none, as a sentence without its full stop."""
+    """Why it sent none, as a sentence without its full stop."""
     is_there: bool = True
     """Whether the server has the older list at all."""
     is_refused: bool = False

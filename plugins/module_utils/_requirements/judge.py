@@ -199,6 +199,7 @@ def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
 
 
 def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Violation]:
+    """A violation for each model that is or may be loaded, and that no requirement is about."""
     if not record["ok"]:
         return [violation("exclusive", "status", "ok", record["status"], FAIL, could_not_check(record, "what else is loaded"))]
     wanted = [requirement for requirement in requirements if requirement.state in (LOADED, AVAILABLE)]
