@@ -18,7 +18,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -28,6 +27,7 @@ import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, ROOT, settings_in
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, TARGET_PYTHON
 from ansible_collections.gpufleet.lmstudio.tests.integration.test_documentation import BLOCKS, PAGES, on_the_fleet
+from ansible_collections.gpufleet.lmstudio.tests.ports import Ports
 
 pytestmark = pytest.mark.once
 
@@ -235,12 +235,10 @@ def controller(tmp_path):
     server.server_close()
 
 
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _port in range(count)]
-    ports = [str(sock.getsockname()[1]) for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
+@pytest.fixture
+def ports():
+    with Ports() as held:
+        yield held
 
 
 def write_files_of(page, where):
@@ -255,14 +253,13 @@ def write_files_of(page, where):
             (where / (name[1] if name else play)).write_text(block)
 
 
-def test_the_commands_of_the_pages_do_what_the_pages_say(controller, start):
+def test_the_commands_of_the_pages_do_what_the_pages_say(controller, start, ports):
     fleet = start({name: {"payload": "none_loaded.json"} for name in ("gpu01", "gpu02")} | {"gpu07": {"token": TOKEN}})
     fleet.load("gpu01", "qwen/qwen3-8b", context_length=8192)
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
     variables = {**LOCAL, "ansible_python_interpreter": TARGET_PYTHON}
     gpu = {"hosts": {name: hosts[name] for name in ("gpu01", "gpu02")}}
     inventory = {"all": {"vars": variables, "children": {"gpu": gpu, "others": {"hosts": {"gpu07": hosts["gpu07"]}}}}}
-    ports = dict(zip(("41234", "41235"), free_ports(2)))
     missing = {"curl", "ss"} - {program for program in ("curl", "ss") if shutil.which(program)}
     seen = {}
     for page, commands in TO_RUN.items():
@@ -273,7 +270,7 @@ def test_the_commands_of_the_pages_do_what_the_pages_say(controller, start):
         write_files_of(page, where)
         (where / "inventory.yml").write_text(yaml.safe_dump(inventory))
         for file in [where / "fleet.yml", where / "hosts.yml"] if page == "docs/quickstart.md" else []:
-            file.write_text(re.sub("4123[45]", lambda port: ports[port[0]], file.read_text()))
+            file.write_text(re.sub("1123[45]", lambda port: str(ports[port[0]]), file.read_text()))
         # The simulated fleet runs in another terminal.
         commands.sort(key=lambda command: command.endswith("first.yml"))
         seen |= controller.type_in(

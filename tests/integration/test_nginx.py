@@ -14,7 +14,6 @@ import json
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
+from ansible_collections.gpufleet.lmstudio.tests.ports import Ports
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
 from cryptography import x509
@@ -123,25 +123,6 @@ def simulator(tmp_path_factory) -> Iterator[Simulator]:
     fleet.write_text(yaml.safe_dump({"hosts": {name: {"payload": "two_loaded.json", **settings} for name, settings in hosts.items()}}))
     with Simulator(fleet) as running:
         yield running
-
-
-class Ports:
-    """Free ports by name. Each is held, so that nobody but nginx, which listens with `reuseport`, can take it."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, socket.socket] = {}
-
-    def __getitem__(self, name: str) -> int:
-        if name not in self._held:
-            held = self._held[name] = socket.socket()
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            held.bind(("127.0.0.1", 0))
-        port: int = self._held[name].getsockname()[1]
-        return port
-
-    def close(self) -> None:
-        for held in self._held.values():
-            held.close()
 
 
 class Nginx:
@@ -301,13 +282,12 @@ def nginx(tmp_path_factory, simulator, certificates) -> Iterator[Nginx]:
     folder = tmp_path_factory.mktemp("nginx")
     (folder / "users").write_text(f"fleet:{{PLAIN}}{PASSWORD}\n")
     upstream = {name: "http://" + urlsplit(url).netloc for name, url in simulator.urls.items()}
-    ports = Ports()
-    servers = [plain_server(ports, upstream), compressing_server(ports, upstream), *tls_servers(ports, upstream, certificates)]
-    kept_open = urlsplit(upstream["gpu01"]).netloc
-    running = Nginx(folder, CONFIGURATION.format(token=TOKEN, kept_open=kept_open, servers="\n".join(servers)), ports)
-    yield running
-    running.stop()
-    ports.close()
+    with Ports() as ports:
+        servers = [plain_server(ports, upstream), compressing_server(ports, upstream), *tls_servers(ports, upstream, certificates)]
+        kept_open = urlsplit(upstream["gpu01"]).netloc
+        running = Nginx(folder, CONFIGURATION.format(token=TOKEN, kept_open=kept_open, servers="\n".join(servers)), ports)
+        yield running
+        running.stop()
 
 
 @pytest.fixture(params=ASK.values(), ids=ASK)
@@ -690,7 +670,7 @@ def behind_the_page(tmp_path, simulator):
         subprocess.run(shlex.split(command.replace("gpu07.example", "localhost")), cwd=tmp_path, check=True, capture_output=True)
     (tmp_path / "clients-ca.pem").write_bytes((tmp_path / "own-ca.pem").read_bytes())
     base, clients, token = re.findall(r"```nginx\n(.*?)```", page, re.DOTALL)
-    ports, running = Ports(), []
+    running = []
 
     def ask(with_more: bool, **options: str):
         shown = re.sub(r"    location.*?\}\n", lambda _: clients + token, base, flags=re.DOTALL) if with_more else base
@@ -705,10 +685,10 @@ def behind_the_page(tmp_path, simulator):
         given = {"url": running[-1].tls("page", "/lm", "localhost"), "ca_path": str(tmp_path / "own-ca.pem"), **options}
         return ASK["target"](make_endpoint(given, ""), "loaded")
 
-    yield ask
-    for nginx in running:
-        nginx.stop()
-    ports.close()
+    with Ports() as ports:
+        yield ask
+        for nginx in running:
+            nginx.stop()
 
 
 def test_the_nginx_of_the_documentation_and_its_own_ca_work(behind_the_page):

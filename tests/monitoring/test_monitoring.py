@@ -10,7 +10,6 @@ import json
 import os
 import pwd
 import re
-import socket
 import subprocess
 import tempfile
 import time
@@ -33,6 +32,7 @@ from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import (
     start,
 )
 from ansible_collections.gpufleet.lmstudio.tests.monitoring.grafana import needs_grafana, shown
+from ansible_collections.gpufleet.lmstudio.tests.ports import Ports
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -53,12 +53,6 @@ QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 # Who reads the file is nobody in particular, as on a real controller.
 NOBODY = pwd.getpwnam("nobody")
 READER: dict[str, Any] = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def wait_for(what: str, condition: Callable[[], Any]) -> Any:
@@ -83,7 +77,8 @@ class Monitoring:
             path.mkdir()
         self._link = self.textfiles / "fleet_audit.prom"
         self.metrics = self.state / "lmstudio-audit" / "fleet_audit.prom"
-        exporter, self._port = free_port(), free_port()
+        self._ports = Ports()
+        exporter, self._port = self._ports["node_exporter"], self._ports["prometheus"]
         # Ten minutes are too long here.
         rules, waits = re.subn(r"for: 10m", "for: 1s", (MONITORING / "lmstudio-alerts.yml").read_text(encoding="utf-8"))
         assert waits == 1
@@ -109,6 +104,7 @@ class Monitoring:
             process.terminate()
         for process in self._running:
             process.wait(timeout=SECONDS)
+        self._ports.close()
         self._log.close()
 
     def link(self) -> None:

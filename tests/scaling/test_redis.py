@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, settings_in
+from ansible_collections.gpufleet.lmstudio.tests.ports import Ports
 from ansible_collections.gpufleet.lmstudio.tests.scaling.conftest import (
     NAMES,
     SLICES,
@@ -54,25 +54,26 @@ class Server:
     def __init__(self, folder: Path) -> None:
         program = shutil.which("redis-server")
         assert program, "there is no Redis: apt-get install redis-server"
-        for _attempt in range(5):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.port = free.getsockname()[1]
-            options = {"port": self.port, "bind": "127.0.0.1", "requirepass": PASSWORD, "save": "", "appendonly": "no", "dir": folder}
-            command = [program, *(str(word) for name, value in options.items() for word in (f"--{name}", value))]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-            # It says when it is ready, or ends because another one took the port meanwhile.
-            assert self._process.stdout is not None
-            if any("Ready to accept connections" in line for line in self._process.stdout):
-                # What else it says must not fill the pipe.
-                threading.Thread(target=self._process.stdout.read, daemon=True).start()
-                return
-            self._process.wait(timeout=60)
-        raise RuntimeError("redis-server does not start")
+        self._ports = Ports()
+        self.port = self._ports["redis"]
+        options = {"port": self.port, "bind": "127.0.0.1", "requirepass": PASSWORD, "save": "", "appendonly": "no", "dir": folder}
+        command = [program, *(str(word) for name, value in options.items() for word in (f"--{name}", value))]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        said = []
+        for line in self._process.stdout:
+            said.append(line)
+            if "Ready to accept connections" in line:
+                break
+        else:
+            raise RuntimeError(f"redis-server ended: {''.join(said)}")
+        # What else it says must not fill the pipe.
+        threading.Thread(target=self._process.stdout.read, daemon=True).start()
 
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(timeout=60)
+        self._ports.close()
 
     def database(self, number: int) -> Redis:
         return Redis(port=self.port, db=number, password=PASSWORD)

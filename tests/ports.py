@@ -1,0 +1,31 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ports for programs that are told where to listen. A port that is only found free, and let go, is another test's in the next moment."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+
+class Ports(contextlib.ExitStack):
+    """Free ports of 127.0.0.1 by name, held until the end of the context.
+
+    Linux gives a held port to nobody who asks for any free one, and lets a program listen on it that asks for it with `SO_REUSEADDR`, as
+    servers do, or with `SO_REUSEPORT`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ports: dict[str, int] = {}
+
+    def __getitem__(self, name: str) -> int:
+        if name not in self._ports:
+            held = self.enter_context(socket.socket())
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind(("127.0.0.1", 0))
+            self._ports[name] = held.getsockname()[1]
+        return self._ports[name]
