@@ -11,19 +11,18 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.action import FleetAction
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import (
     FleetAssertion,
     ask_until_met,
+    fleet_assert_spec,
     judge_records,
     parse_fleet_assertion,
     records_given,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing, sharing_records
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_assert_spec
 
 _GRACE_SECONDS = 0.5
 """A host whose own timeout ends together with its round reports its own failure, not that the round was over."""
@@ -43,9 +42,8 @@ class ActionModule(FleetAction):
             raise OptionError("records", "it is empty. Give what was gathered, or remove the option to ask the hosts.")
         assertion = parse_fleet_assertion(options)
         result = self._judge_given(assertion, options) if options["records"] is not None else self._ask(assertion, options, task_vars)
-        for violation in result["violations"]:
-            if violation["severity"] != FAIL:
-                self._display.warning(violation["message"])
+        for warning in warnings_of(result):
+            self._display.warning(warning)
         if result.get("unconfirmed"):
             self._display.warning(CANNOT_CONFIRM.format(f"the LM Studio of {format_names(result['unconfirmed'])}"))
         return result

@@ -13,9 +13,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import history
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.argspec import LAST, report_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import Baseline, parse_baseline
@@ -68,7 +67,7 @@ class ActionModule(ActionBase):
             if options["baseline"] == LAST and (options["accept"] or not audit["summary"]["drift"]):
                 formats[_LAST_FILE] = as_json
             changed = self._write(folder, formats, audit, options)
-        except (AnsibleError, OptionError, RequirementError) as exc:
+        except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             result.update(failed=True, msg=str(exc))
             return result

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail_loaded, extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, met_with_warnings
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement, parse_all, requirements_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, met_with_warnings
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement, parse_all, requirements_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import (
     LAST_SECONDS,
@@ -65,7 +64,7 @@ class Assertion(NamedTuple):
 
 
 def parse_assertion(options: Mapping[str, Any]) -> Assertion:
-    """The checked options. Raises :class:`OptionError` or :class:`RequirementError`."""
+    """The checked options. Raises :class:`InputError`."""
     return Assertion(
         requirements=parse_all(options["require"]),
         exclusive=options["exclusive"],
@@ -78,7 +77,7 @@ def parse_assertion(options: Mapping[str, Any]) -> Assertion:
 
 
 def judge_given(assertion: Assertion, given: Any) -> dict[str, Any]:
-    """The result of judging what was gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
+    """The result of judging what was gathered before. Raises :class:`InputError`."""
     if assertion.waiting.wait_timeout:
         raise OptionError("wait_timeout", "a record gathered before does not change. Remove one of record and wait_timeout.")
     if assertion.confirm_loaded:
@@ -169,9 +168,3 @@ def _success_message(number: int, warnings: int) -> str:
 
 def _line(violation: Violation) -> str:
     return violation["message"] if violation["severity"] == FAIL else "(warning) {}".format(violation["message"])
-
-
-def warnings_of(result: Mapping[str, Any]) -> list[str]:
-    """What to warn about, although the task does not fail because of it."""
-    unconfirmed = [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
-    return [*unconfirmed, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]

@@ -14,7 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set, without_suboptions
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET, TARGET_URL, Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 
@@ -50,11 +50,11 @@ class LMStudioModule(AnsibleModule):
         """Raises :class:`OptionError`, before any request."""
         return ask(self.endpoint(), fetch, self.params["detail"])
 
-    def end_with(self, make_result: Callable[[], dict[str, Any]], errors: tuple[type[Exception], ...] = (OptionError,)) -> None:
-        """End the module with a result, or with the message of one of these errors, which say that options cannot be used."""
+    def end_with(self, make_result: Callable[[], dict[str, Any]]) -> None:
+        """End the module with a result, or with what an :class:`InputError` says."""
         try:
             result = make_result()
-        except errors as exc:
+        except InputError as exc:
             result = {"failed": True, "msg": str(exc)}
         if result.pop("failed", False):
             self.fail_json(**result)

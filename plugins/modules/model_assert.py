@@ -199,9 +199,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
     poll_until_met,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 
 
 def main() -> None:
@@ -211,7 +209,7 @@ def main() -> None:
         assertion, record = parse_assertion(module.params), module.params["record"]
         return poll_until_met(assertion, module.endpoint(), fetch) if record is None else judge_given(assertion, record)
 
-    module.end_with(result, (OptionError, RequirementError))
+    module.end_with(result)
 
 
 if __name__ == "__main__":

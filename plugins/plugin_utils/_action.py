@@ -14,14 +14,13 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     VIA,
     Host,
@@ -74,7 +73,7 @@ class OneHostAction(ActionBase):
                 answer, args = self._ask(task_vars)
             else:
                 answer = self.early_result(validate_options(self.spec(False), without_host(args)))
-        except (AnsibleError, OptionError, RequirementError) as exc:
+        except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             answer = {"failed": True, "msg": str(exc)}
         if answer is None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement, RequirementError, parse
@@ -28,7 +28,7 @@ def template_plugin(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except (OptionError, RequirementError) as exc:
+        except InputError as exc:
             raise AnsibleFilterError(f"{function.__name__}: {exc}") from None
         except (KeyError, AttributeError) as exc:
             problem = f"the record is not complete, {exc} is missing. Pass the record unchanged."

@@ -25,8 +25,12 @@ _HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z"
 _OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
 
 
-class OptionError(Exception):
-    """An option that cannot be used. Its text names the option and says what to write instead."""
+class InputError(Exception):
+    """What a user gave cannot be used. Its text says which part, and what to write instead."""
+
+
+class OptionError(InputError):
+    """An option that cannot be used."""
 
     def __init__(self, option: str, problem: str) -> None:
         super().__init__(f"{option}: {problem}")

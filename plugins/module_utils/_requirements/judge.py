@@ -32,6 +32,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ma
     suspect_names,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
+    FAIL,
     Violation,
     could_not_check,
     count,
@@ -43,7 +44,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     ABSENT,
     AVAILABLE,
-    FAIL,
     LOADED,
     UNLOADED,
     Requirement,

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Sequence
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement
 
+FAIL, WARN = SEVERITIES = ("fail", "warn")
 Violation = Dict[str, Any]
 """``{requirement, check, expected, actual, severity, message}``"""
 NAMES_SHOWN = 5
@@ -49,6 +51,12 @@ def count(number: float, noun: str) -> str:
 
 def format_number(number: float) -> str:
     return f"{number:g}" if isinstance(number, float) else str(number)
+
+
+def warnings_of(result: Mapping[str, Any]) -> list[str]:
+    """What to warn about, although the task does not fail because of it."""
+    unconfirmed = [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
+    return [*unconfirmed, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]
 
 
 def met_with_warnings(number: int) -> str:

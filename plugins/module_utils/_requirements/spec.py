@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_any, format_value
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, SEVERITIES, format_any, format_value
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, unknown_names
 
 LOADED, AVAILABLE, UNLOADED, ABSENT = STATES = ("loaded", "available", "unloaded", "absent")
-FAIL, WARN = SEVERITIES = ("fail", "warn")
 CAPABILITIES = ("vision", "trained_for_tool_use", "reasoning")
 TYPES = ("llm", "embedding", "embeddings", "drafter", "imageGen", "transcription", "tts")
 """The known types. A server may list others, and a requirement may name others where a wrong word fails the gate."""
@@ -24,8 +24,8 @@ _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 BOOLEANS = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
 
 
-class RequirementError(Exception):
-    """A requirement that cannot be used, or not with this record. Its text names the key and says what to write instead."""
+class RequirementError(InputError):
+    """A requirement that cannot be used, or not with this record."""
 
 
 class Requirement(NamedTuple):

@@ -21,9 +21,14 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
     what_is_asked,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_exclusive, judge_requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, count, format_names, make_violation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     FAIL,
+    Violation,
+    count,
+    format_names,
+    make_violation,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     Requirement,
     RequirementError,
     parse_all,
@@ -58,7 +63,7 @@ class Policy(NamedTuple):
 def parse_policies(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy]:
     """The checked policy. `groups` holds the host names of each group.
 
-    Raises :class:`OptionError` or :class:`RequirementError`, both of which name the key.
+    Raises :class:`InputError` that names the key.
     """
     if not raw:
         return []

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, hosts_compared
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (

@@ -15,8 +15,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import secret_warnings, shared_url_warnings
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import (
     batch_hosts,
@@ -64,7 +63,7 @@ class FleetAction(ActionBase):
             given = {name: decrypted(value) if name in SECRETS else value for name, value in only_set(self._task.args).items()}
             options = validate_options(self.spec(), given)
             result.update(self.result_of(options, task_vars or {}))
-        except (AnsibleError, OptionError, RequirementError) as exc:
+        except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             result.update(failed=True, msg=str(exc))
         return result

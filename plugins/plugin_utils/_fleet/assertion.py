@@ -17,19 +17,32 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail_loaded, extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, LOADED_ONLY, NOT_ASKED
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import check_comparable, judge_fleet, parse_fleet_terms
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import (
+    CONSISTENT,
+    check_comparable,
+    judge_fleet,
+    parse_fleet_terms,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
+    FAIL,
     Violation,
     count,
     format_names,
     met_with_warnings,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE, FAIL, Requirement, parse_all
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
+    ABSENT,
+    AVAILABLE,
+    Requirement,
+    parse_all,
+    requirements_spec,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import (
     LAST_SECONDS,
@@ -38,9 +51,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import 
     describe_round,
     describe_wait,
     parse_waiting,
+    waiting_spec,
     why_given_up,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import next_steps, summary_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_spec
 
 Records = Mapping[str, Record]
 Ask = Callable[[Sequence[str], float], Records]
@@ -48,6 +63,24 @@ Ask = Callable[[Sequence[str], float], Records]
 _LEAST_SECONDS = 0.1
 """The least time that a round before the last one is given, however late it begins."""
 _STEPS_SHOWN = 5
+
+
+def fleet_assert_spec() -> dict[str, Any]:
+    """The options of ``fleet_assert``."""
+    return {
+        **fleet_spec(),
+        "hosts": {"type": "list", "elements": "str"},
+        "records": {"type": "dict"},
+        "require": {**requirements_spec(), "required": True},
+        "min_hosts": {"type": "int"},
+        "min_percent": {"type": "float"},
+        "consistent": {"type": "list", "elements": "str", "choices": list(CONSISTENT)},
+        **confirm_spec(),
+        **waiting_spec(),
+        "fail_msg": {"type": "str"},
+        "success_msg": {"type": "str"},
+        "quiet": {"type": "bool", "default": True},
+    }
 
 
 class FleetAssertion(NamedTuple):
@@ -84,7 +117,7 @@ class FleetAssertion(NamedTuple):
 
 
 def parse_fleet_assertion(options: Mapping[str, Any]) -> FleetAssertion:
-    """The checked options. Raises :class:`OptionError` or :class:`RequirementError`."""
+    """The checked options. Raises :class:`InputError`."""
     min_hosts, min_percent = options["min_hosts"], options["min_percent"]
     if min_hosts is not None and min_percent is not None:
         raise OptionError("min_percent", "it contradicts min_hosts. Remove one of the two.")
@@ -119,7 +152,7 @@ def records_given(value: Mapping[str, Any]) -> dict[str, Record]:
 
 
 def judge_records(assertion: FleetAssertion, records: Records, shared: Mapping[str, str]) -> dict[str, Any]:
-    """The result of judging records that were gathered before. Raises :class:`OptionError` or :class:`RequirementError`."""
+    """The result of judging records that were gathered before. Raises :class:`InputError`."""
     if assertion.waiting.wait_timeout:
         raise OptionError("wait_timeout", "records gathered before do not change. Remove one of records and wait_timeout.")
     if assertion.confirm_loaded:

@@ -4,16 +4,13 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The argument specs of plugins that only the controller runs."""
+"""The options that plugins for many hosts share."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, detail_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import requirements_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import waiting_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
 
 
 def fleet_spec() -> dict[str, Any]:
@@ -38,22 +35,4 @@ def fleet_info_spec() -> dict[str, Any]:
         **records_spec("loaded", "report"),
         "hosts": {"type": "list", "elements": "str"},
         "quiet": {"type": "bool", "default": False},
-    }
-
-
-def fleet_assert_spec() -> dict[str, Any]:
-    """The options of ``fleet_assert``."""
-    return {
-        **fleet_spec(),
-        "hosts": {"type": "list", "elements": "str"},
-        "records": {"type": "dict"},
-        "require": {**requirements_spec(), "required": True},
-        "min_hosts": {"type": "int"},
-        "min_percent": {"type": "float"},
-        "consistent": {"type": "list", "elements": "str", "choices": list(CONSISTENT)},
-        **confirm_spec(),
-        **waiting_spec(),
-        "fail_msg": {"type": "str"},
-        "success_msg": {"type": "str"},
-        "quiet": {"type": "bool", "default": True},
     }

@@ -53,7 +53,7 @@ class Arguments(NamedTuple):
 
 
 def parse_arguments(raw: Mapping[str, Any]) -> Arguments:
-    """The checked arguments. Raises :class:`OptionError` or ``RequirementError`` that names the argument, and shows no secret."""
+    """The checked arguments. Raises ``InputError`` that names the argument, and shows no secret."""
     _check_names(SOURCE, "argument", raw.keys() - {_FROM_RULEBOOK}, [*_OWN, *_CONNECTION])
     given = _only_set(raw)
     interval = _read("interval", given, _seconds, 30.0)

@@ -15,7 +15,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import FAIL, Requirement
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement
 
 HOST_DOWN, HOST_UP = "host_down", "host_up"
 MODEL_LOADED, MODEL_UNLOADED, INSTANCE_CHANGED = "model_loaded", "model_unloaded", "instance_changed"

@@ -28,8 +28,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.modules import (
     model_info,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.argspec import fleet_report_spec
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import fleet_assert_spec
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import (
-    fleet_assert_spec,
     fleet_info_spec,
     fleet_spec,
     records_spec,

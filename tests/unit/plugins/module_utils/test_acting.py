@@ -10,11 +10,11 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import REASONS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import Server
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
 from ansible_collections.gpufleet.lmstudio.tests.clockwork import ENDPOINT, ClockworkServer, error, parse_options
 
 FAULTS = (
