@@ -34,7 +34,12 @@ class Fleet:
     async def start(self) -> None:
         for host in self.hosts.values():
             await host.listen()
-        server = await asyncio.start_server(self._serve, self.control_address, 0)
+        try:
+            server = await asyncio.start_server(self._serve, self.control_address, 0)
+        except OSError as exc:
+            raise FleetError(
+                f"control must be an address of this machine, without a port, and not {self.control_address}: {exc.strerror}"
+            ) from None
         self.control_port = server.sockets[0].getsockname()[1]
 
     def addresses(self) -> dict[str, Any]:

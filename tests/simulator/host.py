@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ class Host:
         self.fault = Fault(name, settings.get("fault"))
         self._healing: asyncio.Task[None] | None = None
         self.context = tls_context(settings.get("tls"), folder)
-        address, _colon, port = str(settings.get("listen", "127.0.0.1:0")).rpartition(":")
+        listen = str(settings.get("listen", "127.0.0.1:0"))
+        address, _colon, port = listen.rpartition(":")
+        if not address or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+            raise FleetError(f"host {name}: listen must be ADDRESS:PORT, and not {listen}")
         self.address, self.port = address.strip("[]"), int(port)
         self.namespace: str | None = settings.get("namespace")
         self._reserved: socket.socket | None = None
