@@ -59,7 +59,7 @@ POLICY = {"require": [{"name": "chat", "model": "qwen/*", "min_context_length": 
 
 
 def many(hosts, models, named, down_every):
-    """Hosts that list all the models, of which each has loaded every 17th, so that every 17th host is the same."""
+    """Hosts that list all models and have every 17th of them loaded, so that every 17th host is the same."""
     records = [
         having(*[model(named(number), *([8192] if (host + number) % 17 == 0 else [])) for number in range(models)]) for host in range(17)
     ]
@@ -103,7 +103,7 @@ def browser():
 
 @pytest.fixture
 def show(browser, reports):
-    """Open a report. Whatever it logs, asks the network for, or opens as a dialog is a failure."""
+    """Open a report. A log line, a network request or a dialog is a failure."""
     contexts, wrong = [], []
 
     def opened(name="small", fragment="", **settings) -> Page:
@@ -176,7 +176,7 @@ def test_it_filters_by_host_model_status_and_trouble(show):
     assert hosts_in(page) == ["evil", "gpu1", "gpu2", "gpu10"]
     page.get_by_role("spinbutton", name="with a context of at least").fill("8192")
     assert hosts_in(page) == ["gpu1", "gpu2"]
-    # All of a model's filters are about one and the same model.
+    # All filters for a model apply to one and the same model.
     page.get_by_role("searchbox", name="Model").fill("embed")
     assert hosts_in(page) == ["No host matches."] or page.locator(".matrix tbody").inner_text() == "No host matches."
     page.get_by_role("spinbutton", name="with a context of at least").fill("2048")
@@ -197,7 +197,7 @@ def test_what_is_shown_is_in_the_url_and_goes_to_the_command_line(show):
     again.get_by_role("button", name="Copy as --limit").click()
     assert again.get_by_label("For the command line").input_value() == "--limit 'gpu1,gpu2'"
 
-    # A link of one host, which is a part of the name of another, and one of a model.
+    # A link for a host whose name is part of another's, and one for a model.
     page.get_by_role("button", name="Reset").click()
     page.locator(".matrix tbody tr").nth(4).wait_for()
     page.get_by_role("link", name="gpu1", exact=True).click()
@@ -226,7 +226,7 @@ def test_a_name_that_cannot_be_in_a_pattern_is_not_copied(show, browser, reports
     page.get_by_role("button", name="Copy as --limit").click()
     assert page.get_by_label("For the command line").input_value() == "--limit 'down,evil,gpu1,gpu2,gpu10'"
     assert page.locator("#uncopied").inner_text() == "Without 2 hosts whose name cannot be used in a pattern."
-    # An empty limit would be every host.
+    # An empty limit would mean every host.
     page.get_by_role("searchbox", name="Host").fill("zzz")
     page.get_by_role("button", name="Copy as --limit").click()
     assert page.get_by_label("For the command line").input_value() == ""
@@ -273,7 +273,7 @@ def test_names_from_a_server_are_text(show):
 
 
 def test_no_other_script_runs(browser, reports):
-    """Even where escaping failed, the policy of the page would stop it."""
+    """If escaping failed, the page's Content Security Policy would still stop it."""
     context = browser.new_context()
     page = context.new_page()
     refused = []
@@ -328,7 +328,7 @@ def test_everything_has_a_name_for_a_screen_reader(show):
 def test_a_phone_can_show_it(show):
     page = show(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    # What decides is in sight without scrolling to the side: the outcome, and the first model of each host.
+    # The outcome and the first model of each host are visible without scrolling sideways.
     for what in (
         page.get_by_role("region", name="What was checked").first.locator("td[data-title=Outcome]").first,
         page.get_by_role("region", name="Models").first.locator("td[data-title='Served by']").first,
@@ -363,7 +363,7 @@ def test_it_can_be_printed(show):
         assert len(page.pdf()) > 10_000
 
 
-def test_five_hundred_hosts_on_paper_are_no_book(show):
+def test_five_hundred_hosts_take_few_pages_on_paper(show):
     page = show("paper", viewport={"width": 718, "height": 1000})
     pdf = page.pdf(format="A4", path=OUTPUT / "fleet_audit.pdf")
     pages = len(re.findall(rb"/Type\s*/Page\b", pdf))
@@ -380,12 +380,12 @@ def test_a_thousand_hosts_and_a_hundred_models(show, reports):
     assert (reports / "large.html").stat().st_size <= 4_000_000
     page = show("large")
     assert page.get_by_role("status").inner_text() == "1000 of 1000 hosts, 100 of 100 models, page 1 of 40."
-    # What is drawn at once is bounded, whatever the size of the fleet: that keeps it quick on any machine.
+    # However large the fleet, the number of rows drawn at once is bounded, which keeps the page quick on any machine.
     assert page.locator(".matrix td").count() <= 25 * 104
     assert page.locator("#page").inner_text() == "Page 1 of 40"
     page.get_by_role("button", name="Next").click()
     assert hosts_in(page)[0] == "gpu25"
-    # All but the last by a script, which does not look at the page between them.
+    # A script does all but the last, without looking at the page in between.
     page.evaluate("[...Array(37)].forEach(() => document.getElementById('next').click())")
     page.get_by_role("button", name="Next").press("Enter")
     assert page.evaluate("document.activeElement.id") == "previous"
@@ -403,7 +403,7 @@ def test_a_thousand_hosts_and_a_hundred_models(show, reports):
     )
     opened = page.evaluate("Math.round(performance.timing.loadEventEnd - performance.timing.navigationStart)")
     print(f"1,000 hosts and 100 models: opened in {opened} ms, filtered in {took} ms")
-    # A second and 200 ms on a quiet machine; this holds on one that is five times slower.
+    # 1 s and 200 ms on a quiet machine; the bounds hold on one that is five times slower.
     assert opened <= 5_000 and max(took) <= 1_000
     page.get_by_role("combobox", name="Status").select_option("refused")
     assert len(hosts_in(page)) == 20

@@ -4,7 +4,7 @@
 
 """Clients that others wrote for LM Studio list, load, unload and download against the simulator. Run by `nox -s clients`.
 
-What they expect of the server is not ours, so that they say whether the simulator is like it.
+Their expectations of the server are not ours, so they show whether the simulator behaves like it.
 """
 
 from __future__ import annotations

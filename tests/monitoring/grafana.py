@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Grafana's own code and types, as far as npm has them: there is no package of its server."""
+"""Grafana's own code and types, as far as npm has them: its server is not a package."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ OPTIONS = ["--noEmit", "--strict", "--skipLibCheck", "--module", "node16", "--mo
 
 
 def typescript(folder: Path, dashboard: str) -> str:
-    """What it says of a dashboard."""
+    """What TypeScript says of a dashboard."""
     (folder / "node_modules").symlink_to(PACKAGES)
     (folder / "dashboard.ts").write_text(f"{TYPES}\nexport const dashboard: Dashboard = {dashboard};\n", encoding="utf-8")
     command = [f"{PACKAGES}/.bin/tsc", *OPTIONS, "dashboard.ts"]

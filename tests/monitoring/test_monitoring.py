@@ -43,20 +43,20 @@ POLICY = {
     "groups": {"gpu": {"require": [{"name": "chat", "model": CHAT}]}},
     "fleet": [{"require": [{"name": "chat on two", "model": CHAT}], "min_hosts": 2}],
 }
-# "evil" has nothing to do with the policy: what counts is what its models are called.
+# "evil" is there for the names of its models, and not in the group of the policy.
 GPU = ("gpu1", "gpu2")
 FLEET = {name: {"payload": "none_loaded.json"} for name in GPU} | {"evil": {"payload": "hostile.json"}}
 SECONDS = 60
-"""How long something may take that takes a second or two."""
+"""The most that anything here may take. It usually takes a second or two."""
 PANELS = json.loads((MONITORING / "lmstudio-dashboard.json").read_text(encoding="utf-8"))["panels"]
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
-# Who reads the file is nobody in particular, as on a real controller.
+# As on a real controller, node_exporter runs as a user without any rights.
 NOBODY = pwd.getpwnam("nobody")
 READER: dict[str, Any] = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def wait_for(what: str, condition: Callable[[], Any]) -> Any:
-    """What the condition gives once it is true."""
+    """Wait until the condition is true, and return its value."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         found = condition()
@@ -79,7 +79,7 @@ class Monitoring:
         self.metrics = self.state / "lmstudio-audit" / "fleet_audit.prom"
         self._ports = Ports()
         exporter, self._port = self._ports["node_exporter"], self._ports["prometheus"]
-        # Ten minutes are too long here.
+        # Tests cannot wait for ten minutes.
         rules, waits = re.subn(r"for: 10m", "for: 1s", (MONITORING / "lmstudio-alerts.yml").read_text(encoding="utf-8"))
         assert waits == 1
         (folder / "alerts.yml").write_text(rules)
@@ -114,7 +114,7 @@ class Monitoring:
         self._link.unlink()
 
     def api(self, path: str, **arguments: str) -> Any:
-        """The data of an answer, or None as long as there is none."""
+        """The data of an answer, or None until there is any."""
         assert [process.poll() for process in self._running] == [None, None], Path(self._log.name).read_text()
         url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
         try:
@@ -123,7 +123,7 @@ class Monitoring:
         except ConnectionError:
             return None
         except urllib.error.HTTPError as exc:
-            # Until it has read its data.
+            # It has not read its data yet.
             if exc.code == 503:
                 return None
             raise AssertionError(exc.read()) from None
@@ -155,7 +155,7 @@ class Monitoring:
         return shown([{"panel": panel, "answers": [answer(target) for target in panel["targets"]]} for panel in PANELS])
 
     def in_file(self) -> float:
-        """When the audit was that the file is of."""
+        """When the audit in the file ran."""
         (line,) = re.findall(r"^lmstudio_audit_timestamp_seconds (\d+)$", self.metrics.read_text(encoding="utf-8"), re.MULTILINE)
         return float(line)
 
@@ -164,19 +164,19 @@ class Monitoring:
         self.wait_for_rules()
 
     def wait_for_rules(self) -> None:
-        """Until the rules were evaluated on what there is now."""
+        """Wait until the rules have been evaluated with the current data."""
         seen = datetime.now(timezone.utc)
 
         def evaluated() -> bool:
             groups = (self.api("rules") or {"groups": []})["groups"]
-            # Nanoseconds, which Python before 3.11 does not read.
+            # Python before 3.11 cannot read nanoseconds.
             times = [re.sub(r"\.\d+", "", group["lastEvaluation"]).replace("Z", "+00:00") for group in groups]
             return bool(times) and all(datetime.fromisoformat(text) > seen for text in times)
 
         wait_for("the rules", evaluated)
 
     def firing(self) -> set[tuple[str, str]]:
-        """Each alert that fires, and what it is about."""
+        """The alerts that fire, each with its host."""
         return {
             (alert["labels"]["alertname"], alert["labels"].get("host") or alert["labels"].get("requirement") or "")
             for alert in self.api("alerts")["alerts"]
@@ -186,7 +186,7 @@ class Monitoring:
 
 @pytest.fixture
 def monitoring() -> Iterator[Monitoring]:
-    # Not in the folder of the test, where only its owner may look.
+    # Not in the folder of the test, which only its owner can read.
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         running = Monitoring(Path(name))
@@ -206,7 +206,7 @@ def fleet(start: Callable[[dict[str, Any]], Simulator]) -> Simulator:
 
 @pytest.fixture
 def audit(fleet: Simulator, monitoring: Monitoring, tmp_path: Path) -> Callable[..., None]:
-    """Run what the service runs, and wait until Prometheus knows of it."""
+    """Run what the service runs, and wait until Prometheus has the result."""
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
     variables = {"ansible_python_interpreter": TARGET_PYTHON, **LOCAL}
     (tmp_path / "inventory.yml").write_text(
@@ -223,7 +223,7 @@ def audit(fleet: Simulator, monitoring: Monitoring, tmp_path: Path) -> Callable[
 
 
 def rewritten(path: Path, text: str) -> None:
-    """As the audit replaces it."""
+    """Replace the file as the audit does."""
     beside = path.with_name(".beside")
     beside.write_text(text, encoding="utf-8")
     beside.chmod(path.stat().st_mode & 0o777)
@@ -249,20 +249,20 @@ def test_each_alert_fires_and_is_over_in_a_real_prometheus(fleet: Simulator, mon
         ("LmstudioFleetRuleNotMet", "chat on two"),
         ("LmstudioDrift", "gpu2"),
     }
-    # Now there is something for every panel.
+    # From here on, every panel has something to show.
     assert [query for query in QUERIES if not monitoring.query(query)] == []
 
     fleet.fault("gpu1", None)
     fleet.load("gpu2", CHAT, context_length=8192)
     audit()
     monitoring.wait_until_it_has_judged_the_file()
-    # Back is a change, too, until the next run.
+    # Coming back is a change, too, until the next run.
     assert monitoring.firing() == {("LmstudioDrift", "gpu2")}
     audit()
     monitoring.wait_until_it_has_judged_the_file()
     assert monitoring.firing() == set()
 
-    # No audit for three hours.
+    # There was no audit for three hours.
     text = monitoring.metrics.read_text(encoding="utf-8")
     rewritten(monitoring.metrics, text.replace(f"{monitoring.in_file():.0f}", f"{monitoring.in_file() - 3 * 3600:.0f}"))
     monitoring.wait_until_it_has_judged_the_file()
@@ -291,7 +291,7 @@ def test_the_panels_show_what_is_wrong_in_red_and_what_is_not_known_as_such(
     panels = monitoring.panels()
     age, *numbers = [panels[title] for title in first_row]
     assert age[0][1] == "green"
-    # The first audit has nothing to compare with.
+    # The first audit has nothing to be compared with.
     assert numbers == [[["0", "green"]]] * 3 + [[["not known", "text"]]] * 2
     assert panels["Hosts that answer"] == [["expected", "3"], ["answered", "3"]]
     instances = [["gpu1", CHAT, CHAT, "8192"], ["gpu2", CHAT, CHAT, "8192"]]
@@ -317,7 +317,7 @@ def test_the_panels_show_what_is_wrong_in_red_and_what_is_not_known_as_such(
     assert panels["Hosts that meet each requirement"] == [["chat (group gpu)", "0"]]
     assert all(panels.values())
 
-    # Nobody answers: nothing that is not known is green.
+    # No host answers: what is not known is not green.
     for name in FLEET:
         fleet.fault(name, "refused")
     audit()
@@ -328,14 +328,14 @@ def test_the_panels_show_what_is_wrong_in_red_and_what_is_not_known_as_such(
     assert changes == [["not known", "text"]] and not_compared == [["3", "yellow"]]
     assert panels["Requirements that hosts do not meet"] == panels["Loaded instances"] == panels["Hosts that changed"] == []
 
-    # No audit for three hours.
+    # There was no audit for three hours.
     text = monitoring.metrics.read_text(encoding="utf-8")
     rewritten(monitoring.metrics, text.replace(f"{monitoring.in_file():.0f}", f"{monitoring.in_file() - 3 * 3600:.0f}"))
     monitoring.wait_until_it_has_judged_the_file()
     assert monitoring.panels()["Age of the audit"] == [["3.00 hours", "red"]]
 
 
-def test_all_that_the_file_says_arrives_with_hostile_names_as_text(monitoring: Monitoring, audit: Callable[..., None]) -> None:
+def test_every_sample_arrives_and_hostile_names_are_text(monitoring: Monitoring, audit: Callable[..., None]) -> None:
     audit()
     monitoring.link()
     monitoring.wait_until_it_has_judged_the_file()
@@ -352,7 +352,7 @@ def test_all_that_the_file_says_arrives_with_hostile_names_as_text(monitoring: M
 
 
 @pytest.mark.skipif(not READER, reason="whom a mode keeps out: node_exporter runs as another user only where root starts it")
-def test_a_mode_that_keeps_node_exporter_out_is_told_by_it(monitoring: Monitoring, audit: Callable[..., None]) -> None:
+def test_node_exporter_reports_a_file_that_it_may_not_read(monitoring: Monitoring, audit: Callable[..., None]) -> None:
     audit(fleet_audit_mode="0640")
     monitoring.link()
     wait_for("an error of node_exporter", lambda: monitoring.value("node_textfile_scrape_error") == 1)

@@ -123,7 +123,7 @@ def start(tmp_path):
 
 
 def run_hostile(folder, start, source, *more, given=None):
-    """Let a play use every text of an event, the `given` first ones as variables of their own. Returns what was printed, and which were run."""
+    """Let a play use every text of an event, the first `given` ones as variables of their own. Returns what was printed, and which were run."""
     names = hostile_names(folder)
     fleet = start({"gpu01": {"payload": {"models": [hostile_model(folder)]}}})
     (folder / "play.yml").write_text(PLAY)
@@ -173,7 +173,7 @@ main = source["main"]
 
 
 def test_it_would_be_run_if_the_source_let_it_through(tmp_path, start):
-    """Otherwise the test above would show nothing. Without the name that only ends the action."""
+    """Otherwise the test above would prove nothing. Only the forms that are run are given; another one would just end the action."""
     (tmp_path / "sources").mkdir()
     (tmp_path / "sources" / "leaky.py").write_text(LEAKY.format(source=str(SOURCE)))
     _printed, found = run_hostile(tmp_path, start, "leaky", "-S", "sources", given=len(FORMS))
@@ -235,7 +235,7 @@ def test_a_host_that_lacks_a_model_gets_it_back_and_meanwhile_one_that_is_down_i
     variables.update(heal_interval=1, heal_token=TOKEN)
     command = re.search(r"^\$ (ansible-rulebook -r gpufleet\.lmstudio\.heal .*)$", guide(), re.MULTILINE)[1]
     with Rulebook.of_guide(tmp_path, command, variables, hosts) as rulebook:
-        # What it lacks in the beginning, while the load takes its time, and then what somebody has taken away.
+        # First what it lacks at the start, while the load takes its time, then what somebody has unloaded.
         fleet.wait_for("gpu02", "/api/v1/models/load")
         fleet.fault("gpu01", "refused")
         printed = rulebook.until("gpu01 is down (refused)")

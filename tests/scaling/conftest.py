@@ -21,9 +21,9 @@ from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulat
 __all__ = ["start"]
 
 NAMES = [f"gpu{number:02}" for number in range(1, 13)]
-# As AWX does it, a slice has every third host, so the slices are equally long and mixed.
+# As in AWX, a slice has every third host, so slices are equally long and mixed.
 SLICES = {f"slice{number + 1}": NAMES[number::3] for number in range(3)}
-# The first eight characters of each are in no other, and nowhere else.
+# The first eight characters of each occur in no other, and nowhere else.
 TOKENS = {name: f"{name[3:]}Zq81xKw0pVt5-of-{name}" for name in NAMES}
 STATUS = {**dict.fromkeys(NAMES, "ok"), "gpu05": "refused", "gpu10": "unavailable"}
 
@@ -41,19 +41,19 @@ class Page:
         return str(text)
 
     def commands(self, beginning: str) -> list[str]:
-        """The commands of the one block of commands that begins so."""
+        """The commands of the one block that begins with this text."""
         (block,) = (block for block in self._blocks if block.startswith(f"$ {beginning}"))
         return [line[2:] for line in block.replace("\\\n", "").splitlines()]
 
 
 class Fleet:
-    """Twelve servers that want a token each. One is refused, one unavailable, and one sends back what it gets."""
+    """Twelve servers, each with a token of its own. One refuses connections, one is unavailable, and one sends back what it receives."""
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
 
     def inventory(self, names: list[str] = NAMES) -> str:
-        """A source with those hosts and the groups that they are in, as AWX cuts an inventory down to a slice."""
+        """An inventory of these hosts with their groups, cut down to a slice as AWX does it."""
         urls = self.simulator.urls
         hosts = {name: {"lmstudio_url": urls[name], "lmstudio_token": TOKENS[name]} for name in names}
         groups: dict[str, Any] = {name: {"hosts": {host: {} for host in members if host in names}} for name, members in SLICES.items()}
@@ -61,7 +61,7 @@ class Fleet:
         return str(yaml.safe_dump({"all": {"children": {"gpu": gpu, **groups}}}))
 
     def asked(self) -> dict[str, int]:
-        """How often each server was asked. One that refuses connections cannot count."""
+        """How often each server was asked. One that refuses connections cannot tell."""
         return {name: len(self.simulator.requests(name)) for name in NAMES}
 
 
@@ -80,18 +80,18 @@ def fleet(start: Callable[[dict[str, Any]], Simulator]) -> Fleet:
 
 
 def times(count: int) -> dict[str, int]:
-    """What a fleet says when each host was asked so often."""
+    """What `asked` gives when each host was asked this many times."""
     return {name: 0 if STATUS[name] == "refused" else count for name in NAMES}
 
 
 def tokens_in(text: str | bytes) -> list[str]:
-    """The hosts whose token is in a text, or at least its first eight characters."""
+    """The hosts whose token, or at least its first eight characters, is in a text."""
     data = text.encode() if isinstance(text, str) else text
     return [name for name, token in TOKENS.items() if token[:8].encode() in data]
 
 
 def tokens_below(folder: Path) -> dict[str, list[str]]:
-    """The files of a folder, or names of them, that have a token."""
+    """The files of a folder that have a token in them or in their name."""
     found = {str(path): tokens_in(str(path)) + (tokens_in(path.read_bytes()) if path.is_file() else []) for path in folder.rglob("*")}
     return {path: names for path, names in found.items() if names}
 

@@ -67,7 +67,7 @@ class Server:
                 break
         else:
             raise RuntimeError(f"redis-server ended: {''.join(said)}")
-        # What else it says must not fill the pipe.
+        # Its later output must not fill the pipe.
         threading.Thread(target=self._process.stdout.read, daemon=True).start()
 
     def stop(self) -> None:
@@ -82,7 +82,7 @@ class Server:
         return sorted(key.decode() for key in self.database(number).scan_iter(beginning + "*"))
 
     def stored(self) -> dict[str, bytes]:
-        """All that it has, by the number of the database and the key."""
+        """All values, by the number of the database and the key."""
         found: dict[str, bytes] = {}
         for number in (FACTS, INVENTORIES):
             database = self.database(number)
@@ -102,7 +102,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def sources(tmp_path: Path, page: Page, fleet: Fleet) -> Path:
-    """The inventory, which all controllers have at one path."""
+    """The inventory, at the same path for all controllers."""
     folder = tmp_path / "inventory"
     folder.mkdir()
     (folder / "10-hosts.yml").write_text(fleet.inventory())
@@ -111,7 +111,7 @@ def sources(tmp_path: Path, page: Page, fleet: Fleet) -> Path:
 
 
 class Controller:
-    """A machine of its own: another home, another folder to start from, another ansible.cfg."""
+    """Stands for a machine: a home, a working folder and an ansible.cfg of its own."""
 
     def __init__(self, folder: Path, page: Page, server: Server) -> None:
         self.folder = folder
@@ -153,7 +153,7 @@ def controllers(tmp_path: Path, page: Page, server: Server) -> list[Controller]:
 
 
 def read(listed: str) -> dict[str, Any]:
-    """What ansible-inventory says, without its marks of text that is no template."""
+    """What ansible-inventory prints, without its marks for text that is not a template."""
     return dict(json.loads(listed, object_hook=lambda entry: entry.get("__ansible_unsafe", entry)))
 
 
@@ -163,7 +163,7 @@ def statuses(listed: str) -> dict[str, str]:
 
 
 def without_unavailable(listed: str) -> dict[str, Any]:
-    """All that an inventory says, but for when gpu10 was asked."""
+    """All that an inventory says, except when gpu10 was asked."""
     inventory = read(listed)
     for volatile in ("asked_at", "response_ms"):
         del inventory["_meta"]["hostvars"]["gpu10"]["lmstudio_record"][volatile]
@@ -184,14 +184,14 @@ def test_an_inventory_that_one_controller_read_asks_nobody_at_another(
     assert 0 < server.database(INVENTORIES).ttl(key) <= 600
     assert read(cold)["lmstudio_ok"]["hosts"] == [name for name, status in STATUS.items() if status == "ok"]
 
-    # A refused connection is kept as well. One that answered with an error is queried again, because that is quickly done.
+    # A refused connection is kept as well. A host that answered with an error is asked again, because that is quick.
     fleet.simulator.fault("gpu05", None)
     for count, controller in ((1, first), (2, second)):
         warm, _said = controller.run(*listing)
         assert without_unavailable(warm) == without_unavailable(cold)
         assert fleet.asked() == {**times(1), "gpu10": 1 + count}
 
-    # The key has the path of the source in it, so another path is another entry.
+    # The key contains the path of the source, so another path is another entry.
     shutil.copytree(sources, sources.with_name("elsewhere"))
     elsewhere, _said = third.run("ansible-inventory", "-i", sources.with_name("elsewhere"), "--list")
     assert statuses(elsewhere) == {**STATUS, "gpu05": "ok"}
@@ -248,7 +248,7 @@ def test_nothing_of_a_token_is_in_redis(fleet: Fleet, server: Server, sources: P
     assert b"qwen/qwen3-8b" in together and b"gpu03" in together and b"********" in together
     assert tokens_in(together) == []
 
-    # It would be found.
+    # What is looked for would be found.
     server.database(FACTS).set("another", f"begins as {TOKENS['gpu07'][:8]}")
     assert tokens_in(b"\0".join(server.stored().values())) == ["gpu07"]
 

@@ -46,7 +46,7 @@ GATHER_ON_HOSTS = """
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """That of a machine which does not have the collection: it comes in the project."""
+    """The environment of a machine without the collection, which comes with the project."""
     settings = settings_in(folder)
     del settings["ANSIBLE_COLLECTIONS_PATH"], settings["ANSIBLE_CONFIG"]
     return {**settings, **more}
@@ -54,9 +54,9 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder ``collections`` with this collection, as it is installed from a checkout."""
+    """A folder ``collections`` with this collection, installed from a checkout."""
     folder = tmp_path_factory.mktemp("project")
-    # Without the one in the environment, which would count as installed.
+    # Without the collection in the environment, which would count as installed.
     env = {"ANSIBLE_COLLECTIONS_PATH": str(folder / "collections")}
     done = run_in(folder, ["ansible-galaxy", "collection", "install", "--offline", str(ROOT), "-p", "collections"], env)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -118,7 +118,7 @@ def test_the_slices_of_a_fleet_come_together_again(
     if playbook == "gather.yml":
         assert sorted(asked_by_slices) == NAMES
 
-    # One more job over the whole fleet, which asks nobody.
+    # One more job for the whole fleet, which asks no host.
     done = subprocess.run(
         ["sh", "-ec", "\n".join(page.commands("mkdir -p facts"))],
         cwd=tmp_path,
@@ -136,7 +136,7 @@ def test_the_slices_of_a_fleet_come_together_again(
 
 
 def unpacked(stream: bytes) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
-    """The lines and the files of what two of the three send each other."""
+    """The lines and the files that two of the three send each other."""
     source = io.BytesIO(stream)
     lines: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
