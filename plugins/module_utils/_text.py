@@ -8,10 +8,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Iterable
 
 MASK = "********"
 """Shown instead of a secret."""
+_MASK_OF_ANSIBLE = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+"""What Ansible shows instead of a text that is a secret as a whole. Where it is a part of the text, Ansible's mask is the same as ours."""
+
+
+def is_masked(text: str) -> bool:
+    """Whether a part of a text is masked, by this collection or by Ansible."""
+    return MASK in text or text == _MASK_OF_ANSIBLE
+
+
+def may_be_masked_as(text: str, masked: str) -> bool:
+    """Whether a text may have become this one, in which a part is masked."""
+    if masked == _MASK_OF_ANSIBLE:
+        return True
+    return re.fullmatch(".*".join(map(re.escape, masked.split(MASK))), text, re.DOTALL) is not None
 
 
 def printable(text: str, limit: int = 80) -> str:

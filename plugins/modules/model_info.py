@@ -266,6 +266,13 @@ lmstudio:
         selected_variant:
           description: The variant in use.
           type: str
+        unreadable:
+          description: Fields that had an unexpected type, such as C(capabilities.vision). Their values are not known, whatever this entry has in
+            their place.
+          type: list
+          elements: str
+          returned: when there are any
+          version_added: 2.0.0
     instances:
       description: The loaded instances of all models, flat.
       type: list

@@ -19,6 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import invalid_field, json_type
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry, Reader, check_number
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_masked
 
 LIST_MODELS = Request("GET", "/api/v1/models")
 
@@ -61,6 +62,14 @@ def is_unclear(entry: Entry) -> bool:
     """
     unsettled = entry.get("state") not in (None, "loaded", "not-loaded")
     return not entry["loaded"] and (entry.get("loaded_context_length") is not None or unsettled)
+
+
+def is_unreadable(entry: Entry, field: str) -> bool:
+    """Whether a field of a model, a part of it, or what it is a part of had an unexpected type, so that its value is not known."""
+    paths = entry.get("unreadable")
+    if not isinstance(paths, list):
+        return False
+    return any(f"{path}.".startswith(f"{field}.") or f"{field}.".startswith(f"{path}.") or is_masked(str(path)) for path in paths)
 
 
 def _comparable(entry: Entry) -> Entry:

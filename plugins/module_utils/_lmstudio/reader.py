@@ -87,11 +87,17 @@ class Reader:
         self.warned = 0
         """How many fields of unexpected type there were."""
         self._warnings: list[str] = []
+        self._unreadable: list[str] = []
 
     def read(self, raw: Any, number: int) -> Entry:
         """The model at this place of the list, from 0. Raises :class:`ApiError`, if the list as a whole cannot be trusted."""
-        self._raw, self._number = raw, number
+        self._raw, self._number, self._unreadable = raw, number, []
         entry = self._entry(raw)
+        # A model that a cache has kept brings its own.
+        kept = entry.pop("unreadable", None)
+        unreadable = self._unreadable or kept
+        if unreadable:
+            entry["unreadable"] = unreadable
         self._instances_read += len(entry["loaded_instances"])
         if self._instances_read > MAX_ENTRIES:
             raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are accepted")
@@ -180,6 +186,7 @@ class Reader:
             return _unknown_value(name, expected_type)
 
     def _warn_type(self, path: str, expected: str, value: Any) -> None:
+        self._unreadable.append(path[1:])
         self._add_warning(path, f"is {json_type(value)}, but {expected} was expected: treated as unknown")
 
     def _add_warning(self, path: str, message: str) -> None:

@@ -12,7 +12,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES, is_unreadable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
     one_or_list,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, IDENTITY, LOADED, Requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, is_masked, printable
 
 _KINDS = (*IDENTITY, "capabilities")
 NOT_CONFIRMED = "not confirmed"
@@ -114,7 +114,7 @@ def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[C
     for name in requirement.capabilities:
         able = _can_reason(abilities["reasoning"]) if name == "reasoning" else abilities[name]
         wording = "does not have"
-        if older and not able and name != "vision":
+        if not able and (is_unreadable(entry, f"capabilities.{name}") or (older and name != "vision")):
             able, wording = None, "is not known to have"
         checks.append(Check("capabilities", name, able, able, f"{wording} the capability {name}, which is required"))
     return checks
@@ -176,7 +176,7 @@ def _of_one_row(check: Check) -> Check:
 
 
 def _choice(key: str, accepted: tuple[str, ...], actual: Any) -> Check:
-    met = None if actual is None else any(_same_kind(key, actual, item) for item in accepted)
+    met = None if actual is None or is_masked(actual) else any(_same_kind(key, actual, item) for item in accepted)
     return Check(key, one_or_list(accepted), actual, met, f"has the {key} {format_value(actual)}, {format_any(accepted)} is required")
 
 
@@ -202,7 +202,7 @@ def same_setting(actual: Any, accepted: Any) -> bool | None:
 
     Numbers and booleans may be text, because templates give text on ansible-core before 2.19.
     """
-    if actual is None:
+    if actual is None or (isinstance(actual, str) and is_masked(actual)):
         return None
     if isinstance(accepted, str) and not isinstance(actual, str):
         text = accepted.strip().lower()

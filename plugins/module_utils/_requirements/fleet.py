@@ -22,6 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ma
     may_be_uncarried,
     may_hide,
     need_full,
+    unreadable_names,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     NAMES_SHOWN,
@@ -188,6 +189,8 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
             entries = [candidate.entry for candidate in listed_candidates(record, requirement)]
         if actual is None and any(is_unclear(entry) for entry in entries):
             return "unclear whether loaded"
+        if actual is None and requirement.state in (UNLOADED, ABSENT):
+            return "not known"
         return {LOADED: "not loaded", UNLOADED: "loaded", ABSENT: "listed"}[requirement.state]
     if check == "model":
         return "another variant selected" if listed_candidates(record, requirement) else "not listed"
@@ -215,6 +218,8 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
             candidates = listed_candidates(record, requirement)
         values = list(dict.fromkeys(_VALUES[attribute](candidate) for candidate in candidates))
         if not values and record["ok"] and requirement.state == AVAILABLE and may_hide(record, requirement):
+            values = [None]
+        if not values and record["ok"] and unreadable_names(record, requirement, loaded=requirement.state == LOADED):
             values = [None]
         if attribute == "context_length" and is_older(record):
             # The older list has one row for all instances of a model, which may differ.

@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import (
     is_named,
     is_older,
+    is_pattern,
     listed_candidates,
     listed_keys,
     loaded_models,
@@ -30,6 +31,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ma
     need_full,
     possible_instances,
     suspect_names,
+    unreadable_names,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     FAIL,
@@ -128,7 +130,15 @@ def _judge_loaded(record: Record, requirement: Requirement) -> list[Violation]:
         elif is_older(record) and (possible or may_hide(record, requirement)):
             message = f"it is not known how many loaded instances meet the requirement, because {_OLDER_LIST} does not list instances"
             violations.append(_of_all(requirement, "max_instances", most, None, message))
+        elif hidden := unreadable_names(record, requirement, loaded=True):
+            message = f"it is not known how many loaded instances meet the requirement, because {_may_be(hidden)}"
+            violations.append(_of_all(requirement, "max_instances", most, None, message))
     return violations
+
+
+def _may_be(hidden: list[str]) -> str:
+    """Why a model that is not listed by its name may be one of these, as the end of a sentence."""
+    return f"{format_names(hidden)} may be it: a name there is masked, as the token and headers are, or has an unexpected type"
 
 
 def _meets(model: list[Candidate]) -> bool:
@@ -182,6 +192,10 @@ def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
     else:
         names = list(dict.fromkeys(candidate.entry["key"] for candidate in possible_instances(record, requirement)))
     actual: str | None = AVAILABLE if absent else LOADED
+    hidden = [] if names else unreadable_names(record, requirement, loaded=not absent)
+    if hidden:
+        message = f"{requirement.subject} is not known to be {requirement.state}, because {_may_be(hidden)}"
+        return [make_violation(requirement, "state", requirement.state, None, message)]
     if not names:
         if not is_older(record) or (not absent and not may_hide(record, requirement)):
             return []
@@ -268,5 +282,5 @@ def _unclear(entries: Iterable[Entry]) -> str:
 
 def _suggestion(record: Record, requirement: Requirement) -> str:
     """The listed keys that come closest to the names of a requirement."""
-    names = [name for name in requirement.model if not any(letter in name for letter in "*?[")]
+    names = [name for name in requirement.model if not is_pattern(name)]
     return did_you_mean(names, record["available"]).replace(" Did", "; did", 1)

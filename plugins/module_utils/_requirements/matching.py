@@ -9,15 +9,16 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Iterable, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unreadable, may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate, matches
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, Requirement, RequirementError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_masked, may_be_masked_as
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -83,6 +84,43 @@ def suspect_names(record: Record, requirement: Requirement, entry: Entry) -> lis
     return [name for name in entry["variants"] if name != entry["selected_variant"] and is_named(requirement, name)]
 
 
+def unreadable_names(record: Record, requirement: Requirement, loaded: bool) -> list[str]:
+    """The keys of entries that may have a name which a requirement gives, where that name is masked or of an unexpected type. With
+    `loaded`, only of models that may be loaded.
+    """
+
+    def may_have(entry: Entry, name: str) -> bool:
+        names = [*_names_of(entry), *(instance["id"] for instance in entry["loaded_instances"])]
+        if is_unreadable(entry, "variants") or is_unreadable(entry, "selected_variant"):
+            return _may_be_masked(name, names) or _may_be_variant(name, entry["key"])
+        return _may_be_masked(name, names)
+
+    found = [
+        entry["key"]
+        for entry in record["models"]
+        if (not loaded or may_be_loaded(entry))
+        and any(may_have(entry, name) for name in requirement.model)
+        and make_candidate(requirement, entry, None, older=is_older(record)).possible
+    ]
+    if not loaded and not _complete(record):
+        found += [key for key in record["available"] if any(_may_be_masked(name, [key]) for name in requirement.model)]
+    return list(dict.fromkeys(found))
+
+
+def _may_be_masked(name: str, listed: Iterable[str]) -> bool:
+    """Whether one of the listed names is masked and may be this one, or match this pattern."""
+    return any(is_masked(other) and (is_pattern(name) or may_be_masked_as(name, other)) for other in listed)
+
+
+def _may_be_variant(pattern: str, key: str) -> bool:
+    """Whether a pattern may match a variant of a model, which is its key, an @ and more."""
+    return any(fnmatchcase(key + "@", pattern[:end]) for end in range(len(pattern)))
+
+
+def is_pattern(name: str) -> bool:
+    return any(letter in name for letter in "*?[")
+
+
 def is_older(record: Record) -> bool:
     """Whether it is from the older list, which does not tell everything, and may leave out models that are not loaded."""
     return record.get("api") == V0
@@ -100,15 +138,14 @@ def _targets(record: Record, requirement: Requirement) -> list[_Target]:
         return [_model_of(record, key, entries) for key, entries in entries_of.items()]
     found = []
     for name in requirement.model:
-        is_pattern = any(letter in name for letter in "*?[")
-        if not is_pattern and name in entries_of:
+        if not is_pattern(name) and name in entries_of:
             # A name is first a key, then a variant, then the id of an instance.
             found.append(_model_of(record, name, entries_of[name]))
             continue
         variants: list[_Target] = []
         instances: list[_Target] = []
         for key, entries in entries_of.items():
-            if is_pattern and matches(name, key):
+            if is_pattern(name) and matches(name, key):
                 found.append(_model_of(record, key, entries))
                 continue
             named = [_variant_of(entries, variant) for variant in _variants(entries) if matches(name, variant)]
@@ -120,7 +157,7 @@ def _targets(record: Record, requirement: Requirement) -> list[_Target]:
                     for instance in entry["loaded_instances"]
                     if matches(name, instance["id"])
                 ]
-        found += variants + instances if is_pattern else variants or instances
+        found += variants + instances if is_pattern(name) else variants or instances
     return found
 
 
@@ -163,13 +200,7 @@ def _may_be_listed(record: Record, requirement: Requirement) -> bool:
     if listed_keys(record, requirement):
         return True
     carried = {entry["key"] for entry in record["models"]} if len(record["available"]) == record["counts"]["models"] else set()
-    return any(
-        fnmatchcase(key + "@", pattern[:end])
-        for key in record["available"]
-        if key not in carried
-        for pattern in requirement.model
-        for end in range(len(pattern))
-    )
+    return any(_may_be_variant(pattern, key) for key in record["available"] if key not in carried for pattern in requirement.model)
 
 
 def may_be_uncarried(record: Record, requirement: Requirement) -> bool:

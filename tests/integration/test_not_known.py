@@ -1,0 +1,120 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Names that are masked, and fields of an unexpected type, are not known: no gate passes because of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+CHAT = "lmstudio-community/qwen3-8b-gguf"
+INSTANCE = {"id": CHAT, "config": {"context_length": 4096}}
+
+
+def model(key, **fields):
+    return {"type": "llm", "key": key, "max_context_length": 8192, "loaded_instances": [], **fields}
+
+
+GATES = """
+- name: Judge
+  hosts: all
+  gather_facts: false
+  vars:
+    rules: {rules}
+  tasks:
+    - name: Gather
+      gpufleet.lmstudio.model_info:
+        via: "{{{{ via }}}}"
+      register: gathered
+    - name: From there
+      gpufleet.lmstudio.model_assert: {{via: "{{{{ via }}}}", require: ["{{{{ item }}}}"], quiet: true}}
+      loop: "{{{{ rules }}}}"
+      register: asked
+      ignore_errors: true
+    - name: What was gathered
+      gpufleet.lmstudio.model_assert: {{record: "{{{{ gathered }}}}", require: ["{{{{ item }}}}"], quiet: true}}
+      loop: "{{{{ rules }}}}"
+      register: given
+      ignore_errors: true
+    - name: Together
+      gpufleet.lmstudio.fleet_assert: {{require: ["{{{{ item }}}}"]}}
+      loop: "{{{{ rules }}}}"
+      register: fleet
+      ignore_errors: true
+      run_once: true
+    - name: Keep
+      ansible.builtin.copy:
+        dest: "{{{{ playbook_dir }}}}/seen.json"
+        content: "{{{{ [asked, given, fleet] | map(attribute='results') | list | to_json }}}}"
+"""
+
+
+@pytest.fixture
+def judge(run, start):
+    """Start a server with these models, judge each rule on its own, and return what the three gates say to each: met, and the messages."""
+
+    def judge_rules(models, rules, via="controller", **variables):
+        fleet = start({"gpu01": {"payload": {"models": models}, "token": variables.get("lmstudio_token")}})
+        outcome = run(GATES.format(rules=json.dumps(rules)), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "via": via, **variables}})
+        seen = json.loads((outcome.folder / "seen.json").read_text())
+        return [
+            [(result["met"], " ".join(violation["message"] for violation in result["violations"])) for result in gate]
+            for gate in zip(*seen)
+        ]
+
+    return judge_rules
+
+
+MASKED = {
+    "the beginning of the token": {"lmstudio_token": "lmstudio-cluster-2026-7f3a9c"},
+    "the token": {"lmstudio_token": "qwen3"},
+    "a header": {"lmstudio_headers": {"X-Route": CHAT}},
+}
+
+
+@pytest.mark.parametrize("via", ["controller", "target"])
+@pytest.mark.parametrize("variables", MASKED.values(), ids=MASKED)
+def test_a_model_whose_name_is_masked_is_not_known_to_be_gone(judge, variables, via):
+    rules = [
+        {"model": CHAT, "state": "absent"},
+        {"model": CHAT, "state": "unloaded"},
+        {"model": "lmstudio-community/*", "state": "absent"},
+        {"model": CHAT, "max_instances": 0, "min_instances": 0},
+        # What the rest of a masked name excludes is known.
+        {"model": "openai/gpt-oss-20b", "state": "absent"},
+        {"model": "openai/gpt-oss-20b", "state": "unloaded"},
+    ]
+    told = judge([model(CHAT, loaded_instances=[INSTANCE]), model("mistral/small")], rules, via, **variables)
+    for gates in told[:4]:
+        assert all(not met and ("not known" in says or "listed" in says) for met, says in gates), gates
+    # Where nothing of the name is left, it may be any.
+    assert [met for gates in told[4:] for met, _says in gates] == ["lmstudio_token" in variables] * 6, told
+
+
+ODD = {
+    "text for a boolean": ({"capabilities": {"vision": "true"}}, {"capabilities": ["vision"]}),
+    "a number for a boolean": ({"capabilities": {"trained_for_tool_use": 1}}, {"capabilities": ["trained_for_tool_use"]}),
+    "a list of capabilities": ({"capabilities": ["vision"]}, {"capabilities": ["vision"]}),
+    "text for reasoning": ({"capabilities": {"reasoning": "on"}}, {"capabilities": ["reasoning"]}),
+    "text for its options": ({"capabilities": {"reasoning": {"allowed_options": "on"}}}, {"capabilities": ["reasoning"]}),
+    "objects for variants": ({"variants": [{"name": "m@q8"}]}, {"model": "m@q8"}),
+    "a variant that is a number": ({"selected_variant": 8}, {"model": "m@*"}),
+}
+
+
+@pytest.mark.parametrize(("fields", "about"), ODD.values(), ids=ODD)
+def test_a_field_of_an_unexpected_type_is_not_known(judge, fields, about):
+    loaded = [{"id": "i", "config": {"context_length": 4096}}]
+    rules = [{**about, "state": "absent"}, {**about, "state": "unloaded"}, {**about, "max_instances": 0, "min_instances": 0}]
+    told = judge([model("m", loaded_instances=loaded, **fields), model("other")], rules)
+    assert [met for gates in told for met, _says in gates] == [False] * 9, told
+    # And not known to be there, either.
+    assert [met for gates in judge([model("m", loaded_instances=loaded, **fields)], [about]) for met, _says in gates] == [False] * 3
+
+
+def test_a_field_that_is_missing_is_a_no(judge):
+    rules = [{"capabilities": ["vision"], "state": "absent"}, {"model": "m@q8", "state": "absent"}]
+    assert all(met for gates in judge([model("m"), model("other", capabilities=None)], rules) for met, _says in gates)
