@@ -42,6 +42,8 @@ class ActionModule(FleetAction):
             raise OptionError("records", "it is empty. Give what was gathered, or remove the option to ask the hosts.")
         assertion = parse_fleet_assertion(options)
         result = self._judge_given(assertion, options) if options["records"] is not None else self._ask(assertion, options, task_vars)
+        if self._task.no_log:
+            return result
         for warning in warnings_of(result):
             self._display.warning(warning)
         if result.get("unconfirmed"):

@@ -83,7 +83,7 @@ class OneHostAction(ActionBase):
                 module_name="gpufleet.lmstudio." + self.MODULE, module_args=args, task_vars=task_vars, wrap_async=in_background
             )
         # Here, because a module does not know the name of its host, and equal warnings are shown once.
-        for warning in warnings_of(answer):
+        for warning in [] if self._task.no_log else warnings_of(answer):
             self._display.warning(f"{task_vars['inventory_hostname']}: {warning}")
         result.update(answer)
         return result

@@ -95,6 +95,12 @@ def test_it_passes_with_warnings_of_each_host(run, start):
         via: "{{ item }}"
       loop: [target, controller]
       register: gate
+      no_log: "{{ hidden }}"
+    - name: And together
+      gpufleet.lmstudio.fleet_assert:
+        require: [{model: qwen/qwen3-8b}, {model: nothing, severity: warn}]
+      no_log: "{{ hidden }}"
+      run_once: true
     - name: Say so
       ansible.builtin.assert:
         that:
@@ -105,9 +111,11 @@ def test_it_passes_with_warnings_of_each_host(run, start):
           All requirements are met, with 1 warning:
           (warning) nothing is not listed by this host
 """
-    outcome = run(play, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
-    for name in ("gpu01", "gpu02"):
-        assert f"[WARNING]: {name}: nothing is not listed by this host" in outcome.output
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    outcome = run(play, hosts, "-e", '{"hidden": false}')
+    for warning in (*(f"{name}: nothing is not listed by this host" for name in fleet.urls), "0 of 2 hosts serve nothing"):
+        assert f"[WARNING]: {warning}" in outcome.output
+    assert "[WARNING]" not in run(play, hosts, "-e", '{"hidden": true}').output
 
 
 def test_a_changed_record_without_an_error_is_judged(run):
