@@ -23,6 +23,8 @@ HOSTS = {
     "small": {**FRESH, "loads": {"memory": 17_200_000_000}},
     "crashing": {**FRESH, "loads": {"fails": {LARGE: "crash"}}},
     "refusing": {**FRESH, "loads": {"fails": {"*": "memory"}}},
+    "changing": {**FRESH, "loads": {"accepts": []}},
+    "replaced": {**FRESH, "loads": {"fails": {"*": "memory"}}},
     "held": {**FRESH, "loads": {"held": True}, "v0_error": True},
     "timed": {**FRESH, "loads": {"seconds": 0.2}},
     "surviving": {**FRESH, "loads": {"held": True}},
@@ -255,19 +257,19 @@ def test_what_is_not_there_is_404_below_v1_and_200_elsewhere(ask):
 
 
 def test_settings_change_while_it_runs(ask, simulator):
-    simulator.change("closed", loads={"fails": {CHAT: "crash"}}, version="0.4.25")
-    assert ask("closed", LOAD, {"model": CHAT}).status == 500
-    simulator.change("closed", loads={"fails": {}})
-    assert ask("closed", LOAD, {"model": CHAT}).status == 200
+    simulator.change("changing", loads={"fails": {CHAT: "crash"}}, version="0.4.25")
+    assert ask("changing", LOAD, {"model": CHAT}).status == 500
+    simulator.change("changing", loads={"fails": {}})
+    assert ask("changing", LOAD, {"model": CHAT}).status == 200
     # What was set before is still there.
-    assert ask("closed", LOAD, {"model": CHAT, "parallel": 2}).status == 400
+    assert ask("changing", LOAD, {"model": CHAT, "parallel": 2}).status == 400
 
 
 def test_a_payload_is_a_new_beginning(ask, instances, simulator):
-    ask("refusing", V1)
-    simulator.change("refusing", payload="two_loaded.json", loads={"fails": {}})
-    assert len(instances("refusing")) == 3
+    ask("replaced", V1)
+    simulator.change("replaced", payload="two_loaded.json", loads={"fails": {}})
+    assert len(instances("replaced")) == 3
     simulator.change(
-        "refusing", payload={"models": [{"type": "llm", "key": "a", "loaded_instances": [{"id": "b", "config": {"context_length": 1}}]}]}
+        "replaced", payload={"models": [{"type": "llm", "key": "a", "loaded_instances": [{"id": "b", "config": {"context_length": 1}}]}]}
     )
-    assert instances("refusing") == {"b": {"context_length": 1}}
+    assert instances("replaced") == {"b": {"context_length": 1}}
