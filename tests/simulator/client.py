@@ -49,10 +49,11 @@ class Simulator:
             if stream:
                 stream.close()
 
-    def load(self, host: str, model: str, **settings: Any) -> None:
+    def load(self, host: str, model: str, **settings: Any) -> dict[str, Any]:
         """Load one more instance. Settings: id, context_length (tokens), ttl (seconds); seconds (that the load takes),
-        or held=True (until it is released)."""
-        self._post(host, "load", {"model": model, **settings})
+        or held=True (until it is released). Returns the state of the host as the load begins."""
+        state: dict[str, Any] = self._post(host, "load", {"model": model, **settings})
+        return state
 
     def release(self, host: str, instance_id: str | None = None) -> None:
         """End the load of one instance, or all loads and chats of a host."""

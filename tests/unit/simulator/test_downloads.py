@@ -23,7 +23,7 @@ HOSTS = {
     "quantized": fetching(),
     "steps": fetching(**STEPS),
     "same": fetching(**STEPS),
-    "timed": fetching(bytes_per_second=5000),
+    "timed": fetching(catalogue={NEW: {"size_bytes": 1_000_000_000}}, bytes_per_second=5000),
     "stalled": fetching(stalls_at=400, **STEPS),
     "failing": fetching(fails_at=400, **STEPS),
     "full": fetching(disk_full_at=400, **STEPS),
@@ -102,13 +102,18 @@ def test_the_same_request_again_attaches_to_the_job(ask, simulator):
     assert ask("same", DOWNLOAD, {"model": URL}).document["job_id"] not in (first, other)
 
 
-def test_progress_by_the_clock(ask, status):
+def test_progress_by_the_clock(ask, status, simulator):
     answer = ask("timed", DOWNLOAD, {"model": NEW})
     told = [status("timed", answer)]
+    assert told[0]["bytes_per_second"] == 5000.0 and told[0]["estimated_completion"].endswith("Z")
+    # It would take days to end.
+    while len({one["downloaded_bytes"] for one in told}) < 3:
+        told.append(status("timed", answer))
+    simulator.change("timed", downloads={"bytes_per_second": 1e12})
     while told[-1]["status"] == "downloading":
         told.append(status("timed", answer))
-    assert told[0]["bytes_per_second"] == 5000.0 and told[0]["estimated_completion"].endswith("Z")
-    assert told[-1]["status"] == "completed" and len({one["downloaded_bytes"] for one in told}) > 2
+    numbers = [one["downloaded_bytes"] for one in told]
+    assert told[-1]["status"] == "completed" and numbers == sorted(numbers)
 
 
 def test_a_stall(ask, status, simulator):

@@ -12,6 +12,7 @@ import time
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import Server
@@ -27,13 +28,31 @@ SPEED = 50
 """How many seconds pass here in one."""
 
 
-def fetch_soon(endpoint, request):
-    return fetch(endpoint, request if request.timeout is None else request._replace(timeout=request.timeout / SPEED))
+class Clock:
+    """Moves only while a run waits. What a slow machine needs for a request does not count, and cannot use up a timeout."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def sleep(self, seconds):
+        time.sleep(seconds / SPEED)
+        self.now += seconds
+
+    def fetch(self, endpoint, request):
+        if request.timeout is None:
+            return fetch(endpoint, request)
+        try:
+            return fetch(endpoint, request._replace(timeout=request.timeout / SPEED))
+        except ApiError as exc:
+            if exc.status == "timeout":
+                self.now += request.timeout
+            raise
 
 
 def server_of(simulator, timeout=5.0):
     endpoint = make_endpoint({"token": "sk-lm-secret-of-gpu01", "timeout": timeout, "url": simulator.urls["gpu01"]}, "")
-    return Server(endpoint, fetch_soon, clock=lambda: time.monotonic() * SPEED, sleep=lambda seconds: time.sleep(seconds / SPEED))
+    clock = Clock()
+    return Server(endpoint, clock.fetch, clock=lambda: clock.now, sleep=clock.sleep)
 
 
 def begin(simulator, models):
@@ -149,7 +168,8 @@ def test_a_load_that_outlives_its_client_is_found_by_the_next_run(simulator):
     begin(simulator, [model("c")])
     simulator.change("gpu01", loads={"held": True})
     wanted = parse_options("c", load_timeout=15, confirm_loaded=True)
-    result = bring_about(wanted, server_of(simulator), check_mode=False)
+    # The request has to arrive before its timeout, which is real: three seconds.
+    result = bring_about(wanted._replace(load_timeout=3.0 * SPEED), server_of(simulator), check_mode=False)
     assert result["reason"] == "load_unconfirmed"
     assert simulator.state("gpu01")["loading"] == ["c"]
     sent = len(simulator.posts("gpu01"))

@@ -93,11 +93,10 @@ def test_a_held_load_is_listed_and_loads_until_it_is_released(ask, simulator):
 
 
 def test_a_load_ends_by_itself(ask, simulator):
-    simulator.load("timed", CHAT, seconds=0.2)
-    states = [rows(ask, "timed")[CHAT]["state"]]
-    while states[-1] == "loading":
-        states.append(rows(ask, "timed")[CHAT]["state"])
-    assert states[0] == "loading" and states[-1] == "loaded"
+    assert simulator.load("timed", CHAT, seconds=0.2)["loading"] == [CHAT]
+    while rows(ask, "timed")[CHAT]["state"] == "loading":
+        pass
+    assert rows(ask, "timed")[CHAT]["state"] == "loaded"
 
 
 def test_one_error_as_a_load_begins(ask, simulator):
