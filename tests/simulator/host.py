@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ class Host:
             raise FleetError(f"host {name}: listen must be ADDRESS:PORT, and not {listen}")
         self.address, self.port = address.strip("[]"), int(port)
         self.namespace: str | None = settings.get("namespace")
-        self._reserved: socket.socket | None = None
+        self._held: socket.socket | None = None
+        """Keeps the port, and never listens."""
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[Any] | None] = set()
 
@@ -109,12 +111,24 @@ class Host:
         await self.listen()
 
     async def listen(self) -> None:
-        """Open the port, or only keep it, so that connections are refused. The port stays the same from then on."""
+        """Listen on the port, or let connections be refused. The port stays the same from then on, and on Linux nobody else gets it."""
         if self._server:
             self._server.close()
             self._server = None
-        if self._reserved:
-            self._reserved.close()
+        if self._held is None:
+            self._held = self._bind()
+        if self.fault.name != "refused":
+            if sys.platform == "linux":
+                sock = self._bind()
+            else:  # One socket cannot listen beside another that holds the port.
+                sock, self._held = self._held, None
+            self._server = await asyncio.start_server(self._serve, sock=sock, ssl=self.context, backlog=512)
+        if self._healing and self._healing is not asyncio.current_task():
+            self._healing.cancel()
+        seconds = self.fault.seconds
+        self._healing = None if seconds is None else asyncio.create_task(self._heal_after(seconds))
+
+    def _bind(self) -> socket.socket:
         try:
             with inside(self.namespace):
                 sock = socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET)
@@ -127,15 +141,7 @@ class Host:
             sock.close()
             raise FleetError(f"host {self.name}: cannot listen on {self.address}:{self.port}: {exc.strerror}") from None
         self.port = sock.getsockname()[1]
-        if self.fault.name == "refused":
-            self._reserved = sock
-        else:
-            self._reserved = None
-            self._server = await asyncio.start_server(self._serve, sock=sock, ssl=self.context, backlog=512)
-        if self._healing and self._healing is not asyncio.current_task():
-            self._healing.cancel()
-        seconds = self.fault.seconds
-        self._healing = None if seconds is None else asyncio.create_task(self._heal_after(seconds))
+        return sock
 
     async def _heal_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
