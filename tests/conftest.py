@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -23,7 +24,7 @@ def collections_path() -> Path:
     path = ROOT / "collections"
     link = path / "ansible_collections" / "gpufleet" / "lmstudio"
     link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.exists():
+    with contextlib.suppress(FileExistsError):  # Another process may make it in the same moment.
         link.symlink_to("../../..", target_is_directory=True)
     return path
 
