@@ -75,6 +75,14 @@ else:
     hypothesis.settings.register_profile("nightly", max_examples=1000, **{**_gate, "derandomize": False, "print_blob": True})
     hypothesis.settings.load_profile("gate")
 
+    # Hypothesis mixes in constants of the local modules that are loaded, and which those are depends on the tests that ran before.
+    _providers = sys.modules.get("hypothesis.internal.conjecture.providers")
+    if hasattr(_providers, "_get_local_constants"):
+        from hypothesis.internal.constants_ast import Constants
+
+        _local, _none = _providers._get_local_constants, Constants()
+        _providers._get_local_constants = lambda: _none if hypothesis.settings.default.derandomize else _local()
+
 sys.path.insert(0, str(collections_path()))
 # A process that is forked imports what it runs by a name that Ansible does not look for in collections.
 sys.path.append(str(ROOT / "tests"))
