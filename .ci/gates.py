@@ -23,7 +23,22 @@ PYTHONS = ("python3.14", "python3.13", "python3.12")
 OLDEST_TARGET = "python3.9"
 """The oldest Python that modules of the newest ansible-core run on."""
 NOX = ".venv/dev/bin/nox"
-PACKAGES = "shellcheck chromium curl busybox-static iproute2 nginx-light openssh-server prometheus"
+PACKAGES = ("shellcheck", "chromium", "curl", "busybox-static", "iproute2", "nginx-light", "openssh-server", "prometheus")
+APT = "apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3"
+# The time that apt waits for a lock does not count for that of its lists, and without newer lists the packages may still be there.
+INSTALL = f"""
+tries=60
+until {APT} update; do
+    tries=$((tries - 1))
+    if [ $tries = 0 ]; then
+        echo "apt-get update has failed for five minutes: going on with the lists that are here"
+        break
+    fi
+    echo "apt-get update failed: trying again in five seconds"
+    sleep 5
+done
+DEBIAN_FRONTEND=noninteractive {APT} install -y "$@"
+"""
 SKIPPED = re.compile(r"(?:Session \S+ skipped: .+|SKIPPED(?: \[\d+\])?:? ?.+)$", re.MULTILINE)
 FAILED = re.compile(r"^(?:FAILED|ERROR) .+$", re.MULTILINE)
 """How pytest names at its end what failed."""
@@ -74,11 +89,14 @@ def sessions() -> list[str]:
     return found
 
 
-def packages() -> list[str] | None:
-    """The command that installs the system's packages that the gates need."""
-    if not shutil.which("apt-get") or os.geteuid() != 0:
-        return None
-    return ["sh", "-c", f"apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y {PACKAGES}"]
+def missing_packages() -> list[str]:
+    """Which of the system's packages that the gates need are not installed. All of them, where there is no dpkg."""
+    if not shutil.which("dpkg-query"):
+        return list(PACKAGES)
+    command = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\\n", *PACKAGES]
+    # It fails when it does not know one of them, and tells of the others all the same.
+    known = subprocess.run(command, check=False, capture_output=True, text=True).stdout.splitlines()
+    return [name for name in PACKAGES if f"{name} installed" not in known]
 
 
 def main() -> int:
@@ -93,11 +111,11 @@ def main() -> int:
         notes.append("the recorded answers of other servers, because LMSTUDIO_PAYLOADS names no folder")
     # Side by side, because both wait for a registry much of the time. `make test` begins with `make dev`.
     set_up = {"make dev": ["make", "dev", f"PYTHON={newest}"]}
-    installing = packages()
-    if installing:
-        set_up["packages"] = installing
-    else:
-        notes.append(f"the checks that need more than this machine has. As root on Debian: apt-get install {PACKAGES}")
+    missing = missing_packages()
+    if missing and shutil.which("apt-get") and os.geteuid() == 0:
+        set_up["packages"] = ["sh", "-c", INSTALL, "sh", *missing]
+    elif missing:
+        notes.append(f"the checks that need more than this machine has. As root on Debian: apt-get install {' '.join(missing)}")
     oldest = shutil.which(OLDEST_TARGET)
     if not oldest:
         notes.append(f"modules on the oldest Python of the newest ansible-core, because there is no {OLDEST_TARGET} here")
