@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 CACHE = Path.home() / ".ansible" / "test" / "cache"
@@ -35,11 +36,15 @@ def main() -> None:
         script = CACHE / f"get_pip_{version.replace('.', '_')}.py"
         if script.exists():
             continue
-        subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(CACHE), f"pip=={version}"], check=True
-        )
-        (wheel,) = CACHE.glob(f"pip-{version}-*.whl")
-        script.write_text(STAND_IN.format(wheel=str(wheel)))
+        # Moved into the cache when they are whole: another run may be looking there.
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, f"pip=={version}"]
+            subprocess.run(command, check=True)
+            (downloaded,) = Path(folder).glob("*.whl")
+            wheel = downloaded.replace(CACHE / downloaded.name)
+            written = Path(folder) / script.name
+            written.write_text(STAND_IN.format(wheel=str(wheel)))
+            written.replace(script)
 
 
 if __name__ == "__main__":
