@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import pty
+import resource
 import signal
 import struct
 import subprocess
@@ -31,6 +32,10 @@ pytestmark = pytest.mark.once
 @pytest.fixture
 def thousand(start, tmp_path):
     """A thousand servers that send 30 KB, each with a model of its own, and some that fail."""
+    # A socket that listens and a connection for each, and what every program has open.
+    needed, allowed = 2 * HOSTS + 100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        pytest.skip(f"the simulator of {HOSTS} hosts has {needed} files open, and ulimit -Hn allows {allowed}")
     entries = json.loads((ROOT / "tests" / "simulator" / "payloads" / "two_loaded.json").read_text())["models"]
     idle = {**entries[1], "loaded_instances": []}
     shelf = [{**idle, "key": f"shelf/model-{number:02}"} for number in range(60)]

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -47,6 +49,10 @@ def main() -> int:
     parser.add_argument("fleet", type=Path, help="the fleet file (YAML)")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input is closed, and so with the process that holds it")
     arguments = parser.parse_args()
+    # The usual 1024 files are too few for a thousand hosts. Not every system allows what it says is the most.
+    with contextlib.suppress(OSError, ValueError):
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         asyncio.run(run(read_fleet(arguments.fleet), arguments.until_eof))
     except FleetError as exc:
