@@ -9,6 +9,7 @@ The hosts have addresses of 127.0.0.0/8 of their own. Where a wrong machine coul
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import sys
@@ -20,7 +21,8 @@ import yaml
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
 
 SSH = {"ansible_connection": "ssh"}
-ONE, TWO = "127.21.0.1", "127.21.0.2"
+# No other process takes ports there, which are to be those of 127.0.0.1. Linux has fewer processes than one part has addresses.
+ONE, TWO = (str(ipaddress.IPv4Address(part) + os.getpid()) for part in ("127.128.0.0", "127.192.0.0"))
 
 # What runs modules on the controller, as the connections of network devices do; and one that leads elsewhere, as containers have.
 NETWORK = """
