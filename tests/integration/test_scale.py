@@ -32,8 +32,8 @@ pytestmark = pytest.mark.once
 @pytest.fixture
 def thousand(start, tmp_path):
     """A thousand servers that send 30 KB, each with a model of its own, and some that fail."""
-    # A socket that listens and a connection for each, and what every program has open.
-    needed, allowed = 2 * HOSTS + 100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    # For each a socket that keeps its port, one that listens and a connection, and what every program has open.
+    needed, allowed = 3 * HOSTS + 100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if allowed != resource.RLIM_INFINITY and allowed < needed:
         pytest.skip(f"the simulator of {HOSTS} hosts has {needed} files open, and ulimit -Hn allows {allowed}")
     entries = json.loads((ROOT / "tests" / "simulator" / "payloads" / "two_loaded.json").read_text())["models"]
