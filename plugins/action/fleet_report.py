@@ -33,6 +33,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import re
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit
 
 _LAST_FILE = "fleet_audit.last.json"
+_FILES = (*(name for name, _render in FORMATS.values()), _LAST_FILE, history.FILE)
+"""What is written into a folder, depending on the options."""
 
 
 class ActionModule(ActionBase):
@@ -114,6 +116,12 @@ def _baseline(given: str | None, folder: Path) -> Baseline | None:
     if not given:
         return None
     path = folder / _LAST_FILE if given == LAST else Path(given)
+    if given != LAST and any(_is_same_file(path, folder / name) for name in _FILES):
+        raise OptionError(
+            "baseline",
+            f"{path} is a file that the audit itself writes into {folder}, so a run that fails for drift would be the baseline of the next one. "
+            f"Copy it elsewhere and give the copy, or write {LAST} to compare with the last run.",
+        )
     remedy = "Restore it, or delete it to start over." if given == LAST else "Give the JSON report of an earlier run."
     try:
         return parse_baseline(json.loads(path.read_bytes()))
@@ -126,6 +134,14 @@ def _baseline(given: str | None, folder: Path) -> Baseline | None:
     except OptionError as exc:
         problem = f"{exc.problem.partition('. ')[0]}. {remedy}" if given == LAST else exc.problem
         raise OptionError("baseline", f"{path}: {problem}") from None
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, which need not exist yet."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _differs(before: str, now: str, with_other_times: str) -> bool:

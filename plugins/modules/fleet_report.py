@@ -105,7 +105,8 @@ options:
         in O(dest). For a file called C(last), write C(./last).
       - With V(last), the first run has nothing to compare with, and says so. A host without an answer keeps what it had before, and
         so does a host of the inventory that is not in this run, so nothing is missed behind an outage or a C(--limit).
-      - It is read before any report is written, so it may be the report that is about to be replaced.
+      - It cannot be one of the files that are written into O(dest), because a run that fails for drift would then be the baseline of the
+        next one. Give a copy, or V(last).
     type: path
   drift:
     description:

@@ -77,9 +77,10 @@ def test_it_reports_in_every_format_and_a_second_run_changes_nothing(audit, star
     assert before.pop("run") != now.pop("run")
     assert json.dumps(before) == json.dumps(now)
 
-    # Drift since the first run, whose report is the one that is replaced now.
+    # Drift since the first run, whose report was kept elsewhere.
+    shutil.copy(tmp_path / "audit" / "fleet_audit.json", tmp_path / "approved.json")
     fleet.load("gpu10", "qwen/qwen3-8b", context_length=8192)
-    drifted = audit(hosts, fleet_audit_baseline="audit/fleet_audit.json")
+    drifted = audit(hosts, fleet_audit_baseline="approved.json")
     assert drifted.output.count("changed: [") == 1
     assert "gpu10: qwen/qwen3-8b is loaded now, but was not before" in drifted.output
     document = json.loads(reports_in(tmp_path / "audit")["json"])
@@ -164,7 +165,7 @@ def test_odd_answers_make_valid_reports(audit, start, tmp_path):
     assert len(list(junitparser.JUnitXml.fromstring(texts["junit"].encode()))) == 3
     assert list(text_string_to_metric_families(texts["prometheus"]))
     # And as a baseline.
-    audit(hosts_of(fleet), fleet_audit_baseline="audit/fleet_audit.json", fleet_audit_fail_on=["drift"])
+    audit(hosts_of(fleet), fleet_audit_baseline="audit/fleet_audit.json", fleet_audit_dest="next", fleet_audit_fail_on=["drift"])
 
 
 @pytest.mark.parametrize("source", ["controller", "target"])
@@ -342,6 +343,41 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
     assert [run["hosts"] for run in runs] == [2, 1, 2] and [run["drift"] for run in runs] == [0, 0, 1]
     for document in (json.loads(last.read_bytes()), json.loads((tmp_path / "audit" / "fleet_audit.json").read_bytes())):
         jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(document)
+
+
+def test_a_run_is_never_compared_with_a_file_that_it_writes_itself(audit, start, tmp_path):
+    fleet = start({"gpu1": {"payload": "none_loaded.json"}})
+    hosts, folder = hosts_of(fleet), tmp_path / "audit"
+    audit(hosts, fleet_audit_baseline="last", fleet_audit_history=3, fleet_audit_formats=["json", "html"])
+    fleet.load("gpu1", "qwen/qwen3-8b", context_length=8192)
+    (tmp_path / "link.json").symlink_to("audit/fleet_audit.json")
+    (tmp_path / "alias").symlink_to("audit")
+    (tmp_path / "play").mkdir()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    gate = {"fleet_audit_fail_on": ["drift"], "fleet_audit_formats": ["json", "html"]}
+
+    def refused(baseline, *arguments):
+        said = " ".join(audit(hosts, *arguments, ends=2, **gate, fleet_audit_baseline=baseline).output.split())
+        assert f"baseline: {baseline} is a file that the audit itself writes" in said
+        assert "Copy it elsewhere and give the copy, or write last" in said
+
+    for path in (str(folder / "fleet_audit.json"), "play/../audit/fleet_audit.json", "link.json", "alias/fleet_audit.json"):
+        refused(path)
+    for name in ("last.json", "history.json", "html"):
+        refused(f"audit/fleet_audit.{name}")
+    for argument in ("fleet_audit_accept=true", "fleet_audit_dest=alias"):
+        refused("audit/fleet_audit.json", "-e", argument)
+    refused("audit/fleet_audit.json", "--check")
+    # A file that is not there yet will be one that the run has written.
+    refused("new/fleet_audit.json", "-e", "fleet_audit_dest=new")
+    # Without a gate, too: the next run may be one.
+    audit(hosts, ends=2, fleet_audit_baseline="audit/fleet_audit.json", fleet_audit_formats=["csv"])
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    # A copy fails as often as it is asked.
+    shutil.copy(folder / "fleet_audit.json", tmp_path / "approved.json")
+    for _time in range(2):
+        assert "gpu1: qwen/qwen3-8b is loaded now" in audit(hosts, ends=2, **gate, fleet_audit_baseline="approved.json").output
 
 
 @pytest.mark.once
