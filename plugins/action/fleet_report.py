@@ -65,8 +65,9 @@ class ActionModule(ActionBase):
             )
             audited_at = time.strftime(TIME_FORMAT, time.gmtime())
             audit = make_audit(options["hosts"], policies, baseline, audited_at, scope, options["drift"])
+            found = problems(audit)
             formats = dict(FORMATS[name] for name in options["formats"])
-            if options["baseline"] == LAST and (options["accept"] or not audit["summary"]["drift"]):
+            if options["baseline"] == LAST and (options["accept"] or not found["drift"]):
                 formats[_LAST_FILE] = as_json
             changed = self._write(folder, formats, audit, options)
         except (AnsibleError, InputError) as exc:
@@ -79,7 +80,7 @@ class ActionModule(ActionBase):
             msg=headline(audit),
             reports=paths,
             summary=audit["summary"],
-            problems=problems(audit),
+            problems=found,
             lines=as_lines(audit, paths, written=not self._task.check_mode),
         )
         return result

@@ -104,7 +104,8 @@ options:
       - The path of a JSON report of an earlier run, or the word V(last), which is what the last run left as C(fleet_audit.last.json)
         in O(dest). For a file called C(last), write C(./last).
       - With V(last), the first run has nothing to compare with, and says so. A host without an answer keeps what it had before, and
-        so does a host of the inventory that is not in this run, so nothing is missed behind an outage or a C(--limit).
+        so does a host of the inventory that is not in this run, so nothing is missed behind an outage or a C(--limit). So does one
+        whose answer shows no change but leaves out what was known, such as one over the older list.
       - It cannot be one of the files that are written into O(dest), because a run that fails for drift would then be the baseline of the
         next one. Give a copy, or V(last).
     type: path
@@ -121,8 +122,8 @@ options:
     default: [added, removed, loaded, unloaded, context, quantization, variant]
   accept:
     description:
-      - Whether this run becomes what O(baseline=last) compares with, even if it found changes. A run without changes always does. With
-        V(false) the same changes are found again, until a run accepts them.
+      - Whether this run becomes what O(baseline=last) compares with, even if it found changes or could compare no host. Any other run
+        always does. With V(false) the same is found again, until a run accepts it.
     version_added: 2.0.0
     type: bool
     default: true
@@ -229,7 +230,9 @@ problems:
       type: list
       elements: str
     drift:
-      description: Changes since the baseline. Hosts with the same change share a sentence.
+      description:
+        - Changes since the baseline. Hosts with the same change share a sentence. Where no host could be compared with it, the
+          sentence says that.
       type: list
       elements: str
 lines:

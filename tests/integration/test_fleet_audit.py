@@ -345,6 +345,99 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
         jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(document)
 
 
+GATE = {"fleet_audit_baseline": "last", "fleet_audit_fail_on": "drift", "fleet_audit_formats": ["json"]}
+NOTHING_COMPARED = "No host could be compared with the baseline."
+
+
+def test_where_no_host_could_be_compared_it_fails_until_that_is_accepted(audit, start, tmp_path):
+    fleet = start({"gpu1": {"payload": "none_loaded.json"}})
+    url, last = fleet.urls["gpu1"], tmp_path / "audit" / "fleet_audit.last.json"
+
+    def fails(hosts, *arguments, advice=True):
+        before = last.read_bytes()
+        for _time in range(2):
+            failed = audit(hosts, *arguments, ends=2, **GATE).output.split("Fail on what")[1]
+            assert NOTHING_COMPARED in failed
+            assert ("To compare with this run instead, run it once with -e fleet_audit_accept=true." in failed) is advice
+            assert "The next run fails again, unless a host can be compared then." in failed
+        assert last.read_bytes() == before
+
+    def accepted(hosts, *arguments):
+        failed = audit(hosts, *arguments, "-e", "fleet_audit_accept=true", ends=2, **GATE).output.split("Fail on what")[1]
+        assert NOTHING_COMPARED in failed and "fleet_audit_accept" not in failed
+        audit(hosts, *arguments, **GATE)
+
+    # A host that was renamed, and has changed.
+    audit({"gpu1": {"lmstudio_url": url}}, **GATE)
+    fleet.load("gpu1", "qwen/qwen3-8b", context_length=8192)
+    renamed = {"gpu2": {"lmstudio_url": url}}
+    fails(renamed)
+    # What its old name had is not lost.
+    assert "gpu1: qwen/qwen3-8b is loaded now" in audit({"gpu1": {"lmstudio_url": url}}, ends=2, **GATE).output
+    accepted(renamed)
+
+    # One that is down keeps what it had, so there is nothing to accept.
+    fleet.fault("gpu1", "refused")
+    fails(renamed, advice=False)
+    fleet.fault("gpu1", None)
+    audit(renamed, **GATE)
+
+    # One that is new, and alone in a run.
+    both = {**renamed, "gpu3": {"lmstudio_url": url}}
+    fails(both, "--limit", "gpu3")
+    accepted(both, "--limit", "gpu3")
+    fleet.unload("gpu1", "qwen/qwen3-8b")
+    assert "2 hosts: qwen/qwen3-8b is no longer loaded" in audit(both, ends=2, **GATE).output
+
+    # One that was down in the first run.
+    last.unlink()
+    fleet.fault("gpu1", "refused")
+    audit(renamed, **GATE)
+    fleet.fault("gpu1", None)
+    fails(renamed)
+    # With a file of somebody's own, and without the gate, as before.
+    (tmp_path / "approved.json").write_bytes(last.read_bytes())
+    own = audit(renamed, ends=2, **{**GATE, "fleet_audit_baseline": "approved.json", "fleet_audit_dest": "own"}).output
+    assert "To compare with this run instead, replace approved.json with the fleet_audit.json of this run." in own
+    audit(renamed, **{**GATE, "fleet_audit_fail_on": []})
+    audit(renamed, **GATE)
+
+
+@pytest.mark.once
+def test_what_was_approved_is_not_lost_by_an_answer_that_tells_less(audit, start, tmp_path):
+    entry = {"key": "m", "type": "llm", "loaded_instances": []}
+
+    def listing(quantization, *contexts):
+        instances = [{"id": f"n:{number}", "config": {"context_length": context}} for number, context in enumerate(contexts)]
+        quantized = {**entry, "quantization": {"name": quantization, "bits_per_weight": 4}}
+        return {"payload": {"models": [quantized, {**quantized, "key": "n", "quantization": None, "loaded_instances": instances}]}}
+
+    fleet = start({"gpu1": listing("Q4_K_M", 8192, 4096)})
+    newer = {"gpu1": {"lmstudio_url": fleet.urls["gpu1"]}}
+    older = {"gpu1": {**newer["gpu1"], "lmstudio_api": "v0"}}
+    audit(newer, fleet_audit_detail="full", **GATE)
+    fleet.change("gpu1", **listing("Q4_K_M", 8192))
+    # The older list has one instance of each loaded model.
+    for _time in range(2):
+        audit(older, fleet_audit_detail="full", **GATE)
+    assert "n now has the context 8192 instead of 4096, 8192" in audit(newer, ends=2, **GATE).output
+    fleet.change("gpu1", **listing("Q8_0", 8192, 4096))
+    # At detail loaded, a model that is not loaded has no quantization.
+    for _time in range(2):
+        audit(newer, fleet_audit_detail="loaded", **GATE)
+    changed = audit(newer, fleet_audit_detail="full", ends=2, **GATE).output
+    assert "m now has the quantization Q8_0 instead of Q4_K_M" in changed
+    document = json.loads((tmp_path / "audit" / "fleet_audit.last.json").read_bytes())
+    jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(document)
+    # An accepted change is, also with an answer that tells less.
+    audit(newer, "-e", "fleet_audit_accept=true", fleet_audit_detail="full", ends=2, **GATE)
+    audit(newer, fleet_audit_detail="full", **GATE)
+    fleet.change("gpu1", **listing("Q8_0"))
+    audit(older, "-e", "fleet_audit_accept=true", ends=2, **GATE)
+    audit(older, **GATE)
+    audit(newer, fleet_audit_detail="full", **GATE)
+
+
 def test_a_run_is_never_compared_with_a_file_that_it_writes_itself(audit, start, tmp_path):
     fleet = start({"gpu1": {"payload": "none_loaded.json"}})
     hosts, folder = hosts_of(fleet), tmp_path / "audit"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import listed_models
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import listed_models, tells_less
 
 SCHEMA_VERSION = 2
 _READ = (1, SCHEMA_VERSION)
@@ -26,12 +26,14 @@ class Baseline(NamedTuple):
 
     audited_at: str
     hosts: dict[str, dict[str, Any]]
-    """What is known of each host: `{ok, status, api, detail, models, seen_at}`. For one that gave no answer, what it had before."""
+    """What is known of each host: `{ok, status, api, detail, models, seen_at}`. For one that gave no answer, or less of one, what it had before."""
 
-    def last_known(self, name: str) -> dict[str, Any] | None:
-        """What a host had when it last answered."""
-        known = self.hosts.get(name)
-        return None if known is None or not known["ok"] else {key: known[key] for key in ("seen_at", "api", "detail", "models")}
+    def still_known(self, host: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What a host without a change had before, where what it answered now cannot take the place of that."""
+        known = self.hosts.get(host["name"])
+        if known is None or not known["ok"] or (host["ok"] and not tells_less(known, host)):
+            return None
+        return {key: known[key] for key in ("seen_at", "api", "detail", "models")}
 
     def carried_over(self, audited: Collection[str], inventory: Collection[str] | None) -> list[dict[str, Any]]:
         """What is known of the hosts that are not in this run: those of the inventory, or all if it is None."""
@@ -62,7 +64,7 @@ def parse_baseline(document: Any) -> Baseline:
 
 
 def _known(host: Mapping[str, Any], seen_at: str) -> dict[str, Any]:
-    before = None if host["ok"] else host.get("last_known")
+    before = host.get("last_known")
     # An earlier release did not record the API, and knew only one.
     api = host.get("api", V1 if host["ok"] else None)
     known = {**{key: host[key] for key in _KNOWN}, "api": api, "seen_at": seen_at}

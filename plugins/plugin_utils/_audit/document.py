@@ -96,8 +96,9 @@ def make_audit(
         carried_over = baseline.carried_over(records, None if scope.keep_missing else scope.inventory)
         left_out = {host["name"] for host in carried_over if host["name"] in scope.inventory}
         drift = compare_with_baseline(described, {name: host for name, host in baseline.hosts.items() if name not in left_out}, drift_kinds)
+    changed = {change["host"] for change in drift["changes"]} if drift else set()
     for host in described:
-        host["last_known"] = baseline.last_known(host["name"]) if baseline and not host["ok"] else None
+        host["last_known"] = baseline.still_known(host) if baseline and host["name"] not in changed else None
     findings = find(described, checks, drift)
     return {
         "schema_version": SCHEMA_VERSION,

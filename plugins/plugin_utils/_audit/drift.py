@@ -91,6 +91,11 @@ class Listed:
     def contexts(self) -> list[int | None]:
         return _sorted(self.pinned + self.idle)
 
+    def unknown(self) -> set[str]:
+        """What is not known of it while it is loaded."""
+        known = {"context": None not in self.contexts(), **self.loaded_attributes}
+        return {name for name, is_known in known.items() if not is_known}
+
 
 def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
     """What a host has, by model key. Raises whatever Python raises if something is missing."""
@@ -100,6 +105,14 @@ def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
             raise TypeError("key")
         found.setdefault(model["key"], Listed(host.get("api") == V0)).add(model)
     return found
+
+
+def tells_less(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether an answer leaves out what was known of a host, so that a later change of that would go unnoticed."""
+    if before["api"] != V0 == now["api"] or before["detail"] == FULL != now["detail"]:
+        return True
+    old, new = listed_models(before), listed_models(now)
+    return any(new[key].contexts() and new[key].unknown() - old[key].unknown() for key in {*old}.intersection(new))
 
 
 def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collection[str]) -> Iterator[tuple[str, Change]]:

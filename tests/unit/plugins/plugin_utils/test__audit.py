@@ -206,6 +206,31 @@ def test_a_change_behind_an_outage_is_not_lost():
     assert audited({"a": DOWN}, baseline=after(audited({"a": DOWN})))["hosts"][0]["last_known"] is None
 
 
+@pytest.mark.parametrize(
+    "less, changed, message",
+    [
+        (model("m", None), model("m", 4096), "a: m now has the context 4096 instead of 8192"),
+        (
+            model("m", 8192, quantization=None),
+            model("m", 8192, quantization="Q8_0"),
+            "a: m now has the quantization Q8_0 instead of Q4_K_M",
+        ),
+    ],
+)
+def test_what_is_known_of_a_host_is_not_lost_by_an_answer_without_it(less, changed, message):
+    def run(listed, before=None):
+        return audited({"a": having(listed)}, baseline=after(before) if before else None)
+
+    second = run(less, run(model("m", 8192)))
+    third = run(less, second)
+    fourth = run(changed, third)
+    assert [len(later["drift"]["changes"]) for later in (second, third, fourth)] == [0, 0, 1]
+    assert fourth["drift"]["changes"][0]["message"] == message
+    assert second["hosts"][0]["last_known"] == third["hosts"][0]["last_known"] != fourth["hosts"][0]["last_known"] is None
+    # What is told for the first time is known from then on.
+    assert run(changed, run(model("m", 8192), run(less)))["drift"]["changes"][0]["message"] == message
+
+
 def test_hosts_that_are_left_out_of_a_run_are_carried_over():
     names = ["a", "b", "c"]
     first = audited({"a": having(model("m", 1)), "b": having(model("m", 1)), "c": DOWN}, inventory=names)
