@@ -212,6 +212,35 @@ def test_an_answer_of_an_earlier_run_is_not_that_of_this_one(run, start, tmp_pat
     assert [len(fleet.requests(name)) for name in ("gpu1", "gpu2")] == [1, 2]
 
 
+@pytest.mark.parametrize("include", ["import_role", "include_role"])
+def test_the_answer_of_one_host_is_never_that_of_another(run, start, tmp_path, include):
+    """Each host asks itself, but the role runs once: here in the first play, and after a run that asked all of them in the second."""
+    fleet = start({"gpu1": {"payload": "two_loaded.json"}, "gpu2": {"payload": "two_loaded.json"}})
+    role = {"name": "Audit", f"ansible.builtin.{include}": {"name": "gpufleet.lmstudio.fleet_audit"}}
+    change = {
+        "url": f"{fleet.control}/hosts/gpu2/settings",
+        "method": "POST",
+        "body_format": "json",
+        "body": {"payload": "none_loaded.json"},
+    }
+    changes = {"name": "It changes", "ansible.builtin.uri": change, "run_once": True, "delegate_to": "localhost"}
+    settings = {
+        "fleet_audit_source": "target",
+        "fleet_audit_formats": ["json"],
+        "fleet_audit_dest": "audit",
+        "fleet_audit_policy": {"require": [{"model": "qwen/qwen3-8b"}]},
+        "fleet_audit_fail_on": ["violations"],
+    }
+    for tasks in ([changes, {**role, "run_once": True}], [role, changes, {**role, "run_once": True}]):
+        fleet.change("gpu2", payload="two_loaded.json")
+        play = [{"name": "Audit", "hosts": "all", "gather_facts": False, "vars": settings, "tasks": tasks}]
+        run(json.dumps(play), hosts_of(fleet), ends=2)
+        gpu1, gpu2 = json.loads((tmp_path / "audit" / "fleet_audit.json").read_bytes())["hosts"]
+        # What is imported is part of the play, so that each host asks. What is included once is for one host.
+        assert [gpu1["status"], gpu2["status"]] == ["ok", "ok" if include == "import_role" else "not_asked"]
+        assert gpu1["counts"]["loaded"] and not gpu2["counts"]["loaded"]
+
+
 @pytest.mark.skipif(not shutil.which("ssh"), reason="there is no ssh here")
 def test_hosts_without_a_record_are_findings(audit, start, tmp_path):
     fleet = start({"gpu1": {}})
