@@ -22,6 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
     records_given,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import batch_hosts, refuse_other_values
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing, sharing_records
 
 _GRACE_SECONDS = 0.5
@@ -33,6 +34,7 @@ class ActionModule(FleetAction):
     spec = staticmethod(fleet_assert_spec)
 
     def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        refuse_other_values(self._task, task_vars, batch_hosts(task_vars))
         args = self._task.args
         for name in ("min_hosts", "min_percent"):
             # Ansible would take true for 1.

@@ -30,7 +30,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.f
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.sentences import headline, problems
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit, refuse_other_values
 
 _LAST_FILE = "fleet_audit.last.json"
 _FILES = (*(name for name, _render in FORMATS.values()), _LAST_FILE, history.FILE)
@@ -48,6 +48,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         try:
             refuse_batches_of_an_audit(variables)
+            refuse_other_values(self._task, variables, variables.get("ansible_play_hosts_all", ()))
             options = report_options(only_set(self._task.args))
             groups = variables.get("groups", {})
             policies = parse_policies(options["policy"], groups)

@@ -369,6 +369,31 @@ def test_the_role_gates_every_host_where_only_some_say_how_many_are_enough(run, 
         assert "deployed gpu01" in outcome.output
 
 
+def test_the_role_gates_no_host_with_what_another_one_requires(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "two_loaded.json"}})
+    play = [{"name": "Gate", "hosts": "all", "gather_facts": False, "roles": ["gpufleet.lmstudio.require_models"]}]
+    chat = {"require_models_require": [{"model": "qwen/qwen3-8b"}], "require_models_min_hosts": 1}
+
+    def gate(of_gpu02, ends, play=play, of_gpu01=chat):
+        hosts = hosts_of(fleet)
+        hosts = {"gpu01": {**hosts["gpu01"], **of_gpu01}, "gpu02": {**hosts["gpu02"], **of_gpu02}}
+        return words(run(json.dumps(play), hosts, ends=ends))
+
+    other = [{"model": "nonexistent/model"}]
+    for name, value in {"require": other, "min_hosts": 2, "min_percent": 100, "confirm_loaded": True}.items():
+        said = gate({**chat, f"require_models_{name}": value}, 2)
+        assert f"require_models_{name} is not the same for gpu02 and for gpu01, and the role judges both with one value." in said
+    assert not fleet.requests("gpu01")
+    gate(chat, 0)
+    gate({**chat, "require_models_wait_timeout": 1}, 0)
+    # What the play says is for both, whatever the inventory has.
+    gate({**chat, "require_models_require": other}, 0, play=[{**play[0], "vars": chat}])
+    # In a batch of its own, or without a number of hosts, each is judged by what it requires itself.
+    for alone in ({"play": [{**play[0], "serial": 1}]}, {"of_gpu01": {"require_models_require": chat["require_models_require"]}}):
+        assert "nonexistent/model" in gate({**chat, "require_models_require": other}, 2, **alone)
+    gate({"require_models_require": [{"model": "openai/gpt-oss-20b"}]}, 0)
+
+
 def test_the_role_gates_under_tags_and_with_the_strategy_free(run, start):
     fleet = start({"gpu01": {"payload": "none_loaded.json"}})
     play = """

@@ -374,10 +374,56 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
         jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(document)
 
 
+def test_what_it_judges_by_is_the_same_for_all_hosts(audit, run, start, tmp_path):
+    """The role runs once, with the variables of the first host."""
+    fleet = start({"bastion": {"payload": "none_loaded.json"}, "gpu1": {"payload": "none_loaded.json"}})
+    chat = {"require": [{"model": "qwen/qwen3-8b"}]}
+    own = {"fleet_audit_policy": chat, "fleet_audit_fail_on": ["violations"]}
+
+    def hosts(**of_gpu1):
+        return {name: {**variables, **(of_gpu1 if name == "gpu1" else {})} for name, variables in hosts_of(fleet).items()}
+
+    def refused(name, hosts, *arguments, **variables):
+        said = " ".join(audit(hosts, *arguments, ends=2, **variables).output.split())
+        assert f"{name} is not the same for gpu1 and for bastion, and the role judges both with one value." in said
+        assert "Set it for both, or leave out the one for which it is not meant." in said
+        assert not (tmp_path / "audit").exists()
+
+    for source in ("controller", "target", "variable"):
+        refused("fleet_audit_policy", hosts(**own), fleet_audit_source=source)
+    refused("fleet_audit_policy", hosts(**own), "--check")
+    refused("fleet_audit_fail_on", hosts(**own), fleet_audit_policy=chat)
+    for name, value in {"baseline": "last", "drift": ["loaded"], "accept": True, "dest": "elsewhere"}.items():
+        # What is given on the command line is for all hosts, so it is not given here.
+        play = [{"name": "Audit", "hosts": "all", "gather_facts": False, "roles": ["gpufleet.lmstudio.fleet_audit"]}]
+        said = run(json.dumps(play), hosts(**{f"fleet_audit_{name}": value}), ends=2).output
+        assert f"fleet_audit_{name} is not the same for gpu1 and for bastion" in " ".join(said.split())
+    assert not (tmp_path / "fleet_audit").exists()
+
+    # The same for both, wherever it is from.
+    assert "qwen/qwen3-8b: not met by" in audit({name: {**each, **own} for name, each in hosts().items()}, ends=2).output
+    assert "qwen/qwen3-8b: not met by" in audit(hosts(**{**own, "fleet_audit_policy": {}}), ends=2, **own).output
+    role = {"name": "Audit", "ansible.builtin.include_role": {"name": "gpufleet.lmstudio.fleet_audit"}, "run_once": True}
+    for play in ({"vars": own, "tasks": [role]}, {"tasks": [{**role, "vars": own}]}):
+        plays = [{"name": "Audit", "hosts": "all", "gather_facts": False, **play}]
+        failed = run(json.dumps(plays), hosts(fleet_audit_policy={}, fleet_audit_fail_on=["not_ok"], fleet_audit_timeout=5), ends=2)
+        assert "qwen/qwen3-8b: not met by" in failed.output
+    # A host that the play has lost does not have what a task has set since.
+    leaves = {"name": "One leaves", "ansible.builtin.meta": "end_host", "when": "inventory_hostname == 'gpu1'"}
+    sets = {"name": "Set it", "ansible.builtin.set_fact": own}
+    plays = [{"name": "Audit", "hosts": "all", "gather_facts": False, "tasks": [leaves, sets, role]}]
+    assert "qwen/qwen3-8b: not met by 2 of 2 hosts" in run(json.dumps(plays), hosts(), ends=2).output
+    plays[0]["tasks"].remove(sets)
+    assert "fleet_audit_fail_on is not the same" in run(json.dumps(plays), hosts(fleet_audit_fail_on=["not_ok"]), ends=2).output
+    # One host alone.
+    assert "qwen/qwen3-8b: not met by" in audit(hosts(**own), "--limit", "gpu1", ends=2).output
+
+
 GATE = {"fleet_audit_baseline": "last", "fleet_audit_fail_on": "drift", "fleet_audit_formats": ["json"]}
 NOTHING_COMPARED = "No host could be compared with the baseline."
 
 
+@pytest.mark.once
 def test_where_no_host_could_be_compared_it_fails_until_that_is_accepted(audit, start, tmp_path):
     fleet = start({"gpu1": {"payload": "none_loaded.json"}})
     url, last = fleet.urls["gpu1"], tmp_path / "audit" / "fleet_audit.last.json"
@@ -467,6 +513,7 @@ def test_what_was_approved_is_not_lost_by_an_answer_that_tells_less(audit, start
     audit(newer, fleet_audit_detail="full", **GATE)
 
 
+@pytest.mark.once
 def test_a_run_is_never_compared_with_a_file_that_it_writes_itself(audit, start, tmp_path):
     fleet = start({"gpu1": {"payload": "none_loaded.json"}})
     hosts, folder = hosts_of(fleet), tmp_path / "audit"

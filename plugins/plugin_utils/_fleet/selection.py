@@ -14,6 +14,17 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import variables_in_inventory, variables_of_task
+
+_JUDGED_TOGETHER = {
+    "gpufleet.lmstudio.fleet_audit": tuple(f"fleet_audit_{name}" for name in ("policy", "fail_on", "baseline", "drift", "accept", "dest")),
+    "gpufleet.lmstudio.require_models": tuple(
+        f"require_models_{name}" for name in ("min_hosts", "min_percent", "require", "confirm_loaded")
+    ),
+}
+"""The variables of a role that decide what passes, where it judges all hosts at once with those of the first one."""
+_JUDGED_ALONE_WITHOUT = {"gpufleet.lmstudio.require_models": ("require_models_min_hosts", "require_models_min_percent")}
+"""A host that has none of these is judged by itself."""
 
 
 def match_pattern(pattern: list[str], groups: Mapping[str, Iterable[str]], loader: DataLoader) -> list[str]:
@@ -46,3 +57,31 @@ def refuse_batches_of_an_audit(task_vars: Mapping[str, Any]) -> None:
             f"one run of the role fleet_audit is one audit, but this batch has {len(batch)} of the {len(play)} hosts of the play, and the next "
             "one would overwrite its reports. Do not use the role in a play with serial: audit in a play of its own."
         )
+
+
+def refuse_other_values(task: Any, task_vars: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raise an ``AnsibleError`` in a role that judges these hosts at once, where one of them has another value for what it is judged by.
+
+    They are compared as they are written: a template is one value, though it may come to another one for each host.
+    """
+    role = task_vars.get("ansible_role_name", "")
+    if role not in _JUDGED_TOGETHER:
+        return
+    owner, hostvars = task_vars["inventory_hostname"], task_vars["hostvars"]
+    own = variables_in_inventory(owner, hostvars)
+    for name in names:
+        others = variables_in_inventory(name, hostvars)
+        # A host that the play has lost does not have what tasks have set since.
+        variables = [variable for variable in _JUDGED_TOGETHER[role] if variable in others or name in task_vars["ansible_play_hosts"]]
+        if all(others.get(variable) == own.get(variable) for variable in variables):
+            continue
+        # The play, or the include of the role, may set it for all hosts. To know that takes longer.
+        written, written_of_owner = (variables_of_task(task, each, hostvars) for each in (name, owner))
+        if role in _JUDGED_ALONE_WITHOUT and not any(variable in written for variable in _JUDGED_ALONE_WITHOUT[role]):
+            continue
+        for variable in variables:
+            if written.get(variable) != written_of_owner.get(variable):
+                raise AnsibleError(
+                    f"{variable} is not the same for {name} and for {owner}, and the role judges both with one value. "
+                    "Set it for both, or leave out the one for which it is not meant."
+                )

@@ -173,6 +173,13 @@ def variables_in_inventory(name: str, hostvars: Any) -> Mapping[str, Any]:
     return {**found, "hostvars": hostvars} if isinstance(found, Mapping) else {}
 
 
+def variables_of_task(task: Any, name: str, hostvars: Any) -> Mapping[str, Any]:
+    """The variables that a task has for a host, as users wrote them, with those of the play and of the role."""
+    host = hostvars._inventory.get_host(name)
+    found: Mapping[str, Any] = hostvars._variable_manager.get_vars(play=task.get_play(), host=host, task=task, include_hostvars=False)
+    return found
+
+
 def template_with(variables: Mapping[str, Any], templar: Any) -> Callable[[Any], Any]:
     """A function that templates a value with these variables."""
 
@@ -201,9 +208,7 @@ def _without_keyword(
     """
     if task_vars.get("ansible_connection") == connection or "ansible_connection" in in_inventory():
         return task_vars
-    hostvars: Any = task_vars["hostvars"]
-    host = hostvars._inventory.get_host(task_vars["inventory_hostname"])
-    written = hostvars._variable_manager.get_vars(play=task.get_play(), host=host, task=task, include_hostvars=False)
+    written = variables_of_task(task, task_vars["inventory_hostname"], task_vars["hostvars"])
     return {name: value for name, value in task_vars.items() if name != "ansible_connection" or name in written}
 
 
