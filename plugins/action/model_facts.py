@@ -9,7 +9,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, is_loopback, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import delegate_of, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, source_variable

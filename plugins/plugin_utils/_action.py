@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
@@ -26,7 +27,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     Host,
     delegate_of,
     host_of_task,
-    is_this_machine,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task, without_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target

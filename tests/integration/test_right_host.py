@@ -315,6 +315,53 @@ def test_a_forwarded_port_is_not_the_host(run, start, tmp_path):
     assert fleet.requests("controller") == []
 
 
+# Each is the machine that uses it.
+SPELLINGS = [
+    *("127.1", "2130706433", "0x7f.1", "0177.0.0.1", "0", "127.0.0.1.", "LOCALHOST", "localhost.localdomain", "ip6-localhost"),
+    *("[::1]", "[0:0::1]", "[::ffff:127.0.0.1]", "[::FFFF:7f00:1]", "[::]", "127\u30020\u30020\u30021"),
+]
+
+
+def test_a_loopback_address_in_any_spelling_is_the_host_itself(run, fleet, controller):
+    port = port_of(fleet.urls["one"])
+    hosts = {
+        f"gpu{number}": {**SSH, "ansible_host": ONE, "lmstudio_url": f"http://{host}:{port}", "lmstudio_token": "token-of-one"}
+        for number, host in enumerate(SPELLINGS)
+    }
+    play = f"""
+- name: Ask
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Each host
+      gpufleet.lmstudio.model_info:
+        via: controller
+      register: answer
+    - name: All hosts
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: all
+    - name: Their models are those of the host
+      ansible.builtin.assert:
+        that: item.url == 'http://{ONE}:{port}' and item.ok
+      loop:
+        - "{{{{ answer.lmstudio }}}}"
+        - "{{{{ all.hosts[inventory_hostname] }}}}"
+        - "{{{{ lookup('gpufleet.lmstudio.models', inventory_hostname) }}}}"
+      loop_control: {{label: x}}
+    - name: Ask a server of the delegate in its place
+      gpufleet.lmstudio.model_info:
+      delegate_to: localhost
+      register: refused
+      ignore_errors: true
+    - name: That is refused
+      ansible.builtin.assert:
+        that: refused is failed and 'is a server of localhost and not of' in refused.msg
+"""
+    run(play, hosts, connection={})
+    assert controller.requests("controller") == []
+
+
 def test_hosts_behind_one_address_are_named(run, read_inventory, start, tmp_path):
     fleet = start({"gateway": {"payload": "two_loaded.json"}, "other": {}})
     port = port_of(fleet.urls["gateway"])

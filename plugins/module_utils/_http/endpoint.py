@@ -11,7 +11,6 @@ Everything here is checked before a request is sent.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
@@ -96,14 +95,6 @@ class Endpoint(NamedTuple):
     def credential_option(self) -> str | None:
         """The option with the credentials, if any: token or headers."""
         return "token" if self.token else "headers" if self.headers else None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, as written in a URL, is the machine that sends the request."""
-    host = host.lower().rstrip(".")
-    if host in ("localhost", "::1", "0.0.0.0", "::") or host.endswith(".localhost"):  # noqa: S104 (nothing is bound)
-        return True
-    return re.match(r"127(\.\d{1,3}){1,3}\Z", host) is not None
 
 
 def authorizes(headers: Any) -> bool:

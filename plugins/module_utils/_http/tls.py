@@ -16,7 +16,8 @@ from typing import Iterable, NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, is_loopback
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 

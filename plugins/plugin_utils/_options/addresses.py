@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, is_loopback, normalise_url
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, normalise_url
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback, is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
     DEFAULT_PORT,
     OptionError,
@@ -26,7 +27,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     VARIABLES,
     Host,
     NotAsked,
-    is_this_machine,
 )
 
 _THIS_MACHINE = "localhost"
@@ -109,9 +109,8 @@ def address_url(host: Host) -> str:
 def is_loopback_url(url: Any) -> bool:
     """Whether a URL means the host itself. One that cannot be used is refused later."""
     try:
-        parts = urlsplit(str(url).strip())
-        return is_loopback(parts.hostname or "") and "@" not in parts.netloc
-    except ValueError:
+        return is_loopback(parts_of_url(str(url).strip(), "")[1])
+    except OptionError:
         return False
 
 

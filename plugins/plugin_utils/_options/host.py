@@ -12,9 +12,7 @@ the delegate there, so these two are then read from the inventory. Where many ho
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +21,7 @@ from ansible import constants, context, errors
 from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -37,7 +36,6 @@ _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 # Connection plugins with variables of their own for the host and the port, and how these variables begin. With others, such as kubectl,
 # the host may be that of something else.
 _PREFIXES = {"ssh": "ssh", "smart": "ssh", "paramiko": "ssh", "paramiko_ssh": "ssh", "local": "ssh", "winrm": "winrm", "psrp": "psrp"}
-_LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
 # Raised since ansible-core 2.19 by a template whose result is omit.
 _OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
 # Errors of ansible-core about a value, as its releases word them.
@@ -227,21 +225,6 @@ def connection_of_play(task: Any, templar: Any) -> str:
 def connection_of_command_line() -> str:
     """The connection of hosts where no variable sets one, and the keyword of a play cannot be seen."""
     return str(context.CLIARGS.get("connection") or constants.DEFAULT_TRANSPORT)
-
-
-def is_this_machine(address: str) -> bool:
-    """Whether an address means the machine that uses it, however it is written. (127.0.0.2 may be another one: a network namespace, a test.)"""
-    address = address.lower().rstrip(".")
-    if address in _LOOPBACK_NAMES or address.endswith(".localhost"):
-        return True
-    try:
-        # 127.1 and 0x7f000001 are addresses to the system, too.
-        numbers = socket.inet_ntoa(socket.inet_aton(address)) if re.match(r"[0-9a-fx.]+\Z", address) else address.strip("[]")
-        found = ipaddress.ip_address(numbers)
-    except (OSError, ValueError):
-        return False
-    found = getattr(found, "ipv4_mapped", None) or found
-    return found.is_unspecified or str(found) in ("127.0.0.1", "::1")
 
 
 def decrypted(value: Any) -> Any:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, is_loopback
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, is_this_machine
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback, is_this_machine
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host
 
 _FROM_CONTROLLER = "Query it from the controller, with model_info or model_assert and via: controller."
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET, is_loopback, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
@@ -212,16 +212,6 @@ def test_a_short_token_gets_a_warning():
 def test_a_short_header_gets_one_too():
     assert "value of X-Version is short" in short_secret_warning(endpoint(headers={"X-Long": "twelve-chars", "X-Version": 1}))
     assert short_secret_warning(endpoint(headers={"X-Long": "twelve-chars", "X-Empty": ""})) is None
-
-
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.1", "127.255.0.9", "::1", "0.0.0.0", "a.localhost"])
-def test_loopback(host):
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["gpu01", "128.0.0.1", "127.0.0.1.example", "localhost.example", "1270.0.0.1", "::2", ""])
-def test_not_loopback(host):
-    assert not is_loopback(host)
 
 
 def test_a_body_says_itself_what_it_is():
