@@ -362,6 +362,28 @@ def test_a_loopback_address_in_any_spelling_is_the_host_itself(run, fleet, contr
     assert controller.requests("controller") == []
 
 
+def test_a_server_counts_once_in_any_spelling_of_its_address(run, fleet):
+    port = port_of(fleet.urls["one"])
+    spellings = [ONE, "127.1376257", "0x7f.21.1", f"::ffff:{ONE}", "::ffff:7f15:1", f"{ONE}."]
+    hosts = {f"gpu{number}": {**SSH, "ansible_host": host, "lmstudio_port": port} for number, host in enumerate(spellings)}
+    hosts["url"] = {**SSH, "lmstudio_controller_url": fleet.urls["one"]}
+    play = """
+- name: Gate
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Several names of one server
+      gpufleet.lmstudio.fleet_assert:
+        require: [{model: openai/gpt-oss-20b}]
+        min_hosts: 2
+        token: token-of-one
+      run_once: true
+"""
+    outcome = words(run(play, hosts, ends=2, connection={}))
+    assert "gpu0, gpu1, gpu2, gpu3, gpu4 and 2 more have the same URL" in outcome
+    assert "only 1 host counts. Hosts with the same URL count once, so 6 are left out" in outcome
+
+
 def test_hosts_behind_one_address_are_named(run, read_inventory, start, tmp_path):
     fleet = start({"gateway": {"payload": "two_loaded.json"}, "other": {}})
     port = port_of(fleet.urls["gateway"])

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, normalise_url
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback, is_this_machine
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import canonical_host, is_loopback, is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
     DEFAULT_PORT,
     OptionError,
@@ -87,7 +87,7 @@ def _server(url: Any, port: Any) -> Server | None:
 
 def server_of(endpoint: Endpoint) -> Server:
     """What the URL of an endpoint names, in a form that can be compared."""
-    host = _THIS_MACHINE if is_this_machine(endpoint.host) else endpoint.host.rstrip(".")
+    host = _THIS_MACHINE if is_this_machine(endpoint.host) else canonical_host(endpoint.host)
     return Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
 
 

@@ -211,8 +211,14 @@ def test_a_server_is_one_however_its_url_is_written():
         "h": "https://gpu01",
         "i": "http://gpu01/path",
         "j": ["odd"],
+        "k": "http://[::ffff:127.0.0.1]:1234/api/v1",
+        "l": "http://127.2:1234",
+        "m": "http://[::FFFF:7f00:2]:1234",
+        "n": "http://[2001:db8::1]",
+        "o": "http://[2001:0DB8:0:0:0:0:0:1]:80/",
+        "p": "HTTP://GPU01.:80",
     }
-    assert sharing(urls) == {"b": "a", "c": "a", "f": "e", "g": "e"}
+    assert sharing(urls) == {"b": "a", "c": "a", "f": "e", "g": "e", "k": "a", "l": "d", "m": "d", "o": "n", "p": "e"}
 
 
 def test_a_round_after_a_sleep_that_lasted_too_long_is_the_last_one():
