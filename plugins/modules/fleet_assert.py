@@ -42,7 +42,8 @@ options:
   hosts:
     description:
       - A pattern, as in the C(hosts) of a play. It means every host of the inventory that matches, even one outside the play or one that
-        C(--limit) leaves out. A pattern that matches no host is an error.
+        C(--limit) leaves out. A pattern that matches no host is an error, and so are a name that no host and no
+        group has, an empty list, and an empty text, although it means unset elsewhere.
       - Unset means the hosts of the current batch of the play, as for M(gpufleet.lmstudio.fleet_info).
     type: list
     elements: str

@@ -120,20 +120,62 @@ def test_the_secret_of_the_first_host_is_no_default_for_others(run, start):
 
 
 def test_no_hosts_are_not_all_hosts(run, start):
-    fleet = start({"gpu01": {}})
+    fleet = start({"gpu01": {}, "gpu02": {}})
     play = """
 - name: Ask nobody
   hosts: all
   gather_facts: false
+  vars:
+    empty: "{{ groups['nothing'] | default([]) }}"
   tasks:
-    - name: Of an empty group
+    - name: "{{ item.says }}"
       gpufleet.lmstudio.fleet_info:
-        hosts: "{{ groups['nothing'] | default([]) }}"
+        hosts: "{{ item.hosts }}"
+      loop:
+        - {hosts: "{{ empty }}", says: "hosts: it is an empty list. Give a pattern."}
+        - {hosts: "{{ empty | join(',') }}", says: "hosts: it is an empty text. Give a pattern."}
+        - {hosts: " ", says: "hosts: it has an empty entry."}
+        - {hosts: ["gpu01", "{{ empty | join(',') }}"], says: "hosts: it has an empty entry."}
+        - {hosts: "{{ (['gpu01'] + [empty | join(',')]) | join(',') }}", says: "hosts: it has an empty entry."}
+        - {hosts: [gpu01, gpu2], says: "hosts: no host or group of the inventory is called gpu2. Did you mean gpu02?"}
+        - {hosts: "gpu01:gpu2", says: "hosts: no host or group of the inventory is called gpu2. Did you mean gpu02?"}
+        - {hosts: "gpu01:&nothing", says: "hosts: no host of the inventory matches gpu01:&nothing."}
+        - {hosts: "x*", says: "hosts: no host of the inventory matches x*."}
+      run_once: true
+      ignore_errors: true
+      register: asked
+    - name: Nobody was asked
+      ansible.builtin.assert:
+        that: item is failed and item.item.says in item.msg
+      loop: "{{ asked.results }}"
+      loop_control: {label: x}
+"""
+    run(play, hosts_of(fleet, {}))
+    assert fleet.requests("gpu01") == fleet.requests("gpu02") == []
+
+
+def test_a_pattern_that_is_not_set_means_the_batch(run, start):
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    play = """
+- name: Ask the batch
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Without a pattern
+      gpufleet.lmstudio.fleet_info:
+        hosts: "{{ pattern | default(omit) }}"
+      run_once: true
+    - name: With null
+      gpufleet.lmstudio.fleet_info:
+        hosts: null
+      run_once: true
+    - name: With what leaves nobody out, and with a group that is empty beside one that is not
+      gpufleet.lmstudio.fleet_info:
+        hosts: [all, "!nobody", ungrouped]
       run_once: true
 """
-    outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, ends=2)
-    assert "hosts: it is an empty list. Give a pattern" in outcome.output
-    assert fleet.requests("gpu01") == []
+    run(play, hosts_of(fleet, {}))
+    assert len(fleet.requests("gpu01")) == len(fleet.requests("gpu02")) == 3
 
 
 def test_a_pattern_asks_hosts_outside_of_play_and_limit(run, start):
@@ -162,7 +204,7 @@ def test_a_pattern_asks_hosts_outside_of_play_and_limit(run, start):
       ansible.builtin.assert:
         that:
           - nobody is failed
-          - "nobody.msg == 'hosts: no host of the inventory matches gpu1,gpu2.'"
+          - "nobody.msg == 'hosts: no host or group of the inventory is called gpu1 or gpu2. Did you mean gpu01 or gpu02?'"
 
 - name: Ask from a play on localhost
   hosts: localhost

@@ -16,10 +16,12 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import secret_warnings, shared_url_warnings
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import (
     batch_hosts,
     match_pattern,
+    names_unknown,
     refuse_batches_of_an_audit,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
@@ -35,6 +37,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+
+_GIVE_A_PATTERN = "Give a pattern. Without this option, the hosts of the play are asked."
 
 
 class FleetAction(ActionBase):
@@ -60,6 +64,8 @@ class FleetAction(ActionBase):
             )
         try:
             refuse_batches_of_an_audit(task_vars or {})
+            if self._task.args.get("hosts") == "":
+                raise OptionError("hosts", f"it is an empty text. {_GIVE_A_PATTERN}")
             given = {name: decrypted(value) if name in SECRETS else value for name, value in only_set(self._task.args).items()}
             options = validate_options(self.spec(), given)
             result.update(self.result_of(options, task_vars or {}))
@@ -72,8 +78,15 @@ class FleetAction(ActionBase):
         if pattern is None:
             return batch_hosts(task_vars)
         if not pattern:
-            raise OptionError("hosts", "it is an empty list. Give a pattern. Without this option, the hosts of the play are asked.")
-        names = match_pattern(pattern, task_vars["groups"], self._loader)
+            raise OptionError("hosts", f"it is an empty list. {_GIVE_A_PATTERN}")
+        if not all(part.strip() for part in pattern):
+            raise OptionError("hosts", "it has an empty entry. Remove it, or give a pattern in its place.")
+        groups = task_vars["groups"]
+        unknown = names_unknown(pattern, groups)
+        if unknown:
+            meant = did_you_mean(unknown, [*groups, *groups["all"]])
+            raise OptionError("hosts", f"no host or group of the inventory is called {' or '.join(map(printable, unknown))}.{meant}")
+        names = match_pattern(pattern, groups, self._loader)
         if not names:
             raise OptionError("hosts", f"no host of the inventory matches {','.join(pattern)}.")
         return names

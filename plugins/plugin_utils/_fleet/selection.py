@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleError
-from ansible.inventory.manager import InventoryManager
+from ansible.inventory.manager import InventoryManager, split_host_pattern
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import variables_in_inventory, variables_of_task
 
@@ -35,6 +36,15 @@ def match_pattern(pattern: list[str], groups: Mapping[str, Iterable[str]], loade
         for name in names:
             inventory.add_host(name, group=group)
     return [host.name for host in inventory.get_hosts(pattern)]
+
+
+def names_unknown(pattern: list[str], groups: Mapping[str, Iterable[str]]) -> list[str]:
+    """The plain names in a pattern that no host and no group has. What follows a ! or an & only leaves hosts out."""
+    plain = [
+        part for part in split_host_pattern(pattern) if not part.startswith(("!", "&", "~")) and not any(letter in part for letter in "*?[")
+    ]
+    known = {*groups, *constants.LOCALHOST, *(name for names in groups.values() for name in names)}
+    return [name for name in plain if name not in known]
 
 
 def batch_hosts(task_vars: Mapping[str, Any]) -> list[str]:
