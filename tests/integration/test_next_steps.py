@@ -387,6 +387,13 @@ ROWS = {
     "a problem document with 200": Row(
         document("200 OK", TUNNEL), "nothing", "invalid", "sent a problem document instead of a model list", "invalid"
     ),
+    "an error beside an empty list": Row(
+        text("200 OK", b'{"models": [], "error": {"type": "internal_error", "message": "the index is not ready"}}'),
+        "nothing",
+        "invalid",
+        "sent an error instead of a model list",
+        "invalid",
+    ),
     "a text": Row(text("200 OK", b"Ollama is running"), "nothing", "invalid", "sent a body that is not valid JSON", "invalid"),
     "HTTP/2": Row(
         b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80\x00\x04\x00\x01\x00\x00\x00\x05\x00\xff\xff\xff",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import marshal
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -95,7 +95,7 @@ def _comparable(entry: Entry) -> Entry:
 def list_models(document: Any, known: KnownModels | None = None) -> Listed:
     """The models that a document lists. Raises :class:`ApiError`. `known` is looked up, and added to."""
     models = document.get("models") if isinstance(document, dict) else None
-    if not isinstance(models, list) or (not models and "data" in document):
+    if not isinstance(models, list) or (not models and ("data" in document or tells_error(document))):
         raise _no_list(document)
     check_number(models)
     if models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in models):
@@ -124,13 +124,18 @@ def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels
     return model
 
 
+def tells_error(document: Mapping[str, Any]) -> bool:
+    """Whether a document says that something went wrong. An empty list beside that does not mean that there is nothing."""
+    return document.get("error") is not None or document.get("detail") is not None
+
+
 def _no_list(document: Any) -> ApiError:
     """Why a document has no list of models."""
     if not isinstance(document, dict):
         return ApiError("invalid", f"sent {json_type(document)} instead of a model list")
     if "data" in document:
         return ApiError("not_lmstudio", "is not LM Studio: it answered like an OpenAI-style server (a list called data)")
-    if document.get("models") is not None:
+    if document.get("models") not in (None, []):
         return invalid_field("models", "a list", document["models"])
     if "error" in document:
         return ApiError("invalid", "sent an error instead of a model list")

@@ -153,6 +153,15 @@ def test_what_cannot_be_trusted_is_no_list(rows, status, problem):
     assert record["api"] is None and record["fingerprint"] is None
 
 
+@pytest.mark.parametrize("error", [{"error": {"message": "not ready"}}, {"error": "not ready"}, {"detail": "x", "title": "Not ready"}])
+def test_an_empty_list_beside_an_error_is_no_list(error):
+    answer = Response(200, json.dumps({"data": [], **error}).encode())
+    record = Server(v0=answer).record(api="v0")
+    assert record["status"] == "invalid" and "sent an error instead of a model list" in record["error"]["message"]
+    assert Server(v1=newer("a"), v0=answer).record(confirm=True)["confirmed"] is None
+    assert Server(v0=Response(200, b'{"data": [], "error": null}')).record(api="v0")["ok"]
+
+
 def test_any_other_field_is_unknown_and_a_warning():
     record = Server(v0=older([row("a", arch=7, quantization=["Q4"], capabilities={"vision": "yes"}, size_bytes=12, new={"x": 1})])).record(
         api="v0"
