@@ -66,14 +66,13 @@ def _judged_here(option: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_set(value: Any) -> bool:
-    """Whether an option has a value.
+    """Whether an option has a value: None, the empty string and what is omitted mean unset."""
+    return not (value is None or (isinstance(value, str) and value == "") or is_omitted(value))
 
-    None and the empty string mean unset, and so does what ansible-core hands over for ``default(omit)`` where it does not
-    remove the option itself: a string before 2.19, an object without a public name since.
-    """
-    if value is None or type(value).__name__ == "_OmitType":
-        return False
-    return not (isinstance(value, str) and (value == "" or value.startswith(OMITTED)))
+
+def is_omitted(value: Any) -> bool:
+    """Whether a value is ``omit`` that ansible-core did not remove itself: a string before 2.19, an object without a public name since."""
+    return type(value).__name__ == "_OmitType" or (isinstance(value, str) and value.startswith(OMITTED))
 
 
 def headers_of(value: Any) -> Any:

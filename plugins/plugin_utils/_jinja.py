@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_omitted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -26,8 +27,10 @@ def template_plugin(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
+        # What is judged comes from a server. All else comes from a user.
+        judged, wanted = args[:1], [None if is_omitted(arg) else _without_omitted(arg) for arg in args[1:]]
         try:
-            return function(*args, **kwargs)
+            return function(*judged, *wanted, **_without_omitted(kwargs))
         except InputError as exc:
             raise AnsibleFilterError(f"{function.__name__}: {exc}") from None
         except (KeyError, AttributeError) as exc:
@@ -37,6 +40,15 @@ def template_plugin(function: Callable[..., Any]) -> Callable[..., Any]:
             raise AnsibleFilterError(f"{function.__name__}: {str(exc).replace(function.__name__ + '() ', '')}") from None
 
     return run
+
+
+def _without_omitted(value: Any) -> Any:
+    """A value without what is omitted in it, as Ansible passes the options of a task. Before 2.19 it does so there only."""
+    if isinstance(value, Mapping):
+        return {name: _without_omitted(item) for name, item in value.items() if not is_omitted(item)}
+    if isinstance(value, (list, tuple)):
+        return [_without_omitted(item) for item in value if not is_omitted(item)]
+    return value
 
 
 def requirement_from_args(model: Any, state: str, attributes: Mapping[str, Any]) -> Requirement:

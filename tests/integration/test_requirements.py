@@ -112,6 +112,48 @@ def test_filters(run, start):
     run(GATHER + play, hosts)
 
 
+@pytest.mark.matrix
+def test_what_is_omitted_is_left_out_as_in_a_task(run, start):
+    _fleet, hosts = start_two(start)
+    play = """
+    - name: A requirement with keys that are omitted
+      gpufleet.lmstudio.model_assert:
+        require: "{{ wanted }}"
+        record: "{{ answer }}"
+      register: gate
+      ignore_errors: true
+    - name: Every plugin judges the same
+      ansible.builtin.assert:
+        that:
+          - gate is failed and gate.violations | length == 1
+          - answer | gpufleet.lmstudio.violations(wanted) == gate.violations
+          - answer is not gpufleet.lmstudio.meets(wanted)
+          - answer is not gpufleet.lmstudio.meets(wanted[0])
+          - answer is gpufleet.lmstudio.meets(wanted[1:])
+          - fleet.hosts | gpufleet.lmstudio.fleet_violations(wanted[:1]) | length > 0
+          - answer | gpufleet.lmstudio.select_models(**select) | map(attribute='key') == ['qwen/qwen3-8b']
+          - answer is gpufleet.lmstudio.model_loaded('qwen/qwen3-8b', publisher=nothing | default(omit))
+          - fleet.hosts | gpufleet.lmstudio.hosts_serving('openai/gpt-oss-20b', publisher=nothing | default(omit)) == ['gpu01']
+          - answer | gpufleet.lmstudio.violations(wanted, exclusive=nothing | default(omit)) == gate.violations
+      when: inventory_hostname == 'gpu01'
+    - name: Whatever cannot be left out
+      ansible.builtin.set_fact:
+        odd: "{{ answer is gpufleet.lmstudio.model_available(nothing | default(omit)) }}"
+      register: odd
+      ignore_errors: true
+    - name: Is an error
+      ansible.builtin.assert:
+        that: odd is failed
+  vars:
+    wanted:
+      - {model: qwen/qwen3-8b, publisher: "{{ nothing | default(omit) }}", state: absent}
+      - model: [qwen/qwen3-8b, "{{ nothing | default(omit) }}"]
+        config: {flash_attention: "{{ nothing | default(omit) }}", parallel: 4}
+    select: {model: qwen/qwen3-8b, publisher: "{{ nothing | default(omit) }}"}
+"""
+    run(GATHER + play, {"gpu01": hosts["gpu01"]})
+
+
 WRONG = [
     ("answer is gpufleet.lmstudio.model_loaded('m', min_contex_length=1)", "unknown key min_contex_length. Did you mean min_context_length?"),
     ("answer is gpufleet.lmstudio.model_loaded('m', state='absent')", "model_loaded: state has no meaning here"),
