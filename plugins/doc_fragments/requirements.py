@@ -134,6 +134,8 @@ options:
         load begins, so without this a model counts as loaded before it can serve a request.
       - A model that is still loading, with all its instances, meets no requirement for a loaded one, and O(wait_timeout) waits for it. The same
         holds for a model that this list does not report as loaded, and for every model if an error comes in place of the list.
+      - A model that this list calls loading or loaded is not C(unloaded) either, and C(max_instances) and C(exclusive) count it, even where the
+        newer list has no instance of it yet. If an error comes in place of the list, these are not met.
       - Both requests together have the O(timeout). The second one goes to the same server with the same token and headers.
       - Where LM Studio has no C(/api/v0/models), a warning says that this cannot be told, and the newer list alone counts.
       - It is an error with records that were gathered before, because those do not tell what is still loading.

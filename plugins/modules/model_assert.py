@@ -181,7 +181,8 @@ lmstudio:
     - The record that was judged, as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes it, with the entries of loaded
       models only.
     - With O(confirm_loaded), the entry of a loaded model also has C(state), which is C(loaded) or C(loading), or else C(unconfirmed), a
-      sentence that says why that is not known. The record has C(confirmed).
+      sentence that says why that is not known. That of a model without an instance has C(state) where C(/api/v0/models) calls it anything but
+      not-loaded. The record has C(confirmed).
   returned: when the requirements were judged, unless O(quiet)
   type: dict
 msg:

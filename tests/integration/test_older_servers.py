@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.tests.raw_server import Server, http
 
 CHAT = "qwen/qwen3-8b"
 V1, V0 = "/api/v1/models", "/api/v0/models"
@@ -235,3 +237,97 @@ def test_gates_wait_for_the_end_of_a_load_and_warn_once_where_nobody_can_tell(ru
     words = " ".join(outcome.output.split())
     assert words.count("it is not known whether a model is still loading, because the LM Studio of without has no /api/v0/models") == 1
     assert words.count("confirm_loaded: ") == 1
+
+
+class TwoLists(Server):
+    """Answers with these two lists of models. One that is None is an error."""
+
+    def __init__(self, v1, v0):
+        self.bodies = {V1: json.dumps({"models": v1}).encode(), V0: v0 and json.dumps({"data": v0}).encode()}
+        super().__init__(b"")
+
+    def answer(self, client):
+        path = client.recv(65536).split(b" ")[1].decode()
+        body = self.bodies[path]
+        client.sendall(http(b"<html>", status=b"500 Internal Server Error") if body is None else http(body))
+
+
+GONE = """
+- name: Gate
+  hosts: all
+  gather_facts: false
+  module_defaults:
+    gpufleet.lmstudio.model_assert: &confirmed {confirm_loaded: true, timeout: 20}
+    gpufleet.lmstudio.fleet_assert: *confirmed
+  tasks:
+    - name: It is not loaded
+      gpufleet.lmstudio.model_assert:
+        require: [{model: qwen/qwen3-8b, state: unloaded}]
+        via: "{{ 'target' if inventory_hostname == 'loading' else 'controller' }}"
+      register: unloaded
+      ignore_errors: true
+    - name: Nothing else is loaded
+      gpufleet.lmstudio.model_assert:
+        require: [{model: other, min_instances: 0, max_instances: 9}]
+        exclusive: true
+      register: alone
+      ignore_errors: true
+    - name: Few instances are loaded
+      gpufleet.lmstudio.model_assert:
+        require: [{type: llm, min_instances: 0, max_instances: 1}]
+      register: few
+      ignore_errors: true
+    - name: It is not loaded on this host
+      gpufleet.lmstudio.fleet_assert:
+        hosts: "{{ item }}"
+        require: [{model: qwen/qwen3-8b, state: unloaded}]
+      loop: "{{ ansible_play_hosts }}"
+      run_once: true
+      register: together
+      ignore_errors: true
+    - name: Outcome
+      ansible.builtin.copy:
+        content: "{{ [unloaded, alone, few, together.results[index]] | map(attribute='msg') | to_json }}"
+        dest: "{{ playbook_dir }}/{{ inventory_hostname }}.json"
+      vars:
+        index: "{{ ansible_play_hosts.index(inventory_hostname) }}"
+"""
+
+
+def test_what_may_be_loading_is_not_unloaded(run, tmp_path):
+    def listed(key, loaded):
+        return {"key": key, "type": "llm", "loaded_instances": [{"id": key, "config": {"context_length": 8192}}] if loaded else []}
+
+    def row(key, state):
+        return {"id": key, "type": "llm", "state": state}
+
+    v1 = [listed(CHAT, False), listed("other", True)]
+    older = {
+        "idle": [row(CHAT, "not-loaded"), row("other", "loaded")],
+        "hidden": [row("other", "loaded")],
+        "loading": [row(CHAT, "loading"), row("other", "loaded")],
+        "loaded": [row(CHAT, "loaded"), row("other", "loaded")],
+        "error": None,
+    }
+    servers = {name: TwoLists(v1, v0) for name, v0 in older.items()}
+    servers["empty"] = TwoLists([], None)
+    run(GONE, {name: {"lmstudio_url": f"http://127.0.0.1:{server.port}"} for name, server in servers.items()})
+    said = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in servers}
+    met = "The requirement is met."
+    unknown = "because /api/v0/models did not tell what is still loading"
+    assert said["idle"] == said["hidden"] == [met] * 4
+    assert said["loading"] == [
+        f"{CHAT} must not be loaded, but is still loading",
+        f"{CHAT} is still loading, and no requirement asks for it (exclusive)",
+        "a model with the type llm: 2 loaded instances meet the requirement, at most 1 is allowed",
+        f"0 of 1 host has {CHAT} unloaded; 1 is required. loading: still loading",
+    ]
+    assert said["loaded"][0] == f"{CHAT} must not be loaded, but may be, because it has the state loaded"
+    assert said["empty"][:3] == [
+        f"{CHAT} is not known to be unloaded, {unknown}",
+        f"other: it is not known how many loaded instances meet the requirement, {unknown}\n"
+        f"it is not known whether anything else is loaded, {unknown} (exclusive)",
+        f"a model with the type llm: it is not known how many loaded instances meet the requirement, {unknown}",
+    ]
+    assert said["error"][:3] == said["empty"][:3] and said["error"][3].endswith("error: not known")
+    assert all(met not in texts for name, texts in said.items() if name not in ("idle", "hidden"))

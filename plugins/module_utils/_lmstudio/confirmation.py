@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
     LIST_MODELS_V0,
     LOADED,
     LOADING,
+    NOT_LOADED,
     States,
     read_states,
 )
@@ -54,15 +55,31 @@ class Confirmation(NamedTuple):
         """
         if self.states is None:
             return self.problem
-        names = [entry["key"], entry["selected_variant"], *(instance["id"] for instance in entry["loaded_instances"])]
-        found = set().union(*(self.states.get(name, set()) for name in names if name))
-        if LOADING in found:
-            return LOADING
-        if LOADED in found:
-            return None
+        found = self._states_of(entry["key"], entry["selected_variant"], *(instance["id"] for instance in entry["loaded_instances"]))
         if not found:
             return f"{LIST_MODELS_V0.path} does not list it"
-        return f"{LIST_MODELS_V0.path} says that its state is {printable(min(found))}"
+        state = _least_settled(found)
+        if state in (LOADED, LOADING):
+            return None if state == LOADED else LOADING
+        return f"{LIST_MODELS_V0.path} says that its state is {printable(state)}"
+
+    def state_without_instance(self, entry: Entry, explained: set[str]) -> str | None:
+        """The state of a model without a loaded instance, if it is another than not loaded. `explained` are names under which something
+        else is loaded, which may be why this list calls them loaded.
+        """
+        state = _least_settled(self._states_of(entry["key"], entry["selected_variant"], *entry["variants"]))
+        return None if state == NOT_LOADED or (state == LOADED and entry["key"] in explained) else state
+
+    def _states_of(self, *names: str | None) -> set[str]:
+        states = self.states or {}
+        return {state for name in names if name for state in states.get(name, ())}
+
+
+def _least_settled(states: set[str]) -> str:
+    """What counts where a list has several states for one model."""
+    if LOADING in states:
+        return LOADING
+    return min(states - {LOADED, NOT_LOADED}, default=LOADED if LOADED in states else NOT_LOADED)
 
 
 def ask_confirmation(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Response]) -> Confirmation:
@@ -85,9 +102,15 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
         return Confirmation(None, problem, is_there, exc.status in ("auth", "forbidden"))
 
 
+def is_unconfirmed(record: Record) -> bool:
+    """Whether the older list was to tell what is loading, and did not: then a model without an instance may be loading as well."""
+    return bool(record["ok"]) and record.get("confirmed", True) is None
+
+
 def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | None) -> Record:
     """A record in which each model that is listed as loaded says whether it is: its `state` is loaded or loading, or `unconfirmed` says
-    why that is not known. The record's `confirmed` is true, false where the server cannot tell, or null where it did not.
+    why that is not known. A model without an instance has the `state` that the older list tells, unless that is not-loaded. The record's
+    `confirmed` is true, false where the server cannot tell, or null where it did not. `record` must have all models.
     """
     confirmed: bool | None = None
     if record["api"] == V0:
@@ -95,10 +118,15 @@ def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | No
     elif record["ok"]:
         found = read_confirmation(endpoint, answer) if answer else Confirmation(None, f"{LIST_MODELS_V0.path} was not requested")
         confirmed = (found.states is not None or None) if found.is_there else False
-        for entry in record["models"]:
-            doubt = found.doubt(entry) if entry["loaded"] and found.is_there else None
-            if found.states is not None and entry["loaded"] and doubt in (None, LOADING):
+        explained = {*record["loaded"], *(instance["id"] for instance in record["instances"])}
+        for entry in record["models"] if found.is_there else ():
+            if not entry["loaded"]:
+                state = found.state_without_instance(entry, explained)
+                entry.update({"state": state} if state else {})
+                continue
+            doubt = found.doubt(entry)
+            if doubt in (None, LOADING):
                 entry["state"] = doubt or LOADED
-            elif doubt:
+            else:
                 entry["unconfirmed"] = doubt
     return cast("Record", {**record, "confirmed": confirmed})

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Mapping, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import LOADED_ONLY, not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 
 _BEFORE_THE_REASON = re.compile(r"(Task failed: )?((Data could not be sent to|Failed to connect to) .{0,300}? ssh: )?", re.IGNORECASE)
 """What Ansible puts before the words of ssh. With pipelining it may be either of the two, and both are long."""
-
-
-def at_detail_loaded(record: Record) -> Record:
-    if record["detail"] == LOADED_ONLY:
-        return record
-    return {**record, "detail": LOADED_ONLY, "models": [entry for entry in record["models"] if may_be_loaded(entry)]}
 
 
 def extract_record(value: Any) -> Record:

@@ -58,9 +58,9 @@ def may_be_loaded(entry: Entry) -> bool:
 
 def is_unclear(entry: Entry) -> bool:
     """Whether a model without an instance may be loaded all the same: some servers report a loaded context but no instance, and the older
-    API a state, which need not be one of these two.
+    list a state other than not-loaded.
     """
-    unsettled = entry.get("state") not in (None, "loaded", "not-loaded")
+    unsettled = entry.get("state") not in (None, "not-loaded")
     return not entry["loaded"] and (entry.get("loaded_context_length") is not None or unsettled)
 
 

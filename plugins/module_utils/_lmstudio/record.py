@@ -136,17 +136,27 @@ def parse(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> P
 
 def record_of(endpoint: Endpoint, poll: Poll, detail: str) -> Record:
     """The record of an endpoint that was asked."""
+    if endpoint.confirm_loaded:
+        # What is still loading need not be listed as loaded.
+        complete = record_of(endpoint._replace(confirm_loaded=False), poll, FULL)
+        record = confirm(complete, endpoint, poll.states)
+        return at_detail_loaded(record) if detail == LOADED_ONLY else record
     answer = parse(endpoint, poll).answer
     if isinstance(answer, ParsedAnswer):
-        record = _make_record("ok", None, detail, answer.facts(detail), endpoint.url, answer.api, poll)
-    else:
-        failure = cast("ApiError", answer)
-        problem = failure.problem
-        if (endpoint.api, poll.api) == (AUTO, V0) and failure.status != "unsupported":
-            problem += f" (asked for {LIST_MODELS_V0.path}, because it does not know {LIST_MODELS.path})"
-        error: Error = {"message": f"{endpoint.url} {problem}.", "hint": failure.hint, "http_status": failure.http_status}
-        record = _make_record(failure.status, error, detail, _no_facts(detail), endpoint.url, None, poll)
-    return confirm(record, endpoint, poll.states) if endpoint.confirm_loaded else record
+        return _make_record("ok", None, detail, answer.facts(detail), endpoint.url, answer.api, poll)
+    failure = cast("ApiError", answer)
+    problem = failure.problem
+    if (endpoint.api, poll.api) == (AUTO, V0) and failure.status != "unsupported":
+        problem += f" (asked for {LIST_MODELS_V0.path}, because it does not know {LIST_MODELS.path})"
+    error: Error = {"message": f"{endpoint.url} {problem}.", "hint": failure.hint, "http_status": failure.http_status}
+    return _make_record(failure.status, error, detail, _no_facts(detail), endpoint.url, None, poll)
+
+
+def at_detail_loaded(record: Record) -> Record:
+    """A record with the entries of those models only that are or may be loaded."""
+    if record["detail"] == LOADED_ONLY:
+        return record
+    return {**record, "detail": LOADED_ONLY, "models": [entry for entry in record["models"] if may_be_loaded(entry)]}
 
 
 def not_asked_record(message: str, hint: str, detail: str) -> Record:

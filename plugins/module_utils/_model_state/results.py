@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import at_detail_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
     CUTS_OFF,

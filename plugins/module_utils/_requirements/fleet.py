@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import is_unconfirmed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import NOT_CONFIRMED, Candidate
@@ -182,7 +183,7 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
     if check == "state":
         if actual in (LOADING, NOT_CONFIRMED):
             return "still loading" if actual == LOADING else NOT_CONFIRMED
-        if actual is None and is_older(record) and requirement.state in (UNLOADED, ABSENT):
+        if actual is None and (is_older(record) or is_unconfirmed(record)) and requirement.state in (UNLOADED, ABSENT):
             return "not known"
         entries = record["models"]
         if requirement.state == LOADED:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterable
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import is_unconfirmed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear, may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
@@ -60,6 +61,7 @@ _OF_ONE_INSTANCE = ("model", "min_context_length", "min_parallel", "config")
 _FAILING_SHOWN = 5
 _OLDER_LIST = LIST_MODELS_V0.path
 """It does not list what is not loaded while just-in-time loading is off, and does not tell how many instances there are."""
+_UNCONFIRMED = f"because {_OLDER_LIST} did not tell what is still loading"
 
 
 def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool = False) -> list[Violation]:
@@ -130,6 +132,9 @@ def _judge_loaded(record: Record, requirement: Requirement) -> list[Violation]:
         elif is_older(record) and (possible or may_hide(record, requirement)):
             message = f"it is not known how many loaded instances meet the requirement, because {_OLDER_LIST} does not list instances"
             violations.append(_of_all(requirement, "max_instances", most, None, message))
+        elif is_unconfirmed(record):
+            message = f"it is not known how many loaded instances meet the requirement, {_UNCONFIRMED}"
+            violations.append(_of_all(requirement, "max_instances", most, None, message))
         elif hidden := unreadable_names(record, requirement, loaded=True):
             message = f"it is not known how many loaded instances meet the requirement, because {_may_be(hidden)}"
             violations.append(_of_all(requirement, "max_instances", most, None, message))
@@ -197,9 +202,12 @@ def _judge_none(record: Record, requirement: Requirement) -> list[Violation]:
         message = f"{requirement.subject} is not known to be {requirement.state}, because {_may_be(hidden)}"
         return [make_violation(requirement, "state", requirement.state, None, message)]
     if not names:
-        if not is_older(record) or (not absent and not may_hide(record, requirement)):
+        why = f"because {_OLDER_LIST} may leave out models"
+        if not absent and is_unconfirmed(record):
+            why = _UNCONFIRMED
+        elif not is_older(record) or (not absent and not may_hide(record, requirement)):
             return []
-        message = f"{requirement.subject} is not known to be {requirement.state}, because {_OLDER_LIST} may leave out models"
+        message = f"{requirement.subject} is not known to be {requirement.state}, {why}"
         return [make_violation(requirement, "state", requirement.state, None, message)]
     message = f"{requirement.subject} must be absent, but is listed" if absent else f"{requirement.subject} must not be loaded, but is"
     if not absent:
@@ -227,8 +235,9 @@ def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vio
         key: f"{printable(key)} is {'still loading' if key in loading else 'loaded'}, and no requirement asks for it (exclusive)"
         for key in others
     }
-    if not found and is_older(record):
-        found[None] = f"it is not known whether anything else is loaded, because {_OLDER_LIST} may leave out models (exclusive)"
+    if not found and (is_older(record) or is_unconfirmed(record)):
+        why = f"because {_OLDER_LIST} may leave out models" if is_older(record) else _UNCONFIRMED
+        found[None] = f"it is not known whether anything else is loaded, {why} (exclusive)"
     allowed = [requirement.label for requirement in wanted]
     return [violation("exclusive", "exclusive", allowed, key, FAIL, message) for key, message in found.items()]
 

@@ -276,6 +276,55 @@ def test_a_row_may_have_the_name_of_an_instance():
     assert entries(server.record(confirm=True)) == {"a": ("loading", None), "b": ("loaded", None)}
 
 
+def listing_of(*entries):
+    return Response(200, json.dumps({"models": entries}).encode())
+
+
+def with_instances(key, *names, **more):
+    return {"type": "llm", "key": key, "loaded_instances": [{"id": name, "config": {"context_length": 8192}} for name in names], **more}
+
+
+@pytest.mark.parametrize("detail", ["full", "loaded"])
+def test_a_model_without_an_instance_has_the_state_of_the_older_list(detail):
+    variants = {"variants": ["a@q4", "a@q8"], "selected_variant": "a@q4"}
+    for rows, state in (
+        ([row("a", "loading")], "loading"),
+        ([row("a@q8", "loading"), row("a")], "loading"),
+        ([row("a", "unloading"), row("a", "loaded")], "unloading"),
+        ([row("a", "loaded")], "loaded"),
+        ([row("a")], None),
+        ([], None),
+    ):
+        server = Server(v1=listing_of(with_instances("a", **variants), with_instances("b", "b")), v0=older([*rows, row("b", "loaded")]))
+        record = server.record(detail, confirm=True)
+        assert record["detail"] == detail and record["loaded"] == ["b"] and record["counts"]["models"] == 2
+        shown = {"a": (state, None), "b": ("loaded", None)}
+        assert entries(record) == {key: found for key, found in shown.items() if detail == "full" or found[0]}
+
+
+def test_a_state_may_be_that_of_another_entry():
+    """Linked machines repeat a key, and an instance may have any name."""
+    for others in ([with_instances("a", "a")], [with_instances("b", "a")]):
+        server = Server(v1=listing_of(with_instances("a"), *others), v0=older([row("a", "loaded"), row("a")]))
+        assert [(entry["loaded"], entry.get("state")) for entry in server.record(confirm=True)["models"]] == [
+            (False, None),
+            (True, "loaded"),
+        ]
+    loading = Server(v1=listing_of(with_instances("a"), with_instances("a", "a")), v0=older([row("a", "loaded"), row("a", "loading")]))
+    assert [entry["state"] for entry in loading.record(confirm=True)["models"]] == ["loading", "loading"]
+
+
+@pytest.mark.parametrize("odd", ["unloading", "LOADED", ""])
+def test_several_rows_of_a_model_confirm_it_only_together(odd):
+    for rows, found in (
+        (["loaded", odd], (None, f"/api/v0/models says that its state is {odd}")),
+        (["loading", odd], ("loading", None)),
+        (["loaded", "not-loaded"], ("loaded", None)),
+    ):
+        server = Server(v1=newer("a"), v0=older([row("a", state) for state in rows]))
+        assert entries(server.record(confirm=True)) == {"a": found}
+
+
 @pytest.mark.parametrize(
     ("answer", "confirmed"),
     [
