@@ -118,6 +118,22 @@ def test_it_passes_with_warnings_of_each_host(run, start):
     assert "[WARNING]" not in run(play, hosts, "-e", '{"hidden": true}').output
 
 
+def test_an_instance_that_is_listed_twice_is_one(run, start):
+    listed = {"id": "m", "config": {"context_length": 8192}}
+    fleet = start({"gpu01": {"payload": {"models": [{"type": "llm", "key": "m", "loaded_instances": [listed, listed]}]}}})
+    play = """
+- name: Assert
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Two instances
+      gpufleet.lmstudio.model_assert:
+        require: [{model: m, min_instances: 2}]
+"""
+    outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, ends=2)
+    assert "1 loaded instance meets the requirement, at least 2 are required" in outcome.output
+
+
 def test_a_changed_record_without_an_error_is_judged(run):
     play = """
 - name: Assert

@@ -110,8 +110,8 @@ def judge_requirement(record: Record, requirement: Requirement) -> list[Violatio
 
 def _judge_loaded(record: Record, requirement: Requirement) -> list[Violation]:
     models = loaded_models(record, requirement)
-    # An instance counts once, even where its id is the key of another model.
-    meeting = len({id(candidate.instance) for model in models if _meets(model) for candidate in model})
+    # An instance counts once, even where its id is the key of another model, or an entry lists it twice.
+    meeting = len({(id(candidate.entry), (candidate.instance or {}).get("id")) for model in models if _meets(model) for candidate in model})
     least = 1 if requirement.min_instances is None else requirement.min_instances
     violations = []
     if meeting < least:

@@ -531,6 +531,17 @@ def test_repeated_keys_and_instances_over_entries():
     assert violations({"model": "qwen/qwen3-8b", "max_instances": 2}, both)[0]["actual"] == 3
 
 
+def test_an_instance_that_an_entry_lists_twice_counts_once():
+    twice = {"key": "m", "loaded_instances": [instance("m"), instance("m")]}
+    assert messages({"model": "m", "min_instances": 2}, record(twice)) == [
+        "m: 1 loaded instance meets the requirement, at least 2 are required"
+    ]
+    # Entries of one key may be those of linked machines.
+    assert not violations({"model": "m", "min_instances": 2}, record(twice, twice))
+    # It may be two all the same, which max_instances does not overlook.
+    assert violations({"model": "m", "max_instances": 1}, record(twice))
+
+
 def test_a_pattern_is_matched_exactly_first():
     odd = {"key": "odd[1]", "loaded_instances": [instance("odd[1]")]}
     assert violations({"model": "odd[1]"}, record(odd)) == []
