@@ -4,14 +4,18 @@
 
 """An LM Studio without a socket, whose time passes only when somebody waits: loads of ten minutes and deadlines take no time in tests.
 
-The simulator is the one to run plays against. This one is for trying each fault at each request of each plan.
+The simulator is the one to run plays against. This one is for trying each fault at each request of each plan. Where a play needs an answer that
+the simulator does not give, it can listen.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import http.server
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
@@ -193,6 +197,11 @@ class ClockworkServer:
         self.now = before + 1
         return Response(504, b"<html>Gateway Time-out</html>", content_type="text/html")
 
+    def gateway_error(self, request: Request) -> Response:
+        """The same, but the proxy's error has the form of LM Studio's."""
+        self.gives_up_early(request)
+        return error(500, "timeout_error", "upstream request timed out")
+
     def refused(self, request: Request) -> Response:
         failure = ApiError("refused", "refused the connection")
         failure.sent = False
@@ -219,3 +228,31 @@ class ClockworkServer:
 
     def forbidden(self, request: Request) -> Response:
         return Response(403)
+
+
+@contextlib.contextmanager
+def listening(server: ClockworkServer) -> Iterator[str]:
+    """The URL of a server that listens. Its time still passes only when it loads."""
+    lock = threading.Lock()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            with lock:
+                answer = server.fetch(ENDPOINT, Request(self.command, self.path, body, timeout=600))
+            self.send_response(answer.http_status)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        do_POST = do_GET  # noqa: N815 (the name that the base class looks for)
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listener.server_port}"
+        finally:
+            listener.shutdown()

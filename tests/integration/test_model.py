@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.tests.clockwork import ClockworkServer, error, listening
 
 TOKEN = "sk-lm-token-of-the-fleet"
 
@@ -144,3 +147,65 @@ def test_nothing_of_a_hostile_server_and_no_token_is_shown(run, start):
         (first, *_others) = [request for request in fleet.requests(name) if request["method"] == "POST"]
         assert first["body"] == {"model": "qwen"}
         assert first["headers"]["content-type"] == "application/json"
+
+
+ACT = """
+- name: Bring a model of each host into its state
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Act
+      gpufleet.lmstudio.model: "{{ options }}"
+      register: result
+      ignore_errors: true
+    - name: Keep the result
+      ansible.builtin.copy:
+        content: "{{ result | to_json }}"
+        dest: "{{ playbook_dir }}/{{ inventory_hostname }}.json"
+"""
+
+
+def act(run, servers):
+    """The results on these hosts ({name: (server, options, and variables of the host)})."""
+    with contextlib.ExitStack() as stack:
+        hosts = {}
+        for name, (server, options, *variables) in servers.items():
+            url = stack.enter_context(listening(server))
+            options = {"load_timeout": 3, "timeout": 3, **options}
+            hosts[name] = {"lmstudio_url": url, "lmstudio_via": "controller", "options": options, **dict(*variables)}
+        folder = run(ACT, hosts).folder
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in servers}
+
+
+def instance(name, context_length=4096, **more):
+    return {"id": name, "config": {"context_length": context_length}, **more}
+
+
+def listed(key, *instances, **more):
+    return {"type": "llm", "key": key, "loaded_instances": list(instances), **more}
+
+
+def sent(server):
+    return [(path.rpartition("/")[2], body.get("model", body.get("instance_id"))) for path, body in server.posts()]
+
+
+def test_a_gateway_that_waits_no_longer_does_not_cause_a_second_load(run):
+    server = ClockworkServer([listed("qwen", instance("qwen"))])
+
+    def give_up(body):
+        if body["context_length"] != 8192:
+            return None
+        lists = []
+
+        def list_it_later(request):
+            lists.append(request)
+            if len(lists) == 3:
+                server.models[0]["loaded_instances"].append(instance("qwen", 8192))
+
+        server.hooks.append(list_it_later)
+        return error(500, "timeout_error", "upstream request timed out")
+
+    server.refusal = give_up
+    result = act(run, {"gpu01": (server, {"model": "qwen", "config": {"context_length": 8192}, "load_timeout": 20})})["gpu01"]
+    assert sent(server) == [("unload", "qwen"), ("load", "qwen")]
+    assert not result["failed"] and result["instance"] == "qwen", result["msg"]

@@ -27,10 +27,15 @@ _MAX_NAME = 1000
 ALREADY_DOWNLOADED, COMPLETED = "already_downloaded", "completed"
 MODEL_NOT_FOUND = "model_not_found"
 """What LM Studio calls it when a model or an instance does not exist."""
+_LOAD, _UNLOAD, _DOWNLOAD = "/load", "/unload", "/download"
+_OWN_FAILURES = {_ROUTES + _LOAD: ("model_load_failed",), _ROUTES + _DOWNLOAD: ("not_implemented",)}
+"""What LM Studio itself calls it, with a status of 500 or above, when it did not do what was requested."""
+_UNCLEAR = (408, 424, 425, 429, 460, 499)
+"""HTTP statuses below 500 with which something in front of a server says that it no longer waits, or that the request should come again."""
 
 
 class Refusal(NamedTuple):
-    """LM Studio's own words for why it did not do what it was asked to. Safe to show."""
+    """An error in the form that LM Studio gives it, which others use as well. Safe to show."""
 
     kinds: tuple[str, ...]
     """Its type, and its code if it has one."""
@@ -53,16 +58,16 @@ class Download(NamedTuple):
 
 def load_request(model: str, config: Mapping[str, Any], timeout: float) -> Request:
     """For a model that is already loaded, it makes a second instance."""
-    return _post("/load", {"model": model, **config}, timeout)
+    return _post(_LOAD, {"model": model, **config}, timeout)
 
 
 def unload_request(instance_id: str) -> Request:
-    return _post("/unload", {"instance_id": instance_id})
+    return _post(_UNLOAD, {"instance_id": instance_id})
 
 
 def download_request(source: str, quantization: str | None) -> Request:
     """The same request again attaches to the running download."""
-    return _post("/download", {"model": source, **({"quantization": quantization} if quantization else {})})
+    return _post(_DOWNLOAD, {"model": source, **({"quantization": quantization} if quantization else {})})
 
 
 def download_status_request(job_id: str) -> Request:
@@ -89,7 +94,7 @@ def _object(document: Any) -> dict[str, Any]:
 
 
 def refusal_of(error: ApiError, endpoint: Endpoint) -> Refusal | None:
-    """The error that LM Studio itself sent instead of an answer, if it did."""
+    """The error that was sent instead of an answer, if it has the form of LM Studio's."""
     said = error.document.get("error") if isinstance(error.document, dict) else None
     if not isinstance(said, dict) or not isinstance(said.get("message"), str):
         return None
@@ -100,7 +105,7 @@ def refusal_of(error: ApiError, endpoint: Endpoint) -> Refusal | None:
     return Refusal(kinds, printable(mask_text(secrets_of(endpoint), said["message"]), 400))
 
 
-def is_clear(error: ApiError, endpoint: Endpoint) -> bool:
+def is_clear(error: ApiError, endpoint: Endpoint, request: Request) -> bool:
     """Whether it is certain that the server did not do what it was asked to.
 
     After a deadline, a broken connection, or an error of something in front of the server, it may have done so, or may still do so.
@@ -110,8 +115,9 @@ def is_clear(error: ApiError, endpoint: Endpoint) -> bool:
     if error.http_status is None or error.status == "unavailable":
         return False
     if 300 <= error.http_status < 500:
-        return error.http_status != 408
-    return error.http_status >= 500 and refusal_of(error, endpoint) is not None
+        return error.http_status not in _UNCLEAR
+    refusal = refusal_of(error, endpoint)
+    return error.http_status >= 500 and refusal is not None and bool(set(refusal.kinds) & set(_OWN_FAILURES.get(request.path, ())))
 
 
 def read_loaded(document: Mapping[str, Any], endpoint: Endpoint) -> str:

@@ -105,17 +105,15 @@ class _Download:
 
     def _request(self) -> Download:
         """The download that was requested."""
-        doing = f"{self.name} was not downloaded"
+        request = download_request(self.wanted.source, self.wanted.quantization)
         while True:
             self.attempts += 1
             try:
-                answer = read_download(
-                    self.server.send(download_request(self.wanted.source, self.wanted.quantization)), self.server.endpoint
-                )
+                answer = read_download(self.server.send(request), self.server.endpoint)
             except ApiError as exc:
-                failure = self.server.failure(exc, doing, "download_failed")
-                self.may_run = self.may_run or not self.server.is_clear(exc)
-                if self.server.is_clear(exc) or self.attempts >= _ATTEMPTS:
+                failure = self.server.failure(exc, request, f"{self.name} was not downloaded", "download_failed")
+                self.may_run = self.may_run or failure.unclear
+                if not failure.unclear or self.attempts >= _ATTEMPTS:
                     raise failure from None
             else:
                 self.may_run = self.may_run or answer.status != ALREADY_DOWNLOADED

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import MODEL_NOT_FOUND, refusal_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import MODEL_NOT_FOUND, is_clear, refusal_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
@@ -92,11 +93,24 @@ def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> F
     return Failure(record["status"], what_was_done + explain(record), "", unclear)
 
 
-def unsuccessful(error: ApiError, endpoint: Endpoint, doing: str, default_reason: str) -> Failure:
-    """Why a server did not do what it was asked to. `doing` begins the sentence, `default_reason` counts where nothing more is known."""
+def what_came(error: ApiError, endpoint: Endpoint) -> str:
+    """What came instead of a clear answer, as a sentence. Its words may be those of something in front of LM Studio."""
+    refusal = refusal_of(error, endpoint)
+    says = f" and says {refusal.message or printable(refusal.kinds[0])!r}" if refusal else ""
+    return f"{endpoint.url} {error.problem}{says}"
+
+
+def unsuccessful(error: ApiError, endpoint: Endpoint, request: Request, doing: str, default_reason: str) -> Failure:
+    """Why a server did not do what it was asked to. It is unclear where it may have done so all the same.
+
+    `doing` begins the sentence, `default_reason` counts where nothing more is known.
+    """
+    unclear = not is_clear(error, endpoint, request)
     refusal = refusal_of(error, endpoint)
     if refusal is None:
-        return Failure(error.status, f"{doing}: {endpoint.url} {error.problem}", _OF_CHANGES.get(error.status, error.hint))
+        return Failure(error.status, f"{doing}: {what_came(error, endpoint)}", _OF_CHANGES.get(error.status, error.hint), unclear)
+    if unclear:
+        return Failure(default_reason, f"{doing}: {what_came(error, endpoint)}", unclear=True)
     words = refusal.message.lower()
     if "unrecognized_keys" in refusal.kinds or "not_implemented" in refusal.kinds:
         reason = "option_unsupported"

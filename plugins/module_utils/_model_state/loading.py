@@ -18,7 +18,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_
     refusal_of,
     unload_request,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import NOT_TOLD, UNUSABLE_ID, Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import (
+    NOT_TOLD,
+    UNUSABLE_ID,
+    Failure,
+    no_list,
+    what_came,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import ids_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, Doubt, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
@@ -46,12 +52,12 @@ def load(server: Server, model: str, config: Mapping[str, Any], before: set[str]
     Raises :class:`Failure`, which is unclear where it is not certain that nothing was loaded.
     """
     ends = server.clock() + seconds
-    doing = f"{printable(model)} was not loaded"
+    request = load_request(model, config, seconds)
     try:
-        return read_loaded(server.send(load_request(model, config, seconds)), server.endpoint)
+        return read_loaded(server.send(request), server.endpoint)
     except ApiError as exc:
-        failure = server.failure(exc, doing, "load_failed")
-        if server.is_clear(exc):
+        failure = server.failure(exc, request, f"{printable(model)} was not loaded", "load_failed")
+        if not failure.unclear:
             raise failure from None
         server.progress(f"{printable(model)}: the answer to the load is missing ({printable(exc.problem)}). Reading the list")
         return _find(server, model, before, max(ends - server.clock(), 0), exc)
@@ -60,7 +66,7 @@ def load(server: Server, model: str, config: Mapping[str, Any], before: set[str]
 def _find(server: Server, model: str, before: set[str], seconds: float, unclear: ApiError) -> str:
     """The id of an instance that may have been loaded, once it is loaded. It is listed as soon as its load begins."""
     name = printable(model)
-    why = f"the answer to the load of {name} is missing: {server.endpoint.url} {unclear.problem}"
+    why = f"the answer to the load of {name} is missing: {what_came(unclear, server.endpoint)}"
     pauses = server.pauses(seconds)
     began = False
     doubt: Doubt | None = None
@@ -91,17 +97,17 @@ def _find(server: Server, model: str, before: set[str], seconds: float, unclear:
 
 def unload(server: Server, instance_id: str) -> Unload:
     """Unload an instance. Raises :class:`Failure` where it is certain that this was not done."""
-    doing = f"{printable(instance_id)} was not unloaded"
+    request = unload_request(instance_id)
     try:
-        server.send(unload_request(instance_id))
+        server.send(request)
     except ApiError as exc:
-        failure = server.failure(exc, doing, "still_loaded")
+        failure = server.failure(exc, request, f"{printable(instance_id)} was not unloaded", "still_loaded")
+        if failure.unclear:
+            return Unload(UNANSWERED, failure)
         refusal = refusal_of(exc, server.endpoint)
         if refusal is not None and MODEL_NOT_FOUND in refusal.kinds:
             return Unload(UNKNOWN, failure)
-        if server.is_clear(exc):
-            raise failure from None
-        return Unload(UNANSWERED, failure)
+        raise failure from None
     return Unload(ANSWERED)
 
 

@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import ask_confirmation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import is_clear, send
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import send
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, unsuccessful
 
 if TYPE_CHECKING:
@@ -93,12 +93,8 @@ class Server:
                 return Doubt(why, why == LOADING, not confirmation.is_refused)
         return None
 
-    def is_clear(self, error: ApiError) -> bool:
-        """Whether it is certain that the server did not do what it was asked to."""
-        return is_clear(error, self.endpoint)
-
-    def failure(self, error: ApiError, doing: str, default_reason: str) -> Failure:
-        return unsuccessful(error, self.endpoint, doing, default_reason)
+    def failure(self, error: ApiError, request: Request, doing: str, default_reason: str) -> Failure:
+        return unsuccessful(error, self.endpoint, request, doing, default_reason)
 
     def pauses(self, seconds: float) -> Callable[[], bool]:
         """A function that waits for a moment, each time a little longer. It returns false once the time is over."""

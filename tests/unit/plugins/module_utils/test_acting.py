@@ -21,6 +21,7 @@ FAULTS = (
     "dropped",
     "answer_lost",
     "gives_up_early",
+    "gateway_error",
     "refused",
     "silent",
     "restarts",
@@ -222,15 +223,48 @@ def test_without_the_older_list_a_load_whose_answer_is_missing_stays_unconfirmed
     assert server.loads == 1
 
 
-def test_a_proxy_that_waits_no_longer_says_nothing_about_the_load():
-    server = ClockworkServer([QWEN])
+GATEWAYS = [
+    *(Response(status, b"wait", content_type="text/plain") for status in (408, 424, 425, 429, 460, 499)),
+    error(429, "rate_limit_error", "Too many requests"),
+    error(500, "timeout_error", "upstream request timed out"),
+    error(500, "model_not_found", "upstream has no such model"),
+    error(502, "server_error", "upstream closed the connection"),
+]
+
+
+@pytest.mark.parametrize("answer", GATEWAYS, ids=lambda answer: f"{answer.http_status} {answer.body[:30]}")
+@pytest.mark.parametrize("route", ["/load", "/unload", "/download"])
+def test_a_proxy_that_waits_no_longer_says_nothing_about_what_was_requested(route, answer):
+    server, wanted = scenario("download" if route == "/download" else "reload")
 
     def waits_no_longer(request):
-        server.gives_up_early(request)
-        return Response(408)
+        if request.path.endswith(route):
+            server.hooks.clear()
+            server.gives_up_early(request)
+            server.faults[len(server.requests) - 1] = lambda request: answer
 
-    server.faults[1] = waits_no_longer
-    assert "failed" not in server.run(parse_options("qwen")) and server.loads == 1
+    server.hooks.append(waits_no_longer)
+    result = server.run(wanted)
+    assert "failed" not in result and "restored" not in result, result["msg"]
+    assert server.loads == (0 if route == "/download" else 1) and server.unloaded in ([], ["qwen"]) and len(server.jobs) <= 1
+
+
+@pytest.mark.parametrize("answer", [error(500, "model_load_failed", "Crashed"), error(500, "not_implemented", "No quantization")])
+def test_an_error_that_lm_studio_has_for_another_request_is_unclear(answer):
+    server, wanted = scenario("unload one")
+    server.faults[1] = lambda request: answer
+    result = server.run(wanted)
+    assert result["reason"] == "still_loaded" and result["changed"] is True and result["actions"] == []
+    assert "http://gpu01:1234 answered HTTP 500 and says" in result["msg"]
+
+
+def test_a_gateway_that_waits_no_longer_is_quoted_where_the_load_stays_unclear():
+    server, wanted = scenario("reload")
+    server.refusal = lambda body: error(500, "timeout_error", "upstream request timed out")
+    result = server.run(wanted)
+    assert result["reason"] == "load_unconfirmed" and result["restored"] is False and server.loads == 0
+    assert "answered HTTP 500 and says 'upstream request timed out'. After load_timeout it is not listed" in result["msg"]
+    assert len(server.posts()) == 2
 
 
 def test_what_somebody_else_has_unloaded_is_done_already_and_not_by_this_task():
