@@ -209,3 +209,18 @@ def test_a_gateway_that_waits_no_longer_does_not_cause_a_second_load(run):
     result = act(run, {"gpu01": (server, {"model": "qwen", "config": {"context_length": 8192}, "load_timeout": 20})})["gpu01"]
     assert sent(server) == [("unload", "qwen"), ("load", "qwen")]
     assert not result["failed"] and result["instance"] == "qwen", result["msg"]
+
+
+def test_what_two_models_call_their_instance_is_not_unloaded(run):
+    names = ("exclusive", "reloaded", "unloaded", "satisfied")
+    servers = {name: ClockworkServer([listed("qwen", instance("chat")), listed("gemma", instance("chat", 2048))]) for name in names}
+    options = {"exclusive": {"exclusive": True}, "reloaded": {"config": {"context_length": 8192}}, "unloaded": {"state": "unloaded"}}
+    results = act(run, {name: (servers[name], {"model": "qwen", **options.get(name, {})}) for name in names})
+    for name in options:
+        assert (
+            results[name]["reason"] == "shared_identifier"
+            and not results[name]["changed"]
+            and "chat would be unloaded" in results[name]["msg"]
+        )
+    assert results["satisfied"]["instance"] == "chat" and not results["satisfied"]["failed"]
+    assert not any(map(sent, servers.values()))

@@ -118,6 +118,10 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         "small": {"payload": "none_loaded.json", "loads": {"fails": {LARGE: "memory"}}},
         **{name: {"payload": "none_loaded.json"} for name in ("empty", "twice", "nothing", "misspelled", "useless", "text", "pattern")},
         **{name: {"payload": "workstation.json", "downloads": {"catalogue": CATALOGUE}} for name in ("unknown", "too_large")},
+        "shared": {
+            "payload": {"models": [{"type": "llm", "key": key, "loaded_instances": [{"id": "chat"}]} for key in (CHAT, LARGE)]},
+            "downloads": {"catalogue": CATALOGUE},
+        },
     }
     wanted = {
         "small": {"serve_models_models": [{"model": CHAT}, {"model": LARGE}]},
@@ -138,6 +142,8 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
             ],
             "serve_models_exclusive": True,
         },
+        # Which of the two instances of one name would be unloaded is not known.
+        "shared": {"serve_models_models": [{"model": CHAT}, {"model": NEW, "download": True}], "serve_models_exclusive": True},
         "empty": {"serve_models_models": []},
         "twice": {"serve_models_models": [{"model": CHAT}, {"model": CHAT, "state": "unloaded"}]},
         "nothing": {"serve_models_models": [{"model": CHAT, "state": "unloaded"}], "serve_models_exclusive": True},
@@ -165,6 +171,7 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         "but 9999999 is required",
         f"{NEW} is not listed by this host",
         "insufficient system resources",
+        "chat would be unloaded, but each of",
     ):
         assert sentence in output
     assert "SERVES" not in output.replace("SERVES {{", "")

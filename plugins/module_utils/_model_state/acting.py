@@ -129,7 +129,8 @@ class _Acting:
             self._note(action, instance_id, began)
         self.record = list_without(self.server, action.model, instance_id, unloaded)
         self.is_current = True
-        self.own.discard(instance_id)
+        if action.model == self.wanted.model:
+            self.own.discard(instance_id)
         if unloaded.answer == UNANSWERED:
             self._note(action, instance_id, began)
 
@@ -157,7 +158,7 @@ class _Acting:
 
     def _restore(self, action: Action) -> bool:
         """Load again what was unloaded for an instance that could not be loaded, with as many of its settings as can be given."""
-        before = next(instance for instance in self.before["instances"] if instance["id"] == action.instance)
+        before = next(instance for instance in instances_of(self.before, action.model) if instance["id"] == action.instance)
         # Zero stands for a setting that does not apply to a model.
         config = {name: value for name, value in before["config"].items() if name in SETTINGS and (value or isinstance(value, bool))}
         # Servers report settings that they do not accept, as older ones do with parallel. A load that they refuse has not begun.
@@ -205,6 +206,8 @@ class _Acting:
 
     def _judge_loaded(self) -> None:
         self._check_number()
+        if not self.own:
+            raise Failure("changed_meanwhile", f"{self.wanted.name} should be loaded, but no instance of it is listed")
         differences, _unverified = compare(instances_of(self.record, self.wanted.model), self.wanted)
         if differences:
             self.plan = self.plan._replace(differences=tuple(differences))

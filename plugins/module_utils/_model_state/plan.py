@@ -68,14 +68,21 @@ class Plan(NamedTuple):
 def make_plan(record: Record, wanted: Wanted) -> Plan:
     """What has to be done on a host with this record, which has detail ``full`` and is ok."""
     try:
-        if wanted.state == UNLOADED:
-            return Plan(tuple(_unload(instance) for instance in instances_to_unload(record, wanted)))
-        is_variant = wanted.state == DOWNLOADED and keys_with_variant(record, wanted.model)
-        if wanted.model not in record["available"] and not is_variant:
-            return Plan(_after_download(record, wanted))
-        return Plan() if wanted.state == DOWNLOADED else _plan_loaded(record, wanted)
+        plan = _plan_state(record, wanted)
+        _refuse_shared(record, plan.actions)
     except Failure as failure:
         return Plan(failure=failure)
+    return plan
+
+
+def _plan_state(record: Record, wanted: Wanted) -> Plan:
+    """Raises :class:`Failure`."""
+    if wanted.state == UNLOADED:
+        return Plan(tuple(_unload(instance) for instance in instances_to_unload(record, wanted)))
+    is_variant = wanted.state == DOWNLOADED and keys_with_variant(record, wanted.model)
+    if wanted.model not in record["available"] and not is_variant:
+        return Plan(_after_download(record, wanted))
+    return Plan() if wanted.state == DOWNLOADED else _plan_loaded(record, wanted)
 
 
 def instances_of(record: Record, model: str) -> list[Instance]:
@@ -209,6 +216,15 @@ def _refuse_variant(record: Record, wanted: Wanted) -> None:
     if keys:
         sentence = f"{wanted.name} is a variant of {format_names(keys)}, but LM Studio takes the key, and uses the selected variant"
         raise Failure("option_unsupported", sentence, "Give the key as model, and select the variant in LM Studio.")
+
+
+def _refuse_shared(record: Record, actions: tuple[Action, ...]) -> None:
+    """Refuse to unload an instance whose identifier belongs to instances of several models, as those of linked machines may have it."""
+    for action in actions:
+        models = {instance["model"] for instance in record["instances"] if action.action == UNLOAD and instance["id"] == action.instance}
+        if len(models) > 1:
+            sentence = f"{printable(str(action.instance))} would be unloaded, but each of {format_names(sorted(models))} has an instance of that identifier"
+            raise Failure("shared_identifier", f"{sentence}, and it is not known which one LM Studio would unload")
 
 
 def _unload(instance: Instance) -> Action:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state import acting
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import REASONS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import Plan, make_plan
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
 from ansible_collections.gpufleet.lmstudio.tests.clockwork import ENDPOINT, ClockworkServer, error, parse_options
@@ -599,6 +600,12 @@ def test_two_controllers_at_once_end_with_one_instance_or_say_so(moment):
     results.append(server.run(parse_options("qwen")))
     ids = [each["id"] for each in server.models[0]["loaded_instances"]]
     assert ids == ["qwen"] or any(result.get("reason") == "changed_meanwhile" for result in results)
+
+
+def test_a_plan_that_leaves_the_model_unloaded_is_no_success(monkeypatch):
+    monkeypatch.setattr(acting, "make_plan", lambda record, wanted: Plan())
+    result = ClockworkServer([QWEN]).run(parse_options("qwen"))
+    assert result["reason"] == "changed_meanwhile" and "no instance of it is listed" in result["msg"]
 
 
 def test_a_download_tells_how_far_it_is():

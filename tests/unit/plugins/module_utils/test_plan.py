@@ -50,6 +50,7 @@ QWEN = instance("qwen")
 SECOND = instance("qwen:2")
 GEMMA = model("gemma", instance("gemma"))
 EIGHT = {"context_length": 8192}
+SHARED = [model("qwen", instance("chat")), model("gemma", instance("chat")), model("nomic")]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,9 @@ EIGHT = {"context_length": 8192}
             [("unload", "qwen:2"), ("unload", "qwen"), ("load", "qwen")],
             id="none of several is as it is wanted",
         ),
+        pytest.param(SHARED, {}, [], id="another model has an instance of that name"),
+        pytest.param(SHARED, {"exclusive": True, "keep": ["chat"]}, [], id="which is to be kept"),
+        pytest.param(SHARED, {"name": "nomic"}, [("load", "nomic")], id="two others have instances of one name"),
         pytest.param([model("qwen", QWEN), GEMMA], {}, [], id="others stay"),
         pytest.param([model("qwen", QWEN), GEMMA], {"exclusive": True}, [("unload", "gemma")], id="others have to go"),
         pytest.param([model("qwen", QWEN), GEMMA], {"exclusive": True, "keep": ["gem*"]}, [], id="but those to keep"),
@@ -155,6 +159,23 @@ def test_what_has_to_be_done(models, options, expected):
         ([model("qwen", QWEN)], {"config": {"context_length": 99999}}, "option_unsupported", "at most 32768"),
         ([model("qwen", QWEN)], {"config": EIGHT, "reload": "never"}, "effective_config_differs", "context_length 4096, at least 8192 is"),
         ([model("qwen", instance("qwen", ttl=9))], {"reload": "never"}, "effective_config_differs", "qwen unloads when it is idle"),
+        *(
+            (SHARED, options, "shared_identifier", "chat would be unloaded, but each of gemma, qwen has an instance of that identifier")
+            for options in (
+                {"exclusive": True},
+                {"config": EIGHT},
+                {"state": "unloaded"},
+                {"state": "unloaded", "name": "chat"},
+                {"name": "nomic", "exclusive": True},
+                {"name": "new", "download": True, "exclusive": True},
+            )
+        ),
+        (
+            [model("qwen", instance("chat"), instance("qwen", 8192)), model("gemma", instance("chat"))],
+            {"duplicates": "remove", "config": EIGHT},
+            "shared_identifier",
+            "chat would be unloaded",
+        ),
         ([model("qwen", loaded_context_length=4096)], {}, "load_unconfirmed", "no instance"),
         ([model("qwen", loaded_context_length=4096)], {"state": "unloaded"}, "still_loaded", "no instance"),
         ([model("q\x1b[2Jwen")], {"name": "q\x1b[2Jwenn"}, "model_unknown", "q\\x1b[2Jwenn"),
