@@ -224,3 +224,17 @@ def test_what_two_models_call_their_instance_is_not_unloaded(run):
         )
     assert results["satisfied"]["instance"] == "chat" and not results["satisfied"]["failed"]
     assert not any(map(sent, servers.values()))
+
+
+def test_what_changes_while_the_end_of_a_load_is_waited_for_is_noticed(run):
+    server = ClockworkServer([listed("qwen")])
+
+    def change(request):
+        if request.path == "/api/v0/models":
+            server.hooks.clear()
+            server.models[0]["loaded_instances"] = [instance("qwen", 2048, loaded_at=server.now + 0.015)]
+
+    server.hooks.append(change)
+    result = act(run, {"gpu01": (server, {"model": "qwen", "config": {"context_length": 8192}, "confirm_loaded": True})})["gpu01"]
+    assert result["reason"] == "effective_config_differs" and "context_length 2048, at least 8192 is required" in result["msg"]
+    assert sent(server) == [("load", "qwen")]

@@ -208,6 +208,10 @@ class _Acting:
         self._check_number()
         if not self.own:
             raise Failure("changed_meanwhile", f"{self.wanted.name} should be loaded, but no instance of it is listed")
+        if self.wanted.confirm_loaded and self.done:
+            # While it waits, something else may change, so what is judged is the list that was read last.
+            self._confirm()
+            self._check_number()
         differences, _unverified = compare(instances_of(self.record, self.wanted.model), self.wanted)
         if differences:
             self.plan = self.plan._replace(differences=tuple(differences))
@@ -215,9 +219,6 @@ class _Acting:
                 "effective_config_differs", "the server loaded it with settings other than requested: " + "; ".join(map(str, differences))
             )
         self._judge_none([instance["id"] for instance in others_to_unload(self.record, self.wanted)])
-        if self.wanted.confirm_loaded and self.done:
-            self._confirm()
-            self._check_number()
 
     def _confirm(self, wait: bool = True) -> None:
         """Wait until nothing of the model is still loading. Raises :class:`Failure`."""

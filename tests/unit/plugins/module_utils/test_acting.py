@@ -518,6 +518,41 @@ def test_another_instance_that_comes_while_the_end_is_confirmed_is_noticed():
     assert result["reason"] == "changed_meanwhile" and "qwen, qwen:2 instead of qwen" in result["msg"] and result["changed"] is True
 
 
+def lower_its_context(server):
+    server.models[0]["loaded_instances"][0]["config"]["context_length"] = 2048
+
+
+def pin_it_no_longer(server):
+    server.models[0]["loaded_instances"][0]["remaining_ttl_seconds"] = 3600
+
+
+def load_another(server):
+    server.models[1]["loaded_instances"] = [instance("gemma")]
+
+
+@pytest.mark.parametrize(
+    "change, reason, words",
+    [
+        (lower_its_context, "effective_config_differs", "context_length 2048, at least 8192 is required"),
+        (pin_it_no_longer, "effective_config_differs", "qwen unloads when it is idle"),
+        (load_another, "changed_meanwhile", "gemma was loaded meanwhile"),
+    ],
+)
+def test_what_changes_while_the_end_is_confirmed_is_noticed(change, reason, words):
+    server = ClockworkServer([QWEN, model("gemma")])
+    fault_of_older_list(server, server.html_error, until=100)
+
+    def somebody(request):
+        if server.now > 60:
+            change(server)
+            server.hooks.remove(somebody)
+
+    server.hooks.append(somebody)
+    result = server.run(parse_options("qwen", config=EIGHT, exclusive=True, confirm_loaded=True))
+    assert result["reason"] == reason and words in result["msg"] and result["confirmed"] is True
+    assert [path for path, _body in server.posts()] == ["/api/v1/models/load"]
+
+
 def test_a_load_of_somebody_else_is_not_interrupted_by_a_reload():
     server = ClockworkServer([model("qwen", {**instance("qwen"), "loaded_at": 300})])
     moments = []
