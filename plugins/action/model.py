@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import not_asked_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import SECONDS_BETWEEN_LINES, Server
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import model_spec, parse_wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import check_given, model_spec, parse_wanted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
 
 
@@ -26,6 +26,10 @@ class ActionModule(OneHostAction):
     spec = staticmethod(model_spec)
     _supports_async = True
     """With ``via: target``."""
+
+    def _ask(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        check_given(self._task.args)
+        return super()._ask(task_vars)
 
     def early_result(self, options: dict[str, Any]) -> dict[str, Any] | None:
         parse_wanted(options)

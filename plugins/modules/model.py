@@ -122,6 +122,7 @@ options:
   keep:
     description:
       - What O(exclusive) leaves loaded, as keys, variants, identifiers of instances, or patterns of them. Consider naming embedding models here.
+      - An entry that is empty is an error, because it would keep nothing.
     type: list
     elements: str
     default: []

@@ -238,3 +238,27 @@ def test_what_changes_while_the_end_of_a_load_is_waited_for_is_noticed(run):
     result = act(run, {"gpu01": (server, {"model": "qwen", "config": {"context_length": 8192}, "confirm_loaded": True})})["gpu01"]
     assert result["reason"] == "effective_config_differs" and "context_length 2048, at least 8192 is required" in result["msg"]
     assert sent(server) == [("load", "qwen")]
+
+
+def test_a_name_that_is_none_is_refused_before_any_request(run):
+    wrong = {
+        "blank": {"keep": ["{{ embedding | default('') }}"]},
+        "null": {"keep": ["gemma", None]},
+        "number": {"keep": [1]},
+        "list": {"model": ["qwen"], "state": "unloaded"},
+    }
+    server = ClockworkServer([listed("qwen"), listed("embedding", instance("embedding"))])
+    results = act(
+        run,
+        {
+            name: (server, {"model": "qwen", **({} if "state" in options else {"exclusive": True}), **options})
+            for name, options in wrong.items()
+        },
+    )
+    assert {name: result["msg"].partition(". ")[0].rstrip(".") for name, result in results.items()} == {
+        "blank": "keep: an empty string is no name",
+        "null": "keep: null is not a string",
+        "number": "keep: 1 is not a string",
+        "list": "model: ['qwen'] is not a string",
+    }
+    assert server.requests == []

@@ -27,6 +27,8 @@ PLAY = """
         msg: "SERVES {{ inventory_hostname }} {{ serve_models_result.msg | default('nothing that was judged') }}"
       tags: [serve]
 """
+NOT_USABLE = ("empty", "twice", "nothing", "misspelled", "useless", "text", "pattern", "spaces", "nameless", "blank", "null")
+"""Hosts whose options are refused before any request."""
 CATALOGUE = {NEW: {"size_bytes": 2_000_000_000}}
 SERVERS = {
     # Everything at once, on a server that leaves a setting out.
@@ -116,7 +118,7 @@ def test_what_an_earlier_run_left_loading_is_waited_for(run, start):
 def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
     servers = {
         "small": {"payload": "none_loaded.json", "loads": {"fails": {LARGE: "memory"}}},
-        **{name: {"payload": "none_loaded.json"} for name in ("empty", "twice", "nothing", "misspelled", "useless", "text", "pattern")},
+        **{name: {"payload": "none_loaded.json"} for name in NOT_USABLE},
         **{name: {"payload": "workstation.json", "downloads": {"catalogue": CATALOGUE}} for name in ("unknown", "too_large")},
         "shared": {
             "payload": {"models": [{"type": "llm", "key": key, "loaded_instances": [{"id": "chat"}]} for key in (CHAT, LARGE)]},
@@ -151,12 +153,19 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         "text": {"serve_models_models": [{"model": CHAT, "config": "context_length=8192"}]},
         "pattern": {"serve_models_models": [{"model": CHAT}], "serve_models_exclusive": True, "serve_models_keep": "text-*"},
         "useless": {"serve_models_models": [{"model": CHAT}], "serve_models_keep": ["text-*"]},
+        "spaces": {"serve_models_models": [{"model": CHAT}, {"model": f"{LARGE} "}], "serve_models_exclusive": True},
+        "nameless": {"serve_models_models": [{"model": ""}]},
+        **{
+            name: {"serve_models_models": [{"model": CHAT}], "serve_models_exclusive": True, "serve_models_keep": ["text-*", entry]}
+            for name, entry in (("blank", "{{ embedding | default('') }}"), ("null", None))
+        },
     }
     for name in wanted:
         if name not in ("small", "unknown"):  # These two, where the plan and a load fail, are served from the host itself.
             wanted[name]["serve_models_via"] = "controller"
     fleet = start(servers)
     output = serve(run, fleet, wanted, ends=2)
+    assert {name for name in NOT_USABLE if not fleet.requests(name)} == set(NOT_USABLE)
     assert posts(fleet) == {**{name: [] for name in wanted}, "small": [(LOAD, LARGE)]}
     for sentence in (
         "serve_models_models is empty",
@@ -165,6 +174,8 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         "serve_models_keep is what serve_models_exclusive leaves loaded",
         "has a config or compare that is text",
         "serve_models_keep is text",
+        "serve_models_models has a key that is empty, or begins or ends with a space",
+        "serve_models_keep has an entry that is empty or not a string",
         "conifg",
         "did you mean qwen/qwen3-8b",
         "reload: never forbids",

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Iterable, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, via_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, is_set, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
@@ -82,16 +82,27 @@ class Wanted(NamedTuple):
         return printable(self.model)
 
 
+def check_given(given: Mapping[str, Any]) -> None:
+    """Refuse what Ansible's check of types would turn into something that can be used, such as null into a name. Raises :class:`OptionError`."""
+    for name in ("model", "source", "quantization"):
+        if is_set(given.get(name)):
+            _text(name, given[name])
+    keep = given.get("keep")
+    if is_set(keep):
+        _names("keep", keep if isinstance(keep, (list, tuple)) else [keep])
+
+
 def parse_wanted(options: Mapping[str, Any]) -> Wanted:
     """The checked options. Raises :class:`OptionError`."""
-    model = options["model"].strip()
-    if not model or "*" in model or "?" in model:
+    model = _text("model", options["model"])
+    if "*" in model or "?" in model:
         raise OptionError("model", f"{printable(model)!r} is not the key of one model. Patterns are not accepted here.")
     if options["api"] == V0:
         raise OptionError("api", "v0 can only list models. They are loaded, unloaded and downloaded over v1, which LM Studio 0.4 has.")
     state = options["state"]
     _check_sense(options, state)
     config = _parse_config(options["config"])
+    source, quantization = (_text(name, options[name]) if options.get(name) else None for name in ("source", "quantization"))
     for name in _TIMEOUTS:
         check_seconds(name, options[name], most=_MAX_SECONDS)
     return Wanted(
@@ -100,18 +111,32 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
         config=config,
         compare=_parse_compare(options["compare"], config),
         download=options["download"] or state == DOWNLOADED,
-        source=_check_source(options.get("source"), options.get("quantization")) or model,
-        quantization=options.get("quantization"),
+        source=_check_source(source, quantization) or model,
+        quantization=quantization,
         reload=options["reload"],
         pinned=options["pinned"],
         duplicates=options["duplicates"],
         exclusive=options["exclusive"],
-        keep=tuple(options["keep"]),
+        keep=_names("keep", options["keep"]),
         load_timeout=options["load_timeout"],
         download_timeout=options["download_timeout"],
         stall_timeout=options["stall_timeout"],
         confirm_loaded=options["confirm_loaded"],
     )
+
+
+def _names(option: str, values: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(_text(option, value) for value in values)
+
+
+def _text(option: str, value: Any) -> str:
+    """A name without the spaces around it. Not every string of Ansible is one of Python."""
+    if value is None or isinstance(value, (int, float, list, tuple, Mapping)):
+        raise OptionError(option, f"{'null' if value is None else format_value(value)} is not a string.")
+    text = str(value).strip() if is_set(value) else ""
+    if not text:
+        raise OptionError(option, "an empty string is no name. Give one, or remove it.")
+    return text
 
 
 def _check_sense(options: Mapping[str, Any], state: str) -> None:
@@ -144,6 +169,8 @@ def _parse_config(config: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in config.items():
         if not isinstance(name, str) or not name.strip() or name in _OF_THE_MODULE:
             raise OptionError("config", f"{format_value(name)} is not a setting of an instance. Remove it.")
+        if name.strip() in parsed:
+            raise OptionError("config", f"{printable(name.strip())} is there twice. Remove one of the two.")
         parsed[name.strip()] = _setting(name.strip(), value)
     return parsed
 

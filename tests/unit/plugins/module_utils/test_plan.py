@@ -14,7 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import model_spec, parse_wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import check_given, model_spec, parse_wanted
 
 ENDPOINT = make_endpoint({}, "http://gpu01")
 
@@ -195,7 +195,16 @@ def test_a_loaded_model_with_enough_context_is_not_refused_for_what_it_supports(
     "options, words",
     [
         ({"name": "qwen/*"}, "model: 'qwen/*' is not the key of one model"),
-        ({"name": " "}, "model: ''"),
+        ({"name": " "}, "model: an empty string is no name"),
+        ({"name": 5}, "model: 5 is not a string"),
+        ({"exclusive": True, "keep": [""]}, "keep: an empty string is no name. Give one, or remove it."),
+        ({"exclusive": True, "keep": ["gem*", " "]}, "keep: an empty string is no name"),
+        ({"keep": ["__omit_place_holder__1234"]}, "keep: an empty string is no name"),
+        ({"keep": ["gem*", None]}, "keep: null is not a string"),
+        ({"keep": [1]}, "keep: 1 is not a string"),
+        ({"keep": [["gem*"]]}, "keep: ['gem*'] is not a string"),
+        ({"download": True, "source": " "}, "source: an empty string is no name"),
+        ({"config": {"context_length": 1, " context_length": 2}}, "config: context_length is there twice"),
         ({"state": "unloaded", "config": EIGHT}, "config: it has no effect with state: unloaded"),
         ({"state": "downloaded", "exclusive": True}, "exclusive: it has no effect"),
         ({"source": "https://example.org/model"}, "source: it applies only where the model is downloaded"),
@@ -224,6 +233,38 @@ def test_options_that_cannot_be_used_are_named(options, words):
         wanted(**options)
     assert words in str(error.value)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"model": ["qwen"]}, "model: ['qwen'] is not a string"),
+        ({"model": True}, "model: true is not a string"),
+        ({"source": 3.1}, "source: 3.1 is not a string"),
+        ({"quantization": 4}, "quantization: 4 is not a string"),
+        ({"keep": [1, None]}, "keep: 1 is not a string"),
+        ({"keep": ["", "gemma"]}, "keep: an empty string is no name"),
+        ({"keep": False}, "keep: false is not a string"),
+    ],
+)
+def test_what_ansible_would_turn_into_a_name_is_refused_as_it_was_given(given, words):
+    with pytest.raises(OptionError) as error:
+        check_given(given)
+    assert words in str(error.value)
+
+
+def test_what_is_not_set_is_not_judged():
+    check_given({"model": "qwen", "source": None, "quantization": "", "keep": "__omit_place_holder__1234"})
+    check_given({"keep": ["gemma"]})
+    check_given({"keep": "gemma, text-*"})
+
+
+def test_spaces_around_names_do_not_count():
+    found = wanted(
+        " qwen ", download=True, exclusive=True, keep=["text-*", " gemma "], source="https://example.org/qwen ", quantization=" Q4_K_M"
+    )
+    assert (found.model, found.keep) == ("qwen", ("text-*", "gemma"))
+    assert (found.source, found.quantization) == ("https://example.org/qwen", "Q4_K_M")
 
 
 def test_a_week_is_the_longest_timeout():
