@@ -11,6 +11,7 @@ import json
 import re
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.tests.clockwork import ClockworkServer, error, listening
 
 TOKEN = "sk-lm-token-of-the-fleet"
@@ -262,3 +263,18 @@ def test_a_name_that_is_none_is_refused_before_any_request(run):
         "list": "model: ['qwen'] is not a string",
     }
     assert server.requests == []
+
+
+def test_only_an_answer_with_what_was_requested_counts(run):
+    confused = ClockworkServer([listed("qwen", instance("qwen"), instance("qwen:2", 8192))])
+    confused.refusal = lambda body: Response(200, b'{"instance_id": "qwen:2", "status": "loaded"}')
+    results = act(
+        run,
+        {
+            "confused": (confused, {"model": "qwen", "config": {"context_length": 8192}}),
+            "true": (confused, {"model": "qwen", "load_timeout": True}),
+        },
+    )
+    assert results["confused"]["reason"] == "load_unconfirmed" and "named an instance that existed before" in results["confused"]["msg"]
+    assert sent(confused) == [("unload", "qwen"), ("load", "qwen")]
+    assert results["true"]["msg"] == "load_timeout: true is not a number."

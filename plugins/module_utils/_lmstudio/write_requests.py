@@ -90,6 +90,10 @@ def send(endpoint: Endpoint, fetch: Fetch, request: Request) -> dict[str, Any]:
 def _object(document: Any) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ApiError("invalid", "sent something other than what was requested")
+    if document.get("error") is not None:
+        failure = ApiError("invalid", "sent an error with HTTP 200")
+        failure.document = document
+        raise failure
     return document
 
 
@@ -120,12 +124,21 @@ def is_clear(error: ApiError, endpoint: Endpoint, request: Request) -> bool:
     return error.http_status >= 500 and refusal is not None and bool(set(refusal.kinds) & set(_OWN_FAILURES.get(request.path, ())))
 
 
-def read_loaded(document: Mapping[str, Any], endpoint: Endpoint) -> str:
-    """The id of the instance that was loaded, as the record has it. Raises :class:`ApiError`."""
+def check_unloaded(document: Mapping[str, Any], instance_id: str) -> None:
+    """Raises :class:`ApiError`, if an answer does not say that the instance is unloaded."""
+    if document.get("instance_id") != instance_id:
+        raise ApiError("invalid", "did not confirm that the instance is unloaded")
+
+
+def read_loaded(document: Mapping[str, Any], endpoint: Endpoint, before: set[str]) -> str:
+    """The id of the instance that was loaded, as the record has it. `before` has those that existed already. Raises :class:`ApiError`."""
     instance_id = document.get("instance_id")
     if not isinstance(instance_id, str) or not 0 < len(instance_id) <= _MAX_NAME or document.get("status", "loaded") != "loaded":
         raise ApiError("invalid", "did not confirm that the model is loaded")
-    return mask_text(secrets_of(endpoint), instance_id)
+    instance_id = mask_text(secrets_of(endpoint), instance_id)
+    if instance_id in before:
+        raise ApiError("invalid", f"named an instance that existed before, {printable(instance_id)}")
+    return instance_id
 
 
 def read_download(document: Mapping[str, Any], endpoint: Endpoint) -> Download:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import (
     MODEL_NOT_FOUND,
+    check_unloaded,
     load_request,
     read_loaded,
     refusal_of,
@@ -54,7 +55,7 @@ def load(server: Server, model: str, config: Mapping[str, Any], before: set[str]
     ends = server.clock() + seconds
     request = load_request(model, config, seconds)
     try:
-        return read_loaded(server.send(request), server.endpoint)
+        return read_loaded(server.send(request), server.endpoint, before)
     except ApiError as exc:
         failure = server.failure(exc, request, f"{printable(model)} was not loaded", "load_failed")
         if not failure.unclear:
@@ -99,7 +100,7 @@ def unload(server: Server, instance_id: str) -> Unload:
     """Unload an instance. Raises :class:`Failure` where it is certain that this was not done."""
     request = unload_request(instance_id)
     try:
-        server.send(request)
+        check_unloaded(server.send(request), instance_id)
     except ApiError as exc:
         failure = server.failure(exc, request, f"{printable(instance_id)} was not unloaded", "still_loaded")
         if failure.unclear:

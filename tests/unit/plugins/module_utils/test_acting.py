@@ -301,6 +301,55 @@ def test_nothing_is_loaded_where_an_unload_has_made_no_room():
     assert actions_of(result) == [("unload", "gemma")] and "gemma was to be unloaded, but is listed as loaded." in result["msg"]
 
 
+SAYS_NO = Response(200, json.dumps({"error": {"type": "busy", "message": "Not now"}}).encode())
+SAYS_NO_AND_YES = Response(200, json.dumps({"error": {"type": "busy", "message": "Not now"}, "instance_id": "qwen:2"}).encode())
+SAYS_NOTHING = Response(200, b"{}")
+SAYS_ANOTHER = Response(200, b'{"instance_id": "qwen", "status": "loaded"}')
+NO_ANSWERS = pytest.mark.parametrize(
+    "answer, words",
+    [
+        (SAYS_NO, "sent an error with HTTP 200 and says 'Not now'"),
+        (SAYS_NO_AND_YES, "sent an error with HTTP 200 and says 'Not now'"),
+        (SAYS_NOTHING, "did not confirm that the "),
+        (SAYS_ANOTHER, ""),
+    ],
+    ids=["error", "error and id", "nothing", "another"],
+)
+
+
+@NO_ANSWERS
+@pytest.mark.parametrize("is_done", [False, True])
+def test_an_answer_that_confirms_no_unload_is_none(answer, words, is_done):
+    server, wanted = scenario("unload one")
+    server.faults[1] = lambda request: (server.answer(request), answer)[1] if is_done else answer
+    result = server.run(wanted)
+    assert result["changed"] is True
+    if is_done:
+        assert "failed" not in result and actions_of(result) == [("unload", "qwen:2")]
+    else:
+        assert result["reason"] == "still_loaded" and result["actions"] == [] and "Done before" not in result["msg"]
+        assert "qwen:2 was to be unloaded, but is listed as loaded" in result["msg"] and words in result["msg"]
+
+
+@NO_ANSWERS
+@pytest.mark.parametrize("is_done", [False, True])
+def test_an_answer_that_confirms_no_load_is_none(answer, words, is_done):
+    server = ClockworkServer([model("qwen", instance("qwen", 8192), instance("qwen:2"))])
+
+    def fault(request):
+        if request.path.endswith("/load"):
+            if is_done:
+                server.answer(request)
+            server.faults[len(server.requests) - 1] = lambda request: answer
+
+    server.hooks.append(fault)
+    result = server.run(parse_options("qwen", config=EIGHT))
+    assert [path for path, _body in server.posts()] == ["/api/v1/models/unload", "/api/v1/models/load"]
+    assert bool(result.get("failed")) is not is_done
+    assert is_done or (result["reason"] == "load_unconfirmed" and result["restored"] is False and words in result["msg"])
+    assert is_done or answer is not SAYS_ANOTHER or "named an instance that existed before, qwen. After load_timeout" in result["msg"]
+
+
 def test_a_client_that_loads_it_again_before_the_list_is_read_is_noticed_and_the_unload_is_told():
     server, wanted = scenario("unload one")
 

@@ -245,9 +245,14 @@ def test_options_that_cannot_be_used_are_named(options, words):
         ({"keep": [1, None]}, "keep: 1 is not a string"),
         ({"keep": ["", "gemma"]}, "keep: an empty string is no name"),
         ({"keep": False}, "keep: false is not a string"),
+        *(
+            ({name: True}, f"{name}: true is not a number.")
+            for name in ("load_timeout", "download_timeout", "stall_timeout", "timeout", "port", "max_response_bytes")
+        ),
+        ({"load_timeout": False}, "load_timeout: false is not a number."),
     ],
 )
-def test_what_ansible_would_turn_into_a_name_is_refused_as_it_was_given(given, words):
+def test_what_ansible_would_turn_into_another_value_is_refused_as_it_was_given(given, words):
     with pytest.raises(OptionError) as error:
         check_given(given)
     assert words in str(error.value)
@@ -255,7 +260,7 @@ def test_what_ansible_would_turn_into_a_name_is_refused_as_it_was_given(given, w
 
 def test_what_is_not_set_is_not_judged():
     check_given({"model": "qwen", "source": None, "quantization": "", "keep": "__omit_place_holder__1234"})
-    check_given({"keep": ["gemma"]})
+    check_given({"keep": ["gemma"], "load_timeout": 60, "port": "1234", "download": True})
     check_given({"keep": "gemma, text-*"})
 
 
