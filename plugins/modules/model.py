@@ -242,8 +242,8 @@ unverified:
 reason:
   description:
     - Null, or why the task failed, in one word. V(model_unknown), V(option_unsupported), V(request_rejected), V(insufficient_memory),
-      V(load_failed), V(effective_config_differs), V(load_unconfirmed), V(changed_meanwhile), V(shared_identifier), V(still_loaded), V(download_unavailable),
-      V(download_failed), V(download_stalled), or a status of the record, such as V(auth).
+      V(load_failed), V(effective_config_differs), V(load_unconfirmed), V(changed_meanwhile), V(masked_names), V(shared_identifier),
+      V(still_loaded), V(download_unavailable), V(download_failed), V(download_stalled), or a status of the record, such as V(auth).
   returned: when the server was asked
   type: str
 confirmed:

@@ -278,3 +278,21 @@ def test_only_an_answer_with_what_was_requested_counts(run):
     assert results["confused"]["reason"] == "load_unconfirmed" and "named an instance that existed before" in results["confused"]["msg"]
     assert sent(confused) == [("unload", "qwen"), ("load", "qwen")]
     assert results["true"]["msg"] == "load_timeout: true is not a number."
+
+
+def test_names_that_are_masked_are_not_taken_for_others(run):
+    key = "lmstudio-community/qwen3-8b-gguf"
+    token = {"lmstudio_token": "lmstudio-cluster-2026-7f3a9c"}
+    cases = {
+        "unloaded": ({"model": key, "state": "unloaded"}, token),
+        "loaded": ({"model": key}, token),
+        "exclusive": ({"model": "gemma", "exclusive": True}, token),
+        "header": ({"model": key, "state": "unloaded", "headers": {"X-Route": key}}, {}),
+        "satisfied": ({"model": "nomic"}, token),
+    }
+    servers = {name: ClockworkServer([listed(key, instance(key)), listed("gemma"), listed("nomic", instance("nomic"))]) for name in cases}
+    results = act(run, {name: (servers[name], *case) for name, case in cases.items()})
+    assert not results.pop("satisfied")["failed"]
+    for result in results.values():
+        assert result["reason"] == "masked_names" and not result["changed"] and "names in its list are masked" in result["msg"]
+    assert not any(map(sent, servers.values()))

@@ -119,7 +119,7 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
     servers = {
         "small": {"payload": "none_loaded.json", "loads": {"fails": {LARGE: "memory"}}},
         **{name: {"payload": "none_loaded.json"} for name in NOT_USABLE},
-        **{name: {"payload": "workstation.json", "downloads": {"catalogue": CATALOGUE}} for name in ("unknown", "too_large")},
+        **{name: {"payload": "workstation.json", "downloads": {"catalogue": CATALOGUE}} for name in ("unknown", "too_large", "masked")},
         "shared": {
             "payload": {"models": [{"type": "llm", "key": key, "loaded_instances": [{"id": "chat"}]} for key in (CHAT, LARGE)]},
             "downloads": {"catalogue": CATALOGUE},
@@ -146,6 +146,11 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         },
         # Which of the two instances of one name would be unloaded is not known.
         "shared": {"serve_models_models": [{"model": CHAT}, {"model": NEW, "download": True}], "serve_models_exclusive": True},
+        # A part of the token is a part of its name.
+        "masked": {
+            "serve_models_models": [{"model": CHAT}, {"model": LARGE, "state": "unloaded"}],
+            "lmstudio_token": f"{LARGE}-of-the-fleet",
+        },
         "empty": {"serve_models_models": []},
         "twice": {"serve_models_models": [{"model": CHAT}, {"model": CHAT, "state": "unloaded"}]},
         "nothing": {"serve_models_models": [{"model": CHAT, "state": "unloaded"}], "serve_models_exclusive": True},
@@ -183,6 +188,7 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         f"{NEW} is not listed by this host",
         "insufficient system resources",
         "chat would be unloaded, but each of",
+        f"it is not known whether {LARGE} is among the models",
     ):
         assert sentence in output
     assert "SERVES" not in output.replace("SERVES {{", "")

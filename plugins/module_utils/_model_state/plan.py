@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spe
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import matches, same_setting
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, did_you_mean, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Instance, Record
@@ -103,6 +103,7 @@ def instances_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
 
     Raises :class:`Failure`.
     """
+    _need_names(record, wanted)
     if _is_unclear(record, wanted.model):
         raise Failure("still_loaded", f"{wanted.name} reports a loaded context but no instance, so there is no instance to unload")
     found = [instance for instance in record["instances"] if wanted.model in (instance["model"], instance["id"])]
@@ -177,6 +178,8 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
         actions.append(Action(LOAD, wanted.model))
     for instance_id in dict.fromkeys(difference.instance for difference in differences):
         actions += [Action(UNLOAD, wanted.model, instance_id), Action(LOAD, wanted.model, instance_id)]
+    if any(action.action == UNLOAD for action in actions):
+        _need_names(record, wanted)
     return Plan(tuple(actions), tuple(differences))
 
 
@@ -189,6 +192,7 @@ def _surplus(own: list[Instance], wanted: Wanted) -> list[Instance]:
 
 def _after_download(record: Record, wanted: Wanted) -> tuple[Action, ...]:
     """All actions for a model that is not listed."""
+    _need_names(record, wanted)
     _refuse_variant(record, wanted)
     instances = [instance["model"] for instance in record["instances"] if instance["id"] == wanted.model]
     if instances and wanted.state != DOWNLOADED:
@@ -216,6 +220,18 @@ def _refuse_variant(record: Record, wanted: Wanted) -> None:
     if keys:
         sentence = f"{wanted.name} is a variant of {format_names(keys)}, but LM Studio takes the key, and uses the selected variant"
         raise Failure("option_unsupported", sentence, "Give the key as model, and select the variant in LM Studio.")
+
+
+def _need_names(record: Record, wanted: Wanted) -> None:
+    """Refuse to conclude from what is not listed, or to unload, where the list has masked names: they may be those that are looked for."""
+    names = {instance["id"] for instance in record["instances"]}
+    for entry in record["models"]:
+        names.update((entry["key"], entry["selected_variant"] or "", *entry["variants"]))
+    if any(MASK in name for name in names):
+        sentence = f"it is not known whether {wanted.name} is among the models of this host, and which others are loaded: names in its list are masked"
+        raise Failure(
+            "masked_names", f"{sentence}, because they contain the token or a header that was sent, or the beginning of the token"
+        )
 
 
 def _refuse_shared(record: Record, actions: tuple[Action, ...]) -> None:

@@ -187,6 +187,49 @@ def test_what_cannot_be_done_is_refused_before_anything_is_done(models, options,
     assert words in found.failure.message and "\x1b" not in found.failure.message
 
 
+MASKED_SOMEWHERE = [
+    model("********ommunity/m", instance("chat")),
+    model("********ommunity/m"),
+    model("other", instance("my-********")),
+    model("other", variants=["********@4bit"]),
+    model("other", selected_variant="other@********"),
+]
+
+
+@pytest.mark.parametrize("other", MASKED_SOMEWHERE)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"state": "unloaded"},
+        {"name": "lmstudio-community/m", "state": "unloaded"},
+        {"name": "chat", "state": "unloaded"},
+        {"name": "lmstudio-community/m"},
+        {"name": "lmstudio-community/m", "download": True},
+        {"name": "lmstudio-community/m", "state": "downloaded"},
+        {"config": EIGHT},
+        {"exclusive": True},
+    ],
+)
+def test_nothing_is_concluded_from_a_list_with_masked_names(options, other):
+    found = plan(model("qwen", QWEN), GEMMA, other, **options)
+    assert found.actions == () and found.failure.reason == "masked_names"
+    assert f"whether {options.get('name', 'qwen')} is among the models of this host" in found.failure.message
+
+
+@pytest.mark.parametrize("other", MASKED_SOMEWHERE)
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({}, []),
+        ({"name": "nomic"}, [("load", "nomic")]),
+        ({"name": "nomic", "state": "downloaded"}, []),
+        ({"exclusive": True, "keep": ["*"]}, []),
+    ],
+)
+def test_masked_names_do_not_matter_where_all_that_is_wanted_is_there_and_nothing_is_unloaded(options, expected, other):
+    assert actions(model("qwen", QWEN), model("nomic"), GEMMA, other, **options) == expected
+
+
 def test_a_loaded_model_with_enough_context_is_not_refused_for_what_it_supports():
     assert actions(model("qwen", instance("qwen", 131072)), config={"context_length": 99999}) == []
 
