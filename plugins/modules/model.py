@@ -235,7 +235,7 @@ differences:
       description: How it was compared.
       type: str
 unverified:
-  description: Settings of O(config) that the server does not report.
+  description: Settings of O(config) that the server does not report, and V(pinned) where it cannot be read whether an instance unloads when idle.
   returned: when the server was asked
   type: list
   elements: str

@@ -212,7 +212,7 @@ class _Acting:
             # While it waits, something else may change, so what is judged is the list that was read last.
             self._confirm()
             self._check_number()
-        differences, _unverified = compare(instances_of(self.record, self.wanted.model), self.wanted)
+        differences, _unverified = compare(self.record, instances_of(self.record, self.wanted.model), self.wanted)
         if differences:
             self.plan = self.plan._replace(differences=tuple(differences))
             raise Failure(

@@ -129,8 +129,9 @@ def others_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
     return _unique([instance for instance in record["instances"] if instance["model"] != wanted.model and not is_kept(instance)])
 
 
-def compare(instances: list[Instance], wanted: Wanted) -> tuple[list[Difference], list[str]]:
-    """How instances differ from what is wanted, and which settings the server does not report."""
+def compare(record: Record, instances: list[Instance], wanted: Wanted) -> tuple[list[Difference], list[str]]:
+    """How instances of the model differ from what is wanted, and what cannot be told of them."""
+    unreadable = _with_unreadable_ttl(record, wanted.model)
     differences = []
     unverified = []
     for instance in instances:
@@ -146,7 +147,21 @@ def compare(instances: list[Instance], wanted: Wanted) -> tuple[list[Difference]
                 differences.append(Difference(instance["id"], name, expected, actual, how))
         if wanted.pinned and instance["remaining_ttl_seconds"] is not None:
             differences.append(Difference(instance["id"], "pinned", True, False, "exact"))
+        elif wanted.pinned and instance["id"] in unreadable:
+            unverified.append("pinned")
     return differences, sorted(set(unverified))
+
+
+def _with_unreadable_ttl(record: Record, model: str) -> set[str]:
+    """The instances of which it is not known whether they unload when idle. Their TTL is null, as if they did not."""
+    found = set()
+    for entry in record["models"]:
+        unreadable = entry.get("unreadable")
+        if entry["key"] == model and isinstance(unreadable, list):
+            for number, instance in enumerate(entry["loaded_instances"]):
+                if f"loaded_instances[{number}].remaining_ttl_seconds" in unreadable:
+                    found.add(instance["id"])
+    return found
 
 
 def _is_met(actual: Any, expected: Any, how: str) -> bool | None:
@@ -163,9 +178,9 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
     if not own and _is_unclear(record, wanted.model):
         sentence = f"{wanted.name} reports a loaded context but no instance, so it is not known whether it is loaded"
         raise Failure("load_unconfirmed", sentence)
-    surplus = _surplus(own, wanted) if wanted.duplicates == REMOVE else []
+    surplus = _surplus(record, own, wanted) if wanted.duplicates == REMOVE else []
     staying = [instance for instance in own if instance not in surplus]
-    differences, _unverified = compare(staying, wanted)
+    differences, _unverified = compare(record, staying, wanted)
     if differences and wanted.reload == NEVER:
         sentence = "; ".join(map(str, differences)) + ", and reload: never forbids reloading it"
         next_step = "Set reload: when_different if it is acceptable that running requests are cut off, or change config, compare or pinned."
@@ -183,9 +198,9 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
     return Plan(tuple(actions), tuple(differences))
 
 
-def _surplus(own: list[Instance], wanted: Wanted) -> list[Instance]:
+def _surplus(record: Record, own: list[Instance], wanted: Wanted) -> list[Instance]:
     """All but one: the one to which a request for the key goes, unless another one is as wanted and that one is not."""
-    falls_short = {difference.instance for difference in compare(own, wanted)[0]}
+    falls_short = {difference.instance for difference in compare(record, own, wanted)[0]}
     ranked = sorted(own, key=lambda instance: (instance["id"] in falls_short, instance["id"] != wanted.model))
     return [instance for instance in own if instance["id"] != ranked[0]["id"]] if own else []
 

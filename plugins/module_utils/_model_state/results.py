@@ -62,7 +62,7 @@ def make_result(
         "actions": actions,
         "instance": _instance(own, wanted) if wanted.state == LOADED and (done is not None or not actions) else None,
         "differences": [difference._asdict() for difference in plan.differences],
-        "unverified": compare(own, wanted)[1] if wanted.state == LOADED else [],
+        "unverified": compare(after, own, wanted)[1] if wanted.state == LOADED else [],
         "reason": None,
         "lmstudio": at_detail_loaded(after),
     }

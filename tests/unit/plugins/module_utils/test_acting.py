@@ -686,6 +686,21 @@ def test_two_controllers_at_once_end_with_one_instance_or_say_so(moment):
     assert ids == ["qwen"] or any(result.get("reason") == "changed_meanwhile" for result in results)
 
 
+def test_that_it_is_not_known_whether_an_instance_is_pinned_is_told(monkeypatch):
+    ask_for_list = Server.list
+
+    def list_models(server):
+        record = ask_for_list(server)
+        record["models"][0]["unreadable"] = ["loaded_instances[0].remaining_ttl_seconds"]
+        return record
+
+    monkeypatch.setattr(Server, "list", list_models)
+    server = ClockworkServer([model("qwen", instance("qwen"))])
+    result = server.run(parse_options("qwen"))
+    assert result["unverified"] == ["pinned"] and result["differences"] == [] and result["changed"] is False and "failed" not in result
+    assert server.run(parse_options("qwen", pinned=False))["unverified"] == []
+
+
 def test_a_plan_that_leaves_the_model_unloaded_is_no_success(monkeypatch):
     monkeypatch.setattr(acting, "make_plan", lambda record, wanted: Plan())
     result = ClockworkServer([QWEN]).run(parse_options("qwen"))

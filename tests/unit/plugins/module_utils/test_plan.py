@@ -13,7 +13,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import compare, instances_of, make_plan
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import check_given, model_spec, parse_wanted
 
 ENDPOINT = make_endpoint({}, "http://gpu01")
@@ -325,6 +325,33 @@ def test_what_is_not_as_it_is_wanted_is_told_with_what_is_there():
         ("qwen", "context_length", 8192, 4096, "at_least"),
         ("qwen", "pinned", True, False, "exact"),
     ]
+
+
+TTL = "loaded_instances[{}].remaining_ttl_seconds"
+
+
+@pytest.mark.parametrize(
+    "unreadable, instances, options, differences, unverified",
+    [
+        pytest.param([TTL.format(0)], [QWEN], {}, [], ["pinned"], id="not known"),
+        pytest.param([TTL.format(0)], [QWEN], {"reload": "never"}, [], ["pinned"], id="no reason to fail"),
+        pytest.param([TTL.format(0)], [QWEN], {"pinned": False}, [], [], id="not required"),
+        pytest.param([TTL.format(0)], [QWEN], {"config": EIGHT}, ["context_length"], ["pinned"], id="beside a difference"),
+        pytest.param([TTL.format(1)], [instance("qwen", ttl=60), SECOND], {}, ["pinned"], ["pinned"], id="of the second of two"),
+        pytest.param([TTL.format(0)], [instance("qwen", ttl=60)], {}, ["pinned"], [], id="known all the same"),
+        pytest.param(["loaded_instances[0].config", "size_bytes"], [QWEN], {}, [], [], id="something else"),
+        pytest.param(5, [QWEN], {}, [], [], id="not a list"),
+    ],
+)
+def test_a_ttl_that_cannot_be_read_is_no_pin_and_no_reason_to_reload(unreadable, instances, options, differences, unverified):
+    record = record_of(GEMMA, model("qwen", *instances))
+    record["models"][1]["unreadable"] = unreadable
+    # That of another model says nothing about this one.
+    record["models"][0]["unreadable"] = [TTL.format(0)]
+    found, not_told = compare(record, instances_of(record, "qwen"), wanted(**options))
+    assert [difference.setting for difference in found] == differences and not_told == unverified
+    plan = make_plan(record, wanted(**options))
+    assert plan.failure is None and bool(plan.actions) == bool(differences)
 
 
 def test_settings_that_are_not_documented_are_passed_on():
