@@ -16,12 +16,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_problem
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_problem, mask_text, secrets_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import (
     LIST_MODELS_V0,
     LOADED,
     LOADING,
     NOT_LOADED,
+    STATES,
     States,
     read_states,
 )
@@ -95,7 +96,11 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
     try:
         if isinstance(answer, ApiError):
             raise answer
-        return Confirmation(read_states(answer, endpoint))
+        secrets, states = secrets_of(endpoint), read_states(answer, endpoint)
+        # A state that is none is text of the server, which a message may show.
+        return Confirmation(
+            {name: {each if each in STATES else mask_text(secrets, each) for each in found} for name, found in states.items()}
+        )
     except ApiError as exc:
         is_there = exc.status != "unsupported" and exc.http_status != 404
         problem = f"{endpoint.url}{LIST_MODELS_V0.path} {mask_problem(endpoint, exc).problem}"

@@ -35,11 +35,14 @@ _UNCLEAR = (408, 424, 425, 429, 460, 499)
 
 
 class Refusal(NamedTuple):
-    """An error in the form that LM Studio gives it, which others use as well. Safe to show."""
+    """An error in the form that LM Studio gives it, which others use as well."""
 
     kinds: tuple[str, ...]
-    """Its type, and its code if it has one."""
+    """Its type, and its code if it has one, as they were sent. They are compared, and never shown."""
+    kind: str
+    """The first of them, safe to show."""
     message: str
+    """Safe to show."""
 
 
 class Download(NamedTuple):
@@ -106,7 +109,8 @@ def refusal_of(error: ApiError, endpoint: Endpoint) -> Refusal | None:
     kinds = tuple(said[name] for name in ("type", "code") if isinstance(said.get(name), str))
     if not kinds or isinstance(said.get("code"), int):
         return None
-    return Refusal(kinds, printable(mask_text(secrets_of(endpoint), said["message"]), 400))
+    secrets = secrets_of(endpoint)
+    return Refusal(kinds, printable(mask_text(secrets, kinds[0])), printable(mask_text(secrets, said["message"]), 400))
 
 
 def is_clear(error: ApiError, endpoint: Endpoint, request: Request) -> bool:

@@ -15,7 +15,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import MODEL_NOT_FOUND, is_clear, refusal_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -98,7 +97,7 @@ def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> F
 def what_came(error: ApiError, endpoint: Endpoint) -> str:
     """What came instead of a clear answer, as a sentence. Its words may be those of something in front of LM Studio."""
     refusal = refusal_of(error, endpoint)
-    says = f" and says {refusal.message or printable(refusal.kinds[0])!r}" if refusal else ""
+    says = f" and says {refusal.message or refusal.kind!r}" if refusal else ""
     return f"{endpoint.url} {error.problem}{says}"
 
 
@@ -127,4 +126,4 @@ def unsuccessful(error: ApiError, endpoint: Endpoint, request: Request, doing: s
         reason = "download_unavailable"
     else:
         reason = "request_rejected" if error.http_status == 400 else default_reason
-    return Failure(reason, f"{doing}: LM Studio says {refusal.message!r}" if refusal.message else f"{doing}: {printable(refusal.kinds[0])}")
+    return Failure(reason, f"{doing}: LM Studio says {refusal.message!r}" if refusal.message else f"{doing}: {refusal.kind}")

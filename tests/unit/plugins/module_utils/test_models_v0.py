@@ -369,6 +369,15 @@ def test_a_secret_that_comes_back_is_masked_in_what_is_not_confirmed():
     assert token not in json.dumps(record) and "said ********" in entries(record)["a"][1]
     listed = Server(v0=older([row(token, "loaded", arch=token)])).record(api="v0", token=token)
     assert token not in json.dumps(listed) and token[:10] not in json.dumps(listed)
+    odd = Server(v1=newer("a"), v0=older([row("a", f"of {token}")])).record(confirm=True, token=token)
+    assert token[:10] not in json.dumps(odd) and entries(odd)["a"][1].endswith("says that its state is of ********")
+
+
+@pytest.mark.parametrize("token", ["loaded", "loading", "load"])
+def test_a_token_that_is_a_word_for_a_state_changes_no_state(token):
+    server = Server(v1=newer("qwen/chat", "big/slow"), v0=older(LIBRARY))
+    states = {key: state for key, (state, _why) in entries(server.record(confirm=True, token=token)).items()}
+    assert states == {"qwen/chat": "loaded", "big/slow": "loading"}
 
 
 def test_the_older_list_can_be_asked_for_alone():

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A server that sends back what it was sent, wherever it can: none of it is shown. Ansible masks what modules return on targets, so here the
+controller asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+from ansible_collections.gpufleet.lmstudio.tests.raw_server import Server, http
+
+TOKEN = "sk-lm-AbCdEfGh:QwErTyUiOp0123456789ZZ"
+SSH = {"ansible_connection": "ssh"}
+
+
+class Answering(Server):
+    """Answers each request with what a function of its method and its path returns."""
+
+    def __init__(self, answer):
+        self.answer_to = answer
+        super().__init__(b"")
+
+    def answer(self, client):
+        method, path, *_rest = client.recv(65536).decode().split(" ")
+        self.first, self.reads = self.answer_to(method, path), False
+        super().answer(client)
+
+
+def model(key, *ids, **more):
+    return {"type": "llm", "key": key, "loaded_instances": [{"id": name, "config": {"context_length": 4096}} for name in ids], **more}
+
+
+def listing(*models):
+    return http(json.dumps({"models": models}).encode())
+
+
+def older(state):
+    return http(json.dumps({"data": [{"id": "m/ok", "object": "model", "type": "llm", "state": state}]}).encode())
+
+
+def refusal(**error):
+    return http(json.dumps({"error": error}).encode(), status=b"400 Bad Request")
+
+
+def shown_of(secret, text, least=5):
+    """The longest run of characters of a secret in a text, of at least so many."""
+    text, secret = text.lower(), secret.lower()
+    runs = (secret[start : start + size] for size in range(len(secret), least - 1, -1) for start in range(len(secret) - size + 1))
+    return next((run for run in runs if run in text), "")
+
+
+@contextlib.contextmanager
+def servers(answers):
+    """A server for each host, as {name: its URL}."""
+    with contextlib.ExitStack() as stack:
+        yield {name: f"http://127.0.0.1:{stack.enter_context(Answering(answer)).port}" for name, answer in answers.items()}
+
+
+def hosts_at(urls, **variables):
+    return {name: {**SSH, "ansible_host": "192.0.2.7", "lmstudio_controller_url": url, **variables} for name, url in urls.items()}
+
+
+def state_of(state, load=None):
+    """A server that says this of its model in the older list. With `load`, its answer to a load, the model is not loaded before."""
+    loaded = load is None
+
+    def answer(method, path):
+        nonlocal loaded
+        if method == "POST":
+            loaded = b" 504 " in load
+            return load
+        return older(state) if "v0" in path else listing(model("m/ok", *["m/ok"] * loaded))
+
+    return answer
+
+
+CONFIRMING = """
+- name: Confirm what is loaded
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: One
+      gpufleet.lmstudio.model_assert: {via: controller, confirm_loaded: true, require: [{model: m/ok}]}
+      ignore_errors: true
+    - name: All
+      gpufleet.lmstudio.fleet_assert: {confirm_loaded: true, quiet: false, require: [{model: m/ok}]}
+      ignore_errors: true
+      run_once: true
+    - name: Load it
+      gpufleet.lmstudio.model: {model: m/ok, via: controller, load_timeout: 1}
+      ignore_errors: true
+"""
+
+
+def test_a_secret_in_a_state_and_in_an_error_of_the_older_list_and_of_a_load_is_masked(run):
+    answers = {
+        "state": state_of(TOKEN),
+        "long-state": state_of("x" * 60 + TOKEN),
+        "unclear-load": state_of(TOKEN, http(b"", status=b"504 Gateway Timeout")),
+        "type": state_of("loaded", refusal(type=TOKEN, message="")),
+        "long-type": state_of("loaded", refusal(type="x" * 60 + TOKEN, message="")),
+        "message": state_of("loaded", refusal(type="invalid_request", message=f"bad key {TOKEN}")),
+    }
+    with servers(answers) as urls:
+        outcome = run(CONFIRMING, hosts_at(urls, lmstudio_token=TOKEN), "-vvv", connection={})
+    assert "says that its state is ********" in outcome.output and "was not loaded: ********" in outcome.output
+    assert not shown_of(TOKEN, outcome.output)
