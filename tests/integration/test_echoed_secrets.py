@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 
+import yaml
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in
 from ansible_collections.gpufleet.lmstudio.tests.raw_server import Server, http
 
 TOKEN = "sk-lm-AbCdEfGh:QwErTyUiOp0123456789ZZ"
@@ -109,3 +111,52 @@ def test_a_secret_in_a_state_and_in_an_error_of_the_older_list_and_of_a_load_is_
         outcome = run(CONFIRMING, hosts_at(urls, lmstudio_token=TOKEN), "-vvv", connection={})
     assert "says that its state is ********" in outcome.output and "was not loaded: ********" in outcome.output
     assert not shown_of(TOKEN, outcome.output)
+
+
+CUTTING = """
+- name: Ask
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: One
+      gpufleet.lmstudio.model_info: {via: controller, on_error: report}
+    - name: All
+      gpufleet.lmstudio.fleet_info: {detail: full}
+      run_once: true
+    - name: Load it
+      gpufleet.lmstudio.model: {model: m/ok, via: controller}
+      ignore_errors: true
+    - name: Audit
+      ansible.builtin.include_role: {name: gpufleet.lmstudio.fleet_audit}
+      vars: {fleet_audit_dest: audit}
+      run_once: true
+"""
+
+
+def test_what_was_cut_before_it_is_masked_is_masked(run, tmp_path):
+    token = TOKEN.replace(":", "-")
+    wrong = [model("x" * size + token, size_bytes="x") for size in range(40, 80, 3)]
+
+    def refusing(method, path):
+        return refusal(type="invalid_request", message=f"bad key {token[:14]}") if method == "POST" else listing(model("m/ok"))
+
+    answers = {
+        "coding": lambda *_request: http(b"x", b"Content-Encoding: " + token.encode()),
+        "late-coding": lambda *_request: http(b"x", b"Content-Encoding: x-x-x-x-" + token.encode()),
+        "redirect": lambda *_request: http(b"", b"Location: http://" + b"a." * 85 + token.encode() + b"/", status=b"302 Found"),
+        "keys": lambda *_request: listing(*wrong),
+        "wrong-key": lambda *_request: listing({**model("x" * 60 + token), "type": 5}),
+        "fields": lambda *_request: listing(model("m", **{"x" * 60 + token: json.loads("[" * 20 + "]" * 20)})),
+        "quoted": refusing,
+    }
+    inventory = {"plugin": "gpufleet.lmstudio.lmstudio", "hosts": "all", "detail": "full", "cache": True}
+    inventory.update(cache_plugin="ansible.builtin.jsonfile", cache_connection="cache")
+    (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump(inventory))
+    with servers(answers) as urls:
+        outcome = run(CUTTING, hosts_at(urls, lmstudio_token=token), "-i", "lmstudio.yml", "-vvv", connection={})
+        listed = run_in(tmp_path, ["ansible-inventory", "-i", "inventory.yml", "-i", "lmstudio.yml", "--list"], {})
+    assert "bad key ********'" in outcome.output and "to http://a.a." in outcome.output
+    written = [path.read_text() for folder in ("audit", "cache") for path in (tmp_path / folder).iterdir()]
+    assert len(written) == 3
+    for text in (outcome.output, listed.stdout.replace(f'"lmstudio_token": "{token}"', ""), listed.stderr, *written):
+        assert not shown_of(token, text), text

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Iterator
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -19,22 +19,18 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
 
 _SHORT_SECRET = 12
-_QUOTED_PREFIX = 10
+_BEGINNING = 10
+"""LM Studio itself quotes so many characters of a token, so as much of a long secret is one as well."""
+_CUT = 5
+"""Where a message was cut, as its "..." shows, as few characters as these are the beginning of a secret."""
 
 
 def secrets_of(endpoint: Endpoint) -> tuple[str, ...]:
-    """Texts that must not come back in a record, the longest first.
-
-    LM Studio itself quotes the first characters of a token, so the beginning of a long one is a secret as well.
-    """
-    found = set()
-    if endpoint.token:
-        found.add(endpoint.token)
-        if len(endpoint.token) >= _SHORT_SECRET:
-            found.add(endpoint.token[:_QUOTED_PREFIX])
+    """Texts that must not come back in a record."""
+    found = {endpoint.token} if endpoint.token else set()
     for _name, value in endpoint.headers:
         found.update(part for part in value.split() if len(part) >= _SHORT_SECRET)
-    return tuple(sorted(found, key=len, reverse=True))
+    return tuple(sorted(found))
 
 
 def short_secret_warning(endpoint: Endpoint) -> str | None:
@@ -50,7 +46,12 @@ def short_secret_warning(endpoint: Endpoint) -> str | None:
 
 def contains_any(secrets: tuple[str, ...], json_text: str) -> bool:
     lower = json_text.lower()
-    return any(canonical(secret)[1:-1].lower() in lower for secret in secrets)
+    return any(canonical(_recognised(secret))[1:-1].lower() in lower for secret in secrets)
+
+
+def _recognised(secret: str) -> str:
+    """How much of a secret has to be in a text."""
+    return secret[:_BEGINNING] if len(secret) >= _SHORT_SECRET else secret
 
 
 def mask_answer(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]] | None:
@@ -78,10 +79,29 @@ def mask_problem(endpoint: Endpoint, exc: ApiError) -> ApiError:
 
 
 def mask_text(secrets: tuple[str, ...], text: str) -> str:
+    """The text with each secret masked, and as much of its beginning as is there."""
+    parts, shown = [], 0
+    for start, end in sorted(place for secret in secrets for place in _places(secret, text)):
+        if start >= shown:
+            parts += [text[shown:start], MASK]
+        shown = max(shown, end)
+    return "".join([*parts, text[shown:]])
+
+
+def _places(secret: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where a text has a secret, or the beginning of one."""
+    whole = _recognised(secret)
+    cut = [re.escape(whole[:size]) + r"(?=\.\.\.)" for size in range(len(whole) - 1, _CUT - 1, -1)]
     # Names of hosts and codings arrive in lower case, whatever the server wrote.
-    for secret in secrets:
-        text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
-    return text
+    pattern = re.compile("|".join([re.escape(whole), *cut]), re.IGNORECASE)
+    found = pattern.search(text)
+    while found:
+        start, end = found.span()
+        while text[end : end + 1] and text[end].casefold() == secret[end - start : end - start + 1].casefold():
+            end += 1
+        yield start, end
+        # One may begin within another.
+        found = pattern.search(text, start + 1)
 
 
 def _documented_names() -> set[str]:

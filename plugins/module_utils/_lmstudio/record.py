@@ -17,13 +17,18 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import confirm
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import contains_any, mask_answer, mask_problem, secrets_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import (
+    contains_any,
+    mask_answer,
+    mask_problem,
+    mask_text,
+    secrets_of,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import (
     EMBEDDING_TYPES,
     LIST_MODELS,
     KnownModels,
     Model,
-    canonical,
     may_be_loaded,
     read_models,
 )
@@ -54,7 +59,7 @@ class ParsedAnswer:
         self.api = api
         """Which list it was."""
         self._facts: dict[str, dict[str, Any]] = {}
-        self._texts: tuple[str, str] | None = None
+        self._text: str | None = None
 
     def facts(self, detail: str) -> dict[str, Any]:
         """What a record says of the answer. Each call returns a new copy, because users may change a record."""
@@ -66,10 +71,11 @@ class ParsedAnswer:
         """The answer with the secrets of this endpoint masked: the same object, if it contains none."""
         if not endpoint.credential_option:
             return self
-        if self._texts is None:
-            self._texts = _comparable_text(self.models), canonical(self.warnings)
+        if self._text is None:
+            self._text = _comparable_text(self.models)
         secrets = secrets_of(endpoint)
-        if not any(contains_any(secrets, text) for text in self._texts):
+        # What a warning quotes may have been cut.
+        if not contains_any(secrets, self._text) and not any(mask_text(secrets, warning) != warning for warning in self.warnings):
             return self
         masked = mask_answer(secrets, [model.entry for model in self.models], self.warnings)
         if masked is None:
