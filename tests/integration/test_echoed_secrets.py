@@ -8,6 +8,7 @@ controller asks.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 
@@ -160,3 +161,78 @@ def test_what_was_cut_before_it_is_masked_is_masked(run, tmp_path):
     assert len(written) == 3
     for text in (outcome.output, listed.stdout.replace(f'"lmstudio_token": "{token}"', ""), listed.stderr, *written):
         assert not shown_of(token, text), text
+
+
+PASSWORD = "open-sesame-2026"
+BASIC = base64.b64encode(f"api:{PASSWORD}".encode()).decode()
+# The variables of a host, what its server sends back, and what of that must not be shown.
+FORMS = {
+    "phrase": ({"lmstudio_headers": {"X-Key": "correct horse battery staple"}}, "correct horse battery staple", "horse battery"),
+    "cookie": ({"lmstudio_headers": {"Cookie": 'id="AbCdEf0123456789"; lang=en'}}, "AbCdEf0123456789", "0123456789"),
+    "second-cookie": ({"lmstudio_headers": {"Cookie": "lang=en;id=AbCdEf0123456789"}}, "AbCdEf0123456789", "0123456789"),
+    "short-header": ({"lmstudio_headers": {"X-Key": "hunter2abc"}}, "hunter2abc", "hunter2"),
+    "short-token": ({"lmstudio_token": "hunter2abc"}, "hunter2abc", "hunter2"),
+    "beginning": ({"lmstudio_headers": {"Authorization": f"Bearer {TOKEN}"}}, TOKEN[:10], TOKEN[5:10]),
+    "short-bearer": ({"lmstudio_headers": {"Authorization": "Bearer hunter2abc"}}, "hunter2abc", "hunter2"),
+    "basic": ({"lmstudio_headers": {"Authorization": f"Basic {BASIC}"}}, BASIC, BASIC[:10]),
+    "decoded": ({"lmstudio_headers": {"Authorization": f"Basic {BASIC}"}}, f"api:{PASSWORD}", "sesame"),
+    "password": ({"lmstudio_headers": {"Authorization": f"Basic {BASIC}"}}, PASSWORD, "sesame"),
+    "number": ({"lmstudio_token": "1234567890123"}, 1234567890123, "1234567890123"),
+}
+
+
+def test_every_form_of_a_secret_is_masked(run, tmp_path):
+    answers = {}
+    for name, (_variables, echo, _hidden) in FORMS.items():
+        fields = {"size_bytes": echo, "extra": [{"a": echo}]} if isinstance(echo, int) else {}
+        answers[name] = lambda *_request, name=name, echo=echo, fields=fields: listing(model(name if fields else echo, name, **fields))
+    # A short text of a header is no secret: it would mask parts of names.
+    answers["plain"] = lambda *_request: listing(model("qwen/qwen3-8b", "1"))
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all, detail: full}")
+    with servers(answers) as urls:
+        hosts = hosts_at(urls)
+        for name, (variables, _echo, _hidden) in FORMS.items():
+            hosts[name].update(variables)
+        hosts["plain"]["lmstudio_headers"] = {"X-Version": 1, "X-Tenant": "qwen"}
+        outcome = run(CUTTING, hosts, "-vvv", connection={})
+        listed = run_in(tmp_path, ["ansible-inventory", "-i", "inventory.yml", "-i", "lmstudio.yml", "--list"], {})
+    records = {name: own["lmstudio_record"] for name, own in json.loads(listed.stdout)["_meta"]["hostvars"].items()}
+    for text in (outcome.output, json.dumps(records), *[path.read_text() for path in (tmp_path / "audit").iterdir()]):
+        for name, (_variables, _echo, hidden) in FORMS.items():
+            assert hidden.lower() not in text.lower(), name
+    assert records["number"]["models"][0]["size_bytes"] is None
+    assert "qwen/qwen3-8b" in str(records["plain"]["available"]) and not records["plain"]["warnings"]
+
+
+PROXIED = """
+- name: Ask through a proxy
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: From the host
+      gpufleet.lmstudio.model_info: {on_error: report}
+    - name: From the controller
+      gpufleet.lmstudio.model_info: {via: controller, on_error: report}
+    - name: All
+      gpufleet.lmstudio.fleet_info: {detail: full}
+      run_once: true
+"""
+
+
+def test_what_a_proxy_was_sent_is_masked_and_its_words_are_not_used(run):
+    credentials = f"api:{PASSWORD}"
+    answers = {
+        "encoded": lambda *_request: listing(model(BASIC)),
+        "plain": lambda *_request: listing(model(credentials), model(PASSWORD)),
+        "refusing": lambda *_request: http(b"", status=f"407 bad {credentials} {BASIC} of somebody".encode()),
+    }
+    with servers(answers) as urls:
+        for name, url in urls.items():
+            proxy = url.replace("http://", f"http://api:{PASSWORD.replace('-', '%2D')}@")
+            kind = "https" if name == "refusing" else "http"
+            host = {"lmstudio_url": f"{kind}://gpu01.invalid:1234", "lmstudio_use_proxy": True}
+            outcome = run(PROXIED, {name: host}, "-vvv", env={f"{kind}_proxy": proxy})
+            assert outcome.output.count("********") >= 3 or name == "refusing"
+            assert name != "refusing" or outcome.output.count("(tunnel connection failed: 407)") >= 3
+            for secret in (PASSWORD, BASIC, "somebody"):
+                assert not shown_of(secret, outcome.output, 8), name

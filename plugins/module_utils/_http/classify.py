@@ -109,8 +109,9 @@ def _system_failure(exc: OSError, endpoint: Endpoint, deadline: Deadline) -> Api
 
 
 def _reason(exc: OSError) -> str:
-    # The system's own words, which asyncio replaces.
-    reason = printable(os.strerror(exc.errno) if exc.errno else str(exc)).rstrip(".")
+    # The system's own words, which asyncio replaces. A proxy's words may quote what it was sent, so only its status is used.
+    refused = re.match(r"Tunnel connection failed: \d+", str(exc))
+    reason = printable(os.strerror(exc.errno) if exc.errno else refused[0] if refused else str(exc)).rstrip(".")
     return reason[:1].lower() + reason[1:]
 
 

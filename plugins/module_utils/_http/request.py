@@ -8,9 +8,17 @@
 
 from __future__ import annotations
 
+import base64
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+
+
+def basic_authorization(userinfo: str) -> str:
+    """The header for the user name and the password of a URL."""
+    user, _colon, password = userinfo.partition(":")
+    return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode("ascii")
 
 
 class Request(NamedTuple):

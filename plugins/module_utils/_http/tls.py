@@ -8,16 +8,16 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import os
 import ssl
 from typing import Iterable, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import basic_authorization
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
@@ -98,6 +98,5 @@ def proxy_of(endpoint: Endpoint) -> Proxy | None:
         raise ProxyVariableError("use_proxy", f"the environment variable {kind}_proxy is not a URL of the form http://HOST:PORT.")
     headers = {}
     if parts.username is not None:
-        credentials = "{}:{}".format(unquote(parts.username), unquote(parts.password or ""))
-        headers["Proxy-Authorization"] = "Basic " + base64.b64encode(credentials.encode("utf-8")).decode("ascii")
+        headers["Proxy-Authorization"] = basic_authorization(parts.netloc.rpartition("@")[0])
     return Proxy(host, port, headers, f"http://{bracketed(host)}:{port}")

@@ -8,17 +8,23 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import os
 import re
 from typing import Any, Iterator
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import basic_authorization
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
 
 _SHORT_SECRET = 12
+_LEAST_IN_HEADER = 8
+"""A shorter text of a header may be part of any other: a version, a tenant. A token is masked however short it is."""
 _BEGINNING = 10
 """LM Studio itself quotes so many characters of a token, so as much of a long secret is one as well."""
 _CUT = 5
@@ -28,9 +34,29 @@ _CUT = 5
 def secrets_of(endpoint: Endpoint) -> tuple[str, ...]:
     """Texts that must not come back in a record."""
     found = {endpoint.token} if endpoint.token else set()
-    for _name, value in endpoint.headers:
-        found.update(part for part in value.split() if len(part) >= _SHORT_SECRET)
+    for value in [*(value for _name, value in endpoint.headers), *(_sent_to_proxies() if endpoint.use_proxy else ())]:
+        found.update(text for text in _texts_of(value) if len(text) >= _LEAST_IN_HEADER)
     return tuple(sorted(found))
+
+
+def _texts_of(value: str) -> Iterator[str]:
+    """What the value of a header may mean to a server: all of it, its words, what is in a cookie, and what HTTP Basic encodes."""
+    yield value
+    yield from value.split()
+    yield from re.split(r'[\s=;,"]+', value)
+    scheme, _space, encoded = value.partition(" ")
+    if scheme.lower() == "basic":
+        with contextlib.suppress(ValueError):
+            credentials = base64.b64decode(encoded).decode("utf-8")
+            yield credentials
+            yield credentials.partition(":")[2]
+
+
+def _sent_to_proxies() -> Iterator[str]:
+    for name, url in os.environ.items():
+        userinfo, separator, _host = url.rpartition("@")
+        if separator and name.lower().endswith("_proxy"):
+            yield basic_authorization(userinfo.rpartition("//")[2])
 
 
 def short_secret_warning(endpoint: Endpoint) -> str | None:
@@ -65,7 +91,9 @@ def mask_answer(secrets: tuple[str, ...], entries: list[Entry], warnings: list[s
             return [mask(item) for item in value]
         if isinstance(value, dict):
             return {key if key in names else mask(key): mask(item) for key, item in value.items()}
-        return value
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        # Like any number that cannot be believed, one with a secret in it is not known.
+        return None if is_number and mask_text(secrets, str(value)) != str(value) else value
 
     masked_entries, masked_warnings = mask([entries, warnings])
     if (masked_entries, masked_warnings) == (entries, warnings):

@@ -29,6 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
     LIST_MODELS,
     KnownModels,
     Model,
+    canonical,
     may_be_loaded,
     read_models,
 )
@@ -69,11 +70,11 @@ class ParsedAnswer:
 
     def mask(self, endpoint: Endpoint) -> ParsedAnswer:
         """The answer with the secrets of this endpoint masked: the same object, if it contains none."""
-        if not endpoint.credential_option:
+        secrets = secrets_of(endpoint)
+        if not secrets:
             return self
         if self._text is None:
-            self._text = _comparable_text(self.models)
-        secrets = secrets_of(endpoint)
+            self._text = _comparable_text(self.models) + canonical(_lifetimes(self.models))
         # What a warning quotes may have been cut.
         if not contains_any(secrets, self._text) and not any(mask_text(secrets, warning) != warning for warning in self.warnings):
             return self
@@ -253,6 +254,11 @@ def info_result(record: Record, on_error: str) -> dict[str, Any]:
     """The result of ``model_info``."""
     failure = {"failed": True, "msg": explain(record)} if on_error == "fail" and not record["ok"] else {}
     return {"changed": False, "lmstudio": record, **failure}
+
+
+def _lifetimes(models: list[Model]) -> list[Any]:
+    """What the comparable text leaves out."""
+    return [instance["remaining_ttl_seconds"] for model in models for instance in model.entry["loaded_instances"]]
 
 
 def _comparable_text(models: list[Model]) -> str:

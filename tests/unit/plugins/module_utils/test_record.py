@@ -193,6 +193,48 @@ def test_a_secret_header_that_comes_back_is_masked():
     assert "c2VjcmV0" not in json.dumps(record)
 
 
+@pytest.mark.parametrize(
+    "value, echo",
+    [
+        ("correct horse battery staple", "a Correct horse battery staple!"),
+        ("id=AbCdEf0123456789; lang=en", "AbCdEf0123456789"),
+        ('lang=en,id="AbCdEf0123456789"', "AbCdEf0123456789"),
+        ("eightchr", "an EIGHTCHR"),
+        ("Bearer eightchr", "eightchr"),
+        ("Basic YXBpOmh1bnRlcjJodW50ZXIy", "api:hunter2hunter2"),
+        ("basic YXBpOmh1bnRlcjJodW50ZXIy", "hunter2hunter2"),
+        ("Bearer sk-lm-0123456789abcdef", "sk-lm-0123 is wrong"),
+    ],
+)
+def test_what_a_header_may_mean_is_masked(value, echo):
+    record = record_of([{"key": echo}], options={"headers": {"X-Key": value}})
+    assert MASK in record["available"][0] and "masked" in record["warnings"][-1]
+
+
+@pytest.mark.parametrize("value", ["1", "qwen", "sevench", "Basic ====", "Basic YQ==", "=;,"])
+def test_a_short_text_of_a_header_masks_no_part_of_a_name(value):
+    record = record_of([{"key": "qwen1/sevench", "size_bytes": 1}], options={"headers": {"X-Key": value}})
+    assert record["available"] == ["qwen1/sevench"] and record["models"][0]["size_bytes"] == 1
+
+
+def test_a_number_with_the_token_in_it_is_not_known():
+    number = 123456789012
+    models = [
+        {"type": "llm", "key": "m", "size_bytes": number, "future": [number * 10], "loaded_instances": [instance("m", number, number)]}
+    ]
+    for sent in (models, [{"type": "llm", "key": "m", "loaded_instances": [instance("m", 4096, number)]}]):
+        record = record_of(sent, options={"token": str(number)})
+        assert str(number) not in json.dumps(record) and "masked" in record["warnings"][-1]
+        assert record["instances"][0]["remaining_ttl_seconds"] is None
+
+
+def test_what_a_proxy_is_sent_is_masked_where_one_is_used(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "user%40example:hunter2hunter2@proxy:3128")
+    models = [{"key": "user@example:hunter2hunter2"}, {"key": "hunter2hunter2"}, {"key": "dXNlckBleGFtcGxlOmh1bnRlcjJodW50ZXIy"}]
+    assert record_of(models, options={"use_proxy": True})["available"] == [MASK]
+    assert len(record_of(models)["available"]) == 3
+
+
 @pytest.mark.parametrize("token", ["ok", "full", "loaded", "models", "counts", "loaded_instances", "context_length", "h"])
 def test_a_token_that_is_a_word_of_ours_leaves_the_shape_alone(token):
     plain, masked = record_of(LIBRARY), record_of(LIBRARY, options={"token": token})
