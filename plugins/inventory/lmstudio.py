@@ -143,6 +143,7 @@ keyed_groups:
     prefix: status
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleParserError
@@ -171,10 +172,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     Host,
     NotAsked,
     connection_of_command_line,
+    explain_template,
     template_with,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import redact_message
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import explain_refusal
 
 _TEMPLATES = ("token", "headers", "hosts", "endpoints")
 
@@ -216,7 +218,8 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             raw = self._read_config_data(path)
             options = {name: self.get_option(name) for name in self.option_definitions}
         except AnsibleError as exc:
-            raise AnsibleParserError(redact_message(str(exc), self.loader.load_from_file(path))) from None
+            raw = self.loader.load_from_file(path)
+            raise AnsibleParserError(explain_refusal(exc, raw if isinstance(raw, Mapping) else {})) from None
         unknown = sorted(set(raw) - set(options))
         if unknown:
             raise AnsibleParserError(unknown_names("option", unknown, sorted(options)))
@@ -234,8 +237,8 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
         self.templar.available_variables = self._vars
         try:
             value = self.templar.template(value)
-        except AnsibleError as exc:
-            problem = redact_message(str(exc), {name: self.get_option(name)})
+        except Exception as exc:  # Whatever a template raises, it may quote a secret.
+            problem = explain_template(exc, value, secret=name != "hosts")
             raise OptionError(name, f"its template cannot be used: {problem}") from None
         if name not in ("hosts", "endpoints"):
             return value

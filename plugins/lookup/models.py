@@ -126,7 +126,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import redact_message
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import explain_refusal
 
 _ADVICE_FOR_URL = (
     f"Set the option token, or {TOKEN_VARIABLE} in the environment of the controller, to an API token that is valid on that server. Variables of "
@@ -212,10 +212,11 @@ class LookupModule(LookupBase):
         unknown = sorted(set(given) - set(known))
         if unknown:
             raise AnsibleLookupError(unknown_names("option", unknown, known))
+        given = only_set(given)
         try:
-            self.set_options(direct=only_set(given))
+            self.set_options(direct=given)
         except AnsibleError as exc:
-            raise AnsibleLookupError(redact_message(str(exc), given)) from None
+            raise AnsibleLookupError(explain_refusal(exc, given)) from None
         return {name: self.get_option(name) for name in known}
 
     def _report(self, terms: list[str], records: list[Record], on_error: str) -> None:

@@ -357,7 +357,7 @@ BAD_OPTIONS = [
     ({"url": "URL", "timeout": 0}, "timeout: 0 is not a usable number of seconds"),
     ({"url": "URL", "ca_path": "/no/such/file.pem"}, "ca_path: '/no/such/file.pem' does not exist on "),
     ({"url": "URL", "client_cert": "/no/such/file.pem"}, "client_cert: it needs client_key"),
-    ({"url": "URL", "headers": {"a b": 1}}, "headers: 'a b' is not a valid header name"),
+    ({"url": "URL", "headers": {"a b": 1}}, "headers: header 1 does not have a valid name"),
     ({"url": "URL", "max_response_bytes": -1}, "max_response_bytes: -1 is not"),
     ({"url": "URL", "timeout": "soon"}, "timeout"),
     ({"url": "URL", "detail": "some"}, "detail"),

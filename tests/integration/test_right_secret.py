@@ -522,6 +522,85 @@ def test_what_is_wrong_with_a_secret_is_what_ansible_says_of_it(run, start, tmp_
     assert [len(fleet.requests(name)) for name in says] == [0] * len(WRONG) and len(fleet.requests("gpu-fine")) == 4
 
 
+# What is given in place of a token and of headers, in forms that a message may quote in another way.
+NO_SECRETS = [
+    "hunter2hunter2\\d\"e'f",
+    "X-Key: hunter2hunter2\\d",
+    '{"X-Key": "hunter2hunter2\\q"',
+    "hunter2hunter2\nX: y",
+    "hunter2hunter2\u00e9",
+    ["hunter2hunter2\\d"],
+    [["hunter2hunter2"]],
+    [{"X-Key": "hunter2hunter2\\n'\""}],
+    {"value": "hunter2hunter2\\d\"'\n"},
+    {"hunter2 hunter2": "x"},
+    {"Bearer hunter2": None},
+]
+FAILING_TEMPLATES = [
+    "hunter2hunter2{{ 1/0 }}",
+    "hunter2hunter2{{ 'hunter2' | nowhere.at_all }}",
+    "{{ lookup('ansible.builtin.pipe', 'false --key=' ~ master) }}",
+    "{{ lookup('ansible.builtin.file', '/nowhere/' ~ master) }}",
+    "{{ master | ansible.builtin.to_datetime }}",
+    "{{ undef(hint=master) }}",
+]
+EVERYWHERE = """
+- name: Ask with what is no secret
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: With defaults
+      ansible.builtin.set_fact: {asked: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=lmstudio_token, on_error='report') }}"}
+      when: lmstudio_token is defined
+      ignore_errors: true
+    - name: With defaults for headers
+      ansible.builtin.set_fact: {asked: "{{ query('gpufleet.lmstudio.models', lmstudio_url, headers=lmstudio_headers, on_error='report') }}"}
+      when: lmstudio_headers is defined
+      ignore_errors: true
+    - name: From both sides
+      gpufleet.lmstudio.model_info: {via: "{{ item }}"}
+      loop: [controller, target]
+      ignore_errors: true
+    - name: A change
+      gpufleet.lmstudio.model: {model: m, state: unloaded}
+      ignore_errors: true
+    - name: All
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+"""
+
+
+@pytest.mark.matrix
+def test_a_secret_in_any_wrong_form_is_not_quoted(run, start):
+    fleet = start({"gpu01": {}})
+    hosts = {
+        f"gpu{number:02}": {"lmstudio_url": fleet.urls["gpu01"], f"lmstudio_{option}": given}
+        for number, (option, given) in enumerate(itertools.product(("token", "headers"), NO_SECRETS))
+    }
+    outcome = run(EVERYWHERE, hosts, "-v")
+    assert "lmstudio_headers: it is not a mapping of names and texts." in outcome.output
+    assert "hunter2" not in outcome.output
+
+
+@pytest.mark.matrix
+def test_a_secret_of_an_inventory_source_is_not_quoted(start, tmp_path):
+    fleet = start({"gpu01": {}})
+    given = [*itertools.product(("token", "headers"), NO_SECRETS), *itertools.product(("token",), FAILING_TEMPLATES)]
+    given += [("headers", {"X-Key": template}) for template in FAILING_TEMPLATES]
+    given += [("endpoints", [f"http://{{{{ lookup('ansible.builtin.pipe', 'false ' ~ master) }}}}:x@{fleet.urls['gpu01'][7:]}"])]
+    arguments = []
+    for number, (option, value) in enumerate(given):
+        source = {"plugin": "gpufleet.lmstudio.lmstudio", "endpoints": [fleet.urls["gpu01"]], option: value}
+        (tmp_path / f"{number:02}.lmstudio.yml").write_text(yaml.safe_dump(source))
+        arguments += ["-i", f"{number:02}.lmstudio.yml"]
+    (tmp_path / "master.yml").write_text("master: hunter2hunter2\n")
+    done = run_in(tmp_path, ["ansible-inventory", *arguments, "--graph", "-e", "@master.yml"], {})
+    said = " ".join((done.stdout + done.stderr).split())
+    assert said.count("its template cannot be used: ") >= 2 * len(FAILING_TEMPLATES)
+    assert "headers: it is not a mapping of names and texts." in said
+    assert "hunter2" not in said
+
+
 def looked_up(term):
     return f"ansible.builtin.set_fact: {{asked: \"{{{{ lookup('gpufleet.lmstudio.models', {term}, on_error='report') }}}}\"}}"
 

@@ -122,11 +122,12 @@ def check_seconds(option: str, seconds: float, least: float | None = None, most:
 def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> tuple[tuple[str, str], ...]:
     """Headers as pairs of texts, or an :class:`OptionError`."""
     checked = []
-    for header, value in headers.items():
+    for number, (header, value) in enumerate(headers.items(), 1):
         header, value = str(header), "" if value is None else str(value).strip()
-        shown = printable(header)
         if not re.match(_HEADER_NAME, header):
-            raise OptionError(name, f"{shown!r} is not a valid header name.")
+            # It may be the secret itself, with a colon after it.
+            raise OptionError(name, f"header {number} does not have a valid name.")
+        shown = printable(header)
         if not all(" " <= char <= "~" or char == "\t" for char in value):
             raise OptionError(name, f"the value of {shown} has characters that a header cannot carry.")
         if header.lower() in _OWN_HEADERS:

@@ -97,7 +97,7 @@ class Host(NamedTuple):
         except _OMITTED_ERROR:
             return None
         except Exception as exc:  # Whatever a template raises, it is about this host alone.
-            raise VariableError(name, self.name, _explain(exc, raw, secret=name in _SECRET_VARIABLES)) from None
+            raise VariableError(name, self.name, explain_template(exc, raw, secret=name in _SECRET_VARIABLES)) from None
         return value if is_set(value) else None
 
     def has(self, name: str) -> bool:
@@ -243,7 +243,7 @@ def is_template(value: Any) -> bool:
     return isinstance(value, str) and (any(begin in value for begin in ("{{", "{%", "{#")) or value.startswith("#jinja2:"))
 
 
-def _explain(exc: BaseException, raw: Any, secret: bool) -> str:
+def explain_template(exc: BaseException, raw: Any, secret: bool) -> str:
     """What Ansible says about a value that cannot be templated.
 
     About a secret, only what cannot quote it: an error of a filter or a lookup may contain any part of its input.

@@ -14,8 +14,9 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, without_suboptions
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, unknown_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import without_suboptions
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 
 
 def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -32,6 +33,13 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
     others = {name: value for name, value in options.items() if name not in as_given}
     result = ArgumentSpecValidator({name: option for name, option in known.items() if name not in as_given}).validate(others)
     if result.error_messages:
+        for name, option in known.items():
+            if (
+                option.get("no_log")
+                and name in others
+                and ArgumentSpecValidator({name: option}).validate({name: others[name]}).error_messages
+            ):
+                raise AnsibleError(_unusable_secret(name, option, names))
         # Ansible's messages contain names of its own classes, which mean nothing to users.
         message = "; ".join(
             re.sub(r" is of type .*unable to convert to (\w+).*", r" cannot be converted to \1", message)
@@ -39,7 +47,7 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
         )
         for option, name in (names or {}).items():
             message = message.replace(f"'{option}'", f"'{name}'").replace(f"value of {option} must", f"value of {name} must")
-        raise AnsibleError(redact_message(message, options))
+        raise AnsibleError(message)
     return {**result.validated_parameters, **as_given}
 
 
@@ -50,19 +58,16 @@ def _is_not_converted(option: Mapping[str, Any], value: Any) -> bool:
     return option.get("type") == "raw" or (option.get("type") == "dict" and isinstance(value, dict))
 
 
-def redact_message(message: str, options: Mapping[str, Any]) -> str:
-    """A message that may quote raw options, without the values that must not be shown."""
-    spec = connection_spec()
-    for name, value in options.items():
-        if spec.get(name, {}).get("no_log"):
-            for secret in sorted(_strings(value), key=len, reverse=True):
-                message = message.replace(secret, MASK)
-    return message
+def explain_refusal(exc: AnsibleError, options: Mapping[str, Any]) -> str:
+    """What to say where Ansible refuses options of a plugin. Its words may quote a value in any form, so about a secret they are not used."""
+    for name, option in connection_options().items():
+        value = options.get(name)
+        if not option.get("no_log") or value is None or getattr(value, "__ENCRYPTED__", False):
+            continue
+        if not isinstance(value, Mapping if option["type"] == "dict" else (str, int, float)):
+            return _unusable_secret(name, option)
+    return str(exc)
 
 
-def _strings(value: Any) -> set[str]:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, (list, tuple, set)):
-        return set().union(*(_strings(item) for item in value))
-    return {str(value)} if str(value) else set()
+def _unusable_secret(name: str, option: Mapping[str, Any], names: Mapping[str, str] | None = None) -> str:
+    return f"{(names or {}).get(name, name)}: it is not {'a mapping of names and texts' if option['type'] == 'dict' else 'a string'}."

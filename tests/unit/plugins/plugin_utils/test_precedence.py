@@ -65,8 +65,15 @@ def test_options_get_their_types_and_records_and_requirements_are_not_copied_for
 
 def test_of_a_secret_only_types_that_are_known_are_taken():
     for value in (datetime.datetime(2026, 1, 1), object()):
-        with pytest.raises(AnsibleError, match="Unknown parameter type"):
-            validate_options(model_assert_spec(), {"headers": {"X-When": value}, "require": []})
+        options = {"headers": {"X-When": value}, "token": 7, "require": []}
+        with pytest.raises(AnsibleError, match="^lmstudio_headers: it is not a mapping of names and texts.$"):
+            validate_options(model_assert_spec(), options, {"headers": "lmstudio_headers"})
+
+
+def test_what_is_wrong_with_another_option_is_said_in_the_words_of_ansible():
+    options = {"headers": {"X-Key": "hunter2hunter2"}, "token": "hunter2hunter2", "timeout": "soon", "require": []}
+    with pytest.raises(AnsibleError, match="'lmstudio_timeout' cannot be converted to float"):
+        validate_options(model_assert_spec(), options, {"timeout": "lmstudio_timeout"})
 
 
 def test_a_mapping_that_is_no_dictionary_is_one_for_the_check_of_options():
