@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -31,6 +31,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task, without_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import arguments_of_task
 
 _ENVIRONMENT_ADVICE = (
     f"{TOKEN_VARIABLE} in the keyword environment applies to modules that run on hosts. With via: controller, give token or "
@@ -98,7 +99,8 @@ class OneHostAction(ActionBase):
             args["via"], names["via"] = host.variable(VIA), VIA
         on_controller = is_set(args["via"]) and args["via"] != "target"
         delegate = delegate_of(self._task, host.name)
-        resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: not _set_in_task(self._task, option))
+        written = arguments_of_task(self._task, self._templar)
+        resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: option not in written)
         # Checked here for both cases, because only here is it known where an option was set.
         options = validate_options(self.spec(on_controller), resolved.options, {**resolved.names, **names})
         answer = self.early_result(options)
@@ -161,18 +163,3 @@ class OneHostAction(ActionBase):
 def _environment(task: Any) -> list[Any]:
     """What the keyword ``environment`` sets for a task, including that of its blocks and its play."""
     return task.environment if isinstance(task.environment, list) else [task.environment or {}]
-
-
-def _set_in_task(task: Any, option: str) -> bool:
-    """Whether an option is set by a task itself, and not by ``module_defaults``."""
-
-    def contains(value: Any) -> bool:
-        if isinstance(value, Mapping):
-            return option in value or any(contains(item) for item in value.values())
-        return isinstance(value, str) and f"{option}=" in value
-
-    written = task.get_ds()
-    if not isinstance(written, Mapping):
-        return True
-    keywords = ("environment", "module_defaults", "name", "vars", "when")
-    return any(contains(value) for keyword, value in written.items() if keyword not in keywords)

@@ -235,6 +235,51 @@ def test_a_default_that_holds_a_secret_of_the_host_does_not_follow_a_url_elsewhe
     )
 
 
+OPTIONS = {"url": "{{ other }}", "token": "{{ lmstudio_token }}"}
+TEXT = "url={{ other }} token={{ lmstudio_token }}"
+INFO = "gpufleet.lmstudio.model_info"
+# Tasks that give a token themselves, and tasks in which the word only occurs.
+WITH_TOKEN = [
+    {INFO: OPTIONS},
+    {INFO: TEXT},
+    {INFO: None, "args": OPTIONS},
+    {INFO: {"url": "{{ other }}"}, "args": {"token": "{{ lmstudio_token }}"}},
+    {INFO: "{{ options }}"},
+    {INFO: None, "args": "{{ options }}"},
+    {INFO: "{{ item }}", "loop": [OPTIONS]},
+    {"action": {"module": INFO, **OPTIONS}},
+    {"action": {"module": INFO, "args": OPTIONS}},
+    {"action": f"{INFO} {TEXT}"},
+    {"local_action": {"module": INFO, **OPTIONS}},
+    {"local_action": f"{INFO} {TEXT}"},
+    {"model_info": OPTIONS, "collections": ["gpufleet.lmstudio"]},
+]
+WITHOUT_TOKEN_OF_ITS_OWN = [
+    {INFO: {"url": "{{ other }}"}, "loop": [{"token": "unused"}]},
+    {INFO: {"url": "{{ other }}"}, "register": "token", "tags": ["token=new"]},
+    {INFO: {"url": "{{ other }}", "headers": {"token": "x"}}},
+    {INFO: "{{ item }}", "loop": [{"url": "{{ other }}"}]},
+    {
+        "gpufleet.lmstudio.model_assert": {
+            "url": "{{ other }}",
+            "require": [{"type": "llm"}],
+            "success_msg": "Create a token with: lms token=new",
+        }
+    },
+]
+
+
+@pytest.mark.matrix
+def test_a_token_is_that_of_the_task_only_where_its_own_arguments_have_it(run, start):
+    fleet = start({"gpu01": {}, "other": {}})
+    tasks = [{"name": "Ask", **task} for task in (*WITH_TOKEN, *WITHOUT_TOKEN_OF_ITS_OWN)]
+    defaults = {"group/gpufleet.lmstudio.lmstudio": {"token": "{{ lmstudio_token }}"}}
+    play = {"name": "Ask another server", "hosts": "gpu01", "gather_facts": False, "module_defaults": defaults, "tasks": tasks}
+    own = {"lmstudio_url": fleet.urls["gpu01"], "lmstudio_token": token_of("gpu01")}
+    run(yaml.safe_dump([play]), {"gpu01": {**own, "other": fleet.urls["other"], "options": OPTIONS}})
+    assert sent_to(fleet, "other") == [f"Bearer {token_of('gpu01')}"] * len(WITH_TOKEN) + [None] * len(WITHOUT_TOKEN_OF_ITS_OWN)
+
+
 def test_a_client_certificate_of_the_first_host_is_no_default_for_others(run, start):
     fleet = start({"gpu01": {}, "gpu02": {}})
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
