@@ -12,35 +12,41 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import delegate_of, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, source_variable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import drop_host_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import arguments_of_task
 
 _ADDRESS_SPEC = {name: connection_spec()[name] for name in ("url", "port")}
 
 
 class ActionModule(NormalAction):
-    """Keeps the answer of another machine from becoming facts of this host. ``gather_facts`` calls the module without this check."""
+    """Keeps the answer of another machine from becoming facts of this host, and the host's secrets from another server.
+
+    ``gather_facts`` calls the module without this check.
+    """
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         variables = task_vars or {}
         name = variables["inventory_hostname"]
         try:
-            warning = self._check(name, variables)
+            warnings = self._check(name, variables)
         except AnsibleError as exc:
             return {"failed": True, "msg": str(exc)}
-        if warning:
+        for warning in filter(None, warnings):
             self._display.warning(f"{name}: {warning}")
         return dict(super().run(tmp, task_vars))
 
-    def _check(self, name: str, task_vars: dict[str, Any]) -> str | None:
+    def _check(self, name: str, task_vars: dict[str, Any]) -> list[str | None]:
         given = only_set(self._task.args)
         try:
             address = validate_options(_ADDRESS_SPEC, {option: given[option] for option in _ADDRESS_SPEC if option in given})
             endpoint = make_endpoint(address, TARGET_URL)
         except (AnsibleError, OptionError):
-            return None  # The module says what is wrong with it.
+            return []  # The module says what is wrong with it.
         host = host_of_task(self._task, task_vars, self._templar)
         delegate = delegate_of(self._task, name)
         if delegate and self._task.delegate_facts and is_loopback(endpoint.host):
@@ -52,13 +58,16 @@ class ActionModule(NormalAction):
                         f"{option} is that of {name}, and with delegate_facts the server is that of {delegate}. "
                         f"Set it to that of {delegate}, such as hostvars[{delegate!r}].{SECRETS[option]}."
                     )
-            delegate = None
+            return [check_target(self._connection, host, None, endpoint, named=True)]
         # A loopback address in the URL of the host means the host alone, even where the task passes it on.
         named = "url" in given and not (delegate and _base(given["url"]) == _base(host.variable("lmstudio_url")))
-        warning = check_target(self._connection, host, delegate, endpoint, named)
-        if delegate and named and is_loopback(endpoint.host):
-            return f"{endpoint.url} is a server of {delegate} here, and its answer is not about {name}."
-        return warning
+        warnings = [check_target(self._connection, host, delegate, endpoint, named)]
+        if "url" in given and not is_server_of_host(given, host, on_controller=False, delegated=delegate is not None):
+            written = arguments_of_task(self._task, self._templar)
+            withheld = drop_host_secrets(given, host, lambda option: option not in written)
+            self._task.args = given
+            warnings.append(foreign_url_warning(endpoint, withheld, host, delegate, on_controller=False))
+        return warnings
 
 
 def _base(url: Any) -> str:

@@ -20,7 +20,9 @@ description:
     C(module_defaults), as the examples do.
   - As a task, it fails where the facts would be those of another machine. With C(delegate_to), a loopback address is a server of the
     delegate, so it fails unless the task names that O(url) itself, or C(delegate_facts) makes the facts the delegate's. It also fails on
-    connections that run modules on the controller, as those of network devices do. Under C(gather_facts) nothing checks this.
+    connections that run modules on the controller, as those of network devices do.
+  - As a task, a O(url) that is not one of the host's own servers takes no secret of the host from C(module_defaults), and a warning names them.
+  - Under C(gather_facts) nothing checks this.
   - Ansible gathers the facts of several modules side by side, and ends each after about five seconds with C(Timeout exceeded), which
     removes the host from the play. Set the variable C(ansible_facts_parallel) to V(false), as the examples do. One after the
     other, they have the time that they need.
@@ -32,7 +34,7 @@ attributes:
   action:
     description: Has an action plugin, so parts of it run on the controller.
     support: full
-    details: It only refuses what would be facts of another machine.
+    details: It refuses what would be facts of another machine, and keeps the host's secrets from other servers.
   facts:
     description: Returns C(ansible_facts), which become facts of the host.
     support: full

@@ -29,7 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     host_of_task,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task, without_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import arguments_of_task
 
@@ -114,30 +114,16 @@ class OneHostAction(ActionBase):
             )
         endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if on_controller else None)
         if resolved.withheld is not None:
-            self._warn_of_foreign_url(endpoint, resolved.withheld, host, delegate, on_controller)
+            self._warn(host, foreign_url_warning(endpoint, resolved.withheld, host, delegate, on_controller))
         if on_controller:
             return self._query_from_controller(endpoint, options), {}
         self._need_python()
-        warning = check_target(self._connection, host, delegate, endpoint, named=is_set(args.get("url")))
-        if warning:
-            self._display.warning(f"{host.name}: {warning}")
+        self._warn(host, check_target(self._connection, host, delegate, endpoint, named=is_set(args.get("url"))))
         return None, resolved.options
 
-    def _warn_of_foreign_url(
-        self, endpoint: Endpoint, withheld: tuple[str, ...], host: Host, delegate: str | None, on_controller: bool
-    ) -> None:
-        """Warn if the URL of a task is not one of the host's servers."""
-        itself = is_this_machine(endpoint.host) and (delegate or (on_controller and not host.is_local))
-        who = "the controller" if on_controller else delegate
-        message = f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}" if itself else ""
-        if withheld:
-            message += ", so " if message else f"{endpoint.url} is not a server of this host, so "
-            message += f"{', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not apply there"
-            message += (
-                "" if itself else ". If it is one, put it into lmstudio_url. If not, give the task what that server needs, such as token"
-            )
-        if message:
-            self._display.warning(f"{host.name}: {message}.")
+    def _warn(self, host: Host, warning: str | None) -> None:
+        if warning:
+            self._display.warning(f"{host.name}: {warning}")
 
     def _need_python(self) -> None:
         if getattr(self._connection._shell, "_IS_WINDOWS", False):

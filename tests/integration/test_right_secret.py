@@ -280,6 +280,46 @@ def test_a_token_is_that_of_the_task_only_where_its_own_arguments_have_it(run, s
     assert sent_to(fleet, "other") == [f"Bearer {token_of('gpu01')}"] * len(WITH_TOKEN) + [None] * len(WITHOUT_TOKEN_OF_ITS_OWN)
 
 
+@pytest.mark.matrix
+def test_facts_of_another_server_take_no_secret_of_the_host_from_defaults(run, start):
+    fleet = start({"gpu01": {}, "other": {}})
+    play = """
+- name: Gather facts as the README does
+  hosts: gpu01
+  gather_facts: false
+  module_defaults:
+    gpufleet.lmstudio.model_facts:
+      url: "{{ lmstudio_url | default('') }}"
+      port: "{{ lmstudio_port | default('') }}"
+      token: "{{ lmstudio_token }}"
+      headers: {X-Key: "{{ lmstudio_headers['X-Key'] }}", X-Env: test}
+  tasks:
+    - name: Of the host
+      gpufleet.lmstudio.model_facts:
+    - name: Of another server
+      gpufleet.lmstudio.model_facts:
+        url: "{{ other }}"
+    - name: What the task itself says counts
+      gpufleet.lmstudio.model_facts:
+        url: "{{ other }}"
+        token: "{{ lmstudio_token }}"
+    - name: Of another server through another host, which makes them facts of that one
+      gpufleet.lmstudio.model_facts:
+        url: "{{ other | replace('127.0.0.1', 'other.invalid') }}"
+      delegate_to: jump
+      delegate_facts: true
+"""
+    own = {"lmstudio_token": token_of("gpu01"), "lmstudio_headers": {"X-Key": "key-of-gpu01-0123456789"}}
+    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], **own, "other": fleet.urls["other"]}, "jump": {}}
+    outcome = words(run(play, hosts))
+    assert sent_to(fleet, "gpu01") == [f"Bearer {token_of('gpu01')}"]
+    assert sent_to(fleet, "other") == [None, f"Bearer {token_of('gpu01')}"]
+    seen = [request["headers"] for request in fleet.requests("other")]
+    assert [(headers.get("x-key"), headers.get("x-env")) for headers in seen] == [(None, "test")] * 2
+    for url in (fleet.urls["other"], fleet.urls["other"].replace("127.0.0.1", "other.invalid")):
+        assert f"gpu01: {url} is not a server of this host, so lmstudio_token, lmstudio_headers do not apply there" in outcome
+
+
 def test_a_client_certificate_of_the_first_host_is_no_default_for_others(run, start):
     fleet = start({"gpu01": {}, "gpu02": {}})
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}

@@ -89,7 +89,7 @@ def resolve_task(
     overrides = only_set(task_options)
     if "url" in overrides and not is_server_of_host(overrides, host, on_controller, delegated):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
-        withheld += _drop_host_secrets(overrides, host, is_default)
+        withheld += drop_host_secrets(overrides, host, is_default)
         return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=tuple(withheld))
     own = _options_of_host(host, on_controller)
     at_address = on_controller and own.at_address and "url" not in overrides
@@ -99,6 +99,20 @@ def resolve_task(
         address_url(host) if on_controller else TARGET_URL,
         reason_not_asked(host) if at_address else None,
     )
+
+
+def drop_host_secrets(options: dict[str, Any], host: Host, is_default: Callable[[str], bool]) -> list[str]:
+    """Remove the host's secrets that come from defaults from the options of a task at another server. Returns the variables that held them."""
+    secrets = secrets_in(host)
+    withheld = []
+    for option in SECRETS:
+        variable = source_variable(option, options.get(option), secrets) if is_default(option) else None
+        if variable:
+            withheld.append(variable)
+            given = options.pop(option)
+            if isinstance(given, Mapping):
+                options[option] = drop_secret_headers(given, secrets)
+    return withheld
 
 
 def without_host(task_options: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,20 +169,6 @@ def resolve_fleet(
         except Exception as exc:  # Whatever is wrong with the variables of one host, the others are asked.
             found.append(NotAsked(printable(str(exc).rstrip("."), 300), "Correct the variables of the host."))
     return found
-
-
-def _drop_host_secrets(options: dict[str, Any], host: Host, is_default: Callable[[str], bool]) -> list[str]:
-    """Remove the host's secrets that come from defaults from the options of a task. Returns the variables that held them."""
-    secrets = secrets_in(host)
-    withheld = []
-    for option in SECRETS:
-        variable = source_variable(option, options.get(option), secrets) if is_default(option) else None
-        if variable:
-            withheld.append(variable)
-            given = options.pop(option)
-            if isinstance(given, Mapping):
-                options[option] = drop_secret_headers(given, secrets)
-    return withheld
 
 
 def _combined(overrides: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

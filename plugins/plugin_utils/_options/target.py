@@ -4,10 +4,11 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Whether a module would query the host that its answer is about, or the machine that runs it in the host's place."""
+"""Whether the server that is queried is that of the host, or another one, such as that of the machine that runs a module in its place."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -49,3 +50,15 @@ def check_target(connection: Any, host: Host, delegate: str | None, endpoint: En
         f"the connection is local, so the controller answers for itself, although {why}. "
         f"If {host.name} is another machine: {_FROM_CONTROLLER[0].lower()}{_FROM_CONTROLLER[1:]}"
     )
+
+
+def foreign_url_warning(endpoint: Endpoint, withheld: Sequence[str], host: Host, delegate: str | None, on_controller: bool) -> str | None:
+    """A warning that the URL of a task is not one of the host's servers, where that matters."""
+    itself = is_this_machine(endpoint.host) and (delegate or (on_controller and not host.is_local))
+    who = "the controller" if on_controller else delegate
+    message = f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}" if itself else ""
+    if withheld:
+        message += ", so " if message else f"{endpoint.url} is not a server of this host, so "
+        message += f"{', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not apply there"
+        message += "" if itself else ". If it is one, put it into lmstudio_url. If not, give the task what that server needs, such as token"
+    return f"{message}." if message else None
