@@ -58,17 +58,11 @@ class ActionModule(NormalAction):
                         f"{option} is that of {name}, and with delegate_facts the server is that of {delegate}. "
                         f"Set it to that of {delegate}, such as hostvars[{delegate!r}].{SECRETS[option]}."
                     )
-            return [check_target(self._connection, host, None, endpoint, named=True)]
-        # A loopback address in the URL of the host means the host alone, even where the task passes it on.
-        named = "url" in given and not (delegate and _base(given["url"]) == _base(host.variable("lmstudio_url")))
-        warnings = [check_target(self._connection, host, delegate, endpoint, named)]
+            return [check_target(self._connection, host, None, endpoint, None)]
+        written = arguments_of_task(self._task, self._templar)
+        warnings = [check_target(self._connection, host, delegate, endpoint, given.get("url") if "url" in written else None)]
         if "url" in given and not is_server_of_host(given, host, on_controller=False, delegated=delegate is not None):
-            written = arguments_of_task(self._task, self._templar)
             withheld = drop_host_secrets(given, host, lambda option: option not in written)
             self._task.args = given
             warnings.append(foreign_url_warning(endpoint, withheld, host, delegate, on_controller=False))
         return warnings
-
-
-def _base(url: Any) -> str:
-    return str(url).strip().rstrip("/")

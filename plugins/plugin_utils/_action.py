@@ -24,7 +24,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     VIA,
-    Host,
     delegate_of,
     host_of_task,
 )
@@ -113,17 +112,17 @@ class OneHostAction(ActionBase):
                 "via: controller asks from Ansible's own process, which cannot run in the background. Remove async, or set via: target."
             )
         endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if on_controller else None)
+        warnings = []
+        if not on_controller:
+            self._need_python()
+            warnings.append(check_target(self._connection, host, delegate, endpoint, args.get("url") if "url" in written else None))
         if resolved.withheld is not None:
-            self._warn(host, foreign_url_warning(endpoint, resolved.withheld, host, delegate, on_controller))
+            warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, delegate, on_controller))
+        for warning in filter(None, warnings):
+            self._display.warning(f"{host.name}: {warning}")
         if on_controller:
             return self._query_from_controller(endpoint, options), {}
-        self._need_python()
-        self._warn(host, check_target(self._connection, host, delegate, endpoint, named=is_set(args.get("url"))))
         return None, resolved.options
-
-    def _warn(self, host: Host, warning: str | None) -> None:
-        if warning:
-            self._display.warning(f"{host.name}: {warning}")
 
     def _need_python(self) -> None:
         if getattr(self._connection._shell, "_IS_WINDOWS", False):

@@ -193,6 +193,55 @@ def test_a_delegated_gate_is_about_its_own_host(run, fleet, controller):
     assert controller.requests("controller") == []
 
 
+@pytest.mark.matrix
+def test_a_delegated_task_that_passes_on_the_hosts_loopback_url_is_refused(run, start):
+    """In the task, or in module_defaults, which is not the task. A loopback address that is the task's own is that of the delegate."""
+    fleet = start({"delegate": {"payload": "two_loaded.json"}})
+    url = fleet.urls["delegate"]
+    port = port_of(url)
+    play = f"""
+- name: Gate
+  hosts: gpu01
+  gather_facts: false
+  tasks:
+    - name: The task passes on the URL of the host
+      gpufleet.lmstudio.model_assert: {{url: "{{{{ lmstudio_url }}}}/", require: [{{type: llm}}]}}
+      delegate_to: jump
+      ignore_errors: true
+      register: passed_on
+    - name: The same with another module
+      gpufleet.lmstudio.model: {{url: "{{{{ lmstudio_url }}}}", model: qwen/qwen3-8b, state: unloaded}}
+      delegate_to: jump
+      ignore_errors: true
+      register: acted
+    - name: With defaults
+      module_defaults:
+        gpufleet.lmstudio.model_assert: {{url: "http://localhost:{port}"}}
+        gpufleet.lmstudio.model_facts: {{url: "http://localhost:{port}"}}
+      block:
+        - name: Gate
+          gpufleet.lmstudio.model_assert: {{require: [{{type: llm}}]}}
+          delegate_to: jump
+          ignore_errors: true
+          register: by_default
+        - name: Facts
+          gpufleet.lmstudio.model_facts:
+          delegate_to: jump
+          ignore_errors: true
+          register: facts
+    - name: None of them is about this host
+      ansible.builtin.assert:
+        that: item is failed and 'delegated to jump' in item.msg
+      loop: "{{{{ [passed_on, acted, by_default, facts] }}}}"
+    - name: A URL that the task names itself
+      gpufleet.lmstudio.model_assert: {{url: "http://localhost:{port}", require: [{{type: llm}}]}}
+      delegate_to: jump
+"""
+    outcome = run(play, {"gpu01": {"lmstudio_url": url}, "jump": {}})
+    assert len(fleet.requests("delegate")) == 1
+    assert f"gpu01: http://localhost:{port} is a server of jump here, and its answer is not about gpu01." in words(outcome)
+
+
 def test_a_delegate_may_ask_an_address_that_is_no_loopback(run, fleet):
     # A jump host asks for a host that only it reaches. 127.0.0.0/8 is loopback in a URL, so it takes an address that is not.
     play = f"""

@@ -482,14 +482,14 @@ def test_under_delegate_to_a_loopback_url_is_not_the_hosts(run, start):
     - name: From both sides
       gpufleet.lmstudio.model_info:
         via: "{{ item }}"
-        url: "{{ lmstudio_url }}"
+        url: "{{ lmstudio_url | replace('127.0.0.1', 'localhost') }}"
       delegate_to: jump
       loop: [target, controller]
 """
     outcome = run(play, hosts)
     assert sent_to(fleet, "gpu01") == [None, None]
     for who in ("jump", "the controller"):
-        assert f"gpu01: {fleet.urls['gpu01']} is a server of {who} here, and its answer is not about gpu01" in words(outcome)
+        assert f"gpu01: {fleet.urls['gpu01'].replace('127.0.0.1', 'localhost')} is a server of {who} here, and its answer is not about gpu01" in words(outcome)
 
 
 def test_headers_as_json_text_stand_in_place_of_the_environment(run, start, tmp_path):

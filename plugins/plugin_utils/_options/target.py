@@ -12,18 +12,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback, is_this_machine
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VARIABLES, Host
 
 _FROM_CONTROLLER = "Query it from the controller, with model_info or model_assert and via: controller."
 
 
-def check_target(connection: Any, host: Host, delegate: str | None, endpoint: Endpoint, named: bool) -> str | None:
+def check_target(connection: Any, host: Host, delegate: str | None, endpoint: Endpoint, named_url: Any) -> str | None:
     """Raise an ``AnsibleError`` where a module would query a machine other than its host. Returns a warning where it may.
 
-    `connection` is the one that runs the module, on the host or on its `delegate`. `named` says that the task names the URL itself, so
-    that a loopback address means the machine that the module runs on.
+    `connection` is the one that runs the module, on the host or on its `delegate`. `named_url` is the URL that the task itself gives, if
+    it does: there, a loopback address means the machine that the module runs on.
     """
     if getattr(connection, "_remote_is_local", False):
         raise AnsibleError(
@@ -32,7 +33,8 @@ def check_target(connection: Any, host: Host, delegate: str | None, endpoint: En
         )
     if not is_loopback(endpoint.host):
         return None
-    if delegate and not named:
+    # A loopback address in the URL of the host means the host alone, even where the task passes it on.
+    if delegate and (not is_set(named_url) or _base(named_url) == _base(host.variable(VARIABLES["url"]))):
         raise AnsibleError(
             f"the task is delegated to {delegate}, where {endpoint.url} is a server of {delegate} and not of {host.name}. Remove delegate_to, "
             f"or set lmstudio_url to an address of {host.name} that {delegate} reaches. Or query it from the controller: via: controller."
@@ -62,3 +64,7 @@ def foreign_url_warning(endpoint: Endpoint, withheld: Sequence[str], host: Host,
         message += f"{', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not apply there"
         message += "" if itself else ". If it is one, put it into lmstudio_url. If not, give the task what that server needs, such as token"
     return f"{message}." if message else None
+
+
+def _base(url: Any) -> str:
+    return str(url).strip().rstrip("/")
