@@ -8,11 +8,12 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, connection_spec, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.environment import source_of_token, withhold_token
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import delegate_of, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, source_variable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import drop_host_secrets
@@ -52,17 +53,20 @@ class ActionModule(NormalAction):
         if delegate and self._task.delegate_facts and is_loopback(endpoint.host):
             # The facts are the delegate's, and so is the server.
             secrets = secrets_in(host)
-            for option in SECRETS:
-                if source_variable(option, given.get(option), secrets):
-                    raise AnsibleError(
-                        f"{option} is that of {name}, and with delegate_facts the server is that of {delegate}. "
-                        f"Set it to that of {delegate}, such as hostvars[{delegate!r}].{SECRETS[option]}."
-                    )
+            of_host = [option for option in SECRETS if source_variable(option, given.get(option), secrets)]
+            if "token" not in given and source_of_token(self, host):
+                of_host.append(TOKEN_VARIABLE)
+            if of_host:
+                raise AnsibleError(
+                    f"{of_host[0]} is that of {name}, and with delegate_facts the server is that of {delegate}. "
+                    f"Set it to that of {delegate}, such as hostvars[{delegate!r}].{SECRETS.get(of_host[0], SECRETS['token'])}."
+                )
             return [check_target(self._connection, host, None, endpoint, None)]
         written = arguments_of_task(self._task, self._templar)
         warnings = [check_target(self._connection, host, delegate, endpoint, given.get("url") if "url" in written else None)]
         if "url" in given and not is_server_of_host(given, host, on_controller=False, delegated=delegate is not None):
             withheld = drop_host_secrets(given, host, lambda option: option not in written)
             self._task.args = given
+            withhold_token(self, host, withheld)
             warnings.append(foreign_url_warning(endpoint, withheld, host, delegate, on_controller=False))
         return warnings

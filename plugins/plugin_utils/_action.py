@@ -16,12 +16,12 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.environment import environment_of, withhold_token
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     VIA,
     delegate_of,
@@ -117,6 +117,8 @@ class OneHostAction(ActionBase):
             self._need_python()
             warnings.append(check_target(self._connection, host, delegate, endpoint, args.get("url") if "url" in written else None))
         if resolved.withheld is not None:
+            if not on_controller:
+                withhold_token(self, host, resolved.withheld)
             warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, delegate, on_controller))
         for warning in filter(None, warnings):
             self._display.warning(f"{host.name}: {warning}")
@@ -140,11 +142,6 @@ class OneHostAction(ActionBase):
         warning = short_secret_warning(endpoint)
         if warning:
             self._display.warning(warning)
-        if not endpoint.token and any(TOKEN_VARIABLE in part for part in _environment(self._task)):
+        if not endpoint.token and any(TOKEN_VARIABLE in part for part in environment_of(self._task)):
             endpoint = endpoint._replace(token_advice=_ENVIRONMENT_ADVICE)
         return self.run_on_controller(endpoint, fetch, options)
-
-
-def _environment(task: Any) -> list[Any]:
-    """What the keyword ``environment`` sets for a task, including that of its blocks and its play."""
-    return task.environment if isinstance(task.environment, list) else [task.environment or {}]

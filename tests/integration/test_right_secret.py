@@ -320,6 +320,54 @@ def test_facts_of_another_server_take_no_secret_of_the_host_from_defaults(run, s
         assert f"gpu01: {url} is not a server of this host, so lmstudio_token, lmstudio_headers do not apply there" in outcome
 
 
+@pytest.mark.matrix
+def test_the_environment_of_a_play_hands_the_hosts_token_to_no_other_server(run, start):
+    fleet = start({"gpu01": {}, "other": {}, "jump": {}})
+    hosts = {name: {"lmstudio_url": url, "lmstudio_token": token_of(name)} for name, url in fleet.urls.items()}
+    play = """
+- name: Ask with a token in the environment
+  hosts: gpu01
+  gather_facts: false
+  environment:
+    LM_API_TOKEN: "{{ lmstudio_token }}"
+  tasks:
+    - name: Its own server
+      gpufleet.lmstudio.model_facts:
+        url: "{{ lmstudio_url }}"
+    - name: Another one
+      gpufleet.lmstudio.model_info:
+        url: "{{ hostvars.other.lmstudio_url }}"
+    - name: Facts of another one
+      gpufleet.lmstudio.model_facts:
+        url: "{{ hostvars.other.lmstudio_url }}"
+    - name: Another token of the task counts
+      gpufleet.lmstudio.model_info:
+        url: "{{ hostvars.other.lmstudio_url }}"
+      environment: {LM_API_TOKEN: "{{ hostvars.other.lmstudio_token }}"}
+    - name: Facts of the delegate
+      gpufleet.lmstudio.model_facts:
+        url: "{{ hostvars.jump.lmstudio_url }}"
+      delegate_to: jump
+      delegate_facts: true
+      ignore_errors: true
+      register: refused
+    - name: Are refused
+      ansible.builtin.assert:
+        that: refused is failed and "LM_API_TOKEN is that of gpu01" in refused.msg and "hostvars['jump'].lmstudio_token" in refused.msg
+    - name: With the token of the delegate
+      gpufleet.lmstudio.model_facts:
+        url: "{{ hostvars.jump.lmstudio_url }}"
+        token: "{{ hostvars.jump.lmstudio_token }}"
+      delegate_to: jump
+      delegate_facts: true
+"""
+    outcome = run(play, hosts)
+    assert sent_to(fleet, "gpu01") == [f"Bearer {token_of('gpu01')}"]
+    assert sent_to(fleet, "other") == [None, None, f"Bearer {token_of('other')}"]
+    assert sent_to(fleet, "jump") == [f"Bearer {token_of('jump')}"]
+    assert f"gpu01: {fleet.urls['other']} is not a server of this host, so lmstudio_token does not apply there" in words(outcome)
+
+
 def test_a_client_certificate_of_the_first_host_is_no_default_for_others(run, start):
     fleet = start({"gpu01": {}, "gpu02": {}})
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
@@ -489,7 +537,10 @@ def test_under_delegate_to_a_loopback_url_is_not_the_hosts(run, start):
     outcome = run(play, hosts)
     assert sent_to(fleet, "gpu01") == [None, None]
     for who in ("jump", "the controller"):
-        assert f"gpu01: {fleet.urls['gpu01'].replace('127.0.0.1', 'localhost')} is a server of {who} here, and its answer is not about gpu01" in words(outcome)
+        assert (
+            f"gpu01: {fleet.urls['gpu01'].replace('127.0.0.1', 'localhost')} is a server of {who} here, and its answer is not about gpu01"
+            in words(outcome)
+        )
 
 
 def test_headers_as_json_text_stand_in_place_of_the_environment(run, start, tmp_path):

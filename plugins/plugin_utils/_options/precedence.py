@@ -65,7 +65,7 @@ class Resolved(NamedTuple):
     """Without a port."""
     not_asked: NotAsked | None = None
     """Why the host cannot be queried."""
-    withheld: tuple[str, ...] | None = None
+    withheld: list[str] | None = None
     """The variables of the host that do not apply at the task's own URL. None where that is one of the host's servers."""
 
 
@@ -90,7 +90,7 @@ def resolve_task(
     if "url" in overrides and not is_server_of_host(overrides, host, on_controller, delegated):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
         withheld += drop_host_secrets(overrides, host, is_default)
-        return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=tuple(withheld))
+        return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=withheld)
     own = _options_of_host(host, on_controller)
     at_address = on_controller and own.at_address and "url" not in overrides
     return Resolved(
