@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in
 
 TOKENS = {name: f"token-of-{name}" for name in ("gpu01", "gpu02", "gpu03")}
 PLUGIN = {"plugin": "gpufleet.lmstudio.lmstudio"}
@@ -319,6 +322,9 @@ CACHED = {
 }
 
 
+UNSHARE = [command, "--map-root-user", "--net"] if (command := shutil.which("unshare")) else []
+
+
 def cache_files(folder):
     return [path for path in (folder / "cache").iterdir() if path.is_file()]
 
@@ -372,6 +378,18 @@ def test_a_cache_answers_in_place_of_the_servers(read_inventory, start, tmp_path
         "openai/gpt-oss-20b",
     ]
     assert token[:10] not in path.read_text() and stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(not UNSHARE or subprocess.run([*UNSHARE, "true"], check=False).returncode != 0, reason="needs namespaces of Linux")
+def test_what_another_controller_had_on_its_loopback_address_is_not_in_a_shared_cache(read_inventory, start, tmp_path):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": CACHED})
+    # In a network of its own, as another machine has: nothing listens there.
+    command = [*UNSHARE, str(BINARIES / "ansible-inventory"), "-i", "hosts.yml", "-i", "lmstudio.yml", "--host", "gpu01"]
+    done = run_in(tmp_path, command, {"ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"})
+    record = json.loads(done.stdout)["lmstudio_record"]
+    assert (record["ok"], record["loaded"]) == (False, [])
+    assert len(cache_files(tmp_path)) == 1, "they share a cache"
 
 
 def test_flush_and_refresh_ask_all_anew(run, start, tmp_path):

@@ -20,13 +20,14 @@ import contextlib
 import functools
 import json
 import os
+import platform
 import stat
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, AUTO, PUBLIC_OPTIONS, Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, AUTO, PUBLIC_OPTIONS, Endpoint, is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical, read_models
@@ -140,5 +141,16 @@ def _read(text: str) -> Model:
 
 
 def _asked_with(endpoint: Endpoint) -> str:
-    """The options that an answer depends on, without the secret ones."""
-    return json.dumps([getattr(endpoint, name) for name in PUBLIC_OPTIONS])
+    """What an answer depends on: the options, without the secret ones, and for a loopback address the machine that asked."""
+    options = [getattr(endpoint, name) for name in PUBLIC_OPTIONS]
+    # Controllers may share a cache, and this address is another server on each of them.
+    return json.dumps([*options, _this_machine()] if is_loopback(endpoint.host) else options)
+
+
+@functools.lru_cache(maxsize=None)
+def _this_machine() -> str:
+    """The machine, as loopback addresses distinguish it: containers on one machine differ in their network. Nothing here is a secret."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text(encoding='ascii').strip()} {os.readlink('/proc/self/ns/net')}"
+    except OSError:  # No Linux.
+        return platform.node()

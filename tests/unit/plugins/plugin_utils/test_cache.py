@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import PUBLIC_OPTIONS, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import poll_after
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory import cache
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
 
 # What is secret, or what changes nothing of an answer that is whole.
@@ -23,7 +25,7 @@ def test_somebody_decided_about_every_field_of_an_endpoint():
 
 def test_a_field_that_nobody_decided_about_is_not_kept():
     fields = {**Endpoint.__annotations__, "password": str}
-    newer = NamedTuple("newer", fields.items())
+    newer = type("newer", (NamedTuple("fields", fields.items()),), {"host": Endpoint.host, "authority": Endpoint.authority})
     secrets = {"token": "hunter2-token", "headers": (("X-Key", "hunter2-header"),), "password": "hunter2-password"}
     endpoint = newer(**{**Endpoint("http://gpu01:1234")._asdict(), **secrets})
     assert "hunter2" not in dump({"gpu01": endpoint}, {"gpu01": poll_after(0, ApiError("refused", "refused the connection"))})
@@ -38,3 +40,14 @@ def test_what_was_asked_with_other_options_does_not_count():
     assert set(others) == set(PUBLIC_OPTIONS)
     for name, value in others.items():
         assert not load(cached, {"gpu01": endpoint._replace(**{name: value})}, 0), name
+
+
+@pytest.mark.parametrize(
+    ("host", "is_shared"), [("gpu01", True), ("10.0.0.1", True), ("127.0.0.1", False), ("localhost", False), ("[::1]", False)]
+)
+def test_a_loopback_address_is_another_server_on_another_machine(monkeypatch, host, is_shared):
+    endpoints = {"gpu01": Endpoint(f"http://{host}:1234")}
+    cached = dump(endpoints, {"gpu01": poll_after(0, ApiError("refused", "refused the connection"))})
+    assert load(cached, endpoints, 0)
+    monkeypatch.setattr(cache, "_this_machine", lambda: "another")
+    assert bool(load(cached, endpoints, 0)) is is_shared
