@@ -22,6 +22,9 @@ from typing import Any, NamedTuple
 import trustme
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests"))
+from ports import Ports  # noqa: E402
+
 BINARIES = Path(sys.executable).parent
 SIZES = {"2 KB": 2_000, "30 KB": 30_000, "150 KB": 150_000}
 """Of the answers, in bytes."""
@@ -147,7 +150,7 @@ class Bench:
         if not nginx:
             raise SystemExit("there is no nginx here. On Debian: apt-get install nginx-light")
         servers = ""
-        reserved = []
+        held = Ports()
         for size in SIZES.values():
             (self.folder / f"{size}.json").write_bytes(payload(size))
         authority = trustme.CA()
@@ -156,8 +159,7 @@ class Bench:
         tls = f"ssl_certificate {self.folder}/server.pem; ssl_certificate_key {self.folder}/server.pem;"
         kinds = {**{name: f"{size}.json" for name, size in SIZES.items()}, OWN: "own/$1.json", TLS: f"{SIZES['30 KB']}.json"}
         for name, file in kinds.items():
-            reserved.append(socket.create_server(("127.0.0.1", 0), reuse_port=True))
-            self.ports[name] = reserved[-1].getsockname()[1]
+            self.ports[name] = held[name]
             servers += (
                 f"server {{ listen 127.0.0.1:{self.ports[name]}{' ssl' if name == TLS else ''} reuseport backlog=4096;"
                 f" {tls if name == TLS else ''} default_type application/json;"
@@ -173,36 +175,28 @@ class Bench:
             f" uwsgi_temp_path {self.folder}/tmp; scgi_temp_path {self.folder}/tmp;\n{servers}}}\n"
         )
         (self.folder / "nginx.conf").write_text(config)
-        for sock in reserved:
-            sock.close()
         with open(self.folder / "nginx.log", "w") as log:
             process = subprocess.Popen(
                 [nginx, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")], stdin=subprocess.DEVNULL, stderr=log
             )
         silent = socket.create_server(("127.0.0.1", 0), backlog=16384)
-        closed = socket.socket()
-        closed.bind(("127.0.0.1", 0))
-        self.ports.update(silent=silent.getsockname()[1], refused=closed.getsockname()[1])
+        self.ports.update(silent=silent.getsockname()[1], refused=held["refused"])
         try:
             self._wait_for_nginx(process)
             yield
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait()
             silent.close()
-            closed.close()
+            held.close()
 
     def _wait_for_nginx(self, process: subprocess.Popen[bytes]) -> None:
-        end = time.monotonic() + 10
-        for name in (*SIZES, OWN, TLS):
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", self.ports[name]), timeout=1).close()
-                    break
-                except OSError:
-                    if time.monotonic() > end or process.poll() is not None:
-                        raise SystemExit("nginx does not start:\n" + (self.folder / "nginx.log").read_text()) from None
-                    time.sleep(0.02)
+        log = self.folder / "nginx.log"
+        # The last notice of its start: by then it listens on every port.
+        while "getrlimit(RLIMIT_NOFILE)" not in log.read_text():
+            if process.poll() is not None:
+                raise SystemExit("nginx does not start:\n" + log.read_text())
+            time.sleep(0.02)
 
     def hosts(self, number: int, kind: Callable[[int], str] | str = "30 KB", target: bool = False, names: bool = False) -> Path:
         """An inventory of that many hosts, each with an address of its own: the port of a kind, and a path. With `names`, that of its
