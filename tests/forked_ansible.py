@@ -23,6 +23,8 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+from patience import PATIENCE
+
 MODULES = {
     "ansible": "ansible.cli.adhoc",
     "ansible-doc": "ansible.cli.doc",
@@ -31,7 +33,6 @@ MODULES = {
 }
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([*MODULES.values(), "prepared_ansible"])
-SECONDS = 300
 
 
 def run(command: list[str], folder: Path, env: dict[str, str], imported_in: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -47,10 +48,10 @@ def run(command: list[str], folder: Path, env: dict[str, str], imported_in: dict
         # Not all Pythons tell the process that is forked where to look for modules.
         with mock.patch.dict(os.environ, {**imported_in, "PYTHONPATH": str(Path(__file__).parent)}, clear=True):
             process.start()
-        process.join(SECONDS)
+        process.join(PATIENCE)
         if process.exitcode is None:
             process.kill()
-            raise subprocess.TimeoutExpired(command, SECONDS, *(path.read_bytes() for path in printed))
+            raise subprocess.TimeoutExpired(command, PATIENCE, *(path.read_bytes() for path in printed))
         return subprocess.CompletedProcess(command, process.exitcode, *(path.read_text(encoding="utf-8") for path in printed))
 
 

@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 SIMULATOR = str(Path(__file__).parent / "simulator")
@@ -33,7 +34,7 @@ class ForkedSimulator(Simulator):
         self._connection, others = socket.socketpair()
         with others:
             socket.send_fds(connection_to_forking_process(), [b"."], [others.fileno()])
-        self._connection.settimeout(60)
+        self._connection.settimeout(PATIENCE)
         self._connection.sendall(f"{fleet.absolute()}\n".encode())
         with self._connection.makefile(encoding="utf-8") as printed:
             self.pid = int(printed.readline())

@@ -25,6 +25,7 @@ import target_python
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, ROOT, settings_in
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 TARGET_PYTHON = target_python.caching(os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable))
@@ -96,7 +97,7 @@ def run_in(folder: Path, command: list[str], env: dict[str, str]) -> subprocess.
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
 

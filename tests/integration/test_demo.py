@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 
 DEMO = [sys.executable, str(Path(__file__).parents[1] / "demo" / "demo.py")]
-PATIENCE = 300
 pytestmark = pytest.mark.once
 
 

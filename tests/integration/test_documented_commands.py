@@ -27,6 +27,7 @@ import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, ROOT, settings_in
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, TARGET_PYTHON
 from ansible_collections.gpufleet.lmstudio.tests.integration.test_documentation import BLOCKS, PAGES, on_the_fleet
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 from ansible_collections.gpufleet.lmstudio.tests.ports import Ports
 
 pytestmark = pytest.mark.once
@@ -204,7 +205,7 @@ class Controller:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             start_new_session=True,
             check=False,
         )

@@ -29,6 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 from ansible_collections.gpufleet.lmstudio.tests.ports import Ports
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK
@@ -144,7 +145,7 @@ class Nginx:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=PATIENCE)
         assert self._process.stderr is not None
         self._process.stderr.close()
 

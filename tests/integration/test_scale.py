@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT, settings_in
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 
 HOSTS = 1000
 
@@ -163,7 +164,7 @@ def test_long_runs_tell_their_progress_at_a_terminal(play_of, task, sources):
 
 def test_without_a_terminal_no_progress_is_told(play_of):
     fleet, process = play_of("gpufleet.lmstudio.fleet_info: {timeout: {timeout}}", ["hosts.yml"], timeout=3)
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=PATIENCE)
     assert len(fleet.requests("gpu01")) == 1 and " done, " not in out + err
 
 
@@ -171,13 +172,13 @@ def test_without_a_terminal_no_progress_is_told(play_of):
 def test_an_interrupt_ends_a_long_run_at_once(play_of, task, sources):
     fleet, process = play_of(task, sources, timeout=100)
     # Not at a line of progress: a worker that ends while it sends one keeps Ansible waiting for the lock of its queue.
-    given_up = time.monotonic() + 90
+    given_up = time.monotonic() + PATIENCE
     while not fleet.requests("gpu01"):
         assert process.poll() is None and time.monotonic() < given_up, "the server was never asked"
         time.sleep(0.05)
     # As a terminal does it: the interrupt goes to all processes of the group.
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=300)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert time.monotonic() - began < 50, "the server would have been given 100 seconds"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import MONITORING
 from ansible_collections.gpufleet.lmstudio.tests.monitoring.grafana import PACKAGES, needs_grafana
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 
 DASHBOARD = (MONITORING / "lmstudio-dashboard.json").read_text(encoding="utf-8")
 TYPES = Path(__file__).with_name("dashboard_types.ts").read_text(encoding="utf-8")
@@ -23,7 +24,7 @@ def typescript(folder: Path, dashboard: str) -> str:
     (folder / "node_modules").symlink_to(PACKAGES)
     (folder / "dashboard.ts").write_text(f"{TYPES}\nexport const dashboard: Dashboard = {dashboard};\n", encoding="utf-8")
     command = [f"{PACKAGES}/.bin/tsc", *OPTIONS, "dashboard.ts"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False).stdout
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False).stdout
 
 
 @needs_grafana

@@ -32,6 +32,7 @@ from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import (
     start,
 )
 from ansible_collections.gpufleet.lmstudio.tests.monitoring.grafana import needs_grafana, shown
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 from ansible_collections.gpufleet.lmstudio.tests.ports import Ports
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from prometheus_client.parser import text_string_to_metric_families
@@ -46,7 +47,6 @@ POLICY = {
 # "evil" is there for the names of its models, and not in the group of the policy.
 GPU = ("gpu1", "gpu2")
 FLEET = {name: {"payload": "none_loaded.json"} for name in GPU} | {"evil": {"payload": "hostile.json"}}
-SECONDS = 60
 """The most that anything here may take. It usually takes a second or two."""
 PANELS = json.loads((MONITORING / "lmstudio-dashboard.json").read_text(encoding="utf-8"))["panels"]
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
@@ -57,13 +57,13 @@ READER: dict[str, Any] = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_
 
 def wait_for(what: str, condition: Callable[[], Any]) -> Any:
     """Wait until the condition is true, and return its value."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
         time.sleep(0.1)
-    raise AssertionError(f"not within {SECONDS} seconds: {what}")
+    raise AssertionError(f"not within {PATIENCE} seconds: {what}")
 
 
 class Monitoring:
@@ -103,7 +103,7 @@ class Monitoring:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            process.wait(timeout=SECONDS)
+            process.wait(timeout=PATIENCE)
         self._ports.close()
         self._log.close()
 
@@ -118,7 +118,7 @@ class Monitoring:
         assert [process.poll() for process in self._running] == [None, None], Path(self._log.name).read_text()
         url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=SECONDS) as answer:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=PATIENCE) as answer:
                 document = json.load(answer)
         except ConnectionError:
             return None

@@ -24,10 +24,10 @@ import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.no_template import without_templates
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, ROOT, collections_path, settings_in
 from ansible_collections.gpufleet.lmstudio.tests.hostile_events import FORMS, PLAY, hostile_model, hostile_names, ran
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 
 SOURCE = collections_path() / "ansible_collections/gpufleet/lmstudio/extensions/eda/plugins/event_source/watch.py"
-PATIENCE = 120
 TOKEN = "sk-lm-0123456789abcdef"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, settings_in
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 from ansible_collections.gpufleet.lmstudio.tests.ports import Ports
 from ansible_collections.gpufleet.lmstudio.tests.scaling.conftest import (
     NAMES,
@@ -72,7 +73,7 @@ class Server:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=PATIENCE)
         self._ports.close()
 
     def database(self, number: int) -> Redis:
@@ -142,7 +143,7 @@ class Controller:
     def run(self, *command: str | Path, ends: int = 0, **env: str) -> tuple[str, str]:
         """Standard output and standard error."""
         process = self.start(*command, **env)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == ends, out + err
         return out, err
 
@@ -226,7 +227,7 @@ def test_facts_that_one_controller_gathered_are_there_at_another(
 def test_slices_of_three_controllers_come_together_in_redis(fleet: Fleet, sources: Path, controllers: list[Controller]) -> None:
     playing = ("ansible-playbook", "-i", sources / "10-hosts.yml", "gather.yml", "--limit")
     running = [controller.start(*playing, name) for controller, name in zip(controllers, SLICES)]
-    outputs = ["".join(process.communicate(timeout=300)) for process in running]
+    outputs = ["".join(process.communicate(timeout=PATIENCE)) for process in running]
     assert [process.returncode for process in running] == [0, 0, 0], outputs
     assert fleet.asked() == times(1)
 

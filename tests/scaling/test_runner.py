@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT, collections_path, settings_in
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 from ansible_collections.gpufleet.lmstudio.tests.scaling.conftest import (
     NAMES,
     SLICES,
@@ -103,7 +104,7 @@ def test_the_slices_of_a_fleet_come_together_again(
         subprocess.Popen(["sh", "-c", command.replace("slice1", name)], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
         for name in SLICES
     ]
-    said = [job.communicate(timeout=300)[0] for job in jobs]
+    said = [job.communicate(timeout=PATIENCE)[0] for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0, 0], said
 
     asked_by_slices = []
@@ -126,7 +127,7 @@ def test_the_slices_of_a_fleet_come_together_again(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout
@@ -165,7 +166,7 @@ def test_a_token_is_sent_in_the_inventory_and_comes_back_nowhere(
         home.mkdir(exist_ok=True)
         command = ["ansible-runner", *map(str, arguments)]
         env = environment(home, **more)
-        return subprocess.run(command, cwd=home, env=env, input=stdin, stdout=subprocess.PIPE, timeout=300, check=True).stdout
+        return subprocess.run(command, cwd=home, env=env, input=stdin, stdout=subprocess.PIPE, timeout=PATIENCE, check=True).stdout
 
     sent = stage(b"", "transmit", given, "-p", playbook, "-vvv", home=sender)
     came = stage(sent, "worker", home=worker, TMPDIR=str(worker / "tmp"), OF_THE_WORKER="what the worker has in its environment")

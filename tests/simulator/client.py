@@ -14,6 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+PATIENCE = 600
+"""In seconds: a simulator that takes longer to answer, or to end, hangs, also on a machine that is busy with other things."""
+
 
 class Simulator:
     """The simulator as a process of its own. Use it as a context manager, or call :meth:`stop`."""
@@ -44,7 +47,7 @@ class Simulator:
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.terminate()
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=PATIENCE)
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
                 stream.close()
@@ -94,7 +97,7 @@ class Simulator:
         return [(one["path"], one["body"]) for one in self.requests(host) if one["method"] == "POST"]
 
     def _post(self, host: str, verb: str, settings: dict[str, Any]) -> Any:
-        connection = http.client.HTTPConnection(self.control.removeprefix("http://"), timeout=60)
+        connection = http.client.HTTPConnection(self.control.removeprefix("http://"), timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request("POST", f"/hosts/{host}/{verb}", json.dumps(settings))
             response = connection.getresponse()

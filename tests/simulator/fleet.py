@@ -20,7 +20,7 @@ from host import Host
 from settings import check_keys
 from wire import Reply, Request, json_reply, read_request, send
 
-WAIT_SECONDS = 50
+WAIT_SECONDS = 300
 
 
 class Fleet:
