@@ -23,7 +23,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import batch_hosts, refuse_other_values
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing, sharing_records
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_loopback_url, sharing, sharing_records
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import names_of_controller
 
 _GRACE_SECONDS = 0.5
 """A host whose own timeout ends together with its round reports its own failure, not that the round was over."""
@@ -43,7 +44,8 @@ class ActionModule(FleetAction):
         if args.get("records", self) in ("", None):
             raise OptionError("records", "it is empty. Give what was gathered, or remove the option to ask the hosts.")
         assertion = parse_fleet_assertion(options)
-        result = self._judge_given(assertion, options) if options["records"] is not None else self._ask(assertion, options, task_vars)
+        ask = self._ask if options["records"] is None else self._judge_given
+        result = ask(assertion, options, task_vars)
         if self._task.no_log:
             return result
         for warning in warnings_of(result):
@@ -52,12 +54,14 @@ class ActionModule(FleetAction):
             self._display.warning(CANNOT_CONFIRM.format(f"the LM Studio of {format_names(result['unconfirmed'])}"))
         return result
 
-    def _judge_given(self, assertion: FleetAssertion, options: dict[str, Any]) -> dict[str, Any]:
+    def _judge_given(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         if options["hosts"] is not None:
             raise OptionError("records", "they say which hosts are meant. Remove one of records and hosts.")
         records = records_given(options["records"])
         # The loopback address of a host that asked itself is not that of another one.
-        return judge_records(assertion, records, sharing_records(records))
+        on_loopback = [name for name, record in records.items() if is_loopback_url(record.get("url"))]
+        local = names_of_controller(on_loopback, task_vars["hostvars"], self._templar)
+        return judge_records(assertion, records, sharing_records(records, local))
 
     def _ask(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         names = self.names_of(options["hosts"], task_vars)

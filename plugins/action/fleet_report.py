@@ -31,6 +31,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.t
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.sentences import headline, problems
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit, refuse_other_values
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import names_of_controller
 
 _LAST_FILE = "fleet_audit.last.json"
 _FILES = (*(name for name, _render in FORMATS.values()), _LAST_FILE, history.FILE)
@@ -55,10 +56,12 @@ class ActionModule(ActionBase):
             folder = Path(os.path.abspath(options["dest"]))
             baseline = _baseline(options["baseline"], folder)
             runs = self._history(folder / history.FILE, result) if options["history"] else None
+            judges_together = any(policy.for_fleet for policy in policies)
             scope = Scope(
                 policy=json.loads(json.dumps(options["policy"] or None)),
                 limit=variables.get("ansible_limit"),
                 inventory=frozenset(groups.get("all", ())),
+                local=names_of_controller(options["hosts"], variables["hostvars"], self._templar) if judges_together else (),
                 collection_version=collection_version(),
                 history=None if runs is None else runs[max(0, len(runs) + 1 - options["history"]) :],
                 first_run=options["baseline"] == LAST and baseline is None,

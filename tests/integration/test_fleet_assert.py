@@ -147,6 +147,50 @@ def test_run_once_forgotten_and_hosts_that_share_a_url_are_warned_of(run, start)
     assert len(fleet.requests("gpu01")) == 1
 
 
+def test_records_of_one_server_count_once_where_it_is_the_controller(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    url = fleet.urls["gpu01"]
+    play = f"""
+- name: Gate
+  hosts: all
+  gather_facts: false
+  vars:
+    wanted: {{require: {json.dumps(WANTED)}, min_hosts: 2}}
+    answers: "{{{{ dict(ansible_play_hosts_all | zip(ansible_play_hosts_all | map('extract', hostvars, 'answer'))) }}}}"
+  tasks:
+    - name: Each host asks itself
+      gpufleet.lmstudio.model_info:
+      connection: local
+      register: answer
+    - name: Judge that
+      gpufleet.lmstudio.fleet_assert:
+        require: "{{{{ wanted.require }}}}"
+        min_hosts: 2
+        records: "{{{{ answers }}}}"
+      run_once: true
+      register: gate
+      ignore_errors: true
+    - name: Judge it with a policy
+      gpufleet.lmstudio.fleet_report:
+        hosts: "{{{{ answers }}}}"
+        policy: {{fleet: ["{{{{ wanted }}}}"]}}
+        formats: [json]
+        dest: "{{{{ playbook_dir }}}}/reports"
+      run_once: true
+      register: report
+    - name: Outcome
+      ansible.builtin.debug:
+        msg: "GATE {{{{ gate.msg }}}} REPORT {{{{ report.problems.violations }}}}"
+      run_once: true
+"""
+    outcome = words(run(play, {name: {"lmstudio_url": url} for name in ("gpu01", "twin")}))
+    assert "GATE min_hosts: 2 are required, but only 1 host counts. Hosts with the same URL count once, so 1 is left out" in outcome
+    assert "1 of 1 host serves qwen/qwen3-8b with a context of at least 4096; 2 are required" in outcome
+    # Without that variable they may be machines of their own, and the URL that of a server of each.
+    outcome = words(run(play, {name: {"lmstudio_url": url} for name in ("gpu01", "gpu02")}, connection={}))
+    assert "GATE The requirement is met on all 2 hosts. REPORT []" in outcome
+
+
 WRONG = [
     ({"require": []}, "require: it is empty, which would pass on any host"),
     ({"require": [{"modle": "m"}]}, "unknown key modle. Did you mean model?"),

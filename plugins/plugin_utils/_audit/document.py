@@ -43,6 +43,8 @@ class Scope(NamedTuple):
     """Of the command line (``--limit``)."""
     inventory: Collection[str] = ()
     """The names of all hosts of the inventory."""
+    local: Collection[str] = ()
+    """The hosts that are the controller itself."""
     collection_version: str | None = None
     history: Sequence[dict[str, Any]] | None = None
     """The figures of the runs before this one, or None where none are kept. The JSON report leaves them out."""
@@ -89,7 +91,7 @@ def make_audit(
         except (KeyError, TypeError, AttributeError) as exc:
             problem = f"the record of {name} is not complete: {exc} is missing or wrong. Pass the records unchanged."
             raise OptionError("hosts", problem) from None
-    checks = [check for policy in policies for check in check_policy(policy, policies, records)]
+    checks = [check for policy in policies for check in check_policy(policy, policies, records, scope.local)]
     carried_over: list[dict[str, Any]] = []
     drift = None
     if baseline is not None:
@@ -121,7 +123,7 @@ def make_audit(
         "drift": drift,
         "carried_over": carried_over,
         "notes": [
-            *notes_on_policies(policies, records),
+            *notes_on_policies(policies, records, scope.local),
             *_notes_on_duplicates(described),
             *_notes_on_older_lists(described),
         ],

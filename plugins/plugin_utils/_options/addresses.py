@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -97,9 +97,10 @@ def sharing(urls: Mapping[str, str | None]) -> dict[str, str]:
     return {name: first for first, *others in groups.values() for name in others}
 
 
-def sharing_records(records: Mapping[str, Any]) -> dict[str, str]:
-    """The same for records. A loopback URL means the host itself, where hosts asked themselves."""
-    return sharing({name: None if is_loopback_url(record.get("url")) else record.get("url") for name, record in records.items()})
+def sharing_records(records: Mapping[str, Any], local: Collection[str] = ()) -> dict[str, str]:
+    """The same for records. A loopback URL means the host itself, where hosts asked themselves, unless these are `local`."""
+    urls = {name: record.get("url") for name, record in records.items()}
+    return sharing({name: None if name not in local and is_loopback_url(url) else url for name, url in urls.items()})
 
 
 def address_url(host: Host) -> str:

@@ -13,7 +13,7 @@ the delegate there, so these two are then read from the inventory. Where many ho
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jinja2
@@ -164,6 +164,21 @@ def host_of_inventory(name: str, hostvars: Mapping[str, Any], templar: Any, defa
     """A host of the inventory, with the variables that are its own: those of the inventory, facts and extra variables."""
     variables = variables_in_inventory(name, hostvars)
     return Host(name, variables, template_with(variables, templar), default_connection, lambda: variables)
+
+
+def names_of_controller(names: Iterable[str], hostvars: Mapping[str, Any], templar: Any) -> set[str]:
+    """The hosts whose own variable says that their connection is local: whoever asked, their loopback addresses are the controller's.
+
+    The keyword of a play does not count, because records may have been gathered in another play.
+    """
+
+    def is_local(name: str) -> bool:
+        try:
+            return host_of_inventory(name, hostvars, templar, "").is_local
+        except VariableError:
+            return False
+
+    return {name for name in names if is_local(name)}
 
 
 def variables_in_inventory(name: str, hostvars: Any) -> Mapping[str, Any]:
