@@ -793,7 +793,7 @@ def test_names_and_words_of_a_server_are_printable_and_without_the_token():
 
 def test_the_kind_of_an_error_is_shown_without_the_token_and_compared_as_it_was_sent():
     server = ClockworkServer([QWEN])
-    server.refusal = lambda body: error(500, "\x1b[2J sk-lm-secret-of-gpu01", "")
+    server.refusal = lambda body: error(400, "\x1b[2J sk-lm-secret-of-gpu01", "")
     result = server.run(parse_options("qwen"))
     assert "qwen was not loaded: \ufffd[2J ********." in result["msg"] and "sk-lm" not in json.dumps(result)
     unknown = ApiError("http_error", "answered HTTP 404", http_status=404)
