@@ -287,7 +287,7 @@ GONE = """
       ignore_errors: true
     - name: Outcome
       ansible.builtin.copy:
-        content: "{{ [unloaded, alone, few, together.results[index]] | map(attribute='msg') | to_json }}"
+        content: "{{ [unloaded, alone, few, together.results[index | int]] | map(attribute='msg') | to_json }}"
         dest: "{{ playbook_dir }}/{{ inventory_hostname }}.json"
       vars:
         index: "{{ ansible_play_hosts.index(inventory_hostname) }}"
