@@ -41,7 +41,7 @@ ODD = {
         "lmstudio_url: a URL with a user name or password in it is refused",
     ),
     "odd-timeout": ({"lmstudio_timeout": -1}, "lmstudio_timeout: -1 is not a usable number of seconds"),
-    "odd-headers": ({"lmstudio_headers": "hunter2hunter2"}, "'lmstudio_headers' cannot be converted to dict"),
+    "odd-headers": ({"lmstudio_headers": "hunter2hunter2"}, "lmstudio_headers: it is not a mapping of names and texts"),
     "no-file": (
         {"lmstudio_url": "https://gpu01.invalid", "lmstudio_ca_path": "/nowhere.pem"},
         "lmstudio_ca_path: '/nowhere.pem' does not exist on the controller",
