@@ -14,9 +14,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set, without_suboptions
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET, TARGET_URL, Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, is_content, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -34,9 +35,12 @@ class LMStudioModule(AnsibleModule):
         super()._load_params()
         self.argument_spec = without_suboptions(self.argument_spec)
         self.params = only_set(self.params)
+        # Masked here, before Ansible notes the options in the system's log and in results. What is left is still refused.
         if self.params.get("url"):
-            # Masked here, before Ansible notes the options in the system's log and in results. What is left is still refused.
             self.params["url"] = without_userinfo(str(self.params["url"]))
+        for name in ("client_cert", "client_key"):
+            if is_content(self.params.get(name)):
+                self.params[name] = f"-----BEGIN {MASK}"
 
     def endpoint(self) -> Endpoint:
         """The endpoint of the options. Raises :class:`OptionError`."""

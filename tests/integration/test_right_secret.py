@@ -737,6 +737,85 @@ def test_a_secret_of_an_inventory_source_is_not_quoted(start, tmp_path):
     assert "hunter2" not in said
 
 
+KEY = "-----BEGIN PRIVATE KEY-----\nhunter2hunter2hunter2\n-----END PRIVATE KEY-----\n"
+# Variables of a host that is then not asked, and what is said of them.
+MISPLACED = {
+    "key": ({"lmstudio_client_key": KEY, "lmstudio_client_cert": __file__}, "lmstudio_client_key: it is the content of a file"),
+    "line": (
+        {"lmstudio_client_key": KEY.replace("\n", ""), "lmstudio_client_cert": __file__},
+        "lmstudio_client_key: it is the content of a file",
+    ),
+    "list": ({"lmstudio_client_key": [KEY], "lmstudio_client_cert": __file__}, "lmstudio_client_key: it is the content of a file"),
+    "cert": ({"lmstudio_client_cert": KEY, "lmstudio_client_key": KEY}, "lmstudio_client_cert: it is the content of a file"),
+    "pipe": (
+        {"lmstudio_client_key": "{{ lookup('ansible.builtin.pipe', 'false --key=' ~ master) }}", "lmstudio_client_cert": "/nowhere"},
+        "lmstudio_client_key cannot be templated: ",
+    ),
+    "url": ({"lmstudio_url": "http://{{ master | ansible.builtin.to_datetime }}:1"}, "lmstudio_url cannot be templated: "),
+    "controller-url": (
+        {"lmstudio_controller_url": "http://{{ lookup('ansible.builtin.file', '/nowhere/' ~ master) }}:1"},
+        "lmstudio_controller_url cannot be templated: ",
+    ),
+}
+
+
+def test_a_key_in_place_of_its_path_and_a_secret_in_a_url_are_not_quoted(run, tmp_path):
+    hosts = {
+        name: {**SSH, "ansible_host": "192.0.2.7", "lmstudio_url": "https://gpu01.invalid", "master": "hunter2hunter2", **variables}
+        for name, (variables, _says) in MISPLACED.items()
+    }
+    play = """
+- name: Ask
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: One
+      gpufleet.lmstudio.model_info: {via: controller}
+      ignore_errors: true
+    - name: From the host, which is not reached
+      gpufleet.lmstudio.model_info:
+      when: inventory_hostname in ['key', 'line', 'list', 'cert']
+      ignore_errors: true
+    - name: A change
+      gpufleet.lmstudio.model: {model: m, state: unloaded, via: controller}
+      ignore_errors: true
+    - name: In an expression
+      ansible.builtin.set_fact:
+        asked: "{{ query('gpufleet.lmstudio.models', 'http://127.0.0.1:9', client_key=[lmstudio_client_key], client_cert='/nowhere') }}"
+      when: inventory_hostname == 'key'
+      ignore_errors: true
+    - name: All
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: fleet
+    - name: It is said
+      ansible.builtin.debug:
+        msg: "SAID {{ inventory_hostname }}: {{ fleet.hosts[inventory_hostname].error.message }}"
+"""
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
+    outcome = run(play, hosts, "-vvv", "-i", "lmstudio.yml", connection={})
+    for name, (_variables, says) in MISPLACED.items():
+        assert re.search(rf"SAID {name}: [^\n]*{says}", outcome.output), name
+    assert "hunter2" not in outcome.output
+
+
+def test_a_key_that_a_module_itself_is_given_is_not_noted(run, start):
+    fleet = start({"gpu01": {}})
+    play = f"""
+- name: Gather
+  hosts: all
+  gather_facts: true
+  vars:
+    ansible_facts_modules: [gpufleet.lmstudio.model_facts]
+  ignore_errors: true
+  module_defaults:
+    gpufleet.lmstudio.model_facts: {{url: "{fleet.urls["gpu01"]}", client_key: {json.dumps(KEY)}, client_cert: {json.dumps(KEY)}}}
+"""
+    outcome = run(play, {"gpu01": {}}, "-vvv")
+    assert "client_cert: it is the content of a file" in outcome.output
+    assert "hunter2" not in outcome.output and not fleet.requests("gpu01")
+
+
 def looked_up(term):
     return f"ansible.builtin.set_fact: {{asked: \"{{{{ lookup('gpufleet.lmstudio.models', {term}, on_error='report') }}}}\"}}"
 

@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
     check_file,
     check_headers,
     check_seconds,
+    is_content,
     is_plain,
     parts_of_url,
 )
@@ -187,8 +188,10 @@ def make_endpoint(
     token = _check_token(options.get("token"), name("token"))
     headers = check_headers(options.get("headers") or {}, token, name("headers"))
     files: dict[str, Any] = {option: str(options[option]) for option in _FILES if options.get(option)}
-    if machine:
-        for option, path in files.items():
+    for option, path in files.items():
+        if is_content(path):
+            raise OptionError(name(option), "it is the content of a file. Give the path of the file.")
+        if machine:
             check_file(path, name(option), machine, folder_too=option == "ca_path")
     return Endpoint(
         url=url,

@@ -138,6 +138,11 @@ def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> t
     return tuple(checked)
 
 
+def is_content(value: Any) -> bool:
+    """Whether a value is what is in a file, such as a key, and not the path of the file."""
+    return "\n" in str(value) or "-----BEGIN" in str(value)
+
+
 def check_file(path: Any, name: str, machine: str, folder_too: bool = False) -> None:
     """Raise an :class:`OptionError` for a file that cannot be read. `machine` is what messages call this machine."""
     if not (os.path.isfile(path) or (folder_too and os.path.isdir(path))):

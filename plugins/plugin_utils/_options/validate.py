@@ -18,6 +18,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 
+_NEVER_QUOTED = ("token", "headers", "client_cert", "client_key")
+"""Options that are secrets, or may be one by mistake."""
+
 
 def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The options with the types and defaults of an argument spec. `names` has the names under which options were set.
@@ -60,9 +63,9 @@ def _is_not_converted(option: Mapping[str, Any], value: Any) -> bool:
 
 def explain_refusal(exc: AnsibleError, options: Mapping[str, Any]) -> str:
     """What to say where Ansible refuses options of a plugin. Its words may quote a value in any form, so about a secret they are not used."""
-    for name, option in connection_options().items():
-        value = options.get(name)
-        if not option.get("no_log") or value is None or getattr(value, "__ENCRYPTED__", False):
+    for name in _NEVER_QUOTED:
+        option, value = connection_options()[name], options.get(name)
+        if value is None or getattr(value, "__ENCRYPTED__", False):
             continue
         if not isinstance(value, Mapping if option["type"] == "dict" else (str, int, float)):
             return _unusable_secret(name, option)

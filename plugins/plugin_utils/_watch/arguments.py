@@ -17,7 +17,13 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, connection_options, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import MAX_SECONDS, OptionError, bracketed, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
+    MAX_SECONDS,
+    OptionError,
+    bracketed,
+    is_content,
+    without_userinfo,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, parse_all, whole_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable, unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, host_name, names_port, options_from_address
@@ -155,7 +161,7 @@ def _read(name: str, given: Mapping[str, Any], read: Callable[[Any], Any], defau
     try:
         return read(given[name])
     except ValueError as exc:
-        shown = "it" if name in ("token", "headers") else repr(printable(str(given[name])))
+        shown = "it" if name in ("token", "headers") or is_content(given[name]) else repr(printable(str(given[name])))
         sentence = f"{shown} is not {exc}"
         raise OptionError(f"{where}.{name}" if where else name, sentence if sentence.endswith(("?", ".")) else f"{sentence}.") from None
 

@@ -183,7 +183,16 @@ def test_an_error_uses_the_name_under_which_the_option_was_set():
 
 
 def test_an_unusable_secret_is_not_quoted():
-    for options in ({"token": "hunter2 hunter2"}, {"headers": {"X-Key": "hunter2\n" + "hunter2"}}):
+    files = [
+        {"client_cert": __file__, "client_key": key}
+        for key in ("-----BEGIN PRIVATE KEY-----hunter2", "MII\nhunter2", "['-----BEGIN PRIVATE KEY-----\\nhunter2']")
+    ]
+    headers = [{"headers": {"X-Key": "hunter2\n" + "hunter2"}}, {"headers": {"Bearer hunter2": ""}}]
+    for options in [{"token": "hunter2 hunter2"}, *headers, *files]:
+        for machine in ("the controller", None):
+            with pytest.raises(OptionError) as caught:
+                make_endpoint(options, "http://gpu01", machine=machine)
+            assert "hunter2" not in str(caught.value)
         with pytest.raises(OptionError) as caught:
             endpoint(**options)
         assert "hunter2" not in str(caught.value)

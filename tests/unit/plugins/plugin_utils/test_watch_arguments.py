@@ -61,6 +61,7 @@ WRONG = {
         "endpoints[0].headers: it is not a mapping of names and texts.",
     ),
     "a token in a list": ({**ONE, "token": [SECRET]}, "token: it is not a string."),
+    "a key in a list": ({**ONE, "client_key": [f"-----BEGIN {SECRET}"]}, "client_key: it is not a string."),
     "api": ({"endpoints": [{"name": "a", "api": "v2"}]}, "endpoints[0].api: 'v2' is not one of v1, v0, auto."),
     "validate_certs": ({**ONE, "validate_certs": "maybe"}, "validate_certs: 'maybe' is not true or false."),
 }
@@ -91,6 +92,7 @@ WRONG_SENSE = {
     "a header with a line": ({**ONE, "headers": {"X-Key": f"{SECRET}\nX: y"}}, "headers: the value of X-Key has characters"),
     "two of them": ({**ONE, "token": SECRET, "headers": {"Authorization": SECRET}}, "headers: Authorization is set together with a token"),
     "no file": ({**ONE, "ca_path": "/nope.pem"}, "ca_path: '/nope.pem' does not exist on the controller."),
+    "a key": ({**ONE, "client_cert": __file__, "client_key": f"-----BEGIN {SECRET}"}, "client_key: it is the content of a file."),
     "no key": ({**ONE, "client_cert": __file__}, "client_cert: it needs client_key as well."),
     "no certificate": ({"endpoints": ["https://a"], "ca_path": __file__}, "ca_path: "),
     "no time": ({**ONE, "timeout": 0}, "timeout: 0 is not a usable number of seconds."),
