@@ -19,7 +19,13 @@ PLUGIN = {"plugin": "gpufleet.lmstudio.lmstudio"}
 ODD = {
     "gpu vm (03)": ({}, "its address 'gpu vm (03)' is not a valid name or address"),
     "rack/07": ({}, "its address 'rack/07' is not just a name or an address"),
-    "user@gpu": ({}, "its address 'user@gpu' is not a valid name or address"),
+    "user@gpu": ({}, "its address '********@gpu' is not a valid name or address"),
+    "user-and-address": ({"ansible_host": "somebody:hunter2hunter2@gpu01"}, "its address '********@gpu01' is not a valid name or address"),
+    "wide-at": (
+        {"lmstudio_controller_url": "http://somebody:hunter2hunter2\uff20gpu01"},
+        "lmstudio_controller_url: a URL with a user name or password in it is refused",
+    ),
+    "name-in-headers": ({"lmstudio_headers": {"Bearer hunter2hunter2": ""}}, "lmstudio_headers: header 1 does not have a valid name"),
     "undefined-address": (
         {"ansible_host": "{{ addresses[inventory_hostname] }}"},
         "its ansible_host cannot be templated: 'addresses' is undefined",

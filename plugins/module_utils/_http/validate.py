@@ -21,6 +21,8 @@ MAX_PORT = 65535
 MAX_SECONDS = 86400
 # Compiled here, and not once more in each process that Ansible forks for a task.
 _NAME_OR_IPV4 = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
+# An @ that is written wide or escaped counts as well. In a path %40 is fine.
+_USERINFO = re.compile(r"\s*([a-z][a-z0-9+.-]*:/*)?(?:.*[@\uff20\ufe6b]|[^/]*%40)", re.IGNORECASE | re.DOTALL)
 _HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z"
 _OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
 
@@ -45,11 +47,11 @@ def bracketed(host: str) -> str:
 
 def without_userinfo(url: str) -> str:
     """A URL that may be shown: everything before its last @ is masked, however odd the URL is."""
-    before, at, after = url.rpartition("@")
-    if not at:
+    found = _USERINFO.match(url)
+    if not found:
         return url
-    scheme = before.partition("://")[0] + "://" if re.match(r"https?://", before, re.IGNORECASE) else ""
-    return f"{scheme}{MASK}@{after}"
+    scheme = found[1] if re.match(r"https?://", found[1] or "", re.IGNORECASE) else ""
+    return f"{scheme}{MASK}@{url[found.end() :]}"
 
 
 def is_plain(text: str) -> bool:
@@ -59,7 +61,7 @@ def is_plain(text: str) -> bool:
 
 def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:
     """Scheme, host, port and path of a URL that can be requested, or an :class:`OptionError` that names the option."""
-    if "@" in url:
+    if _USERINFO.match(url):
         raise OptionError(
             option,
             "a URL with a user name or password in it is refused, because URLs are shown and logged. "
@@ -67,7 +69,8 @@ def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:
         )
     scheme, separator, rest = url.partition("://")
     authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
-    shown = printable(url)
+    # A query may have a secret in it.
+    shown = printable(re.split("[?#]", url)[0])
     if not separator:
         raise OptionError(option, f"{shown!r} is not a URL. Write it as http://HOST:{DEFAULT_PORT}.")
     scheme = scheme.lower()

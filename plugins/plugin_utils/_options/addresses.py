@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
     OptionError,
     bracketed,
     parts_of_url,
+    without_userinfo,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
@@ -49,7 +50,7 @@ def reason_not_asked(host: Host) -> NotAsked | None:
         problem = "is not a valid name or address"
     if problem:
         return NotAsked(
-            f"its address {printable(address)!r} {problem}",
+            f"its address {printable(without_userinfo(address))!r} {problem}",
             "Set ansible_host to a name or an address, or lmstudio_controller_url to a URL.",
         )
     if host.leads_to_controller():

@@ -15,6 +15,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback, is_this_machine
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VARIABLES, Host
 
 _FROM_CONTROLLER = "Query it from the controller, with model_info or model_assert and via: controller."
@@ -45,7 +46,7 @@ def check_target(connection: Any, host: Host, delegate: str | None, endpoint: En
     if not host.is_local:
         why = f"the connection of {host.name} is {host.connection}"
     elif host.has_port() if is_this_machine(address) else address != host.name:
-        why = f"the address of {host.name} is {address}"
+        why = f"the address of {host.name} is {without_userinfo(address)}"
     else:
         return None
     return (

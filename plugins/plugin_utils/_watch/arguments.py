@@ -92,7 +92,9 @@ def _hosts(endpoints: Any, defaults: Mapping[str, Any]) -> list[Watched]:
 def _host(raw: Any, defaults: Mapping[str, Any], where: str) -> Watched:
     if isinstance(raw, str) and raw.strip():
         if not any(mark in raw for mark in ("://", "@")) and not _is_host(_name_in(raw.strip())):
-            raise OptionError(where, f"{printable(raw.strip())!r} is neither a URL nor the name of one host of an inventory.")
+            raise OptionError(
+                where, f"{printable(without_userinfo(raw.strip()))!r} is neither a URL nor the name of one host of an inventory."
+            )
         own, name, default_host = options_from_address({}, raw.strip()), "", raw.strip()
     elif isinstance(raw, Mapping):
         _check_names(where, "option", raw.keys(), ["name", "url", *_CONNECTION])
@@ -145,7 +147,7 @@ def _events(raw: Any, has_requirements: bool) -> frozenset[str]:
 
 
 def _check_names(where: str, what: str, names: Any, known: list[str]) -> None:
-    unknown = sorted(str(name) for name in names if name not in known)
+    unknown = sorted(without_userinfo(str(name)) for name in names if name not in known)
     if unknown:
         raise OptionError(where, unknown_names(what, unknown, sorted(known)))
 
@@ -161,7 +163,7 @@ def _read(name: str, given: Mapping[str, Any], read: Callable[[Any], Any], defau
     try:
         return read(given[name])
     except ValueError as exc:
-        shown = "it" if name in ("token", "headers") or is_content(given[name]) else repr(printable(str(given[name])))
+        shown = "it" if name in ("token", "headers") or is_content(given[name]) else repr(printable(without_userinfo(str(given[name]))))
         sentence = f"{shown} is not {exc}"
         raise OptionError(f"{where}.{name}" if where else name, sentence if sentence.endswith(("?", ".")) else f"{sentence}.") from None
 

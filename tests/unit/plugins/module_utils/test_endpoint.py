@@ -86,7 +86,7 @@ def test_urls_are_normalised(url, normalised):
         ("http://gpu01/ü", "characters"),
         ("http://straße.example", "xn--"),
         ("http://gpu\uff0fevil.example", "xn--"),
-        ("http://gpü01\uff20evil.example", "xn--"),
+        ("http://gpü01\uff20evil.example", "user name"),
         ("http://ü..example", "xn--"),
         ("http://gpu01:0", "port 0"),
         ("http://gpu01:99999", "not a valid URL"),
@@ -112,7 +112,19 @@ def test_other_urls_are_refused_by_name(url, says):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://user:hunter2hunter2@gpu01", "http://hunter2hunter2@gpu01:1234/", "https://a:b@c@gpu01", "x://hunter2hunter2@h", *ODD]
+    "url",
+    [
+        "http://user:hunter2hunter2@gpu01",
+        "http://hunter2hunter2@gpu01:1234/",
+        "https://a:b@c@gpu01",
+        "x://hunter2hunter2@h",
+        "http://user:hunter2hunter2\uff20gpu01",
+        "http://user:hunter2hunter2\ufe6bgpu01:1234",
+        " http://user:hunter2hunter2%40gpu01:1234",
+        "user:hunter2%40gpu01",
+        "HTTPS://user%40example.com:hunter2%40gpu01/a",
+        *ODD,
+    ],
 )
 def test_userinfo_is_refused_and_never_shown(url):
     with pytest.raises(OptionError) as caught:
@@ -121,6 +133,18 @@ def test_userinfo_is_refused_and_never_shown(url):
     assert "hunter2" not in without_userinfo(url) and "b@c" not in without_userinfo(url)
     with pytest.raises(OptionError):
         endpoint(url=without_userinfo(url))
+
+
+@pytest.mark.parametrize("url", ["http://gpu01/a%40b", "http://gpu01:1234/v/%40/x", "http://[::1]/%40"])
+def test_an_escaped_at_sign_in_a_path_is_none(url):
+    assert endpoint(url=url).url == without_userinfo(url) == url
+
+
+def test_a_query_is_not_shown():
+    for url in ("http://gpu01:1234/?api_key=hunter2", "http://gpu 01#hunter2", "ftp://gpu01?hunter2"):
+        with pytest.raises(OptionError) as caught:
+            endpoint(url=url)
+        assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
