@@ -113,7 +113,8 @@ notes:
   - O(fleet_timeout) is for each round.
   - C(delegate_to) has no effect.
   - Of each host, only variables of the inventory, facts and extra variables count, not those of the play, of the task or of roles.
-  - E(LM_API_TOKEN) is not used here. A token in the option O(token) goes to every host that is asked and has no token of its own.
+  - E(LM_API_TOKEN) is not used here. A token in the option O(token) goes to every host that is asked and has no token of its own. Where it is a
+    template, only if that comes to the same with the variables of that host.
   - The proxy and TLS options concern the controller.
 seealso:
   - module: gpufleet.lmstudio.fleet_info

@@ -165,6 +165,93 @@ def test_the_guard_against_the_first_hosts_secret_knows_all_its_forms(run, start
         assert f"so it is not sent to hosts that have none: other-{number}" in words(outcome), form
 
 
+KEY = "key-of-the-first-0123456789"
+INFO_OF_ALL, DEFAULTS = "gpufleet.lmstudio.fleet_info", "group/gpufleet.lmstudio.lmstudio"
+MINE = {"mine": KEY}
+# Variables of the first host, the task that asks both, and keywords of its play. Nothing of it may get to the other host.
+FOR_ONE = {
+    "a variable of any name": (MINE, {INFO_OF_ALL: {"token": "{{ mine }}"}}, {}),
+    "with a default": (MINE, {INFO_OF_ALL: {"token": "{{ mine | default('none') }}"}}, {}),
+    "by another variable": (MINE, {INFO_OF_ALL: {"token": "{{ any }}"}}, {"vars": {"any": "{{ mine | default('none') }}"}}),
+    "of the play": ({}, {INFO_OF_ALL: {"token": "{{ any }}"}}, {"vars": {"any": "key-of-{{ inventory_hostname }}"}}),
+    "of a file": ({}, {INFO_OF_ALL: {"token": "{{ any }}"}}, {"vars_files": ["{{ inventory_hostname }}.yml"]}),
+    "of a loop": (MINE, {INFO_OF_ALL: {"token": "{{ item }}"}, "loop": ["{{ mine }}"], "loop_control": {"label": "it"}}, {}),
+    "defaults of the group": (MINE, {INFO_OF_ALL: None}, {"module_defaults": {DEFAULTS: {"token": "{{ mine }}"}}}),
+    "defaults of the module": (MINE, {INFO_OF_ALL: {}}, {"module_defaults": {INFO_OF_ALL: {"headers": {"X-Key": "{{ mine }}"}}}}),
+    "defaults of the task": (MINE, {INFO_OF_ALL: None, "module_defaults": {INFO_OF_ALL: {"token": "{{ mine }}"}}}, {}),
+    "defaults as a template": (MINE, {INFO_OF_ALL: None}, {"module_defaults": {INFO_OF_ALL: "{{ {'token': mine} }}"}}),
+    "arguments as a template": ({"mine": {"token": KEY}}, {INFO_OF_ALL: "{{ mine }}"}, {}),
+    "free form": (MINE, {INFO_OF_ALL: "token={{ mine }}"}, {}),
+    "encoded": (
+        {"lmstudio_token": KEY},
+        {INFO_OF_ALL: {"headers": {"Authorization": "Basic {{ ('api:' ~ lmstudio_token) | b64encode }}"}}},
+        {},
+    ),
+    "a part": (
+        {"lmstudio_headers": {"Authorization": f"Bearer {KEY}"}},
+        {INFO_OF_ALL: {"token": "{{ lmstudio_headers.Authorization.split()[1] }}"}},
+        {},
+    ),
+    "short": ({"lmstudio_token": "abc1234"}, {INFO_OF_ALL: {"headers": {"Authorization": "Bearer {{ lmstudio_token }}"}}}, {}),
+    "an assertion": (MINE, {"gpufleet.lmstudio.fleet_assert": {"token": "{{ mine }}", "require": [{"type": "llm"}]}}, {}),
+}
+
+
+@pytest.mark.matrix
+def test_a_template_is_for_all_hosts_only_where_it_comes_to_the_same(run, start, tmp_path):
+    """A play for each form, with two hosts of its own."""
+    fleet = start({f"{whose}-{number}": {} for number in range(len(FOR_ONE)) for whose in ("first", "other")})
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    plays = []
+    for number, (own, task, keywords) in enumerate(FOR_ONE.values()):
+        hosts[f"first-{number}"] |= own
+        tasks = [{"name": "Ask", "run_once": True, **task}]
+        plays.append({"name": "Ask", "hosts": f"first-{number},other-{number}", "gather_facts": False, "tasks": tasks, **keywords})
+    for name in hosts:
+        (tmp_path / f"{name}.yml").write_text(f"any: key-of-{name}\n")
+    outcome = words(run(yaml.safe_dump(plays, sort_keys=False), hosts))
+    for number, form in enumerate(FOR_ONE):
+        (first,), (other,) = (
+            [{"authorization", "x-key"} & set(request["headers"]) for request in fleet.requests(f"{whose}-{number}")]
+            for whose in ("first", "other")
+        )
+        assert first and not other, form
+        assert f"other-{number}. So it is not sent to them." in outcome, form
+    assert KEY not in outcome
+
+
+@pytest.mark.matrix
+def test_a_template_that_comes_to_the_same_is_for_all_hosts(run, start):
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    hosts = {name: {"lmstudio_url": url, "ours": KEY} for name, url in fleet.urls.items()}
+    hosts["gpu01"]["mine"] = "of-gpu01-alone-0123456789"
+    cases = [
+        ({"token": "{{ ours }}"}, {}),
+        ({"token": "{{ any }}"}, {"vars": {"any": "{{ ours }}"}}),
+        ({"token": "{{ any }}"}, {"vars": {"any": KEY}}),
+        ({"token": "{{ hostvars.gpu01.ours }}"}, {}),
+        ({"token": "{{ lookup('ansible.builtin.env', 'TOKEN_OF_ALL') }}"}, {}),
+        (None, {"module_defaults": {DEFAULTS: {"token": "{{ ours }}"}}}),
+        ({"token": KEY}, {"module_defaults": {DEFAULTS: {"token": "{{ mine }}"}}}),
+        ({"headers": {"Authorization": "Bearer {{ ours }}", "X-Key": "{{ mine }}"}}, {}),
+    ]
+    plays = [
+        {
+            "name": "Ask",
+            "hosts": "all",
+            "gather_facts": False,
+            "tasks": [{"name": "Ask", "run_once": True, INFO_OF_ALL: options}],
+            **keywords,
+        }
+        for options, keywords in cases
+    ]
+    outcome = words(run(yaml.safe_dump(plays, sort_keys=False), hosts, env={"TOKEN_OF_ALL": KEY}))
+    for name in fleet.urls:
+        assert sent_to(fleet, name) == [f"Bearer {KEY}"] * len(cases), name
+    assert [request["headers"].get("x-key") for request in fleet.requests("gpu02")] == [None] * len(cases)
+    assert outcome.count("is a template that has another value, or none,") == 1
+
+
 @pytest.mark.parametrize("source", ["play", "file", "module_defaults of the group"])
 def test_a_secret_that_the_play_has_for_one_host_is_no_default_for_others(run, start, tmp_path, source):
     fleet = start({"gpu01": {}, "gpu02": {}})

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -33,10 +33,18 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     host_of_inventory,
     host_of_task,
     is_template,
+    template_with,
+    variables_in_task,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, withhold_foreign_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
+    SECRETS,
+    secrets_in,
+    withhold_differing_secrets,
+    withhold_foreign_secrets,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
 _GIVE_A_PATTERN = "Give a pattern. Without this option, the hosts of the play are asked."
 
@@ -106,10 +114,29 @@ class FleetAction(ActionBase):
         warnings = []
         for secrets in (secrets_in(host_of_task(self._task, task_vars, self._templar), of_task), secrets_in(host_of(owner))):
             warnings += withhold_foreign_secrets(options, owner, secrets, hosts)
-        resolved = resolve_fleet(options, hosts, task_vars)
+        instead, withheld = self._withhold_differing(options, [host for host in hosts if host.name != owner], task_vars)
+        warnings += withheld
+        resolved = resolve_fleet(options, hosts, task_vars, instead)
         for warning in [*warnings, *secret_warnings(resolved), *shared_url_warnings(names, resolved)]:
             self._display.warning(warning)
         return dict(zip(names, resolved))
+
+    def _withhold_differing(
+        self, options: dict[str, Any], others: list[Host], task_vars: dict[str, Any]
+    ) -> tuple[dict[str, dict[str, Any]], list[str]]:
+        """What takes the place of secrets that are templates, for hosts to which they would not come out the same. Returns warnings, too."""
+        written = WrittenOptions(self._task, f"gpufleet.lmstudio.{self.MODULE}", self._templar)
+        templates = {option: options[option] for option in SECRETS if options.get(option) and written.is_template(option)}
+
+        def values_for(host: Host, needed: Sequence[str]) -> list[Any]:
+            try:
+                variables = variables_in_task(self._task, host.name, task_vars) if needed else {}
+            except AnsibleError:  # A variables file that this host does not have.
+                variables = {}
+            template = template_with(variables, self._templar)
+            return [written.value(option, template) for option in needed]
+
+        return withhold_differing_secrets(templates, self._task.args, others, values_for)
 
 
 def _is_constant(variable: str, task: Any, task_vars: dict[str, Any]) -> bool:

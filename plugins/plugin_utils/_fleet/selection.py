@@ -15,7 +15,7 @@ from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager, split_host_pattern
 from ansible.parsing.dataloader import DataLoader
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import variables_in_inventory, variables_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import variables_in_inventory, variables_in_task
 
 _JUDGED_TOGETHER = {
     "gpufleet.lmstudio.fleet_audit": tuple(f"fleet_audit_{name}" for name in ("policy", "fail_on", "baseline", "drift", "accept", "dest")),
@@ -86,7 +86,7 @@ def refuse_other_values(task: Any, task_vars: Mapping[str, Any], names: Iterable
         if all(others.get(variable) == own.get(variable) for variable in variables):
             continue
         # The play, or the include of the role, may set it for all hosts. To know that takes longer.
-        written, written_of_owner = (variables_of_task(task, each, hostvars) for each in (name, owner))
+        written, written_of_owner = (variables_in_task(task, each, task_vars) for each in (name, owner))
         if role in _JUDGED_ALONE_WITHOUT and not any(variable in written for variable in _JUDGED_ALONE_WITHOUT[role]):
             continue
         for variable in variables:

@@ -187,11 +187,19 @@ def variables_in_inventory(name: str, hostvars: Any) -> Mapping[str, Any]:
     return {**found, "hostvars": hostvars} if isinstance(found, Mapping) else {}
 
 
-def variables_of_task(task: Any, name: str, hostvars: Any) -> Mapping[str, Any]:
-    """The variables that a task has for a host, as users wrote them, with those of the play and of the role."""
-    host = hostvars._inventory.get_host(name)
-    found: Mapping[str, Any] = hostvars._variable_manager.get_vars(play=task.get_play(), host=host, task=task, include_hostvars=False)
-    return found
+def variables_in_task(task: Any, name: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables with which Ansible would run a task on a host, as users wrote them: those of the play and its roles, too."""
+    hostvars: Any = task_vars["hostvars"]
+    found = hostvars._variable_manager.get_vars(
+        play=task.get_play(),
+        host=hostvars._inventory.get_host(name),
+        task=task,
+        include_hostvars=False,
+        # Ansible would look for them again.
+        _hosts=task_vars["ansible_play_hosts"],
+        _hosts_all=task_vars["ansible_play_hosts_all"],
+    )
+    return {**found, "hostvars": hostvars}
 
 
 def template_with(variables: Mapping[str, Any], templar: Any) -> Callable[[Any], Any]:
@@ -222,7 +230,7 @@ def _without_keyword(
     """
     if task_vars.get("ansible_connection") == connection or "ansible_connection" in in_inventory():
         return task_vars
-    written = variables_of_task(task, task_vars["inventory_hostname"], task_vars["hostvars"])
+    written = variables_in_task(task, task_vars["inventory_hostname"], task_vars)
     return {name: value for name, value in task_vars.items() if name != "ansible_connection" or name in written}
 
 

@@ -12,12 +12,12 @@ that runs the task, whichever host is asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import headers_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VARIABLES, Host, VariableError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VARIABLES, Host, VariableError, decrypted
 
 SECRETS = {option: VARIABLES[option] for option in ("token", "headers", "client_cert", "client_key")}
 """The host variable of each option that identifies who asks."""
@@ -93,3 +93,41 @@ def withhold_foreign_secrets(options: dict[str, Any], owner: str, secrets: Mappi
             # One is of no use without the other.
             options.update(client_cert=None, client_key=None)
     return warnings
+
+
+def withhold_differing_secrets(
+    options: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+    hosts: Iterable[Host],
+    values_for: Callable[[Host, Sequence[str]], Sequence[Any]],
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """What takes the place of secrets in `options` that a template makes for one host and would not make for another one.
+
+    `arguments` are these options as they were evaluated for the host of the task, and `values_for` evaluates some for another host. Whatever
+    a template is made of, what it comes to is for all only where it comes to the same. Returns the options by host, and warnings.
+    """
+    instead: dict[str, dict[str, Any]] = {}
+    without: dict[str, list[str]] = {}
+    for host in hosts:
+        needed = [option for option in options if not host.has(SECRETS[option])]
+        for option, value in zip(needed, values_for(host, needed)):
+            common = _common(options[option], headers_of(decrypted(arguments[option])), headers_of(decrypted(value)))
+            if common != options[option]:
+                without.setdefault(option, []).append(host.name)
+                # A certificate is of no use without its key.
+                pair = ("client_cert", "client_key")
+                instead.setdefault(host.name, {}).update(dict.fromkeys(pair) if option in pair else {option: common})
+    return instead, [
+        f"{option} is a template that has another value, or none, for hosts without {SECRETS[option]}: {format_names(names)}. So it is not sent "
+        f"to them. Set {SECRETS[option]} as a variable of those hosts."
+        for option, names in without.items()
+    ]
+
+
+def _common(given: Any, one: Any, other: Any) -> Any:
+    """What is `given` of an option whose value is `one` for one host and `other` for another. Each header counts for itself."""
+    if isinstance(given, Mapping) and isinstance(one, Mapping) and isinstance(other, Mapping):
+        return {
+            name: text for name, text in given.items() if name in one and name in other and _text(one[name]) == _text(other[name])
+        } or None
+    return given if one == other else None

@@ -121,10 +121,14 @@ def without_host(task_options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolve_fleet(
-    options: Mapping[str, Any], hosts: Iterable[Host], task_vars: Mapping[str, Any] | None = None
+    options: Mapping[str, Any],
+    hosts: Iterable[Host],
+    task_vars: Mapping[str, Any] | None = None,
+    instead: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Endpoint | NotAsked]:
     """The endpoint of each host among many, or why it has none. `options` are defaults for hosts that have none of their own, and so
-    is the address that was given for a host. `task_vars` do not count; if they have a token, the advice says so.
+    is the address that was given for a host. `instead` has what takes their place for some hosts, by name. `task_vars` do not count; if
+    they have a token, the advice says so.
 
     Raises ``AnsibleError`` or :class:`OptionError` for options that cannot be used. An error of one host only affects that host.
     """
@@ -142,7 +146,8 @@ def resolve_fleet(
         if names_port(host.given_address):
             # The endpoint names its port, whatever the port of the group is.
             own.options.pop("port", None)
-        raw = _combined(own.options, options_from_address(defaults, host.given_address))
+        of_host = {**defaults, **instead[host.name]} if instead and host.name in instead else defaults
+        raw = _combined(own.options, options_from_address(of_host, host.given_address))
         not_asked = reason_not_asked(host) if own.at_address and ("url" in own.options or not raw.get("url")) else None
         if not_asked:
             return not_asked

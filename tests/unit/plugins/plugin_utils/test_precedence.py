@@ -15,6 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked, decrypted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_differing_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
@@ -80,3 +81,19 @@ def test_a_mapping_that_is_no_dictionary_is_one_for_the_check_of_options():
     # As all variables of a host are, where Jinja keeps types.
     record = decrypted(MappingProxyType({"ok": True, "error": MappingProxyType({})}))
     assert validate_options(model_assert_spec(), {"record": record, "require": []})["record"] == {"ok": True, "error": {}}
+
+
+@pytest.mark.parametrize("differs", ["client_cert", "client_key"])
+def test_a_certificate_that_is_not_the_same_for_a_host_goes_without_its_key(differs):
+    pair = {"client_cert": "cert.pem", "client_key": "key.pem"}
+    hosts = [host("same"), host("another"), host("own", lmstudio_client_cert="own.pem", lmstudio_client_key="own.pem")]
+
+    def values_for(each, needed):
+        return [{**pair, **({differs: "other.pem"} if each.name == "another" else {})}[option] for option in needed]
+
+    instead, (warning,) = withhold_differing_secrets(pair, pair, hosts, values_for)
+    assert instead == {"another": {"client_cert": None, "client_key": None}}
+    assert warning == (
+        f"{differs} is a template that has another value, or none, for hosts without lmstudio_{differs}: another. So it is not sent to them. "
+        f"Set lmstudio_{differs} as a variable of those hosts."
+    )
