@@ -66,7 +66,9 @@ def test_a_plan_loads_nothing_that_is_loaded(models, wanted):
         if action.action == LOAD:
             # Nothing of it was loaded, or what is loaded here takes the place of one that fell short.
             assert action.model == wanted.model
-            assert not own or (action.instance in unloaded and action.instance in {each.instance for each in compare(record, own, wanted)[0]})
+            assert not own or (
+                action.instance in unloaded and action.instance in {each.instance for each in compare(record, own, wanted)[0]}
+            )
     loads = [action.instance for action in plan.actions if action.action == LOAD]
     assert len(loads) == len(set(loads)) and (own or len(loads) <= 1)
 
