@@ -24,7 +24,7 @@ import nox
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tests"))
-from conftest import collections_path  # noqa: E402
+from conftest import RES_OPTIONS, collections_path  # noqa: E402
 
 nox.options.default_venv_backend = "none"
 
@@ -371,7 +371,13 @@ def molecule(session: nox.Session) -> None:
         why = f"there is no {' and no '.join(missing)} here. On Debian: apt-get install {MOLECULE_PACKAGES}" if missing else "it needs root"
         session.skip(f"the hosts of the scenarios are network namespaces: {why}")
     tools = Path(sys.executable).parent
-    env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections_path()), "PATH": f"{tools}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    env = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(collections_path()),
+        "NO_COLOR": "1",
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "RES_OPTIONS": RES_OPTIONS,
+    }
     folders = Path(session.create_tmp()).resolve()
     scenarios = session.posargs or sorted(path.parent.name for path in ROOT.glob("extensions/molecule/*/molecule.yml"))
 

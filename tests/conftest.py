@@ -38,6 +38,8 @@ def has_ipv6() -> bool:
     return True
 
 
+RES_OPTIONS = "timeout:1 attempts:2"
+"""For the system's resolver, which waits for a silent name server for longer than a plugin waits for an answer."""
 # Not resolve(): that would leave the virtual environment.
 BINARIES = Path(sys.executable).parent
 
@@ -52,7 +54,12 @@ def settings_in(folder: Path) -> dict[str, str]:
         "HOME": str(folder),
         "LANG": "C.UTF-8",
         "PATH": os.pathsep.join([str(BINARIES), "/usr/local/bin", "/usr/bin", "/bin"]),
+        "RES_OPTIONS": RES_OPTIONS,
     }
+
+
+def pytest_configure() -> None:
+    os.environ["RES_OPTIONS"] = RES_OPTIONS
 
 
 @pytest.hookimpl(optionalhook=True)
