@@ -55,6 +55,8 @@ TARGETS = [f"3.{minor}" for minor in range(6, 16)]
 UNITS_ON = [f"3.{minor}" for minor in range(8, 14)]
 """The Pythons of targets that the ansible-core of `units` knows."""
 MOLECULE_PACKAGES = "busybox-static iproute2 openssh-server"
+LAB_LOCK = Path("/run/gpufleet-lmstudio-lab.lock")
+"""The labs of the scenarios have the same names in every clone, and a scenario begins with the end of the lab that has its name."""
 # Not in requirements-dev.txt, because `make test` installs all of that, also on Pythons that this one does not support.
 ANSIBLE = "ansible==14.5.0"
 CLIENTS = ["lmstd==0.2.0", "lm-tuio==0.1.0"]
@@ -390,9 +392,15 @@ def molecule(session: nox.Session) -> None:
         own = {**env, "MOLECULE_EPHEMERAL_DIRECTORY": str(folder)}
         return subprocess.run([tools / "molecule", "test", "-s", name], env=own, cwd=ROOT, stdin=subprocess.DEVNULL, check=False, **shown)
 
-    # Each has a network of its own.
-    with concurrent.futures.ThreadPoolExecutor(1 if session.posargs else os.cpu_count()) as pool:
-        ended = dict(zip(scenarios, pool.map(scenario_of, scenarios)))
+    with LAB_LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            session.log("waiting for another run of the scenarios on this machine")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        # Each has a network of its own.
+        with concurrent.futures.ThreadPoolExecutor(1 if session.posargs else os.cpu_count()) as pool:
+            ended = dict(zip(scenarios, pool.map(scenario_of, scenarios)))
     failed = [name for name, done in ended.items() if done.returncode]
     for name in failed:
         print(f"--- {name}\n{ended[name].stdout or ''}")
