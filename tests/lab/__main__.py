@@ -244,7 +244,7 @@ class Lab:
             groups["gpu"]["hosts"][name] = variables
             for group in settings.get("groups", []):
                 groups.setdefault(group, {"hosts": {}})["hosts"][name] = {}
-        options = f"-o UserKnownHostsFile={folder / 'known_hosts'} -o StrictHostKeyChecking=yes -o ConnectTimeout=5"
+        options = f"-o UserKnownHostsFile={folder / 'known_hosts'} -o StrictHostKeyChecking=yes -o ConnectTimeout=60"
         common = {
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(folder / "client_key"),
