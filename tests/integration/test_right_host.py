@@ -413,7 +413,16 @@ def test_a_loopback_address_in_any_spelling_is_the_host_itself(run, fleet, contr
 
 def test_a_server_counts_once_in_any_spelling_of_its_address(run, fleet):
     port = port_of(fleet.urls["one"])
-    spellings = [ONE, "127.1376257", "0x7f.21.1", f"::ffff:{ONE}", "::ffff:7f15:1", f"{ONE}."]
+    _first, second, third, fourth = numbers = ipaddress.IPv4Address(ONE).packed
+    words_of_it = f"::ffff:{0x7F00 + second:x}:{third * 256 + fourth:x}"
+    spellings = [
+        ONE,
+        f"127.{int.from_bytes(numbers[1:], 'big')}",
+        f"0x7f.{second}.{third * 256 + fourth}",
+        f"::ffff:{ONE}",
+        words_of_it,
+        f"{ONE}.",
+    ]
     hosts = {f"gpu{number}": {**SSH, "ansible_host": host, "lmstudio_port": port} for number, host in enumerate(spellings)}
     hosts["url"] = {**SSH, "lmstudio_controller_url": fleet.urls["one"]}
     play = """

@@ -824,16 +824,16 @@ def test_a_secret_of_an_inventory_source_is_not_quoted(start, tmp_path):
     assert "hunter2" not in said
 
 
-KEY = "-----BEGIN PRIVATE KEY-----\nhunter2hunter2hunter2\n-----END PRIVATE KEY-----\n"
+PEM = "-----BEGIN PRIVATE KEY-----\nhunter2hunter2hunter2\n-----END PRIVATE KEY-----\n"
 # Variables of a host that is then not asked, and what is said of them.
 MISPLACED = {
-    "key": ({"lmstudio_client_key": KEY, "lmstudio_client_cert": __file__}, "lmstudio_client_key: it is the content of a file"),
+    "key": ({"lmstudio_client_key": PEM, "lmstudio_client_cert": __file__}, "lmstudio_client_key: it is the content of a file"),
     "line": (
-        {"lmstudio_client_key": KEY.replace("\n", ""), "lmstudio_client_cert": __file__},
+        {"lmstudio_client_key": PEM.replace("\n", ""), "lmstudio_client_cert": __file__},
         "lmstudio_client_key: it is the content of a file",
     ),
-    "list": ({"lmstudio_client_key": [KEY], "lmstudio_client_cert": __file__}, "lmstudio_client_key: it is the content of a file"),
-    "cert": ({"lmstudio_client_cert": KEY, "lmstudio_client_key": KEY}, "lmstudio_client_cert: it is the content of a file"),
+    "list": ({"lmstudio_client_key": [PEM], "lmstudio_client_cert": __file__}, "lmstudio_client_key: it is the content of a file"),
+    "cert": ({"lmstudio_client_cert": PEM, "lmstudio_client_key": PEM}, "lmstudio_client_cert: it is the content of a file"),
     "pipe": (
         {"lmstudio_client_key": "{{ lookup('ansible.builtin.pipe', 'false --key=' ~ master) }}", "lmstudio_client_cert": "/nowhere"},
         "lmstudio_client_key cannot be templated: ",
@@ -896,7 +896,7 @@ def test_a_key_that_a_module_itself_is_given_is_not_noted(run, start):
     ansible_facts_modules: [gpufleet.lmstudio.model_facts]
   ignore_errors: true
   module_defaults:
-    gpufleet.lmstudio.model_facts: {{url: "{fleet.urls["gpu01"]}", client_key: {json.dumps(KEY)}, client_cert: {json.dumps(KEY)}}}
+    gpufleet.lmstudio.model_facts: {{url: "{fleet.urls["gpu01"]}", client_key: {json.dumps(PEM)}, client_cert: {json.dumps(PEM)}}}
 """
     outcome = run(play, {"gpu01": {}}, "-vvv")
     assert "client_cert: it is the content of a file" in outcome.output
