@@ -124,7 +124,7 @@ def _baseline(given: str | None, folder: Path) -> Baseline | None:
     if given != LAST and any(_is_same_file(path, folder / name) for name in _FILES):
         raise OptionError(
             "baseline",
-            f"{path} is a file that the audit itself writes into {folder}, so a run that fails for drift would be the baseline of the next one. "
+            f"{path} is a file that the audit itself may write into {folder}, so a run that fails for drift would be the baseline of the next one. "
             f"Copy it elsewhere and give the copy, or write {LAST} to compare with the last run.",
         )
     remedy = "Restore it, or delete it to start over." if given == LAST else "Give the JSON report of an earlier run."
@@ -147,6 +147,8 @@ def _is_same_file(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:
         return os.path.realpath(one) == os.path.realpath(other)
+    except ValueError:  # No path, because there is a null character in it.
+        return False
 
 
 def _differs(before: str, now: str, with_other_times: str) -> bool:

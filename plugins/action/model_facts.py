@@ -67,6 +67,7 @@ class ActionModule(NormalAction):
         if "url" in given and not is_server_of_host(given, host, on_controller=False, delegated=delegate is not None):
             withheld = drop_host_secrets(given, host, lambda option: option not in written)
             self._task.args = given
-            withhold_token(self, host, withheld)
+            if "token" not in given:
+                withhold_token(self, host, withheld)
             warnings.append(foreign_url_warning(endpoint, withheld, host, delegate, on_controller=False))
         return warnings

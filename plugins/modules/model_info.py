@@ -205,7 +205,7 @@ lmstudio:
               description: The identifier of the instance.
               type: str
             remaining_ttl_seconds:
-              description: Seconds until it unloads when idle. Null for one that stays.
+              description: Seconds until it unloads when idle. Null for one that stays, and where C(unreadable) of its model names it.
               type: float
             config:
               description: The configuration with which it was loaded.

@@ -117,7 +117,7 @@ class OneHostAction(ActionBase):
             self._need_python()
             warnings.append(check_target(self._connection, host, delegate, endpoint, args.get("url") if "url" in written else None))
         if resolved.withheld is not None:
-            if not on_controller:
+            if not on_controller and not is_set(resolved.options.get("token")):
                 withhold_token(self, host, resolved.withheld)
             warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, delegate, on_controller))
         for warning in filter(None, warnings):

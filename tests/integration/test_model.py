@@ -257,7 +257,7 @@ def test_a_name_that_is_none_is_refused_before_any_request(run):
         },
     )
     assert {name: result["msg"].partition(". ")[0].rstrip(".") for name, result in results.items()} == {
-        "blank": "keep: an empty string is no name",
+        "blank": "keep: it is empty",
         "null": "keep: null is not a string",
         "number": "keep: 1 is not a string",
         "list": "model: ['qwen'] is not a string",

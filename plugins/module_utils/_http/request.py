@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 def basic_authorization(userinfo: str) -> str:
     """The header for the user name and the password of a URL."""
     user, _colon, password = userinfo.partition(":")
-    return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode("ascii")
+    return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode("utf-8", "surrogateescape")).decode("ascii")
 
 
 class Request(NamedTuple):

@@ -38,7 +38,7 @@ CANNOT_CONFIRM = f"confirm_loaded: it is not known whether a model is still load
 
 
 class Confirmation(NamedTuple):
-    """What the older list says about models that the newer one lists as loaded."""
+    """What the older list says about the models of the newer one."""
 
     states: States | None
     """What it says of each model. None if the server sent no such list."""

@@ -12,7 +12,7 @@ import base64
 import contextlib
 import os
 import re
-from typing import Any, Iterator
+from typing import Any, Iterator, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -26,17 +26,32 @@ _SHORT_SECRET = 12
 _LEAST_IN_HEADER = 8
 """A shorter text of a header may be part of any other: a version, a tenant. A token is masked however short it is."""
 _BEGINNING = 10
-"""LM Studio itself quotes so many characters of a token, so as much of a long secret is one as well."""
+"""LM Studio itself quotes so many characters of a token, so as much of a long one is a secret as well."""
 _CUT = 5
 """Where a message was cut, as its "..." shows, as few characters as these are the beginning of a secret."""
 
 
-def secrets_of(endpoint: Endpoint) -> tuple[str, ...]:
+_CREDENTIALS = ("authorization", "proxy-authorization", "cookie")
+"""Headers that carry secrets. Another one may hold the name of a host or a model, whose beginning many names share."""
+
+
+class Secret(NamedTuple):
+    text: str
+    least: int
+    """How many of its first characters are enough to recognise it."""
+
+
+def secrets_of(endpoint: Endpoint) -> tuple[Secret, ...]:
     """Texts that must not come back in a record."""
-    found = {endpoint.token} if endpoint.token else set()
-    for value in [*(value for _name, value in endpoint.headers), *(_sent_to_proxies() if endpoint.use_proxy else ())]:
-        found.update(text for text in _texts_of(value) if len(text) >= _LEAST_IN_HEADER)
+    proxies = [("Proxy-Authorization", value) for value in (_sent_to_proxies() if endpoint.use_proxy else ())]
+    found = {_secret(endpoint.token, True)} if endpoint.token else set()
+    for name, value in (*endpoint.headers, *proxies):
+        found.update(_secret(text, name.lower() in _CREDENTIALS) for text in _texts_of(value) if len(text) >= _LEAST_IN_HEADER)
     return tuple(sorted(found))
+
+
+def _secret(text: str, by_beginning: bool) -> Secret:
+    return Secret(text, _BEGINNING if by_beginning and len(text) >= _SHORT_SECRET else len(text))
 
 
 def _texts_of(value: str) -> Iterator[str]:
@@ -70,17 +85,12 @@ def short_secret_warning(endpoint: Endpoint) -> str | None:
     )
 
 
-def contains_any(secrets: tuple[str, ...], json_text: str) -> bool:
+def contains_any(secrets: tuple[Secret, ...], json_text: str) -> bool:
     lower = json_text.lower()
-    return any(canonical(_recognised(secret))[1:-1].lower() in lower for secret in secrets)
+    return any(canonical(secret.text[: secret.least])[1:-1].lower() in lower for secret in secrets)
 
 
-def _recognised(secret: str) -> str:
-    """How much of a secret has to be in a text."""
-    return secret[:_BEGINNING] if len(secret) >= _SHORT_SECRET else secret
-
-
-def mask_answer(secrets: tuple[str, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]] | None:
+def mask_answer(secrets: tuple[Secret, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]] | None:
     """Both with the secrets that were sent to the server masked, wherever it put them. None if there are none."""
     names = _documented_names()
 
@@ -98,7 +108,17 @@ def mask_answer(secrets: tuple[str, ...], entries: list[Entry], warnings: list[s
     masked_entries, masked_warnings = mask([entries, warnings])
     if (masked_entries, masked_warnings) == (entries, warnings):
         return None
-    return masked_entries, [*masked_warnings, "the server sent back text that equals the token or a header, which is masked here"]
+    for entry, masked in zip(entries, masked_entries):
+        _note_masked_lifetimes(entry, masked)
+    return masked_entries, [*masked_warnings, "the server sent back a secret that it was sent, or a part of one, which is masked here"]
+
+
+def _note_masked_lifetimes(entry: Entry, masked: Entry) -> None:
+    """Where the TTL of an instance is masked, its null does not mean that it stays."""
+    pairs = zip(entry["loaded_instances"], masked["loaded_instances"])
+    lost = [number for number, (one, other) in enumerate(pairs) if one["remaining_ttl_seconds"] != other["remaining_ttl_seconds"]]
+    if lost:
+        masked["unreadable"] = [*masked.get("unreadable", []), *(f"loaded_instances[{number}].remaining_ttl_seconds" for number in lost)]
 
 
 def mask_problem(endpoint: Endpoint, exc: ApiError) -> ApiError:
@@ -106,7 +126,7 @@ def mask_problem(endpoint: Endpoint, exc: ApiError) -> ApiError:
     return ApiError(exc.status, mask_text(secrets_of(endpoint), exc.problem), hint=exc.hint, http_status=exc.http_status)
 
 
-def mask_text(secrets: tuple[str, ...], text: str) -> str:
+def mask_text(secrets: tuple[Secret, ...], text: str) -> str:
     """The text with each secret masked, and as much of its beginning as is there."""
     parts, shown = [], 0
     for start, end in sorted(place for secret in secrets for place in _places(secret, text)):
@@ -116,16 +136,16 @@ def mask_text(secrets: tuple[str, ...], text: str) -> str:
     return "".join([*parts, text[shown:]])
 
 
-def _places(secret: str, text: str) -> Iterator[tuple[int, int]]:
+def _places(secret: Secret, text: str) -> Iterator[tuple[int, int]]:
     """Where a text has a secret, or the beginning of one."""
-    whole = _recognised(secret)
-    cut = [re.escape(whole[:size]) + r"(?=\.\.\.)" for size in range(len(whole) - 1, _CUT - 1, -1)]
+    recognised = secret.text[: secret.least]
+    cut = [re.escape(recognised[:size]) + r"(?=\.\.\.)" for size in range(len(recognised) - 1, _CUT - 1, -1)]
     # Names of hosts and codings arrive in lower case, whatever the server wrote.
-    pattern = re.compile("|".join([re.escape(whole), *cut]), re.IGNORECASE)
+    pattern = re.compile("|".join([re.escape(recognised), *cut]), re.IGNORECASE)
     found = pattern.search(text)
     while found:
         start, end = found.span()
-        while text[end : end + 1] and text[end].casefold() == secret[end - start : end - start + 1].casefold():
+        while text[end : end + 1] and text[end].casefold() == secret.text[end - start : end - start + 1].casefold():
             end += 1
         yield start, end
         # One may begin within another.

@@ -64,12 +64,16 @@ def is_unclear(entry: Entry) -> bool:
     return not entry["loaded"] and (entry.get("loaded_context_length") is not None or unsettled)
 
 
-def is_unreadable(entry: Entry, field: str) -> bool:
+def is_unreadable(entry: Mapping[str, Any], field: str) -> bool:
     """Whether a field of a model, a part of it, or what it is a part of had an unexpected type, so that its value is not known."""
-    paths = entry.get("unreadable")
-    if not isinstance(paths, list):
-        return False
-    return any(f"{path}.".startswith(f"{field}.") or f"{field}.".startswith(f"{path}.") or is_masked(str(path)) for path in paths)
+    return any(
+        f"{path}.".startswith(f"{field}.") or f"{field}.".startswith(f"{path}.") or is_masked(path) for path in entry.get("unreadable", ())
+    )
+
+
+def has_unreadable_ttl(entry: Mapping[str, Any], number: int) -> bool:
+    """Whether it is not known if an instance of a model, counted from 0, unloads when idle. Its TTL is null then, as if it did not."""
+    return is_unreadable(entry, f"loaded_instances[{number}].remaining_ttl_seconds")
 
 
 def _comparable(entry: Entry) -> Entry:

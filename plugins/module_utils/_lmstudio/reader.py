@@ -95,7 +95,7 @@ class Reader:
         entry = self._entry(raw)
         # A model that a cache has kept brings its own.
         kept = entry.pop("unreadable", None)
-        unreadable = self._unreadable or kept
+        unreadable = self._unreadable + [str(path) for path in (kept if isinstance(kept, list) else ())]
         if unreadable:
             entry["unreadable"] = unreadable
         self._instances_read += len(entry["loaded_instances"])

@@ -93,7 +93,8 @@ def send(endpoint: Endpoint, fetch: Fetch, request: Request) -> dict[str, Any]:
 def _object(document: Any) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ApiError("invalid", "sent something other than what was requested")
-    if document.get("error") is not None:
+    # A download that failed may say why. Its status was requested, and is here.
+    if document.get("error") is not None and document.get("status") != "failed":
         failure = ApiError("invalid", "sent an error with HTTP 200")
         failure.document = document
         raise failure

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import has_unreadable_ttl, is_unclear
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import (
     AT_LEAST,
@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spe
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import matches, same_setting
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, did_you_mean, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, is_masked, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Instance, Record
@@ -153,14 +153,11 @@ def compare(record: Record, instances: list[Instance], wanted: Wanted) -> tuple[
 
 
 def _with_unreadable_ttl(record: Record, model: str) -> set[str]:
-    """The instances of which it is not known whether they unload when idle. Their TTL is null, as if they did not."""
-    found = set()
+    """The instances of which it is not known whether they unload when idle."""
+    found: set[str] = set()
     for entry in record["models"]:
-        unreadable = entry.get("unreadable")
-        if entry["key"] == model and isinstance(unreadable, list):
-            for number, instance in enumerate(entry["loaded_instances"]):
-                if f"loaded_instances[{number}].remaining_ttl_seconds" in unreadable:
-                    found.add(instance["id"])
+        if entry["key"] == model:
+            found |= {instance["id"] for number, instance in enumerate(entry["loaded_instances"]) if has_unreadable_ttl(entry, number)}
     return found
 
 
@@ -242,10 +239,10 @@ def _need_names(record: Record, wanted: Wanted) -> None:
     names = {instance["id"] for instance in record["instances"]}
     for entry in record["models"]:
         names.update((entry["key"], entry["selected_variant"] or "", *entry["variants"]))
-    if any(MASK in name for name in names):
+    if any(map(is_masked, names)):
         sentence = f"it is not known whether {wanted.name} is among the models of this host, and which others are loaded: names in its list are masked"
         raise Failure(
-            "masked_names", f"{sentence}, because they contain the token or a header that was sent, or the beginning of the token"
+            "masked_names", f"{sentence}, because they contain the token, its first characters, or the value of a header that was sent"
         )
 
 

@@ -138,7 +138,7 @@ def _text(option: str, value: Any) -> str:
         raise OptionError(option, f"{'null' if value is None else format_value(value)} is not a string.")
     text = str(value).strip() if is_set(value) else ""
     if not text:
-        raise OptionError(option, "an empty string is no name. Give one, or remove it.")
+        raise OptionError(option, "it is empty. Give a name, or remove it.")
     return text
 
 

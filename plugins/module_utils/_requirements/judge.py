@@ -135,10 +135,16 @@ def _judge_loaded(record: Record, requirement: Requirement) -> list[Violation]:
         elif is_unconfirmed(record):
             message = f"it is not known how many loaded instances meet the requirement, {_UNCONFIRMED}"
             violations.append(_of_all(requirement, "max_instances", most, None, message))
-        elif hidden := unreadable_names(record, requirement, loaded=True):
+        elif hidden := [name for name in unreadable_names(record, requirement, loaded=True) if name not in _counted(possible)]:
             message = f"it is not known how many loaded instances meet the requirement, because {_may_be(hidden)}"
             violations.append(_of_all(requirement, "max_instances", most, None, message))
     return violations
+
+
+def _counted(candidates: list[Candidate]) -> set[str]:
+    """The keys of the entries all of whose instances are among the candidates."""
+    entries = [candidate.entry for candidate in candidates]
+    return {entry["key"] for entry in entries if len(entry["loaded_instances"]) == sum(other is entry for other in entries)}
 
 
 def _may_be(hidden: list[str]) -> str:

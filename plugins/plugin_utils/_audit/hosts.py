@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record, nothing_gathered
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import has_unreadable_ttl
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -99,9 +100,9 @@ def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) ->
             "id": instance["id"],
             "context_length": instance["config"]["context_length"],
             "parallel": instance["config"]["parallel"],
-            "unloads_when_idle": None if older else instance["remaining_ttl_seconds"] is not None,
+            "unloads_when_idle": None if older or has_unreadable_ttl(entry, number) else instance["remaining_ttl_seconds"] is not None,
         }
-        for instance in entry["loaded_instances"]
+        for number, instance in enumerate(entry["loaded_instances"])
     ]
     known = {
         **entry,

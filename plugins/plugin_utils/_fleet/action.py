@@ -125,6 +125,8 @@ class FleetAction(ActionBase):
         self, options: dict[str, Any], others: list[Host], task_vars: dict[str, Any]
     ) -> tuple[dict[str, dict[str, Any]], list[str]]:
         """What takes the place of secrets that are templates, for hosts to which they would not come out the same. Returns warnings, too."""
+        if not any(options.get(name) for name in SECRETS):
+            return {}, []
         written = WrittenOptions(self._task, f"gpufleet.lmstudio.{self.MODULE}", self._templar)
         templates = {option: options[option] for option in SECRETS if options.get(option) and written.is_template(option)}
 

@@ -93,5 +93,5 @@ def refuse_other_values(task: Any, task_vars: Mapping[str, Any], names: Iterable
             if written.get(variable) != written_of_owner.get(variable):
                 raise AnsibleError(
                     f"{variable} is not the same for {name} and for {owner}, and the role judges both with one value. "
-                    "Set it for both, or leave out the one for which it is not meant."
+                    f"Give both the same value, in group_vars or in vars of the role, or take {name} out of the hosts of this play."
                 )

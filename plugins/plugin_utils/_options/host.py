@@ -32,7 +32,7 @@ VARIABLES = {option: f"lmstudio_{option}" for option in connection_options() if 
 VIA = "lmstudio_via"
 """Which machine sends the request, for plugins that ask one host and leave the choice."""
 # A URL, or a path to a key, may be made of a secret.
-_SECRET_VARIABLES = ("lmstudio_token", "lmstudio_headers", "lmstudio_client_key", "lmstudio_url", CONTROLLER_URL)
+_SECRET_VARIABLES = (*map(VARIABLES.__getitem__, ("token", "headers", "client_cert", "client_key", "url")), CONTROLLER_URL)
 _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 # Connection plugins with variables of their own for the host and the port, and how these variables begin. With others, such as kubectl,
 # the host may be that of something else.

@@ -65,9 +65,8 @@ def explain_refusal(exc: AnsibleError, options: Mapping[str, Any]) -> str:
     """What to say where Ansible refuses options of a plugin. Its words may quote a value in any form, so about a secret they are not used."""
     for name in _NEVER_QUOTED:
         option, value = connection_options()[name], options.get(name)
-        if value is None or getattr(value, "__ENCRYPTED__", False):
-            continue
-        if not isinstance(value, Mapping if option["type"] == "dict" else (str, int, float)):
+        # A vaulted value is of a class of its own, and fine.
+        if isinstance(value, (str, int, float, list, tuple) if option["type"] == "dict" else (Mapping, list, tuple)):
             return _unusable_secret(name, option)
     return str(exc)
 

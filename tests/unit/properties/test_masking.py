@@ -11,7 +11,7 @@ import string
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_text
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import Secret, mask_text
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from hypothesis import given
@@ -38,7 +38,8 @@ def test_no_part_of_a_secret_is_left_around_its_beginning(secret, before, after,
     size = data.draw(st.integers(10, len(secret)))
     text = before + in_capitals(data, secret[:size]) + after
     allowed = runs_of(secret, before) | runs_of(secret, after)
-    for shown in (mask_text((secret,), text), mask_text((secret,), printable(text, limit)), printable(mask_text((secret,), text), limit)):
+    known = (Secret(secret, 10),)
+    for shown in (mask_text(known, text), mask_text(known, printable(text, limit)), printable(mask_text(known, text), limit)):
         assert runs_of(secret, shown) <= allowed
 
 

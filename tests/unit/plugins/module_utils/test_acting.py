@@ -718,6 +718,14 @@ def test_a_download_tells_how_far_it_is():
     assert len(lines) < 6
 
 
+def test_a_download_that_failed_may_say_why():
+    server, wanted = scenario("download")
+    server.bytes_per_second = 0
+    status = {"job_id": "job", "status": "failed", "error": "disk full", "downloaded_bytes": 0}
+    server.faults.update({number: lambda _request: Response(200, json.dumps(status).encode()) for number in range(2, 9)})
+    assert server.run(wanted)["reason"] == "download_failed" and server.now < 600
+
+
 def test_a_download_that_stands_still_has_stalled():
     server, wanted = scenario("download")
     server.bytes_per_second = 0

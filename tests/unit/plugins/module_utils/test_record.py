@@ -203,12 +203,19 @@ def test_a_secret_header_that_comes_back_is_masked():
         ("Bearer eightchr", "eightchr"),
         ("Basic YXBpOmh1bnRlcjJodW50ZXIy", "api:hunter2hunter2"),
         ("basic YXBpOmh1bnRlcjJodW50ZXIy", "hunter2hunter2"),
-        ("Bearer sk-lm-0123456789abcdef", "sk-lm-0123 is wrong"),
     ],
 )
 def test_what_a_header_may_mean_is_masked(value, echo):
     record = record_of([{"key": echo}], options={"headers": {"X-Key": value}})
     assert MASK in record["available"][0] and "masked" in record["warnings"][-1]
+
+
+@pytest.mark.parametrize(("header", "is_masked"), [("Authorization", True), ("cookie", True), ("X-Forwarded-Host", False)])
+def test_only_of_what_is_a_secret_the_beginning_is_one(header, is_masked):
+    options = {"headers": {header: "lmstudio-cluster.example.com"}}
+    record = record_of([{"key": "lmstudio-community/qwen3"}], options=options)
+    assert (MASK in record["available"][0]) is is_masked
+    assert record_of([{"key": "on lmstudio-cluster.example.com"}], options=options)["available"] == [f"on {MASK}"]
 
 
 @pytest.mark.parametrize("value", ["1", "qwen", "sevench", "Basic ====", "Basic YQ==", "=;,"])
@@ -226,6 +233,8 @@ def test_a_number_with_the_token_in_it_is_not_known():
         record = record_of(sent, options={"token": str(number)})
         assert str(number) not in json.dumps(record) and "masked" in record["warnings"][-1]
         assert record["instances"][0]["remaining_ttl_seconds"] is None
+        # Which does not mean that it stays.
+        assert record["models"][0]["unreadable"] == ["loaded_instances[0].remaining_ttl_seconds"]
 
 
 def test_what_a_proxy_is_sent_is_masked_where_one_is_used(monkeypatch):

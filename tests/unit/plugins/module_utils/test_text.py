@@ -8,7 +8,35 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_size, printable, unknown_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import (
+    MASK,
+    did_you_mean,
+    format_size,
+    may_be_masked_as,
+    printable,
+    unknown_names,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked", "may_be"),
+    [
+        ("lab/model-7b", f"{MASK}model-7b", True),
+        ("lab/model-7b", f"lab/{MASK}", True),
+        ("lab/model-7b", f"l{MASK}mod{MASK}7b", True),
+        ("lab/model-7b", MASK, True),
+        ("lab/model-7b", f"lab/model-7b{MASK}", True),
+        ("lab/model-7b", f"{MASK}model-8b", False),
+        ("lab/model-7b", f"x{MASK}", False),
+        ("lab/model-7b", f"{MASK}7b{MASK}mod{MASK}", False),
+        ("aba", f"ab{MASK}ba", False),
+        ("lab/model-7b", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER", True),
+        # A server may send it like this, and a regular expression would try for ever.
+        ("lab/" + "m" * 500, f"{MASK}m" * 200 + "x", False),
+    ],
+)
+def test_a_text_may_be_one_in_which_something_is_masked(text, masked, may_be):
+    assert may_be_masked_as(text, masked) is may_be
 
 
 def test_printable_is_one_bounded_line():

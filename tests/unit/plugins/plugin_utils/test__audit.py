@@ -255,6 +255,16 @@ def test_hosts_that_are_left_out_of_a_run_are_carried_over():
     assert audited({"a": having()}, baseline=after(fifth), inventory=["a"])["drift"]["not_compared"] == []
 
 
+def test_whether_an_instance_unloads_when_idle_may_be_unknown():
+    idle, pinned = having(model("m", 1, ttl=9)), having(model("m", 1))
+    entry = {**model("m", 1)}
+    entry["loaded_instances"] = [{**instance, "remaining_ttl_seconds": "soon"} for instance in entry["loaded_instances"]]
+    for before in (idle, pinned):
+        now = audited({"a": having(entry)}, baseline=after(audited({"a": before})))
+        assert now["hosts"][0]["models"][0]["instances"][0]["unloads_when_idle"] is None
+        assert now["drift"]["changes"] == []
+
+
 def test_a_report_of_schema_version_1_is_read():
     document = json.loads(json.dumps(audited({"a": having(model("m", 1), model("n", 1, ttl=9)), "b": having()})))
     for name in ("collection_version", "limit", "policy", "findings", "carried_over"):
