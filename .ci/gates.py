@@ -25,12 +25,12 @@ OLDEST_TARGET = "python3.9"
 NOX = ".venv/dev/bin/nox"
 PACKAGES = ("shellcheck", "chromium", "curl", "busybox-static", "iproute2", "nginx-light", "openssh-server", "prometheus")
 APT = "apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3"
-# The time that apt waits for a lock does not count for that of its lists, and without newer lists the packages may still be there.
+# DPkg::Lock::Timeout does not cover the lock of the lists. Without the option of its own, an update that fetched nothing passes. Without newer
+# lists the packages may still be there.
 INSTALL = f"""
-tries=60
-until {APT} update; do
-    tries=$((tries - 1))
-    if [ $tries = 0 ]; then
+end=$(($(date +%s) + 300))
+until {APT} -o APT::Update::Error-Mode=any update; do
+    if [ "$(date +%s)" -ge "$end" ]; then
         echo "apt-get update has failed for five minutes: going on with the lists that are here"
         break
     fi
