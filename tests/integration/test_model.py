@@ -172,7 +172,7 @@ def act(run, servers):
         hosts = {}
         for name, (server, options, *variables) in servers.items():
             url = stack.enter_context(listening(server))
-            options = {"load_timeout": 3, "timeout": 3, **options}
+            options = {"load_timeout": 600, "timeout": 60, **options}
             hosts[name] = {"lmstudio_url": url, "lmstudio_via": "controller", "options": options, **dict(*variables)}
         folder = run(ACT, hosts).folder
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in servers}
@@ -207,7 +207,7 @@ def test_a_gateway_that_waits_no_longer_does_not_cause_a_second_load(run):
         return error(500, "timeout_error", "upstream request timed out")
 
     server.refusal = give_up
-    result = act(run, {"gpu01": (server, {"model": "qwen", "config": {"context_length": 8192}, "load_timeout": 20})})["gpu01"]
+    result = act(run, {"gpu01": (server, {"model": "qwen", "config": {"context_length": 8192}})})["gpu01"]
     assert sent(server) == [("unload", "qwen"), ("load", "qwen")]
     assert not result["failed"] and result["instance"] == "qwen", result["msg"]
 
@@ -271,7 +271,8 @@ def test_only_an_answer_with_what_was_requested_counts(run):
     results = act(
         run,
         {
-            "confused": (confused, {"model": "qwen", "config": {"context_length": 8192}}),
+            # It waits for that load to be confirmed until the end.
+            "confused": (confused, {"model": "qwen", "config": {"context_length": 8192}, "load_timeout": 10}),
             "true": (confused, {"model": "qwen", "load_timeout": True}),
         },
     )
