@@ -137,6 +137,13 @@ def vaulted(folder, text):
     return subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "HOME": str(folder)}).stdout
 
 
+def test_a_vaulted_token_is_not_blamed_for_another_mistake(tmp_path):
+    source = f"plugin: gpufleet.lmstudio.lmstudio\nhosts: all\ntimeout: soon\ntoken: {vaulted(tmp_path, 'token-of-all-hosts')}"
+    (tmp_path / "lmstudio.yml").write_text(source)
+    done = run_in(tmp_path, ["ansible-inventory", "-i", "lmstudio.yml", "--vault-password-file", "password", "--list"], {})
+    assert "timeout" in done.stderr and "is not a string" not in done.stderr
+
+
 def test_one_hosts_token_goes_to_that_host_only(run, start, tmp_path):
     fleet = start({**{name: {"token": token} for name, token in TOKENS.items()}, "gpu04": {}, "gpu05": {}})
     hosts = {name: {"lmstudio_controller_url": url} for name, url in fleet.urls.items()}

@@ -883,7 +883,9 @@ def test_a_key_in_place_of_its_path_and_a_secret_in_a_url_are_not_quoted(run, tm
     outcome = run(play, hosts, "-vvv", "-i", "lmstudio.yml", connection={})
     for name, (_variables, says) in MISPLACED.items():
         assert re.search(rf"SAID {name}: [^\n]*{says}", outcome.output), name
-    assert "hunter2" not in outcome.output
+    # Before 2.19, Ansible itself prints this at that verbosity.
+    of_ansible = "ansible.errors.AnsibleError: lookup_plugin.pipe("
+    assert [line for line in outcome.output.splitlines() if "hunter2" in line and not line.startswith(of_ansible)] == []
 
 
 def test_a_key_that_a_module_itself_is_given_is_not_noted(run, start):
