@@ -6,5 +6,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
 PATIENCE = 1800
-"""In seconds: a program that takes longer hangs, also on a machine that is busy with other things."""
+"""Seconds. Whatever takes longer hangs, even on a busy machine."""
+
+
+def until(what: str, condition: Callable[[], Value], seconds: float = PATIENCE) -> Value:
+    """Wait until the condition is true, and return its value."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} seconds: {what}")
+        time.sleep(0.02)
+    return found

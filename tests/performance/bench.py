@@ -23,6 +23,7 @@ import trustme
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests"))
+from patience import PATIENCE, until  # noqa: E402
 from ports import Ports  # noqa: E402
 
 BINARIES = Path(sys.executable).parent
@@ -186,17 +187,20 @@ class Bench:
             yield
         finally:
             process.terminate()
-            process.wait()
+            process.wait(PATIENCE)
             silent.close()
             held.close()
 
     def _wait_for_nginx(self, process: subprocess.Popen[bytes]) -> None:
         log = self.folder / "nginx.log"
-        # The last notice of its start: by then it listens on every port.
-        while "getrlimit(RLIMIT_NOFILE)" not in log.read_text():
+
+        def has_started() -> bool:
             if process.poll() is not None:
                 raise SystemExit("nginx does not start:\n" + log.read_text())
-            time.sleep(0.02)
+            # The last notice of its start: by then it listens on every port.
+            return "getrlimit(RLIMIT_NOFILE)" in log.read_text()
+
+        until("the start of nginx", has_started)
 
     def hosts(self, number: int, kind: Callable[[int], str] | str = "30 KB", target: bool = False, names: bool = False) -> Path:
         """An inventory of that many hosts, each with an address of its own: the port of a kind, and a path. With `names`, that of its

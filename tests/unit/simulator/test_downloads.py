@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.tests.patience import until
 
 V1, DOWNLOAD = "/api/v1/models", "/api/v1/models/download"
 NEW, URL = "qwen/qwen3-4b", "https://huggingface.co/lmstudio-community/Gemma-3-1B-GGUF"
@@ -106,12 +107,15 @@ def test_progress_by_the_clock(ask, status, simulator):
     answer = ask("timed", DOWNLOAD, {"model": NEW})
     told = [status("timed", answer)]
     assert told[0]["bytes_per_second"] == 5000.0 and told[0]["estimated_completion"].endswith("Z")
+
+    def asked():
+        told.append(status("timed", answer))
+        return told
+
     # It would take days to end.
-    while len({one["downloaded_bytes"] for one in told}) < 3:
-        told.append(status("timed", answer))
+    until("progress", lambda: len({one["downloaded_bytes"] for one in asked()}) >= 3)
     simulator.change("timed", downloads={"bytes_per_second": 1e12})
-    while told[-1]["status"] == "downloading":
-        told.append(status("timed", answer))
+    until("the end", lambda: asked()[-1]["status"] != "downloading")
     numbers = [one["downloaded_bytes"] for one in told]
     assert told[-1]["status"] == "completed" and numbers == sorted(numbers)
 
@@ -119,9 +123,8 @@ def test_progress_by_the_clock(ask, status, simulator):
 def test_a_stall(ask, status, simulator):
     answer = ask("stalled", DOWNLOAD, {"model": NEW})
     simulator.change("stalled", downloads={"bytes_per_second": 1e9})
+    until("the stall", lambda: status("stalled", answer)["downloaded_bytes"] >= 400)
     first = status("stalled", answer)
-    while first["downloaded_bytes"] < 400:
-        first = status("stalled", answer)
     assert first == status("stalled", answer) == {**first, "status": "downloading", "downloaded_bytes": 400, "bytes_per_second": 0.0}
 
 

@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 
 LISTEN = "host a: listen must be ADDRESS:PORT, and not "
 
@@ -33,7 +34,7 @@ LISTEN = "host a: listen must be ADDRESS:PORT, and not "
 def test_a_fleet_file_that_cannot_be_used_is_a_sentence(tmp_path, document, says):
     file = tmp_path / "fleet.yml"
     file.write_text(yaml.safe_dump(document))
-    command = [sys.executable, ROOT / "tests" / "simulator", file]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    command = [sys.executable, ROOT / "tests" / "simulator", file, "--until-eof"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("simulator: ") and says in done.stderr and done.stderr.count("\n") == 1

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.tests.patience import until
 
 V0, V1 = "/api/v0/models", "/api/v1/models"
 CHAT, LARGE = "qwen/qwen3-8b", "openai/gpt-oss-20b"
@@ -94,8 +95,7 @@ def test_a_held_load_is_listed_and_loads_until_it_is_released(ask, simulator):
 
 def test_a_load_ends_by_itself(ask, simulator):
     assert simulator.load("timed", CHAT, seconds=0.2)["loading"] == [CHAT]
-    while rows(ask, "timed")[CHAT]["state"] == "loading":
-        pass
+    until("the end of the load", lambda: rows(ask, "timed")[CHAT]["state"] != "loading")
     assert rows(ask, "timed")[CHAT]["state"] == "loaded"
 
 
