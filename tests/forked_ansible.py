@@ -51,7 +51,8 @@ def run(command: list[str], folder: Path, env: dict[str, str], imported_in: dict
         process.join(PATIENCE)
         if process.exitcode is None:
             process.kill()
-            raise subprocess.TimeoutExpired(command, PATIENCE, *(path.read_bytes() for path in printed))
+            output = "".join(path.read_text(encoding="utf-8", errors="replace") for path in printed if path.exists())
+            raise AssertionError(f"{' '.join(command)} has not ended in {PATIENCE} seconds. It printed:\n{output}")
         return subprocess.CompletedProcess(command, process.exitcode, *(path.read_text(encoding="utf-8") for path in printed))
 
 

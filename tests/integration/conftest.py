@@ -90,16 +90,21 @@ def run_in(folder: Path, command: list[str], env: dict[str, str]) -> subprocess.
     # These are read when Ansible, and when Python starts.
     if not any(name.startswith(("ANSIBLE_", "PYTHON")) for name in env):
         return forked_ansible.run(command, folder, settings, imported_in())
-    return subprocess.run(
-        [str(BINARIES / command[0]), *command[1:]],
-        cwd=folder,
-        env=settings,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    try:
+        return subprocess.run(
+            [str(BINARIES / command[0]), *command[1:]],
+            cwd=folder,
+            env=settings,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as exc:
+        # Bytes, although text is asked for.
+        output = b"".join(printed for printed in (exc.stdout, exc.stderr) if printed).decode(errors="replace")
+        raise AssertionError(f"{' '.join(command)} has not ended in {PATIENCE} seconds. It printed:\n{output}") from None
 
 
 def service_command(state: str) -> list[str]:

@@ -32,7 +32,7 @@ from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import (
     start,
 )
 from ansible_collections.gpufleet.lmstudio.tests.monitoring.grafana import needs_grafana, shown
-from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
+from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE, until
 from ansible_collections.gpufleet.lmstudio.tests.ports import Ports
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from prometheus_client.parser import text_string_to_metric_families
@@ -47,7 +47,6 @@ POLICY = {
 # "evil" is there for the names of its models, and not in the group of the policy.
 GPU = ("gpu1", "gpu2")
 FLEET = {name: {"payload": "none_loaded.json"} for name in GPU} | {"evil": {"payload": "hostile.json"}}
-"""The most that anything here may take. It usually takes a second or two."""
 PANELS = json.loads((MONITORING / "lmstudio-dashboard.json").read_text(encoding="utf-8"))["panels"]
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 # As on a real controller, node_exporter runs as a user without any rights.
@@ -56,14 +55,8 @@ READER: dict[str, Any] = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_
 
 
 def wait_for(what: str, condition: Callable[[], Any]) -> Any:
-    """Wait until the condition is true, and return its value."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"not within {PATIENCE} seconds: {what}")
+    """Wait as `until` does, but for two minutes only: alerts are evaluated every second."""
+    return until(what, condition, 120)
 
 
 class Monitoring:

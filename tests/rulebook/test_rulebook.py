@@ -74,7 +74,7 @@ class Rulebook:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
-                line = self._queue.get(timeout=PATIENCE)
+                line = self._queue.get(timeout=max(0, end - time.monotonic()))
             except queue.Empty:
                 break
             assert line is not None, f"it ended before it printed {text!r}:\n{''.join(self.lines)}"
