@@ -14,23 +14,10 @@ import json
 
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in
-from ansible_collections.gpufleet.lmstudio.tests.raw_server import Server, http
+from ansible_collections.gpufleet.lmstudio.tests.raw_server import Answering, http
 
 TOKEN = "sk-lm-AbCdEfGh:QwErTyUiOp0123456789ZZ"
 SSH = {"ansible_connection": "ssh"}
-
-
-class Answering(Server):
-    """Answers each request with what a function of its method and its path returns."""
-
-    def __init__(self, answer):
-        self.answer_to = answer
-        super().__init__(b"")
-
-    def answer(self, client):
-        method, path, *_rest = client.recv(65536).decode().split(" ")
-        self.first, self.reads = self.answer_to(method, path), False
-        super().answer(client)
 
 
 def model(key, *ids, **more):

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.tests.raw_server import Server, http
+from ansible_collections.gpufleet.lmstudio.tests.raw_server import Answering, http
 
 CHAT = "qwen/qwen3-8b"
 V1, V0 = "/api/v1/models", "/api/v0/models"
@@ -239,17 +240,12 @@ def test_gates_wait_for_the_end_of_a_load_and_warn_once_where_nobody_can_tell(ru
     assert words.count("confirm_loaded: ") == 1
 
 
-class TwoLists(Server):
-    """Answers with these two lists of models. One that is None is an error."""
-
-    def __init__(self, v1, v0):
-        self.bodies = {V1: json.dumps({"models": v1}).encode(), V0: v0 and json.dumps({"data": v0}).encode()}
-        super().__init__(b"")
-
-    def answer(self, client):
-        path = client.recv(65536).split(b" ")[1].decode()
-        body = self.bodies[path]
-        client.sendall(http(b"<html>", status=b"500 Internal Server Error") if body is None else http(body))
+def two_lists(v1, v0):
+    """A server that answers with these two lists of models. One that is None is an error."""
+    answers = {V1: http(json.dumps({"models": v1}).encode()), V0: http(b"<html>", status=b"500 Internal Server Error")}
+    if v0 is not None:
+        answers[V0] = http(json.dumps({"data": v0}).encode())
+    return Answering(lambda _method, path: answers[path])
 
 
 GONE = """
@@ -309,9 +305,10 @@ def test_what_may_be_loading_is_not_unloaded(run, tmp_path):
         "loaded": [row(CHAT, "loaded"), row("other", "loaded")],
         "error": None,
     }
-    servers = {name: TwoLists(v1, v0) for name, v0 in older.items()}
-    servers["empty"] = TwoLists([], None)
-    run(GONE, {name: {"lmstudio_url": f"http://127.0.0.1:{server.port}"} for name, server in servers.items()})
+    with contextlib.ExitStack() as stack:
+        servers = {name: stack.enter_context(two_lists(v1, v0)) for name, v0 in older.items()}
+        servers["empty"] = stack.enter_context(two_lists([], None))
+        run(GONE, {name: {"lmstudio_url": f"http://127.0.0.1:{server.port}"} for name, server in servers.items()})
     said = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in servers}
     met = "The requirement is met."
     unknown = "because /api/v0/models did not tell what is still loading"
