@@ -52,6 +52,9 @@ def main() -> int:
     # The usual 1024 files are too few for a thousand hosts. Not every system allows what it says is the most.
     with contextlib.suppress(OSError, ValueError):
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if most == resource.RLIM_INFINITY:
+            # Nor does any system allow all of that.
+            most = 65536
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         asyncio.run(run(read_fleet(arguments.fleet), arguments.until_eof))
