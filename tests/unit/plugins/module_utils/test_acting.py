@@ -321,7 +321,7 @@ NO_ANSWERS = pytest.mark.parametrize(
 
 @NO_ANSWERS
 @pytest.mark.parametrize("is_done", [False, True])
-def test_an_answer_that_confirms_no_unload_is_none(answer, words, is_done):
+def test_an_answer_that_does_not_confirm_an_unload_does_not_count(answer, words, is_done):
     server, wanted = scenario("unload one")
     server.faults[1] = lambda request: (server.answer(request), answer)[1] if is_done else answer
     result = server.run(wanted)
@@ -335,7 +335,7 @@ def test_an_answer_that_confirms_no_unload_is_none(answer, words, is_done):
 
 @NO_ANSWERS
 @pytest.mark.parametrize("is_done", [False, True])
-def test_an_answer_that_confirms_no_load_is_none(answer, words, is_done):
+def test_an_answer_that_does_not_confirm_a_load_does_not_count(answer, words, is_done):
     server = ClockworkServer([model("qwen", instance("qwen", 8192), instance("qwen:2"))])
 
     def fault(request):
@@ -688,16 +688,8 @@ def test_two_controllers_at_once_end_with_one_instance_or_say_so(moment):
     assert ids == ["qwen"] or any(result.get("reason") == "changed_meanwhile" for result in results)
 
 
-def test_that_it_is_not_known_whether_an_instance_is_pinned_is_told(monkeypatch):
-    ask_for_list = Server.list
-
-    def list_models(server):
-        record = ask_for_list(server)
-        record["models"][0]["unreadable"] = ["loaded_instances[0].remaining_ttl_seconds"]
-        return record
-
-    monkeypatch.setattr(Server, "list", list_models)
-    server = ClockworkServer([model("qwen", instance("qwen"))])
+def test_that_it_is_not_known_whether_an_instance_is_pinned_is_told():
+    server = ClockworkServer([model("qwen", instance("qwen", ttl="soon"))])
     result = server.run(parse_options("qwen"))
     assert result["unverified"] == ["pinned"] and result["differences"] == [] and result["changed"] is False and "failed" not in result
     assert server.run(parse_options("qwen", pinned=False))["unverified"] == []
