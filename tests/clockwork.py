@@ -232,7 +232,7 @@ class ClockworkServer:
 
 @contextlib.contextmanager
 def listening(server: ClockworkServer) -> Iterator[str]:
-    """The URL of a server that listens. Its time still passes only when it loads."""
+    """The URL of a server that listens. Its time passes only with answers and loads."""
     lock = threading.Lock()
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -406,7 +406,7 @@ def test_what_it_judges_by_is_the_same_for_all_hosts(audit, run, start, tmp_path
     role = {"name": "Audit", "ansible.builtin.include_role": {"name": "gpufleet.lmstudio.fleet_audit"}, "run_once": True}
     for play in ({"vars": own, "tasks": [role]}, {"tasks": [{**role, "vars": own}]}):
         plays = [{"name": "Audit", "hosts": "all", "gather_facts": False, **play}]
-        failed = run(json.dumps(plays), hosts(fleet_audit_policy={}, fleet_audit_fail_on=["not_ok"], fleet_audit_timeout=5), ends=2)
+        failed = run(json.dumps(plays), hosts(fleet_audit_policy={}, fleet_audit_fail_on=["not_ok"], fleet_audit_timeout=60), ends=2)
         assert "qwen/qwen3-8b: not met by" in failed.output
     # A host that the play has lost does not have what a task has set since.
     leaves = {"name": "One leaves", "ansible.builtin.meta": "end_host", "when": "inventory_hostname == 'gpu1'"}

@@ -346,7 +346,7 @@ def requests_reach(fleet, number):
 def test_it_gives_up_at_its_deadline_with_the_last_violations(run, start, fault, says):
     fleet = start({"gpu01": {"payload": "none_loaded.json", "fault": fault}})
     outcome = run(
-        WAITING.format(via="controller", wait=3, timeout=2 if fault == "silence" else 20), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
+        WAITING.format(via="controller", wait=3, timeout=2 if fault == "silence" else 60), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
     )
     waited = float(outcome.output.partition("waited ")[2].partition(",")[0])
-    assert "met False" in outcome.output and says in outcome.output and 2.9 <= waited <= 25
+    assert "met False" in outcome.output and says in outcome.output and 2.9 <= waited < 60  # Without a deadline it never ends.

@@ -49,7 +49,7 @@ class Clock:
             raise
 
 
-def server_of(simulator, timeout=5.0):
+def server_of(simulator, timeout=60.0):
     endpoint = make_endpoint({"token": "sk-lm-secret-of-gpu01", "timeout": timeout, "url": simulator.urls["gpu01"]}, "")
     clock = Clock()
     return Server(endpoint, clock.fetch, clock=lambda: clock.now, sleep=clock.sleep)
