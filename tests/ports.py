@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ports for programs that are told where to listen. A port that is only found free, and let go, is another test's in the next moment."""
+"""Ports for programs that are told where to listen. A port that is merely found free and then released may be another test's a
+moment later.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ import socket
 class Ports(contextlib.ExitStack):
     """Free ports of 127.0.0.1 by name, held until the end of the context.
 
-    Linux gives a held port to nobody who asks for any free one, and lets a program listen on it that asks for it with `SO_REUSEADDR`, as
-    servers do, or with `SO_REUSEPORT`.
+    Linux never picks a held port for a program that asks for any free one. A program that asks for this very port may listen on it with
+    `SO_REUSEADDR`, as servers do, or with `SO_REUSEPORT`.
     """
 
     def __init__(self) -> None:

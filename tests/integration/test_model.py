@@ -241,7 +241,7 @@ def test_what_changes_while_the_end_of_a_load_is_waited_for_is_noticed(run):
     assert sent(server) == [("load", "qwen")]
 
 
-def test_a_name_that_is_none_is_refused_before_any_request(run):
+def test_what_is_not_a_name_is_refused_before_any_request(run):
     wrong = {
         "blank": {"keep": ["{{ embedding | default('') }}"]},
         "null": {"keep": ["gemma", None]},

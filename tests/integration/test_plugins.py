@@ -308,7 +308,7 @@ def test_a_model_whose_name_is_a_template_arrives_as_text(run, start, tmp_path, 
 
 
 @pytest.mark.matrix
-def test_omit_is_none_everywhere(run, start):
+def test_what_is_omitted_does_not_count_anywhere(run, start):
     fleet = start({"gpu01": {}})
     play = """
 - name: Ask with options that are omitted

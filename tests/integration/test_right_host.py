@@ -21,7 +21,7 @@ import yaml
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
 
 SSH = {"ansible_connection": "ssh"}
-# No other process takes ports there, which are to be those of 127.0.0.1. Linux has fewer processes than one part has addresses.
+# Nobody else listens at these addresses, so a port that is in use at 127.0.0.1 is free here. One for each process id.
 ONE, TWO = (str(ipaddress.IPv4Address(part) + os.getpid()) for part in ("127.128.0.0", "127.192.0.0"))
 
 # What runs modules on the controller, as the connections of network devices do; and one that leads elsewhere, as containers have.

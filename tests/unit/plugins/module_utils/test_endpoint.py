@@ -136,7 +136,7 @@ def test_userinfo_is_refused_and_never_shown(url):
 
 
 @pytest.mark.parametrize("url", ["http://gpu01/a%40b", "http://gpu01:1234/v/%40/x", "http://[::1]/%40"])
-def test_an_escaped_at_sign_in_a_path_is_none(url):
+def test_an_escaped_at_sign_in_a_path_does_not_count(url):
     assert endpoint(url=url).url == without_userinfo(url) == url
 
 

@@ -1121,7 +1121,7 @@ def test_flags(value, expected):
     assert parse_bool(value, "x") is expected
 
 
-def test_flags_that_are_none():
+def test_what_is_not_a_flag_is_refused():
     with pytest.raises(RequirementError, match="^x: 1 is not true or false.$"):
         parse_bool(1, "x")
 

@@ -39,7 +39,7 @@ OLDER = ("unexpected_endpoint", "unexpected_endpoint_404")
 ENDLESS = ("silence", "slow_body", "slow_headers")
 """What takes the whole timeout."""
 TIMEOUTS = (0.5, 5, 50)
-"""For what takes all of it: a longer one where a busy machine had no time to ask."""
+"""Timeouts to try, the shortest first. A busy machine may not get to ask within it."""
 
 
 @pytest.fixture(scope="module")
