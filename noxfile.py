@@ -180,7 +180,7 @@ def lint(session: nox.Session) -> None:
     session.run(str(tools / "mypy"), "tests/lab/__main__.py", env=env)
     session.run(str(tools / "mypy"), "extensions/eda/plugins/event_source/watch.py", env=env)
     session.run(str(tools / "ansible-lint"), "--offline", "--strict", env=env)
-    # Other sessions make files meanwhile, and reuse may take those for ours, although git ignores them.
+    # Only tracked files are checked: other sessions make files meanwhile, and reuse may take those for ours, although git ignores them.
     session.run(str(tools / "reuse"), "--root", str(copied_tree(session)), "lint", "--quiet")
     session.run(str(tools / "antsibull-changelog"), "lint", env=env)
     session.run(str(tools / "antsibull-docs"), "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", ".", env=env)
