@@ -10,6 +10,7 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.tests.patience import until
 
 V1, LOAD, UNLOAD = "/api/v1/models", "/api/v1/models/load", "/api/v1/models/unload"
 CHAT = "qwen/qwen3-8b"
@@ -62,8 +63,7 @@ def test_a_load_that_ends_with_its_client_ends_with_a_reset(simulator, loaded):
     simulator.fault("following", {"name": "reset", "path": LOAD, "carried_out": True})
     with send(simulator, "following"):
         simulator.wait_for("following", LOAD)
-    while loaded("following"):
-        pass
+    until("the end of the load", lambda: not loaded("following"))
 
 
 def send(simulator, host):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.tests.patience import until
 
 V1, LOAD, UNLOAD = "/api/v1/models", "/api/v1/models/load", "/api/v1/models/unload"
 CHAT, LARGE, EMBEDDING = "qwen/qwen3-8b", "openai/gpt-oss-20b", "text-embedding-harbor-v2"
@@ -182,8 +183,7 @@ def test_a_load_goes_on_when_the_client_is_gone(leave, simulator, instances):
 
 def test_or_it_ends_with_the_client(leave, instances):
     leave("following", LOAD, {"model": CHAT})
-    while instances("following"):
-        pass
+    until("the end of the load", lambda: not instances("following"))
 
 
 def test_an_unload_ends_a_load(ask, ask_later, simulator, instances):
