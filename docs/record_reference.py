@@ -30,7 +30,7 @@ What a host answered is a record, the same from every plugin: `ansible_facts.lms
 [fleet_info](fleet_info_module.rst), each answer of the [lookup](models_lookup.rst), and the variable `lmstudio_record` of the
 [inventory plugin](lmstudio_inventory.rst).
 
-All keys are always there. What a server does not tell is null, false or an empty list. Every other plugin that returns a record
+All keys are always there, but for `unreadable` of a model. What a server does not tell is null, false or an empty list. Every other plugin that returns a record
 returns this one, so this is the only place that describes it.
 """
 FIELDS: dict[str, dict[str, type | None]] = {
@@ -91,7 +91,7 @@ def _of_entry(path: str, documented: Documented) -> Iterator[Row]:
     """The keys of what is read from an answer: its fields, and the containers in it."""
     fields = FIELDS[path]
     containers = {name.rpartition(".")[2] for name in FIELDS if name.rpartition(".")[0] == path}
-    computed = {"loaded"} if path == "models" else set()
+    computed = {"loaded", "unreadable"} if path == "models" else set()
     _same_keys(fields.keys() | containers | computed, documented, path + ".")
     for name, said in documented.items():
         kind = f"list of {said['elements']}" if said["type"] == "list" else said["type"]
