@@ -97,7 +97,7 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
         if isinstance(answer, ApiError):
             raise answer
         secrets, states = secrets_of(endpoint), read_states(answer, endpoint)
-        # A state that is none is text of the server, which a message may show.
+        # A state that LM Studio does not have is text of the server, which a message may show.
         return Confirmation(
             {name: {each if each in STATES else mask_text(secrets, each) for each in found} for name, found in states.items()}
         )

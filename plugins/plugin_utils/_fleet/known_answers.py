@@ -32,11 +32,8 @@ class AnswerReader:
         known = self._answers.get(key)
         if known is None:
             # Without the endpoint's secrets: they are looked for separately for each host that sends this answer.
-            read = (
-                parse(endpoint._replace(token=None, headers=(), use_proxy=False), poll, _MODELS).answer
-                if poll.answer.http_status == 200
-                else None
-            )
+            without_secrets = endpoint._replace(token=None, headers=(), use_proxy=False)
+            read = parse(without_secrets, poll, _MODELS).answer if poll.answer.http_status == 200 else None
             if not isinstance(read, ParsedAnswer):
                 return parse(endpoint, poll)
             known = read
