@@ -38,11 +38,7 @@ def _integer(digits: str) -> Any:
     return int(digits) if len(digits.lstrip("-")) <= MAX_DIGITS else math.inf
 
 
-_JSON = json.JSONDecoder(parse_constant=_not_a_number)
-# Calling a function of ours for every number doubles the cost of decoding.
-_JSON_OF_LONG_NUMBERS = json.JSONDecoder(parse_constant=_not_a_number, parse_int=_integer)
-_DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER = b"0" * (MAX_DIGITS + 1)
+_JSON = json.JSONDecoder(parse_constant=_not_a_number, parse_int=_integer)
 
 
 def _decode(body: bytes) -> str:
@@ -65,8 +61,7 @@ def _parse(body: bytes) -> Any:
     """The JSON document. Raises :class:`ApiError` with status ``invalid``."""
     text = _decode(body)
     try:
-        has_long_number = _LONG_NUMBER in body.translate(_DIGITS_AS_ZERO)
-        document = (_JSON_OF_LONG_NUMBERS if has_long_number else _JSON).decode(text)
+        document = _JSON.decode(text)
         return _clean(document) if _has_odd_text(body, text) else document
     except RecursionError:
         raise ApiError("invalid", "sent JSON that is nested too deeply") from None
