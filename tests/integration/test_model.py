@@ -241,6 +241,35 @@ def test_what_changes_while_the_end_of_a_load_is_waited_for_is_noticed(run):
     assert sent(server) == [("load", "qwen")]
 
 
+def test_what_changes_during_a_load_or_an_unload_is_noticed_before_more_is_cut_off(run):
+    reloaded = ClockworkServer([listed("qwen", instance("qwen"), instance("qwen:2"))])
+    # A tool of somebody else gives an identifier again, to a model that is to be kept.
+    reused = ClockworkServer([listed("qwen"), listed("old", instance("old")), listed("other", instance("chat")), listed("kept")])
+
+    def load_another(request):
+        if request.path.endswith("/load"):
+            reloaded.hooks.clear()
+            reloaded.models[0]["loaded_instances"].append(instance("theirs", 8192))
+
+    def give_again(request):
+        if request.path.endswith("/unload"):
+            reused.hooks.clear()
+            reused.models[3]["loaded_instances"].append(reused.models[2]["loaded_instances"].pop())
+
+    reloaded.hooks.append(load_another)
+    reused.hooks.append(give_again)
+    results = act(
+        run,
+        {
+            "reloaded": (reloaded, {"model": "qwen", "config": {"context_length": 8192}}),
+            "reused": (reused, {"model": "qwen", "exclusive": True, "keep": ["kept"]}),
+        },
+    )
+    assert {name: result["reason"] for name, result in results.items()} == {"reloaded": "changed_meanwhile", "reused": "changed_meanwhile"}
+    assert "chat is an instance of kept now, and was one of other" in results["reused"]["msg"]
+    assert sent(reloaded) == [("unload", "qwen"), ("load", "qwen")] and sent(reused) == [("unload", "old")]
+
+
 def test_what_is_not_a_name_is_refused_before_any_request(run):
     wrong = {
         "blank": {"keep": ["{{ embedding | default('') }}"]},

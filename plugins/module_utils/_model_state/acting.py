@@ -121,9 +121,10 @@ class _Acting:
         return list(plan.actions)
 
     def _unload(self, action: Action) -> None:
+        instance_id = str(action.instance)
+        self._need_as_planned(action.model, instance_id)
         began = self.server.clock()
         self.is_current = False
-        instance_id = str(action.instance)
         unloaded = unload(self.server, instance_id)
         if unloaded.answer == ANSWERED:
             self._note(action, instance_id, began)
@@ -133,6 +134,18 @@ class _Acting:
             self.own.discard(instance_id)
         if unloaded.answer == UNANSWERED:
             self._note(action, instance_id, began)
+
+    def _need_as_planned(self, model: str, instance_id: str) -> None:
+        """Check that an unload still is what was planned. Raises :class:`Failure`."""
+        if not self.is_current:
+            # A load takes long enough for somebody else to act, and a list may lag behind what was answered.
+            self.record = self.server.list_until(lambda record: self.own <= ids_of(record, self.wanted.model), PATIENCE / 4)
+            self.is_current = self.record["ok"]
+        self._need_current()
+        others = {instance["model"] for instance in self.record["instances"] if instance["id"] == instance_id} - {model}
+        if others:
+            sentence = f"{printable(instance_id)} is an instance of {format_names(sorted(others))} now, and was one of {printable(model)}"
+            raise Failure("changed_meanwhile", sentence)
 
     def _load(self, action: Action) -> None:
         # Until more is known. Nothing is loaded again unless it is certain what is loaded.
