@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     parse_bool,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import extract_records, requirement_from_args, template_plugin
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing_records
 
 
 @template_plugin
@@ -44,7 +45,10 @@ def hosts_serving(hosts: Any, model: Any, **attributes: Any) -> list[str]:
 
 @template_plugin
 def fleet_violations(hosts: Any, require: Any, min_hosts: Any = None, consistent: Any = ()) -> list[Any]:
-    return judge_fleet(extract_records(hosts), parse_all(require), *parse_fleet_terms(min_hosts, consistent))
+    records, (least, same) = extract_records(hosts), parse_fleet_terms(min_hosts, consistent)
+    # Without a number every host is judged, whoever shares its server.
+    shared = sharing_records(records) if least else {}
+    return judge_fleet({name: record for name, record in records.items() if name not in shared}, parse_all(require), least, same)
 
 
 class FilterModule:

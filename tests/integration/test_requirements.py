@@ -103,7 +103,12 @@ def test_filters(run, start):
           - fleet.hosts | gpufleet.lmstudio.fleet_violations(chat, min_hosts=1, consistent='quantization') | map(attribute='message') == mixed
           - (fleet.hosts | gpufleet.lmstudio.fleet_violations(chat, 1, ['quantization', 'context_length', 'selected_variant'])) | length == 3
           - (fleet.hosts | gpufleet.lmstudio.fleet_violations(chat, 1, ['quantization']))[0].actual[1] == {'value':'4bit', 'hosts':['gpu02']}
+          - twins | gpufleet.lmstudio.fleet_violations(chat, min_hosts=2) | map(attribute='message') == once
+          - twins | gpufleet.lmstudio.fleet_violations(chat) == []
       vars:
+        one: "{{ fleet.hosts.gpu01 | combine({'url': 'http://10.0.0.7:1234'}) }}"
+        twins: {gpu01: "{{ one }}", twin: "{{ one }}"}
+        once: ["chat: 1 of 1 host serves qwen/qwen3-8b; 2 are required"]
         chat: [{name: chat, model: qwen/qwen3-8b}]
         few: ["chat: 2 of 3 hosts serve qwen/qwen3-8b; 3 are required. No answer: gpu03 (refused)"]
         mixed: ["chat: qwen/qwen3-8b has different quantizations: Q4_K_M on gpu01; 4bit on gpu02"]
