@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
     judge_given,
@@ -16,14 +17,28 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import nothing_gathered
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import without_host
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 
 class ActionModule(OneHostAction):
     MODULE = "model_assert"
     spec = staticmethod(model_assert_spec)
+
+    def _execute_module(self, **given: Any) -> dict[str, Any]:
+        try:
+            result: dict[str, Any] = super()._execute_module(**given)
+        except AnsibleConnectionFailure as exc:
+            # Ignored, a host that cannot be reached would pass.
+            if not self._task.ignore_unreachable:
+                raise
+            options = validate_options(self.spec(False), without_host(self._task.args))
+            return self.result_of(nothing_gathered({"msg": str(exc)}), options)
+        return result
 
     def queries_server(self) -> bool:
         return not is_set(self._task.args.get("record"))

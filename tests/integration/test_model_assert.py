@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import threading
 import time
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in
+
+REQUIRED = [{"model": "qwen/qwen3-8b"}]
 
 
 @pytest.mark.matrix
@@ -80,6 +84,52 @@ def test_it_fails_with_every_violation_from_everywhere(run, start):
     outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
     assert " ".join(outcome.output.split()).count("[WARNING]: gpu01: openai/*: 1 loaded instance") == 1
     assert len(fleet.requests("gpu01")) == 3
+
+
+@pytest.mark.matrix
+@pytest.mark.skipif(not shutil.which("ssh"), reason="there is no ssh here")
+def test_a_host_that_is_kept_in_the_play_although_it_cannot_be_reached_does_not_pass(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    gone = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_ssh_retries": 0}
+    role = {"import_role": {"name": "gpufleet.lmstudio.require_models"}, "vars": {"require_models_require": REQUIRED}}
+    for gate in ({"gpufleet.lmstudio.model_assert": {"require": REQUIRED}}, role):
+        deploy = {"name": "Deploy", "debug": {"msg": "deployed {{ inventory_hostname }}"}}
+        play = {
+            "name": "Gate",
+            "hosts": "all",
+            "gather_facts": False,
+            "ignore_unreachable": True,
+            "tasks": [{"name": "Gate", **gate}, deploy],
+        }
+        outcome = run(json.dumps([play]), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}, "gone": gone}, ends=2)
+        assert "deployed gpu01" in outcome.output and "deployed gone" not in outcome.output
+        assert re.search(
+            "could not check qwen/qwen3-8b: Nothing was gathered from this host: .*connect to host 127.0.0.1 port 9", outcome.output
+        )
+
+
+def test_the_gate_of_a_role_is_for_each_host_even_where_the_play_imports_it_once(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}})
+    play = """
+- name: Gate
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Gate
+      ansible.builtin.import_role:
+        name: gpufleet.lmstudio.ROLE
+      run_once: true
+    - name: Deploy
+      ansible.builtin.debug:
+        msg: "deployed {{ inventory_hostname }}"
+"""
+    roles = {"require_models": {"require_models_require": REQUIRED}, "serve_models": {"serve_models_models": REQUIRED}}
+    for role, variables in roles.items():
+        hosts = {name: {"lmstudio_url": url, **variables} for name, url in fleet.urls.items()}
+        outcome = run(play.replace("ROLE", role), hosts, ends=2)
+        assert "deployed gpu01" in outcome.output and "deployed gpu02" not in outcome.output
+        assert "qwen/qwen3-8b is not loaded. Loaded: nothing" in outcome.output
+    assert not fleet.posts("gpu02")
 
 
 def test_it_passes_with_warnings_of_each_host(run, start):
