@@ -129,7 +129,6 @@ EXAMPLES = r"""
     record: "{{ lmstudio_record }}"
     require:
       - model: qwen/qwen3-8b
-  when: lmstudio_record is defined
 """
 
 RETURN = r"""

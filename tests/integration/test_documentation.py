@@ -200,11 +200,13 @@ def test_a_gate_of_the_documentation_gates_under_tags(run, start, play):
         *SIDECARS,
     ],
 )
-def test_the_examples_of_a_plugin_work_as_they_are(run, fleet, hosts, kind, name):
+def test_the_examples_of_a_plugin_work_as_they_are(run, fleet, hosts, tmp_path, kind, name):
     examples = on_the_fleet(examples_of(kind, name), fleet)
     if "  hosts: gpu\n  gather_facts" not in examples:
         examples = "- name: Examples\n  hosts: gpu\n  gather_facts: false\n  tasks:\n" + re.sub("(?m)^", "    ", examples)
-    outcome = run(grouped(examples), hosts, "-e", "vault_lmstudio_token=a-token-of-a-vault")
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
+    source = ["-i", "lmstudio.yml"] if "{{ lmstudio_record }}" in examples else []
+    outcome = run(grouped(examples), hosts, *source, "-e", "vault_lmstudio_token=a-token-of-a-vault")
     assert outcome.output.count("failed=0") == len(hosts)
     assert all(fleet.requests(name) for name in hosts)
 
