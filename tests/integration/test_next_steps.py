@@ -394,6 +394,13 @@ ROWS = {
         "sent an error instead of a model list",
         "invalid",
     ),
+    "an error beside a list": Row(
+        text("200 OK", b'{"models": [{"type": "llm", "key": "a"}], "error": "a linked machine did not answer"}'),
+        "nothing",
+        "invalid",
+        "sent an error beside a model list, which may be incomplete",
+        "invalid",
+    ),
     "a text": Row(text("200 OK", b"Ollama is running"), "nothing", "invalid", "sent a body that is not valid JSON", "invalid"),
     "HTTP/2": Row(
         b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80\x00\x04\x00\x01\x00\x00\x00\x05\x00\xff\xff\xff",

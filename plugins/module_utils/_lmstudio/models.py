@@ -99,7 +99,7 @@ def _comparable(entry: Entry) -> Entry:
 def list_models(document: Any, known: KnownModels | None = None) -> Listed:
     """The models that a document lists. Raises :class:`ApiError`. `known` is looked up, and added to."""
     models = document.get("models") if isinstance(document, dict) else None
-    if not isinstance(models, list) or (not models and ("data" in document or tells_error(document))):
+    if not isinstance(models, list) or (not models and "data" in document) or tells_error(document, models):
         raise _no_list(document)
     check_number(models)
     if models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in models):
@@ -128,9 +128,14 @@ def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels
     return model
 
 
-def tells_error(document: Mapping[str, Any]) -> bool:
-    """Whether a document says that something went wrong. An empty list beside that does not mean that there is nothing."""
-    return document.get("error") is not None or document.get("detail") is not None
+def tells_error(document: Mapping[str, Any], listed: list[Any]) -> bool:
+    """Whether a document says that something went wrong, so that there may be more models than those listed."""
+    return document.get("error") is not None or (not listed and document.get("detail") is not None)
+
+
+def error_and(listed: Any) -> ApiError:
+    """What to say of a document that tells an error."""
+    return ApiError("invalid", f"sent an error {'beside a model list, which may be incomplete' if listed else 'instead of a model list'}")
 
 
 def _no_list(document: Any) -> ApiError:
@@ -139,10 +144,11 @@ def _no_list(document: Any) -> ApiError:
         return ApiError("invalid", f"sent {json_type(document)} instead of a model list")
     if "data" in document:
         return ApiError("not_lmstudio", "is not LM Studio: it answered like an OpenAI-style server (a list called data)")
-    if document.get("models") not in (None, []):
-        return invalid_field("models", "a list", document["models"])
+    models = document.get("models")
+    if models is not None and not isinstance(models, list):
+        return invalid_field("models", "a list", models)
     if "error" in document:
-        return ApiError("invalid", "sent an error instead of a model list")
+        return error_and(models)
     return ApiError(
         "invalid", f"sent {'a problem document' if 'detail' in document else 'an object without models'} instead of a model list"
     )

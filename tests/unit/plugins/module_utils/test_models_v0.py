@@ -162,6 +162,13 @@ def test_an_empty_list_beside_an_error_is_no_list(error):
     assert Server(v0=Response(200, b'{"data": [], "error": null}')).record(api="v0")["ok"]
 
 
+def test_a_list_beside_an_error_may_be_incomplete():
+    answer = Response(200, json.dumps({"data": [row("a")], "error": "not ready"}).encode())
+    record = Server(v0=answer).record(api="v0")
+    assert record["status"] == "invalid" and "sent an error beside a model list, which may be incomplete" in record["error"]["message"]
+    assert Server(v1=newer("a"), v0=answer).record(confirm=True)["confirmed"] is None
+
+
 def test_any_other_field_is_unknown_and_a_warning():
     record = Server(v0=older([row("a", arch=7, quantization=["Q4"], capabilities={"vision": "yes"}, size_bytes=12, new={"x": 1})])).record(
         api="v0"
