@@ -177,6 +177,17 @@ def test_its_playbook_judges_under_the_tags_of_its_import(audit, start, tmp_path
     assert (tmp_path / "audit" / "fleet_audit.json").exists()
 
 
+@pytest.mark.matrix
+def test_its_playbook_does_not_pass_without_a_host(audit, tmp_path):
+    (tmp_path / "groups.yml").write_text("lab:\n")
+    for pattern in ("gpus", "lab", ["gpus", "lab"]):
+        outcome = audit({"gpu1": {}}, "-i", "groups.yml", ends=4, fleet_audit_hosts=pattern)
+        assert "fleet_audit_hosts matches no host of the inventory, so there is nothing to audit." in outcome.output
+    assert not (tmp_path / "audit").exists()
+    done = run_in(tmp_path, ["ansible-playbook", "--syntax-check", "gpufleet.lmstudio.fleet_audit"], {})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("source", ["target", "variable"])
 def test_the_other_sources_report_the_same(audit, start, tmp_path, source):
     fleet = start({name: FLEET[name] for name in ("gpu1", "gpu2", "down")})
