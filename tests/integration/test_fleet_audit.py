@@ -178,6 +178,30 @@ def test_its_playbook_judges_under_the_tags_of_its_import(audit, start, tmp_path
 
 
 @pytest.mark.matrix
+@pytest.mark.parametrize("source", ["controller", "target", "variable"])
+def test_its_playbook_does_not_pass_with_what_it_cannot_use(audit, start, tmp_path, source):
+    """Ansible checks the variables for one host only, and an end of the play forgets that it failed."""
+    fleet = start({"gpu1": {}, "gpu2": {}})
+    outcome = audit(hosts_of(fleet), ends=2, fleet_audit_source=source, fleet_audit_fail_on=["violation"], fleet_audit_policy=POLICY)
+    assert "value of fleet_audit_fail_on must be one or more of" in outcome.output
+    assert not fleet.requests("gpu1") and not (tmp_path / "audit").exists()
+
+
+def test_no_host_goes_on_where_the_documented_include_cannot_be_used(run, start):
+    fleet = start({"gpu1": {}, "gpu2": {}})
+    play = (
+        (ROOT / "roles/fleet_audit/README.md")
+        .read_text()
+        .partition("```yaml\n")[2]
+        .partition("```")[0]
+        .replace("hosts: gpu\n", "hosts: all\n")
+    )
+    deploy = '    - name: Deploy\n      ansible.builtin.debug:\n        msg: "deployed {{ inventory_hostname }}"\n'
+    outcome = run(play.replace("[violations, not_ok]", "[violation]") + deploy, hosts_of(fleet), ends=2)
+    assert "value of fleet_audit_fail_on must be one or more of" in outcome.output and "deployed" not in outcome.output
+
+
+@pytest.mark.matrix
 def test_its_playbook_does_not_pass_without_a_host(audit, tmp_path):
     (tmp_path / "groups.yml").write_text("lab:\n")
     for pattern in ("gpus", "lab", ["gpus", "lab"]):
