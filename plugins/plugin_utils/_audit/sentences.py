@@ -97,7 +97,8 @@ def _nothing_compared(audit: Audit) -> list[str]:
 
 
 def _lines(findings: Iterable[Finding]) -> list[str]:
-    return [printable(". ".join([finding["message"], *cause_lines(finding)]), _LINE) for finding in findings]
+    # Some of the lines are sentences with an end of their own.
+    return [printable(". ".join([finding["message"], *cause_lines(finding)]).replace(".. ", ". "), _LINE) for finding in findings]
 
 
 def what_was_checked(audit: Audit) -> list[dict[str, Any]]:

@@ -348,6 +348,15 @@ def test_a_host_without_an_answer_still_violates_what_is_required_of_it():
     assert problems(warned)["violations"] == [] != problems(warned)["not_ok"]
 
 
+def test_the_reasons_of_several_hosts_are_sentences_side_by_side():
+    hosts = {"gpu1": failing("refused", "refused the connection"), "gpu2": failing("auth", "requires a token")}
+    (said,) = problems(story(hosts, {"require": [{"model": "m"}]})[0])["not_ok"]
+    assert said == (
+        "2 of 2 hosts gave no answer: 1 auth, 1 refused. "
+        "gpu2: http://gpu:1234 requires a token. gpu1: http://gpu:1234 refused the connection."
+    )
+
+
 def test_a_gate_that_judged_or_compared_nothing_says_so():
     policy = {"groups": {"g": {"require": [{"model": "m"}]}}}
     hosts = {"a": answering(entry("m"))}
