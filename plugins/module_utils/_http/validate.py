@@ -85,9 +85,13 @@ def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:
         raise OptionError(option, f"{shown!r} has a query or a fragment. Give the base URL alone.")
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host = parts.hostname or ""
     except ValueError as exc:
         raise OptionError(option, f"{shown!r} is not a valid URL: {printable(str(exc))}.") from None
+    try:
+        port = parts.port
+    except ValueError:
+        raise OptionError(option, f"{shown!r} has a port that is not a number from 1 to {MAX_PORT}.") from None
     if "[" in authority or ":" in host:
         if ":" not in host or not re.match(r"[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+|%[A-Za-z0-9._~-]+)?\Z", host):
             raise OptionError(option, f"{shown!r} does not name a valid IPv6 address.")
