@@ -294,6 +294,18 @@ def test_what_is_not_a_name_is_refused_before_any_request(run):
     assert server.requests == []
 
 
+def test_a_misspelt_key_is_not_said_to_be_unloaded(run):
+    server = ClockworkServer([listed("qwen", instance("qwen")), listed("gemma")])
+    names = {"key": "gemma", "misspelt": "qwenn", "instance": "qwen:2"}
+    results = act(run, {host: (server, {"model": name, "state": "unloaded"}) for host, name in names.items()})
+    assert {host: result["msg"] for host, result in results.items()} == {
+        "key": "gemma is unloaded.",
+        "misspelt": "qwenn is not loaded, and this host lists no model with that key.",
+        "instance": "qwen:2 is not loaded, and this host lists no model with that key.",
+    }
+    assert sent(server) == [] and not any(result["changed"] for result in results.values())
+
+
 def test_only_an_answer_with_what_was_requested_counts(run):
     confused = ClockworkServer([listed("qwen", instance("qwen"), instance("qwen:2", 8192))])
     confused.refusal = lambda body: Response(200, b'{"instance_id": "qwen:2", "status": "loaded"}')

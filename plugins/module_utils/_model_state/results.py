@@ -22,7 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     compare,
     instances_of,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, Wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED, Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
@@ -128,6 +128,9 @@ def _predicted(before: Record, plan: Plan, wanted: Wanted) -> dict[str, Any]:
 def _sentence(wanted: Wanted, result: dict[str, Any], own: list[Any], check_mode: bool) -> str:
     if check_mode and result["actions"]:
         return f"Would {_list_of(result['actions'], 0)}."
+    if wanted.state == UNLOADED and not result["actions"] and wanted.model not in result["lmstudio"]["available"]:
+        # Perhaps the id of an instance, perhaps a misspelt key.
+        return f"{wanted.name} is not loaded, and this host lists no model with that key."
     if wanted.state != LOADED:
         return f"{wanted.name} is {wanted.state}."
     contexts = format_names(sorted({format_value(instance["context_length"]) for instance in own}))
