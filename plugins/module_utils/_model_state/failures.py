@@ -59,7 +59,9 @@ NOT_TOLD = (
     "A run with confirm_loaded: true needs an answer to GET /api/v0/models, and one without trusts what is listed as loaded."
 )
 """What to do where nothing tells whether a model is still loading or loaded."""
-WITHOUT_OTHERS = "The other models were unloaded already (exclusive). Load this one with a smaller context, or choose a smaller one."
+WITHOUT_OTHERS = (
+    "The other models were unloaded for it (exclusive), and stay unloaded. Load this one with a smaller context, or choose a smaller one."
+)
 """What to do where there is too little memory although the others have been unloaded."""
 
 _MEMORY = (

@@ -630,7 +630,7 @@ def test_where_exclusive_has_made_room_it_is_not_advised_again():
     server, wanted = scenario("make room")
     server.refusal = lambda body: error(500, "model_load_failed", MEMORY)
     result = server.run(wanted)
-    assert result["reason"] == "insufficient_memory" and "exclusive: true" not in result["msg"] and "smaller context" in result["msg"]
+    assert result["reason"] == "insufficient_memory" and "exclusive: true" not in result["msg"] and "stay unloaded" in result["msg"]
     assert "exclusive: true" in server.run(wanted._replace(exclusive=False))["msg"]
 
 
