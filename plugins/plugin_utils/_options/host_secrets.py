@@ -119,8 +119,8 @@ def withhold_differing_secrets(
                 instead.setdefault(host.name, {}).update(dict.fromkeys(pair) if option in pair else {option: common})
     return instead, [
         f"{option} is a template that has another value, or none, for hosts without {SECRETS[option]}: {format_names(names)}. So it is not sent "
-        f"to them. Set {SECRETS[option]} as a variable of those hosts. If one value is for all, such as that of a lookup, keep it before, with "
-        "set_fact and run_once: true."
+        f"to them. Set {SECRETS[option]} as a variable of those hosts. If one value is for all, such as that of a lookup, save it in an earlier "
+        "task, with set_fact and run_once: true."
         for option, names in without.items()
     ]
 
