@@ -130,7 +130,7 @@ class OneHostAction(ActionBase):
         if getattr(self._connection._shell, "_IS_WINDOWS", False):
             raise AnsibleError(
                 f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via for all "
-                "such hosts, and start LM Studio there with --bind 0.0.0.0."
+                "such hosts, and start LM Studio there with --bind 0.0.0.0. Let it require a token: the network can reach it then."
             )
 
     def _query_from_controller(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:

@@ -689,7 +689,7 @@ def test_a_windows_host_is_told_to_ask_from_the_controller(run):
       gpufleet.lmstudio.model_info:
 """
     outcome = run(play, {"win01": {"ansible_connection": "winrm", "ansible_host": "127.0.0.1"}}, ends=2)
-    assert "Set via: controller" in outcome.output
+    assert "Set via: controller" in outcome.output and "Let it require a token" in outcome.output
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
