@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# Of the simulated fleet. The second one is not what gpu04 wants.
+# Of the simulated fleet. The second one is not that of gpu04.
 TOKENS = {"gpu03": "demo-token-of-gpu03", "gpu04": "an-old-token-of-gpu04"}
 POLICY = {"require": [{"name": "chat", "model": "qwen/*", "min_context_length": 8192}]}
 FIRST = """
@@ -37,7 +37,7 @@ Open {report} in a browser: the report of the audit.
 Next, with hosts of your own:
 
 {own_server}  - Install the collection where you run Ansible:
-      ansible-galaxy collection install {tarball}
+      ansible-galaxy collection install --force {tarball}
       pip install 'requests>=2.31' 'urllib3>=2'     (only for via: controller over TLS or through a proxy)
   - Run the same overview on your inventory. The hosts are asked over their own connection, so LM Studio
     may stay bound to 127.0.0.1. Put tokens into lmstudio_token, other addresses into lmstudio_url:
