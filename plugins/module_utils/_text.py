@@ -67,10 +67,10 @@ def did_you_mean(words: Iterable[str], known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(printable(word) for word in dict.fromkeys(close))}?" if close else ""
 
 
-def closest(word: str, known: Iterable[str]) -> list[str]:
-    """The known word that comes closest, or none. Case does not matter."""
+def closest(word: str, known: Iterable[str], least: float = 0.6) -> list[str]:
+    """The known word that comes closest, or none. Case does not matter. `least` is how alike they have to be: 1 is the same word."""
     # Imported here, because few misspell a word, and every task on a target would load it.
     import difflib
 
     words = {name.lower(): name for name in known}
-    return [words[found] for found in difflib.get_close_matches(word.lower(), words, 1)]
+    return [words[found] for found in difflib.get_close_matches(word.lower(), words, 1, least)]

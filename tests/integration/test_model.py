@@ -276,8 +276,10 @@ def test_what_is_not_a_name_is_refused_before_any_request(run):
         "null": {"keep": ["gemma", None]},
         "number": {"keep": [1]},
         "list": {"model": ["qwen"], "state": "unloaded"},
+        "misspelt": {"config": {"contex_length": 65536}, "state": "loaded"},
+        "camels": {"config": {"contextLength": 65536}, "state": "loaded"},
     }
-    server = ClockworkServer([listed("qwen"), listed("embedding", instance("embedding"))])
+    server = ClockworkServer([listed("qwen", instance("qwen")), listed("embedding", instance("embedding"))])
     results = act(
         run,
         {
@@ -285,11 +287,13 @@ def test_what_is_not_a_name_is_refused_before_any_request(run):
             for name, options in wrong.items()
         },
     )
-    assert {name: result["msg"].partition(". ")[0].rstrip(".") for name, result in results.items()} == {
+    assert {name: result["msg"].partition(". Give")[0].rstrip(".") for name, result in results.items()} == {
         "blank": "keep: it is empty",
         "null": "keep: null is not a string",
         "number": "keep: 1 is not a string",
         "list": "model: ['qwen'] is not a string",
+        "misspelt": "config: contex_length is not a setting of an instance. Did you mean context_length?",
+        "camels": "config: contextLength is not a setting of an instance. Did you mean context_length?",
     }
     assert server.requests == []
 

@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_value
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, whole_number
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import closest, printable
 
 LOADED, UNLOADED, DOWNLOADED = STATES = ("loaded", "unloaded", "downloaded")
 AT_LEAST, EXACT, IGNORE = COMPARISONS = ("at_least", "exact", "ignore")
@@ -29,6 +29,8 @@ _TIMEOUTS = ("load_timeout", "download_timeout", "stall_timeout")
 _MAX_SECONDS = 7 * 86400
 _OF_THE_MODULE = ("model", "echo_load_config")
 """Keys of a load that are not settings."""
+_MISSPELT = 0.85
+"""How alike a word and a documented setting are that were meant to be the same. Settings of a newer LM Studio are not that alike."""
 
 
 def model_spec(environment: bool = True) -> dict[str, Any]:
@@ -172,6 +174,10 @@ def _parse_config(config: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in config.items():
         if not isinstance(name, str) or not name.strip() or name in _OF_THE_MODULE:
             raise OptionError("config", f"{format_value(name)} is not a setting of an instance. Remove it.")
+        # What the server does not report is not compared, so a misspelt setting would pass where the model is loaded already.
+        meant = [] if name.strip() in SETTINGS else closest(name.strip(), SETTINGS, _MISSPELT)
+        if meant:
+            raise OptionError("config", f"{printable(name)} is not a setting of an instance. Did you mean {meant[0]}?")
         if name.strip() in parsed:
             raise OptionError("config", f"{printable(name.strip())} is there twice. Remove one of the two.")
         parsed[name.strip()] = _setting(name.strip(), value)
