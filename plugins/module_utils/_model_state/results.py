@@ -134,7 +134,10 @@ def _sentence(wanted: Wanted, result: dict[str, Any], own: list[Any], check_mode
     if wanted.state != LOADED:
         return f"{wanted.name} is {wanted.state}."
     contexts = format_names(sorted({format_value(instance["context_length"]) for instance in own}))
-    return f"{wanted.name} is loaded as {format_names([instance['id'] for instance in own])}, with a context of {contexts}."
+    not_told = (
+        f" Not compared, because the server does not report it: {format_names(result['unverified'])}." if result["unverified"] else ""
+    )
+    return f"{wanted.name} is loaded as {format_names([instance['id'] for instance in own])}, with a context of {contexts}.{not_told}"
 
 
 def _list_of(actions: list[dict[str, Any]], form: int) -> str:

@@ -467,6 +467,7 @@ def test_a_context_other_than_the_one_that_was_asked_for(given, compare, failed)
     wanted = parse_options("qwen", config={**EIGHT, "flash_attention": True}, compare=compare)
     result = server.run(wanted)
     assert result["unverified"] == ["flash_attention"]
+    assert failed or result["msg"].endswith(" Not compared, because the server does not report it: flash_attention.")
     assert bool(result.get("failed")) == failed
     if failed:
         assert result["reason"] == "effective_config_differs" and "context_length 4096, at least 8192 is required" in result["msg"]
