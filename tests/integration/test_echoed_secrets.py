@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+from urllib.parse import quote
 
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in
@@ -168,6 +169,9 @@ FORMS = {
     "decoded": ({"lmstudio_headers": {"Authorization": f"Basic {BASIC}"}}, f"api:{PASSWORD}", "sesame"),
     "password": ({"lmstudio_headers": {"Authorization": f"Basic {BASIC}"}}, PASSWORD, "sesame"),
     "number": ({"lmstudio_token": "1234567890123"}, 1234567890123, "1234567890123"),
+    "in-a-url": ({"lmstudio_token": TOKEN}, f"/login?token={quote(TOKEN, safe='')}", "QwErTyUiOp"),
+    "in-html": ({"lmstudio_headers": {"Authorization": f"Bearer {TOKEN}"}}, TOKEN.replace(":", "&#58;"), "QwErTyUiOp"),
+    "in-json": ({"lmstudio_headers": {"Cookie": f"id={TOKEN}"}}, json.dumps({"id": TOKEN}).replace(":", "\\u003a"), "QwErTyUiOp"),
 }
 
 

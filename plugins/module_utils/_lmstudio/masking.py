@@ -33,6 +33,8 @@ _CUT = 5
 
 _CREDENTIALS = ("authorization", "proxy-authorization", "cookie")
 """Headers that carry secrets. Another one may hold the name of a host or a model, whose beginning many names share."""
+_UNCHANGED_BY_ESCAPES = re.compile(r"[A-Za-z0-9_.~-]+")
+"""What of a credential comes back as it was sent where it is quoted in a URL, in HTML or in JSON: the colon in a token of LM Studio does not."""
 
 
 class Secret(NamedTuple):
@@ -44,9 +46,12 @@ class Secret(NamedTuple):
 def secrets_of(endpoint: Endpoint) -> tuple[Secret, ...]:
     """Texts that must not come back in a record."""
     proxies = [("Proxy-Authorization", value) for value in (_sent_to_proxies() if endpoint.use_proxy else ())]
-    found = {_secret(endpoint.token, True)} if endpoint.token else set()
-    for name, value in (*endpoint.headers, *proxies):
-        found.update(_secret(text, name.lower() in _CREDENTIALS) for text in _texts_of(value) if len(text) >= _LEAST_IN_HEADER)
+    token = endpoint.token or ""
+    found = {_secret(token, True)} if token else set()
+    for name, value in (("Authorization", token), *endpoint.headers, *proxies):
+        is_credential = name.lower() in _CREDENTIALS
+        texts = (*_texts_of(value), *(_UNCHANGED_BY_ESCAPES.findall(value) if is_credential else ()))
+        found.update(_secret(text, is_credential) for text in texts if len(text) >= _LEAST_IN_HEADER)
     return tuple(sorted(found))
 
 
