@@ -8,13 +8,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set, without_suboptions
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET, TARGET_URL, Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, is_content, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
+    InputError,
+    is_content,
+    is_header_name,
+    without_userinfo,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
@@ -36,8 +42,15 @@ class LMStudioModule(AnsibleModule):
         self.argument_spec = without_suboptions(self.argument_spec)
         self.params = only_set(self.params)
         # Masked here, before Ansible notes the options in the system's log and in results. What is left is still refused.
+        for name in self.params:
+            # What is misspelt may be a secret.
+            if name not in self.argument_spec and not name.startswith("_ansible_"):
+                self.params[name] = MASK
         if self.params.get("url"):
-            self.params["url"] = without_userinfo(str(self.params["url"]))
+            self.params["url"] = re.sub(r"(?s)([?#]).*", rf"\1{MASK}", without_userinfo(str(self.params["url"])))
+        headers = self.params.get("headers")
+        if isinstance(headers, dict):
+            self.params["headers"] = {name if is_header_name(name) else f"{MASK}:": value for name, value in headers.items()}
         for name in ("client_cert", "client_key"):
             if is_content(self.params.get(name)):
                 self.params[name] = f"-----BEGIN {MASK}"

@@ -23,7 +23,6 @@ MAX_SECONDS = 86400
 _NAME_OR_IPV4 = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
 # An @ that is written wide or escaped counts as well. In a path %40 is fine.
 _USERINFO = re.compile(r"\s*([a-z][a-z0-9+.-]*:/*)?(?:.*[@\uff20\ufe6b]|[^/]*%40)", re.IGNORECASE | re.DOTALL)
-_HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z"
 _OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
 
 
@@ -126,12 +125,16 @@ def check_seconds(option: str, seconds: float, least: float | None = None, most:
     return seconds
 
 
+def is_header_name(name: Any) -> bool:
+    return re.match(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z", str(name)) is not None
+
+
 def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> tuple[tuple[str, str], ...]:
     """Headers as pairs of texts, or an :class:`OptionError`."""
     checked = []
     for number, (header, value) in enumerate(headers.items(), 1):
         header, value = str(header), "" if value is None else str(value).strip()
-        if not re.match(_HEADER_NAME, header):
+        if not is_header_name(header):
             # It may be the secret itself, with a colon after it.
             raise OptionError(name, f"header {number} does not have a valid name.")
         shown = printable(header)
