@@ -158,7 +158,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine im
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
     ask_hosts,
     secret_warnings,
-    shared_url_warnings,
+    server_warnings,
     show_progress,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import match_pattern
@@ -202,7 +202,7 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             variables = Variables(inventory, loader, [*inventory.processed_sources, path] if options["use_vars_plugins"] else [])
             hosts = [self._host(name, addresses.get(name, ""), variables, listed=name in before) for name in names]
             resolved = dict(zip(names, resolve_fleet(options, hosts)))
-            for warning in [*secret_warnings(resolved.values()), *shared_url_warnings(names, resolved.values())]:
+            for warning in [*secret_warnings(resolved.values()), *server_warnings(hosts, resolved.values())]:
                 self.display.warning(warning)
             records = self._records(resolved, options, path, cache)
             self._report(records, options["on_error"])

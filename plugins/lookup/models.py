@@ -113,7 +113,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unk
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
     ask_hosts,
     secret_warnings,
-    shared_url_warnings,
+    server_warnings,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
@@ -179,7 +179,7 @@ class LookupModule(LookupBase):
                 warnings += withhold_foreign_secrets(for_hosts, own_name, secrets, hosts)
         of_hosts = dict(zip(names, resolve_fleet(for_hosts, hosts, variables)))
         resolved = [of_hosts[term] if term in names else self._server(number, term, options) for number, term in enumerate(terms, 1)]
-        self._warn([*warnings, *secret_warnings(resolved), *shared_url_warnings(names, of_hosts.values())])
+        self._warn([*warnings, *secret_warnings(resolved), *server_warnings(hosts, of_hosts.values())])
         return resolved
 
     @staticmethod

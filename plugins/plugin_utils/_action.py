@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     host_of_task,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task, without_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning, loopback_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import arguments_of_task
 
@@ -112,7 +112,7 @@ class OneHostAction(ActionBase):
                 "via: controller asks from Ansible's own process, which cannot run in the background. Remove async, or set via: target."
             )
         endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if on_controller else None)
-        warnings = []
+        warnings = [loopback_warning([(host, endpoint)])] if on_controller else []
         if not on_controller:
             self._need_python()
             warnings.append(check_target(self._connection, host, delegate, endpoint, args.get("url") if "url" in written else None))

@@ -713,6 +713,59 @@ def test_facts_of_another_machine_are_refused(run, start, tmp_path):
 
 
 @pytest.mark.matrix
+def test_the_controller_does_not_answer_in_silence_for_a_host_with_another_address(run, start, tmp_path):
+    url = start({"controller": {"payload": "two_loaded.json"}}).urls["controller"]
+    hosts = {
+        "away": {"lmstudio_url": url, "ansible_host": "192.0.2.7"},
+        "forwarded": {"lmstudio_url": url, "ansible_host": "127.0.0.1", "ansible_port": 2222},
+        # Nothing says that these are other machines.
+        "named": {"lmstudio_url": url, "ansible_host": "192.0.2.7", "lmstudio_controller_url": url},
+        "itself": {"lmstudio_url": url},
+        "on-loopback": {"lmstudio_url": url, "ansible_host": "127.0.0.1"},
+    }
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all}")
+    of_many = {
+        "action": "gpufleet.lmstudio.fleet_info: {}",
+        "assertion": "gpufleet.lmstudio.fleet_assert: {require: [{type: llm}]}",
+        "lookup": "ansible.builtin.set_fact: {asked: \"{{ query('gpufleet.lmstudio.models', ansible_play_hosts) }}\"}",
+        "inventory": "ansible.builtin.debug:",
+    }
+    for task in of_many.values():
+        play = f"""
+- name: Ask all
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      {task}
+      run_once: true
+"""
+        outcome = words(run(play, hosts, *(["-i", "lmstudio.yml"] if "debug" in task else [])))
+        assert "[WARNING]: the connection of away, forwarded is local, so at a loopback URL the controller answers for itself" in outcome, (
+            task
+        )
+        assert "If that is another machine: set lmstudio_controller_url to a URL of it." in outcome
+    play = """
+- name: Ask each
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: From the controller
+      gpufleet.lmstudio.model_info: {via: controller}
+    - name: Gate
+      gpufleet.lmstudio.model_assert: {via: controller, require: [{type: llm}]}
+    - name: On the host, as a task says
+      gpufleet.lmstudio.model_info:
+"""
+    outcome = words(run(play, hosts))
+    for name in hosts:
+        warned = name in ("away", "forwarded")
+        assert outcome.count(f"[WARNING]: {name}: the connection of {name} is local, so at a loopback URL") == warned, name
+        # What it advises has to help.
+        assert outcome.count(f"If {name} is another machine: set lmstudio_controller_url to a URL of it, and query it from") == warned, name
+
+
+@pytest.mark.matrix
 def test_the_connection_of_a_play_is_that_of_its_hosts_and_that_of_a_task_of_nobody(run, start):
     controller = start({"controller": {"payload": "two_loaded.json"}})
     port = port_of(controller.urls["controller"])

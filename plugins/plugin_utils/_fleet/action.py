@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import secret_warnings, shared_url_warnings
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import secret_warnings, server_warnings
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import (
     batch_hosts,
     match_pattern,
@@ -117,7 +117,7 @@ class FleetAction(ActionBase):
         instead, withheld = self._withhold_differing(options, [host for host in hosts if host.name != owner], task_vars)
         warnings += withheld
         resolved = resolve_fleet(options, hosts, task_vars, instead)
-        for warning in [*warnings, *secret_warnings(resolved), *shared_url_warnings(names, resolved)]:
+        for warning in [*warnings, *secret_warnings(resolved), *server_warnings(hosts, resolved)]:
             self._display.warning(warning)
         return dict(zip(names, resolved))
 

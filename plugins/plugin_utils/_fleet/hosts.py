@@ -20,7 +20,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import server_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import loopback_warning
 
 # Evaluated at import, because Ansible loads action and inventory plugins before it starts its workers, which have no terminal. The
 # terminal's width, as Ansible knows it, reaches a lookup as well.
@@ -45,12 +46,16 @@ def secret_warnings(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
     return sorted({short_secret_warning(endpoint) or "" for endpoint in resolved if isinstance(endpoint, Endpoint)} - {""})
 
 
-def shared_url_warnings(names: Iterable[str], resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
-    """Warnings about hosts with the same URL. The answer from there is used for each of them."""
-    endpoints = {name: endpoint for name, endpoint in zip(names, resolved) if isinstance(endpoint, Endpoint)}
+def server_warnings(hosts: Sequence[Host], resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
+    """Warnings about hosts for which another machine may answer, and about those with the same URL, whose answer is used for each of them."""
+    asked = [(host, endpoint) for host, endpoint in zip(hosts, resolved) if isinstance(endpoint, Endpoint)]
+    urls = {host.name: endpoint.url for host, endpoint in asked}
     return [
-        f"{format_names(hosts)} have the same URL, {endpoints[hosts[0]].url}: one machine under several names, or several machines behind one address. "
-        "The answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."
-        for hosts in grouped((server_of(endpoint), name) for name, endpoint in endpoints.items()).values()
-        if len(hosts) > 1
+        *filter(None, [loopback_warning(asked)]),
+        *(
+            f"{format_names(names)} have the same URL, {urls[names[0]]}: one machine under several names, or several machines behind one address. "
+            "The answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."
+            for names in grouped((server_of(endpoint), host.name) for host, endpoint in asked).values()
+            if len(names) > 1
+        ),
     ]

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -16,8 +16,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback, is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VARIABLES, Host
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import CONTROLLER_URL, VARIABLES, Host
 
+_SET_URL = "set lmstudio_controller_url to a URL of it"
 _FROM_CONTROLLER = "Query it from the controller, with model_info or model_assert and via: controller."
 
 
@@ -42,16 +44,36 @@ def check_target(connection: Any, host: Host, delegate: str | None, endpoint: En
         )
     if delegate or connection.transport != "local":
         return None
-    address = host.address
     if not host.is_local:
         why = f"the connection of {host.name} is {host.connection}"
-    elif host.has_port() if is_this_machine(address) else address != host.name:
-        why = f"the address of {host.name} is {without_userinfo(address)}"
+    elif _has_other_address(host):
+        why = f"the address of {host.name} is {without_userinfo(host.address)}"
     else:
         return None
+    first = f"{_SET_URL}, and " if host.has(VARIABLES["url"]) and loopback_warning([(host, endpoint)]) else ""
     return (
         f"the connection is local, so the controller answers for itself, although {why}. "
-        f"If {host.name} is another machine: {_FROM_CONTROLLER[0].lower()}{_FROM_CONTROLLER[1:]}"
+        f"If {host.name} is another machine: {first}{_FROM_CONTROLLER[0].lower()}{_FROM_CONTROLLER[1:]}"
+    )
+
+
+def _has_other_address(host: Host) -> bool:
+    """Whether the inventory has an address or a port for a host that the controller itself does not need."""
+    return host.has_port() if is_this_machine(host.address) else host.address != host.name
+
+
+def loopback_warning(asked: Iterable[tuple[Host, Endpoint]]) -> str | None:
+    """A warning that the controller itself answers for hosts whose connection is local, although they may be other machines."""
+    names = [
+        host.name
+        for host, endpoint in asked
+        if is_this_machine(endpoint.host) and host.is_local and _has_other_address(host) and not host.has(CONTROLLER_URL)
+    ]
+    if not names:
+        return None
+    return (
+        f"the connection of {format_names(names)} is local, so at a loopback URL the controller answers for itself, although the inventory has "
+        f"another address, or a port, to log in to. If that is another machine: {_SET_URL}."
     )
 
 
