@@ -23,8 +23,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import batch_hosts, refuse_other_values
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_loopback_url, sharing, sharing_records
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import names_of_controller
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import (
+    is_loopback_url,
+    machines_of,
+    sharing,
+    sharing_records,
+)
 
 _GRACE_SECONDS = 0.5
 """A host whose own timeout ends together with its round reports its own failure, not that the round was over."""
@@ -60,8 +64,8 @@ class ActionModule(FleetAction):
         records = records_given(options["records"])
         # The loopback address of a host that asked itself is not that of another one.
         on_loopback = [name for name, record in records.items() if is_loopback_url(record.get("url"))]
-        local = names_of_controller(on_loopback, task_vars["hostvars"], self._templar)
-        return judge_records(assertion, records, sharing_records(records, local))
+        machines = machines_of(on_loopback, task_vars["hostvars"], self._templar)
+        return judge_records(assertion, records, sharing_records(records, machines))
 
     def _ask(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         names = self.names_of(options["hosts"], task_vars)

@@ -31,7 +31,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.t
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.sentences import headline, problems
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit, refuse_other_values
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import names_of_controller
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import machines_of
 
 _LAST_FILE = "fleet_audit.last.json"
 _FILES = (*(name for name, _render in FORMATS.values()), _LAST_FILE, history.FILE)
@@ -61,7 +61,7 @@ class ActionModule(ActionBase):
                 policy=json.loads(json.dumps(options["policy"] or None)),
                 limit=variables.get("ansible_limit"),
                 inventory=frozenset(groups.get("all", ())),
-                local=names_of_controller(options["hosts"], variables["hostvars"], self._templar) if judges_together else (),
+                machines=machines_of(options["hosts"], variables["hostvars"], self._templar) if judges_together else {},
                 collection_version=collection_version(),
                 history=None if runs is None else runs[max(0, len(runs) + 1 - options["history"]) :],
                 first_run=options["baseline"] == LAST and baseline is None,

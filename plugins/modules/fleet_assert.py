@@ -108,8 +108,8 @@ options:
     default: true
 notes:
   - Hosts with the same URL count once, as the first of them, because they may be one machine. A warning names them. Records with a
-    loopback URL are taken to come from hosts that asked themselves, and each counts, but for hosts whose variable C(ansible_connection) is
-    V(local), which are the controller.
+    loopback URL are taken to come from hosts that asked themselves. Each counts, but hosts whose variable C(ansible_connection) is V(local), which
+    are the controller, count once, and so do hosts that have the same address, port and arguments of SSH.
   - O(fleet_timeout) is for each round.
   - C(delegate_to) has no effect.
   - Of each host, only variables of the inventory, facts and extra variables count, not those of the play, of the task or of roles.

@@ -442,6 +442,56 @@ def test_a_server_counts_once_in_any_spelling_of_its_address(run, fleet):
     assert "only 1 host counts. Hosts with the same URL count once, so 6 are left out" in outcome
 
 
+@pytest.mark.matrix
+def test_a_host_that_asked_itself_counts_once_under_several_names(run, start, tmp_path):
+    url = start({"controller": {"payload": "two_loaded.json"}}).urls["controller"]
+    hosts = {
+        "192.0.2.7": {},
+        "alias": {"ansible_host": "192.0.2.7", "ansible_user": "admin"},
+        "also": {"ansible_ssh_host": "::ffff:192.0.2.7"},
+        # With another way to get there it may be another machine.
+        "forwarded": {"ansible_host": "192.0.2.7", "ansible_port": 2222},
+        "behind-a-jump": {"ansible_host": "192.0.2.7", "ansible_ssh_common_args": "-J jump"},
+        "pod": {"ansible_host": "192.0.2.7", "ansible_connection": "kubernetes.core.kubectl"},
+        "odd": {"ansible_host": "192.0.2.7", "ansible_port": "{{ nothing }}"},
+    }
+    play = """
+- name: Gather on each host
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+      vars: {ansible_connection: local, ansible_port: 22}
+      register: answer
+- name: Judge
+  hosts: all
+  gather_facts: false
+  vars:
+    records: "{{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, 'answer'))) }}"
+  tasks:
+    - name: As many as there are machines
+      gpufleet.lmstudio.fleet_assert: {records: "{{ records }}", require: [{type: llm}], min_hosts: 5, quiet: false}
+      run_once: true
+    - name: More
+      gpufleet.lmstudio.fleet_assert: {records: "{{ records }}", require: [{type: llm}], min_hosts: 6}
+      run_once: true
+      ignore_errors: true
+    - name: Audit
+      gpufleet.lmstudio.fleet_report:
+        hosts: "{{ records }}"
+        policy: {fleet: [{require: [{type: llm}], min_hosts: 6}]}
+        formats: [json]
+        dest: audit
+      run_once: true
+"""
+    outcome = words(run(play, {name: {"lmstudio_url": url, **own} for name, own in hosts.items()}, connection={}))
+    assert "6 are required, but only 5 hosts count. Hosts with the same URL count once, so 2 are left out" in outcome
+    audit = json.loads((tmp_path / "audit" / "fleet_audit.json").read_text())
+    assert "at least 6 of 5 hosts" in str(audit["checks"]) and audit["checks"][0]["outcome"] == "failed"
+    assert "count once in the rules of the fleet: alias (as 192.0.2.7), also (as 192.0.2.7)." in str(audit["notes"])
+
+
 def test_hosts_behind_one_address_are_named(run, read_inventory, start, tmp_path):
     fleet = start({"gateway": {"payload": "two_loaded.json"}, "other": {}})
     port = port_of(fleet.urls["gateway"])

@@ -15,6 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
@@ -28,6 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift imp
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, find
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import describe_host, load_record, natural_order
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import Policy, check_policy, notes_on_policies
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import Machines
 
 Audit = dict[str, Any]
 
@@ -43,8 +45,8 @@ class Scope(NamedTuple):
     """Of the command line (``--limit``)."""
     inventory: Collection[str] = ()
     """The names of all hosts of the inventory."""
-    local: Collection[str] = ()
-    """The hosts that are the controller itself."""
+    machines: Machines = MappingProxyType({})
+    """Which of the hosts are one, as in :func:`sharing_records`."""
     collection_version: str | None = None
     history: Sequence[dict[str, Any]] | None = None
     """The figures of the runs before this one, or None where none are kept. The JSON report leaves them out."""
@@ -91,7 +93,7 @@ def make_audit(
         except (KeyError, TypeError, AttributeError) as exc:
             problem = f"the record of {name} is not complete: {exc} is missing or wrong. Pass the records unchanged."
             raise OptionError("hosts", problem) from None
-    checks = [check for policy in policies for check in check_policy(policy, policies, records, scope.local)]
+    checks = [check for policy in policies for check in check_policy(policy, policies, records, scope.machines)]
     carried_over: list[dict[str, Any]] = []
     drift = None
     if baseline is not None:
@@ -123,7 +125,7 @@ def make_audit(
         "drift": drift,
         "carried_over": carried_over,
         "notes": [
-            *notes_on_policies(policies, records, scope.local),
+            *notes_on_policies(policies, records, scope.machines),
             *_notes_on_duplicates(described),
             *_notes_on_older_lists(described),
         ],

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -35,7 +35,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     parse_bool,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable, unknown_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing_records
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import Machines, sharing_records
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
 NO_ANSWER = "gave no answer"
@@ -116,15 +116,13 @@ def _check_keys(raw: Any, where: str, known: tuple[str, ...]) -> Mapping[str, An
     return raw
 
 
-def check_policy(
-    policy: Policy, policies: Iterable[Policy], records: Mapping[str, Record], local: Collection[str] = ()
-) -> list[dict[str, Any]]:
-    """One check for each requirement on each host it is about, or one for the hosts together. `local` are those that are the controller."""
+def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[str, Record], machines: Machines) -> list[dict[str, Any]]:
+    """One check for each requirement on each host it is about, or one for the hosts together. `machines` is as in :func:`sharing_records`."""
     in_scope = {name: record for name, record in records.items() if policy.hosts is None or name in policy.hosts}
     if policy.for_fleet:
         # Without hosts and without min_hosts there is nothing to judge. A note says so.
         judged = in_scope or policy.min_hosts is not None
-        return [_check_together(policy, number, in_scope, local) for number in range(len(policy.requirements))] if judged else []
+        return [_check_together(policy, number, in_scope, machines) for number in range(len(policy.requirements))] if judged else []
     checks = []
     for name, record in in_scope.items():
         for number, requirement in enumerate(policy.requirements):
@@ -148,10 +146,10 @@ def check_policy(
     return checks
 
 
-def _check_together(policy: Policy, number: int, records: Mapping[str, Record], local: Collection[str]) -> dict[str, Any]:
+def _check_together(policy: Policy, number: int, records: Mapping[str, Record], machines: Machines) -> dict[str, Any]:
     requirement = policy.requirements[number]
     # Several names of one server are one host.
-    shared = sharing_records(records, local)
+    shared = sharing_records(records, machines)
     records = {name: record for name, record in records.items() if name not in shared}
     # Without min_hosts, only the consistency is judged: 0 is always met.
     found = judge_fleet(records, [requirement], policy.min_hosts or 0, policy.consistent)
@@ -182,14 +180,14 @@ def _check(
     }
 
 
-def notes_on_policies(policies: Iterable[Policy], records: Mapping[str, Record], local: Collection[str] = ()) -> list[str]:
+def notes_on_policies(policies: Iterable[Policy], records: Mapping[str, Record], machines: Machines) -> list[str]:
     without_hosts = dict.fromkeys(
         policy.name
         for policy in policies
         if policy.hosts is not None and policy.min_hosts is None and not policy.hosts.intersection(records)
     )
     notes = [f"The policy of {name} judged nothing, because no host of this audit is in it." for name in without_hosts]
-    shared = sharing_records(records, local) if any(policy.for_fleet for policy in policies) else {}
+    shared = sharing_records(records, machines) if any(policy.for_fleet for policy in policies) else {}
     if shared:
         pairs = format_names([f"{name} (as {first})" for name, first in shared.items()])
         notes.append(f"Hosts with the same URL count once in the rules of the fleet: {pairs}.")

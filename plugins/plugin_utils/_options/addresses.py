@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -28,9 +28,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     VARIABLES,
     Host,
     NotAsked,
+    VariableError,
+    host_of_inventory,
 )
 
 _THIS_MACHINE = "localhost"
+Machines = Mapping[str, tuple[str, ...]]
+"""Which machine each host is: equal for hosts that are one, empty for the controller."""
 
 
 class Server(NamedTuple):
@@ -92,16 +96,35 @@ def server_of(endpoint: Endpoint) -> Server:
     return Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
 
 
+def machines_of(names: Iterable[str], hostvars: Mapping[str, Any], templar: Any) -> Machines:
+    """Which machine each host is, as its own variables say. The keyword of a play does not count, because records may have been gathered in
+    another play.
+    """
+
+    def machine_of(name: str) -> tuple[str, ...]:
+        try:
+            return host_of_inventory(name, hostvars, templar, "ssh").machine()
+        except VariableError:
+            return (name,)
+
+    return {name: machine_of(name) for name in names}
+
+
 def sharing(urls: Mapping[str, str | None]) -> dict[str, str]:
     """For each host whose URL names the server of an earlier host, however it is written, the name of that earlier host."""
-    groups = grouped((_server(url, None) or str(url), name) for name, url in urls.items() if url is not None)
-    return {name: first for first, *others in groups.values() for name in others}
+    return _sharing((_server(url, None) or str(url), name) for name, url in urls.items() if url is not None)
 
 
-def sharing_records(records: Mapping[str, Any], local: Collection[str] = ()) -> dict[str, str]:
-    """The same for records. A loopback URL means the host itself, where hosts asked themselves, unless these are `local`."""
-    urls = {name: record.get("url") for name, record in records.items()}
-    return sharing({name: None if name not in local and is_loopback_url(url) else url for name, url in urls.items()})
+def sharing_records(records: Mapping[str, Any], machines: Machines) -> dict[str, str]:
+    """The same for records. A loopback URL means the host itself, where hosts asked themselves, and `machines` says which of them are one."""
+    urls = {name: record["url"] for name, record in records.items() if record.get("url") is not None}
+    return _sharing(
+        ((machines.get(name, (name,)) if is_loopback_url(url) else (), _server(url, None) or str(url)), name) for name, url in urls.items()
+    )
+
+
+def _sharing(servers: Iterable[tuple[Any, str]]) -> dict[str, str]:
+    return {name: first for first, *others in grouped(servers).values() for name in others}
 
 
 def address_url(host: Host) -> str:

@@ -13,7 +13,7 @@ the delegate there, so these two are then read from the inventory. Where many ho
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jinja2
@@ -21,7 +21,7 @@ from ansible import constants, context, errors
 from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_this_machine
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import canonical_host, is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -37,6 +37,14 @@ _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 # Connection plugins with variables of their own for the host and the port, and how these variables begin. With others, such as kubectl,
 # the host may be that of something else.
 _PREFIXES = {"ssh": "ssh", "smart": "ssh", "paramiko": "ssh", "paramiko_ssh": "ssh", "local": "ssh", "winrm": "winrm", "psrp": "psrp"}
+# With these, one address may be that of several machines.
+_ON_THE_WAY = (
+    "ansible_ssh_common_args",
+    "ansible_ssh_extra_args",
+    "ansible_ssh_args",
+    "ansible_paramiko_proxy_command",
+    "ansible_psrp_proxy",
+)
 # Raised since ansible-core 2.19 by a template whose result is omit.
 _OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
 # Errors of ansible-core about a value, as its releases word them.
@@ -131,6 +139,15 @@ class Host(NamedTuple):
         own = self.in_inventory()
         return any(is_set(own.get(name)) for name in ("ansible_port", self._connection_variable("port")))
 
+    def machine(self) -> tuple[str, ...]:
+        """Which machine it is: equal for hosts that are logged in to in the same way, and empty for the controller."""
+        if self.is_local:
+            return ()
+        if self.connection.rpartition(".")[2] not in _PREFIXES:
+            return (self.name,)
+        way = ("ansible_port", self._connection_variable("port"), *_ON_THE_WAY)
+        return (canonical_host(self.address), *(str(self.variable(name)) for name in way))
+
     def leads_to_controller(self) -> bool:
         """Whether its address is one of the controller itself although its connection leads elsewhere, as through a forwarded port.
 
@@ -165,21 +182,6 @@ def host_of_inventory(name: str, hostvars: Mapping[str, Any], templar: Any, defa
     """A host of the inventory, with the variables that are its own: those of the inventory, facts and extra variables."""
     variables = variables_in_inventory(name, hostvars)
     return Host(name, variables, template_with(variables, templar), default_connection, lambda: variables)
-
-
-def names_of_controller(names: Iterable[str], hostvars: Mapping[str, Any], templar: Any) -> set[str]:
-    """The hosts whose own variable says that their connection is local: whoever asked, their loopback addresses are the controller's.
-
-    The keyword of a play does not count, because records may have been gathered in another play.
-    """
-
-    def is_local(name: str) -> bool:
-        try:
-            return host_of_inventory(name, hostvars, templar, "").is_local
-        except VariableError:
-            return False
-
-    return {name for name in names if is_local(name)}
 
 
 def variables_in_inventory(name: str, hostvars: Any) -> Mapping[str, Any]:
