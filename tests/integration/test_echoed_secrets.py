@@ -230,3 +230,14 @@ def test_what_a_proxy_was_sent_is_masked_and_its_words_are_not_used(run):
             assert name != "refusing" or outcome.output.count("(tunnel connection failed: 407)") >= 3
             for secret in (PASSWORD, BASIC, "somebody"):
                 assert not shown_of(secret, outcome.output, 8), name
+
+
+def test_what_follows_an_at_in_the_password_of_a_proxy_is_not_taken_for_the_proxy(run):
+    """An unescaped slash ends the user name and the password, whatever follows."""
+    play = PROXIED.replace("gather_facts: false", "gather_facts: false\n  ignore_errors: true")
+    with Answering(lambda *_request: listing(model("m"))) as other:
+        for password in (f"open@127.0.0.1:{other.port}/sesame", f"open@127.0.0.1:{other.port}?sesame", "2026/sesame", "2026#sesame"):
+            host = {"lmstudio_url": "http://gpu01.invalid:1234", "lmstudio_use_proxy": True, "lmstudio_token": TOKEN}
+            outcome = run(play, {"gpu01": host}, "-vvv", env={"http_proxy": f"http://127.0.0.1:{password}@127.0.0.1:1"})
+            assert outcome.output.count("the environment variable http_proxy is not a URL of the form http://HOST:PORT") >= 3, password
+            assert "sesame" not in outcome.output and ":2026" not in outcome.output and not other.asked, password

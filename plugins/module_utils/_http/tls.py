@@ -91,7 +91,8 @@ def proxy_of(endpoint: Endpoint) -> Proxy | None:
         return None
     try:
         parts = urlsplit(url if "://" in url else "http://" + url)
-        host, port = parts.hostname, parts.port or 80
+        # An @ after the first slash means that the slash belongs to a password, and what seems to be the host does, too.
+        host, port = None if "@" in parts.path + parts.query + parts.fragment else parts.hostname, parts.port or 80
     except ValueError:
         host, port = None, 0
     if not host or parts.scheme != "http":
