@@ -387,6 +387,20 @@ def test_a_cache_answers_in_place_of_the_servers(read_inventory, start, tmp_path
     assert token[:10] not in path.read_text() and stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_link_in_a_cache_folder_does_not_change_the_mode_of_another_file(read_inventory, start, tmp_path):
+    files = {"hosts.yml": local(start({"gpu01": {}})), "lmstudio.yml": CACHED}
+    read_inventory(files)
+    (path,) = cache_files(tmp_path)
+    other = tmp_path / "other"
+    other.write_text("")
+    other.chmod(0o644)
+    # In a folder for everyone, such as /tmp, anybody can make one.
+    (path.parent / f"of_somebody_{path.name}").symlink_to(other)
+    path.chmod(0o644)
+    read_inventory(files)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(other.stat().st_mode) == 0o644
+
+
 @pytest.mark.skipif(not UNSHARE or subprocess.run([*UNSHARE, "true"], check=False).returncode != 0, reason="needs namespaces of Linux")
 def test_what_another_controller_had_on_its_loopback_address_is_not_in_a_shared_cache(read_inventory, start, tmp_path):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}})

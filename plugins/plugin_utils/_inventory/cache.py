@@ -122,7 +122,9 @@ def protect(connection: str | None, keys: Iterable[str]) -> list[str]:
     for key in keys:
         for file in folder.glob(f"*{key}*"):
             try:
-                file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+                # In a folder for everyone, a link may lead to any file of this user.
+                if not file.is_symlink():
+                    file.chmod(stat.S_IRUSR | stat.S_IWUSR)
             except OSError as exc:
                 warnings.append(
                     f"The inventory cache {file} may be readable by other users, and its mode cannot be changed: {exc.strerror}."
