@@ -447,7 +447,7 @@ def test_a_host_that_asked_itself_counts_once_under_several_names(run, start, tm
     url = start({"controller": {"payload": "two_loaded.json"}}).urls["controller"]
     hosts = {
         "192.0.2.7": {},
-        "alias": {"ansible_host": "192.0.2.7", "ansible_user": "admin"},
+        "alias": {"ansible_host": "192.0.2.7", "ansible_user": "admin", "ansible_port": 22},
         "also": {"ansible_ssh_host": "::ffff:192.0.2.7"},
         # With another way to get there it may be another machine.
         "forwarded": {"ansible_host": "192.0.2.7", "ansible_port": 2222},

@@ -145,8 +145,8 @@ class Host(NamedTuple):
             return ()
         if self.connection.rpartition(".")[2] not in _PREFIXES:
             return (self.name,)
-        way = ("ansible_port", self._connection_variable("port"), *_ON_THE_WAY)
-        return (canonical_host(self.address), *(str(self.variable(name)) for name in way))
+        port = self.variable("ansible_port") or self.variable(self._connection_variable("port")) or 22
+        return (canonical_host(self.address), str(port), *(str(self.variable(name)) for name in _ON_THE_WAY))
 
     def leads_to_controller(self) -> bool:
         """Whether its address is one of the controller itself although its connection leads elsewhere, as through a forwarded port.
