@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.environ
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import delegate_of, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, source_variable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import drop_host_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning, run_once_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import arguments_of_task
 
@@ -70,4 +70,6 @@ class ActionModule(NormalAction):
             if "token" not in given:
                 withhold_token(self, host, withheld)
             warnings.append(foreign_url_warning(endpoint, withheld, host, delegate, on_controller=False))
+        else:
+            warnings.append(run_once_warning(self._task, task_vars))
         return warnings

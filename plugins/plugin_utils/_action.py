@@ -28,7 +28,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     host_of_task,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task, without_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning, loopback_warning
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import (
+    check_target,
+    foreign_url_warning,
+    loopback_warning,
+    run_once_warning,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import arguments_of_task
 
@@ -120,6 +125,8 @@ class OneHostAction(ActionBase):
             if not on_controller and not is_set(resolved.options.get("token")):
                 withhold_token(self, host, resolved.withheld)
             warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, delegate, on_controller))
+        else:
+            warnings.append(run_once_warning(self._task, task_vars))
         for warning in filter(None, warnings):
             self._display.warning(f"{host.name}: {warning}")
         if on_controller:

@@ -193,6 +193,25 @@ def test_a_delegated_gate_is_about_its_own_host(run, fleet, controller):
     assert controller.requests("controller") == []
 
 
+def test_a_task_that_runs_once_says_that_other_hosts_get_its_answer(run, start):
+    fleet = start({name: {"payload": "two_loaded.json"} for name in ("gpu01", "gpu02", "elsewhere")})
+    hosts = {name: {"lmstudio_url": fleet.urls[name]} for name in ("gpu01", "gpu02")}
+    required = {"require": [{"type": "llm"}]}
+    asks = {"model_info": {}, "model_facts": {"url": "{{ lmstudio_url }}"}, "model_assert": required}
+    tasks = {module: {f"gpufleet.lmstudio.{module}": options} for module, options in asks.items()}
+    warning = "this host alone is meant by a task with run_once, and Ansible gives its result to gpu02 as well."
+
+    def warnings_of(task, **keywords):
+        play = [{"name": "Ask", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Ask", **task}], **keywords}]
+        return " ".join(run(json.dumps(play), hosts).output.split()).count(warning)
+
+    for module, task in tasks.items():
+        assert warnings_of({**task, "run_once": True}) == 1, module
+    assert warnings_of(tasks["model_info"]) == warnings_of({**tasks["model_info"], "run_once": True}, serial=1) == 0
+    # A server that the task names is that of nobody.
+    assert warnings_of({"gpufleet.lmstudio.model_info": {"url": fleet.urls["elsewhere"]}, "run_once": True}) == 0
+
+
 @pytest.mark.matrix
 def test_a_delegated_task_that_passes_on_the_hosts_loopback_url_is_refused(run, start):
     """In the task, or in module_defaults, which is not the task. A loopback address that is the task's own is that of the delegate."""

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -87,6 +87,17 @@ def foreign_url_warning(endpoint: Endpoint, withheld: Sequence[str], host: Host,
         message += f"{', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not apply there"
         message += "" if itself else ". If it is one, put it into lmstudio_url. If not, give the task what that server needs, such as token"
     return f"{message}." if message else None
+
+
+def run_once_warning(task: Any, task_vars: Mapping[str, Any]) -> str | None:
+    """A warning that other hosts get the result of a task about a server of this one."""
+    others = [name for name in task_vars["ansible_play_batch"] if name != task_vars["inventory_hostname"]]
+    if not others or not task.run_once:
+        return None
+    return (
+        f"this host alone is meant by a task with run_once, and Ansible gives its result to {format_names(others)} as well. Remove run_once, "
+        "or use fleet_info or fleet_assert, which ask all hosts at once."
+    )
 
 
 def _base(url: Any) -> str:
