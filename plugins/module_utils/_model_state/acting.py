@@ -32,9 +32,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     compare,
     ids_of,
     instances_of,
-    instances_to_unload,
     make_plan,
-    others_to_unload,
+    unloads_of_model,
+    unloads_of_others,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import Done, make_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import CANNOT_TELL, PATIENCE, Server
@@ -74,8 +74,6 @@ class _Acting:
                 self._confirm(wait=not check_mode)
                 self.before, self.own = self.record, ids_of(self.record, self.wanted.model)
             self.plan = make_plan(self.record, self.wanted)
-            if self.plan.failure:
-                raise self.plan.failure
             if self.plan.actions:
                 # What will be loaded is not confirmed yet.
                 self.confirmed = None if self.confirmed else self.confirmed
@@ -112,8 +110,6 @@ class _Acting:
     def _planned_again(self, planned: list[Action]) -> list[Action]:
         """What is left to do now that more is known about the model. Never more than was planned."""
         plan = make_plan(self.record, self.wanted)
-        if plan.failure:
-            raise plan.failure
         more = [action for action in plan.actions if action not in planned]
         if more:
             names = format_names([action.instance or action.model for action in more])
@@ -215,7 +211,7 @@ class _Acting:
         if self.wanted.state == LOADED:
             self._judge_loaded()
         elif self.wanted.state == UNLOADED:
-            self._judge_none([instance["id"] for instance in instances_to_unload(self.record, self.wanted)])
+            self._judge_unloaded(unloads_of_model(self.record, self.wanted))
 
     def _judge_loaded(self) -> None:
         self._check_number()
@@ -227,11 +223,9 @@ class _Acting:
             self._check_number()
         differences, _unverified = compare(self.record, instances_of(self.record, self.wanted.model), self.wanted)
         if differences:
-            self.plan = self.plan._replace(differences=tuple(differences))
-            raise Failure(
-                "effective_config_differs", "the server loaded it with settings other than requested: " + "; ".join(map(str, differences))
-            )
-        self._judge_none([instance["id"] for instance in others_to_unload(self.record, self.wanted)])
+            sentence = "the server loaded it with settings other than requested: " + "; ".join(map(str, differences))
+            raise Failure("effective_config_differs", sentence, differences=differences)
+        self._judge_unloaded(unloads_of_others(self.record, self.wanted))
 
     def _confirm(self, wait: bool = True) -> None:
         """Wait until nothing of the model is still loading. Raises :class:`Failure`."""
@@ -256,15 +250,13 @@ class _Acting:
                 )
             self.record = self.server.first_list()
 
-    def _judge_none(self, loaded: list[str]) -> None:
-        """Check that nothing is left of what was to be unloaded."""
-        if not loaded:
-            return
-        planned = [action.instance for action in self.plan.actions if action.action == UNLOAD]
-        again = [name for name in loaded if name in planned]
+    def _judge_unloaded(self, left: list[Action]) -> None:
+        """Check that nothing is left to unload."""
+        again = [str(action.instance) for action in left if action in self.plan.actions]
         if again:
             raise Failure("still_loaded", f"{format_names(again)} was unloaded, and is loaded again")
-        raise Failure("changed_meanwhile", f"{format_names(loaded)} was loaded meanwhile")
+        if left:
+            raise Failure("changed_meanwhile", f"{format_names([str(action.instance) for action in left])} was loaded meanwhile")
 
     def _note(self, action: Action, instance: str | None, began: float) -> None:
         self.done.append(Done(action, instance, round(self.server.clock() - began, 1)))

@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_
     refusal_of,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import keys_with_variant
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import is_listed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, SECONDS_BETWEEN_LINES, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
@@ -47,10 +47,10 @@ def download(server: Server, wanted: Wanted) -> bool:
 def list_with(server: Server, wanted: Wanted, before: Record) -> Record:
     """The list once it has the model: it lags behind a complete download. Raises :class:`Failure`."""
     name = wanted.name
-    record = server.list_until(lambda record: _is_listed(record, wanted.model), PATIENCE)
+    record = server.list_until(lambda record: is_listed(record, wanted.model), PATIENCE)
     if not record["ok"]:
         raise no_list(record, f"{name} was downloaded, but then: ")
-    if not _is_listed(record, wanted.model):
+    if not is_listed(record, wanted.model):
         new = sorted(set(record["available"]) - set(before["available"]))
         called = f"New in the list: {format_names(new)}" if new else "Nothing is new in the list"
         raise Failure(
@@ -59,11 +59,6 @@ def list_with(server: Server, wanted: Wanted, before: Record) -> Record:
             "Set model to the key under which the server lists what it has downloaded, and source to what is to be downloaded.",
         )
     return record
-
-
-def _is_listed(record: Record, model: str) -> bool:
-    """As a key, or as a variant."""
-    return model in record["available"] or bool(keys_with_variant(record, model))
 
 
 class _Download:
@@ -127,7 +122,7 @@ class _Download:
         """How far it is now, or how far it was when that was last known."""
         if download.job_id is None:
             # There is no job to query, only the list.
-            return download._replace(status="completed") if _is_listed(self.server.list(), self.wanted.model) else download
+            return download._replace(status="completed") if is_listed(self.server.list(), self.wanted.model) else download
         try:
             now = read_download(self.server.send(download_status_request(download.job_id)), self.server.endpoint)
         except ApiError as exc:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -18,6 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import Difference
 
 REASONS = {
     "model_unknown": "Give the key as model_info lists it under available. If the model is not on this host yet, set download: true.",
@@ -76,13 +77,17 @@ _MEMORY = (
 class Failure(Exception):
     """Why the model is not in its state. `reason` is one of :data:`REASONS`, or a status of the record."""
 
-    def __init__(self, reason: str, sentence: str, next_step: str | None = None, unclear: bool = False) -> None:
+    def __init__(
+        self, reason: str, sentence: str, next_step: str | None = None, unclear: bool = False, differences: Sequence[Difference] = ()
+    ) -> None:
         super().__init__(sentence)
         self.reason = reason
         self.sentence = sentence.rstrip(".")
         self.next_step = REASONS[reason] if next_step is None else next_step
         self.unclear = unclear
         """Whether the last request may have changed something all the same, or may still do so."""
+        self.differences = differences
+        """What is not as wanted, if that is why."""
 
     @property
     def message(self) -> str:

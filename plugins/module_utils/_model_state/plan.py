@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Iterable, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import has_unreadable_ttl, is_unclear
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure
@@ -61,28 +61,28 @@ class Plan(NamedTuple):
     actions: tuple[Action, ...] = ()
     differences: tuple[Difference, ...] = ()
     """Why something is reloaded."""
-    failure: Failure | None = None
-    """Why nothing can be done. There are no actions then."""
 
 
 def make_plan(record: Record, wanted: Wanted) -> Plan:
-    """What has to be done on a host with this record, which has detail ``full`` and is ok."""
-    try:
-        plan = _plan_state(record, wanted)
+    """What has to be done on a host with this record, which has detail ``full`` and is ok. Raises :class:`Failure` where that cannot be done."""
+    plan = _plan_state(record, wanted)
+    planned = {action.action for action in plan.actions}
+    if LOAD in planned:
+        _check_context(record, wanted)
+    if UNLOAD in planned:
+        _need_names(record, wanted)
         _refuse_shared(record, plan.actions)
-    except Failure as failure:
-        return Plan(failure=failure)
     return plan
 
 
 def _plan_state(record: Record, wanted: Wanted) -> Plan:
-    """Raises :class:`Failure`."""
     if wanted.state == UNLOADED:
-        return Plan(tuple(_unload(instance) for instance in instances_to_unload(record, wanted)))
-    is_variant = wanted.state == DOWNLOADED and keys_with_variant(record, wanted.model)
-    if wanted.model not in record["available"] and not is_variant:
-        return Plan(_after_download(record, wanted))
-    return Plan() if wanted.state == DOWNLOADED else _plan_loaded(record, wanted)
+        return Plan(tuple(unloads_of_model(record, wanted)))
+    if wanted.state == DOWNLOADED and is_listed(record, wanted.model):
+        return Plan()
+    if wanted.model not in record["available"]:
+        return Plan(tuple(_after_download(record, wanted)))
+    return _plan_loaded(record, wanted)
 
 
 def instances_of(record: Record, model: str) -> list[Instance]:
@@ -98,8 +98,13 @@ def keys_with_variant(record: Record, name: str) -> list[str]:
     return [entry["key"] for entry in record["models"] if name in (entry["selected_variant"], *entry["variants"])]
 
 
-def instances_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
-    """What is loaded under the name of a model that is to be unloaded: the instances of that key, or else the one with that id.
+def is_listed(record: Record, name: str) -> bool:
+    """As a key, or as a variant."""
+    return name in record["available"] or bool(keys_with_variant(record, name))
+
+
+def unloads_of_model(record: Record, wanted: Wanted) -> list[Action]:
+    """The unloads of what is loaded under the name of a model that is to be unloaded: the instances of that key, or else the one with that id.
 
     Raises :class:`Failure`.
     """
@@ -109,15 +114,15 @@ def instances_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
     found = [instance for instance in record["instances"] if wanted.model in (instance["model"], instance["id"])]
     if not found and wanted.model not in record["available"]:
         _refuse_variant(record, wanted)
-    return _unique(found)
+    return _unloads(found)
 
 
 def _is_unclear(record: Record, model: str) -> bool:
     return any(entry["key"] == model and is_unclear(entry) for entry in record["models"])
 
 
-def others_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
-    """The instances of other models that ``exclusive`` leaves no place for."""
+def unloads_of_others(record: Record, wanted: Wanted) -> list[Action]:
+    """The unloads of the other models that ``exclusive`` leaves no place for."""
     if not wanted.exclusive:
         return []
     variants = {entry["key"]: entry["selected_variant"] for entry in record["models"]}
@@ -126,12 +131,23 @@ def others_to_unload(record: Record, wanted: Wanted) -> list[Instance]:
         names = (instance["model"], variants.get(instance["model"]), instance["id"])
         return any(matches(pattern, name) for pattern in wanted.keep for name in names if name)
 
-    return _unique([instance for instance in record["instances"] if instance["model"] != wanted.model and not is_kept(instance)])
+    return _unloads(instance for instance in record["instances"] if instance["model"] != wanted.model and not is_kept(instance))
+
+
+def _unloads(instances: Iterable[Instance]) -> list[Action]:
+    """One for each instance: a server lists those of linked machines as its own."""
+    return list(dict.fromkeys(Action(UNLOAD, instance["model"], instance["id"]) for instance in instances))
 
 
 def compare(record: Record, instances: list[Instance], wanted: Wanted) -> tuple[list[Difference], list[str]]:
     """How instances of the model differ from what is wanted, and what cannot be told of them."""
-    unreadable = _with_unreadable_ttl(record, wanted.model)
+    unreadable = {
+        instance["id"]
+        for entry in record["models"]
+        if entry["key"] == wanted.model
+        for number, instance in enumerate(entry["loaded_instances"])
+        if has_unreadable_ttl(entry, number)
+    }
     differences = []
     unverified = []
     for instance in instances:
@@ -152,15 +168,6 @@ def compare(record: Record, instances: list[Instance], wanted: Wanted) -> tuple[
     return differences, sorted(set(unverified))
 
 
-def _with_unreadable_ttl(record: Record, model: str) -> set[str]:
-    """The instances of which it is not known whether they unload when idle."""
-    found: set[str] = set()
-    for entry in record["models"]:
-        if entry["key"] == model:
-            found |= {instance["id"] for number, instance in enumerate(entry["loaded_instances"]) if has_unreadable_ttl(entry, number)}
-    return found
-
-
 def _is_met(actual: Any, expected: Any, how: str) -> bool | None:
     """None where it is not known."""
     if how != AT_LEAST:
@@ -175,34 +182,30 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
     if not own and _is_unclear(record, wanted.model):
         sentence = f"{wanted.name} reports a loaded context but no instance, so it is not known whether it is loaded"
         raise Failure("load_unconfirmed", sentence)
-    surplus = _surplus(record, own, wanted) if wanted.duplicates == REMOVE else []
-    staying = [instance for instance in own if instance not in surplus]
-    differences, _unverified = compare(record, staying, wanted)
+    surplus = _surplus(record, own, wanted)
+    differences, _unverified = compare(record, [instance for instance in own if instance not in surplus], wanted)
     if differences and wanted.reload == NEVER:
         sentence = "; ".join(map(str, differences)) + ", and reload: never forbids reloading it"
         next_step = "Set reload: when_different if it is acceptable that running requests are cut off, or change config, compare or pinned."
-        return Plan(differences=tuple(differences), failure=Failure("effective_config_differs", sentence, next_step))
-    actions = [_unload(instance) for instance in (*others_to_unload(record, wanted), *_unique(surplus))]
-    loads = not own or bool(differences)
-    if loads:
-        _check_context(record, wanted)
+        raise Failure("effective_config_differs", sentence, next_step, differences=differences)
+    actions = [*unloads_of_others(record, wanted), *_unloads(surplus)]
     if not own:
         actions.append(Action(LOAD, wanted.model))
     for instance_id in dict.fromkeys(difference.instance for difference in differences):
         actions += [Action(UNLOAD, wanted.model, instance_id), Action(LOAD, wanted.model, instance_id)]
-    if any(action.action == UNLOAD for action in actions):
-        _need_names(record, wanted)
     return Plan(tuple(actions), tuple(differences))
 
 
 def _surplus(record: Record, own: list[Instance], wanted: Wanted) -> list[Instance]:
-    """All but one: the one to which a request for the key goes, unless another one is as wanted and that one is not."""
+    """The duplicates to remove: all but the one to which a request for the key goes, unless another one is as wanted and that one is not."""
+    if wanted.duplicates != REMOVE:
+        return []
     falls_short = {difference.instance for difference in compare(record, own, wanted)[0]}
     ranked = sorted(own, key=lambda instance: (instance["id"] in falls_short, instance["id"] != wanted.model))
-    return [instance for instance in own if instance["id"] != ranked[0]["id"]] if own else []
+    return [instance for instance in own if instance["id"] != ranked[0]["id"]]
 
 
-def _after_download(record: Record, wanted: Wanted) -> tuple[Action, ...]:
+def _after_download(record: Record, wanted: Wanted) -> list[Action]:
     """All actions for a model that is not listed."""
     _need_names(record, wanted)
     _refuse_variant(record, wanted)
@@ -212,10 +215,10 @@ def _after_download(record: Record, wanted: Wanted) -> tuple[Action, ...]:
     if not wanted.download:
         suggestion = did_you_mean([wanted.model], record["available"]).replace(" Did", "; did", 1)
         raise Failure("model_unknown", f"{wanted.name} is not listed by this host{suggestion}")
-    download = (Action(DOWNLOAD, wanted.model),)
+    download = Action(DOWNLOAD, wanted.model)
     if wanted.state == DOWNLOADED:
-        return download
-    return (*download, *(_unload(instance) for instance in others_to_unload(record, wanted)), Action(LOAD, wanted.model))
+        return [download]
+    return [download, *unloads_of_others(record, wanted), Action(LOAD, wanted.model)]
 
 
 def _check_context(record: Record, wanted: Wanted) -> None:
@@ -246,19 +249,10 @@ def _need_names(record: Record, wanted: Wanted) -> None:
         )
 
 
-def _refuse_shared(record: Record, actions: tuple[Action, ...]) -> None:
+def _refuse_shared(record: Record, actions: Iterable[Action]) -> None:
     """Refuse to unload an instance whose identifier belongs to instances of several models, as those of linked machines may have it."""
     for action in actions:
         models = {instance["model"] for instance in record["instances"] if action.action == UNLOAD and instance["id"] == action.instance}
         if len(models) > 1:
             sentence = f"{printable(str(action.instance))} would be unloaded, but each of {format_names(sorted(models))} has an instance of that identifier"
             raise Failure("shared_identifier", f"{sentence}, and it is not known which one LM Studio would unload")
-
-
-def _unload(instance: Instance) -> Action:
-    return Action(UNLOAD, instance["model"], instance["id"])
-
-
-def _unique(instances: list[Instance]) -> list[Instance]:
-    """One instance of each id: a server lists those of linked machines as its own."""
-    return list({instance["id"]: instance for instance in reversed(instances)}.values())[::-1]

@@ -61,7 +61,7 @@ def make_result(
         "changed": bool(actions) or uncertain,
         "actions": actions,
         "instance": _instance(own, wanted) if wanted.state == LOADED and (done is not None or not actions) else None,
-        "differences": [difference._asdict() for difference in plan.differences],
+        "differences": [difference._asdict() for difference in (failure and failure.differences) or plan.differences],
         "unverified": compare(after, own, wanted)[1] if wanted.state == LOADED else [],
         "reason": None,
         "lmstudio": at_detail_loaded(after),

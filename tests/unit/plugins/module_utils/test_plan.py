@@ -13,6 +13,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import compare, instances_of, make_plan
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import check_given, model_spec, parse_wanted
 
@@ -41,9 +42,13 @@ def plan(*models, **options):
 
 
 def actions(*models, **options):
-    found = plan(*models, **options)
-    assert found.failure is None
-    return [(action.action, action.instance or action.model) for action in found.actions]
+    return [(action.action, action.instance or action.model) for action in plan(*models, **options).actions]
+
+
+def failure(*models, **options):
+    with pytest.raises(Failure) as raised:
+        plan(*models, **options)
+    return raised.value
 
 
 QWEN = instance("qwen")
@@ -182,9 +187,8 @@ def test_what_has_to_be_done(models, options, expected):
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_done(models, options, reason, words):
-    found = plan(*models, **options)
-    assert found.actions == () and found.failure.reason == reason
-    assert words in found.failure.message and "\x1b" not in found.failure.message
+    found = failure(*models, **options)
+    assert found.reason == reason and words in found.message and "\x1b" not in found.message
 
 
 MASKED_SOMEWHERE = [
@@ -211,9 +215,8 @@ MASKED_SOMEWHERE = [
     ],
 )
 def test_nothing_is_concluded_from_a_list_with_masked_names(options, other):
-    found = plan(model("qwen", QWEN), GEMMA, other, **options)
-    assert found.actions == () and found.failure.reason == "masked_names"
-    assert f"whether {options.get('name', 'qwen')} is among the models of this host" in found.failure.message
+    found = failure(model("qwen", QWEN), GEMMA, other, **options)
+    assert found.reason == "masked_names" and f"whether {options.get('name', 'qwen')} is among the models of this host" in found.message
 
 
 @pytest.mark.parametrize("other", MASKED_SOMEWHERE)
@@ -349,8 +352,7 @@ def test_a_ttl_that_cannot_be_read_is_no_pin_and_no_reason_to_reload(unreadable,
     record["models"][0]["unreadable"] = [TTL.format(0)]
     found, not_told = compare(record, instances_of(record, "qwen"), wanted(**options))
     assert [difference.setting for difference in found] == differences and not_told == unverified
-    plan = make_plan(record, wanted(**options))
-    assert plan.failure is None and bool(plan.actions) == bool(differences)
+    assert bool(make_plan(record, wanted(**options)).actions) == bool(differences)
 
 
 def test_settings_that_are_not_documented_are_passed_on():
