@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     Plan,
     compare,
     instances_of,
+    is_listed,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED, Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
@@ -101,7 +102,7 @@ def _instance(own: list[Any], wanted: Wanted) -> str | None:
 def _shown(record: Record, wanted: Wanted) -> dict[str, Any]:
     """What a diff shows of a record: nothing that changes by itself."""
     return {
-        "downloaded": wanted.model in record["available"],
+        "downloaded": is_listed(record, wanted.model),
         "instances": {instance["id"]: _settings(instance["model"], instance["config"]) for instance in record["instances"]},
     }
 

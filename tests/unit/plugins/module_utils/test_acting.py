@@ -379,6 +379,18 @@ def test_what_is_downloaded_already_and_not_listed_is_no_change():
     assert result["reason"] == "download_failed" and result["changed"] is False and result["actions"] == []
 
 
+def test_the_diff_shows_a_variant_that_was_downloaded():
+    server = ClockworkServer([GEMMA])
+    server.catalogue["qwen@4bit"] = 1e6
+    # LM Studio lists it under its key.
+    server.hooks.append(lambda request: server.models[1:] and server.models[1].update(key="qwen", variants=["qwen@4bit"]))
+    wanted = parse_options("qwen@4bit", state="downloaded")
+    told = server.run(wanted, check_mode=True)
+    result = server.run(wanted)
+    assert "failed" not in result and result["changed"] is True
+    assert told["diff"] == result["diff"] and [result["diff"][side]["downloaded"] for side in ("before", "after")] == [False, True]
+
+
 def test_what_is_loaded_during_a_download_is_not_unloaded():
     server, wanted = scenario("download and load")
 
