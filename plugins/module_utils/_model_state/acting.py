@@ -36,7 +36,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     unloads_of_model,
     unloads_of_others,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import Done, make_result
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import ActionResult, action_result, make_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import CANNOT_TELL, PATIENCE, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED, Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
@@ -58,9 +58,7 @@ class _Acting:
         self.own: set[str] = ids_of(self.record, wanted.model)
         """The instances of the model that should be there now."""
         self.plan = Plan()
-        self.done: list[Done] = []
-        self.uncertain = False
-        """Whether more may have changed than is known."""
+        self.done: list[ActionResult] = []
         self.restored: bool | None = None
         self.confirmed: bool | None = None
 
@@ -82,11 +80,10 @@ class _Acting:
                 self._judge()
         except Failure as exc:
             failure = exc
-            self.uncertain = self.uncertain or exc.unclear
             if not self.is_current:
                 self.record = self.server.list()
-        done = None if check_mode else self.done
-        result = make_result(self.wanted, self.before, self.record, self.plan, done, failure, self.uncertain, self.restored)
+        actions = None if check_mode else self.done
+        result = make_result(self.wanted, self.before, self.record, self.plan, actions, failure, self.restored)
         return {**result, "confirmed": self.confirmed} if self.wanted.confirm_loaded else result
 
     def _carry_out(self) -> None:
@@ -259,4 +256,4 @@ class _Acting:
             raise Failure("changed_meanwhile", f"{format_names([str(action.instance) for action in left])} was loaded meanwhile")
 
     def _note(self, action: Action, instance: str | None, began: float) -> None:
-        self.done.append(Done(action, instance, round(self.server.clock() - began, 1)))
+        self.done.append(action_result(action, instance, round(self.server.clock() - began, 1)))

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
@@ -28,18 +28,16 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Instance, Record
 
-_WORDS = {DOWNLOAD: ("download", "downloaded"), UNLOAD: ("unload", "unloaded"), LOAD: ("load", "loaded")}
+ActionResult = Dict[str, Any]
+"""An action that was carried out, as the result has it."""
 
 
-class Done(NamedTuple):
-    """An action that was carried out."""
-
-    action: Action
-    instance: str | None
-    """The one that was unloaded, or is loaded now."""
-    seconds: float
+def action_result(action: Action, instance: str | None, seconds: float | None = None) -> ActionResult:
+    """`instance` is the one that was unloaded, or is loaded now."""
+    note = CUTS_OFF if action.action == UNLOAD else None
+    return {"action": action.action, "model": action.model, "instance": instance, "seconds": seconds, "note": note}
 
 
 def make_result(
@@ -47,40 +45,37 @@ def make_result(
     before: Record,
     after: Record,
     plan: Plan,
-    done: Sequence[Done] | None,
+    actions: Sequence[ActionResult] | None,
     failure: Failure | None = None,
-    uncertain: bool = False,
     restored: bool | None = None,
 ) -> dict[str, Any]:
-    """`done` is None in check mode, where nothing is done. With `uncertain`, more may have changed than is known."""
-    if done is None:
-        actions = [_action(action, action.instance if action.action == UNLOAD else None) for action in plan.actions]
-    else:
-        actions = [_action(*each) for each in done]
+    """`actions` are those that were carried out. They are None in check mode, where none is."""
+    check_mode = actions is None
+    if actions is None:
+        actions = [action_result(action, action.instance if action.action == UNLOAD else None) for action in plan.actions]
     own = instances_of(after, wanted.model)
     result: dict[str, Any] = {
-        "changed": bool(actions) or uncertain,
+        "changed": bool(actions) or (failure is not None and failure.unclear),
         "actions": actions,
-        "instance": _instance(own, wanted) if wanted.state == LOADED and (done is not None or not actions) else None,
+        "instance": _instance(own, wanted) if wanted.state == LOADED and not (check_mode and actions) else None,
         "differences": [difference._asdict() for difference in (failure and failure.differences) or plan.differences],
         "unverified": compare(after, own, wanted)[1] if wanted.state == LOADED else [],
-        "reason": None,
+        "reason": failure and failure.reason,
         "lmstudio": at_detail_loaded(after),
     }
     if before["ok"] and after["ok"]:
-        shown = _predicted(before, plan, wanted) if done is None else _shown(after, wanted)
+        shown = _predicted(before, plan, wanted) if check_mode else _shown(after, wanted)
         result["diff"] = {"before": _shown(before, wanted), "after": shown}
     if restored is not None:
         result["restored"] = restored
     if failure is None:
-        result["msg"] = _sentence(wanted, result, own, done is None)
-        return result
+        return {**result, "msg": f"Would {_list_of(actions)}." if check_mode and actions else _success(wanted, result, own)}
     message = failure.message
     if actions:
-        message += f" Done before: {_list_of(actions, 1)}."
+        message += f" Done before: {_list_of(actions, 'ed')}."
     if restored is not None:
         message += " What was loaded before is loaded again." if restored else " What was loaded before was not loaded again."
-    return {**result, "failed": True, "reason": failure.reason, "msg": message}
+    return {**result, "failed": True, "msg": message}
 
 
 def not_asked_result(wanted: Wanted, record: Record) -> dict[str, Any]:
@@ -88,12 +83,7 @@ def not_asked_result(wanted: Wanted, record: Record) -> dict[str, Any]:
     return make_result(wanted, record, record, Plan(), [], no_list(record))
 
 
-def _action(action: Action, instance: str | None, seconds: float | None = None) -> dict[str, Any]:
-    note = CUTS_OFF if action.action == UNLOAD else None
-    return {"action": action.action, "model": action.model, "instance": instance, "seconds": seconds, "note": note}
-
-
-def _instance(own: list[Any], wanted: Wanted) -> str | None:
+def _instance(own: list[Instance], wanted: Wanted) -> str | None:
     """The instance that serves requests for the key."""
     ids = [instance["id"] for instance in own]
     return wanted.model if wanted.model in ids else ids[0] if ids else None
@@ -126,9 +116,7 @@ def _predicted(before: Record, plan: Plan, wanted: Wanted) -> dict[str, Any]:
     return shown
 
 
-def _sentence(wanted: Wanted, result: dict[str, Any], own: list[Any], check_mode: bool) -> str:
-    if check_mode and result["actions"]:
-        return f"Would {_list_of(result['actions'], 0)}."
+def _success(wanted: Wanted, result: dict[str, Any], own: list[Instance]) -> str:
     if wanted.state == UNLOADED and not result["actions"] and wanted.model not in result["lmstudio"]["available"]:
         # Perhaps the id of an instance, perhaps a misspelt key.
         return f"{wanted.name} is not loaded, and this host lists no model with that key."
@@ -141,5 +129,5 @@ def _sentence(wanted: Wanted, result: dict[str, Any], own: list[Any], check_mode
     return f"{wanted.name} is loaded as {format_names([instance['id'] for instance in own])}, with a context of {contexts}.{not_told}"
 
 
-def _list_of(actions: list[dict[str, Any]], form: int) -> str:
-    return ", ".join(f"{_WORDS[each['action']][form]} {printable(each['instance'] or each['model'])}" for each in actions)
+def _list_of(actions: Sequence[ActionResult], ending: str = "") -> str:
+    return ", ".join(f"{each['action']}{ending} {printable(each['instance'] or each['model'])}" for each in actions)
