@@ -15,14 +15,7 @@ from typing import Any, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download, list_with
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import NOT_TOLD, WITHOUT_OTHERS, Failure, no_list
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.loading import (
-    ANSWERED,
-    UNANSWERED,
-    list_without,
-    load,
-    unload,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import WITHOUT_OTHERS, Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
     DOWNLOAD,
     LOAD,
@@ -118,14 +111,14 @@ class _Acting:
         self._need_as_planned(action.model, instance_id)
         began = self.server.clock()
         self.is_current = False
-        unloaded = unload(self.server, instance_id)
-        if unloaded.answer == ANSWERED:
+        failure = self.server.unload(instance_id)
+        if failure is None:
             self._note(action, instance_id, began)
-        self.record = list_without(self.server, action.model, instance_id, unloaded)
+        self.record = self.server.list_without(action.model, instance_id, failure)
         self.is_current = True
         if action.model == self.wanted.model:
             self.own.discard(instance_id)
-        if unloaded.answer == UNANSWERED:
+        if failure and failure.unclear:
             self._note(action, instance_id, began)
 
     def _need_as_planned(self, model: str, instance_id: str) -> None:
@@ -158,7 +151,7 @@ class _Acting:
         began = self.server.clock()
         self.server.progress(f"{printable(action.model)}: loading")
         self.is_current = False
-        instance_id = load(self.server, action.model, config, self.own, self.wanted.load_timeout)
+        instance_id = self.server.load(action.model, config, self.own, self.wanted.load_timeout)
         self.own.add(instance_id)
         self._note(action, instance_id, began)
 
@@ -234,17 +227,10 @@ class _Acting:
             if doubt is None or doubt == CANNOT_TELL:
                 self.confirmed = doubt is None
                 return
-            if not wait:
-                raise Failure(
-                    "load_unconfirmed",
-                    f"{self.wanted.name} is listed, but {doubt}",
-                    "A run waits for it, up to load_timeout." if doubt.may_pass else NOT_TOLD,
-                )
+            if doubt.may_pass and not wait:
+                raise Failure("load_unconfirmed", f"{self.wanted.name} is listed, but {doubt}", "A run waits for it, up to load_timeout.")
             if not doubt.may_pass or not pauses():
-                after = " after load_timeout" if doubt.may_pass else ""
-                raise Failure(
-                    "load_unconfirmed", f"{self.wanted.name} is listed, but{after} {doubt}", None if doubt.is_loading else NOT_TOLD
-                )
+                raise doubt.failure(f"{self.wanted.name} is listed")
             self.record = self.server.first_list()
 
     def _judge_unloaded(self, left: list[Action]) -> None:

@@ -4,12 +4,15 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The server, as code that changes something on it sees it: list, send, wait."""
+"""The server, as code that changes something on it sees it: list, wait, and load and unload, each with one request.
+
+Where the answer to a request does not tell what became of it, the list does.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -17,8 +20,26 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import ask_confirmation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import send
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, unsuccessful
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import (
+    MODEL_NOT_FOUND,
+    check_unloaded,
+    load_request,
+    read_loaded,
+    refusal_of,
+    send,
+    unload_request,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import (
+    NOT_TOLD,
+    UNUSABLE_ID,
+    Failure,
+    no_list,
+    unsuccessful,
+    what_came,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import ids_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -37,9 +58,15 @@ class Doubt(NamedTuple):
     is_loading: bool = False
     """Whether the server says so."""
     may_pass: bool = False
+    """Whether it is worth waiting. It is where the model is loading."""
 
     def __str__(self) -> str:
         return "it is still loading" if self.is_loading else f"it is not known whether it is loaded: {self.why}"
+
+    def failure(self, what_is_listed: str, unclear: bool = False) -> Failure:
+        """Once nothing is waited for any longer."""
+        after = " after load_timeout" if self.may_pass else ""
+        return Failure("load_unconfirmed", f"{what_is_listed}, but{after} {self}", None if self.is_loading else NOT_TOLD, unclear)
 
 
 CANNOT_TELL = Doubt(f"this LM Studio has no {LIST_MODELS_V0.path}")
@@ -78,10 +105,6 @@ class Server:
         """The first list that the server gives. A server that restarts has none for a while."""
         return self.list_until(lambda _record: True, PATIENCE)
 
-    def send(self, request: Request) -> dict[str, Any]:
-        """Raises :class:`ApiError`."""
-        return send(self.endpoint, self.fetch, request)
-
     def doubt(self, record: Record, model: str) -> Doubt | None:
         """Why the listed instances of a model may not be loaded yet, which only the older list tells. None where they are."""
         confirmation = ask_confirmation(self.endpoint, self.fetch)
@@ -92,6 +115,83 @@ class Server:
             if why is not None:
                 return Doubt(why, why == LOADING, not confirmation.is_refused)
         return None
+
+    def load(self, model: str, config: Mapping[str, Any], before: set[str], seconds: float) -> str:
+        """Load one more instance, and return its id. `before` has the ids of those that exist, from a list that was read just now.
+
+        Raises :class:`Failure`, which is unclear where it is not certain that nothing was loaded.
+        """
+        pauses = self.pauses(seconds)
+        request = load_request(model, config, seconds)
+        try:
+            return read_loaded(self.send(request), self.endpoint, before)
+        except ApiError as exc:
+            failure = self.failure(exc, request, f"{printable(model)} was not loaded", "load_failed")
+            if not failure.unclear:
+                raise failure from None
+            self.progress(f"{printable(model)}: the answer to the load is missing ({printable(exc.problem)}). Reading the list")
+            why = f"the answer to the load of {printable(model)} is missing: {what_came(exc, self.endpoint)}"
+            return self._find_loaded(model, before, pauses, why)
+
+    def _find_loaded(self, model: str, before: set[str], pauses: Callable[[], bool], why: str) -> str:
+        """The id of an instance that may have been loaded, once it is loaded. It is listed as soon as its load begins."""
+        began = False
+        while True:
+            record = self.list()
+            found = ids_of(record, model) - before if record["ok"] else set()
+            if len(found) > 1:
+                listed = f"{count(len(found), 'new instance')} of it are listed: {format_names(sorted(found))}"
+                raise Failure("changed_meanwhile", f"{why}, and {listed}", unclear=True)
+            doubt = self.doubt(record, model) if found else None
+            if found and doubt is None:
+                return found.pop()
+            if began and record["ok"] and not found:
+                raise Failure("load_failed", f"{why}, and the instance that was listed is gone")
+            began = began or bool(found)
+            if (doubt and not doubt.may_pass) or not pauses():
+                if doubt:
+                    raise doubt.failure(f"{why}. An instance of it is listed", unclear=True)
+                state = "it is not listed" if record["ok"] else f"its state is not known ({record['status']})"
+                raise Failure("load_unconfirmed", f"{why}. After load_timeout {state}", unclear=True)
+
+    def unload(self, instance_id: str) -> Failure | None:
+        """Unload an instance. Raises :class:`Failure` where it is certain that this was not done.
+
+        Returns one where it is not: unclear, or because there is no such instance.
+        """
+        request = unload_request(instance_id)
+        try:
+            check_unloaded(self.send(request), instance_id)
+        except ApiError as exc:
+            failure = self.failure(exc, request, f"{printable(instance_id)} was not unloaded", "still_loaded")
+            refusal = refusal_of(exc, self.endpoint)
+            if failure.unclear or (refusal is not None and MODEL_NOT_FOUND in refusal.kinds):
+                return failure
+            raise failure from None
+        return None
+
+    def list_without(self, model: str, instance_id: str, failure: Failure | None) -> Record:
+        """The list once an unloaded instance is gone. `failure` is what came of its unload.
+
+        Raises :class:`Failure`, which is unclear where it may still go.
+        """
+        name = printable(instance_id)
+        unclear = failure is not None and failure.unclear
+        # An id that stays listed may be that of a new instance, which a client made at once.
+        patience = max(self.endpoint.timeout, PATIENCE / 2) if failure else PATIENCE / 4
+        record = self.list_until(lambda record: instance_id not in ids_of(record, model), patience)
+        if not record["ok"]:
+            raise no_list(record, f"it is not known whether {name} is unloaded: ", unclear)
+        if instance_id not in ids_of(record, model):
+            return record
+        if failure and not unclear:
+            raise Failure("still_loaded", f"{name} is listed as loaded, but LM Studio says that it is not", UNUSABLE_ID)
+        because = f" ({failure.sentence})" if failure else ""
+        raise Failure("still_loaded", f"{name} was to be unloaded, but is listed as loaded{because}", unclear=unclear)
+
+    def send(self, request: Request) -> dict[str, Any]:
+        """Raises :class:`ApiError`."""
+        return send(self.endpoint, self.fetch, request)
 
     def failure(self, error: ApiError, request: Request, doing: str, default_reason: str) -> Failure:
         return unsuccessful(error, self.endpoint, request, doing, default_reason)
