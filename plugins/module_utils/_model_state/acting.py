@@ -80,13 +80,17 @@ class _Acting:
         return {**result, "confirmed": self.confirmed} if self.wanted.confirm_loaded else result
 
     def _carry_out(self) -> None:
-        actions = list(self.plan.actions)
+        actions = self.plan.actions
         if actions and actions[0].action == DOWNLOAD:
-            self._download(actions.pop(0))
-            actions = self._planned_again(actions)
-        carry_out = {UNLOAD: self._unload, LOAD: self._load}
+            self._download(actions[0])
+            # More is known about the model now, but nothing more is done than was planned.
+            actions = make_plan(self.record, self.wanted).actions
+            more = [action.instance or action.model for action in actions if action not in self.plan.actions[1:]]
+            if more:
+                sentence = f"during the download of {self.wanted.name} something else was loaded: {format_names(more)}"
+                raise Failure("changed_meanwhile", sentence)
         for action in actions:
-            carry_out[action.action](action)
+            {UNLOAD: self._unload, LOAD: self._load}[action.action](action)
 
     def _download(self, action: Action) -> None:
         began = self.server.clock()
@@ -96,15 +100,6 @@ class _Acting:
         self.record = list_with(self.server, self.wanted, self.before)
         self.is_current = True
         self.own = ids_of(self.record, self.wanted.model)
-
-    def _planned_again(self, planned: list[Action]) -> list[Action]:
-        """What is left to do now that more is known about the model. Never more than was planned."""
-        plan = make_plan(self.record, self.wanted)
-        more = [action for action in plan.actions if action not in planned]
-        if more:
-            names = format_names([action.instance or action.model for action in more])
-            raise Failure("changed_meanwhile", f"during the download of {self.wanted.name} something else was loaded: {names}")
-        return list(plan.actions)
 
     def _unload(self, action: Action) -> None:
         instance_id = str(action.instance)
@@ -136,7 +131,7 @@ class _Acting:
     def _load(self, action: Action) -> None:
         # Until more is known. Nothing is loaded again unless it is certain what is loaded.
         self.restored = None if action.instance is None else False
-        self._need_current()
+        self._check_own()
         try:
             self._load_one(action, self.wanted.config)
         except Failure as failure:
@@ -163,7 +158,7 @@ class _Acting:
         # Servers report settings that they do not accept, as older ones do with parallel. A load that they refuse has not begun.
         for left_out in ((), ("parallel",), tuple(name for name in SETTINGS if name != "context_length")):
             try:
-                self._need_current()
+                self._check_own()
                 self._load_one(action, {name: value for name, value in config.items() if name not in left_out})
             except Failure as failure:
                 if failure.reason not in ("option_unsupported", "request_rejected"):
@@ -172,16 +167,16 @@ class _Acting:
                 return True
         return False
 
-    def _need_current(self) -> None:
-        """Read the list, unless nothing was done since. Raises :class:`Failure` if it is not as it should be."""
+    def _check_own(self) -> None:
+        """Check on a list that was read after the last change that the instances are those that should be there. Raises :class:`Failure`."""
         if not self.is_current:
-            self.record = self.server.first_list()
-            self.is_current = self.record["ok"]
-        self._check_number()
-
-    def _check_number(self) -> None:
-        if not self.record["ok"]:
-            raise no_list(self.record)
+            # It may lag behind what was answered.
+            self.record = self.server.list_until(lambda record: ids_of(record, self.wanted.model) == self.own, PATIENCE / 4)
+            if not self.record["ok"]:
+                self.record = self.server.first_list()
+            if not self.record["ok"]:
+                raise no_list(self.record, "what was done could not be checked: ")
+            self.is_current = True
         listed = ids_of(self.record, self.wanted.model)
         if listed != self.own:
             there, expected = format_names(sorted(listed)), format_names(sorted(self.own))
@@ -190,27 +185,19 @@ class _Acting:
 
     def _judge(self) -> None:
         """Check that the state is reached. Raises :class:`Failure`."""
-        if not self.is_current:
-            # A list may lag behind what was answered.
-            self.record = self.server.list_until(lambda record: ids_of(record, self.wanted.model) == self.own, PATIENCE / 4)
-            if not self.record["ok"]:
-                self.record = self.server.first_list()
-            if not self.record["ok"]:
-                raise no_list(self.record, "what was done could not be checked: ")
-            self.is_current = True
-        if self.wanted.state == LOADED:
-            self._judge_loaded()
-        elif self.wanted.state == UNLOADED:
+        if self.wanted.state == UNLOADED:
             self._judge_unloaded(unloads_of_model(self.record, self.wanted))
+        elif self.wanted.state == LOADED:
+            self._judge_loaded()
 
     def _judge_loaded(self) -> None:
-        self._check_number()
+        self._check_own()
         if not self.own:
             raise Failure("changed_meanwhile", f"{self.wanted.name} should be loaded, but no instance of it is listed")
         if self.wanted.confirm_loaded and self.done:
             # While it waits, something else may change, so what is judged is the list that was read last.
             self._confirm()
-            self._check_number()
+            self._check_own()
         differences, _unverified = compare(self.record, instances_of(self.record, self.wanted.model), self.wanted)
         if differences:
             sentence = "the server loaded it with settings other than requested: " + "; ".join(map(str, differences))
