@@ -194,7 +194,7 @@ class _Acting:
         self._check_own()
         if not self.own:
             raise Failure("changed_meanwhile", f"{self.wanted.name} should be loaded, but no instance of it is listed")
-        if self.wanted.confirm_loaded and self.done:
+        if self.wanted.confirm_loaded and self.plan.actions:
             # While it waits, something else may change, so what is judged is the list that was read last.
             self._confirm()
             self._check_own()

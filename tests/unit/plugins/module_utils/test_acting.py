@@ -626,6 +626,18 @@ def test_a_load_of_somebody_else_is_not_interrupted_by_a_reload():
     assert len(moments) == 1 and moments[0] >= 300
 
 
+def test_what_is_loaded_is_confirmed_although_somebody_else_has_unloaded_the_others():
+    server = ClockworkServer([model("qwen", instance("qwen")), GEMMA])
+
+    def somebody(request):
+        if request.path.endswith("/unload"):
+            server.models[1]["loaded_instances"].clear()
+
+    server.hooks.append(somebody)
+    result = server.run(parse_options("qwen", exclusive=True, confirm_loaded=True))
+    assert "failed" not in result and result["actions"] == [] and result["confirmed"] is True
+
+
 def test_a_load_of_somebody_else_that_ends_without_an_instance_is_made_up_for():
     server = ClockworkServer([model("qwen", {**instance("qwen"), "loaded_at": 300})])
 
