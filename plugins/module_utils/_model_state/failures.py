@@ -14,7 +14,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import MODEL_NOT_FOUND, is_clear, refusal_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import (
+    MODEL_NOT_FOUND,
+    Refusal,
+    is_clear,
+    refusal_of,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -65,13 +70,7 @@ WITHOUT_OTHERS = (
 )
 """What to do where there is too little memory although the others have been unloaded."""
 
-_MEMORY = (
-    "insufficient system resources",
-    "requires approximately",
-    "insufficient memory",
-    "not enough memory",
-    "out of memory",
-)
+_MEMORY = ("insufficient system resources", "requires approximately", "insufficient memory", "not enough memory", "out of memory")
 
 
 class Failure(Exception):
@@ -119,18 +118,19 @@ def unsuccessful(error: ApiError, endpoint: Endpoint, request: Request, doing: s
         return Failure(error.status, f"{doing}: {what_came(error, endpoint)}", _OF_CHANGES.get(error.status, error.hint), unclear)
     if unclear:
         return Failure(default_reason, f"{doing}: {what_came(error, endpoint)}", unclear=True)
-    words = refusal.message.lower()
+    says = f"LM Studio says {refusal.message!r}" if refusal.message else refusal.kind
+    return Failure(_reason_of(refusal, error.http_status or 0, default_reason), f"{doing}: {says}")
+
+
+def _reason_of(refusal: Refusal, http_status: int, default_reason: str) -> str:
     if "unrecognized_keys" in refusal.kinds or "not_implemented" in refusal.kinds:
-        reason = "option_unsupported"
-    elif default_reason == "load_failed":
-        if MODEL_NOT_FOUND in refusal.kinds:
-            reason = "model_unknown"
-        elif any(memory in words for memory in _MEMORY):
-            reason = "insufficient_memory"
-        else:
-            reason = "request_rejected" if error.http_status and error.http_status < 500 else default_reason
-    elif error.http_status == 404 and default_reason == "download_failed":
-        reason = "download_unavailable"
-    else:
-        reason = "request_rejected" if error.http_status == 400 else default_reason
-    return Failure(reason, f"{doing}: LM Studio says {refusal.message!r}" if refusal.message else f"{doing}: {refusal.kind}")
+        return "option_unsupported"
+    if default_reason == "download_failed" and http_status == 404:
+        return "download_unavailable"
+    if default_reason != "load_failed":
+        return "request_rejected" if http_status == 400 else default_reason
+    if MODEL_NOT_FOUND in refusal.kinds:
+        return "model_unknown"
+    if any(memory in refusal.message.lower() for memory in _MEMORY):
+        return "insufficient_memory"
+    return "request_rejected" if http_status < 500 else default_reason
