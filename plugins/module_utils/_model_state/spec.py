@@ -170,17 +170,18 @@ def _check_source(source: str | None, quantization: str | None) -> str | None:
 
 
 def _parse_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    parsed = {}
-    for name, value in config.items():
-        if not isinstance(name, str) or not name.strip() or name in _OF_THE_MODULE:
-            raise OptionError("config", f"{format_value(name)} is not a setting of an instance. Remove it.")
+    parsed: dict[str, Any] = {}
+    for given, value in config.items():
+        name = given.strip() if isinstance(given, str) else ""
+        if not name or name in _OF_THE_MODULE:
+            raise OptionError("config", f"{format_value(given)} is not a setting of an instance. Remove it.")
         # What the server does not report is not compared, so a misspelt setting would pass where the model is loaded already.
-        meant = [] if name.strip() in SETTINGS else closest(name.strip(), SETTINGS, _MISSPELT)
+        meant = [] if name in SETTINGS else closest(name, SETTINGS, _MISSPELT)
         if meant:
             raise OptionError("config", f"{printable(name)} is not a setting of an instance. Did you mean {meant[0]}?")
-        if name.strip() in parsed:
-            raise OptionError("config", f"{printable(name.strip())} is there twice. Remove one of the two.")
-        parsed[name.strip()] = _setting(name.strip(), value)
+        if name in parsed:
+            raise OptionError("config", f"{printable(name)} is there twice. Remove one of the two.")
+        parsed[name] = _setting(name, value)
     return parsed
 
 

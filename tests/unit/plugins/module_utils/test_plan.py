@@ -261,6 +261,7 @@ def test_a_loaded_model_with_enough_context_is_not_refused_for_what_it_supports(
         ({"config": {"context_length": 0}}, "context_length: 0 is not a whole number of 1 or more"),
         ({"config": {"flash_attention": 1}}, "flash_attention: 1 is not true or false"),
         ({"config": {"model": "other"}}, "config: model is not a setting"),
+        ({"config": {" model": "other"}}, "config:  model is not a setting"),
         ({"config": {"parallel": None}}, "config: parallel has no value"),
         ({"config": {"draft": {"model": "x"}}}, "config: draft needs a string, a number, true or false"),
         ({"config": EIGHT, "compare": {"parallel": "exact"}}, "compare: parallel is not in config"),
