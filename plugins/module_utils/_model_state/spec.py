@@ -58,7 +58,7 @@ def model_spec(environment: bool = True) -> dict[str, Any]:
 
 
 class Wanted(NamedTuple):
-    """What is wanted of one model. Make it with :func:`parse_wanted`."""
+    """What is wanted of one model: the options by their names. Make it with :func:`parse_wanted`."""
 
     model: str
     state: str
@@ -104,30 +104,21 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
         raise OptionError("model", f"{printable(model)!r} is not the key of one model. Patterns are not accepted here.")
     if options["api"] == V0:
         raise OptionError("api", "v0 can only list models. They are loaded, unloaded and downloaded over v1, which LM Studio 0.4 has.")
-    state = options["state"]
-    _check_sense(options, state)
+    _check_sense(options)
     config = _parse_config(options["config"])
     source, quantization = (_text(name, options[name]) if options.get(name) else None for name in ("source", "quantization"))
     for name in _TIMEOUTS:
         check_seconds(name, options[name], most=_MAX_SECONDS)
-    return Wanted(
-        model=model,
-        state=state,
-        config=config,
-        compare=_parse_compare(options["compare"], config),
-        download=options["download"] or state == DOWNLOADED,
-        source=_check_source(source, quantization) or model,
-        quantization=quantization,
-        reload=options["reload"],
-        pinned=options["pinned"],
-        duplicates=options["duplicates"],
-        exclusive=options["exclusive"],
-        keep=_names("keep", options["keep"]),
-        load_timeout=options["load_timeout"],
-        download_timeout=options["download_timeout"],
-        stall_timeout=options["stall_timeout"],
-        confirm_loaded=options["confirm_loaded"],
-    )
+    checked = {
+        "model": model,
+        "config": config,
+        "compare": _parse_compare(options["compare"], config),
+        "download": options["download"] or options["state"] == DOWNLOADED,
+        "source": _check_source(source, quantization) or model,
+        "quantization": quantization,
+        "keep": _names("keep", options["keep"]),
+    }
+    return Wanted(**{**{name: options[name] for name in Wanted._fields}, **checked})
 
 
 def _names(option: str, values: Iterable[Any]) -> tuple[str, ...]:
@@ -144,8 +135,9 @@ def _text(option: str, value: Any) -> str:
     return text
 
 
-def _check_sense(options: Mapping[str, Any], state: str) -> None:
-    """Refuse what has no effect in this state, because whoever set it expects one."""
+def _check_sense(options: Mapping[str, Any]) -> None:
+    """Refuse what has no effect in the state, because whoever set it expects one."""
+    state = options["state"]
     refused = {
         LOADED: (),
         UNLOADED: ("config", "compare", "exclusive", "download", "source", "quantization"),
@@ -208,6 +200,6 @@ def _parse_compare(compare: Mapping[str, Any], config: Mapping[str, Any]) -> dic
             )
         if how not in COMPARISONS:
             raise OptionError("compare", f"{printable(name)}: {format_value(how)} is not one of {', '.join(COMPARISONS)}.")
-        if how == AT_LEAST and (isinstance(config[name], (bool, str))):
+        if how == AT_LEAST and isinstance(config[name], (bool, str)):
             raise OptionError("compare", f"{printable(name)}: at_least compares numbers, and {format_value(config[name])} is not one.")
     return {name: str(compare.get(name, AT_LEAST if name == "context_length" else EXACT)) for name in config}
