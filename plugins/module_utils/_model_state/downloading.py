@@ -53,11 +53,9 @@ def list_with(server: Server, wanted: Wanted, before: Record) -> Record:
     if not is_listed(record, wanted.model):
         new = sorted(set(record["available"]) - set(before["available"]))
         called = f"New in the list: {format_names(new)}" if new else "Nothing is new in the list"
-        raise Failure(
-            "download_failed",
-            f"{printable(wanted.source)} was downloaded, but no model is listed as {name}. {called}",
-            "Set model to the key under which the server lists what it has downloaded, and source to what is to be downloaded.",
-        )
+        sentence = f"{printable(wanted.source)} was downloaded, but no model is listed as {name}. {called}"
+        next_step = "Set model to the key under which the server lists what it has downloaded, and source to what is to be downloaded."
+        raise Failure("download_failed", sentence, next_step)
     return record
 
 
@@ -74,7 +72,7 @@ class _Download:
     def run(self) -> None:
         download = self._request()
         grown_at, most = self.server.clock(), -1.0
-        told: float | None = None
+        next_line = 0.0
         pauses = self.server.pauses(self.wanted.download_timeout)
         while not download.is_complete:
             if download.status == "failed":
@@ -87,14 +85,13 @@ class _Download:
                 waited = count(self.wanted.stall_timeout, "second")
                 raise Failure("download_stalled", f"the download of {self.name} has made no progress for {waited} ({how})")
             seconds = self.server.clock() - self.began
-            if told is None or seconds - told >= SECONDS_BETWEEN_LINES:
-                told = seconds
+            if seconds >= next_line:
+                next_line = seconds + SECONDS_BETWEEN_LINES
                 self.server.progress(describe(self.name, download, seconds))
             if not pauses():
+                sentence = f"the download of {self.name} was not complete after {count(self.wanted.download_timeout, 'second')}"
                 raise Failure(
-                    "timeout",
-                    f"the download of {self.name} was not complete after {count(self.wanted.download_timeout, 'second')}",
-                    "It continues in LM Studio. Run the task again to wait for it, or raise download_timeout.",
+                    "timeout", sentence, "It continues in LM Studio. Run the task again to wait for it, or raise download_timeout."
                 )
             download = self._status(download)
 
@@ -130,9 +127,8 @@ class _Download:
                 return download
             # The server has lost the job, as after a restart.
             if self.attempts >= _ATTEMPTS:
-                raise Failure(
-                    "download_failed", f"LM Studio no longer knows the download of {self.name}, which was begun {_ATTEMPTS} times"
-                ) from None
+                sentence = f"LM Studio no longer knows the download of {self.name}, which was begun {_ATTEMPTS} times"
+                raise Failure("download_failed", sentence) from None
             return self._request()
         return now._replace(job_id=download.job_id, total_bytes=now.total_bytes or download.total_bytes)
 
