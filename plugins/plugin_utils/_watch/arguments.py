@@ -30,7 +30,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import EVENTS, MET, VIOLATED, Rules
 
 SOURCE = "gpufleet.lmstudio.watch"
-INITIAL = ("none", "snapshot")
 _LEAST_SECONDS = 0.1
 _FROM_RULEBOOK = "eda_feedback_queue"
 """What ansible-rulebook adds by itself."""
@@ -60,60 +59,55 @@ class Arguments(NamedTuple):
 
 def parse_arguments(raw: Mapping[str, Any]) -> Arguments:
     """The checked arguments. Raises ``InputError`` that names the argument, and shows no secret."""
-    _check_names(SOURCE, "argument", raw.keys() - {_FROM_RULEBOOK}, [*_OWN, *_CONNECTION])
-    given = _only_set(raw)
-    interval = _read("interval", given, _seconds, 30.0)
-    down_after = _read("down_after", given, whole_number(1), 2)
-    initial = _read("initial", given, _one_of(INITIAL), INITIAL[0])
-    requirements = parse_all(given["require"]) if "require" in given else []
-    events = _events(given.get("events"), bool(requirements))
-    defaults = {option: _read(option, given, read) for option, read in _CONNECTION.items() if option in given}
+    _check_names(SOURCE, "argument", raw.keys() - {_FROM_RULEBOOK}, ["endpoints", *_OWN, *_CONNECTION])
+    own = _read(raw, _OWN)
+    judged = [name for name in own.get("events", ()) if name in (VIOLATED, MET)]
+    if judged and "require" not in own:
+        raise OptionError("events", f"{judged[0]} needs a require next to it.")
+    defaults = _read(raw, _CONNECTION)
     # Check the defaults on their own, so that an error names the default and not an endpoint.
     make_endpoint(defaults, "http://localhost")
-    hosts = _hosts(given.get("endpoints"), defaults)
+    hosts = _hosts(raw.get("endpoints"), defaults)
     check_files(host.endpoint for host in hosts)
-    return Arguments(hosts, interval, Rules(down_after, requirements, initial == "snapshot"), events)
+    rules = Rules(own.get("down_after", 2), own.get("require", ()), own.get("initial") == "snapshot")
+    return Arguments(hosts, own.get("interval", 30.0), rules, frozenset(own.get("events", EVENTS)))
 
 
 def _hosts(endpoints: Any, defaults: Mapping[str, Any]) -> list[Watched]:
     if not isinstance(endpoints, (list, tuple)) or not endpoints:
         raise OptionError("endpoints", "must be a list of at least one endpoint: a URL, or the name of a host with its own options.")
     hosts: dict[str, Watched] = {}
-    places: dict[str, str] = {}
     for number, raw in enumerate(endpoints):
         where = f"endpoints[{number}]"
         host = _host(raw, defaults, where)
         if host.name in hosts:
-            raise OptionError(where, f"it is the host {host.name}, and so is {places[host.name]}. Give each a name of its own.")
-        hosts[host.name], places[host.name] = host, where
+            other = f"endpoints[{[*hosts].index(host.name)}]"
+            raise OptionError(where, f"it is the host {host.name}, and so is {other}. Give each a name of its own.")
+        hosts[host.name] = host
     return list(hosts.values())
 
 
 def _host(raw: Any, defaults: Mapping[str, Any], where: str) -> Watched:
     if isinstance(raw, str) and raw.strip():
-        if not any(mark in raw for mark in ("://", "@")) and not _is_host(_name_in(raw.strip())):
-            raise OptionError(
-                where, f"{printable(without_userinfo(raw.strip()))!r} is neither a URL nor the name of one host of an inventory."
-            )
-        own, name, default_host = options_from_address({}, raw.strip()), "", raw.strip()
+        name, address = "", raw.strip()
+        if "://" not in address and "@" not in address and not _is_host(_name_in(address)):
+            raise OptionError(where, f"{_quoted(address)} is neither a URL nor the name of one host of an inventory.")
+        own, names = options_from_address({}, address), {"url": where}
     elif isinstance(raw, Mapping):
-        _check_names(where, "option", raw.keys(), ["name", "url", *_CONNECTION])
-        given = _only_set(raw)
-        own = {option: _read(option, given, read, where=where) for option, read in _OF_ENDPOINT.items() if option in given}
-        name = default_host = own.pop("name", "")
+        _check_names(where, "option", raw.keys(), [*_OF_ENDPOINT])
+        own = _read(raw, _OF_ENDPOINT, f"{where}.")
+        names = {"url": where, **{option: f"{where}.{option}" for option in own}}
+        name = address = own.pop("name", "")
         if not name and "url" not in own:
             raise OptionError(where, "it has neither a name nor a url. Give one of them.")
         if name and not _is_host(name):
-            raise OptionError(f"{where}.name", f"{printable(without_userinfo(name))!r} is not the name of one host of an inventory.")
+            raise OptionError(f"{where}.name", f"{_quoted(name)} is not the name of one host of an inventory.")
     else:
         raise OptionError(where, "it is neither a string nor a mapping. Write a URL, or the name of a host with its own options.")
-    names = {"url": where, **{option: f"{where}.{option}" for option in (own if isinstance(raw, Mapping) else ())}}
-    endpoint = make_endpoint(combine(own, defaults), f"http://{bracketed(default_host)}", names)
-    name = name or host_name(str(own.get("url") or default_host), endpoint.host)
+    endpoint = make_endpoint(combine(own, defaults), f"http://{bracketed(address)}", names)
+    name = name or host_name(str(own.get("url") or address), endpoint.host)
     if not _is_host(name):
-        raise OptionError(
-            where, f"{printable(without_userinfo(name))!r} is not the name of one host of an inventory. Give the endpoint a name."
-        )
+        raise OptionError(where, f"{_quoted(name)} is not the name of one host of an inventory. Give the endpoint a name.")
     return Watched(name, endpoint._replace(token_advice=_TOKEN_ADVICE))
 
 
@@ -131,41 +125,40 @@ def _is_host(name: str) -> bool:
     return True
 
 
-def _events(raw: Any, has_requirements: bool) -> frozenset[str]:
-    if raw is None:
-        return frozenset(EVENTS)
-    wanted = [raw] if isinstance(raw, str) else raw
-    if not isinstance(wanted, (list, tuple)) or not wanted:
-        raise OptionError("events", "must be a list of at least one event. Remove it to get all events.")
-    unknown = [str(name) for name in wanted if name not in EVENTS]
-    if unknown:
-        raise OptionError("events", unknown_names("event", unknown, EVENTS))
-    judged = [name for name in wanted if name in (VIOLATED, MET)]
-    if judged and not has_requirements:
-        raise OptionError("events", f"{judged[0]} needs a require next to it.")
-    return frozenset(wanted)
-
-
 def _check_names(where: str, what: str, names: Any, known: list[str]) -> None:
     unknown = sorted(without_userinfo(str(name)) for name in names if name not in known)
     if unknown:
         raise OptionError(where, unknown_names(what, unknown, sorted(known)))
 
 
-def _only_set(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """As everywhere, None and the empty string mean that an option is not set."""
-    return {str(name): value for name, value in raw.items() if value is not None and value != ""}
+def _read(raw: Mapping[str, Any], readers: Mapping[str, Callable[[Any], Any]], where: str = "") -> dict[str, Any]:
+    """The options that are set. As everywhere, None and the empty string mean that an option is not."""
+    found = {}
+    for name, read in readers.items():
+        value = raw.get(name)
+        if value is None or value == "":
+            continue
+        try:
+            found[name] = read(value)
+        except ValueError as exc:
+            shown = "it" if name in ("token", "headers") or is_content(value) else _quoted(str(value))
+            sentence = f"{shown} is not {exc}"
+            raise OptionError(where + name, sentence if sentence.endswith(("?", ".")) else f"{sentence}.") from None
+    return found
 
 
-def _read(name: str, given: Mapping[str, Any], read: Callable[[Any], Any], default: Any = None, where: str = "") -> Any:
-    if name not in given:
-        return default
-    try:
-        return read(given[name])
-    except ValueError as exc:
-        shown = "it" if name in ("token", "headers") or is_content(given[name]) else repr(printable(without_userinfo(str(given[name]))))
-        sentence = f"{shown} is not {exc}"
-        raise OptionError(f"{where}.{name}" if where else name, sentence if sentence.endswith(("?", ".")) else f"{sentence}.") from None
+def _quoted(text: str) -> str:
+    return repr(printable(without_userinfo(text)))
+
+
+def _events(value: Any) -> list[str]:
+    wanted = [value] if isinstance(value, str) else value
+    if not isinstance(wanted, (list, tuple)) or not wanted:
+        raise OptionError("events", "must be a list of at least one event. Remove it to get all events.")
+    unknown = [str(name) for name in wanted if name not in EVENTS]
+    if unknown:
+        raise OptionError("events", unknown_names("event", unknown, EVENTS))
+    return list(wanted)
 
 
 def _string(value: Any) -> str:
@@ -215,7 +208,13 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     return read
 
 
-_OWN = ("endpoints", "interval", "down_after", "require", "events", "initial")
+_OWN: dict[str, Callable[[Any], Any]] = {
+    "interval": _seconds,
+    "down_after": whole_number(1),
+    "initial": _one_of(("none", "snapshot")),
+    "require": parse_all,
+    "events": _events,
+}
 _BY_TYPE: dict[str, Callable[[Any], Any]] = {
     "str": _string,
     "path": _path,

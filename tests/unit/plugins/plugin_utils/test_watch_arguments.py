@@ -176,7 +176,7 @@ def test_a_secret_goes_to_the_server_that_it_belongs_to(monkeypatch):
 def test_schema_documentation_and_code_have_the_same_arguments():
     source = runpy.run_path(str(INSTALLED))
     options = yaml.safe_load(source["DOCUMENTATION"])["options"]
-    assert set(options) == set(SCHEMA["properties"]) == {*arguments._OWN, *arguments._CONNECTION}
+    assert set(options) == set(SCHEMA["properties"]) == {"endpoints", *arguments._OWN, *arguments._CONNECTION}
     connection = connection_spec(environment=False)
     assert set(arguments._CONNECTION) == connection.keys() - {"url"}
     assert set(SCHEMA["$defs"]["endpoint"]["properties"]) == {"name", "url", *arguments._CONNECTION}
