@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.maskin
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
+Read = TypeVar("Read")
 _ROUTES = "/api/v1/models"
 _MAX_NAME = 1000
 """The most characters that an id from a server may have."""
@@ -34,15 +35,23 @@ _UNCLEAR = (408, 424, 425, 429, 460, 499)
 """HTTP statuses below 500 with which something in front of a server says that it no longer waits, or that the request should come again."""
 
 
-class Refusal(NamedTuple):
-    """An error in the form that LM Studio gives it, which others use as well."""
+class NotDone(Exception):
+    """Why a request was not answered with what it is for. Its texts are without the secrets that were sent."""
 
-    kinds: tuple[str, ...]
-    """Its type, and its code if it has one, as they were sent. They are compared, and never shown."""
-    kind: str
-    """The first of them, safe to show."""
-    message: str
-    """Safe to show."""
+    def __init__(self, error: ApiError, endpoint: Endpoint, request: Request) -> None:
+        secrets = secrets_of(endpoint)
+        self.problem = mask_text(secrets, error.problem)
+        super().__init__(self.problem)
+        self.status, self.http_status, self.hint = error.status, error.http_status, error.hint
+        self.kinds, said = _read_error(error.document)
+        """What LM Studio calls it, or something in front of it in the same form, as it was sent: to compare, and never to show."""
+        self.said = printable(mask_text(secrets, said), 400)
+        self.kind = printable(mask_text(secrets, self.kinds[0])) if self.kinds else ""
+        self.is_clear = _is_clear(error, self.kinds, request)
+        """Whether it is certain that the server did not do what it was asked to."""
+        says = f" and says {self.said or self.kind!r}" if self.kinds else ""
+        self.what_came = f"{endpoint.url} {self.problem}{says}"
+        """What came instead, as a sentence."""
 
 
 class Download(NamedTuple):
@@ -59,38 +68,56 @@ class Download(NamedTuple):
         return self.status in (ALREADY_DOWNLOADED, COMPLETED)
 
 
-def load_request(model: str, config: Mapping[str, Any], timeout: float) -> Request:
-    """For a model that is already loaded, it makes a second instance."""
-    return _post(_LOAD, {"model": model, **config}, timeout)
+def load(endpoint: Endpoint, fetch: Fetch, model: str, config: Mapping[str, Any], timeout: float, before: set[str]) -> str:
+    """Load one more instance of a model, and return its id as the record has it. `before` has those that exist. Raises :class:`NotDone`."""
+
+    def read(document: Mapping[str, Any]) -> str:
+        instance_id = document.get("instance_id")
+        if not isinstance(instance_id, str) or not 0 < len(instance_id) <= _MAX_NAME or document.get("status", "loaded") != "loaded":
+            raise ApiError("invalid", "did not confirm that the model is loaded")
+        instance_id = mask_text(secrets_of(endpoint), instance_id)
+        if instance_id in before:
+            raise ApiError("invalid", f"named an instance that existed before, {printable(instance_id)}")
+        return instance_id
+
+    return _send(endpoint, fetch, _post(_LOAD, {"model": model, **config}, timeout), read)
 
 
-def unload_request(instance_id: str) -> Request:
-    return _post(_UNLOAD, {"instance_id": instance_id})
+def unload(endpoint: Endpoint, fetch: Fetch, instance_id: str) -> None:
+    """Unload an instance. Raises :class:`NotDone`."""
+
+    def read(document: Mapping[str, Any]) -> None:
+        if document.get("instance_id") != instance_id:
+            raise ApiError("invalid", "did not confirm that the instance is unloaded")
+
+    _send(endpoint, fetch, _post(_UNLOAD, {"instance_id": instance_id}), read)
 
 
-def download_request(source: str, quantization: str | None) -> Request:
-    """The same request again attaches to the running download."""
-    return _post(_DOWNLOAD, {"model": source, **({"quantization": quantization} if quantization else {})})
+def begin_download(endpoint: Endpoint, fetch: Fetch, source: str, quantization: str | None) -> Download:
+    """Begin a download, or attach to the same one if it is running. Raises :class:`NotDone`."""
+    body = {"model": source, **({"quantization": quantization} if quantization else {})}
+    return _send(endpoint, fetch, _post(_DOWNLOAD, body), lambda document: _read_download(document, endpoint))
 
 
-def download_status_request(job_id: str) -> Request:
-    return Request("GET", f"{_ROUTES}/download/status/{quote(job_id, safe='')}")
+def download_status(endpoint: Endpoint, fetch: Fetch, job_id: str) -> Download:
+    """Raises :class:`NotDone`."""
+    request = Request("GET", f"{_ROUTES}/download/status/{quote(job_id, safe='')}")
+    return _send(endpoint, fetch, request, lambda document: _read_download(document, endpoint))
 
 
 def _post(route: str, body: Mapping[str, Any], timeout: float | None = None) -> Request:
     return Request("POST", _ROUTES + route, json.dumps(body).encode("ascii"), timeout)
 
 
-def send(endpoint: Endpoint, fetch: Fetch, request: Request) -> dict[str, Any]:
-    """The document of an answer. Raises :class:`ApiError`, in whose problem the secrets that were sent are masked."""
+def _send(endpoint: Endpoint, fetch: Fetch, request: Request, read: Callable[[Mapping[str, Any]], Read]) -> Read:
+    """What `read` makes of the document of an answer. Raises :class:`NotDone`."""
     try:
-        return read_document(fetch(endpoint, request), endpoint, request, _object)
+        return read_document(fetch(endpoint, request), endpoint, request, lambda document: read(_checked(document)))
     except ApiError as exc:
-        exc.problem = mask_text(secrets_of(endpoint), exc.problem)
-        raise
+        raise NotDone(exc, endpoint, request) from None
 
 
-def _object(document: Any) -> dict[str, Any]:
+def _checked(document: Any) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise ApiError("invalid", "sent something other than what was requested")
     # A download that failed may say why. Its status was requested, and is here.
@@ -101,56 +128,32 @@ def _object(document: Any) -> dict[str, Any]:
     return document
 
 
-def refusal_of(error: ApiError, endpoint: Endpoint) -> Refusal | None:
-    """The error that was sent instead of an answer, if it has the form of LM Studio's."""
-    said = error.document.get("error") if isinstance(error.document, dict) else None
-    if not isinstance(said, dict) or not isinstance(said.get("message"), str):
-        return None
-    # llama.cpp has a number as its code, LM Studio a word.
-    kinds = tuple(said[name] for name in ("type", "code") if isinstance(said.get(name), str))
-    if not kinds or isinstance(said.get("code"), int):
-        return None
-    secrets = secrets_of(endpoint)
-    return Refusal(kinds, printable(mask_text(secrets, kinds[0])), printable(mask_text(secrets, said["message"]), 400))
-
-
-def is_clear(error: ApiError, endpoint: Endpoint, request: Request) -> bool:
-    """Whether it is certain that the server did not do what it was asked to.
-
-    After a deadline, a broken connection, or an error of something in front of the server, it may have done so, or may still do so.
-    """
-    if not error.sent or error.status == "unsupported":
-        return True
-    if error.http_status is None or error.status == "unavailable":
-        return False
-    if 300 <= error.http_status < 500:
-        return error.http_status not in _UNCLEAR
-    refusal = refusal_of(error, endpoint)
-    return error.http_status >= 500 and refusal is not None and bool(set(refusal.kinds) & set(_OWN_FAILURES.get(request.path, ())))
-
-
-def check_unloaded(document: Mapping[str, Any], instance_id: str) -> None:
-    """Raises :class:`ApiError`, if an answer does not say that the instance is unloaded."""
-    if document.get("instance_id") != instance_id:
-        raise ApiError("invalid", "did not confirm that the instance is unloaded")
-
-
-def read_loaded(document: Mapping[str, Any], endpoint: Endpoint, before: set[str]) -> str:
-    """The id of the instance that was loaded, as the record has it. `before` has those that existed already. Raises :class:`ApiError`."""
-    instance_id = document.get("instance_id")
-    if not isinstance(instance_id, str) or not 0 < len(instance_id) <= _MAX_NAME or document.get("status", "loaded") != "loaded":
-        raise ApiError("invalid", "did not confirm that the model is loaded")
-    instance_id = mask_text(secrets_of(endpoint), instance_id)
-    if instance_id in before:
-        raise ApiError("invalid", f"named an instance that existed before, {printable(instance_id)}")
-    return instance_id
-
-
-def read_download(document: Mapping[str, Any], endpoint: Endpoint) -> Download:
-    """Raises :class:`ApiError`."""
+def _read_download(document: Mapping[str, Any], endpoint: Endpoint) -> Download:
     status, job_id = document.get("status"), document.get("job_id")
     if not isinstance(status, str):
         raise ApiError("invalid", "did not say how far the download is")
     usable = isinstance(job_id, str) and 0 < len(job_id) <= _MAX_NAME
     numbers = [believable(document.get(name)) for name in ("total_size_bytes", "downloaded_bytes", "bytes_per_second")]
     return Download(printable(mask_text(secrets_of(endpoint), status)), job_id if usable else None, *numbers)
+
+
+def _read_error(document: Any) -> tuple[tuple[str, ...], str]:
+    """The type of an error, and its code if it has one, and what it says. Empty unless it has the form of LM Studio's."""
+    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return (), ""
+    # llama.cpp has a number as its code, LM Studio a word.
+    if isinstance(error.get("code"), int):
+        return (), ""
+    return tuple(error[name] for name in ("type", "code") if isinstance(error.get(name), str)), error["message"]
+
+
+def _is_clear(error: ApiError, kinds: tuple[str, ...], request: Request) -> bool:
+    """After a deadline, a broken connection, or an error of something in front of the server, it may have done so, or may still do so."""
+    if not error.sent or error.status == "unsupported":
+        return True
+    if error.http_status is None or error.status == "unavailable":
+        return False
+    if 300 <= error.http_status < 500:
+        return error.http_status not in _UNCLEAR
+    return error.http_status >= 500 and bool(set(kinds) & set(_OWN_FAILURES.get(request.path, ())))

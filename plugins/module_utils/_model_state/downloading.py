@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import (
     ALREADY_DOWNLOADED,
     Download,
-    download_request,
-    download_status_request,
-    read_download,
-    refusal_of,
+    NotDone,
+    begin_download,
+    download_status,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list, unsuccessful
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import is_listed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, SECONDS_BETWEEN_LINES, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted
@@ -97,13 +95,12 @@ class _Download:
 
     def _request(self) -> Download:
         """The download that was requested."""
-        request = download_request(self.wanted.source, self.wanted.quantization)
         while True:
             self.attempts += 1
             try:
-                answer = read_download(self.server.send(request), self.server.endpoint)
-            except ApiError as exc:
-                failure = self.server.failure(exc, request, f"{self.name} was not downloaded", "download_failed")
+                answer = begin_download(self.server.endpoint, self.server.fetch, self.wanted.source, self.wanted.quantization)
+            except NotDone as exc:
+                failure = unsuccessful(exc, f"{self.name} was not downloaded", "download_failed")
                 self.may_run = self.may_run or failure.unclear
                 if not failure.unclear or self.attempts >= _ATTEMPTS:
                     raise failure from None
@@ -121,9 +118,9 @@ class _Download:
             # There is no job to query, only the list.
             return download._replace(status="completed") if is_listed(self.server.list(), self.wanted.model) else download
         try:
-            now = read_download(self.server.send(download_status_request(download.job_id)), self.server.endpoint)
-        except ApiError as exc:
-            if refusal_of(exc, self.server.endpoint) is None or exc.http_status != 404:
+            now = download_status(self.server.endpoint, self.server.fetch, download.job_id)
+        except NotDone as exc:
+            if not exc.kinds or exc.http_status != 404:
                 return download
             # The server has lost the job, as after a restart.
             if self.attempts >= _ATTEMPTS:

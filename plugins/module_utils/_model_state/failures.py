@@ -10,16 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import (
-    MODEL_NOT_FOUND,
-    Refusal,
-    is_clear,
-    refusal_of,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import MODEL_NOT_FOUND, NotDone
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -100,37 +92,28 @@ def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> F
     return Failure(record["status"], what_was_done + explain(record), "", unclear)
 
 
-def what_came(error: ApiError, endpoint: Endpoint) -> str:
-    """What came instead of a clear answer, as a sentence. Its words may be those of something in front of LM Studio."""
-    refusal = refusal_of(error, endpoint)
-    says = f" and says {refusal.message or refusal.kind!r}" if refusal else ""
-    return f"{endpoint.url} {error.problem}{says}"
-
-
-def unsuccessful(error: ApiError, endpoint: Endpoint, request: Request, doing: str, default_reason: str) -> Failure:
+def unsuccessful(why: NotDone, doing: str, default_reason: str) -> Failure:
     """Why a server did not do what it was asked to. It is unclear where it may have done so all the same.
 
     `doing` begins the sentence, `default_reason` counts where nothing more is known.
     """
-    unclear = not is_clear(error, endpoint, request)
-    refusal = refusal_of(error, endpoint)
-    if refusal is None:
-        return Failure(error.status, f"{doing}: {what_came(error, endpoint)}", _OF_CHANGES.get(error.status, error.hint), unclear)
-    if unclear:
-        return Failure(default_reason, f"{doing}: {what_came(error, endpoint)}", unclear=True)
-    says = f"LM Studio says {refusal.message!r}" if refusal.message else refusal.kind
-    return Failure(_reason_of(refusal, error.http_status or 0, default_reason), f"{doing}: {says}")
+    if not why.kinds:
+        return Failure(why.status, f"{doing}: {why.what_came}", _OF_CHANGES.get(why.status, why.hint), not why.is_clear)
+    if not why.is_clear:
+        return Failure(default_reason, f"{doing}: {why.what_came}", unclear=True)
+    says = f"LM Studio says {why.said!r}" if why.said else why.kind
+    return Failure(_reason_of(why, why.http_status or 0, default_reason), f"{doing}: {says}")
 
 
-def _reason_of(refusal: Refusal, http_status: int, default_reason: str) -> str:
-    if "unrecognized_keys" in refusal.kinds or "not_implemented" in refusal.kinds:
+def _reason_of(why: NotDone, http_status: int, default_reason: str) -> str:
+    if "unrecognized_keys" in why.kinds or "not_implemented" in why.kinds:
         return "option_unsupported"
     if default_reason == "download_failed" and http_status == 404:
         return "download_unavailable"
     if default_reason != "load_failed":
         return "request_rejected" if http_status == 400 else default_reason
-    if MODEL_NOT_FOUND in refusal.kinds:
+    if MODEL_NOT_FOUND in why.kinds:
         return "model_unknown"
-    if any(memory in refusal.message.lower() for memory in _MEMORY):
+    if any(words in why.said.lower() for words in _MEMORY):
         return "insufficient_memory"
     return "request_rejected" if http_status < 500 else default_reason

@@ -15,27 +15,16 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1, Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import ask_confirmation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import (
-    MODEL_NOT_FOUND,
-    check_unloaded,
-    load_request,
-    read_loaded,
-    refusal_of,
-    send,
-    unload_request,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import MODEL_NOT_FOUND, NotDone, load, unload
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import (
     NOT_TOLD,
     UNUSABLE_ID,
     Failure,
     no_list,
     unsuccessful,
-    what_came,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import ids_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
@@ -122,15 +111,13 @@ class Server:
         Raises :class:`Failure`, which is unclear where it is not certain that nothing was loaded.
         """
         pauses = self.pauses(seconds)
-        request = load_request(model, config, seconds)
         try:
-            return read_loaded(self.send(request), self.endpoint, before)
-        except ApiError as exc:
-            failure = self.failure(exc, request, f"{printable(model)} was not loaded", "load_failed")
-            if not failure.unclear:
-                raise failure from None
+            return load(self.endpoint, self.fetch, model, config, seconds, before)
+        except NotDone as exc:
+            if exc.is_clear:
+                raise unsuccessful(exc, f"{printable(model)} was not loaded", "load_failed") from None
             self.progress(f"{printable(model)}: the answer to the load is missing ({printable(exc.problem)}). Reading the list")
-            why = f"the answer to the load of {printable(model)} is missing: {what_came(exc, self.endpoint)}"
+            why = f"the answer to the load of {printable(model)} is missing: {exc.what_came}"
             return self._find_loaded(model, before, pauses, why)
 
     def _find_loaded(self, model: str, before: set[str], pauses: Callable[[], bool], why: str) -> str:
@@ -159,13 +146,11 @@ class Server:
 
         Returns one where it is not: unclear, or because there is no such instance.
         """
-        request = unload_request(instance_id)
         try:
-            check_unloaded(self.send(request), instance_id)
-        except ApiError as exc:
-            failure = self.failure(exc, request, f"{printable(instance_id)} was not unloaded", "still_loaded")
-            refusal = refusal_of(exc, self.endpoint)
-            if failure.unclear or (refusal is not None and MODEL_NOT_FOUND in refusal.kinds):
+            unload(self.endpoint, self.fetch, instance_id)
+        except NotDone as exc:
+            failure = unsuccessful(exc, f"{printable(instance_id)} was not unloaded", "still_loaded")
+            if failure.unclear or MODEL_NOT_FOUND in exc.kinds:
                 return failure
             raise failure from None
         return None
@@ -188,13 +173,6 @@ class Server:
             raise Failure("still_loaded", f"{name} is listed as loaded, but LM Studio says that it is not", UNUSABLE_ID)
         because = f" ({failure.sentence})" if failure else ""
         raise Failure("still_loaded", f"{name} was to be unloaded, but is listed as loaded{because}", unclear=unclear)
-
-    def send(self, request: Request) -> dict[str, Any]:
-        """Raises :class:`ApiError`."""
-        return send(self.endpoint, self.fetch, request)
-
-    def failure(self, error: ApiError, request: Request, doing: str, default_reason: str) -> Failure:
-        return unsuccessful(error, self.endpoint, request, doing, default_reason)
 
     def pauses(self, seconds: float) -> Callable[[], bool]:
         """A function that waits for a moment, each time a little longer. It returns false once the time is over."""

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import refusal_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import NotDone
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state import acting
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import REASONS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import Plan, make_plan
@@ -823,8 +824,8 @@ def test_the_kind_of_an_error_is_shown_without_the_token_and_compared_as_it_was_
     assert "qwen was not loaded: \ufffd[2J ********." in result["msg"] and "sk-lm" not in json.dumps(result)
     unknown = ApiError("http_error", "answered HTTP 404", http_status=404)
     unknown.document = {"error": {"type": "model_not_found", "message": ""}}
-    refusal = refusal_of(unknown, ENDPOINT._replace(token="model_not_found"))
-    assert refusal and refusal.kinds == ("model_not_found",) and refusal.kind == "********"
+    why = NotDone(unknown, ENDPOINT._replace(token="model_not_found"), Request("POST", "/api/v1/models/load"))
+    assert why.kinds == ("model_not_found",) and why.kind == "********"
 
 
 def test_a_server_that_calls_an_instance_like_the_token_does_not_get_it_shown():
