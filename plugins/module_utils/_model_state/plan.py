@@ -65,7 +65,14 @@ class Plan(NamedTuple):
 
 def make_plan(record: Record, wanted: Wanted) -> Plan:
     """What has to be done on a host with this record, which has detail ``full`` and is ok. Raises :class:`Failure` where that cannot be done."""
-    plan = _plan_state(record, wanted)
+    if wanted.state == UNLOADED:
+        plan = Plan(tuple(unloads_of_model(record, wanted)))
+    elif wanted.state == DOWNLOADED:
+        plan = Plan(() if is_listed(record, wanted.model) else _download(record, wanted))
+    elif wanted.model in record["available"]:
+        plan = _plan_loaded(record, wanted)
+    else:
+        plan = Plan((*_download(record, wanted), *_plan_loaded(record, wanted).actions))
     planned = {action.action for action in plan.actions}
     if LOAD in planned:
         _check_context(record, wanted)
@@ -73,16 +80,6 @@ def make_plan(record: Record, wanted: Wanted) -> Plan:
         _need_names(record, wanted)
         _refuse_shared(record, plan.actions)
     return plan
-
-
-def _plan_state(record: Record, wanted: Wanted) -> Plan:
-    if wanted.state == UNLOADED:
-        return Plan(tuple(unloads_of_model(record, wanted)))
-    if wanted.state == DOWNLOADED and is_listed(record, wanted.model):
-        return Plan()
-    if wanted.model not in record["available"]:
-        return Plan(tuple(_after_download(record, wanted)))
-    return _plan_loaded(record, wanted)
 
 
 def instances_of(record: Record, model: str) -> list[Instance]:
@@ -104,7 +101,7 @@ def is_listed(record: Record, name: str) -> bool:
 
 
 def unloads_of_model(record: Record, wanted: Wanted) -> list[Action]:
-    """The unloads of what is loaded under the name of a model that is to be unloaded: the instances of that key, or else the one with that id.
+    """The unloads of what is loaded under the name of a model that is to be unloaded: the instances of that key, and the one with that id.
 
     Raises :class:`Failure`.
     """
@@ -205,8 +202,8 @@ def _surplus(record: Record, own: list[Instance], wanted: Wanted) -> list[Instan
     return [instance for instance in own if instance["id"] != ranked[0]["id"]]
 
 
-def _after_download(record: Record, wanted: Wanted) -> list[Action]:
-    """All actions for a model that is not listed."""
+def _download(record: Record, wanted: Wanted) -> tuple[Action]:
+    """The download of a model that is not listed."""
     _need_names(record, wanted)
     _refuse_variant(record, wanted)
     instances = [instance["model"] for instance in record["instances"] if instance["id"] == wanted.model]
@@ -215,10 +212,7 @@ def _after_download(record: Record, wanted: Wanted) -> list[Action]:
     if not wanted.download:
         suggestion = did_you_mean([wanted.model], record["available"]).replace(" Did", "; did", 1)
         raise Failure("model_unknown", f"{wanted.name} is not listed by this host{suggestion}")
-    download = Action(DOWNLOAD, wanted.model)
-    if wanted.state == DOWNLOADED:
-        return [download]
-    return [download, *unloads_of_others(record, wanted), Action(LOAD, wanted.model)]
+    return (Action(DOWNLOAD, wanted.model),)
 
 
 def _check_context(record: Record, wanted: Wanted) -> None:
