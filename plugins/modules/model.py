@@ -256,7 +256,7 @@ confirmed:
 restored:
   description:
     - Whether the instance that was unloaded was loaded again, with the settings that LM Studio accepts, because the one to replace it could not
-      be loaded. It then stays loaded when idle, even if it did not before.
+      be loaded. It then stays loaded when idle, even if it did not before. V(false) also where that is not known, which RV(msg) says.
   returned: when an instance was unloaded and none could be loaded in its place
   type: bool
 lmstudio:

@@ -29,7 +29,14 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     unloads_of_model,
     unloads_of_others,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import ActionResult, action_result, make_result
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import (
+    NOT_RESTORED,
+    PERHAPS_RESTORED,
+    RESTORED,
+    ActionResult,
+    action_result,
+    make_result,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import CANNOT_TELL, PATIENCE, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED, Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
@@ -52,7 +59,7 @@ class _Acting:
         """The instances of the model that should be there now."""
         self.plan = Plan()
         self.done: list[ActionResult] = []
-        self.restored: bool | None = None
+        self.restored: str | None = None
         self.confirmed: bool | None = None
 
     def run(self, check_mode: bool) -> dict[str, Any]:
@@ -130,7 +137,7 @@ class _Acting:
 
     def _load(self, action: Action) -> None:
         # Until more is known. Nothing is loaded again unless it is certain what is loaded.
-        self.restored = None if action.instance is None else False
+        self.restored = None if action.instance is None else NOT_RESTORED
         self._check_own()
         try:
             self._load_one(action, self.wanted.config)
@@ -150,7 +157,7 @@ class _Acting:
         self.own.add(instance_id)
         self._note(action, instance_id, began)
 
-    def _restore(self, action: Action) -> bool:
+    def _restore(self, action: Action) -> str:
         """Load again what was unloaded for an instance that could not be loaded, with as many of its settings as can be given."""
         before = next(instance for instance in instances_of(self.before, action.model) if instance["id"] == action.instance)
         # Zero stands for a setting that does not apply to a model.
@@ -161,11 +168,13 @@ class _Acting:
                 self._check_own()
                 self._load_one(action, {name: value for name, value in config.items() if name not in left_out})
             except Failure as failure:
+                if failure.unclear:
+                    return PERHAPS_RESTORED
                 if failure.reason not in ("option_unsupported", "request_rejected"):
-                    return False
+                    break
             else:
-                return True
-        return False
+                return RESTORED
+        return NOT_RESTORED
 
     def _check_own(self) -> None:
         """Check on a list that was read after the last change that the instances are those that should be there. Raises :class:`Failure`."""

@@ -30,6 +30,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Instance, Record
 
+RESTORED = "What was loaded before is loaded again."
+NOT_RESTORED = "What was loaded before was not loaded again."
+PERHAPS_RESTORED = "It is not known whether what was loaded before is loaded again."
 ActionResult = Dict[str, Any]
 """An action that was carried out, as the result has it."""
 
@@ -47,7 +50,7 @@ def make_result(
     plan: Plan,
     actions: Sequence[ActionResult] | None,
     failure: Failure | None = None,
-    restored: bool | None = None,
+    restored: str | None = None,
 ) -> dict[str, Any]:
     """`actions` are those that were carried out. They are None in check mode, where none is."""
     check_mode = actions is None
@@ -67,14 +70,14 @@ def make_result(
         shown = _predicted(before, plan, wanted) if check_mode else _shown(after, wanted)
         result["diff"] = {"before": _shown(before, wanted), "after": shown}
     if restored is not None:
-        result["restored"] = restored
+        result["restored"] = restored == RESTORED
     if failure is None:
         return {**result, "msg": f"Would {_list_of(actions)}." if check_mode and actions else _success(wanted, result, own)}
     message = failure.message
     if actions:
         message += f" Done before: {_list_of(actions, 'ed')}."
     if restored is not None:
-        message += " What was loaded before is loaded again." if restored else " What was loaded before was not loaded again."
+        message += f" {restored}"
     return {**result, "failed": True, "msg": message}
 
 

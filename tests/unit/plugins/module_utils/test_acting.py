@@ -473,6 +473,21 @@ def test_what_cannot_be_loaded_again_is_told():
     assert len([path for path, _body in server.posts() if path.endswith("/load")]) == 2
 
 
+def test_that_it_is_not_known_whether_it_is_loaded_again_is_told():
+    server, wanted = scenario("reload", has_v0=False)
+    server.refusal = lambda body: error(500, "model_load_failed", MEMORY) if body["context_length"] == 8192 else None
+
+    def lose_the_answer(request):
+        if request.path.endswith("/load") and json.loads(request.body)["context_length"] == 4096:
+            server.faults[len(server.requests) - 1] = server.gives_up_early
+
+    server.hooks.append(lose_the_answer)
+    result = server.run(wanted)
+    assert result["reason"] == "insufficient_memory" and result["restored"] is False and server.loads == 1
+    assert "was not loaded again" not in result["msg"]
+    assert result["msg"].endswith("It is not known whether what was loaded before is loaded again.")
+
+
 @pytest.mark.parametrize("given, compare, failed", [(131072, {}, False), (4096, {}, True), (4096, {"context_length": "ignore"}, False)])
 def test_a_context_other_than_the_one_that_was_asked_for(given, compare, failed):
     server = ClockworkServer([QWEN])
