@@ -21,7 +21,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     LOAD,
     UNLOAD,
     Action,
-    Plan,
     compare,
     ids_of,
     instances_of,
@@ -33,9 +32,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.res
     NOT_RESTORED,
     PERHAPS_RESTORED,
     RESTORED,
-    ActionResult,
-    action_result,
-    make_result,
+    Outcome,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import CANNOT_TELL, PATIENCE, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED, Wanted
@@ -52,15 +49,12 @@ class _Acting:
     def __init__(self, wanted: Wanted, server: Server) -> None:
         self.wanted = wanted
         self.server = server
-        self.before = self.record = server.list()
+        self.record = server.list()
         self.is_current = True
         """Whether nothing was changed since the record was read."""
         self.own: set[str] = ids_of(self.record, wanted.model)
         """The instances of the model that should be there now."""
-        self.plan = Plan()
-        self.done: list[ActionResult] = []
-        self.restored: str | None = None
-        self.confirmed: bool | None = None
+        self.outcome = Outcome(wanted, self.record)
 
     def run(self, check_mode: bool) -> dict[str, Any]:
         failure = None
@@ -70,11 +64,11 @@ class _Acting:
             if self.wanted.confirm_loaded and self.wanted.state == LOADED and self.own:
                 # Somebody else's load is not interrupted. What was loading may be gone afterwards.
                 self._confirm(wait=not check_mode)
-                self.before, self.own = self.record, ids_of(self.record, self.wanted.model)
-            self.plan = make_plan(self.record, self.wanted)
-            if self.plan.actions:
+                self.outcome.before, self.own = self.record, ids_of(self.record, self.wanted.model)
+            self.outcome.plan = make_plan(self.record, self.wanted)
+            if self.outcome.plan.actions and self.outcome.confirmed:
                 # What will be loaded is not confirmed yet.
-                self.confirmed = None if self.confirmed else self.confirmed
+                self.outcome.confirmed = None
             if not check_mode:
                 self._carry_out()
                 self._judge()
@@ -82,17 +76,15 @@ class _Acting:
             failure = exc
             if not self.is_current:
                 self.record = self.server.list()
-        actions = None if check_mode else self.done
-        result = make_result(self.wanted, self.before, self.record, self.plan, actions, failure, self.restored)
-        return {**result, "confirmed": self.confirmed} if self.wanted.confirm_loaded else result
+        return self.outcome.result(self.record, failure, check_mode)
 
     def _carry_out(self) -> None:
-        actions = self.plan.actions
+        actions = self.outcome.plan.actions
         if actions and actions[0].action == DOWNLOAD:
             self._download(actions[0])
             # More is known about the model now, but nothing more is done than was planned.
             actions = make_plan(self.record, self.wanted).actions
-            more = [action.instance or action.model for action in actions if action not in self.plan.actions[1:]]
+            more = [action.instance or action.model for action in actions if action not in self.outcome.plan.actions[1:]]
             if more:
                 sentence = f"during the download of {self.wanted.name} something else was loaded: {format_names(more)}"
                 raise Failure("changed_meanwhile", sentence)
@@ -103,8 +95,8 @@ class _Acting:
         began = self.server.clock()
         self.is_current = False
         if download(self.server, self.wanted):
-            self._note(action, None, began)
-        self.record = list_with(self.server, self.wanted, self.before)
+            self.outcome.note(action, None, self.server.clock() - began)
+        self.record = list_with(self.server, self.wanted, self.outcome.before)
         self.is_current = True
         self.own = ids_of(self.record, self.wanted.model)
 
@@ -115,13 +107,13 @@ class _Acting:
         self.is_current = False
         failure = self.server.unload(instance_id)
         if failure is None:
-            self._note(action, instance_id, began)
+            self.outcome.note(action, instance_id, self.server.clock() - began)
         self.record = self.server.list_without(action.model, instance_id, failure)
         self.is_current = True
         if action.model == self.wanted.model:
             self.own.discard(instance_id)
         if failure and failure.unclear:
-            self._note(action, instance_id, began)
+            self.outcome.note(action, instance_id, self.server.clock() - began)
 
     def _need_as_planned(self, model: str, instance_id: str) -> None:
         """Check that an unload still is what was planned. Raises :class:`Failure`."""
@@ -137,7 +129,7 @@ class _Acting:
 
     def _load(self, action: Action) -> None:
         # Until more is known. Nothing is loaded again unless it is certain what is loaded.
-        self.restored = None if action.instance is None else NOT_RESTORED
+        self.outcome.restored = None if action.instance is None else NOT_RESTORED
         self._check_own()
         try:
             self._load_one(action, self.wanted.config)
@@ -145,9 +137,9 @@ class _Acting:
             if failure.reason == "insufficient_memory" and self.wanted.exclusive:
                 failure.next_step = WITHOUT_OTHERS
             if action.instance is not None and not failure.unclear:
-                self.restored = self._restore(action)
+                self.outcome.restored = self._restore(action)
             raise
-        self.restored = None
+        self.outcome.restored = None
 
     def _load_one(self, action: Action, config: Mapping[str, Any]) -> None:
         began = self.server.clock()
@@ -155,11 +147,11 @@ class _Acting:
         self.is_current = False
         instance_id = self.server.load(action.model, config, self.own, self.wanted.load_timeout)
         self.own.add(instance_id)
-        self._note(action, instance_id, began)
+        self.outcome.note(action, instance_id, self.server.clock() - began)
 
     def _restore(self, action: Action) -> str:
         """Load again what was unloaded for an instance that could not be loaded, with as many of its settings as can be given."""
-        before = next(instance for instance in instances_of(self.before, action.model) if instance["id"] == action.instance)
+        before = next(instance for instance in instances_of(self.outcome.before, action.model) if instance["id"] == action.instance)
         # Zero stands for a setting that does not apply to a model.
         config = {name: value for name, value in before["config"].items() if name in SETTINGS and (value or isinstance(value, bool))}
         # Servers report settings that they do not accept, as older ones do with parallel. A load that they refuse has not begun.
@@ -203,7 +195,7 @@ class _Acting:
         self._check_own()
         if not self.own:
             raise Failure("changed_meanwhile", f"{self.wanted.name} should be loaded, but no instance of it is listed")
-        if self.wanted.confirm_loaded and self.plan.actions:
+        if self.wanted.confirm_loaded and self.outcome.plan.actions:
             # While it waits, something else may change, so what is judged is the list that was read last.
             self._confirm()
             self._check_own()
@@ -221,7 +213,7 @@ class _Acting:
                 raise no_list(self.record)
             doubt = self.server.doubt(self.record, self.wanted.model)
             if doubt is None or doubt == CANNOT_TELL:
-                self.confirmed = doubt is None
+                self.outcome.confirmed = doubt is None
                 return
             if doubt.may_pass and not wait:
                 raise Failure("load_unconfirmed", f"{self.wanted.name} is listed, but {doubt}", "A run waits for it, up to load_timeout.")
@@ -231,11 +223,8 @@ class _Acting:
 
     def _judge_unloaded(self, left: list[Action]) -> None:
         """Check that nothing is left to unload."""
-        again = [str(action.instance) for action in left if action in self.plan.actions]
+        again = [str(action.instance) for action in left if action in self.outcome.plan.actions]
         if again:
             raise Failure("still_loaded", f"{format_names(again)} was unloaded, and is loaded again")
         if left:
             raise Failure("changed_meanwhile", f"{format_names([str(action.instance) for action in left])} was loaded meanwhile")
-
-    def _note(self, action: Action, instance: str | None, began: float) -> None:
-        self.done.append(action_result(action, instance, round(self.server.clock() - began, 1)))

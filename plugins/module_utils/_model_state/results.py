@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
@@ -33,57 +33,60 @@ if TYPE_CHECKING:
 RESTORED = "What was loaded before is loaded again."
 NOT_RESTORED = "What was loaded before was not loaded again."
 PERHAPS_RESTORED = "It is not known whether what was loaded before is loaded again."
-ActionResult = Dict[str, Any]
-"""An action that was carried out, as the result has it."""
 
 
-def action_result(action: Action, instance: str | None, seconds: float | None = None) -> ActionResult:
-    """`instance` is the one that was unloaded, or is loaded now."""
-    note = CUTS_OFF if action.action == UNLOAD else None
-    return {"action": action.action, "model": action.model, "instance": instance, "seconds": seconds, "note": note}
+class Outcome:
+    """What has come of a task so far, of which its result is made."""
 
+    def __init__(self, wanted: Wanted, before: Record) -> None:
+        self.wanted = wanted
+        self.before = before
+        self.plan = Plan()
+        self.actions: list[dict[str, Any]] = []
+        """What was carried out."""
+        self.restored: str | None = None
+        """What became of an instance that was unloaded for another one, where none could be loaded in its place."""
+        self.confirmed: bool | None = None
 
-def make_result(
-    wanted: Wanted,
-    before: Record,
-    after: Record,
-    plan: Plan,
-    actions: Sequence[ActionResult] | None,
-    failure: Failure | None = None,
-    restored: str | None = None,
-) -> dict[str, Any]:
-    """`actions` are those that were carried out. They are None in check mode, where none is."""
-    check_mode = actions is None
-    if actions is None:
-        actions = [action_result(action, action.instance if action.action == UNLOAD else None) for action in plan.actions]
-    own = instances_of(after, wanted.model)
-    result: dict[str, Any] = {
-        "changed": bool(actions) or (failure is not None and failure.unclear),
-        "actions": actions,
-        "instance": _instance(own, wanted) if wanted.state == LOADED and not (check_mode and actions) else None,
-        "differences": [difference._asdict() for difference in (failure and failure.differences) or plan.differences],
-        "unverified": compare(after, own, wanted)[1] if wanted.state == LOADED else [],
-        "reason": failure and failure.reason,
-        "lmstudio": at_detail_loaded(after),
-    }
-    if before["ok"] and after["ok"]:
-        shown = _predicted(before, plan, wanted) if check_mode else _shown(after, wanted)
-        result["diff"] = {"before": _shown(before, wanted), "after": shown}
-    if restored is not None:
-        result["restored"] = restored == RESTORED
-    if failure is None:
-        return {**result, "msg": f"Would {_list_of(actions)}." if check_mode and actions else _success(wanted, result, own)}
-    message = failure.message
-    if actions:
-        message += f" Done before: {_list_of(actions, 'ed')}."
-    if restored is not None:
-        message += f" {restored}"
-    return {**result, "failed": True, "msg": message}
+    def note(self, action: Action, instance: str | None, seconds: float) -> None:
+        """Note what was carried out. `instance` is the one that was unloaded, or is loaded now."""
+        self.actions.append(_action(action, instance, round(seconds, 1)))
+
+    def result(self, after: Record, failure: Failure | None, check_mode: bool = False) -> dict[str, Any]:
+        wanted, actions = self.wanted, self.actions
+        if check_mode:
+            actions = [_action(action, action.instance if action.action == UNLOAD else None) for action in self.plan.actions]
+        own = instances_of(after, wanted.model)
+        result: dict[str, Any] = {
+            "changed": bool(actions) or (failure is not None and failure.unclear),
+            "actions": actions,
+            "instance": _instance(own, wanted) if wanted.state == LOADED and not (check_mode and actions) else None,
+            "differences": [difference._asdict() for difference in (failure and failure.differences) or self.plan.differences],
+            "unverified": compare(after, own, wanted)[1] if wanted.state == LOADED else [],
+            "reason": failure and failure.reason,
+            "lmstudio": at_detail_loaded(after),
+        }
+        if self.before["ok"] and after["ok"]:
+            shown = _predicted(self.before, self.plan, wanted) if check_mode else _shown(after, wanted)
+            result["diff"] = {"before": _shown(self.before, wanted), "after": shown}
+        if self.restored is not None:
+            result["restored"] = self.restored == RESTORED
+        if wanted.confirm_loaded:
+            result["confirmed"] = self.confirmed
+        if failure is None:
+            return {**result, "msg": f"Would {_list_of(actions)}." if check_mode and actions else _success(wanted, result, own)}
+        done_before = f"Done before: {_list_of(actions, 'ed')}." if actions else None
+        return {**result, "failed": True, "msg": " ".join(filter(None, (failure.message, done_before, self.restored)))}
 
 
 def not_asked_result(wanted: Wanted, record: Record) -> dict[str, Any]:
     """The result for a host that cannot be queried."""
-    return make_result(wanted, record, record, Plan(), [], no_list(record))
+    return Outcome(wanted, record).result(record, no_list(record))
+
+
+def _action(action: Action, instance: str | None, seconds: float | None = None) -> dict[str, Any]:
+    note = CUTS_OFF if action.action == UNLOAD else None
+    return {"action": action.action, "model": action.model, "instance": instance, "seconds": seconds, "note": note}
 
 
 def _instance(own: list[Instance], wanted: Wanted) -> str | None:
@@ -132,5 +135,5 @@ def _success(wanted: Wanted, result: dict[str, Any], own: list[Instance]) -> str
     return f"{wanted.name} is loaded as {format_names([instance['id'] for instance in own])}, with a context of {contexts}.{not_told}"
 
 
-def _list_of(actions: Sequence[ActionResult], ending: str = "") -> str:
+def _list_of(actions: list[dict[str, Any]], ending: str = "") -> str:
     return ", ".join(f"{each['action']}{ending} {printable(each['instance'] or each['model'])}" for each in actions)
