@@ -15,7 +15,7 @@ from typing import Any, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download, list_with
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import WITHOUT_OTHERS, Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
     DOWNLOAD,
     LOAD,
@@ -38,6 +38,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.ser
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED, Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+
+_WITHOUT_OTHERS = (
+    "The other models were unloaded for it (exclusive), and stay unloaded. Load this one with a smaller context, or choose a smaller one."
+)
+"""What to do where there is too little memory although the others have been unloaded."""
 
 
 def bring_about(wanted: Wanted, server: Server, check_mode: bool) -> dict[str, Any]:
@@ -135,7 +140,7 @@ class _Acting:
             self._load_one(action, self.wanted.config)
         except Failure as failure:
             if failure.reason == "insufficient_memory" and self.wanted.exclusive:
-                failure.next_step = WITHOUT_OTHERS
+                failure.next_step = _WITHOUT_OTHERS
             if action.instance is not None and not failure.unclear:
                 self.outcome.restored = self._restore(action)
             raise

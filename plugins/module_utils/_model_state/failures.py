@@ -49,19 +49,6 @@ _OF_CHANGES = {
 }
 """Next steps that differ from the usual ones, because the server does give its list."""
 
-UNUSABLE_ID = "Its identifier may have characters that cannot be shown, and so cannot be sent, or it has just gone and come back. Unload it in LM Studio."
-"""What to do about an instance that the server lists but does not know."""
-
-NOT_TOLD = (
-    "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream) until it is loaded. "
-    "A run with confirm_loaded: true needs an answer to GET /api/v0/models, and one without trusts what is listed as loaded."
-)
-"""What to do where nothing tells whether a model is still loading or loaded."""
-WITHOUT_OTHERS = (
-    "The other models were unloaded for it (exclusive), and stay unloaded. Load this one with a smaller context, or choose a smaller one."
-)
-"""What to do where there is too little memory although the others have been unloaded."""
-
 _MEMORY = ("insufficient system resources", "requires approximately", "insufficient memory", "not enough memory", "out of memory")
 
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Instance, Record
 
 DOWNLOAD, UNLOAD, LOAD = "download", "unload", "load"
-CUTS_OFF = "A request that it is serving is cut off."
 
 
 class Action(NamedTuple):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
-    CUTS_OFF,
     DOWNLOAD,
     LOAD,
     UNLOAD,
@@ -85,7 +84,7 @@ def not_asked_result(wanted: Wanted, record: Record) -> dict[str, Any]:
 
 
 def _action(action: Action, instance: str | None, seconds: float | None = None) -> dict[str, Any]:
-    note = CUTS_OFF if action.action == UNLOAD else None
+    note = "A request that it is serving is cut off." if action.action == UNLOAD else None
     return {"action": action.action, "model": action.model, "instance": instance, "seconds": seconds, "note": note}
 
 

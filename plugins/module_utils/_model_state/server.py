@@ -19,13 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confir
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import MODEL_NOT_FOUND, NotDone, load, unload
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import (
-    NOT_TOLD,
-    UNUSABLE_ID,
-    Failure,
-    no_list,
-    unsuccessful,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list, unsuccessful
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import ids_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -38,6 +32,14 @@ PATIENCE = 60.0
 SECONDS_BETWEEN_LINES = 15.0
 """Between progress lines."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+_UNUSABLE_ID = "Its identifier may have characters that cannot be shown, and so cannot be sent, or it has just gone and come back. Unload it in LM Studio."
+"""What to do about an instance that the server lists but does not know."""
+
+_NOT_TOLD = (
+    "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream) until it is loaded. "
+    "A run with confirm_loaded: true needs an answer to GET /api/v0/models, and one without trusts what is listed as loaded."
+)
+"""What to do where nothing tells whether a model is still loading or loaded."""
 
 
 class Doubt(NamedTuple):
@@ -55,7 +57,7 @@ class Doubt(NamedTuple):
     def failure(self, what_is_listed: str, unclear: bool = False) -> Failure:
         """Once nothing is waited for any longer."""
         after = " after load_timeout" if self.may_pass else ""
-        return Failure("load_unconfirmed", f"{what_is_listed}, but{after} {self}", None if self.is_loading else NOT_TOLD, unclear)
+        return Failure("load_unconfirmed", f"{what_is_listed}, but{after} {self}", None if self.is_loading else _NOT_TOLD, unclear)
 
 
 CANNOT_TELL = Doubt(f"this LM Studio has no {LIST_MODELS_V0.path}")
@@ -170,7 +172,7 @@ class Server:
         if instance_id not in ids_of(record, model):
             return record
         if failure and not unclear:
-            raise Failure("still_loaded", f"{name} is listed as loaded, but LM Studio says that it is not", UNUSABLE_ID)
+            raise Failure("still_loaded", f"{name} is listed as loaded, but LM Studio says that it is not", _UNUSABLE_ID)
         because = f" ({failure.sentence})" if failure else ""
         raise Failure("still_loaded", f"{name} was to be unloaded, but is listed as loaded{because}", unclear=unclear)
 
