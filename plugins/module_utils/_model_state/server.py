@@ -11,8 +11,10 @@ Where the answer to a request does not tell what became of it, the list does.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import ask_confirmation
@@ -114,7 +116,9 @@ class Server:
         """
         pauses = self.pauses(seconds)
         try:
-            return load(self.endpoint, self.fetch, model, config, seconds, before)
+            # The server answers when the load has ended.
+            with _telling(lambda so_far: self.progress(f"still loading, {so_far:.0f} of at most {seconds:.0f} seconds")):
+                return load(self.endpoint, self.fetch, model, config, seconds, before)
         except NotDone as exc:
             if exc.is_clear:
                 raise unsuccessful(exc, f"{printable(model)} was not loaded", "load_failed") from None
@@ -191,3 +195,23 @@ class Server:
             return True
 
         return wait
+
+
+@contextlib.contextmanager
+def _telling(tell: Callable[[float], None]) -> Iterator[None]:
+    """Tell every few seconds how long it has taken so far."""
+    ended = threading.Event()
+
+    def run() -> None:
+        seconds = 0.0
+        while not ended.wait(SECONDS_BETWEEN_LINES):
+            seconds += SECONDS_BETWEEN_LINES
+            tell(seconds)
+
+    thread = threading.Thread(target=run, daemon=True, name="lmstudio-progress")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,31 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is told while a load takes long."""
+
+from __future__ import annotations
+
+import threading
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state import server
+from ansible_collections.gpufleet.lmstudio.tests.clockwork import ENDPOINT
+
+
+def test_a_load_tells_every_few_seconds_how_long_it_has_taken(monkeypatch):
+    monkeypatch.setattr(server, "SECONDS_BETWEEN_LINES", 1.0)
+    lines, twice = [], threading.Event()
+
+    def tell(line):
+        lines.append(line)
+        if len(lines) == 2:
+            twice.set()
+
+    def fetch(endpoint, request):
+        assert twice.wait(30)
+        return Response(200, b'{"instance_id": "qwen", "status": "loaded"}')
+
+    assert server.Server(ENDPOINT, fetch, progress=tell).load("qwen", {}, set(), 600) == "qwen"
+    assert lines[:2] == ["still loading, 1 of at most 600 seconds", "still loading, 2 of at most 600 seconds"]
+    assert not any(thread.name == "lmstudio-progress" for thread in threading.enumerate())
