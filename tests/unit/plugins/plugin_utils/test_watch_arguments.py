@@ -102,6 +102,7 @@ WRONG_SENSE = {
     "a key": ({**ONE, "client_cert": __file__, "client_key": f"-----BEGIN {SECRET}"}, "client_key: it is the content of a file."),
     "no key": ({**ONE, "client_cert": __file__}, "client_cert: it needs client_key as well."),
     "no certificate": ({"endpoints": ["https://a"], "ca_path": __file__}, "ca_path: "),
+    "an endless number": ({**ONE, "interval": 10**400}, "interval: '1000000000000000000"),
     "no time": ({**ONE, "timeout": 0}, "timeout: 0 is not a usable number of seconds."),
     "nothing is judged": ({**ONE, "events": ["met"]}, "events: met needs a require next to it."),
 }
