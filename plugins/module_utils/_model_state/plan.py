@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What has to be done to bring one model of a host into the wanted state: nothing, where it is in that state."""
+"""What has to be done to bring one model of a host into the wanted state, and whether it is reached. No server is needed for that."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spe
     AT_LEAST,
     DOWNLOADED,
     IGNORE,
+    LOADED,
     NEVER,
     REMOVE,
     UNLOADED,
@@ -65,7 +66,7 @@ class Plan(NamedTuple):
 def make_plan(record: Record, wanted: Wanted) -> Plan:
     """What has to be done on a host with this record, which has detail ``full`` and is ok. Raises :class:`Failure` where that cannot be done."""
     if wanted.state == UNLOADED:
-        plan = Plan(tuple(unloads_of_model(record, wanted)))
+        plan = Plan(tuple(_unloads_of_model(record, wanted)))
     elif wanted.state == DOWNLOADED:
         plan = Plan(() if is_listed(record, wanted.model) else _download(record, wanted))
     elif wanted.model in record["available"]:
@@ -79,6 +80,24 @@ def make_plan(record: Record, wanted: Wanted) -> Plan:
         _need_names(record, wanted)
         _refuse_shared(record, plan.actions)
     return plan
+
+
+def check_reached(record: Record, wanted: Wanted, plan: Plan) -> None:
+    """Check that the state is reached on a host with this record, after a plan was carried out. Raises :class:`Failure`."""
+    if wanted.state == LOADED:
+        own = instances_of(record, wanted.model)
+        if not own:
+            raise Failure("changed_meanwhile", f"{wanted.name} should be loaded, but no instance of it is listed")
+        differences, _unverified = compare(record, own, wanted)
+        if differences:
+            sentence = "the server loaded it with settings other than requested: " + "; ".join(map(str, differences))
+            raise Failure("effective_config_differs", sentence, differences=differences)
+    left = _unloads_of_model(record, wanted) if wanted.state == UNLOADED else _unloads_of_others(record, wanted)
+    again = [str(action.instance) for action in left if action in plan.actions]
+    if again:
+        raise Failure("still_loaded", f"{format_names(again)} was unloaded, and is loaded again")
+    if left:
+        raise Failure("changed_meanwhile", f"{format_names([str(action.instance) for action in left])} was loaded meanwhile")
 
 
 def instances_of(record: Record, model: str) -> list[Instance]:
@@ -99,7 +118,7 @@ def is_listed(record: Record, name: str) -> bool:
     return name in record["available"] or bool(keys_with_variant(record, name))
 
 
-def unloads_of_model(record: Record, wanted: Wanted) -> list[Action]:
+def _unloads_of_model(record: Record, wanted: Wanted) -> list[Action]:
     """The unloads of what is loaded under the name of a model that is to be unloaded: the instances of that key, and the one with that id.
 
     Raises :class:`Failure`.
@@ -117,7 +136,7 @@ def _is_unclear(record: Record, model: str) -> bool:
     return any(entry["key"] == model and is_unclear(entry) for entry in record["models"])
 
 
-def unloads_of_others(record: Record, wanted: Wanted) -> list[Action]:
+def _unloads_of_others(record: Record, wanted: Wanted) -> list[Action]:
     """The unloads of the other models that ``exclusive`` leaves no place for."""
     if not wanted.exclusive:
         return []
@@ -184,7 +203,7 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
         sentence = "; ".join(map(str, differences)) + ", and reload: never forbids reloading it"
         next_step = "Set reload: when_different if it is acceptable that running requests are cut off, or change config, compare or pinned."
         raise Failure("effective_config_differs", sentence, next_step, differences=differences)
-    actions = [*unloads_of_others(record, wanted), *_unloads(surplus)]
+    actions = [*_unloads_of_others(record, wanted), *_unloads(surplus)]
     if not own:
         actions.append(Action(LOAD, wanted.model))
     for instance_id in dict.fromkeys(difference.instance for difference in differences):
