@@ -61,33 +61,32 @@ class _Download:
     def __init__(self, server: Server, wanted: Wanted) -> None:
         self.server = server
         self.wanted = wanted
-        self.name = wanted.name
-        self.began = server.clock()
         self.attempts = 0
         self.may_run = False
         """Whether the server may have begun it because it was asked to."""
 
     def run(self) -> None:
+        began = self.server.clock()
         download = self._request()
         grown_at, most = self.server.clock(), -1.0
         next_line = 0.0
         pauses = self.server.pauses(self.wanted.download_timeout)
         while not download.is_complete:
             if download.status == "failed":
-                raise Failure("download_failed", f"the download of {self.name} failed")
+                raise Failure("download_failed", f"the download of {self.wanted.name} failed")
             # A download that was lost starts from zero.
             if (download.downloaded_bytes or 0) != most:
                 grown_at, most = self.server.clock(), download.downloaded_bytes or 0
             elif self.server.clock() - grown_at >= self.wanted.stall_timeout:
                 how = f"{printable(download.status)}, {format_size(int(most)) if most else '0 bytes'} so far"
                 waited = count(self.wanted.stall_timeout, "second")
-                raise Failure("download_stalled", f"the download of {self.name} has made no progress for {waited} ({how})")
-            seconds = self.server.clock() - self.began
+                raise Failure("download_stalled", f"the download of {self.wanted.name} has made no progress for {waited} ({how})")
+            seconds = self.server.clock() - began
             if seconds >= next_line:
                 next_line = seconds + SECONDS_BETWEEN_LINES
-                self.server.progress(describe(self.name, download, seconds))
+                self.server.progress(describe(self.wanted.name, download, seconds))
             if not pauses():
-                sentence = f"the download of {self.name} was not complete after {count(self.wanted.download_timeout, 'second')}"
+                sentence = f"the download of {self.wanted.name} was not complete after {count(self.wanted.download_timeout, 'second')}"
                 raise Failure(
                     "timeout", sentence, "It continues in LM Studio. Run the task again to wait for it, or raise download_timeout."
                 )
@@ -100,12 +99,12 @@ class _Download:
             try:
                 answer = begin_download(self.server.endpoint, self.server.fetch, self.wanted.source, self.wanted.quantization)
             except NotDone as exc:
-                failure = unsuccessful(exc, f"{self.name} was not downloaded", "download_failed")
-                self.may_run = self.may_run or failure.unclear
+                failure = unsuccessful(exc, f"{self.wanted.name} was not downloaded", "download_failed")
+                self.may_run |= failure.unclear
                 if not failure.unclear or self.attempts >= _ATTEMPTS:
                     raise failure from None
             else:
-                self.may_run = self.may_run or answer.status != ALREADY_DOWNLOADED
+                self.may_run |= answer.status != ALREADY_DOWNLOADED
                 return answer
             record = self.server.first_list()
             if not record["ok"]:
@@ -124,7 +123,7 @@ class _Download:
                 return download
             # The server has lost the job, as after a restart.
             if self.attempts >= _ATTEMPTS:
-                sentence = f"LM Studio no longer knows the download of {self.name}, which was begun {_ATTEMPTS} times"
+                sentence = f"LM Studio no longer knows the download of {self.wanted.name}, which was begun {_ATTEMPTS} times"
                 raise Failure("download_failed", sentence) from None
             return self._request()
         return now._replace(job_id=download.job_id, total_bytes=now.total_bytes or download.total_bytes)

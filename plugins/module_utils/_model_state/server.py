@@ -48,18 +48,17 @@ class Doubt(NamedTuple):
     """Why a model that is listed as loaded may not be loaded yet."""
 
     why: str
-    is_loading: bool = False
-    """Whether the server says so."""
+    """:data:`LOADING` where the server says so."""
     may_pass: bool = False
     """Whether it is worth waiting. It is where the model is loading."""
 
     def __str__(self) -> str:
-        return "it is still loading" if self.is_loading else f"it is not known whether it is loaded: {self.why}"
+        return "it is still loading" if self.why == LOADING else f"it is not known whether it is loaded: {self.why}"
 
     def failure(self, what_is_listed: str, unclear: bool = False) -> Failure:
         """Once nothing is waited for any longer."""
         after = " after load_timeout" if self.may_pass else ""
-        return Failure("load_unconfirmed", f"{what_is_listed}, but{after} {self}", None if self.is_loading else _NOT_TOLD, unclear)
+        return Failure("load_unconfirmed", f"{what_is_listed}, but{after} {self}", None if self.why == LOADING else _NOT_TOLD, unclear)
 
 
 CANNOT_TELL = Doubt(f"this LM Studio has no {LIST_MODELS_V0.path}")
@@ -106,7 +105,7 @@ class Server:
         for entry in record["models"]:
             why = confirmation.doubt(entry) if entry["key"] == model and entry["loaded"] else None
             if why is not None:
-                return Doubt(why, why == LOADING, not confirmation.is_refused)
+                return Doubt(why, not confirmation.is_refused)
         return None
 
     def load(self, model: str, config: Mapping[str, Any], before: set[str], seconds: float) -> str:

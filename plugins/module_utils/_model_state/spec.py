@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Iterable, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, is_set, via_spec
@@ -25,7 +25,6 @@ LOADED, UNLOADED, DOWNLOADED = STATES = ("loaded", "unloaded", "downloaded")
 AT_LEAST, EXACT, IGNORE = COMPARISONS = ("at_least", "exact", "ignore")
 WHEN_DIFFERENT, NEVER = RELOADS = ("when_different", "never")
 KEEP, REMOVE = DUPLICATES = ("keep", "remove")
-_TIMEOUTS = ("load_timeout", "download_timeout", "stall_timeout")
 _MAX_SECONDS = 7 * 86400
 _OF_THE_MODULE = ("model", "echo_load_config")
 """Keys of a load that are not settings."""
@@ -89,12 +88,11 @@ def check_given(given: Mapping[str, Any]) -> None:
     for name, option in model_spec().items():
         if option["type"] in ("int", "float") and isinstance(given.get(name), bool):
             raise OptionError(name, f"{format_value(given[name])} is not a number.")
-    for name in ("model", "source", "quantization"):
-        if is_set(given.get(name)):
-            _text(name, given[name])
-    keep = given.get("keep")
-    if is_set(keep):
-        _names("keep", keep if isinstance(keep, (list, tuple)) else [keep])
+    for name in ("model", "source", "quantization", "keep"):
+        value = given.get(name)
+        if is_set(value):
+            for text in value if name == "keep" and isinstance(value, (list, tuple)) else [value]:
+                _text(name, text)
 
 
 def parse_wanted(options: Mapping[str, Any]) -> Wanted:
@@ -107,7 +105,7 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
     _check_sense(options)
     config = _parse_config(options["config"])
     source, quantization = (_text(name, options[name]) if options.get(name) else None for name in ("source", "quantization"))
-    for name in _TIMEOUTS:
+    for name in ("load_timeout", "download_timeout", "stall_timeout"):
         check_seconds(name, options[name], most=_MAX_SECONDS)
     checked = {
         "model": model,
@@ -116,13 +114,9 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
         "download": options["download"] or options["state"] == DOWNLOADED,
         "source": _check_source(source, quantization) or model,
         "quantization": quantization,
-        "keep": _names("keep", options["keep"]),
+        "keep": tuple(_text("keep", pattern) for pattern in options["keep"]),
     }
     return Wanted(**{**{name: options[name] for name in Wanted._fields}, **checked})
-
-
-def _names(option: str, values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(_text(option, value) for value in values)
 
 
 def _text(option: str, value: Any) -> str:
