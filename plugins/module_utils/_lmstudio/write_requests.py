@@ -9,19 +9,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Mapping, NamedTuple, TypeVar
+from typing import Any, Callable, Mapping, NamedTuple
 from urllib.parse import quote
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import believable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import Read, read_document
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_text, secrets_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
-Read = TypeVar("Read")
 _ROUTES = "/api/v1/models"
 _MAX_NAME = 1000
 """The most characters that an id from a server may have."""
