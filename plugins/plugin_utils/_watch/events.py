@@ -82,20 +82,14 @@ def _after_failure(state: State, record: Record, rules: Rules) -> tuple[State, l
 
 def _loaded_models(record: Record, before: Models) -> Models:
     models: Models = {}
-    unclear = set()
-    for entry in record["models"]:
-        for listed in entry["loaded_instances"]:
-            config = listed["config"]
-            instance = {"id": listed["id"], "context_length": config["context_length"], "config": config}
-            instances = models.setdefault(entry["key"], {})
-            other = instances.setdefault(listed["id"], instance)
-            # Of two instances with the same id, the same one counts at each poll, whatever their order.
-            if canonical(instance) < canonical(other):
-                instances[listed["id"]] = instance
-        if is_unclear(entry):
-            unclear.add(entry["key"])
-    # Whether such a model is loaded is not known, so nothing has changed.
-    return {**models, **{key: before[key] for key in unclear & before.keys() - models.keys()}}
+    for listed in record["instances"]:
+        instance = {"id": listed["id"], "context_length": listed["context_length"], "config": listed["config"]}
+        instances = models.setdefault(listed["model"], {})
+        # Of two instances with the same id, the same one counts at each poll, whatever their order.
+        instances[listed["id"]] = min(instance, instances.get(listed["id"], instance), key=canonical)
+    # Whether a model is loaded may be unclear. Then nothing has changed.
+    unclear = {entry["key"] for entry in record["models"] if is_unclear(entry)}
+    return {**{key: before[key] for key in unclear & before.keys()}, **models}
 
 
 def _changes_of_models(before: Models, after: Models) -> list[Event]:
