@@ -45,29 +45,29 @@ _WITHOUT_OTHERS = (
 
 def bring_about(wanted: Wanted, server: Server, check_mode: bool) -> dict[str, Any]:
     """The result of bringing a model into its state, or of telling what that would take."""
-    return _Acting(wanted, server).run(check_mode)
+    return _Run(wanted, server).result(check_mode)
 
 
-class _Acting:
+class _Run:
     def __init__(self, wanted: Wanted, server: Server) -> None:
         self.wanted = wanted
         self.server = server
         self.record = server.list()
         self.is_current = True
         """Whether nothing was changed since the record was read."""
-        self.own: set[str] = ids_of(self.record, wanted.model)
+        self.expected: set[str] = ids_of(self.record, wanted.model)
         """The instances of the model that should be there now."""
         self.outcome = Outcome(wanted, self.record)
 
-    def run(self, check_mode: bool) -> dict[str, Any]:
+    def result(self, check_mode: bool) -> dict[str, Any]:
         failure = None
         try:
             if not self.record["ok"]:
                 raise no_list(self.record)
-            if self.wanted.confirm_loaded and self.wanted.state == LOADED and self.own:
+            if self.wanted.confirm_loaded and self.wanted.state == LOADED and self.expected:
                 # Somebody else's load is not interrupted. What was loading may be gone afterwards.
                 self._confirm(wait=not check_mode)
-                self.outcome.before, self.own = self.record, ids_of(self.record, self.wanted.model)
+                self.outcome.before, self.expected = self.record, ids_of(self.record, self.wanted.model)
             self.outcome.plan = make_plan(self.record, self.wanted)
             if self.outcome.plan.actions and self.outcome.confirmed:
                 # What will be loaded is not confirmed yet.
@@ -101,7 +101,7 @@ class _Acting:
             self.outcome.note(action, None, self.server.clock() - began)
         self.record = list_with(self.server, self.wanted, self.outcome.before)
         self.is_current = True
-        self.own = ids_of(self.record, self.wanted.model)
+        self.expected = ids_of(self.record, self.wanted.model)
 
     def _unload(self, action: Action) -> None:
         instance_id = str(action.instance)
@@ -114,7 +114,7 @@ class _Acting:
         self.record = self.server.list_without(action.model, instance_id, failure)
         self.is_current = True
         if action.model == self.wanted.model:
-            self.own.discard(instance_id)
+            self.expected.discard(instance_id)
         if failure and failure.unclear:
             self.outcome.note(action, instance_id, self.server.clock() - began)
 
@@ -133,7 +133,7 @@ class _Acting:
     def _load(self, action: Action) -> None:
         # Until more is known. Nothing is loaded again unless it is certain what is loaded.
         self.outcome.restored = None if action.instance is None else NOT_RESTORED
-        self._check_own()
+        self._check_expected()
         try:
             self._load_one(action, self.wanted.config)
         except Failure as failure:
@@ -148,8 +148,8 @@ class _Acting:
         began = self.server.clock()
         self.server.progress(f"{printable(action.model)}: loading")
         self.is_current = False
-        instance_id = self.server.load(action.model, config, self.own, self.wanted.load_timeout)
-        self.own.add(instance_id)
+        instance_id = self.server.load(action.model, config, self.expected, self.wanted.load_timeout)
+        self.expected.add(instance_id)
         self.outcome.note(action, instance_id, self.server.clock() - began)
 
     def _restore(self, action: Action) -> str:
@@ -160,7 +160,7 @@ class _Acting:
         # Servers report settings that they do not accept, as older ones do with parallel. A load that they refuse has not begun.
         for left_out in ((), ("parallel",), tuple(name for name in SETTINGS if name != "context_length")):
             try:
-                self._check_own()
+                self._check_expected()
                 self._load_one(action, {name: value for name, value in config.items() if name not in left_out})
             except Failure as failure:
                 if failure.unclear:
@@ -171,30 +171,29 @@ class _Acting:
                 return RESTORED
         return NOT_RESTORED
 
-    def _check_own(self) -> None:
+    def _check_expected(self) -> None:
         """Check on a list that was read after the last change that the instances are those that should be there. Raises :class:`Failure`."""
         if not self.is_current:
             # It may lag behind what was answered.
-            self.record = self.server.list_until(lambda record: ids_of(record, self.wanted.model) == self.own, PATIENCE / 4)
+            self.record = self.server.list_until(lambda record: ids_of(record, self.wanted.model) == self.expected, PATIENCE / 4)
             if not self.record["ok"]:
                 self.record = self.server.first_list()
             if not self.record["ok"]:
                 raise no_list(self.record, "what was done could not be checked: ")
             self.is_current = True
         listed = ids_of(self.record, self.wanted.model)
-        if listed != self.own:
-            there, expected = format_names(sorted(listed)), format_names(sorted(self.own))
-            sentence = f"the instances of {self.wanted.name} are not the expected ones: {there} instead of {expected}"
-            raise Failure("changed_meanwhile", sentence)
+        if listed != self.expected:
+            differ = f"{format_names(sorted(listed))} instead of {format_names(sorted(self.expected))}"
+            raise Failure("changed_meanwhile", f"the instances of {self.wanted.name} are not the expected ones: {differ}")
 
     def _judge(self) -> None:
         """Check that the state is reached. Raises :class:`Failure`."""
         if self.wanted.state == LOADED:
-            self._check_own()
+            self._check_expected()
             if self.wanted.confirm_loaded and self.outcome.plan.actions:
                 # While it waits, something else may change, so what is judged is the list that was read last.
                 self._confirm()
-                self._check_own()
+                self._check_expected()
         check_reached(self.record, self.wanted, self.outcome.plan)
 
     def _confirm(self, wait: bool = True) -> None:
