@@ -105,7 +105,7 @@ class _Run:
 
     def _unload(self, action: Action) -> None:
         instance_id = str(action.instance)
-        self._need_as_planned(action.model, instance_id)
+        self._check_planned(action.model, instance_id)
         began = self.server.clock()
         self.is_current = False
         failure = self.server.unload(instance_id)
@@ -118,13 +118,9 @@ class _Run:
         if failure and failure.unclear:
             self.outcome.note(action, instance_id, self.server.clock() - began)
 
-    def _need_as_planned(self, model: str, instance_id: str) -> None:
-        """Check that an unload still is what was planned. Raises :class:`Failure`."""
-        if not self.is_current:
-            # A load takes long enough for somebody else to act, and a list may lag behind what was answered.
-            self.record = self.server.list_until(lambda record: self.own <= ids_of(record, self.wanted.model), PATIENCE / 4)
-            self.is_current = self.record["ok"]
-        self._need_current()
+    def _check_planned(self, model: str, instance_id: str) -> None:
+        """Check that an unload still is what was planned: a load takes long enough for somebody else to act. Raises :class:`Failure`."""
+        self._check_expected()
         others = {instance["model"] for instance in self.record["instances"] if instance["id"] == instance_id} - {model}
         if others:
             sentence = f"{printable(instance_id)} is an instance of {format_names(sorted(others))} now, and was one of {printable(model)}"
