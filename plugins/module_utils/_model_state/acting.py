@@ -168,7 +168,7 @@ class _Run:
         return NOT_RESTORED
 
     def _check_expected(self) -> None:
-        """Check on a list that was read after the last change that the instances are those that should be there. Raises :class:`Failure`."""
+        """Check that the instances are as expected, on a list that was read after the last change. Raises :class:`Failure`."""
         if not self.is_current:
             # It may lag behind what was answered.
             self.record = self.server.list_until(lambda record: ids_of(record, self.wanted.model) == self.expected, PATIENCE / 4)

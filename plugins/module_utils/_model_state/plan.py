@@ -64,7 +64,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(record: Record, wanted: Wanted) -> Plan:
-    """What has to be done on a host with this record, which has detail ``full`` and is ok. Raises :class:`Failure` where that cannot be done."""
+    """What has to be done on a host with this record, which has detail ``full`` and is ok. Raises :class:`Failure` if it cannot be done."""
     if wanted.state == UNLOADED:
         plan = Plan(tuple(_unloads_of_model(record, wanted)))
     elif wanted.state == DOWNLOADED:
@@ -212,7 +212,7 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
 
 
 def _surplus(record: Record, own: list[Instance], wanted: Wanted) -> list[Instance]:
-    """The duplicates to remove: all but the one to which a request for the key goes, unless another one is as wanted and that one is not."""
+    """The duplicates to remove: all but the one to which a request for the key goes, or one that is as wanted if that one is not."""
     if wanted.duplicates != REMOVE:
         return []
     falls_short = {difference.instance for difference in compare(record, own, wanted)[0]}
