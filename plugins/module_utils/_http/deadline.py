@@ -28,18 +28,14 @@ class Deadline:
         """Whether sending the request had begun."""
         self.ipv6_only = False
         """Whether the name has no IPv4 address."""
-        self._began = time.monotonic()
+        self._end = time.monotonic() + seconds
         self._lock = threading.Lock()
         self._handle: socket.socket | None = None
         self._over = False
 
-    def elapsed(self) -> float:
-        """Seconds since the exchange began."""
-        return time.monotonic() - self._began
-
     def remaining(self) -> float:
         """Seconds that remain, never zero: for a socket zero means "do not wait at all"."""
-        return max(self.seconds - self.elapsed(), 0.001)
+        return max(self._end - time.monotonic(), 0.001)
 
     def watch(self, sock: socket.socket) -> None:
         """Watch this socket instead of the previous one. A handle of our own stays valid when TLS wraps the socket."""

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, Awaitable, Callable, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V0, V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -18,50 +19,68 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.docume
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
 
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer
+
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+"""Of ``asked_at``, in UTC."""
 _LEAST_SECONDS = 0.01
 
 
-class Question:
-    """A driver sends `request` and passes its result to `take`, until `request` is None. The timeout of the endpoint is for all of it."""
+class Poll(NamedTuple):
+    """The result of querying one endpoint."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._began = time.monotonic()
-        self.api = V0 if endpoint.api == V0 else V1
-        """Which list `answer` is."""
-        self.request: Request | None = LIST_MODELS_V0 if endpoint.api == V0 else LIST_MODELS
-        self.answer: Response | ApiError | None = None
-        self.seconds = 0.0
-        """Until the list had arrived."""
-        self.states: Response | ApiError | None = None
-        """The older list, where it was requested as well as the newer one."""
+    answer: Response | ApiError | ParsedAnswer
+    asked_at: str
+    response_ms: int | None
+    """Null when there was no answer."""
+    api: str = V1
+    """Which list the answer is."""
+    states: Response | ApiError | None = None
+    """The older list, where it was requested as well as the newer one."""
 
-    def elapsed(self) -> float:
-        return time.monotonic() - self._began
 
-    def take(self, answer: Response | ApiError) -> None:
-        """Note the result of the request, and decide what to request next."""
-        if self.answer is not None:
-            self.states, self.request = answer, None
-            return
-        # Only LM Studio's own words prove that it is an older one: after a refusal or any other error, nothing more is requested.
-        if self._endpoint.api == AUTO and self.api == V1 and self._is_unsupported(answer):
-            self.api, self.request = V0, self._older_list()
-            return
-        self.answer, self.seconds, self.request = answer, self.elapsed(), None
-        if self._endpoint.confirm_loaded and self.api == V1 and isinstance(answer, Response) and answer.http_status == 200:
-            self.request = None if self._is_unsupported(answer) else self._older_list()
+def poll_after(seconds: float, answer: Response | ApiError) -> Poll:
+    """The result of a question that was asked so many seconds ago, and has just been answered."""
+    asked_at = time.strftime(TIME_FORMAT, time.gmtime(time.time() - seconds))
+    return Poll(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
 
-    def _older_list(self) -> Request:
-        left = self._endpoint.timeout - self.elapsed()
-        return LIST_MODELS_V0._replace(timeout=max(round(left, 2), _LEAST_SECONDS))
 
-    def _is_unsupported(self, answer: Response | ApiError) -> bool:
-        # Most answers are long lists, which are read later.
-        if not isinstance(answer, Response) or not (answer.content_encoding or b"nexpected endpoint" in answer.body):
-            return False
+async def ask_endpoint(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Awaitable[Response]]) -> Poll:
+    """Ask one endpoint, and leave its answers unread. Its timeout is for all requests together. Nothing that a server does raises."""
+    began = time.monotonic()
+
+    async def answer_to(request: Request) -> Response | ApiError:
         try:
-            read_document(answer, self._endpoint, LIST_MODELS, lambda _document: None)
+            return await fetch(endpoint, request)
         except ApiError as exc:
-            return exc.status == "unsupported"
+            # Its traceback and context would keep everything that was received until garbage is collected.
+            failure = exc.with_traceback(None)
+            failure.__context__ = None
+            return failure
+
+    async def older_list() -> Response | ApiError:
+        left = endpoint.timeout - (time.monotonic() - began)
+        return await answer_to(LIST_MODELS_V0._replace(timeout=max(round(left, 2), _LEAST_SECONDS)))
+
+    api = V0 if endpoint.api == V0 else V1
+    answer = await answer_to(LIST_MODELS_V0 if api == V0 else LIST_MODELS)
+    # Only LM Studio's own words prove that it is an older one: after a refusal or any other error, nothing more is requested.
+    if endpoint.api == AUTO and _is_unsupported(answer, endpoint):
+        api, answer = V0, await older_list()
+    poll = poll_after(time.monotonic() - began, answer)._replace(api=api)
+    is_list = api == V1 and isinstance(answer, Response) and answer.http_status == 200
+    if endpoint.confirm_loaded and is_list and not _is_unsupported(answer, endpoint):
+        poll = poll._replace(states=await older_list())
+    return poll
+
+
+def _is_unsupported(answer: Response | ApiError, endpoint: Endpoint) -> bool:
+    # Most answers are long lists, which are read later.
+    if not isinstance(answer, Response) or not (answer.content_encoding or b"nexpected endpoint" in answer.body):
         return False
+    try:
+        read_document(answer, endpoint, LIST_MODELS, lambda _document: None)
+    except ApiError as exc:
+        return exc.status == "unsupported"
+    return False

@@ -9,8 +9,7 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Callable, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V0, V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -34,7 +33,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
     read_models,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, read_models_v0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Question
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Poll, ask_endpoint
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Error, Instance, Record
@@ -45,8 +44,6 @@ Fetch = Callable[[Endpoint, Request], Response]
 FULL, LOADED_ONLY = DETAILS = ("full", "loaded")
 NOT_ASKED = "not_asked"
 """The status of a host that could not be queried. The others are those of :class:`ApiError`, and ok."""
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-"""Of ``asked_at``, in UTC."""
 _CONSTANT_TYPES = {str, int, float, bool, type(None)}
 """The types of JSON whose values cannot be changed."""
 
@@ -60,7 +57,6 @@ class ParsedAnswer:
         self.api = api
         """Which list it was."""
         self._facts: dict[str, dict[str, Any]] = {}
-        self._text: str | None = None
 
     def facts(self, detail: str) -> dict[str, Any]:
         """What a record says of the answer. Each call returns a new copy, because users may change a record."""
@@ -73,10 +69,9 @@ class ParsedAnswer:
         secrets = secrets_of(endpoint)
         if not secrets:
             return self
-        if self._text is None:
-            self._text = _comparable_text(self.models) + canonical(_lifetimes(self.models))
+        text = _comparable_text(self.models) + canonical(_lifetimes(self.models))
         # What a warning quotes may have been cut.
-        if not contains_any(secrets, self._text) and not any(mask_text(secrets, warning) != warning for warning in self.warnings):
+        if not contains_any(secrets, text) and not any(mask_text(secrets, warning) != warning for warning in self.warnings):
             return self
         masked = mask_answer(secrets, [model.entry for model in self.models], self.warnings)
         if masked is None:
@@ -85,43 +80,18 @@ class ParsedAnswer:
         return ParsedAnswer([Model.from_entry(entry) for entry in entries], warnings, self.api)
 
 
-class Poll(NamedTuple):
-    """The result of querying one endpoint."""
-
-    answer: Response | ApiError | ParsedAnswer
-    asked_at: str
-    response_ms: int | None
-    """Null when there was no answer."""
-    api: str = V1
-    """Which list the answer is."""
-    states: Response | ApiError | None = None
-    """The older list, where it was requested as well as the newer one."""
-
-
 def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
     """Ask one endpoint and return its record. Nothing that a server does raises an exception."""
-    question = Question(endpoint)
-    while question.request:
-        try:
-            question.take(fetch(endpoint, question.request))
-        except ApiError as exc:
-            question.take(exc)
-    return record_of(endpoint, poll_of(question), detail)
 
+    async def fetch_now(endpoint: Endpoint, request: Request) -> Response:
+        return fetch(endpoint, request)
 
-def poll_of(question: Question) -> Poll:
-    """The result of a question that has just been answered."""
-    answer = cast("Response | ApiError", question.answer)
-    poll = poll_after(question.elapsed(), answer)
-    # Without the time of the confirmation.
-    took = None if isinstance(answer, ApiError) else round(question.seconds * 1000)
-    return poll._replace(response_ms=took, api=question.api, states=question.states)
-
-
-def poll_after(seconds: float, answer: Response | ApiError) -> Poll:
-    """The result of a question that was asked so many seconds ago, and has just been answered."""
-    asked_at = time.strftime(TIME_FORMAT, time.gmtime(time.time() - seconds))
-    return Poll(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
+    try:
+        # Nothing is awaited that would have to wait, so it runs to its end without an event loop.
+        ask_endpoint(endpoint, fetch_now).send(None)
+    except StopIteration as end:
+        return record_of(endpoint, end.value, detail)
+    raise AssertionError
 
 
 def parse(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> Poll:

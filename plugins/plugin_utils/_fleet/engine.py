@@ -17,18 +17,17 @@ import math
 import queue
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Question
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, poll_after, poll_of, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Poll, ask_endpoint, poll_after
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
@@ -42,97 +41,75 @@ _AT_FIRST, _SLOW = 64, 0.05
 _UNREAD_BYTES = 32 * 1024 * 1024
 """With this many bytes of unread answers, no other endpoint is asked until they are read."""
 
-T = TypeVar("T")
 Progress = Callable[[str], None]
 """Gets a line for people, such as "412 of 1,000 hosts done, 9 without an answer"."""
 
 
 def ask_all(endpoints: Sequence[Endpoint], detail: str, concurrency: int, fleet_timeout: float, progress: Progress) -> list[Record]:
     """One record for each endpoint, in order, whatever happens. Otherwise like :func:`poll_all`."""
-    return _ask(endpoints, lambda endpoint, poll: record_of(endpoint, poll, detail), concurrency, fleet_timeout, progress)
+    polls = _ask(endpoints, concurrency, fleet_timeout, progress)
+    return [record_of(endpoint, polls[endpoint], detail) for endpoint in endpoints]
 
 
 def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: float, progress: Progress) -> list[Poll]:
     """The outcome of asking each endpoint, in order, with its answer read. Equal endpoints are asked once. An interrupt ends it at once.
 
-    Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the
-    seconds for all. Whole answers take memory: records of detail ``loaded`` take less.
+    Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the seconds for all.
     """
-    return _ask(endpoints, parse, concurrency, fleet_timeout, progress)
+    polls = _ask(endpoints, concurrency, fleet_timeout, progress)
+    return [parse(endpoint, polls[endpoint]) for endpoint in endpoints]
 
 
-async def ask_endpoint(endpoint: Endpoint, deadline: Deadline) -> Poll:
-    """The outcome of asking one endpoint, with its answers unread. Raises ``OptionError`` for unusable TLS files."""
-    question = Question(endpoint)
-    while question.request:
-        # A request that follows from the first answer gets the rest of the time, and a connection of its own.
-        left = deadline if question.request.timeout is None else Deadline(question.request.timeout)
-        try:
-            question.take(await event_loop.fetch(endpoint, question.request, left))
-        except ApiError as exc:
-            # Its traceback and context would keep everything that was received until garbage is collected.
-            failure = exc.with_traceback(None)
-            failure.__context__ = None
-            question.take(failure)
-    return poll_of(question)
-
-
-def _ask(
-    endpoints: Sequence[Endpoint], result_of: Callable[[Endpoint, Poll], T], concurrency: int, fleet_timeout: float, progress: Progress
-) -> list[T]:
+def _ask(endpoints: Iterable[Endpoint], concurrency: int, fleet_timeout: float, progress: Progress) -> dict[Endpoint, Poll]:
     if concurrency < 1:
         raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
     if not 0 < fleet_timeout < math.inf:
         raise OptionError("fleet_timeout", f"{fleet_timeout:g} is not a usable number of seconds. Give more than 0.")
-    times_given = Counter(endpoints)
-    check_files(times_given)
-    with allow_open_files(min(concurrency, len(times_given))) as possible:
-        results = _Round(times_given, result_of, possible, progress).run(fleet_timeout)
-    return [results[endpoint].pop() for endpoint in endpoints]
+    different = list(dict.fromkeys(endpoints))
+    check_files(different)
+    with allow_open_files(min(concurrency, len(different))) as possible:
+        return _Round(different, possible, progress).run(fleet_timeout)
 
 
-class _Round(Generic[T]):
-    """Asks each endpoint once, and makes its result as often as the endpoint was given.
+class _Round:
+    """Asks each endpoint once.
 
     As far as memory allows, all are asked before any answer is read, so that reading a thousand answers does not eat into short timeouts.
     """
 
-    def __init__(
-        self, times_given: Mapping[Endpoint, int], result_of: Callable[[Endpoint, Poll], T], concurrency: int, progress: Progress
-    ) -> None:
-        self._times_given = times_given
-        self._result_of = result_of
+    def __init__(self, endpoints: Sequence[Endpoint], concurrency: int, progress: Progress) -> None:
+        self._endpoints = endpoints
         self._concurrency = concurrency
         self._progress = progress
         # Used by the calling thread alone.
-        self._results: dict[Endpoint, list[T]] = {}
-        self._not_ok = 0
+        self._polls: dict[Endpoint, Poll] = {}
         self._reader = AnswerReader()
         self._unread: list[tuple[Endpoint, Poll]] = []
         # From the loop to the calling thread: the outcome of asking an endpoint, or an error.
         # Not a SimpleQueue, which on Python 3.10 may wait forever with a timeout of 0.
         self._arrived: queue.Queue[tuple[Endpoint, Poll] | BaseException] = queue.Queue()
-        # Used in the loop alone: the endpoints not asked yet, the deadlines of those being asked, the bytes of unread answers, and whether
+        # Used in the loop alone: the endpoints not asked yet, since when others are being asked, the bytes of unread answers, and whether
         # another endpoint may be asked.
-        self._waiting = deque(times_given)
-        self._asked: set[Deadline] = set()
+        self._waiting = deque(endpoints)
+        self._asked: dict[Endpoint, float] = {}
         self._unread_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
         self._loop = asyncio.new_event_loop()
         self._asking: asyncio.Task[None]
 
-    def run(self, fleet_timeout: float) -> dict[Endpoint, list[T]]:
+    def run(self, fleet_timeout: float) -> dict[Endpoint, Poll]:
         end = time.monotonic() + fleet_timeout
         thread = threading.Thread(target=self._run_loop, daemon=True, name="lmstudio loop")
         thread.start()
         try:
             next_progress = time.monotonic() + PROGRESS_SECONDS
-            while len(self._results) < len(self._times_given) and time.monotonic() < end:
+            while len(self._polls) < len(self._endpoints) and time.monotonic() < end:
                 if time.monotonic() >= next_progress:
                     next_progress = time.monotonic() + PROGRESS_SECONDS
-                    hosts = f"{len(self._times_given):,} host{'s' if len(self._times_given) > 1 else ''}"
-                    self._progress(f"{len(self._results):,} of {hosts} done, {self._not_ok:,} without an answer")
+                    hosts = f"{len(self._endpoints):,} host{'s' if len(self._endpoints) > 1 else ''}"
+                    not_ok = sum(isinstance(poll.answer, ApiError) for poll in self._polls.values())
+                    self._progress(f"{len(self._polls):,} of {hosts} done, {not_ok:,} without an answer")
                 self._receive(min(_TICK, max(end - time.monotonic(), 0)))
                 if not self._waiting or self._unread_bytes >= _UNREAD_BYTES:
                     self._read()
@@ -143,9 +120,8 @@ class _Round(Generic[T]):
         self._receive(0)
         self._read()
         problem = f"had not answered within fleet_timeout ({round(fleet_timeout, 1):g} s)"
-        for endpoint in self._times_given.keys() - self._results.keys():
-            self._add_result(endpoint, poll_after(0, ApiError("timeout", problem, "whole fleet")))
-        return self._results
+        late = poll_after(0, ApiError("timeout", problem, "whole fleet"))
+        return {endpoint: self._polls.get(endpoint, late) for endpoint in self._endpoints}
 
     # --- in the calling thread ---
 
@@ -161,14 +137,10 @@ class _Round(Generic[T]):
 
     def _read(self) -> None:
         for endpoint, poll in self._unread:
-            self._add_result(endpoint, self._reader.read(endpoint, poll))
+            self._polls[endpoint] = self._reader.read(endpoint, poll)
         size = sum(_size(poll) for _endpoint, poll in self._unread)
         self._unread.clear()
         self._in_loop(self._make_room, size)
-
-    def _add_result(self, endpoint: Endpoint, poll: Poll) -> None:
-        self._not_ok += isinstance(poll.answer, ApiError)
-        self._results[endpoint] = [self._result_of(endpoint, poll) for _time in range(self._times_given[endpoint])]
 
     def _in_loop(self, function: Callable[..., Any], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # The loop is closed, because all have answered.
@@ -191,7 +163,7 @@ class _Round(Generic[T]):
         tasks: set[asyncio.Task[None]] = set()
         try:
             while tasks or self._waiting:
-                slow = sum(deadline.elapsed() >= _SLOW for deadline in self._asked)
+                slow = sum(time.monotonic() - began >= _SLOW for began in self._asked.values())
                 more = min(len(self._waiting), min(self._concurrency, _AT_FIRST + slow) - len(tasks))
                 tasks |= {asyncio.create_task(self._ask_some()) for _number in range(more)}
                 done, tasks = await asyncio.wait(tasks, timeout=_SLOW if self._waiting else None, return_when=asyncio.FIRST_EXCEPTION)
@@ -207,12 +179,9 @@ class _Round(Generic[T]):
         while self._waiting:
             endpoint = self._waiting.popleft()
             await self._room.wait()
-            deadline = Deadline(endpoint.timeout)
-            self._asked.add(deadline)
-            try:
-                poll = await ask_endpoint(endpoint, deadline)
-            finally:
-                self._asked.remove(deadline)
+            self._asked[endpoint] = time.monotonic()
+            poll = await ask_endpoint(endpoint, event_loop.fetch)
+            del self._asked[endpoint]
             self._unread_bytes += _size(poll)
             if self._unread_bytes >= _UNREAD_BYTES:
                 self._room.clear()

@@ -48,8 +48,9 @@ _LAST_LINES = (b"\r\n", b"\n", b"")
 T = TypeVar("T")
 
 
-async def fetch(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
+async def fetch(endpoint: Endpoint, request: Request) -> Response:
     """Send a request, and give up at its deadline. Raises ``ApiError``, or ``OptionError`` for unusable TLS files."""
+    deadline = Deadline(request.timeout or endpoint.timeout)
     try:
         return await _within(deadline.remaining(), exchange(endpoint, request, deadline))
     except FAILURES as exc:

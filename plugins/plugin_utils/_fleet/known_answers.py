@@ -11,7 +11,8 @@ from __future__ import annotations
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import KnownModels
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, Poll, parse
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Poll
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, parse
 
 _MAX_KNOWN, _MAX_KNOWN_BYTES = 64, 256 * 1024
 """How many answers are remembered, and the size of the largest."""

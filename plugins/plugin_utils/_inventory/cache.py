@@ -32,7 +32,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical, read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import TIME_FORMAT, ParsedAnswer, Poll
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import TIME_FORMAT, Poll
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer
 
 
 def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:

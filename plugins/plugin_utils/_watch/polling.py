@@ -14,13 +14,13 @@ import random
 from typing import Any, Protocol
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, poll_after, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import ask_endpoint, poll_after
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import SOURCE, Arguments, Watched
@@ -81,7 +81,7 @@ class _Watcher:
         rules = self._arguments.rules
         try:
             async with self._room:
-                poll = await ask_endpoint(self._endpoint, Deadline(self._endpoint.timeout))
+                poll = await ask_endpoint(self._endpoint, event_loop.fetch)
             record = record_of(self._endpoint, self._reader.read(self._endpoint, poll), FULL)
             self._state, events = advance(self._state, record, rules)
             self._logged = ""

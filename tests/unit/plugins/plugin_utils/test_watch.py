@@ -25,7 +25,7 @@ import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import poll_after
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import poll_after
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import polling
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
@@ -135,7 +135,7 @@ class Fleet:
         self.log = Counter()
         monkeypatch.setattr(polling, "ask_endpoint", self.ask)
 
-    async def ask(self, endpoint, deadline):
+    async def ask(self, endpoint, fetch):
         now = asyncio.get_running_loop().time()
         await asyncio.sleep(0.01)
         name = endpoint.host
@@ -256,9 +256,9 @@ def test_a_slow_host_delays_no_other(monkeypatch):
     fleet = Fleet(monkeypatch, {"quick": [(0, answer_of({}))], "slow": [(0, answer_of({}))]})
     ask = polling.ask_endpoint
 
-    async def slowly(endpoint, deadline):
+    async def slowly(endpoint, fetch):
         await asyncio.sleep(600 if endpoint.host == "slow" else 0)
-        return await ask(endpoint, deadline)
+        return await ask(endpoint, fetch)
 
     monkeypatch.setattr(polling, "ask_endpoint", slowly)
 
@@ -275,9 +275,9 @@ def test_polls_are_spread(monkeypatch):
     fleet = Fleet(monkeypatch, dict.fromkeys(names, ((0, answer_of({})),)))
     ask, asked = polling.ask_endpoint, []
 
-    async def noted(endpoint, deadline):
+    async def noted(endpoint, fetch):
         asked.append(asyncio.get_running_loop().time())
-        return await ask(endpoint, deadline)
+        return await ask(endpoint, fetch)
 
     monkeypatch.setattr(polling, "ask_endpoint", noted)
 
