@@ -11,6 +11,7 @@ It connects, reads and explains failures as the driver on the target does.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import logging
@@ -35,7 +36,6 @@ try:
     import requests
     import requests.adapters
     import urllib3.connection
-    import urllib3.connectionpool
     import urllib3.exceptions
 
     # urllib3 1 does not pass an IP address to OpenSSL as the host name, so the certificate is not checked for it.
@@ -80,18 +80,6 @@ else:
     class _HTTPSConnection(_Watched, urllib3.connection.HTTPSConnection):
         response_class = ParsedResponse
 
-    class _HTTPPool(urllib3.connectionpool.HTTPConnectionPool):
-        ConnectionCls = _HTTPConnection
-
-    class _HTTPSPool(urllib3.connectionpool.HTTPSConnectionPool):
-        ConnectionCls = _HTTPSConnection
-
-    class _Session(requests.Session):
-        """Ignores redirects. Even with allow_redirects=False, requests reads the whole body of one to prepare the next request."""
-
-        def get_redirect_target(self, resp: requests.Response) -> None:
-            return None
-
     class _Adapter(requests.adapters.HTTPAdapter):
         """Uses our connections and one TLS context, whatever CA files the environment names."""
 
@@ -102,20 +90,16 @@ else:
 
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
             super().init_poolmanager(*args, **{**self._tls, **kwargs})
-            self._use_our_connections(self.poolmanager)
 
         def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
-            return self._use_our_connections(super().proxy_manager_for(proxy, **self._tls, **kwargs))
-
-        def _use_our_connections(self, manager: Any) -> Any:
-            manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-            return manager
+            return super().proxy_manager_for(proxy, **self._tls, **kwargs)
 
         def proxy_headers(self, proxy: Any) -> dict[str, str]:
             return self._proxy_headers
 
         def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
             conn.cert_reqs = "CERT_REQUIRED" if verify else "CERT_NONE"
+            conn.ConnectionCls = _HTTPSConnection if conn.scheme == "https" else _HTTPConnection
 
 
 def fetch(endpoint: Endpoint, request: Request) -> Response:
@@ -134,22 +118,14 @@ def fetch(endpoint: Endpoint, request: Request) -> Response:
 def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
     """One request and its response, in the calling thread; the holder of the deadline ends it."""
     proxy = proxy_of(endpoint)
+    url, headers = endpoint.url + request.path, request.headers(endpoint)
+    proxies = {endpoint.scheme: proxy.url} if proxy else None
     _current.deadline = deadline
-    with _Session() as session:
-        session.trust_env = False
-        session.headers.clear()
-        session.mount(endpoint.scheme + "://", _Adapter(endpoint, proxy.headers if proxy else {}))
+    # Without a session, which would read the body of a redirect.
+    with contextlib.closing(_Adapter(endpoint, proxy.headers if proxy else {})) as adapter:
         try:
-            with session.request(
-                request.method,
-                endpoint.url + request.path,
-                data=request.body or None,
-                headers=request.headers(endpoint),
-                proxies={endpoint.scheme: proxy.url} if proxy else None,
-                verify=endpoint.validate_certs,
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
+            message = requests.Request(request.method, url, headers, data=request.body or None).prepare()
+            with adapter.send(message, stream=True, verify=endpoint.validate_certs, proxies=proxies) as answer:
                 read = functools.partial(answer.raw.read, decode_content=False)
                 return read_response(answer.status_code, answer.headers.get, read, endpoint.max_response_bytes)
         except requests.exceptions.InvalidHeader:
