@@ -31,9 +31,19 @@ MAX_ENTRIES = 10000
 """More models or loaded instances than this on one host are not accepted."""
 MAX_WARNINGS = 20
 
+SETTINGS = {
+    "context_length": int,
+    "eval_batch_size": int,
+    "parallel": int,
+    "flash_attention": bool,
+    "num_experts": int,
+    "offload_kv_cache_to_gpu": bool,
+}
+"""The settings with which an instance is loaded."""
 # The documented fields, each with its expected type. Values of exactly this type are taken as they are, because reading answers is most
-# of what a fleet costs. None stands for a list of strings.
-_ENTRY = {
+# of what a fleet costs. None stands for a list of strings, and a table for an object, which is empty if it is missing.
+_Fields = Mapping[str, Any]
+_ENTRY: _Fields = {
     "type": str,
     "publisher": str,
     "key": str,
@@ -46,21 +56,12 @@ _ENTRY = {
     "description": str,
     "variants": None,
     "selected_variant": str,
+    "quantization": {"name": str, "bits_per_weight": int},
+    "capabilities": {"vision": bool, "trained_for_tool_use": bool, "reasoning": {"allowed_options": None, "default": str}},
 }
-_QUANTIZATION = {"name": str, "bits_per_weight": int}
-_CAPABILITIES = {"vision": bool, "trained_for_tool_use": bool}
-_REASONING = {"allowed_options": None, "default": str}
-_INSTANCE = {"id": str, "remaining_ttl_seconds": int}
-SETTINGS = {
-    "context_length": int,
-    "eval_batch_size": int,
-    "parallel": int,
-    "flash_attention": bool,
-    "num_experts": int,
-    "offload_kv_cache_to_gpu": bool,
-}
-"""The settings with which an instance is loaded."""
-_Fields = Mapping[str, "type | None"]
+_INSTANCE: _Fields = {"id": str, "remaining_ttl_seconds": int, "config": SETTINGS}
+_ABILITIES = ("vision", "trained_for_tool_use")
+"""What a model does not have unless it is said."""
 _REQUIRED = ("key", "id")
 _STRICT = ("type", "key", "id", "context_length")
 """If one of these has a wrong type, the answer as a whole cannot be trusted."""
@@ -74,7 +75,7 @@ def check_number(listed: list[Any]) -> None:
 
 def _unknown_value(name: str, expected_type: type | None) -> Any:
     """What replaces a value that is missing, null or refused."""
-    return [] if expected_type is None else False if expected_type is bool and name in _CAPABILITIES else None
+    return [] if expected_type is None else False if expected_type is bool and name in _ABILITIES else None
 
 
 class Reader:
@@ -112,23 +113,10 @@ class Reader:
         if not isinstance(raw, dict):
             raise self._invalid("", "an object", raw)
         instances = self._instances(raw.get("loaded_instances"))
-        entry = self._fields(raw, "", _ENTRY)
-        entry["quantization"] = self._object_fields(self._object(raw, "", "quantization"), ".quantization", _QUANTIZATION)
-        entry["capabilities"] = self._capabilities(self._object(raw, "", "capabilities"))
-        entry["loaded"] = bool(instances)
-        entry["loaded_instances"] = instances
-        entry = self._with_unknown_fields(entry, raw, "")
+        entry = self._object(raw, "", _ENTRY, loaded=bool(instances), loaded_instances=instances)
         if not instances and entry.get("loaded_context_length") is not None:
             self._add_warning("", "reports loaded_context_length but no loaded instance, so it is not known whether it is loaded")
         return entry
-
-    def _capabilities(self, raw: Entry) -> Entry:
-        path = ".capabilities"
-        capabilities = self._fields(raw, path, _CAPABILITIES)
-        # A bare true or false says only whether it can.
-        reasoning = {"allowed_options": ["on"]} if raw.get("reasoning") is True else self._object(raw, path, "reasoning", absent=False)
-        capabilities["reasoning"] = self._object_fields(reasoning, path + ".reasoning", _REASONING)
-        return self._with_unknown_fields(capabilities, raw, path)
 
     def _instances(self, raw_instances: Any) -> list[Entry]:
         if raw_instances is None:
@@ -140,41 +128,38 @@ class Reader:
     def _instance(self, raw: Any, path: str) -> Entry:
         if not isinstance(raw, dict):
             raise self._invalid(path, "an object", raw)
-        instance = self._fields(raw, path, _INSTANCE)
-        instance["config"] = self._object_fields(self._object(raw, path, "config"), path + ".config", SETTINGS)
-        return self._with_unknown_fields(instance, raw, path)
+        return self._object(raw, path, _INSTANCE)
 
-    def _object_fields(self, raw: Entry, path: str, fields: _Fields) -> Entry:
-        return self._with_unknown_fields(self._fields(raw, path, fields), raw, path)
-
-    def _fields(self, raw: Entry, path: str, fields: _Fields) -> Entry:
+    def _object(self, raw: Entry, path: str, fields: _Fields, **more: Any) -> Entry:
+        """The documented fields, `more`, and the fields that are not documented, under their own names."""
         read: Entry = {}
         for name, expected_type in fields.items():
             value = raw.get(name)
             if value.__class__ is expected_type:
                 read[name] = value
+            elif isinstance(expected_type, dict):
+                read[name] = self._object(self._contained(value, f"{path}.{name}"), f"{path}.{name}", expected_type)
             elif value is None and name not in _REQUIRED:
                 read[name] = _unknown_value(name, expected_type)
             else:
                 read[name] = self._coerce(value, path, name, expected_type)
-        return read
-
-    def _object(self, raw: Entry, path: str, name: str, absent: Any = None) -> Entry:
-        """A container. A missing one, null and `absent` all read as an empty one."""
-        value = raw.get(name)
-        if isinstance(value, dict):
-            return value
-        if value is not None and value is not absent:
-            self._warn_type(f"{path}.{name}", "an object", value)
-        return {}
-
-    def _with_unknown_fields(self, read: Entry, raw: Entry, path: str) -> Entry:
-        """With the fields that are not documented, under their own names."""
+        read.update(more)
         if not raw.keys() <= read.keys():
             for name in sorted(raw.keys() - read.keys()):
                 if not name.startswith(RESERVED_KEYS):
                     read[name] = self._coerce(raw[name], path, printable(name), object)
         return read
+
+    def _contained(self, value: Any, path: str) -> Entry:
+        """The fields of an object within a model."""
+        if isinstance(value, dict):
+            return value
+        if path == ".capabilities.reasoning" and isinstance(value, bool):
+            # A bare true or false says only whether it can.
+            return {"allowed_options": ["on"]} if value else {}
+        if value is not None:
+            self._warn_type(path, "an object", value)
+        return {}
 
     def _coerce(self, value: Any, path: str, name: str, expected_type: type | None) -> Any:
         try:
