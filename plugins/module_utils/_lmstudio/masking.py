@@ -17,9 +17,8 @@ from typing import Any, Iterator, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import basic_authorization
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical, read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry, Reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
 
 _SHORT_SECRET = 12
@@ -159,13 +158,4 @@ def _places(secret: Secret, text: str) -> Iterator[tuple[int, int]]:
 
 def _documented_names() -> set[str]:
     """Every key of an entry, including its containers. They keep their names even if a token equals one."""
-    models, _warnings = read_models(Response(200, b'{"models": [{"key": "", "loaded_instances": [{"id": ""}]}]}'))
-
-    def names(value: Any) -> set[str]:
-        if isinstance(value, list):
-            return set().union(*(names(item) for item in value))
-        if isinstance(value, dict):
-            return set(value).union(*(names(item) for item in value.values()))
-        return set()
-
-    return names([model.entry for model in models])
+    return set(re.findall('"(\\w+)":', canonical(Reader().read({"key": "", "loaded_instances": [{"id": ""}]}, 0))))
