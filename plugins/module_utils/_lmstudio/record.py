@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Callable, cast
+from typing import TYPE_CHECKING, Any, Callable, Mapping, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V0, V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -119,14 +119,15 @@ def record_of(endpoint: Endpoint, poll: Poll, detail: str) -> Record:
         record = confirm(complete, endpoint, poll.states)
         return at_detail_loaded(record) if detail == LOADED_ONLY else record
     answer = parse(endpoint, poll).answer
+    asked = {"url": endpoint.url, "asked_at": poll.asked_at, "response_ms": poll.response_ms}
     if isinstance(answer, ParsedAnswer):
-        return _make_record("ok", None, detail, answer.facts(detail), endpoint.url, answer.api, poll)
+        return _make_record("ok", None, {**answer.facts(detail), **asked, "api": answer.api}, detail)
     failure = cast("ApiError", answer)
     problem = failure.problem
     if (endpoint.api, poll.api) == (AUTO, V0) and failure.status != "unsupported":
         problem += f" (asked for {LIST_MODELS_V0.path}, because it does not know {LIST_MODELS.path})"
     error: Error = {"message": f"{endpoint.url} {problem}.", "hint": failure.hint, "http_status": failure.http_status}
-    return _make_record(failure.status, error, detail, _no_facts(detail), endpoint.url, None, poll)
+    return _make_record(failure.status, error, asked, detail)
 
 
 def at_detail_loaded(record: Record) -> Record:
@@ -138,33 +139,14 @@ def at_detail_loaded(record: Record) -> Record:
 
 def not_asked_record(message: str, hint: str, detail: str) -> Record:
     """The record of a host that could not be queried."""
-    return _make_record(NOT_ASKED, {"message": message, "hint": hint, "http_status": None}, detail, _no_facts(detail))
+    return _make_record(NOT_ASKED, {"message": message, "hint": hint, "http_status": None}, {}, detail)
 
 
-def _make_record(
-    status: str,
-    error: Error | None,
-    detail: str,
-    facts: dict[str, Any],
-    url: str | None = None,
-    api: str | None = None,
-    poll: Poll | None = None,
-) -> Record:
-    own = {
-        "ok": error is None,
-        "status": status,
-        "error": error,
-        "url": url,
-        "api": api,
-        "asked_at": poll.asked_at if poll else None,
-        "response_ms": poll.response_ms if poll else None,
-        "detail": detail,
-    }
-    return cast("Record", {**own, **facts})
-
-
-def _no_facts(detail: str) -> dict[str, Any]:
-    return {**_facts_of([], [], detail), "fingerprint": None}
+def _make_record(status: str, error: Error | None, known: Mapping[str, Any], detail: str) -> Record:
+    """A record with all its keys in their order. What is not known is null or empty."""
+    unknown = dict.fromkeys(("url", "api", "asked_at", "response_ms"))
+    record = {"ok": error is None, "status": status, "error": error, **unknown, "detail": detail, **_facts_of([], [], detail)}
+    return cast("Record", {**record, "fingerprint": None, **known})
 
 
 def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = V1) -> dict[str, Any]:
