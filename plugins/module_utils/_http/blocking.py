@@ -59,19 +59,19 @@ def fetch(endpoint: Endpoint, request: Request, exchange: Exchange = exchange) -
     """
     deadline = Deadline(request.timeout or endpoint.timeout)
     ended: list[Response | BaseException] = []
-    finished = threading.Event()
 
     def run() -> None:
         try:
             ended.append(exchange(endpoint, request, deadline))
         except BaseException as exc:
             ended.append(exc)
-        finally:
-            finished.set()
 
-    threading.Thread(target=run, daemon=True, name="lmstudio").start()
+    thread = threading.Thread(target=run, daemon=True, name="lmstudio")
+    thread.start()
     try:
-        in_time = finished.wait(deadline.remaining())
+        thread.join(deadline.remaining())
+        # Judged before the socket is shut, which ends the exchange with another error.
+        in_time = bool(ended)
     finally:
         deadline.cancel()
     result = ended[0] if in_time else failure(socket.timeout(), endpoint, deadline)
