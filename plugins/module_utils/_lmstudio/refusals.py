@@ -69,10 +69,9 @@ def _unauthorized(response: Response, endpoint: Endpoint) -> ApiError:
         return ApiError("auth", "answered HTTP 401: it asks for a user name and a password (HTTP Basic)", "Basic")
     if not sent:
         return ApiError("auth", "answered HTTP 401: it requires a token, and none was sent", hint=endpoint.token_advice)
-    why = f"it does not accept the {sent} that {'was' if sent == 'token' else 'were'} sent"
     if sent == "headers":
-        return ApiError("auth", f"answered HTTP 401: {why}", "headers")
-    return ApiError("auth", f"answered HTTP 401: {why}", hint=endpoint.token_advice)
+        return ApiError("auth", "answered HTTP 401: it does not accept the headers that were sent", "headers")
+    return ApiError("auth", "answered HTTP 401: it does not accept the token that was sent", hint=endpoint.token_advice)
 
 
 def _unsupported(endpoint: Endpoint, request: Request) -> ApiError:
