@@ -17,7 +17,7 @@ from typing import Any, Iterator, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import basic_authorization
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Listed, Model, canonical, comparable_text
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry, Reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
 
@@ -89,13 +89,19 @@ def short_secret_warning(endpoint: Endpoint) -> str | None:
     )
 
 
-def contains_any(secrets: tuple[Secret, ...], json_text: str) -> bool:
-    lower = json_text.lower()
-    return any(canonical(secret.text[: secret.least])[1:-1].lower() in lower for secret in secrets)
-
-
-def mask_answer(secrets: tuple[Secret, ...], entries: list[Entry], warnings: list[str]) -> tuple[list[Entry], list[str]] | None:
+def mask_answer(endpoint: Endpoint, models: list[Model], warnings: list[str]) -> Listed | None:
     """Both with the secrets that were sent to the server masked, wherever it put them. None if there are none."""
+    secrets = secrets_of(endpoint)
+    if not secrets:
+        return None
+    entries = [model.entry for model in models]
+    lifetimes = [instance["remaining_ttl_seconds"] for entry in entries for instance in entry["loaded_instances"]]
+    text = (comparable_text(models) + canonical(lifetimes)).lower()
+    is_there = any(canonical(secret.text[: secret.least])[1:-1].lower() in text for secret in secrets)
+    # What a warning quotes may have been cut.
+    masked_warnings = [mask_text(secrets, warning) for warning in warnings]
+    if not is_there and masked_warnings == warnings:
+        return None
     names = _documented_names()
 
     def mask(value: Any) -> Any:
@@ -109,12 +115,13 @@ def mask_answer(secrets: tuple[Secret, ...], entries: list[Entry], warnings: lis
         # Like any number that cannot be believed, one with a secret in it is not known.
         return None if is_number and mask_text(secrets, str(value)) != str(value) else value
 
-    masked_entries, masked_warnings = mask([entries, warnings])
+    masked_entries = mask(entries)
     if (masked_entries, masked_warnings) == (entries, warnings):
         return None
     for entry, masked in zip(entries, masked_entries):
         _note_masked_lifetimes(entry, masked)
-    return masked_entries, [*masked_warnings, "the server sent back a secret that it was sent, or a part of one, which is masked here"]
+    masked_models = [Model.from_entry(masked) for masked in masked_entries]
+    return masked_models, [*masked_warnings, "the server sent back a secret that it was sent, or a part of one, which is masked here"]
 
 
 def _note_masked_lifetimes(entry: Entry, masked: Entry) -> None:

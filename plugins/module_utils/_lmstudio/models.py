@@ -52,6 +52,12 @@ canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 """JSON of what was read. The names of an entry are always in the same order, and sorting them again would take half of the time."""
 
 
+def comparable_text(models: list[Model]) -> str:
+    """One text for a whole answer: equal when nothing but order and remaining TTLs differs."""
+    texts = [text for _key, text in sorted((entry["key"], text) for entry, text in models)]
+    return '["ok",[' + ",".join(texts) + "]]"
+
+
 def may_be_loaded(entry: Entry) -> bool:
     return bool(entry["loaded"]) or is_unclear(entry)
 

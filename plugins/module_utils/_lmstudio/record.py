@@ -16,19 +16,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import confirm
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import (
-    contains_any,
-    mask_answer,
-    mask_problem,
-    mask_text,
-    secrets_of,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_answer, mask_problem
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import (
     EMBEDDING_TYPES,
     LIST_MODELS,
     KnownModels,
     Model,
-    canonical,
+    comparable_text,
     may_be_loaded,
     read_models,
 )
@@ -51,7 +45,7 @@ _CONSTANT_TYPES = {str, int, float, bool, type(None)}
 class ParsedAnswer:
     """An answer that was read. All hosts that gave it share it, so it contains no secret of any of them."""
 
-    def __init__(self, models: list[Model], warnings: list[str], api: str = V1) -> None:
+    def __init__(self, models: list[Model], warnings: list[str], api: str) -> None:
         self.models = models
         self.warnings = warnings
         self.api = api
@@ -66,18 +60,8 @@ class ParsedAnswer:
 
     def mask(self, endpoint: Endpoint) -> ParsedAnswer:
         """The answer with the secrets of this endpoint masked: the same object, if it contains none."""
-        secrets = secrets_of(endpoint)
-        if not secrets:
-            return self
-        text = _comparable_text(self.models) + canonical(_lifetimes(self.models))
-        # What a warning quotes may have been cut.
-        if not contains_any(secrets, text) and not any(mask_text(secrets, warning) != warning for warning in self.warnings):
-            return self
-        masked = mask_answer(secrets, [model.entry for model in self.models], self.warnings)
-        if masked is None:
-            return self
-        entries, warnings = masked
-        return ParsedAnswer([Model.from_entry(entry) for entry in entries], warnings, self.api)
+        masked = mask_answer(endpoint, self.models, self.warnings)
+        return ParsedAnswer(*masked, self.api) if masked else self
 
 
 def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
@@ -183,7 +167,7 @@ def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = 
             "available": sum(entry["size_bytes"] or 0 for entry in entries) if tells_all else None,
             "loaded": sum(entry["size_bytes"] or 0 for entry in loaded) if tells_all else None,
         },
-        "fingerprint": "sha256:" + hashlib.sha256(_comparable_text(models).encode("ascii")).hexdigest(),
+        "fingerprint": "sha256:" + hashlib.sha256(comparable_text(models).encode("ascii")).hexdigest(),
         "warnings": warnings,
     }
 
@@ -206,14 +190,3 @@ def info_result(record: Record, on_error: str) -> dict[str, Any]:
     """The result of ``model_info``."""
     failure = {"failed": True, "msg": explain(record)} if on_error == "fail" and not record["ok"] else {}
     return {"changed": False, "lmstudio": record, **failure}
-
-
-def _lifetimes(models: list[Model]) -> list[Any]:
-    """What the comparable text leaves out."""
-    return [instance["remaining_ttl_seconds"] for model in models for instance in model.entry["loaded_instances"]]
-
-
-def _comparable_text(models: list[Model]) -> str:
-    """One text for the whole answer: equal when nothing but order and remaining TTLs differs."""
-    texts = [text for _key, text in sorted((entry["key"], text) for entry, text in models)]
-    return '["ok",[' + ",".join(texts) + "]]"
