@@ -84,22 +84,20 @@ else:
         """Uses our connections and one TLS context, whatever CA files the environment names."""
 
         def __init__(self, endpoint: Endpoint, proxy_headers: dict[str, str]) -> None:
-            self._tls: dict[str, Any] = {"ssl_context": tls_context(endpoint) if endpoint.scheme == "https" else None}
-            self._proxy_headers = proxy_headers
             super().__init__(pool_connections=1, pool_maxsize=1)
-
-        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, **{**self._tls, **kwargs})
-
-        def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
-            return super().proxy_manager_for(proxy, **self._tls, **kwargs)
+            self._endpoint = endpoint
+            self._proxy_headers = proxy_headers
 
         def proxy_headers(self, proxy: Any) -> dict[str, str]:
             return self._proxy_headers
 
         def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-            conn.cert_reqs = "CERT_REQUIRED" if verify else "CERT_NONE"
-            conn.ConnectionCls = _HTTPSConnection if conn.scheme == "https" else _HTTPConnection
+            # Called with the pool that makes the connection, before it does.
+            conn.ConnectionCls = _HTTPConnection
+            if conn.scheme == "https":
+                conn.ConnectionCls = _HTTPSConnection
+                conn.cert_reqs = "CERT_REQUIRED" if verify else "CERT_NONE"
+                conn.conn_kw["ssl_context"] = tls_context(self._endpoint)
 
 
 def fetch(endpoint: Endpoint, request: Request) -> Response:
