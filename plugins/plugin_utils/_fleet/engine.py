@@ -17,9 +17,9 @@ import math
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -41,48 +41,55 @@ _AT_FIRST, _SLOW = 64, 0.05
 _UNREAD_BYTES = 32 * 1024 * 1024
 """With this many bytes of unread answers, no other endpoint is asked until they are read."""
 
+T = TypeVar("T")
 Progress = Callable[[str], None]
 """Gets a line for people, such as "412 of 1,000 hosts done, 9 without an answer"."""
 
 
 def ask_all(endpoints: Sequence[Endpoint], detail: str, concurrency: int, fleet_timeout: float, progress: Progress) -> list[Record]:
     """One record for each endpoint, in order, whatever happens. Otherwise like :func:`poll_all`."""
-    polls = _ask(endpoints, concurrency, fleet_timeout, progress)
-    return [record_of(endpoint, polls[endpoint], detail) for endpoint in endpoints]
+    return _ask(endpoints, lambda endpoint, poll: record_of(endpoint, poll, detail), concurrency, fleet_timeout, progress)
 
 
 def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: float, progress: Progress) -> list[Poll]:
     """The outcome of asking each endpoint, in order, with its answer read. Equal endpoints are asked once. An interrupt ends it at once.
 
     Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the seconds for all.
+    Whole answers take memory: records of detail ``loaded`` take less.
     """
-    polls = _ask(endpoints, concurrency, fleet_timeout, progress)
-    return [parse(endpoint, polls[endpoint]) for endpoint in endpoints]
+    return _ask(endpoints, parse, concurrency, fleet_timeout, progress)
 
 
-def _ask(endpoints: Iterable[Endpoint], concurrency: int, fleet_timeout: float, progress: Progress) -> dict[Endpoint, Poll]:
+def _ask(
+    endpoints: Sequence[Endpoint], result_of: Callable[[Endpoint, Poll], T], concurrency: int, fleet_timeout: float, progress: Progress
+) -> list[T]:
     if concurrency < 1:
         raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
     if not 0 < fleet_timeout < math.inf:
         raise OptionError("fleet_timeout", f"{fleet_timeout:g} is not a usable number of seconds. Give more than 0.")
-    different = list(dict.fromkeys(endpoints))
-    check_files(different)
-    with allow_open_files(min(concurrency, len(different))) as possible:
-        return _Round(different, possible, progress).run(fleet_timeout)
+    times_given = Counter(endpoints)
+    check_files(times_given)
+    with allow_open_files(min(concurrency, len(times_given))) as possible:
+        results = _Round(times_given, result_of, possible, progress).run(fleet_timeout)
+    return [results[endpoint].pop() for endpoint in endpoints]
 
 
-class _Round:
-    """Asks each endpoint once.
+class _Round(Generic[T]):
+    """Asks each endpoint once, and makes its result as often as the endpoint was given.
 
     As far as memory allows, all are asked before any answer is read, so that reading a thousand answers does not eat into short timeouts.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], concurrency: int, progress: Progress) -> None:
-        self._endpoints = endpoints
+    def __init__(
+        self, times_given: Mapping[Endpoint, int], result_of: Callable[[Endpoint, Poll], T], concurrency: int, progress: Progress
+    ) -> None:
+        self._times_given = times_given
+        self._result_of = result_of
         self._concurrency = concurrency
         self._progress = progress
         # Used by the calling thread alone.
-        self._polls: dict[Endpoint, Poll] = {}
+        self._results: dict[Endpoint, list[T]] = {}
+        self._not_ok = 0
         self._reader = AnswerReader()
         self._unread: list[tuple[Endpoint, Poll]] = []
         # From the loop to the calling thread: the outcome of asking an endpoint, or an error.
@@ -90,7 +97,7 @@ class _Round:
         self._arrived: queue.Queue[tuple[Endpoint, Poll] | BaseException] = queue.Queue()
         # Used in the loop alone: the endpoints not asked yet, since when others are being asked, the bytes of unread answers, and whether
         # another endpoint may be asked.
-        self._waiting = deque(endpoints)
+        self._waiting = deque(times_given)
         self._asked: dict[Endpoint, float] = {}
         self._unread_bytes = 0
         self._room = asyncio.Event()
@@ -98,18 +105,17 @@ class _Round:
         self._loop = asyncio.new_event_loop()
         self._asking: asyncio.Task[None]
 
-    def run(self, fleet_timeout: float) -> dict[Endpoint, Poll]:
+    def run(self, fleet_timeout: float) -> dict[Endpoint, list[T]]:
         end = time.monotonic() + fleet_timeout
         thread = threading.Thread(target=self._run_loop, daemon=True, name="lmstudio loop")
         thread.start()
         try:
             next_progress = time.monotonic() + PROGRESS_SECONDS
-            while len(self._polls) < len(self._endpoints) and time.monotonic() < end:
+            while len(self._results) < len(self._times_given) and time.monotonic() < end:
                 if time.monotonic() >= next_progress:
                     next_progress = time.monotonic() + PROGRESS_SECONDS
-                    hosts = f"{len(self._endpoints):,} host{'s' if len(self._endpoints) > 1 else ''}"
-                    not_ok = sum(isinstance(poll.answer, ApiError) for poll in self._polls.values())
-                    self._progress(f"{len(self._polls):,} of {hosts} done, {not_ok:,} without an answer")
+                    hosts = f"{len(self._times_given):,} host{'s' if len(self._times_given) > 1 else ''}"
+                    self._progress(f"{len(self._results):,} of {hosts} done, {self._not_ok:,} without an answer")
                 self._receive(min(_TICK, max(end - time.monotonic(), 0)))
                 if not self._waiting or self._unread_bytes >= _UNREAD_BYTES:
                     self._read()
@@ -120,8 +126,9 @@ class _Round:
         self._receive(0)
         self._read()
         problem = f"had not answered within fleet_timeout ({round(fleet_timeout, 1):g} s)"
-        late = poll_after(0, ApiError("timeout", problem, "whole fleet"))
-        return {endpoint: self._polls.get(endpoint, late) for endpoint in self._endpoints}
+        for endpoint in self._times_given.keys() - self._results.keys():
+            self._add_result(endpoint, poll_after(0, ApiError("timeout", problem, "whole fleet")))
+        return self._results
 
     # --- in the calling thread ---
 
@@ -137,10 +144,14 @@ class _Round:
 
     def _read(self) -> None:
         for endpoint, poll in self._unread:
-            self._polls[endpoint] = self._reader.read(endpoint, poll)
+            self._add_result(endpoint, self._reader.read(endpoint, poll))
         size = sum(_size(poll) for _endpoint, poll in self._unread)
         self._unread.clear()
         self._in_loop(self._make_room, size)
+
+    def _add_result(self, endpoint: Endpoint, poll: Poll) -> None:
+        self._not_ok += isinstance(poll.answer, ApiError)
+        self._results[endpoint] = [self._result_of(endpoint, poll) for _time in range(self._times_given[endpoint])]
 
     def _in_loop(self, function: Callable[..., Any], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # The loop is closed, because all have answered.
