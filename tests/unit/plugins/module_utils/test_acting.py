@@ -284,6 +284,20 @@ def test_what_somebody_else_has_unloaded_is_done_already_and_not_by_this_task():
     assert "failed" not in result and result["actions"] == [] and result["changed"] is False
 
 
+@pytest.mark.parametrize("options", [{"state": "unloaded"}, {"duplicates": "remove"}])
+def test_what_somebody_else_unloads_of_several_is_done_already(options):
+    server = ClockworkServer([model("qwen", instance("qwen", 8192), instance("qwen:2"), instance("qwen:3"))])
+
+    def unload_another(request):
+        if request.path.endswith("/unload"):
+            server.hooks.clear()
+            server.models[0]["loaded_instances"].pop()
+
+    server.hooks.append(unload_another)
+    result = server.run(parse_options("qwen", **options))
+    assert "failed" not in result, result["msg"]
+
+
 def test_what_somebody_else_has_unloaded_is_no_change_in_an_outage_either():
     server, wanted = scenario("unload one")
 
