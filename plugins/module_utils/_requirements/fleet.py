@@ -16,15 +16,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import NOT_CONFIRMED, Candidate
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import (
-    is_older,
-    listed_candidates,
-    loaded_models,
-    may_be_uncarried,
-    may_hide,
-    need_full,
-    unreadable_names,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches, is_older
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     NAMES_SHOWN,
     Violation,
@@ -187,14 +179,14 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
             return "not known"
         entries = record["models"]
         if requirement.state == LOADED:
-            entries = [candidate.entry for candidate in listed_candidates(record, requirement)]
+            entries = [candidate.entry for candidate in Matches(record, requirement).listed_models()]
         if actual is None and any(is_unclear(entry) for entry in entries):
             return "unclear whether loaded"
         if actual is None and requirement.state in (UNLOADED, ABSENT):
             return "not known"
         return {LOADED: "not loaded", UNLOADED: "loaded", ABSENT: "listed"}[requirement.state]
     if check == "model":
-        return "another variant selected" if listed_candidates(record, requirement) else "not listed"
+        return "another variant selected" if Matches(record, requirement).listed_models() else "not listed"
     if check in ("min_instances", "max_instances"):
         return "instances not known" if actual is None else count(actual, "instance")
     if check == "capabilities":
@@ -210,17 +202,15 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
     hosts_of: dict[tuple[bool, Any], list[str]] = {}
     is_untold = False
     for name, record in records.items():
-        if record["ok"] and requirement.state == AVAILABLE and may_be_uncarried(record, requirement):
-            need_full(record, requirement)
-        candidates: list[Candidate] = []
-        if record["ok"] and requirement.state == LOADED:
-            candidates = [candidate for model in loaded_models(record, requirement) for candidate in model]
-        elif record["ok"]:
-            candidates = listed_candidates(record, requirement)
+        if not record["ok"]:
+            continue
+        found = Matches(record, requirement)
+        if requirement.state == AVAILABLE and found.may_be_uncarried():
+            found.need_full()
+        loaded = requirement.state == LOADED
+        candidates = [candidate for model in found.loaded_models() for candidate in model] if loaded else found.listed_models()
         values = list(dict.fromkeys(_VALUES[attribute](candidate) for candidate in candidates))
-        if not values and record["ok"] and requirement.state == AVAILABLE and may_hide(record, requirement):
-            values = [None]
-        if not values and record["ok"] and unreadable_names(record, requirement, loaded=requirement.state == LOADED):
+        if not values and ((found.may_hide() and not loaded) or found.unreadable_names()):
             values = [None]
         if attribute == "context_length" and is_older(record):
             # The older list has one row for all instances of a model, which may differ.

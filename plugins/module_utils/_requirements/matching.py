@@ -17,11 +17,20 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate, matches
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, Requirement, RequirementError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
+    KEYS,
+    LOADED,
+    UNLOADED,
+    Requirement,
+    RequirementError,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_masked, may_be_masked_as
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+_BESIDE_THE_NAME = [key for key in KEYS if key not in ("name", "model", "state", "severity")]
+"""The keys that ask for more of a model than its name."""
 
 
 class _Target(NamedTuple):
@@ -34,77 +43,164 @@ class _Target(NamedTuple):
     """The variant by which it was named."""
 
 
-def loaded_models(record: Record, requirement: Requirement) -> list[list[Candidate]]:
-    """The loaded models that a requirement is about, each with all its instances."""
-    models = []
-    for target in _targets(record, requirement):
-        model = [make_candidate(requirement, entry, instance, target.variant, is_older(record)) for entry, instance in target.instances]
-        # Without a name, its kind says which model is meant.
-        if model and (requirement.model or any(candidate.is_kind for candidate in model)):
-            models.append(model)
-    return models
+class Matches(NamedTuple):
+    """What of a record a requirement is about."""
+
+    record: Record
+    requirement: Requirement
+
+    def loaded_models(self) -> list[list[Candidate]]:
+        """The loaded models, each with all its instances."""
+        models = []
+        for target in self._targets():
+            model = [self._candidate(entry, instance, target.variant) for entry, instance in target.instances]
+            # Without a name, its kind says which model is meant.
+            if model and (self.requirement.model or any(candidate.is_kind for candidate in model)):
+                models.append(model)
+        return models
+
+    def listed_models(self) -> list[Candidate]:
+        """The entries of models, loaded or not."""
+        found = [self._candidate(entry, None, target.variant) for target in self._targets() for entry in target.entries]
+        return [candidate for candidate in found if self.requirement.model or candidate.is_kind]
+
+    def possible_instances(self) -> list[Candidate]:
+        """The instances that may meet the requirement, each by itself, whatever it is named by. A model that may be loaded but has no
+        instance counts as one.
+        """
+        found = []
+        for entry in self.record["models"]:
+            others = _other_variants(entry)
+            for instance in entry["loaded_instances"] or ([None] if may_be_loaded(entry) else []):
+                names = [entry["key"], entry["selected_variant"], instance and instance["id"]]
+                if not self.requirement.model or self._names_any(name for name in names if name not in others):
+                    found.append(self._candidate(entry, instance))
+                elif self._names_any(others):
+                    found.append(self._candidate(entry, instance, ""))
+        return [candidate for candidate in found if candidate.possible]
+
+    def possible_names(self) -> list[str]:
+        """The names, keys or variants, under which a model that the requirement is about may be listed."""
+        found: list[str] = []
+        for entry in self.record["models"]:
+            ids = [instance["id"] for instance in entry["loaded_instances"]]
+            if self._candidate(entry).possible and (
+                not self.requirement.model or self._names_any((entry["key"], entry["selected_variant"], *ids))
+            ):
+                found.append(entry["key"])
+            else:
+                # Nothing is known about other variants but their names.
+                found += [name for name in _other_variants(entry) if self._names_any([name])]
+        return list(dict.fromkeys(found))
+
+    def unreadable_names(self) -> list[str]:
+        """The keys of models that may have a name which the requirement gives, where that name is masked or of an unexpected type."""
+        loaded = self.requirement.state in (LOADED, UNLOADED)
+        found = [
+            entry["key"]
+            for entry in self.record["models"]
+            if (may_be_loaded(entry) or not loaded)
+            and any(_may_have(entry, name) for name in self.requirement.model)
+            and self._candidate(entry).possible
+        ]
+        if not loaded and not self._is_complete:
+            found += [key for key in self.record["available"] if any(_may_be_masked(name, [key]) for name in self.requirement.model)]
+        return list(dict.fromkeys(found))
+
+    def covers(self, entry: Entry) -> bool:
+        """Whether the requirement is about a loaded model, or about each of its instances."""
+        if not self.requirement.model:
+            return self._candidate(entry).is_kind
+        ids = [instance["id"] for instance in entry["loaded_instances"]]
+        return self._names_any((entry["key"], entry["selected_variant"])) or (bool(ids) and all(self._names_any([name]) for name in ids))
+
+    def may_hide(self) -> bool:
+        """Whether a model that is not listed may be meant: yes, unless the requirement names only models that are listed."""
+        names = set(self.requirement.model)
+        return is_older(self.record) and not (names and names <= set(self.record["available"]))
+
+    def listed_keys(self) -> list[str]:
+        return [key for key in self.record["available"] if self._names_any([key])]
+
+    def may_be_uncarried(self) -> bool:
+        """Whether what is judged may be a model of which the record carries only the key. A variant is the key, an @ and more."""
+        if self._is_complete:
+            return False
+        if not self.requirement.model or self.listed_keys():
+            return True
+        available = self.record["available"]
+        carried = {entry["key"] for entry in self.record["models"]} if len(available) == self.record["counts"]["models"] else set()
+        return any(_may_be_variant(pattern, key) for key in available if key not in carried for pattern in self.requirement.model)
+
+    def uncarried_keys(self) -> list[str]:
+        """The keys that are all there is to judge, because the record carries no more of some models. Raises
+        :class:`RequirementError` where keys are not enough.
+        """
+        if not self.may_be_uncarried():
+            return []
+        keys = self.listed_keys()
+        if not keys or any(getattr(self.requirement, key) not in (None, ()) for key in _BESIDE_THE_NAME):
+            self.need_full()
+        return keys
+
+    def need_full(self) -> None:
+        if not self._is_complete:
+            raise RequirementError(
+                f"{self.requirement.label}: the record has detail: {self.record['detail']}, which has only the keys of models that are "
+                f"not loaded. To judge state: {self.requirement.state} with this requirement, gather with detail: full."
+            )
+
+    @property
+    def _is_complete(self) -> bool:
+        return bool(self.record["detail"] == FULL or len(self.record["models"]) == self.record["counts"]["models"])
+
+    def _candidate(self, entry: Entry, instance: Entry | None = None, variant: str | None = None) -> Candidate:
+        return make_candidate(self.requirement, entry, instance, variant, is_older(self.record))
+
+    def _names_any(self, names: Iterable[str | None]) -> bool:
+        return any(matches(pattern, name) for name in names if name for pattern in self.requirement.model)
+
+    def _targets(self) -> list[_Target]:
+        """What the requirement names: models, with all their instances, or single instances. Without a name, every model."""
+        entries_of = grouped((entry["key"], entry) for entry in self.record["models"])
+        if not self.requirement.model:
+            return [self._model_of(key, entries) for key, entries in entries_of.items()]
+        found: list[_Target] = []
+        for name in self.requirement.model:
+            models: list[_Target] = []
+            variants: list[_Target] = []
+            instances: list[_Target] = []
+            for key, entries in entries_of.items():
+                if matches(name, key):
+                    models.append(self._model_of(key, entries))
+                elif named := [variant for variant in _variants(entries) if matches(name, variant)]:
+                    variants += [_variant_of(entries, variant) for variant in named]
+                else:
+                    instances += [_Target([entry], [(entry, each)]) for entry, each in _instances(entries) if matches(name, each["id"])]
+            # A pattern means all that it matches. Any other name is first a key, then a variant, then the id of an instance.
+            found += [*models, *variants, *instances] if is_pattern(name) else models or variants or instances
+        return found
+
+    def _model_of(self, key: str, entries: list[Entry]) -> _Target:
+        """A model with its instances, and with those of other models whose id is its key: they may serve requests for the key."""
+        others = [entry for entry in self.record["models"] if entry["key"] != key]
+        return _Target(entries, _instances(entries) + [(entry, each) for entry, each in _instances(others) if each["id"] == key])
 
 
-def listed_candidates(record: Record, requirement: Requirement) -> list[Candidate]:
-    """The entries that a requirement is about, loaded or not."""
-    found = [
-        make_candidate(requirement, entry, None, target.variant, is_older(record))
-        for target in _targets(record, requirement)
-        for entry in target.entries
-    ]
-    return [candidate for candidate in found if requirement.model or candidate.is_kind]
+def is_pattern(name: str) -> bool:
+    return any(letter in name for letter in "*?[")
 
 
-def possible_instances(record: Record, requirement: Requirement) -> list[Candidate]:
-    """The instances that may meet a requirement, each by itself, whatever it is named by. A model that reports a loaded
-    context but no instance counts as one.
-    """
-    found = []
-    for entry in record["models"]:
-        for instance in entry["loaded_instances"] or ([None] if may_be_loaded(entry) else []):
-            named = [*_names_of(entry), instance["id"]] if instance else _names_of(entry)
-            if not requirement.model or any(is_named(requirement, name) for name in named):
-                known = any(
-                    is_named(requirement, name) for name in named if name not in entry["variants"] or name == entry["selected_variant"]
-                )
-                variant = None if known or not requirement.model else ""
-                found.append(make_candidate(requirement, entry, instance, variant, is_older(record)))
-    return [candidate for candidate in found if candidate.possible]
+def is_older(record: Record) -> bool:
+    """Whether it is from the older list, which does not tell everything, and may leave out models that are not loaded."""
+    return record.get("api") == V0
 
 
-def suspect_names(record: Record, requirement: Requirement, entry: Entry) -> list[str]:
-    """The names under which an entry may be the model that must be absent."""
-    known = make_candidate(requirement, entry, None, older=is_older(record))
-    if not requirement.model:
-        return [entry["key"]] if known.possible else []
-    ids = [instance["id"] for instance in entry["loaded_instances"]]
-    if known.possible and any(is_named(requirement, name) for name in (entry["key"], entry["selected_variant"], *ids)):
-        return [entry["key"]]
-    # Nothing is known about other variants but their names.
-    return [name for name in entry["variants"] if name != entry["selected_variant"] and is_named(requirement, name)]
-
-
-def unreadable_names(record: Record, requirement: Requirement, loaded: bool) -> list[str]:
-    """The keys of entries that may have a name which a requirement gives, where that name is masked or of an unexpected type. With
-    `loaded`, only of models that may be loaded.
-    """
-
-    def may_have(entry: Entry, name: str) -> bool:
-        names = [*_names_of(entry), *(instance["id"] for instance in entry["loaded_instances"])]
-        if is_unreadable(entry, "variants") or is_unreadable(entry, "selected_variant"):
-            return _may_be_masked(name, names) or _may_be_variant(name, entry["key"])
-        return _may_be_masked(name, names)
-
-    found = [
-        entry["key"]
-        for entry in record["models"]
-        if (not loaded or may_be_loaded(entry))
-        and any(may_have(entry, name) for name in requirement.model)
-        and make_candidate(requirement, entry, None, older=is_older(record)).possible
-    ]
-    if not loaded and not _complete(record):
-        found += [key for key in record["available"] if any(_may_be_masked(name, [key]) for name in requirement.model)]
-    return list(dict.fromkeys(found))
+def _may_have(entry: Entry, name: str) -> bool:
+    """Whether a name of a model that cannot be read may be this one."""
+    names = [entry["key"], *_variants([entry]), *(instance["id"] for instance in entry["loaded_instances"])]
+    unreadable = is_unreadable(entry, "variants") or is_unreadable(entry, "selected_variant")
+    return _may_be_masked(name, names) or (unreadable and _may_be_variant(name, entry["key"]))
 
 
 def _may_be_masked(name: str, listed: Iterable[str]) -> bool:
@@ -117,104 +213,18 @@ def _may_be_variant(pattern: str, key: str) -> bool:
     return any(fnmatchcase(key + "@", pattern[:end]) for end in range(len(pattern)))
 
 
-def is_pattern(name: str) -> bool:
-    return any(letter in name for letter in "*?[")
-
-
-def is_older(record: Record) -> bool:
-    """Whether it is from the older list, which does not tell everything, and may leave out models that are not loaded."""
-    return record.get("api") == V0
-
-
-def may_hide(record: Record, requirement: Requirement) -> bool:
-    """Whether a model that is not listed may be meant: yes, unless the requirement names only models that are listed."""
-    return is_older(record) and not (requirement.model and set(requirement.model) <= set(record["available"]))
-
-
-def _targets(record: Record, requirement: Requirement) -> list[_Target]:
-    """What a requirement names: models, with all their instances, or single instances. Without a name, every model."""
-    entries_of = grouped((entry["key"], entry) for entry in record["models"])
-    if not requirement.model:
-        return [_model_of(record, key, entries) for key, entries in entries_of.items()]
-    found = []
-    for name in requirement.model:
-        if not is_pattern(name) and name in entries_of:
-            # A name is first a key, then a variant, then the id of an instance.
-            found.append(_model_of(record, name, entries_of[name]))
-            continue
-        variants: list[_Target] = []
-        instances: list[_Target] = []
-        for key, entries in entries_of.items():
-            if is_pattern(name) and matches(name, key):
-                found.append(_model_of(record, key, entries))
-                continue
-            named = [_variant_of(entries, variant) for variant in _variants(entries) if matches(name, variant)]
-            variants += named
-            if not named:
-                instances += [
-                    _Target([entry], [(entry, instance)])
-                    for entry in entries
-                    for instance in entry["loaded_instances"]
-                    if matches(name, instance["id"])
-                ]
-        found += variants + instances if is_pattern(name) else variants or instances
-    return found
-
-
-def _model_of(record: Record, key: str, entries: list[Entry]) -> _Target:
-    """A model with its instances, and with those of other models whose id is its key: they may serve requests for the key."""
-    instances = [(entry, instance) for entry in entries for instance in entry["loaded_instances"]]
-    for entry in record["models"]:
-        if entry["key"] != key:
-            instances += [(entry, instance) for instance in entry["loaded_instances"] if instance["id"] == key]
-    return _Target(entries, instances)
+def _instances(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
+    return [(entry, instance) for entry in entries for instance in entry["loaded_instances"]]
 
 
 def _variants(entries: list[Entry]) -> list[str]:
     return list(dict.fromkeys(name for entry in entries for name in (entry["selected_variant"], *entry["variants"]) if name))
 
 
+def _other_variants(entry: Entry) -> list[str]:
+    return [name for name in entry["variants"] if name != entry["selected_variant"]]
+
+
 def _variant_of(entries: list[Entry], variant: str) -> _Target:
-    having = [entry for entry in entries if variant == entry["selected_variant"] or variant in entry["variants"]]
-    return _Target(having, [(entry, instance) for entry in having for instance in entry["loaded_instances"]], variant)
-
-
-def _names_of(entry: Entry) -> list[str]:
-    return [entry["key"], *_variants([entry])]
-
-
-def is_named(requirement: Requirement, name: str | None) -> bool:
-    return bool(name) and any(matches(pattern, str(name)) for pattern in requirement.model)
-
-
-def _complete(record: Record) -> bool:
-    return bool(record["detail"] == FULL or len(record["models"]) == record["counts"]["models"])
-
-
-def listed_keys(record: Record, requirement: Requirement) -> list[str]:
-    return [key for key in record["available"] if any(matches(pattern, key) for pattern in requirement.model)]
-
-
-def _may_be_listed(record: Record, requirement: Requirement) -> bool:
-    """Whether a model that the record does not carry may be meant: by its key, or by its variant, which is the key, an @ and more."""
-    if listed_keys(record, requirement):
-        return True
-    carried = {entry["key"] for entry in record["models"]} if len(record["available"]) == record["counts"]["models"] else set()
-    return any(_may_be_variant(pattern, key) for key in record["available"] if key not in carried for pattern in requirement.model)
-
-
-def may_be_uncarried(record: Record, requirement: Requirement) -> bool:
-    """Whether what is judged may be a model of which the record carries only the key."""
-    return not _complete(record) and (not requirement.model or _may_be_listed(record, requirement))
-
-
-def more_than_model(requirement: Requirement) -> bool:
-    return any(getattr(requirement, key) not in (None, ()) for key in KEYS if key not in ("name", "model", "state", "severity"))
-
-
-def need_full(record: Record, requirement: Requirement) -> None:
-    if not _complete(record):
-        raise RequirementError(
-            f"{requirement.label}: the record has detail: {record['detail']}, which has only the keys of models that are "
-            f"not loaded. To judge state: {requirement.state} with this requirement, gather with detail: full."
-        )
+    having = [entry for entry in entries if variant in _variants([entry])]
+    return _Target(having, _instances(having), variant)
