@@ -158,7 +158,7 @@ class Matches(NamedTuple):
         return make_candidate(self.requirement, entry, instance, variant, is_older(self.record))
 
     def _names_any(self, names: Iterable[str | None]) -> bool:
-        return any(matches(pattern, name) for name in names if name for pattern in self.requirement.model)
+        return any(matches(pattern, name) for name in names if name is not None for pattern in self.requirement.model)
 
     def _targets(self) -> list[_Target]:
         """What the requirement names: models, with all their instances, or single instances. Without a name, every model."""
