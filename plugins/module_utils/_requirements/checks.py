@@ -22,10 +22,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
     format_value,
     one_or_list,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, IDENTITY, LOADED, Requirement
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, IDENTITY, KINDS, LOADED, Requirement
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, is_masked, printable
 
-_KINDS = (*IDENTITY, "capabilities")
 NOT_CONFIRMED = "not confirmed"
 """The state of a model that is listed as loaded, where it is not known whether it is."""
 
@@ -40,6 +39,8 @@ class Check(NamedTuple):
     """None when the server does not tell."""
     message: str
     """Completes a sentence that begins with the model."""
+    of_instance: bool = False
+    """Whether another instance of the entry may differ in it."""
 
 
 class Candidate(NamedTuple):
@@ -60,7 +61,7 @@ class Candidate(NamedTuple):
     @property
     def is_kind(self) -> bool:
         """Whether it is of the kind that a requirement without a model describes. What is not known does not count as a match."""
-        return all(check.met for check in self.checks if check.name in _KINDS)
+        return all(check.met for check in self.checks if check.name in KINDS)
 
     @property
     def subject(self) -> str:
@@ -79,7 +80,8 @@ def make_candidate(
     checks = _entry_checks(requirement, entry, older)
     if instance is not None:
         of_instance = _instance_checks(requirement, instance["config"])
-        checks += _loading_checks(entry) + ([_of_one_row(check) for check in of_instance] if older else of_instance)
+        checks += _loading_checks(entry)
+        checks += [(_of_one_row(check) if older else check)._replace(of_instance=True) for check in of_instance]
     elif requirement.min_context_length is not None:
         supported = entry["max_context_length"]
         checks.append(
@@ -89,7 +91,7 @@ def make_candidate(
         message = f"has the variant {format_value(entry['selected_variant'])} selected, so only the name of {printable(variant)} is known"
         checks = [check._replace(actual=None, met=None, message=message) for check in checks]
         if instance is not None:
-            checks.insert(0, Check("model", variant, entry["selected_variant"], None, message))
+            checks.insert(0, Check("model", variant, entry["selected_variant"], None, message, True))
     return Candidate(entry, instance, checks)
 
 
@@ -162,15 +164,14 @@ def _of_one_row(check: Check) -> Check:
     """A setting from the older list, which has one row for all instances of a model: those of the other instances are not known."""
     if not check.met:
         return check._replace(met=None)
-    wanted = f"a context of at least {check.expected}"
-    shown = f"a context of {format_value(check.actual)}"
+    setting, wanted = "a context of", f"at least {check.expected}"
     if check.name == "config":
-        setting, accepted = next(iter(check.expected.items()))
-        wanted = f"{printable(setting)} {format_any(accepted if isinstance(accepted, list) else [accepted])}"
-        shown = f"{printable(setting)} {format_value(check.actual)}"
+        ((setting, accepted),) = check.expected.items()
+        wanted = format_any(accepted if isinstance(accepted, list) else [accepted])
     message = (
-        f"is loaded with {shown} according to {LIST_MODELS_V0.path}, which has one row for all instances, so it is not known whether "
-        f"each has {wanted}. Remove that from the requirement, or update LM Studio to 0.4, which reports it"
+        f"is loaded with {printable(setting)} {format_value(check.actual)} according to {LIST_MODELS_V0.path}, which has one row for all "
+        f"instances, so it is not known whether each has {printable(setting)} {wanted}. Remove that from the requirement, or update "
+        "LM Studio to 0.4, which reports it"
     )
     return check._replace(actual=None, met=None, message=message)
 

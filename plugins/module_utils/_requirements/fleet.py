@@ -21,7 +21,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
     NAMES_SHOWN,
     Violation,
     count,
-    format_any,
     format_names,
     format_value,
     make_violation,
@@ -31,6 +30,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     AVAILABLE,
     LOADED,
     UNLOADED,
+    VOCABULARY,
     Requirement,
     RequirementError,
     whole_number,
@@ -48,7 +48,6 @@ _VERBS = {
     UNLOADED: ("has {} unloaded", "have {} unloaded"),
     ABSENT: ("does not list {}", "do not list {}"),
 }
-_SHORT = {"min_context_length": "context", "min_parallel": "parallel", "min_bits_per_weight": "bits per weight", "max_size": "size"}
 
 
 def parse_fleet_terms(min_hosts: Any, consistent: Any, where: str = "") -> tuple[int | None, tuple[str, ...]]:
@@ -148,25 +147,7 @@ def _without_answer(statuses: Mapping[str, str]) -> str:
 
 def what_is_asked(requirement: Requirement, hosts: int = 1) -> str:
     """What a host that meets a requirement does, such as "serves qwen/* with a context of at least 8192"."""
-    return _VERBS[requirement.state][hosts != 1].format(describe(requirement))
-
-
-def describe(requirement: Requirement) -> str:
-    """All that a requirement asks for, such as "qwen/* with a context of at least 8192"."""
-    parts = [requirement.kind] if requirement.model and requirement.kind else []
-    for wording, value in (
-        ("a context of at least {}", requirement.min_context_length),
-        ("parallel of at least {}", requirement.min_parallel),
-        ("at least {:g} bits per weight", requirement.min_bits_per_weight),
-        ("a size of at most {}", None if requirement.max_size is None else format_size(requirement.max_size)),
-        ("at least {}", None if requirement.min_instances is None else count(requirement.min_instances, "instance")),
-        ("at most {}", None if requirement.max_instances is None else count(requirement.max_instances, "instance")),
-    ):
-        parts += [] if value is None else [wording.format(value)]
-    parts += [f"{printable(setting)} {format_any(accepted)}" for setting, accepted in requirement.config]
-    if not parts:
-        return requirement.subject
-    return f"{requirement.subject} {'with' if requirement.model else 'and'} {' and '.join(parts)}"
+    return _VERBS[requirement.state][hosts != 1].format(requirement.description)
 
 
 def reason(record: Record, requirement: Requirement, violation: Violation) -> str:
@@ -191,7 +172,7 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
         return "instances not known" if actual is None else count(actual, "instance")
     if check == "capabilities":
         return f"{expected} not known" if actual is None else f"no {expected}"
-    name = printable(next(iter(expected))) if check == "config" else _SHORT.get(check, check)
+    name = printable(next(iter(expected))) if check == "config" else VOCABULARY[check].noun or check
     if actual is None:
         return f"{name} not known"
     return f"{name} {format_size(actual) if check == 'max_size' else format_value(actual)}"

@@ -42,7 +42,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
-_OF_ONE_INSTANCE = ("model", "min_context_length", "min_parallel", "config")
 _FAILING_SHOWN = 5
 _OLDER_LIST = LIST_MODELS_V0.path
 """It does not list what is not loaded while just-in-time loading is off, and does not tell how many instances there are."""
@@ -162,7 +161,7 @@ def _closest(requirement: Requirement, models: list[list[Candidate]]) -> list[Vi
     for candidate in failing[:_FAILING_SHOWN]:
         for check in candidate.unmet:
             # What an entry has is the same for all of its instances.
-            of = id(candidate.instance if check.name in _OF_ONE_INSTANCE else candidate.entry)
+            of = id(candidate.instance if check.of_instance else candidate.entry)
             if (of, check.message) not in reported:
                 reported.add((of, check.message))
                 found.append(_unmet(requirement, candidate, check))

@@ -18,7 +18,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate, matches
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
-    KEYS,
     LOADED,
     UNLOADED,
     Requirement,
@@ -28,9 +27,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-
-_BESIDE_THE_NAME = [key for key in KEYS if key not in ("name", "model", "state", "severity")]
-"""The keys that ask for more of a model than its name."""
 
 
 class _Target(NamedTuple):
@@ -139,7 +135,7 @@ class Matches(NamedTuple):
         if not self.may_be_uncarried():
             return []
         keys = self.listed_keys()
-        if not keys or any(getattr(self.requirement, key) not in (None, ()) for key in _BESIDE_THE_NAME):
+        if not keys or self.requirement.terms:
             self.need_full()
         return keys
 

@@ -12,8 +12,14 @@ import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, SEVERITIES, format_any, format_value
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, unknown_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
+    FAIL,
+    SEVERITIES,
+    count,
+    format_any,
+    format_value,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_size, printable, unknown_names
 
 LOADED, AVAILABLE, UNLOADED, ABSENT = STATES = ("loaded", "available", "unloaded", "absent")
 CAPABILITIES = ("vision", "trained_for_tool_use", "reasoning")
@@ -64,17 +70,28 @@ class Requirement(NamedTuple):
     @property
     def kind(self) -> str:
         """What kind of model it is about, such as "the type llm and the capability vision". Empty for any."""
-        parts = [f"the {name} {format_any(getattr(self, name))}" for name in IDENTITY if getattr(self, name)]
-        if self.capabilities:
-            parts.append(f"the {'capability' if len(self.capabilities) == 1 else 'capabilities'} {' and '.join(self.capabilities)}")
-        return " and ".join(parts)
+        return " and ".join(self._in_words(KINDS))
+
+    @property
+    def terms(self) -> list[str]:
+        """What it asks for besides a name."""
+        return self._in_words(VOCABULARY)
+
+    @property
+    def description(self) -> str:
+        """All that it asks for, such as "qwen/* with a context of at least 8192"."""
+        terms = self.terms if self.model else self._in_words(key for key in VOCABULARY if key not in KINDS)
+        return f"{self.subject} {'with' if self.model else 'and'} {' and '.join(terms)}" if terms else self.subject
+
+    def _in_words(self, names: Iterable[str]) -> list[str]:
+        found = ((VOCABULARY[name].describe, getattr(self, name)) for name in names)
+        return [describe(value) for describe, value in found if describe and value not in (None, ())]
 
 
 KEYS = Requirement._fields
-# These say which model is meant, and so can replace its name.
 IDENTITY = ("type", "publisher", "architecture", "format", "quantization")
-_SELECTORS = ("model", *IDENTITY, "capabilities")
-_OF_INSTANCES = ("min_parallel", "config", "min_instances", "max_instances")
+KINDS = (*IDENTITY, "capabilities")
+"""The keys that say which model is meant, and so can replace its name."""
 
 
 def parse_all(raw: Any, where: str = "require") -> list[Requirement]:
@@ -103,7 +120,7 @@ def parse(raw: Any, where: str = "requirement") -> Requirement:
         if value is None:
             raise RequirementError(f"{where}: {key} has no value. Give one, or remove the key.")
         try:
-            values[key] = _KEYS[key][0](value)
+            values[key] = VOCABULARY[key].read(value)
         except (ValueError, TypeError) as exc:
             raise RequirementError(f"{where}: {key}: {format_value(value)} is not {exc}.") from None
     requirement = Requirement(**values)
@@ -114,16 +131,12 @@ def parse(raw: Any, where: str = "requirement") -> Requirement:
 def _check_sense(requirement: Requirement, where: str) -> None:
     """Refuse what contradicts itself, and what could never fail."""
     state = requirement.state
-    if not any(getattr(requirement, key) for key in _SELECTORS):
-        raise RequirementError(f"{where} does not say which model it is about. Give at least one of {', '.join(_SELECTORS)}.")
-    refused: Iterable[str] = ()
-    if state == AVAILABLE:
-        refused = _OF_INSTANCES
-    elif state in (UNLOADED, ABSENT):
-        refused = (*_OF_INSTANCES, "min_context_length", "min_bits_per_weight", "max_size")
-    for key in refused:
-        if getattr(requirement, key) not in (None, ()):
-            raise RequirementError(f"{where}: {key} contradicts state: {state}. Remove one of the two.")
+    if not requirement.model and not requirement.kind:
+        keys = ", ".join(("model", *KINDS))
+        raise RequirementError(f"{where} does not say which model it is about. Give at least one of {keys}.")
+    for name, key in VOCABULARY.items():
+        if state not in key.states and getattr(requirement, name) not in (None, ()):
+            raise RequirementError(f"{where}: {name} contradicts state: {state}. Remove one of the two.")
     least, most = requirement.min_instances, requirement.max_instances
     if state in (UNLOADED, ABSENT) or least == 0:
         known = {name.lower() for name in TYPES}
@@ -180,14 +193,11 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     return read
 
 
-def _some_of(choices: tuple[str, ...]) -> Callable[[Any], tuple[str, ...]]:
-    def read(value: Any) -> tuple[str, ...]:
-        texts = _texts(value)
-        if not set(texts) <= set(choices):
-            raise ValueError(f"one or several of {', '.join(choices)}")
-        return texts
-
-    return read
+def _capabilities(value: Any) -> tuple[str, ...]:
+    names = _texts(value)
+    if not set(names) <= set(CAPABILITIES):
+        raise ValueError(f"one or several of {', '.join(CAPABILITIES)}")
+    return names
 
 
 def whole_number(least: int) -> Callable[[Any], int]:
@@ -236,24 +246,53 @@ def _config(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     return tuple(settings)
 
 
-# For each key, what reads it, and its argument spec, in which a key that takes one value or several is a list.
-_KEYS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
-    "name": (_text, {"type": "str"}),
-    "model": (_texts, {"type": "list", "elements": "str"}),
-    "state": (_one_of(STATES), {"type": "str", "choices": list(STATES), "default": LOADED}),
-    **dict.fromkeys(IDENTITY, (_texts, {"type": "list", "elements": "str"})),
-    "min_bits_per_weight": (_bits, {"type": "float"}),
-    "min_context_length": (whole_number(1), {"type": "int"}),
-    "min_parallel": (whole_number(1), {"type": "int"}),
-    "min_instances": (whole_number(0), {"type": "int"}),
-    "max_instances": (whole_number(0), {"type": "int"}),
-    "capabilities": (_some_of(CAPABILITIES), {"type": "list", "elements": "str", "choices": list(CAPABILITIES)}),
-    "max_size": (_size, {"type": "raw"}),
-    "config": (_config, {"type": "dict"}),
-    "severity": (_one_of(SEVERITIES), {"type": "str", "choices": list(SEVERITIES), "default": FAIL}),
+class Key(NamedTuple):
+    """What belongs to a key of a requirement. What it asks for is checked in ``checks.py``."""
+
+    read: Callable[[Any], Any]
+    spec: dict[str, Any]
+    """Its argument spec, in which a key that takes one value or several is a list."""
+    describe: Callable[[Any], str] | None = None
+    """What it asks for besides a name, after "a model with"."""
+    noun: str = ""
+    """What it is about, where its own name does not say it."""
+    states: tuple[str, ...] = STATES
+    """With which it makes sense."""
+
+
+def _identity(name: str) -> Key:
+    return Key(_texts, _TEXTS, lambda accepted: f"the {name} {format_any(accepted)}")
+
+
+_TEXTS = {"type": "list", "elements": "str"}
+_LISTED = (LOADED, AVAILABLE)
+VOCABULARY = {
+    "name": Key(_text, {"type": "str"}),
+    "model": Key(_texts, _TEXTS),
+    "state": Key(_one_of(STATES), {"type": "str", "choices": list(STATES), "default": LOADED}),
+    "severity": Key(_one_of(SEVERITIES), {"type": "str", "choices": list(SEVERITIES), "default": FAIL}),
+    # The others in the order in which a description has them.
+    **{name: _identity(name) for name in IDENTITY},
+    "capabilities": Key(
+        _capabilities,
+        {**_TEXTS, "choices": list(CAPABILITIES)},
+        lambda names: f"the {'capability' if len(names) == 1 else 'capabilities'} {' and '.join(names)}",
+    ),
+    "min_context_length": Key(whole_number(1), {"type": "int"}, "a context of at least {}".format, "context", _LISTED),
+    "min_parallel": Key(whole_number(1), {"type": "int"}, "parallel of at least {}".format, "parallel", (LOADED,)),
+    "min_bits_per_weight": Key(_bits, {"type": "float"}, "at least {:g} bits per weight".format, "bits per weight", _LISTED),
+    "max_size": Key(_size, {"type": "raw"}, lambda size: f"a size of at most {format_size(size)}", "size", _LISTED),
+    "min_instances": Key(whole_number(0), {"type": "int"}, lambda number: f"at least {count(number, 'instance')}", states=(LOADED,)),
+    "max_instances": Key(whole_number(0), {"type": "int"}, lambda number: f"at most {count(number, 'instance')}", states=(LOADED,)),
+    "config": Key(
+        _config,
+        {"type": "dict"},
+        lambda settings: " and ".join(f"{printable(name)} {format_any(accepted)}" for name, accepted in settings),
+        states=(LOADED,),
+    ),
 }
 
 
 def requirements_spec() -> dict[str, Any]:
     """The argument spec of a list of requirements. The documentation fragment ``requirements`` describes it."""
-    return {"type": "list", "elements": "dict", "options": {key: spec for key, (_read, spec) in _KEYS.items()}}
+    return {"type": "list", "elements": "dict", "options": {name: VOCABULARY[name].spec for name in KEYS}}

@@ -17,6 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge, selected
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     KEYS,
+    VOCABULARY,
     RequirementError,
     parse,
     parse_all,
@@ -227,6 +228,12 @@ def test_every_key_can_be_read():
     }  # fmt: skip
     assert tuple(whole) == KEYS and all(value not in (None, ()) for value in parse(whole))
     assert (parse({"model": "m"}).state, parse({"model": "m"}).severity) == ("loaded", "fail")
+
+
+def test_every_key_that_asks_for_more_than_a_name_says_so_in_words():
+    # Without words, keys alone would be enough to judge it.
+    assert [name for name, key in VOCABULARY.items() if not key.describe] == ["name", "model", "state", "severity"]
+    assert set(VOCABULARY) == set(KEYS)
 
 
 # Judging
