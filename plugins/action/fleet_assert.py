@@ -70,7 +70,7 @@ class ActionModule(FleetAction):
     def _ask(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         names = self.names_of(options["hosts"], task_vars)
         resolved = self.resolve(names, options, task_vars)
-        if assertion.confirm_loaded:
+        if options["confirm_loaded"]:
             resolved = {name: each._replace(confirm_loaded=True) if isinstance(each, Endpoint) else each for name, each in resolved.items()}
         endpoints = {name: each for name, each in resolved.items() if isinstance(each, Endpoint)}
         timeout = max((endpoint.timeout for endpoint in endpoints.values()), default=0.0)

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
@@ -17,15 +17,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask, at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, met_with_warnings
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement, parse_all, requirements_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import (
     LAST_SECONDS,
     Waiting,
-    describe_giving_up,
     describe_round,
-    describe_wait,
     parse_waiting,
     waiting_spec,
     why_given_up,
@@ -35,19 +33,26 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 
+def assertion_spec(quiet: bool) -> dict[str, Any]:
+    """The options of every assertion."""
+    return {
+        "require": {**requirements_spec(), "required": True},
+        **confirm_spec(),
+        **waiting_spec(),
+        "fail_msg": {"type": "str"},
+        "success_msg": {"type": "str"},
+        "quiet": {"type": "bool", "default": quiet},
+    }
+
+
 def model_assert_spec(environment: bool = True) -> dict[str, Any]:
     """The options of ``model_assert``: one spec for the module and for its action plugin."""
     return {
         **connection_spec(environment),
-        "require": {**requirements_spec(), "required": True},
+        **assertion_spec(quiet=False),
+        **via_spec(),
         "exclusive": {"type": "bool", "default": False},
         "record": {"type": "dict"},
-        **confirm_spec(),
-        **via_spec(),
-        **waiting_spec(),
-        "fail_msg": {"type": "str"},
-        "success_msg": {"type": "str"},
-        "quiet": {"type": "bool", "default": False},
     }
 
 
@@ -55,32 +60,21 @@ class Assertion(NamedTuple):
     """What is asserted. Make it with :func:`parse_assertion`."""
 
     requirements: list[Requirement]
-    exclusive: bool
-    confirm_loaded: bool
     waiting: Waiting
-    fail_msg: str | None
-    success_msg: str | None
-    quiet: bool
+    options: Mapping[str, Any]
+    """As the argument spec has checked them."""
 
 
 def parse_assertion(options: Mapping[str, Any]) -> Assertion:
     """The checked options. Raises :class:`InputError`."""
-    return Assertion(
-        requirements=parse_all(options["require"]),
-        exclusive=options["exclusive"],
-        confirm_loaded=options["confirm_loaded"],
-        waiting=parse_waiting(options),
-        fail_msg=options.get("fail_msg"),
-        success_msg=options.get("success_msg"),
-        quiet=options["quiet"],
-    )
+    return Assertion(parse_all(options["require"]), parse_waiting(options), options)
 
 
 def judge_given(assertion: Assertion, given: Any) -> dict[str, Any]:
     """The result of judging what was gathered before. Raises :class:`InputError`."""
     if assertion.waiting.wait_timeout:
         raise OptionError("wait_timeout", "a record gathered before does not change. Remove one of record and wait_timeout.")
-    if assertion.confirm_loaded:
+    if assertion.options["confirm_loaded"]:
         raise OptionError("confirm_loaded", "a record gathered before cannot be confirmed. Remove one of record and confirm_loaded.")
     record = extract_record(given)
     try:
@@ -92,7 +86,7 @@ def judge_given(assertion: Assertion, given: Any) -> dict[str, Any]:
 
 def judge_record(assertion: Assertion, record: Record) -> dict[str, Any]:
     """The result for a record that was not queried here, so waiting does not change it."""
-    return _result(assertion, record, judge(record, assertion.requirements, assertion.exclusive), 0, 0.0)
+    return _result(assertion, record, judge(record, assertion.requirements, assertion.options["exclusive"]), 0, 0.0)
 
 
 def poll_until_met(
@@ -112,9 +106,9 @@ def poll_until_met(
     while True:
         left = waiting.wait_timeout - (clock() - began)
         allowed = min(endpoint.timeout, max(left, LAST_SECONDS)) if waiting.wait_timeout else endpoint.timeout
-        record = ask(endpoint._replace(timeout=allowed, confirm_loaded=assertion.confirm_loaded), fetch, FULL)
+        record = ask(endpoint._replace(timeout=allowed, confirm_loaded=assertion.options["confirm_loaded"]), fetch, FULL)
         polls += 1
-        violations = judge(record, assertion.requirements, assertion.exclusive)
+        violations = judge(record, assertion.requirements, assertion.options["exclusive"])
         # A poll that was cut short by the deadline tells less than the one before.
         if last is None or record["status"] != "timeout" or allowed == endpoint.timeout:
             last = record, violations
@@ -133,38 +127,56 @@ def poll_until_met(
 def _result(
     assertion: Assertion, record: Record, violations: list[Violation], polls: int, waited: float, gave_up: bool = False
 ) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "changed": False,
-        "met": is_met(violations),
-        "failed": not is_met(violations),
-        "violations": violations,
-        "polls": polls,
-        "waited": round(waited, 1),
-    }
-    if assertion.confirm_loaded:
+    error: Mapping[str, Any] = record["error"] or {}
+    number = len(assertion.requirements)
+    result = conclude(
+        assertion,
+        violations,
+        polls,
+        waited,
+        success="The requirement is met." if number == 1 else f"All {number} requirements are met.",
+        why_not_waiting=why_given_up([record["status"]]) if gave_up else None,
+        advice=[printable(str(error.get("hint") or ""), 300)],
+    )
+    if assertion.options["confirm_loaded"]:
         result["confirmed"] = record.get("confirmed")
-    if not assertion.quiet:
+    if not assertion.options["quiet"]:
         result["lmstudio"] = at_detail_loaded(record)
-    lines = [_line(violation) for violation in violations]
-    if result["met"]:
-        result["msg"] = "\n".join([assertion.success_msg or _success_message(len(assertion.requirements), len(violations)), *lines])
-        return result
-    if gave_up:
-        lines.append(describe_giving_up(result["waited"], polls, why_given_up([record["status"]])))
-    elif polls and assertion.waiting.wait_timeout:
-        lines.append(describe_wait(result["waited"], polls))
-    if not record["ok"]:
-        error: Mapping[str, Any] = record["error"] or {}
-        lines.append(printable(str(error.get("hint") or ""), 300))
-    result["msg"] = "\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + [line for line in lines if line])
     return result
 
 
-def _success_message(number: int, warnings: int) -> str:
-    if warnings:
-        return met_with_warnings(warnings)
-    return "The requirement is met." if number == 1 else f"All {number} requirements are met."
-
-
-def _line(violation: Violation) -> str:
-    return violation["message"] if violation["severity"] == FAIL else "(warning) {}".format(violation["message"])
+def conclude(
+    assertion: Assertion,
+    violations: list[Violation],
+    polls: int,
+    waited: float,
+    success: str,
+    why_not_waiting: str | None,
+    notes: Iterable[str] = (),
+    advice: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The result of any assertion. `success` is the message where nothing is violated, and `why_not_waiting` completes a sentence where the
+    wait ended early. `notes` are lines after the violations, and `advice` are the last lines of a failure.
+    """
+    options, met, seconds = assertion.options, is_met(violations), round(waited, 1)
+    lines = [("" if violation["severity"] == FAIL else "(warning) ") + violation["message"] for violation in violations]
+    lines += notes
+    asked = "once" if polls == 1 else f"{polls} times"
+    if met:
+        warned = f"All requirements are met, with {count(len(violations), 'warning')}:" if violations else ""
+        lines = [options.get("success_msg") or warned or success, *lines]
+    else:
+        if why_not_waiting:
+            lines.append(f"Gave up after {count(seconds, 'second')}, asked {asked}: {why_not_waiting}.")
+        elif polls and assertion.waiting.wait_timeout:
+            lines.append(f"Waited {count(seconds, 'second')}, asked {asked}.")
+        lines = [options.get("fail_msg") or "", *lines, *advice]
+    return {
+        "changed": False,
+        "met": met,
+        "failed": not met,
+        "violations": violations,
+        "polls": polls,
+        "waited": seconds,
+        "msg": "\n".join(line for line in lines if line),
+    }

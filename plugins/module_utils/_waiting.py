@@ -62,20 +62,7 @@ def describe_round(messages: Sequence[str], pause: float) -> str:
     return f"{messages[0].rstrip('.')}{more}. Asking again in {count(round(max(pause, 0), 1), 'second')}."
 
 
-def describe_wait(waited: float, polls: int) -> str:
-    return f"Waited {count(waited, 'second')}, asked {_times(polls)}."
-
-
 def why_given_up(statuses: Iterable[str]) -> str:
-    """Completes a sentence of :func:`describe_giving_up`."""
+    """Why a wait ended early, as the end of a sentence."""
     names = " or ".join(statuses)
     return f"waiting does not change the status {names}. Correct its cause, or remove {names} from give_up_on to wait longer"
-
-
-def describe_giving_up(waited: float, polls: int, why: str) -> str:
-    """`why` completes a sentence."""
-    return f"Gave up after {count(waited, 'second')}, asked {_times(polls)}: {why}."
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"

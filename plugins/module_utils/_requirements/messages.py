@@ -59,10 +59,6 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
     return [*unconfirmed, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]
 
 
-def met_with_warnings(number: int) -> str:
-    return f"All requirements are met, with {count(number, 'warning')}:"
-
-
 def one_or_list(values: tuple[Any, ...]) -> Any:
     return values[0] if len(values) == 1 else list(values)
 

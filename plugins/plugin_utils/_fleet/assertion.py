@@ -15,9 +15,9 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import Assertion, assertion_spec, conclude, parse_assertion
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, LOADED_ONLY, NOT_ASKED, at_detail_loaded
@@ -28,32 +28,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
     judge_fleet,
     parse_fleet_terms,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
-    FAIL,
-    Violation,
-    count,
-    format_names,
-    met_with_warnings,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
-    ABSENT,
-    AVAILABLE,
-    Requirement,
-    parse_all,
-    requirements_spec,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge, judge_requirement
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, count, format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import (
-    LAST_SECONDS,
-    Waiting,
-    describe_giving_up,
-    describe_round,
-    describe_wait,
-    parse_waiting,
-    waiting_spec,
-    why_given_up,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import LAST_SECONDS, describe_round, why_given_up
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import next_steps, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_spec
 
@@ -69,32 +48,17 @@ def fleet_assert_spec() -> dict[str, Any]:
     """The options of ``fleet_assert``."""
     return {
         **fleet_spec(),
+        **assertion_spec(quiet=True),
         "hosts": {"type": "list", "elements": "str"},
         "records": {"type": "dict"},
-        "require": {**requirements_spec(), "required": True},
         "min_hosts": {"type": "int"},
         "min_percent": {"type": "float"},
         "consistent": {"type": "list", "elements": "str", "choices": list(CONSISTENT)},
-        **confirm_spec(),
-        **waiting_spec(),
-        "fail_msg": {"type": "str"},
-        "success_msg": {"type": "str"},
-        "quiet": {"type": "bool", "default": True},
     }
 
 
-class FleetAssertion(NamedTuple):
-    """What is asserted. Make it with :func:`parse_fleet_assertion`."""
-
-    requirements: list[Requirement]
-    min_hosts: int | None
-    min_percent: float | None
-    consistent: tuple[str, ...]
-    confirm_loaded: bool
-    waiting: Waiting
-    fail_msg: str | None
-    success_msg: str | None
-    quiet: bool
+class FleetAssertion(Assertion):
+    """What is asserted of hosts together. Make it with :func:`parse_fleet_assertion`."""
 
     @property
     def detail(self) -> str:
@@ -105,15 +69,19 @@ class FleetAssertion(NamedTuple):
         """How many of so many `hosts` must meet each requirement. Another `shared` hosts do not count. Raises :class:`OptionError`."""
         if not hosts:
             raise OptionError("hosts", "there are none, so any requirement would be met. Check the pattern, the group or the records.")
-        if self.min_percent is not None:
-            return math.ceil(hosts * Fraction(str(self.min_percent)) / 100)
-        if self.min_hosts is not None and self.min_hosts > hosts:
+        min_hosts, min_percent = self.options["min_hosts"], self.options["min_percent"]
+        if min_percent is not None:
+            return math.ceil(hosts * Fraction(str(min_percent)) / 100)
+        if min_hosts is not None and min_hosts > hosts:
             only = "only 1 host counts" if hosts == 1 else f"only {hosts} hosts count"
             why = "Check the pattern, the batch (serial, --limit) or the records."
             if shared:
                 why = f"Hosts with the same URL count once, so {shared} {'is' if shared == 1 else 'are'} left out."
-            raise OptionError("min_hosts", f"{self.min_hosts} are required, but {only}. {why}")
-        return hosts if self.min_hosts is None else self.min_hosts
+            raise OptionError("min_hosts", f"{min_hosts} are required, but {only}. {why}")
+        return hosts if min_hosts is None else int(min_hosts)
+
+    def judge(self, records: Records, required: int) -> list[Violation]:
+        return judge_fleet(records, self.requirements, required, self.options["consistent"])
 
 
 def parse_fleet_assertion(options: Mapping[str, Any]) -> FleetAssertion:
@@ -123,21 +91,11 @@ def parse_fleet_assertion(options: Mapping[str, Any]) -> FleetAssertion:
         raise OptionError("min_percent", "it contradicts min_hosts. Remove one of the two.")
     if min_percent is not None and not 0 < min_percent <= 100:
         raise OptionError("min_percent", f"{min_percent:g} is not a usable percentage. Give more than 0 and at most 100.")
-    requirements = parse_all(options["require"])
     least, consistent = parse_fleet_terms(min_hosts, options["consistent"])
-    for requirement in requirements:
+    assertion = FleetAssertion(*parse_assertion({**options, "min_hosts": least, "consistent": consistent}))
+    for requirement in assertion.requirements:
         check_comparable(requirement, consistent)
-    return FleetAssertion(
-        requirements=requirements,
-        min_hosts=least,
-        min_percent=min_percent,
-        consistent=consistent,
-        confirm_loaded=options["confirm_loaded"],
-        waiting=parse_waiting(options),
-        fail_msg=options["fail_msg"],
-        success_msg=options["success_msg"],
-        quiet=options["quiet"],
-    )
+    return assertion
 
 
 def records_given(value: Mapping[str, Any]) -> dict[str, Record]:
@@ -155,13 +113,12 @@ def judge_records(assertion: FleetAssertion, records: Records, shared: Mapping[s
     """The result of judging records that were gathered before. Raises :class:`InputError`."""
     if assertion.waiting.wait_timeout:
         raise OptionError("wait_timeout", "records gathered before do not change. Remove one of records and wait_timeout.")
-    if assertion.confirm_loaded:
+    if assertion.options["confirm_loaded"]:
         raise OptionError("confirm_loaded", "records gathered before cannot be confirmed. Remove one of records and confirm_loaded.")
     counted = {name: record for name, record in records.items() if name not in shared}
     try:
         required = assertion.required_of(len(counted), len(shared))
-        violations = judge_fleet(counted, assertion.requirements, required, assertion.consistent)
-        return _result(assertion, counted, violations, required, shared, 0, 0.0)
+        return _result(assertion, counted, assertion.judge(counted, required), required, shared, 0, 0.0)
     except (KeyError, TypeError, AttributeError) as exc:
         raise OptionError("records", f"one is not complete, {exc} is missing or wrong. Pass the records unchanged.") from None
 
@@ -187,7 +144,6 @@ def ask_until_met(
     began = clock()
     polls = 0
     records: dict[str, Record] = {}
-    pending: set[str] = set()
     hopeless = set(counted)
     asked: Sequence[str] = counted
     while True:
@@ -196,11 +152,9 @@ def ask_until_met(
         seconds = max(left + timeout, LAST_SECONDS) if complete else max(left, _LEAST_SECONDS)
         records.update(ask(asked, seconds if waiting.wait_timeout else math.inf))
         polls += 1
-        for name in asked:
-            met_here = is_met(judge(records[name], assertion.requirements))
-            pending.discard(name) if met_here else pending.add(name)
+        pending = [name for name in counted if not is_met(judge(records[name], assertion.requirements))]
         hopeless.difference_update([name for name in asked if records[name]["status"] not in waiting.give_up_on])
-        violations = judge_fleet(records, assertion.requirements, required, assertion.consistent)
+        violations = assertion.judge(records, required)
         met = is_met(violations)
         waited = clock() - began
         left = waiting.wait_timeout - waited
@@ -219,7 +173,7 @@ def ask_until_met(
         inconsistent = any(violation["check"] == "consistent" for violation in violations)
         # A sleep may last longer than intended.
         everyone = met or inconsistent or not pending or left <= pause or clock() - began >= waiting.wait_timeout
-        asked = counted if everyone else [name for name in counted if name in pending]
+        asked = counted if everyone else pending
 
 
 def _result(
@@ -237,34 +191,24 @@ def _result(
     reasons |= {name: f"It has the same URL as {first}, so the two count once." for name, first in shared.items()}
     serving: dict[str, list[str]] = {}
     for requirement in assertion.requirements:
-        serving[requirement.label] = [name for name in serving.get(requirement.label, records) if not judge(records[name], [requirement])]
-    result: dict[str, Any] = {
-        "changed": False,
-        "met": is_met(violations),
-        "violations": violations,
-        "reasons": reasons,
-        "serving": serving,
-        "summary": summary_of(records),
-        "polls": polls,
-        "waited": round(waited, 1),
-    }
-    if assertion.confirm_loaded:
+        among = serving.get(requirement.label, records)
+        serving[requirement.label] = [name for name in among if not judge_requirement(records[name], requirement)]
+    pairs = [f"{name} (as {first})" for name, first in shared.items()]
+    result = conclude(
+        assertion,
+        violations,
+        polls,
+        waited,
+        success=_success_message(assertion, required, len(records)),
+        why_not_waiting=None if lost is None else _why_lost(records, lost, required),
+        notes=[f"Hosts with the same URL count once: {format_names(pairs)}."] if shared else [],
+        advice=_next_step_lines(records),
+    )
+    result.update(reasons=reasons, serving=serving, summary=summary_of(records))
+    if assertion.options["confirm_loaded"]:
         result["unconfirmed"] = [name for name, record in records.items() if record.get("confirmed") is False]
-    if not assertion.quiet:
+    if not assertion.options["quiet"]:
         result["hosts"] = {name: at_detail_loaded(record) for name, record in records.items()}
-    lines = [("" if violation["severity"] == FAIL else "(warning) ") + violation["message"] for violation in violations]
-    if shared:
-        pairs = [f"{name} (as {first})" for name, first in shared.items()]
-        lines.append(f"Hosts with the same URL count once: {format_names(pairs)}.")
-    if result["met"]:
-        message = met_with_warnings(len(violations)) if violations else _success_message(assertion, required, len(records))
-        result["msg"] = "\n".join([assertion.success_msg or message, *lines])
-        return result
-    if lost is not None:
-        lines.append(describe_giving_up(result["waited"], polls, _why_lost(records, lost, required)))
-    elif polls and assertion.waiting.wait_timeout:
-        lines.append(describe_wait(result["waited"], polls))
-    result.update(failed=True, msg="\n".join(([assertion.fail_msg] if assertion.fail_msg else []) + lines + _next_step_lines(records)))
     return result
 
 
