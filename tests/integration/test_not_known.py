@@ -101,6 +101,7 @@ ODD = {
     "text for reasoning": ({"capabilities": {"reasoning": "on"}}, {"capabilities": ["reasoning"]}),
     "text for its options": ({"capabilities": {"reasoning": {"allowed_options": "on"}}}, {"capabilities": ["reasoning"]}),
     "objects for variants": ({"variants": [{"name": "m@q8"}]}, {"model": "m@q8"}),
+    "an embedding's architecture that is a number": ({"type": "embedding", "architecture": 7}, {"architecture": "bert"}),
     "a variant that is a number": ({"selected_variant": 8}, {"model": "m@*"}),
 }
 

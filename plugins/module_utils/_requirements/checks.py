@@ -98,7 +98,8 @@ def make_candidate(
 def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[Check]:
     actual = {**{key: entry[key] for key in IDENTITY}, "quantization": entry["quantization"]["name"]}
     checks = [_choice(key, getattr(requirement, key), actual[key]) for key in IDENTITY if getattr(requirement, key)]
-    if entry["type"] in EMBEDDING_TYPES and entry["architecture"] is None and not older:
+    untold = entry["architecture"] is None and not is_unreadable(entry, "architecture")
+    if entry["type"] in EMBEDDING_TYPES and untold and not older:
         # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
         checks = [check._replace(met=False) if check.name == "architecture" else check for check in checks]
     if requirement.min_bits_per_weight is not None:
@@ -115,9 +116,9 @@ def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[C
     abilities = entry["capabilities"]
     for name in requirement.capabilities:
         able = _can_reason(abilities["reasoning"]) if name == "reasoning" else abilities[name]
-        wording = "does not have"
         if not able and (is_unreadable(entry, f"capabilities.{name}") or (older and name != "vision")):
-            able, wording = None, "is not known to have"
+            able = None
+        wording = "is not known to have" if able is None else "does not have"
         checks.append(Check("capabilities", name, able, able, f"{wording} the capability {name}, which is required"))
     return checks
 
@@ -132,9 +133,10 @@ def _loading_checks(entry: Entry) -> list[Check]:
     return []
 
 
-def _can_reason(reasoning: Entry) -> bool:
-    """Whether there is any option other than off."""
-    return any(option and option.lower() != "off" for option in (*reasoning["allowed_options"], reasoning["default"]))
+def _can_reason(reasoning: Entry) -> bool | None:
+    """Whether there is any option other than off. None where one is masked, and none is known."""
+    options = [option for option in (*reasoning["allowed_options"], reasoning["default"]) if option and option.lower() != "off"]
+    return None if options and all(is_masked(option) for option in options) else bool(options)
 
 
 def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:

@@ -734,6 +734,19 @@ def test_types_are_an_open_set():
     assert violations({"type": "of-tomorrow"}, record({**drafter, "type": "of-tomorrow"})) == []
 
 
+@pytest.mark.parametrize("state", ["loaded", "available", "unloaded", "absent"])
+@pytest.mark.parametrize(
+    ("entry", "about"),
+    [
+        ({**EMBEDDING, "architecture": 7}, {"architecture": "qwen2"}),
+        ({**CHAT, "capabilities": {"reasoning": {"allowed_options": ["********", "off"]}}}, {"capabilities": "reasoning"}),
+        ({**CHAT, "capabilities": {"reasoning": {"default": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"}}}, {"capabilities": "reasoning"}),
+    ],
+)
+def test_what_is_masked_or_of_an_unexpected_type_meets_nothing(entry, about, state):
+    assert violations({**about, "state": state}, record(entry)) != []
+
+
 def test_the_architecture_that_an_embedding_does_not_tell_is_no_reason_to_suspect_it():
     assert violations({"architecture": "qwen2", "state": "absent"}, record(CHAT, {**EMBEDDING, "architecture": None})) == []
     assert violations({"architecture": "qwen2", "state": "unloaded"}, record(EMBEDDING)) == []
