@@ -82,11 +82,8 @@ def make_candidate(
         of_instance = _instance_checks(requirement, instance["config"])
         checks += _loading_checks(entry)
         checks += [(_of_one_row(check) if older else check)._replace(of_instance=True) for check in of_instance]
-    elif requirement.min_context_length is not None:
-        supported = entry["max_context_length"]
-        checks.append(
-            _minimum("min_context_length", requirement.min_context_length, supported, f"supports a context of {format_value(supported)}")
-        )
+    else:
+        checks += _minimums(requirement, ("min_context_length", entry["max_context_length"], "supports a context of {}"))
     if variant is not None and variant != entry["selected_variant"]:
         message = f"has the variant {format_value(entry['selected_variant'])} selected, so only the name of {printable(variant)} is known"
         checks = [check._replace(actual=None, met=None, message=message) for check in checks]
@@ -96,15 +93,17 @@ def make_candidate(
 
 
 def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[Check]:
-    actual = {**{key: entry[key] for key in IDENTITY}, "quantization": entry["quantization"]["name"]}
-    checks = [_choice(key, getattr(requirement, key), actual[key]) for key in IDENTITY if getattr(requirement, key)]
-    untold = entry["architecture"] is None and not is_unreadable(entry, "architecture")
-    if entry["type"] in EMBEDDING_TYPES and untold and not older:
-        # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
-        checks = [check._replace(met=False) if check.name == "architecture" else check for check in checks]
-    if requirement.min_bits_per_weight is not None:
-        bits = entry["quantization"]["bits_per_weight"]
-        checks.append(_minimum("min_bits_per_weight", requirement.min_bits_per_weight, bits, f"has {format_value(bits)} bits per weight"))
+    checks = []
+    for key in IDENTITY:
+        accepted, actual = getattr(requirement, key), entry["quantization"]["name"] if key == "quantization" else entry[key]
+        met = None if actual is None or is_masked(actual) else any(_same_kind(key, actual, item) for item in accepted)
+        if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and not is_unreadable(entry, key) and not older:
+            # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
+            met = False
+        if accepted:
+            message = f"has the {key} {format_value(actual)}, {format_any(accepted)} is required"
+            checks.append(Check(key, one_or_list(accepted), actual, met, message))
+    checks += _minimums(requirement, ("min_bits_per_weight", entry["quantization"]["bits_per_weight"], "has {} bits per weight"))
     if requirement.max_size is not None:
         size = entry["size_bytes"]
         met = None if size is None else size <= requirement.max_size
@@ -140,15 +139,11 @@ def _can_reason(reasoning: Entry) -> bool | None:
 
 
 def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
-    checks = []
-    for key, setting, wording in (
-        ("min_context_length", "context_length", "a context of"),
-        ("min_parallel", "parallel", "parallel"),
-    ):
-        least = getattr(requirement, key)
-        if least is not None:
-            actual = config[setting]
-            checks.append(_minimum(key, least, actual, f"is loaded with {wording} {format_value(actual)}"))
+    checks = _minimums(
+        requirement,
+        ("min_context_length", config["context_length"], "is loaded with a context of {}"),
+        ("min_parallel", config["parallel"], "is loaded with parallel {}"),
+    )
     for setting, accepted in requirement.config:
         actual = config.get(setting)
         same = [same_setting(actual, item) for item in accepted]
@@ -178,14 +173,15 @@ def _of_one_row(check: Check) -> Check:
     return check._replace(actual=None, met=None, message=message)
 
 
-def _choice(key: str, accepted: tuple[str, ...], actual: Any) -> Check:
-    met = None if actual is None or is_masked(actual) else any(_same_kind(key, actual, item) for item in accepted)
-    return Check(key, one_or_list(accepted), actual, met, f"has the {key} {format_value(actual)}, {format_any(accepted)} is required")
-
-
-def _minimum(name: str, least: float, actual: Any, message: str) -> Check:
-    met = None if actual is None else actual >= least
-    return Check(name, least, actual, met, f"{message}, at least {format_number(least)} is required")
+def _minimums(requirement: Requirement, *found: tuple[str, Any, str]) -> list[Check]:
+    """The checks of those minimums that are required. Each has its key, what is there, and how a sentence about that begins."""
+    checks = []
+    for key, actual, begins in found:
+        least = getattr(requirement, key)
+        if least is not None:
+            message = f"{begins.format(format_value(actual))}, at least {format_number(least)} is required"
+            checks.append(Check(key, least, actual, None if actual is None else actual >= least, message))
+    return checks
 
 
 def _same_kind(key: str, actual: str, accepted: str) -> bool:
