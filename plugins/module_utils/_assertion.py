@@ -9,28 +9,28 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask, at_detail_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, NOT_ASKED, Fetch, ask, at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement, parse_all, requirements_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import (
-    LAST_SECONDS,
-    Waiting,
-    describe_round,
-    parse_waiting,
-    waiting_spec,
-    why_given_up,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable, unknown_names
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+_NEVER_MET = (NOT_ASKED, *(status for status in STATUSES if status != "ok"))
+"""Every status with which a host meets nothing."""
+LAST_SECONDS = 0.8
+"""How long a poll may take that begins when the time is over: beyond a deadline, users accept no more."""
+_LEAST_POLLS, _LEAST_SECONDS = 2, 30
+"""A server that restarts may refuse its tokens for a moment."""
 
 
 def assertion_spec(quiet: bool) -> dict[str, Any]:
@@ -38,7 +38,9 @@ def assertion_spec(quiet: bool) -> dict[str, Any]:
     return {
         "require": {**requirements_spec(), "required": True},
         **confirm_spec(),
-        **waiting_spec(),
+        "wait_timeout": {"type": "float", "default": 0},
+        "delay": {"type": "float", "default": 5},
+        "give_up_on": {"type": "list", "elements": "str", "default": ["auth", "forbidden", NOT_ASKED]},
         "fail_msg": {"type": "str"},
         "success_msg": {"type": "str"},
         "quiet": {"type": "bool", "default": quiet},
@@ -60,19 +62,24 @@ class Assertion(NamedTuple):
     """What is asserted. Make it with :func:`parse_assertion`."""
 
     requirements: list[Requirement]
-    waiting: Waiting
     options: Mapping[str, Any]
     """As the argument spec has checked them."""
 
 
 def parse_assertion(options: Mapping[str, Any]) -> Assertion:
     """The checked options. Raises :class:`InputError`."""
-    return Assertion(parse_all(options["require"]), parse_waiting(options), options)
+    assertion = Assertion(parse_all(options["require"]), options)
+    check_seconds("wait_timeout", options["wait_timeout"], least=0)
+    check_seconds("delay", options["delay"], least=0.1)
+    unknown = [status for status in options["give_up_on"] if status not in _NEVER_MET]
+    if unknown:
+        raise OptionError("give_up_on", unknown_names("status", unknown, _NEVER_MET))
+    return assertion
 
 
 def judge_given(assertion: Assertion, given: Any) -> dict[str, Any]:
     """The result of judging what was gathered before. Raises :class:`InputError`."""
-    if assertion.waiting.wait_timeout:
+    if assertion.options["wait_timeout"]:
         raise OptionError("wait_timeout", "a record gathered before does not change. Remove one of record and wait_timeout.")
     if assertion.options["confirm_loaded"]:
         raise OptionError("confirm_loaded", "a record gathered before cannot be confirmed. Remove one of record and confirm_loaded.")
@@ -98,28 +105,28 @@ def poll_until_met(
     progress: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """The result of polling until the requirements are met, or until the time is over."""
-    waiting = assertion.waiting
+    options, wait_timeout = assertion.options, assertion.options["wait_timeout"]
     began = clock()
     polls = 0
     hopeless = True
     last: tuple[Record, list[Violation]] | None = None
     while True:
-        left = waiting.wait_timeout - (clock() - began)
-        allowed = min(endpoint.timeout, max(left, LAST_SECONDS)) if waiting.wait_timeout else endpoint.timeout
-        record = ask(endpoint._replace(timeout=allowed, confirm_loaded=assertion.options["confirm_loaded"]), fetch, FULL)
+        left = wait_timeout - (clock() - began)
+        allowed = min(endpoint.timeout, max(left, LAST_SECONDS)) if wait_timeout else endpoint.timeout
+        record = ask(endpoint._replace(timeout=allowed, confirm_loaded=options["confirm_loaded"]), fetch, FULL)
         polls += 1
-        violations = judge(record, assertion.requirements, assertion.options["exclusive"])
+        violations = judge(record, assertion.requirements, options["exclusive"])
         # A poll that was cut short by the deadline tells less than the one before.
         if last is None or record["status"] != "timeout" or allowed == endpoint.timeout:
             last = record, violations
-        hopeless = hopeless and record["status"] in waiting.give_up_on
+        hopeless = hopeless and record["status"] in options["give_up_on"]
         waited = clock() - began
-        left = waiting.wait_timeout - waited
+        left = wait_timeout - waited
         if is_met(violations) or left <= 0:
             return _result(assertion, *last, polls, waited)
-        if hopeless and waiting.may_give_up(polls, waited):
+        if hopeless and may_give_up(polls, waited):
             return _result(assertion, *last, polls, waited, gave_up=True)
-        pause = min(waiting.delay, left)
+        pause = min(options["delay"], left)
         progress(describe_round([violation["message"] for violation in violations if violation["severity"] == FAIL], pause))
         sleep(pause)
 
@@ -168,7 +175,7 @@ def conclude(
     else:
         if why_not_waiting:
             lines.append(f"Gave up after {count(seconds, 'second')}, asked {asked}: {why_not_waiting}.")
-        elif polls and assertion.waiting.wait_timeout:
+        elif polls and options["wait_timeout"]:
             lines.append(f"Waited {count(seconds, 'second')}, asked {asked}.")
         lines = [options.get("fail_msg") or "", *lines, *advice]
     return {
@@ -180,3 +187,20 @@ def conclude(
         "waited": seconds,
         "msg": "\n".join(line for line in lines if line),
     }
+
+
+def may_give_up(polls: int, waited: float) -> bool:
+    """Whether enough time has passed to believe that a status will stay."""
+    return polls >= _LEAST_POLLS and waited >= _LEAST_SECONDS
+
+
+def describe_round(messages: Sequence[str], pause: float) -> str:
+    """A line about what is missing, and when the next poll is."""
+    more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+    return f"{messages[0].rstrip('.')}{more}. Asking again in {count(round(max(pause, 0), 1), 'second')}."
+
+
+def why_given_up(statuses: Iterable[str]) -> str:
+    """Why a wait ended early, as the end of a sentence."""
+    names = " or ".join(statuses)
+    return f"waiting does not change the status {names}. Correct its cause, or remove {names} from give_up_on to wait longer"

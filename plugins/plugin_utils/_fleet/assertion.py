@@ -17,7 +17,16 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import Assertion, assertion_spec, conclude, parse_assertion
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
+    LAST_SECONDS,
+    Assertion,
+    assertion_spec,
+    conclude,
+    describe_round,
+    may_give_up,
+    parse_assertion,
+    why_given_up,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, LOADED_ONLY, NOT_ASKED, at_detail_loaded
@@ -32,7 +41,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ju
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._waiting import LAST_SECONDS, describe_round, why_given_up
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import next_steps, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_spec
 
@@ -111,7 +119,7 @@ def records_given(value: Mapping[str, Any]) -> dict[str, Record]:
 
 def judge_records(assertion: FleetAssertion, records: Records, shared: Mapping[str, str]) -> dict[str, Any]:
     """The result of judging records that were gathered before. Raises :class:`InputError`."""
-    if assertion.waiting.wait_timeout:
+    if assertion.options["wait_timeout"]:
         raise OptionError("wait_timeout", "records gathered before do not change. Remove one of records and wait_timeout.")
     if assertion.options["confirm_loaded"]:
         raise OptionError("confirm_loaded", "records gathered before cannot be confirmed. Remove one of records and confirm_loaded.")
@@ -138,7 +146,7 @@ def ask_until_met(
     A round asks several hosts at once. Only a round over all of them can pass, because what one host said some rounds ago may have
     changed since. `timeout` is the longest that one host takes.
     """
-    waiting = assertion.waiting
+    wait_timeout, delay, give_up_on = (assertion.options[name] for name in ("wait_timeout", "delay", "give_up_on"))
     counted = [name for name in names if name not in shared]
     required = assertion.required_of(len(counted), len(shared))
     began = clock()
@@ -147,32 +155,32 @@ def ask_until_met(
     hopeless = set(counted)
     asked: Sequence[str] = counted
     while True:
-        left = waiting.wait_timeout - (clock() - began)
+        left = wait_timeout - (clock() - began)
         complete = len(asked) == len(counted)
         seconds = max(left + timeout, LAST_SECONDS) if complete else max(left, _LEAST_SECONDS)
-        records.update(ask(asked, seconds if waiting.wait_timeout else math.inf))
+        records.update(ask(asked, seconds if wait_timeout else math.inf))
         polls += 1
         pending = [name for name in counted if not is_met(judge(records[name], assertion.requirements))]
-        hopeless.difference_update([name for name in asked if records[name]["status"] not in waiting.give_up_on])
+        hopeless.difference_update([name for name in asked if records[name]["status"] not in give_up_on])
         violations = assertion.judge(records, required)
         met = is_met(violations)
         waited = clock() - began
-        left = waiting.wait_timeout - waited
+        left = wait_timeout - waited
         if complete and (met or left <= 0):
             return _result(assertion, records, violations, required, shared, polls, waited)
         # A host with the status not_asked will not be asked later either, so it is known at once that it is lost.
-        lost = hopeless if waiting.may_give_up(polls, waited) else {name for name in hopeless if records[name]["status"] == NOT_ASKED}
+        lost = hopeless if may_give_up(polls, waited) else {name for name in hopeless if records[name]["status"] == NOT_ASKED}
         if len(counted) - len(lost) < required:
             return _result(assertion, records, violations, required, shared, polls, waited, lost)
         # The last round begins at the deadline, and at least a delay after the one before.
-        pause = left if left < 2 * waiting.delay else waiting.delay
+        pause = left if left < 2 * delay else delay
         missing = [violation["message"] for violation in violations if violation["severity"] == FAIL]
         progress(describe_round(missing or ["Enough hosts meet it; one round over all hosts has to confirm it"], pause))
         if pause > 0:
             sleep(pause)
         inconsistent = any(violation["check"] == "consistent" for violation in violations)
         # A sleep may last longer than intended.
-        everyone = met or inconsistent or not pending or left <= pause or clock() - began >= waiting.wait_timeout
+        everyone = met or inconsistent or not pending or left <= pause or clock() - began >= wait_timeout
         asked = counted if everyone else pending
 
 
