@@ -61,16 +61,14 @@ def unknown_names(what: str, names: Iterable[Any], known: Iterable[str]) -> str:
     return f"unknown {what} {shown}.{did_you_mean(names, known)} The {plural} are {', '.join(known)}."
 
 
-def did_you_mean(words: Iterable[str], known: Iterable[str]) -> str:
-    """The known words that come closest, as a sentence to append to a message. Empty if none does."""
-    close = [found for word in words for found in closest(word, known)]
-    return f" Did you mean {' or '.join(printable(word) for word in dict.fromkeys(close))}?" if close else ""
+def did_you_mean(words: Iterable[str], known: Iterable[str], least: float = 0.6) -> str:
+    """The known words that come closest, as a sentence to append to a message. Empty if none does. Case does not matter.
 
-
-def closest(word: str, known: Iterable[str], least: float = 0.6) -> list[str]:
-    """The known word that comes closest, or none. Case does not matter. `least` is how alike they have to be: 1 is the same word."""
+    `least` is how alike they have to be: 1 is the same word.
+    """
     # Imported here, because few misspell a word, and every task on a target would load it.
     import difflib
 
-    words = {name.lower(): name for name in known}
-    return [words[found] for found in difflib.get_close_matches(word.lower(), words, 1, least)]
+    known_as = {name.lower(): name for name in known}
+    close = [known_as[found] for word in words for found in difflib.get_close_matches(word.lower(), known_as, 1, least)]
+    return f" Did you mean {' or '.join(printable(word) for word in dict.fromkeys(close))}?" if close else ""

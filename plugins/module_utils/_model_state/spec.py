@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_value
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, whole_number
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import closest, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
 
 LOADED, UNLOADED, DOWNLOADED = STATES = ("loaded", "unloaded", "downloaded")
 AT_LEAST, EXACT, IGNORE = COMPARISONS = ("at_least", "exact", "ignore")
@@ -162,9 +162,9 @@ def _parse_config(config: Mapping[str, Any]) -> dict[str, Any]:
         if not name or name in _OF_THE_MODULE:
             raise OptionError("config", f"{format_value(given)} is not a setting of an instance. Remove it.")
         # What the server does not report is not compared, so a misspelt setting would pass where the model is loaded already.
-        meant = [] if name in SETTINGS else closest(name, SETTINGS, _MISSPELT)
+        meant = "" if name in SETTINGS else did_you_mean([name], SETTINGS, _MISSPELT)
         if meant:
-            raise OptionError("config", f"{printable(name)} is not a setting of an instance. Did you mean {meant[0]}?")
+            raise OptionError("config", f"{printable(name)} is not a setting of an instance.{meant}")
         if name in parsed:
             raise OptionError("config", f"{printable(name)} is there twice. Remove one of the two.")
         parsed[name] = _setting(name, value)

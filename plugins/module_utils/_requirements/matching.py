@@ -47,13 +47,9 @@ class Matches(NamedTuple):
 
     def loaded_models(self) -> list[list[Candidate]]:
         """The loaded models, each with all its instances."""
-        models = []
-        for target in self._targets():
-            model = [self._candidate(entry, instance, target.variant) for entry, instance in target.instances]
-            # Without a name, its kind says which model is meant.
-            if model and (self.requirement.model or any(candidate.is_kind for candidate in model)):
-                models.append(model)
-        return models
+        models = [[self._candidate(entry, instance, target.variant) for entry, instance in target.instances] for target in self._targets()]
+        # Without a name, its kind says which model is meant.
+        return [model for model in models if model and (self.requirement.model or any(candidate.is_kind for candidate in model))]
 
     def listed_models(self) -> list[Candidate]:
         """The entries of models, loaded or not."""

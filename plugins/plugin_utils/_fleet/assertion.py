@@ -195,7 +195,10 @@ def _result(
     lost: set[str] | None = None,
 ) -> dict[str, Any]:
     found = {name: judge(record, assertion.requirements) for name, record in records.items()}
-    reasons = {name: _reason(records[name], of_host) for name, of_host in found.items() if of_host}
+    # The next steps are in the message, once for all hosts.
+    reasons = {
+        name: _seen(records[name]) or "; ".join(each["message"] for each in of_host) + "." for name, of_host in found.items() if of_host
+    }
     reasons |= {name: f"It has the same URL as {first}, so the two count once." for name, first in shared.items()}
     serving: dict[str, list[str]] = {}
     for requirement in assertion.requirements:
@@ -218,13 +221,6 @@ def _result(
     if not assertion.options["quiet"]:
         result["hosts"] = {name: at_detail_loaded(record) for name, record in records.items()}
     return result
-
-
-def _reason(record: Record, violations: list[Violation]) -> str:
-    """Why a host does not meet everything. The next steps are in the message, once for all hosts."""
-    if record["error"]:
-        return _seen(record)
-    return "; ".join(violation["message"] for violation in violations) + "."
 
 
 def _success_message(assertion: FleetAssertion, required: int, hosts: int) -> str:
