@@ -156,16 +156,13 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
     if check == "state":
         if actual in (LOADING, NOT_CONFIRMED):
             return "still loading" if actual == LOADING else NOT_CONFIRMED
-        if actual is None and (is_older(record) or is_unconfirmed(record)) and requirement.state in (UNLOADED, ABSENT):
-            return "not known"
-        entries = record["models"]
         if requirement.state == LOADED:
-            entries = [candidate.entry for candidate in Matches(record, requirement).listed_models()]
-        if actual is None and any(is_unclear(entry) for entry in entries):
-            return "unclear whether loaded"
-        if actual is None and requirement.state in (UNLOADED, ABSENT):
-            return "not known"
-        return {LOADED: "not loaded", UNLOADED: "loaded", ABSENT: "listed"}[requirement.state]
+            unclear = any(is_unclear(candidate.entry) for candidate in Matches(record, requirement).listed_models())
+            return "unclear whether loaded" if actual is None and unclear else "not loaded"
+        if actual is not None:
+            return "loaded" if requirement.state == UNLOADED else "listed"
+        unclear = any(is_unclear(entry) for entry in record["models"]) and not (is_older(record) or is_unconfirmed(record))
+        return "unclear whether loaded" if unclear else "not known"
     if check == "model":
         return "another variant selected" if Matches(record, requirement).listed_models() else "not listed"
     if check in ("min_instances", "max_instances"):

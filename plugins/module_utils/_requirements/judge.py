@@ -152,22 +152,18 @@ def _meets(model: list[Candidate]) -> bool:
 
 def _closest(requirement: Requirement, models: list[list[Candidate]]) -> list[Violation]:
     """What keeps the model that comes closest from meeting a requirement: each instance that falls short, and why."""
-    if not models:
-        return []
-    closest = min(models, key=lambda model: sum(len(candidate.unmet) for candidate in model))
+    closest: list[Candidate] = min(models, key=lambda model: sum(len(candidate.unmet) for candidate in model), default=[])
     failing = [candidate for candidate in closest if candidate.unmet]
-    found = []
-    reported = set()
+    found: dict[tuple[int, str], Violation] = {}
     for candidate in failing[:_FAILING_SHOWN]:
         for check in candidate.unmet:
             # What an entry has is the same for all of its instances.
             of = id(candidate.instance if check.of_instance else candidate.entry)
-            if (of, check.message) not in reported:
-                reported.add((of, check.message))
-                found.append(_unmet(requirement, candidate, check))
+            found.setdefault((of, check.message), _unmet(requirement, candidate, check))
+    violations = list(found.values())
     if len(failing) > _FAILING_SHOWN:
-        found[-1]["message"] += f" (and {count(len(failing) - _FAILING_SHOWN, 'instance')} more)"
-    return found
+        violations[-1]["message"] += f" (and {count(len(failing) - _FAILING_SHOWN, 'instance')} more)"
+    return violations
 
 
 def _judge_available(found: Matches) -> list[Violation]:

@@ -138,14 +138,12 @@ def _check_sense(requirement: Requirement, where: str) -> None:
         if state not in key.states and getattr(requirement, name) not in (None, ()):
             raise RequirementError(f"{where}: {name} contradicts state: {state}. Remove one of the two.")
     least, most = requirement.min_instances, requirement.max_instances
-    if state in (UNLOADED, ABSENT) or least == 0:
-        known = {name.lower() for name in TYPES}
-        for name in requirement.type:
-            if name.lower() not in known:
-                raise RequirementError(
-                    f"{where}: type: {format_value(name)} is not a known type, and {'min_instances: 0' if least == 0 else f'state: {state}'} would pass "
-                    f"with any wrong word.{did_you_mean([name], TYPES)} The types are {', '.join(TYPES)}."
-                )
+    unknown = [name for name in requirement.type if name.lower() not in {known.lower() for known in TYPES}]
+    if unknown and (state in (UNLOADED, ABSENT) or least == 0):
+        raise RequirementError(
+            f"{where}: type: {format_value(unknown[0])} is not a known type, and {'min_instances: 0' if least == 0 else f'state: {state}'} would pass "
+            f"with any wrong word.{did_you_mean(unknown[:1], TYPES)} The types are {', '.join(TYPES)}."
+        )
     if most is not None and most < (1 if least is None else least):
         raise RequirementError(
             f"{where}: max_instances {most} contradicts min_instances {1 if least is None else least}"
