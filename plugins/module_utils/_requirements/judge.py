@@ -11,7 +11,7 @@ The one place where this is decided, for assertions, tests, filters and roles.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Collection, Iterable
+from typing import TYPE_CHECKING, Iterable, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import is_unconfirmed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear, may_be_loaded
@@ -122,22 +122,14 @@ def _judge_max_instances(found: Matches, most: int) -> list[Violation]:
     if is_older(found.record) and (possible or found.may_hide()):
         why: str | None = f"because {_OLDER_LIST} does not list instances"
     else:
-        why = _why_not_known(found, _counted(possible))
+        why = _why_not_known(found, possible)
     message = f"it is not known how many loaded instances meet the requirement, {why}"
     return [_of_all(found.requirement, "max_instances", most, None, message)] if why else []
 
 
-def _counted(candidates: list[Candidate]) -> set[str]:
-    """The keys of the entries all of whose instances are among the candidates."""
-    entries = [candidate.entry for candidate in candidates]
-    return {entry["key"] for entry in entries if len(entry["loaded_instances"]) == sum(other is entry for other in entries)}
-
-
-def _why_not_known(found: Matches, counted: Collection[str] = ()) -> str | None:
-    """Why a model that was not found may be there all the same, as the end of a sentence. None if it may not. `counted` are keys of entries
-    whose instances were all found.
-    """
-    hidden = [name for name in found.unreadable_names() if name not in counted]
+def _why_not_known(found: Matches, counted: Sequence[Candidate] = ()) -> str | None:
+    """Why a model that was not found may be there all the same, as the end of a sentence. None if it may not."""
+    hidden = found.unreadable_names(counted)
     if hidden:
         return f"because {format_names(hidden)} may be it: a name there is masked, as the token and headers are, or has an unexpected type"
     if found.requirement.state != ABSENT and is_unconfirmed(found.record):

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Iterable, NamedTuple
+from typing import TYPE_CHECKING, Iterable, NamedTuple, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
@@ -85,13 +85,16 @@ class Matches(NamedTuple):
                 found += [name for name in _other_variants(entry) if self._names_any([name])]
         return list(dict.fromkeys(found))
 
-    def unreadable_names(self) -> list[str]:
-        """The keys of models that may have a name which the requirement gives, where that name is masked or of an unexpected type."""
+    def unreadable_names(self, counted: Sequence[Candidate] = ()) -> list[str]:
+        """The keys of models that may have a name which the requirement gives, where that name is masked or of an unexpected type. Not those
+        all of whose instances are counted already.
+        """
         loaded = self.requirement.state in (LOADED, UNLOADED)
         found = [
             entry["key"]
             for entry in self.record["models"]
             if (may_be_loaded(entry) or not loaded)
+            and not _has_all_its_instances(entry, counted)
             and any(_may_have(entry, name) for name in self.requirement.model)
             and self._candidate(entry).possible
         ]
@@ -186,6 +189,11 @@ def is_pattern(name: str) -> bool:
 def is_older(record: Record) -> bool:
     """Whether it is from the older list, which does not tell everything, and may leave out models that are not loaded."""
     return record.get("api") == V0
+
+
+def _has_all_its_instances(entry: Entry, candidates: Sequence[Candidate]) -> bool:
+    number = sum(candidate.entry is entry for candidate in candidates)
+    return number > 0 and number == len(entry["loaded_instances"])
 
 
 def _may_have(entry: Entry, name: str) -> bool:

@@ -747,6 +747,14 @@ def test_what_is_masked_or_of_an_unexpected_type_meets_nothing(entry, about, sta
     assert violations({**about, "state": state}, record(entry)) != []
 
 
+def test_a_model_that_is_counted_does_not_hide_another_one_of_its_key_whose_variants_are_not_known():
+    counted = {**CHAT, "variants": ["qwen/qwen3-8b@q4_k_m"], "loaded_instances": [instance("i")]}
+    hidden = {"key": CHAT["key"], "variants": [7], "loaded_instances": [instance("j")]}
+    requirement = {"model": "qwen/qwen3-8b@q4_k_m", "max_instances": 1}
+    assert violations(requirement, record(counted)) == []
+    assert [violation["check"] for violation in violations(requirement, record(counted, hidden))] == ["max_instances"]
+
+
 def test_the_architecture_that_an_embedding_does_not_tell_is_no_reason_to_suspect_it():
     assert violations({"architecture": "qwen2", "state": "absent"}, record(CHAT, {**EMBEDDING, "architecture": None})) == []
     assert violations({"architecture": "qwen2", "state": "unloaded"}, record(EMBEDDING)) == []
