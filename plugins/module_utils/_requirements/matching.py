@@ -18,6 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate, matches
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
+    ABSENT,
     LOADED,
     UNLOADED,
     Requirement,
@@ -96,7 +97,7 @@ class Matches(NamedTuple):
             if (may_be_loaded(entry) or not loaded)
             and not _has_all_its_instances(entry, counted)
             and any(_may_have(entry, name) for name in self.requirement.model)
-            and self._candidate(entry).possible
+            and (self._candidate(entry).possible or self._may_mean_other_variant(entry))
         ]
         if not loaded and not self._is_complete:
             found += [key for key in self.record["available"] if any(_may_be_masked(name, [key]) for name in self.requirement.model)]
@@ -151,6 +152,15 @@ class Matches(NamedTuple):
 
     def _candidate(self, entry: Entry, instance: Entry | None = None, variant: str | None = None) -> Candidate:
         return make_candidate(self.requirement, entry, instance, variant, is_older(self.record))
+
+    def _may_mean_other_variant(self, entry: Entry) -> bool:
+        """Whether an unreadable name may be that of a variant that is not selected, of which nothing else is known. What is loaded, and is named
+        anyway, is the selected one.
+        """
+        if self.requirement.state != ABSENT and self._names_any((entry["key"], entry["selected_variant"])):
+            return False
+        names, unreadable = self.requirement.model, is_unreadable(entry, "variants")
+        return any(_may_be_masked(name, _other_variants(entry)) or (unreadable and _may_be_variant(name, entry["key"])) for name in names)
 
     def _names_any(self, names: Iterable[str | None]) -> bool:
         return any(matches(pattern, name) for name in names if name is not None for pattern in self.requirement.model)

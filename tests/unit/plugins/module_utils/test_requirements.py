@@ -747,6 +747,14 @@ def test_what_is_masked_or_of_an_unexpected_type_meets_nothing(entry, about, sta
     assert violations({**about, "state": state}, record(entry)) != []
 
 
+@pytest.mark.parametrize("variants", [[7], ["qwen/********"]])
+@pytest.mark.parametrize("forbidden", [{"state": "absent"}, {"state": "unloaded"}, {"min_instances": 0, "max_instances": 0}])
+def test_of_a_variant_whose_name_is_not_known_nothing_else_is_known(forbidden, variants):
+    requirement = {"model": "qwen/qwen3-8b@8bit", "quantization": "8bit", **forbidden}
+    assert violations(requirement, record({**CHAT, "variants": variants})) != []
+    assert violations(requirement, record({**CHAT, "key": "other/m", "selected_variant": None, "variants": ["other/********"]})) == []
+
+
 def test_a_model_that_is_counted_does_not_hide_another_one_of_its_key_whose_variants_are_not_known():
     counted = {**CHAT, "variants": ["qwen/qwen3-8b@q4_k_m"], "loaded_instances": [instance("i")]}
     hidden = {"key": CHAT["key"], "variants": [7], "loaded_instances": [instance("j")]}
