@@ -41,7 +41,7 @@ def could_not_check(record: Record, what: str) -> str:
 def format_names(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
     """Some of the names, and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(map(printable, names[:most])) or "nothing") + more
+    return (", ".join(printable(name) or "''" for name in names[:most]) or "nothing") + more
 
 
 def count(number: float, noun: str) -> str:
