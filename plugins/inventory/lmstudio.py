@@ -173,7 +173,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     NotAsked,
     connection_of_command_line,
     explain_template,
-    template_with,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import explain_refusal
@@ -261,8 +260,7 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
 
     def _host(self, name: str, address: str, variables: Variables, listed: bool) -> Host:
         own = combine_vars(variables.of_host(name), self._vars)
-        template = template_with(own, self.templar)
-        return Host(name, own, template, connection_of_command_line(), lambda: own if listed else {}, address)
+        return Host(name, own, self.templar, connection_of_command_line(), lambda: own if listed else {}, address)
 
     def _records(self, resolved: dict[str, Endpoint | NotAsked], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
         """The record of each host, from the cache where that is allowed."""

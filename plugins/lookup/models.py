@@ -122,7 +122,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     connection_of_command_line,
     host_of_inventory,
     is_template,
-    template_with,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
@@ -174,8 +173,7 @@ class LookupModule(LookupBase):
             own = self._host(own_name, variables)
             # Variables of the play may be templates of this host, and take precedence over its own.
             of_play = [name for name in SECRETS.values() if is_template(variables.get(name))]
-            seen = own._replace(variables=variables, template=template_with(variables, self._templar))
-            for secrets in (secrets_in(seen, of_play), secrets_in(own)):
+            for secrets in (secrets_in(own._replace(variables=variables), of_play), secrets_in(own)):
                 warnings += withhold_foreign_secrets(for_hosts, own_name, secrets, hosts)
         of_hosts = dict(zip(names, resolve_fleet(for_hosts, hosts, variables)))
         resolved = [of_hosts[term] if term in names else self._server(number, term, options) for number, term in enumerate(terms, 1)]
@@ -201,7 +199,7 @@ class LookupModule(LookupBase):
             return host_of_inventory(name, variables["hostvars"], self._templar, connection)
         if name == variables.get("inventory_hostname"):
             # In a variable of this host that another one reads, Ansible shows the variables of this one only.
-            return Host(name, variables, template_with(variables, self._templar), connection, lambda: variables)
+            return Host(name, variables, self._templar, connection, lambda: variables)
         raise AnsibleLookupError(
             f"the variables of host {name} are not available here, as in the hosts of the first play, or in a variable that another host reads. "
             "Name its URL as the term, or use the inventory plugin gpufleet.lmstudio.lmstudio to choose hosts."

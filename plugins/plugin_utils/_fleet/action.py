@@ -33,7 +33,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     host_of_inventory,
     host_of_task,
     is_template,
-    template_with,
     variables_in_task,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
@@ -135,8 +134,7 @@ class FleetAction(ActionBase):
                 variables = variables_in_task(self._task, host.name, task_vars) if needed else {}
             except AnsibleError:  # A variables file that this host does not have.
                 variables = {}
-            template = template_with(variables, self._templar)
-            return [written.value(option, template) for option in needed]
+            return [written.value(option, host._replace(variables=variables).template) for option in needed]
 
         return withhold_differing_secrets(templates, self._task.args, others, values_for)
 

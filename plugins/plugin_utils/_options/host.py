@@ -76,8 +76,7 @@ class Host(NamedTuple):
     name: str
     variables: Mapping[str, Any]
     """As they are written."""
-    template: Callable[[Any], Any]
-    """Templates the value of one of its variables."""
+    templar: Any
     default_connection: str
     """Its connection where no variable sets one."""
     in_inventory: Callable[[], Mapping[str, Any]]
@@ -100,6 +99,15 @@ class Host(NamedTuple):
         except Exception as exc:  # Whatever a template raises, it is about this host alone.
             raise VariableError(name, self.name, explain_template(exc, raw, secret=name in _SECRET_VARIABLES)) from None
         return value if is_set(value) else None
+
+    def template(self, value: Any) -> Any:
+        """A value whose templates see the variables of the host."""
+        before = self.templar.available_variables
+        self.templar.available_variables = self.variables
+        try:
+            return self.templar.template(value)
+        finally:
+            self.templar.available_variables = before
 
     def has(self, name: str) -> bool:
         """Whether a variable is set, even to a value that cannot be used."""
@@ -154,7 +162,7 @@ def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
     variables: Any = (
         _without_delegate(task_vars, in_inventory()) if delegate else _without_keyword(task, task_vars, connection, in_inventory)
     )
-    host = Host(name, variables, template_with(variables, templar), connection, in_inventory)
+    host = Host(name, variables, templar, connection, in_inventory)
     if delegate:
         # Ansible fills it in for a host without one, and a template may use it.
         variables.setdefault("ansible_host", host.address)
@@ -164,7 +172,7 @@ def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
 def host_of_inventory(name: str, hostvars: Mapping[str, Any], templar: Any, default_connection: str) -> Host:
     """A host of the inventory, with the variables that are its own: those of the inventory, facts and extra variables."""
     variables = variables_in_inventory(name, hostvars)
-    return Host(name, variables, template_with(variables, templar), default_connection, lambda: variables)
+    return Host(name, variables, templar, default_connection, lambda: variables)
 
 
 def names_of_controller(names: Iterable[str], hostvars: Mapping[str, Any], templar: Any) -> set[str]:
@@ -200,20 +208,6 @@ def variables_in_task(task: Any, name: str, task_vars: Mapping[str, Any]) -> dic
         _hosts_all=task_vars["ansible_play_hosts_all"],
     )
     return {**found, "hostvars": hostvars}
-
-
-def template_with(variables: Mapping[str, Any], templar: Any) -> Callable[[Any], Any]:
-    """A function that templates a value with these variables."""
-
-    def template(value: Any) -> Any:
-        before = templar.available_variables
-        templar.available_variables = variables
-        try:
-            return templar.template(value)
-        finally:
-            templar.available_variables = before
-
-    return template
 
 
 def delegate_of(task: Any, name: str) -> str | None:

@@ -11,6 +11,8 @@ from types import MappingProxyType
 
 import pytest
 from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import model_assert_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -21,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validat
 
 
 def host(name: str = "gpu01", **variables: object) -> Host:
-    return Host(name, variables, lambda value: value, "ssh", lambda: variables)
+    return Host(name, variables, Templar(loader=DataLoader()), "ssh", lambda: variables)
 
 
 def not_asked(options: dict, **variables: object) -> NotAsked:
