@@ -24,7 +24,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.environment import environment_of, withhold_token
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     VIA,
-    delegate_of,
     host_of_task,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task
@@ -89,9 +88,8 @@ class OneHostAction(ActionBase):
             # Which machine can ask depends on the host, whichever server the task names.
             args["via"], names["via"] = host.variable(VIA), VIA
         on_controller = is_set(args["via"]) and args["via"] != "target"
-        delegate = delegate_of(self._task, host.name)
         written = arguments_of_task(self._task, self._templar)
-        resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: option not in written)
+        resolved = resolve_task(args, host, on_controller, lambda option: option not in written)
         # Checked here for both cases, because only here is it known where an option was set.
         options = validate_options(self.spec(on_controller), resolved.options, {**resolved.names, **names})
         parsed = self.parse(options)
@@ -105,11 +103,11 @@ class OneHostAction(ActionBase):
         warnings = []
         if not on_controller:
             self._need_python()
-            warnings.append(check_target(self._connection, host, delegate, endpoint, args.get("url") if "url" in written else None))
+            warnings.append(check_target(self._connection, host, endpoint, args.get("url") if "url" in written else None))
         if resolved.withheld is not None:
             if not on_controller and not is_set(resolved.options.get("token")):
                 withhold_token(self, host, resolved.withheld)
-            warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, delegate, on_controller))
+            warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, on_controller))
         for warning in filter(None, warnings):
             self._display.warning(f"{host.name}: {warning}")
         if on_controller:

@@ -63,7 +63,7 @@ def reason_not_asked(host: Host) -> NotAsked | None:
     return None
 
 
-def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> bool:
+def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: bool) -> bool:
     """Whether the URL of a task names a server of its host, as seen from the machine that sends the request."""
     url, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
     # A port given with a URL belongs to that URL.
@@ -71,11 +71,10 @@ def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: b
     own = [(TARGET_URL, default_port), (address_url(host), default_port), (host.variable(CONTROLLER_URL), None)]
     if url is not None:
         own += [(url, port), (with_host(str(url), host.address), port)]
-    loopback_counts = not delegated and (host.is_local or not on_controller)
     asked = _server(overrides["url"], overrides.get("port"))
     if asked is None:
         return True  # Nothing is sent: the URL is refused later, with the reason.
-    return any(_server(*server) == asked for server in own) and (loopback_counts or asked.host != _THIS_MACHINE)
+    return any(_server(*server) == asked for server in own) and (host.sends_request(on_controller) or asked.host != _THIS_MACHINE)
 
 
 def _server(url: Any, port: Any) -> Server | None:

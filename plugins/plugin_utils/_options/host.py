@@ -83,6 +83,8 @@ class Host(NamedTuple):
     """Its variables in the inventory, as they are written. Empty for a host that is not in it."""
     given_address: str = ""
     """The URL or the ``NAME:PORT`` by which the user asks for it, if that says more than its name."""
+    delegate: str | None = None
+    """The host that runs a task of it in its place."""
 
     def variable(self, name: str) -> Any:
         """A variable's value, or None when it is not set or empty."""
@@ -125,6 +127,10 @@ class Host(NamedTuple):
         """Whether its connection is local: then the controller is the host itself."""
         return self.connection in _LOCAL_CONNECTIONS
 
+    def sends_request(self, on_controller: bool) -> bool:
+        """Whether the machine that sends the request is the host itself: only then are loopback addresses those of the host."""
+        return not self.delegate and (self.is_local or not on_controller)
+
     @property
     def address(self) -> str:
         """The name or address at which the controller reaches it."""
@@ -158,11 +164,11 @@ def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
         return variables_in_inventory(name, task_vars["hostvars"])
 
     connection = connection_of_play(task, templar)
-    delegate = delegate_of(task, name)
+    delegate = str(task.delegate_to) if is_set(task.delegate_to) and task.delegate_to != name else None
     variables: Any = (
         _without_delegate(task_vars, in_inventory()) if delegate else _without_keyword(task, task_vars, connection, in_inventory)
     )
-    host = Host(name, variables, templar, connection, in_inventory)
+    host = Host(name, variables, templar, connection, in_inventory, delegate=delegate)
     if delegate:
         # Ansible fills it in for a host without one, and a template may use it.
         variables.setdefault("ansible_host", host.address)
@@ -208,11 +214,6 @@ def variables_in_task(task: Any, name: str, task_vars: Mapping[str, Any]) -> dic
         _hosts_all=task_vars["ansible_play_hosts_all"],
     )
     return {**found, "hostvars": hostvars}
-
-
-def delegate_of(task: Any, name: str) -> str | None:
-    """The host that runs a task of this host in its place, if there is one."""
-    return str(task.delegate_to) if is_set(task.delegate_to) and task.delegate_to != name else None
 
 
 def _without_keyword(

@@ -79,15 +79,13 @@ class _HostOptions(NamedTuple):
     """Whether the controller queries the host at its address, because no variable names another URL for it."""
 
 
-def resolve_task(
-    task_options: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool, is_default: Callable[[str], bool]
-) -> Resolved:
+def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: bool, is_default: Callable[[str], bool]) -> Resolved:
     """The options of a task that queries one host, from the machine that runs it or from the controller.
 
     `is_default` says whether an option comes from ``module_defaults``.
     """
     overrides = only_set(task_options)
-    if "url" in overrides and not is_server_of_host(overrides, host, on_controller, delegated):
+    if "url" in overrides and not is_server_of_host(overrides, host, on_controller):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
         withheld += drop_host_secrets(overrides, host, is_default)
         return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=withheld)
