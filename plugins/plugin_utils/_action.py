@@ -21,11 +21,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.maskin
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.environment import environment_of, withhold_token
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     VIA,
     host_of_task,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import environment_of, withhold_token
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
@@ -89,7 +89,7 @@ class OneHostAction(ActionBase):
             args["via"], names["via"] = host.variable(VIA), VIA
         on_controller = is_set(args["via"]) and args["via"] != "target"
         written = arguments_of_task(self._task, self._templar)
-        resolved = resolve_task(args, host, on_controller, lambda option: option not in written)
+        resolved = resolve_task(args, host, on_controller, written)
         # Checked here for both cases, because only here is it known where an option was set.
         options = validate_options(self.spec(on_controller), resolved.options, {**resolved.names, **names})
         parsed = self.parse(options)
@@ -105,8 +105,8 @@ class OneHostAction(ActionBase):
             self._need_python()
             warnings.append(check_target(self._connection, host, endpoint, args.get("url") if "url" in written else None))
         if resolved.withheld is not None:
-            if not on_controller and not is_set(resolved.options.get("token")):
-                withhold_token(self, host, resolved.withheld)
+            if not on_controller:
+                withhold_token(self, host, resolved.options, resolved.withheld)
             warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, on_controller))
         for warning in filter(None, warnings):
             self._display.warning(f"{host.name}: {warning}")

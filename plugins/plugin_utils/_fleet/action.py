@@ -25,6 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection
     refuse_batches_of_an_audit,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
+    SECRETS,
     Host,
     NotAsked,
     connection_of_command_line,
@@ -36,7 +37,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     variables_in_task,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
-    SECRETS,
     secrets_in,
     withhold_differing_secrets,
     withhold_foreign_secrets,

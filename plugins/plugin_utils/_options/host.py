@@ -29,10 +29,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 CONTROLLER_URL = "lmstudio_controller_url"
 VARIABLES = {option: f"lmstudio_{option}" for option in connection_options() if option != "max_response_bytes"}
 """The host variable of each option that has one."""
+SECRETS = {option: VARIABLES[option] for option in ("token", "headers", "client_cert", "client_key")}
+"""The host variable of each option that identifies who asks."""
 VIA = "lmstudio_via"
 """Which machine sends the request, for plugins that ask one host and leave the choice."""
 # A URL, or a path to a key, may be made of a secret.
-_SECRET_VARIABLES = (*map(VARIABLES.__getitem__, ("token", "headers", "client_cert", "client_key", "url")), CONTROLLER_URL)
+_NEVER_QUOTED = (*SECRETS.values(), VARIABLES["url"], CONTROLLER_URL)
 _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 # Connection plugins with variables of their own for the host and the port, and how these variables begin. With others, such as kubectl,
 # the host may be that of something else.
@@ -99,7 +101,7 @@ class Host(NamedTuple):
         except _OMITTED_ERROR:
             return None
         except Exception as exc:  # Whatever a template raises, it is about this host alone.
-            raise VariableError(name, self.name, explain_template(exc, raw, secret=name in _SECRET_VARIABLES)) from None
+            raise VariableError(name, self.name, explain_template(exc, raw, secret=name in _NEVER_QUOTED)) from None
         return value if is_set(value) else None
 
     def template(self, value: Any) -> Any:

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Finds a host's secrets in an option, so that they do not go to another server.
+"""Finds a host's secrets in options and in the keyword ``environment``, so that they do not go to another server.
 
 A template such as ``token: "{{ lmstudio_token }}"``, especially in the defaults of a group of modules, sees the variables of the host
 that runs the task, whichever host is asked.
@@ -12,15 +12,15 @@ that runs the task, whichever host is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import headers_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of, is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VARIABLES, Host, VariableError, decrypted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, VariableError, decrypted
 
-SECRETS = {option: VARIABLES[option] for option in ("token", "headers", "client_cert", "client_key")}
-"""The host variable of each option that identifies who asks."""
+_CERTIFICATE = ("client_cert", "client_key")
+"""One is of no use without the other."""
 # A shorter secret may be part of any text.
 _LONG_SECRET = 8
 
@@ -38,19 +38,54 @@ def secrets_in(host: Host, variables: Iterable[str] = tuple(SECRETS.values())) -
     return found
 
 
-def source_variable(option: str, given: Any, secrets: Mapping[str, Any]) -> str | None:
+def take_secrets(options: dict[str, Any], secrets: Mapping[str, Any], among: Iterable[str] = tuple(SECRETS)) -> dict[str, str]:
+    """Take what holds a secret of a host out of options, each header for itself. Returns the variables that have it, by option."""
+    found = {option: variable for option in among if (variable := _source(option, options.get(option), secrets))}
+    for option in found:
+        given = options[option]
+        if isinstance(given, Mapping):
+            options[option] = {name: value for name, value in given.items() if not _header_source(name, value, secrets)}
+        else:
+            options.update(dict.fromkeys(_CERTIFICATE if option in _CERTIFICATE else [option]))
+    return found
+
+
+def take_defaults(options: dict[str, Any], host: Host, written: Collection[str]) -> list[str]:
+    """Take the host's secrets out of the options of a task at another server, but not out of those that are `written` in the task itself.
+
+    Returns the variables that have them.
+    """
+    taken = take_secrets(options, secrets_in(host), [option for option in SECRETS if option not in written])
+    return list(dict.fromkeys(taken.values()))
+
+
+def environment_of(task: Any) -> list[Any]:
+    """What the keyword ``environment`` of a task, its blocks and its play sets, one item for each place that has it. The last one counts."""
+    return task.environment if isinstance(task.environment, list) else [task.environment or {}]
+
+
+def source_of_token(action: Any, host: Host, options: Mapping[str, Any]) -> str | None:
+    """The variable of a host whose secret a module would take from the keyword ``environment``, because the options have no token."""
+    environment: dict[str, Any] = {}
+    action._compute_environment_string(environment)
+    return None if is_set(options.get("token")) else _source("token", environment.get(TOKEN_VARIABLE), secrets_in(host))
+
+
+def withhold_token(action: Any, host: Host, options: Mapping[str, Any], withheld: list[str]) -> None:
+    """Do not hand over a secret of the host as the token of another server. Adds the variable that has it to those that are `withheld`."""
+    variable = source_of_token(action, host, options)
+    if variable:
+        action._task.environment = [*environment_of(action._task), {TOKEN_VARIABLE: ""}]
+        withheld += [variable] if variable not in withheld else []
+
+
+def _source(option: str, given: Any, secrets: Mapping[str, Any]) -> str | None:
     """The variable whose secret is in the value of an option."""
-    if option == "headers" and isinstance(given, Mapping):
-        held = (_header_source(name, text, secrets) for name, text in given.items())
-        return next((variable for variable in held if variable), None)
-    if option in ("client_cert", "client_key"):
+    if isinstance(given, Mapping):
+        return next((variable for name in given if (variable := _header_source(name, given[name], secrets))), None)
+    if option in _CERTIFICATE:
         return SECRETS[option] if given and given == secrets.get(SECRETS[option]) else None
     return _text_source(_text(given), secrets)
-
-
-def drop_secret_headers(given: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, Any]:
-    """Headers without those that hold a secret of a host."""
-    return {name: value for name, value in given.items() if not _header_source(name, value, secrets)}
 
 
 def _header_source(name: str, value: Any, secrets: Mapping[str, Any]) -> str | None:
@@ -76,22 +111,17 @@ def _text(value: Any) -> str:
 
 def withhold_foreign_secrets(options: dict[str, Any], owner: str, secrets: Mapping[str, Any], hosts: Sequence[Host]) -> list[str]:
     """Do not use a secret of one host, the `owner`, as a default for others. Returns warnings."""
+    found = take_secrets(options, secrets)
+    if "client_cert" in found:
+        found.pop("client_key", None)
     warnings = []
-    for option, own in SECRETS.items():
-        given = options.get(option)
-        variable = source_variable(option, given, secrets) if given else None
-        if not variable:
-            continue
-        options[option] = drop_secret_headers(given, secrets) or None if option == "headers" and isinstance(given, Mapping) else None
-        without = [host.name for host in hosts if host.name != owner and not host.has(own)]
+    for option, variable in found.items():
+        without = [host.name for host in hosts if host.name != owner and not host.has(SECRETS[option])]
         if without:
             warnings.append(
-                f"{option} {'is' if variable == own else 'holds'} the {variable} of {owner}, so it is not sent to hosts that have none: "
-                f"{format_names(without)}. Set it as a variable of those hosts if it is meant for them too."
+                f"{option} {'is' if variable == SECRETS[option] else 'holds'} the {variable} of {owner}, so it is not sent to hosts that have "
+                f"none: {format_names(without)}. Set it as a variable of those hosts if it is meant for them too."
             )
-        if option in ("client_cert", "client_key"):
-            # One is of no use without the other.
-            options.update(client_cert=None, client_key=None)
     return warnings
 
 
@@ -114,9 +144,7 @@ def withhold_differing_secrets(
             common = _common(options[option], headers_of(decrypted(arguments[option])), headers_of(decrypted(value)))
             if common != options[option]:
                 without.setdefault(option, []).append(host.name)
-                # A certificate is of no use without its key.
-                pair = ("client_cert", "client_key")
-                instead.setdefault(host.name, {}).update(dict.fromkeys(pair) if option in pair else {option: common})
+                instead.setdefault(host.name, {}).update(dict.fromkeys(_CERTIFICATE) if option in _CERTIFICATE else {option: common})
     return instead, [
         f"{option} is a template that has another value, or none, for hosts without {SECRETS[option]}: {format_names(names)}. So it is not sent "
         f"to them. Set {SECRETS[option]} as a variable of those hosts. If one value is for all, such as that of a lookup, keep it before, with "

@@ -13,7 +13,7 @@ go to the fleet. The environment and the defaults are those of the argument spec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, headers_of, only_set
@@ -37,12 +37,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     VariableError,
     decrypted,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
-    SECRETS,
-    drop_secret_headers,
-    secrets_in,
-    source_variable,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import take_defaults
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 _ADVICE_FOR_MANY = (
@@ -79,15 +74,15 @@ class _HostOptions(NamedTuple):
     """Whether the controller queries the host at its address, because no variable names another URL for it."""
 
 
-def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: bool, is_default: Callable[[str], bool]) -> Resolved:
+def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: bool, written: Collection[str]) -> Resolved:
     """The options of a task that queries one host, from the machine that runs it or from the controller.
 
-    `is_default` says whether an option comes from ``module_defaults``.
+    Options that are not `written` in the task come from ``module_defaults``.
     """
     overrides = only_set(task_options)
     if "url" in overrides and not is_server_of_host(overrides, host, on_controller):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
-        withheld += drop_host_secrets(overrides, host, is_default)
+        withheld += [name for name in take_defaults(overrides, host, written) if name not in withheld]
         return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=withheld)
     own = _options_of_host(host, on_controller)
     at_address = on_controller and own.at_address and "url" not in overrides
@@ -97,20 +92,6 @@ def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: boo
         address_url(host) if on_controller else TARGET_URL,
         reason_not_asked(host) if at_address else None,
     )
-
-
-def drop_host_secrets(options: dict[str, Any], host: Host, is_default: Callable[[str], bool]) -> list[str]:
-    """Remove the host's secrets that come from defaults from the options of a task at another server. Returns the variables that held them."""
-    secrets = secrets_in(host)
-    withheld = []
-    for option in SECRETS:
-        variable = source_variable(option, options.get(option), secrets) if is_default(option) else None
-        if variable:
-            withheld.append(variable)
-            given = options.pop(option)
-            if isinstance(given, Mapping):
-                options[option] = drop_secret_headers(given, secrets)
-    return withheld
 
 
 def without_host(task_options: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked, decrypted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_differing_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet, resolve_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 
@@ -83,6 +83,15 @@ def test_a_mapping_that_is_no_dictionary_is_one_for_the_check_of_options():
     # As all variables of a host are, where Jinja keeps types.
     record = decrypted(MappingProxyType({"ok": True, "error": MappingProxyType({})}))
     assert validate_options(model_assert_spec(), {"record": record, "require": []})["record"] == {"ok": True, "error": {}}
+
+
+def test_a_variable_that_does_not_apply_is_named_once():
+    task = {"url": "http://other", "token": "of-gpu01-0123", "headers": {"X-Key": "of-gpu01-0123", "X-Env": "test"}}
+    own = host(lmstudio_url="http://gpu01", lmstudio_token="of-gpu01-0123", lmstudio_timeout=5)
+    by_default = resolve_task(task, own, False, {"url"})
+    assert by_default.options == {"url": "http://other", "headers": {"X-Env": "test"}}
+    assert by_default.withheld == ["lmstudio_timeout", "lmstudio_token"]
+    assert resolve_task(task, own, False, {"url", "token"}).options["token"] == "of-gpu01-0123"
 
 
 @pytest.mark.parametrize("differs", ["client_cert", "client_key"])
