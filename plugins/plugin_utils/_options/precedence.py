@@ -85,12 +85,11 @@ def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: boo
         withheld += [name for name in take_defaults(overrides, host, written) if name not in withheld]
         return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=withheld)
     own = _options_of_host(host, on_controller)
-    at_address = on_controller and own.at_address and "url" not in overrides
     return Resolved(
         _combined(overrides, own.options),
         {option: name for option, name in own.names.items() if option not in overrides},
         address_url(host) if on_controller else TARGET_URL,
-        reason_not_asked(host) if at_address else None,
+        reason_not_asked(host) if own.at_address and "url" not in overrides else None,
     )
 
 
@@ -162,18 +161,15 @@ def _combined(overrides: dict[str, Any], defaults: dict[str, Any]) -> dict[str, 
 def _options_of_host(host: Host, on_controller: bool) -> _HostOptions:
     """The options that the host's variables set."""
     names = dict(VARIABLES)
-    for_controller = host.variable(CONTROLLER_URL) if on_controller else None
-    if for_controller is not None:
+    if on_controller and host.has(CONTROLLER_URL):
+        names["url"] = CONTROLLER_URL
         # The port of the host belongs to the URL that this one replaces.
-        del names["url"], names["port"]
+        del names["port"]
     own = {option: value for option, name in names.items() if (value := host.variable(name)) is not None}
     if "headers" in own:
         own["headers"] = headers_of(own["headers"])
-    at_address = for_controller is None
-    if for_controller is not None:
-        names["url"], own["url"] = CONTROLLER_URL, for_controller
-    elif on_controller and "url" in own:
-        at_address = not host.is_local and is_loopback_url(own["url"])
-        if at_address:
-            own["url"] = with_host(str(own["url"]), host.address)
+    at_address = on_controller and "url" not in own
+    if on_controller and names["url"] != CONTROLLER_URL and "url" in own and not host.is_local and is_loopback_url(own["url"]):
+        own["url"] = with_host(str(own["url"]), host.address)
+        at_address = True
     return _HostOptions(own, {option: names[option] for option in own}, at_address)
