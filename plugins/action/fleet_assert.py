@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import batch_hosts, refuse_other_values
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_loopback_url, sharing, sharing_records
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing, sharing_records
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import names_of_controller
 
 _GRACE_SECONDS = 0.5
@@ -59,8 +59,7 @@ class ActionModule(FleetAction):
             raise OptionError("records", "they say which hosts are meant. Remove one of records and hosts.")
         records = records_given(options["records"])
         # The loopback address of a host that asked itself is not that of another one.
-        on_loopback = [name for name, record in records.items() if is_loopback_url(record.get("url"))]
-        local = names_of_controller(on_loopback, task_vars["hostvars"], self._templar)
+        local = names_of_controller(records, task_vars["hostvars"], self._templar)
         return judge_records(assertion, records, sharing_records(records, local))
 
     def _ask(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +72,7 @@ class ActionModule(FleetAction):
 
         def ask(asked: Sequence[str], seconds: float) -> dict[str, Record]:
             of_round = {**options, "detail": assertion.detail, "fleet_timeout": min(options["fleet_timeout"], seconds + _GRACE_SECONDS)}
-            return dict(zip(asked, ask_hosts([resolved[name] for name in asked], of_round)))
+            return ask_hosts({name: resolved[name] for name in asked}, of_round)
 
         shared = sharing({name: endpoint.url for name, endpoint in endpoints.items()})
         return ask_until_met(assertion, names, shared, timeout, ask, progress=self._show_progress)

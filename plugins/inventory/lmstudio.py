@@ -200,8 +200,8 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
                     inventory.add_host(name)
             variables = Variables(inventory, loader, [*inventory.processed_sources, path] if options["use_vars_plugins"] else [])
             hosts = [self._host(name, addresses.get(name, ""), variables, listed=name in before) for name in names]
-            resolved = dict(zip(names, resolve_fleet(options, hosts)))
-            for warning in [*secret_warnings(resolved.values()), *shared_url_warnings(names, resolved.values())]:
+            resolved = resolve_fleet(options, hosts)
+            for warning in [*secret_warnings(resolved), *shared_url_warnings(resolved)]:
                 self.display.warning(warning)
             records = self._records(resolved, options, path, cache)
             self._report(records, options["on_error"])
@@ -265,7 +265,7 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
     def _records(self, resolved: dict[str, Endpoint | NotAsked], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
         """The record of each host, from the cache where that is allowed."""
         if not options["cache"]:
-            return dict(zip(resolved, ask_hosts(list(resolved.values()), options)))
+            return ask_hosts(resolved, options)
         endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}
         key = self.get_cache_key(path)
         polls = load(self.cached(key), endpoints, options["cache_timeout"]) if read_cache else {}

@@ -116,9 +116,9 @@ class FleetAction(ActionBase):
         instead, withheld = self._withhold_differing(options, [host for host in hosts if host.name != owner], task_vars)
         warnings += withheld
         resolved = resolve_fleet(options, hosts, task_vars, instead)
-        for warning in [*warnings, *secret_warnings(resolved), *shared_url_warnings(names, resolved)]:
+        for warning in [*warnings, *secret_warnings(resolved), *shared_url_warnings(resolved)]:
             self._display.warning(warning)
-        return dict(zip(names, resolved))
+        return resolved
 
     def _withhold_differing(
         self, options: dict[str, Any], others: list[Host], task_vars: dict[str, Any]

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.utils.display import Display
@@ -27,11 +27,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
 _AT_TERMINAL = sys.stderr.isatty() or Display().columns > 79
 
 
-def ask_hosts(resolved: Sequence[Endpoint | NotAsked], options: Mapping[str, Any]) -> list[Record]:
-    """One record for each, in order."""
-    endpoints = [endpoint for endpoint in resolved if isinstance(endpoint, Endpoint)]
+def ask_hosts(resolved: Mapping[str, Endpoint | NotAsked], options: Mapping[str, Any]) -> dict[str, Record]:
+    """The record of each host."""
+    endpoints = [endpoint for endpoint in resolved.values() if isinstance(endpoint, Endpoint)]
     records = iter(ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], show_progress))
-    return [next(records) if isinstance(each, Endpoint) else each.record(options["detail"]) for each in resolved]
+    return {name: next(records) if isinstance(each, Endpoint) else each.record(options["detail"]) for name, each in resolved.items()}
 
 
 def show_progress(line: str) -> None:
@@ -40,14 +40,14 @@ def show_progress(line: str) -> None:
         Display().display(f"gpufleet.lmstudio: {line}", stderr=True)
 
 
-def secret_warnings(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
+def secret_warnings(resolved: Mapping[str, Endpoint | NotAsked]) -> list[str]:
     """Warnings about secrets that can be used, but should not."""
-    return sorted({short_secret_warning(endpoint) or "" for endpoint in resolved if isinstance(endpoint, Endpoint)} - {""})
+    return sorted({short_secret_warning(endpoint) or "" for endpoint in resolved.values() if isinstance(endpoint, Endpoint)} - {""})
 
 
-def shared_url_warnings(names: Iterable[str], resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
+def shared_url_warnings(resolved: Mapping[str, Endpoint | NotAsked]) -> list[str]:
     """Warnings about hosts with the same URL. The answer from there is used for each of them."""
-    endpoints = {name: endpoint for name, endpoint in zip(names, resolved) if isinstance(endpoint, Endpoint)}
+    endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}
     return [
         f"{format_names(hosts)} have the same URL, {endpoints[hosts[0]].url}: one machine under several names, or several machines behind one address. "
         "The answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."

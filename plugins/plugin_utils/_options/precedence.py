@@ -103,8 +103,8 @@ def resolve_fleet(
     hosts: Iterable[Host],
     task_vars: Mapping[str, Any] | None = None,
     instead: Mapping[str, Mapping[str, Any]] | None = None,
-) -> list[Endpoint | NotAsked]:
-    """The endpoint of each host among many, or why it has none. `options` are defaults for hosts that have none of their own, and so
+) -> dict[str, Endpoint | NotAsked]:
+    """The endpoint of each host among many, or why it has none, by its name. `options` are defaults for hosts that have none of their own, and so
     is the address that was given for a host. `instead` has what takes their place for some hosts, by name. `task_vars` do not count; if
     they have a token, the advice says so.
 
@@ -140,17 +140,17 @@ def resolve_fleet(
         unseen = not endpoint.token and VARIABLES["token"] in (task_vars or {}) and VARIABLES["token"] not in host.variables
         return endpoint._replace(token_advice=_ADVICE_IF_NOT_VISIBLE if unseen else _ADVICE_FOR_MANY)
 
-    found: list[Endpoint | NotAsked] = []
+    found: dict[str, Endpoint | NotAsked] = {}
     for host in hosts:
         try:
-            found.append(endpoint_of(host))
+            found[host.name] = endpoint_of(host)
         except VariableError as exc:
-            found.append(NotAsked(exc.reason, "Correct that variable of the host."))
+            found[host.name] = NotAsked(exc.reason, "Correct that variable of the host.")
         except ProxyVariableError as exc:
             hint = f"Correct that variable in the environment of the controller, or set {exc.option} to false."
-            found.append(NotAsked(str(exc).rstrip("."), hint))
+            found[host.name] = NotAsked(str(exc).rstrip("."), hint)
         except Exception as exc:  # Whatever is wrong with the variables of one host, the others are asked.
-            found.append(NotAsked(printable(str(exc).rstrip("."), 300), "Correct the variables of the host."))
+            found[host.name] = NotAsked(printable(str(exc).rstrip("."), 300), "Correct the variables of the host.")
     return found
 
 

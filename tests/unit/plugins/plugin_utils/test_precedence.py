@@ -27,7 +27,7 @@ def host(name: str = "gpu01", **variables: object) -> Host:
 
 
 def not_asked(options: dict, **variables: object) -> NotAsked:
-    odd, fine = resolve_fleet(options, [host(**variables), host("gpu02")])
+    odd, fine = resolve_fleet(options, [host(**variables), host("gpu02")]).values()
     assert isinstance(odd, NotAsked) and isinstance(fine, Endpoint)
     return odd
 
