@@ -126,7 +126,7 @@ class FleetAction(ActionBase):
         """What takes the place of secrets that are templates, for hosts to which they would not come out the same. Returns warnings, too."""
         if not any(options.get(name) for name in SECRETS):
             return {}, []
-        written = WrittenOptions(self._task, f"gpufleet.lmstudio.{self.MODULE}", self._templar)
+        written = WrittenOptions(self._task, f"gpufleet.lmstudio.{self.MODULE}")
         templates = {option: options[option] for option in SECRETS if options.get(option) and written.is_template(option)}
 
         def values_for(host: Host, needed: Sequence[str]) -> list[Any]:

@@ -259,8 +259,8 @@ def decrypted(value: Any) -> Any:
 
 def is_template(value: Any) -> bool:
     """Whether Ansible would take a value, or something in it, for a template."""
-    if isinstance(value, Mapping):
-        return any(is_template(item) for item in value.values())
+    if isinstance(value, (Mapping, list, tuple)):
+        return any(map(is_template, value.values() if isinstance(value, Mapping) else value))
     return isinstance(value, str) and (any(begin in value for begin in ("{{", "{%", "{#")) or value.startswith("#jinja2:"))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.parsing.mod_args import ModuleArgsParser
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import is_template
 
 
 def arguments_of_task(task: Any, templar: Any) -> Mapping[str, Any]:
@@ -24,7 +25,7 @@ def arguments_of_task(task: Any, templar: Any) -> Mapping[str, Any]:
 class WrittenOptions:
     """The options of a task and of ``module_defaults`` before their templates are evaluated, which can be done with the variables of any host."""
 
-    def __init__(self, task: Any, module: str, templar: Any) -> None:
+    def __init__(self, task: Any, module: str) -> None:
         defaults: dict[str, Any] = {}
         # Before 2.19, ansible-core puts the evaluated ones into the attribute of the task.
         own_defaults = task._load_module_defaults("module_defaults", (task.get_ds() or {}).get("module_defaults"))
@@ -33,12 +34,10 @@ class WrittenOptions:
         groups = [f"group/{group}" for group in task.get_play()._action_groups.get(module, [])]
         self._levels = [value for name, value in defaults.items() if name in groups]
         self._levels += [defaults.get(module), *_parsed(task)]
-        self._templar = templar
 
     def is_template(self, option: str) -> bool:
         """Whether the value of an option may differ from host to host."""
-        values = [level.get(option) if isinstance(level, Mapping) else level for level in self._levels]
-        return bool(self._templar.is_template(values))
+        return is_template([level.get(option) if isinstance(level, Mapping) else level for level in self._levels])
 
     def value(self, option: str, template: Callable[[Any], Any]) -> Any:
         """An option as `template` evaluates it, each header for itself. What cannot be evaluated is None."""
