@@ -57,14 +57,16 @@ def check_target(connection: Any, host: Host, endpoint: Endpoint, named_url: Any
 
 def foreign_url_warning(endpoint: Endpoint, withheld: Sequence[str], host: Host, on_controller: bool) -> str | None:
     """A warning that the URL of a task is not one of the host's servers, where that matters."""
-    itself = is_this_machine(endpoint.host) and not host.sends_request(on_controller)
-    who = "the controller" if on_controller else host.delegate
-    message = f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}" if itself else ""
-    if withheld:
-        message += ", so " if message else f"{endpoint.url} is not a server of this host, so "
-        message += f"{', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not apply there"
-        message += "" if itself else ". If it is one, put it into lmstudio_url. If not, give the task what that server needs, such as token"
-    return f"{message}." if message else None
+    do_not_apply = f", so {', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not apply there" if withheld else ""
+    if is_this_machine(endpoint.host) and not host.sends_request(on_controller):
+        who = "the controller" if on_controller else host.delegate
+        return f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}{do_not_apply}."
+    if not withheld:
+        return None
+    return (
+        f"{endpoint.url} is not a server of this host{do_not_apply}. If it is one, put it into lmstudio_url. "
+        "If not, give the task what that server needs, such as token."
+    )
 
 
 def _base(url: Any) -> str:
