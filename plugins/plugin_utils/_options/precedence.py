@@ -52,6 +52,8 @@ _ADVICE_IF_NOT_VISIBLE = (
 
 
 class Resolved(NamedTuple):
+    """What a host is asked with: what its variables set, or that and the options of a task."""
+
     options: dict[str, Any]
     """Raw options for an argument spec: those that were set somewhere."""
     names: dict[str, str]
@@ -64,16 +66,6 @@ class Resolved(NamedTuple):
     """The variables of the host that do not apply at the task's own URL. None where that is one of the host's servers."""
 
 
-class _HostOptions(NamedTuple):
-    """What the variables of a host set."""
-
-    options: dict[str, Any]
-    names: dict[str, str]
-    """The variables that set these options."""
-    at_address: bool
-    """Whether the controller queries the host at its address, because no variable names another URL for it."""
-
-
 def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: bool, written: Collection[str]) -> Resolved:
     """The options of a task that queries one host, from the machine that runs it or from the controller.
 
@@ -84,13 +76,9 @@ def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: boo
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
         withheld += [name for name in take_defaults(overrides, host, written) if name not in withheld]
         return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=withheld)
-    own = _options_of_host(host, on_controller)
-    return Resolved(
-        _combined(overrides, own.options),
-        {option: name for option, name in own.names.items() if option not in overrides},
-        address_url(host) if on_controller else TARGET_URL,
-        reason_not_asked(host) if own.at_address and "url" not in overrides else None,
-    )
+    own = _of_host(host, on_controller)
+    names = {option: name for option, name in own.names.items() if option not in overrides}
+    return own._replace(options=_combined(overrides, own.options), names=names, not_asked=None if "url" in overrides else own.not_asked)
 
 
 def without_host(task_options: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,19 +108,18 @@ def resolve_fleet(
     checked: dict[str, dict[str, Any]] = {}
 
     def endpoint_of(host: Host) -> Endpoint | NotAsked:
-        own = _options_of_host(host, on_controller=True)
+        own = _of_host(host, on_controller=True)
         if names_port(host.given_address):
             # The endpoint names its port, whatever the port of the group is.
             own.options.pop("port", None)
         of_host = {**defaults, **instead[host.name]} if instead and host.name in instead else defaults
         raw = _combined(own.options, options_from_address(of_host, host.given_address))
-        not_asked = reason_not_asked(host) if own.at_address and ("url" in own.options or not raw.get("url")) else None
-        if not_asked:
-            return not_asked
+        if own.not_asked and ("url" in own.options or not raw.get("url")):
+            return own.not_asked
         url = raw.pop("url") if isinstance(raw.get("url"), str) else None
         key = repr(raw)
         typed = checked.get(key) or checked.setdefault(key, validate_options(spec, raw, own.names))
-        endpoint = make_endpoint({**typed, "url": url or typed["url"]}, address_url(host), own.names)
+        endpoint = make_endpoint({**typed, "url": url or typed["url"]}, own.default_url, own.names)
         try:
             check_route(endpoint)
         except OptionError as exc:
@@ -158,8 +145,8 @@ def _combined(overrides: dict[str, Any], defaults: dict[str, Any]) -> dict[str, 
     return only_set({option: decrypted(value) for option, value in combine(overrides, defaults).items()})
 
 
-def _options_of_host(host: Host, on_controller: bool) -> _HostOptions:
-    """The options that the host's variables set."""
+def _of_host(host: Host, on_controller: bool) -> Resolved:
+    """What the host's variables set."""
     names = dict(VARIABLES)
     if on_controller and host.has(CONTROLLER_URL):
         names["url"] = CONTROLLER_URL
@@ -172,4 +159,5 @@ def _options_of_host(host: Host, on_controller: bool) -> _HostOptions:
     if on_controller and names["url"] != CONTROLLER_URL and "url" in own and not host.is_local and is_loopback_url(own["url"]):
         own["url"] = with_host(str(own["url"]), host.address)
         at_address = True
-    return _HostOptions(own, {option: names[option] for option in own}, at_address)
+    names = {option: names[option] for option in own}
+    return Resolved(own, names, address_url(host) if on_controller else TARGET_URL, reason_not_asked(host) if at_address else None)
