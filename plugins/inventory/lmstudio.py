@@ -168,6 +168,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import ConstructedFromRecords, add_groups, set_record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import addresses_by_name, check_variable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.variables import Variables
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
     NotAsked,
@@ -199,8 +200,8 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
                 if name not in inventory.hosts:
                     inventory.add_host(name)
             variables = Variables(inventory, loader, [*inventory.processed_sources, path] if options["use_vars_plugins"] else [])
-            hosts = [self._host(name, addresses.get(name, ""), variables, listed=name in before) for name in names]
-            resolved = resolve_fleet(options, hosts)
+            hosts = [self._host(name, variables, listed=name in before) for name in names]
+            resolved = resolve_fleet(options, hosts, defaults_of={name: options_from_address({}, text) for name, text in addresses.items()})
             for warning in [*secret_warnings(resolved), *shared_url_warnings(resolved)]:
                 self.display.warning(warning)
             records = self._records(resolved, options, path, cache)
@@ -258,9 +259,9 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             )
         return names
 
-    def _host(self, name: str, address: str, variables: Variables, listed: bool) -> Host:
+    def _host(self, name: str, variables: Variables, listed: bool) -> Host:
         own = combine_vars(variables.of_host(name), self._vars)
-        return Host(name, own, self.templar, connection_of_command_line(), lambda: own if listed else {}, address)
+        return Host(name, own, self.templar, connection_of_command_line(), lambda: own if listed else {})
 
     def _records(self, resolved: dict[str, Endpoint | NotAsked], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
         """The record of each host, from the cache where that is allowed."""

@@ -83,8 +83,6 @@ class Host(NamedTuple):
     """Its connection where no variable sets one."""
     in_inventory: Callable[[], Mapping[str, Any]]
     """Its variables in the inventory, as they are written. Empty for a host that is not in it."""
-    given_address: str = ""
-    """The URL or the ``NAME:PORT`` by which the user asks for it, if that says more than its name."""
     delegate: str | None = None
     """The host that runs a task of it in its place."""
 

@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.address
     reason_not_asked,
     with_host,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, names_port, options_from_address
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     CONTROLLER_URL,
     VARIABLES,
@@ -90,11 +90,12 @@ def resolve_fleet(
     options: Mapping[str, Any],
     hosts: Iterable[Host],
     task_vars: Mapping[str, Any] | None = None,
-    instead: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults_of: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Endpoint | NotAsked]:
-    """The endpoint of each host among many, or why it has none, by its name. `options` are defaults for hosts that have none of their own, and so
-    is the address that was given for a host. `instead` has what takes their place for some hosts, by name. `task_vars` do not count; if
-    they have a token, the advice says so.
+    """The endpoint of each host among many, or why it has none, by its name.
+
+    `options` are the defaults of hosts that have none of their own, and `defaults_of` has others for some hosts, by name. `task_vars` do not
+    count; if they have a token, the advice says so.
 
     Raises ``AnsibleError`` or :class:`OptionError` for options that cannot be used. An error of one host only affects that host.
     """
@@ -109,11 +110,11 @@ def resolve_fleet(
 
     def endpoint_of(host: Host) -> Endpoint | NotAsked:
         own = _of_host(host, on_controller=True)
-        if names_port(host.given_address):
-            # The endpoint names its port, whatever the port of the group is.
+        of_host = {**defaults, **(defaults_of or {}).get(host.name, {})}
+        if "port" in of_host and of_host["port"] is None:
+            # Its URL names the port, whatever the port of the group is.
             own.options.pop("port", None)
-        of_host = {**defaults, **instead[host.name]} if instead and host.name in instead else defaults
-        raw = _combined(own.options, options_from_address(of_host, host.given_address))
+        raw = _combined(own.options, of_host)
         if own.not_asked and ("url" in own.options or not raw.get("url")):
             return own.not_asked
         url = raw.pop("url") if isinstance(raw.get("url"), str) else None
