@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.utils.display import Display
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import server_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import names_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import NotAsked
 
 # Evaluated at import, because Ansible loads action and inventory plugins before it starts its workers, which have no terminal. The
@@ -51,6 +50,6 @@ def shared_url_warnings(resolved: Mapping[str, Endpoint | NotAsked]) -> list[str
     return [
         f"{format_names(hosts)} have the same URL, {endpoints[hosts[0]].url}: one machine under several names, or several machines behind one address. "
         "The answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."
-        for hosts in grouped((server_of(endpoint), name) for name, endpoint in endpoints.items()).values()
+        for hosts in names_by_server({name: endpoint.url for name, endpoint in endpoints.items()})
         if len(hosts) > 1
     ]

@@ -80,21 +80,21 @@ def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: b
 def _server(url: Any, port: Any) -> Server | None:
     """What a URL names, in a form that can be compared. None for one that cannot be used."""
     try:
-        return server_of(Endpoint(normalise_url(str(url), None if port is None else int(port))))
+        endpoint = Endpoint(normalise_url(str(url), None if port is None else int(port)))
     except (OptionError, OverflowError, TypeError, ValueError):
         return None
-
-
-def server_of(endpoint: Endpoint) -> Server:
-    """What the URL of an endpoint names, in a form that can be compared."""
     host = _THIS_MACHINE if is_this_machine(endpoint.host) else canonical_host(endpoint.host)
     return Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
 
 
+def names_by_server(urls: Mapping[str, str | None]) -> Collection[list[str]]:
+    """The hosts of each server that URLs name, however they are written."""
+    return grouped((_server(url, None) or str(url), name) for name, url in urls.items() if url is not None).values()
+
+
 def sharing(urls: Mapping[str, str | None]) -> dict[str, str]:
-    """For each host whose URL names the server of an earlier host, however it is written, the name of that earlier host."""
-    groups = grouped((_server(url, None) or str(url), name) for name, url in urls.items() if url is not None)
-    return {name: first for first, *others in groups.values() for name in others}
+    """For each host whose URL names the server of an earlier host, the name of that earlier host."""
+    return {name: first for first, *others in names_by_server(urls) for name in others}
 
 
 def sharing_records(records: Mapping[str, Any], local: Collection[str] = ()) -> dict[str, str]:
