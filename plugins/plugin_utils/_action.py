@@ -102,7 +102,11 @@ class OneHostAction(ActionBase):
         endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if on_controller else None)
         warnings = []
         if not on_controller:
-            self._need_python()
+            if getattr(self._connection._shell, "_IS_WINDOWS", False):
+                raise AnsibleError(
+                    f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via "
+                    "for all such hosts, and start LM Studio there with --bind 0.0.0.0."
+                )
             warnings.append(check_target(self._connection, host, endpoint, args.get("url") if "url" in written else None))
         if resolved.withheld is not None:
             if not on_controller:
@@ -113,13 +117,6 @@ class OneHostAction(ActionBase):
         if on_controller:
             return self._query_from_controller(endpoint, parsed), {}
         return None, resolved.options
-
-    def _need_python(self) -> None:
-        if getattr(self._connection._shell, "_IS_WINDOWS", False):
-            raise AnsibleError(
-                f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via for all "
-                "such hosts, and start LM Studio there with --bind 0.0.0.0."
-            )
 
     def _query_from_controller(self, endpoint: Endpoint, parsed: Any) -> dict[str, Any]:
         fetch: Fetch = blocking.fetch
