@@ -13,7 +13,6 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
@@ -30,7 +29,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     NotAsked,
     connection_of_command_line,
     connection_of_play,
-    decrypted,
     host_of_inventory,
     host_of_task,
     is_template,
@@ -41,7 +39,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
     withhold_differing_secrets,
     withhold_foreign_secrets,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import plain, resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
@@ -73,8 +71,7 @@ class FleetAction(ActionBase):
             refuse_batches_of_an_audit(task_vars or {})
             if self._task.args.get("hosts") == "":
                 raise OptionError("hosts", f"it is an empty text. {_GIVE_A_PATTERN}")
-            given = {name: decrypted(value) if name in SECRETS else value for name, value in only_set(self._task.args).items()}
-            options = validate_options(self.spec(), given)
+            options = validate_options(self.spec(), plain(self._task.args))
             result.update(self.result_of(options, task_vars or {}))
         except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.

@@ -75,15 +75,17 @@ def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: boo
     if "url" in overrides and not is_server_of_host(overrides, host, on_controller):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
         withheld += [name for name in take_defaults(overrides, host, written) if name not in withheld]
-        return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=withheld)
+        return Resolved(plain(overrides), {}, TARGET_URL, withheld=withheld)
     own = _of_host(host, on_controller)
     names = {option: name for option, name in own.names.items() if option not in overrides}
-    return own._replace(options=_combined(overrides, own.options), names=names, not_asked=None if "url" in overrides else own.not_asked)
+    return own._replace(
+        options=plain(combine(overrides, own.options)), names=names, not_asked=None if "url" in overrides else own.not_asked
+    )
 
 
-def without_host(task_options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a task that queries no server, as in :class:`Resolved`."""
-    return _combined(dict(task_options), {})
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are set, as an argument spec takes them."""
+    return only_set({option: decrypted(value) for option, value in options.items()})
 
 
 def resolve_fleet(
@@ -114,7 +116,7 @@ def resolve_fleet(
         if "port" in of_host and of_host["port"] is None:
             # Its URL names the port, whatever the port of the group is.
             own.options.pop("port", None)
-        raw = _combined(own.options, of_host)
+        raw = plain(combine(own.options, of_host))
         if own.not_asked and ("url" in own.options or not raw.get("url")):
             return own.not_asked
         url = raw.pop("url") if isinstance(raw.get("url"), str) else None
@@ -140,10 +142,6 @@ def resolve_fleet(
         except Exception as exc:  # Whatever is wrong with the variables of one host, the others are asked.
             found[host.name] = NotAsked(printable(str(exc).rstrip("."), 300), "Correct the variables of the host.")
     return found
-
-
-def _combined(overrides: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    return only_set({option: decrypted(value) for option, value in combine(overrides, defaults).items()})
 
 
 def _of_host(host: Host, on_controller: bool) -> Resolved:
