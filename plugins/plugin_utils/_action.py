@@ -21,11 +21,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.maskin
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
-    VIA,
-    host_of_task,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import environment_of, withhold_token
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VIA, host_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_token
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
@@ -127,6 +124,6 @@ class OneHostAction(ActionBase):
         warning = short_secret_warning(endpoint)
         if warning:
             self._display.warning(warning)
-        if not endpoint.token and any(TOKEN_VARIABLE in part for part in environment_of(self._task)):
+        if not endpoint.token and any(TOKEN_VARIABLE in part for part in self._task.environment):
             endpoint = endpoint._replace(token_advice=_ENVIRONMENT_ADVICE)
         return self.run_on_controller(endpoint, fetch, parsed)

@@ -59,11 +59,6 @@ def take_defaults(options: dict[str, Any], host: Host, written: Collection[str])
     return list(dict.fromkeys(taken.values()))
 
 
-def environment_of(task: Any) -> list[Any]:
-    """What the keyword ``environment`` of a task, its blocks and its play sets, one item for each place that has it. The last one counts."""
-    return task.environment if isinstance(task.environment, list) else [task.environment or {}]
-
-
 def source_of_token(action: Any, host: Host, options: Mapping[str, Any]) -> str | None:
     """The variable of a host whose secret a module would take from the keyword ``environment``, because the options have no token."""
     environment: dict[str, Any] = {}
@@ -75,7 +70,8 @@ def withhold_token(action: Any, host: Host, options: Mapping[str, Any], withheld
     """Do not hand over a secret of the host as the token of another server. Adds the variable that has it to those that are `withheld`."""
     variable = source_of_token(action, host, options)
     if variable:
-        action._task.environment = [*environment_of(action._task), {TOKEN_VARIABLE: ""}]
+        # Of these, the last one counts.
+        action._task.environment = [*action._task.environment, {TOKEN_VARIABLE: ""}]
         withheld += [variable] if variable not in withheld else []
 
 
