@@ -15,15 +15,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
-    secrets_in,
     source_of_token,
-    take_defaults,
-    take_secrets,
-    withhold_token,
+    take_what_is_made_of_secrets,
+    withhold_from_server,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import arguments_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
 _ADDRESS_SPEC = {name: connection_spec()[name] for name in ("url", "port")}
 
@@ -53,21 +51,21 @@ class ActionModule(NormalAction):
         except (AnsibleError, OptionError):
             return []  # The module says what is wrong with it.
         host = host_of_task(self._task, task_vars, self._templar)
+        written = WrittenOptions(self._task, "gpufleet.lmstudio.model_facts")
         if host.delegate and self._task.delegate_facts and is_loopback(endpoint.host):
             # The facts are the delegate's, and so is the server.
             in_environment = TOKEN_VARIABLE if source_of_token(self, host, given) else None
-            option = next(iter(take_secrets(dict(given), secrets_in(host))), in_environment)
+            option = next(iter(take_what_is_made_of_secrets(dict(given), host, written)), in_environment)
             if option:
                 raise AnsibleError(
                     f"{option} is that of {name}, and with delegate_facts the server is that of {host.delegate}. "
                     f"Set it to that of {host.delegate}, such as hostvars[{host.delegate!r}].{SECRETS.get(option, SECRETS['token'])}."
                 )
             return [check_target(self._connection, host._replace(delegate=None), endpoint, None)]
-        written = arguments_of_task(self._task, self._templar)
-        warnings = [check_target(self._connection, host, endpoint, given.get("url") if "url" in written else None)]
+        warnings = [check_target(self._connection, host, endpoint, given.get("url") if "url" in written.own(self._templar) else None)]
         if "url" in given and not is_server_of_host(given, host, on_controller=False):
-            withheld = take_defaults(given, host, written)
+            withheld: list[str] = []
+            withhold_from_server(self, host, given, written, withheld)
             self._task.args = given
-            withhold_token(self, host, given, withheld)
             warnings.append(foreign_url_warning(endpoint, withheld, host, on_controller=False))
         return warnings

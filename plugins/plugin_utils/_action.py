@@ -22,11 +22,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VIA, host_of_task
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_token
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_from_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import arguments_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
 _ENVIRONMENT_ADVICE = (
     f"{TOKEN_VARIABLE} in the keyword environment applies to modules that run on hosts. With via: controller, give token or "
@@ -85,8 +85,10 @@ class OneHostAction(ActionBase):
             # Which machine can ask depends on the host, whichever server the task names.
             args["via"], names["via"] = host.variable(VIA), VIA
         on_controller = is_set(args["via"]) and args["via"] != "target"
-        written = arguments_of_task(self._task, self._templar)
-        resolved = resolve_task(args, host, on_controller, written)
+        written = WrittenOptions(self._task, "gpufleet.lmstudio." + self.MODULE)
+        resolved = resolve_task(args, host, on_controller)
+        if resolved.withheld is not None:
+            withhold_from_server(self, host, resolved.options, written, resolved.withheld)
         # Checked here for both cases, because only here is it known where an option was set.
         options = validate_options(self.spec(on_controller), resolved.options, {**resolved.names, **names})
         parsed = self.parse(options)
@@ -104,10 +106,10 @@ class OneHostAction(ActionBase):
                     f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via "
                     "for all such hosts, and start LM Studio there with --bind 0.0.0.0."
                 )
-            warnings.append(check_target(self._connection, host, endpoint, args.get("url") if "url" in written else None))
+            warnings.append(
+                check_target(self._connection, host, endpoint, args.get("url") if "url" in written.own(self._templar) else None)
+            )
         if resolved.withheld is not None:
-            if not on_controller:
-                withhold_token(self, host, resolved.options, resolved.withheld)
             warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, on_controller))
         for warning in filter(None, warnings):
             self._display.warning(f"{host.name}: {warning}")

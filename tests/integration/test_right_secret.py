@@ -322,6 +322,43 @@ def test_a_default_that_holds_a_secret_of_the_host_does_not_follow_a_url_elsewhe
     )
 
 
+# Defaults that have no secret of the host in them, and are made of one.
+MADE_OF_ONE = {
+    "encoded": ({"lmstudio_token": KEY}, {"headers": {"Authorization": "Basic {{ ('api:' ~ lmstudio_token) | b64encode }}"}}),
+    "a part": ({"lmstudio_headers": {"X-Key": f"key={KEY}"}}, {"token": "{{ lmstudio_headers['X-Key'].split('=')[1] }}"}),
+    "short": ({"lmstudio_token": "abc1234"}, {"headers": {"Authorization": "Bearer {{ lmstudio_token }}"}}),
+    "by another variable": ({"lmstudio_token": KEY, "mine": "{{ lmstudio_token | reverse }}"}, {"token": "{{ mine }}"}),
+}
+
+
+@pytest.mark.matrix
+def test_a_default_that_is_made_of_a_secret_of_the_host_does_not_follow_a_url_elsewhere(run, start):
+    """A play for each form, with a host and another server of its own."""
+    fleet = start({f"{whose}-{number}": {} for number in range(len(MADE_OF_ONE)) for whose in ("own", "other")})
+    plays, hosts = [], {}
+    for number, (secrets, defaults) in enumerate(MADE_OF_ONE.values()):
+        own, other = (fleet.urls[f"{whose}-{number}"] for whose in ("own", "other"))
+        hosts[f"gpu{number}"] = {"lmstudio_url": own, "own": own, "other": other, "ours": "of-all-0123456789", **secrets}
+        headers = {**defaults.get("headers", {}), "X-Env": "{{ ours }}"}
+        tasks = [
+            {"name": "Ask", "gpufleet.lmstudio.model_info": {"via": "{{ item }}", "url": url}, "loop": ["target", "controller"]}
+            for url in ("{{ own }}", "{{ other }}")
+        ]
+        tasks += [{"name": "Facts", "gpufleet.lmstudio.model_facts": {"url": url}} for url in ("{{ own }}", "{{ other }}")]
+        group = {"group/gpufleet.lmstudio.lmstudio": {**defaults, "headers": headers}}
+        plays.append({"name": "Ask", "hosts": f"gpu{number}", "gather_facts": False, "module_defaults": group, "tasks": tasks})
+    outcome = words(run(yaml.safe_dump(plays, sort_keys=False), hosts))
+    for number, (form, (secrets, _defaults)) in enumerate(MADE_OF_ONE.items()):
+        own, other = ([request["headers"] for request in fleet.requests(f"{whose}-{number}")] for whose in ("own", "other"))
+        assert len(own) == len(other) == 3, form
+        assert all("authorization" in headers for headers in own) and not [headers for headers in other if "authorization" in headers], form
+        assert [headers["x-env"] for headers in other] == ["of-all-0123456789"] * 3, form
+        does_not_apply = (
+            f"gpu{number}: {fleet.urls[f'other-{number}']} is not a server of this host, so {next(iter(secrets))} does not apply"
+        )
+        assert does_not_apply in outcome, form
+
+
 OPTIONS = {"url": "{{ other }}", "token": "{{ lmstudio_token }}"}
 TEXT = "url={{ other }} token={{ lmstudio_token }}"
 INFO = "gpufleet.lmstudio.model_info"

@@ -12,12 +12,13 @@ that runs the task, whichever host is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of, is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, VariableError, decrypted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
 _CERTIFICATE = ("client_cert", "client_key")
 """One is of no use without the other."""
@@ -42,21 +43,38 @@ def take_secrets(options: dict[str, Any], secrets: Mapping[str, Any], among: Ite
     """Take what holds a secret of a host out of options, each header for itself. Returns the variables that have it, by option."""
     found = {option: variable for option in among if (variable := _source(option, options.get(option), secrets))}
     for option in found:
-        given = options[option]
-        if isinstance(given, Mapping):
-            options[option] = {name: value for name, value in given.items() if not _header_source(name, value, secrets)}
-        else:
-            options.update(dict.fromkeys(_CERTIFICATE if option in _CERTIFICATE else [option]))
+        given = options.get(option)
+        others = (
+            {name: text for name, text in given.items() if not _header_source(name, text, secrets)} if isinstance(given, Mapping) else None
+        )
+        _leave(options, option, others)
     return found
 
 
-def take_defaults(options: dict[str, Any], host: Host, written: Collection[str]) -> list[str]:
-    """Take the host's secrets out of the options of a task at another server, but not out of those that are `written` in the task itself.
+def take_what_is_made_of_secrets(
+    options: dict[str, Any], host: Host, written: WrittenOptions, among: Iterable[str] = tuple(SECRETS)
+) -> dict[str, str]:
+    """The same, and for templates that would come to something else without a secret of the host, such as the Basic form of its token."""
+    secrets = secrets_in(host)
+    taken = take_secrets(options, secrets, among)
+    templates = [option for option in among if written.is_template(option)]
+    for variable in secrets:
+        without = host._replace(variables={name: value for name, value in host.variables.items() if name != variable})
+        for option in templates:
+            given = options.get(option)
+            common = _common(given, given, headers_of(decrypted(written.value(option, without.template))))
+            if given and common != given:
+                taken[option] = variable
+                _leave(options, option, common)
+    return taken
 
-    Returns the variables that have them.
-    """
-    taken = take_secrets(options, secrets_in(host), [option for option in SECRETS if option not in written])
-    return list(dict.fromkeys(taken.values()))
+
+def _leave(options: dict[str, Any], option: str, value: Any) -> None:
+    """Leave this value of an option that held a secret, if there is one."""
+    for name in _CERTIFICATE if option in _CERTIFICATE else [option]:
+        options.pop(name, None)
+    if value:
+        options[option] = value
 
 
 def source_of_token(action: Any, host: Host, options: Mapping[str, Any]) -> str | None:
@@ -66,13 +84,19 @@ def source_of_token(action: Any, host: Host, options: Mapping[str, Any]) -> str 
     return None if is_set(options.get("token")) else _source("token", environment.get(TOKEN_VARIABLE), secrets_in(host))
 
 
-def withhold_token(action: Any, host: Host, options: Mapping[str, Any], withheld: list[str]) -> None:
-    """Do not hand over a secret of the host as the token of another server. Adds the variable that has it to those that are `withheld`."""
-    variable = source_of_token(action, host, options)
-    if variable:
+def withhold_from_server(action: Any, host: Host, options: dict[str, Any], written: WrittenOptions, withheld: list[str]) -> None:
+    """Do not send secrets of the host to another server, unless the task itself has them in its options.
+
+    They may be in ``module_defaults`` and in the keyword ``environment``. Adds the variables that have them to those that are `withheld`.
+    """
+    own = written.own(action._templar)
+    taken = take_what_is_made_of_secrets(options, host, written, [option for option in SECRETS if option not in own])
+    in_environment = source_of_token(action, host, options)
+    if in_environment:
         # Of these, the last one counts.
         action._task.environment = [*action._task.environment, {TOKEN_VARIABLE: ""}]
-        withheld += [variable] if variable not in withheld else []
+        taken[TOKEN_VARIABLE] = in_environment
+    withheld += [variable for variable in dict.fromkeys(taken.values()) if variable not in withheld]
 
 
 def _source(option: str, given: Any, secrets: Mapping[str, Any]) -> str | None:

@@ -13,7 +13,7 @@ go to the fleet. The environment and the defaults are those of the argument spec
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, headers_of, only_set
@@ -37,7 +37,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     VariableError,
     decrypted,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import take_defaults
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 _ADVICE_FOR_MANY = (
@@ -66,15 +65,11 @@ class Resolved(NamedTuple):
     """The variables of the host that do not apply at the task's own URL. None where that is one of the host's servers."""
 
 
-def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: bool, written: Collection[str]) -> Resolved:
-    """The options of a task that queries one host, from the machine that runs it or from the controller.
-
-    Options that are not `written` in the task come from ``module_defaults``.
-    """
+def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: bool) -> Resolved:
+    """The options of a task that queries one host, from the machine that runs it or from the controller."""
     overrides = only_set(task_options)
     if "url" in overrides and not is_server_of_host(overrides, host, on_controller):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
-        withheld += [name for name in take_defaults(overrides, host, written) if name not in withheld]
         return Resolved(plain(overrides), {}, TARGET_URL, withheld=withheld)
     own = _of_host(host, on_controller)
     names = {option: name for option, name in own.names.items() if option not in overrides}

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import datetime
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from ansible.errors import AnsibleError
@@ -17,8 +17,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked, decrypted
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_differing_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet, resolve_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
+    withhold_differing_secrets,
+    withhold_from_server,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 
@@ -86,12 +89,17 @@ def test_a_mapping_that_is_no_dictionary_is_one_for_the_check_of_options():
 
 
 def test_a_variable_that_does_not_apply_is_named_once():
-    task = {"url": "http://other", "token": "of-gpu01-0123", "headers": {"X-Key": "of-gpu01-0123", "X-Env": "test"}}
-    own = host(lmstudio_url="http://gpu01", lmstudio_token="of-gpu01-0123", lmstudio_timeout=5)
-    by_default = resolve_task(task, own, False, {"url"})
-    assert by_default.options == {"url": "http://other", "headers": {"X-Env": "test"}}
-    assert by_default.withheld == ["lmstudio_timeout", "lmstudio_token"]
-    assert resolve_task(task, own, False, {"url", "token"}).options["token"] == "of-gpu01-0123"
+    options = {"token": "of-gpu01-0123", "headers": {"X-Key": "of-gpu01-0123", "X-Env": "test"}}
+    task = SimpleNamespace(environment=[])
+    action = SimpleNamespace(
+        _task=task, _templar=None, _compute_environment_string=lambda found: found.update(LM_API_TOKEN="of-gpu01-0123")
+    )
+    written = SimpleNamespace(is_template=lambda _option: False, own=lambda _templar: {"url": "http://other"})
+    withheld = ["lmstudio_timeout"]
+    withhold_from_server(action, host(lmstudio_token="of-gpu01-0123"), options, written, withheld)
+    assert options == {"headers": {"X-Env": "test"}}
+    assert task.environment == [{"LM_API_TOKEN": ""}]
+    assert withheld == ["lmstudio_timeout", "lmstudio_token"]
 
 
 @pytest.mark.parametrize("differs", ["client_cert", "client_key"])
