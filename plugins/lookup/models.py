@@ -110,11 +110,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import NOT_ASKED, explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
-    ask_hosts,
-    secret_warnings,
-    shared_url_warnings,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts, secret_warnings, shared_url_warnings
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     SECRETS,

@@ -23,12 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
     without_userinfo,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
-    CONTROLLER_URL,
-    VARIABLES,
-    Host,
-    NotAsked,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import CONTROLLER_URL, VARIABLES, Host, NotAsked
 
 _THIS_MACHINE = "localhost"
 
