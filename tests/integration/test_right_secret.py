@@ -553,6 +553,17 @@ def test_facts_that_are_delegated_need_the_token_of_the_delegate(run, start):
     - name: Is refused
       ansible.builtin.assert:
         that: refused is failed and "hostvars['jump'].lmstudio_token" in refused.msg
+    - name: With what is made of its own token
+      gpufleet.lmstudio.model_facts:
+        url: "{{ hostvars.jump.lmstudio_url }}"
+        headers: {Authorization: "Basic {{ ('api:' ~ lmstudio_token) | b64encode }}"}
+      delegate_to: jump
+      delegate_facts: true
+      ignore_errors: true
+      register: refused
+    - name: Is refused, too
+      ansible.builtin.assert:
+        that: refused is failed and "headers is that of gpu01" in refused.msg
     - name: With that of the delegate
       gpufleet.lmstudio.model_facts:
         url: "{{ hostvars.jump.lmstudio_url }}"
