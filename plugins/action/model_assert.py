@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import plain
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import given_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 
@@ -34,7 +34,7 @@ class ActionModule(OneHostAction):
             raise OptionError("record", "it is empty. Give what was gathered, or remove the option to ask the server.")
         if not is_set(args.get("record")):
             return super()._ask(task_vars)
-        options = validate_options(self.spec(False), plain(args))
+        options = validate_options(self.spec(False), given_options(args))
         return judge_given(self.parse(options), options["record"]), {}
 
     def parse(self, options: dict[str, Any]) -> Assertion:

@@ -39,7 +39,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
     withhold_differing_secrets,
     withhold_foreign_secrets,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import plain, resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import given_options, resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
@@ -71,7 +71,7 @@ class FleetAction(ActionBase):
             refuse_batches_of_an_audit(task_vars or {})
             if self._task.args.get("hosts") == "":
                 raise OptionError("hosts", f"it is an empty text. {_GIVE_A_PATTERN}")
-            options = validate_options(self.spec(), plain(self._task.args))
+            options = validate_options(self.spec(), given_options(self._task.args))
             result.update(self.result_of(options, task_vars or {}))
         except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.

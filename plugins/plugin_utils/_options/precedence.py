@@ -70,15 +70,15 @@ def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: boo
     overrides = only_set(task_options)
     if "url" in overrides and not is_server_of_host(overrides, host, on_controller):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
-        return Resolved(plain(overrides), {}, TARGET_URL, withheld=withheld)
+        return Resolved(given_options(overrides), {}, TARGET_URL, withheld=withheld)
     own = _of_host(host, on_controller)
     names = {option: name for option, name in own.names.items() if option not in overrides}
     return own._replace(
-        options=plain(combine(overrides, own.options)), names=names, not_asked=None if "url" in overrides else own.not_asked
+        options=given_options(combine(overrides, own.options)), names=names, not_asked=None if "url" in overrides else own.not_asked
     )
 
 
-def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that are set, as an argument spec takes them."""
     return only_set({option: decrypted(value) for option, value in options.items()})
 
@@ -111,7 +111,7 @@ def resolve_fleet(
         if "port" in of_host and of_host["port"] is None:
             # Its URL names the port, whatever the port of the group is.
             own.options.pop("port", None)
-        raw = plain(combine(own.options, of_host))
+        raw = given_options(combine(own.options, of_host))
         if own.not_asked and ("url" in own.options or not raw.get("url")):
             return own.not_asked
         url = raw.pop("url") if isinstance(raw.get("url"), str) else None
