@@ -165,7 +165,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache_that_may_fail import CacheThatMayFail
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import ConstructedFromRecords, add_groups, set_record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import ConstructedFromRecords, set_record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import addresses_by_name, check_variable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.variables import Variables
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import options_from_address
@@ -211,7 +211,11 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             for name in set(inventory.hosts) - before:
                 inventory.remove_host(inventory.hosts[name])
             raise AnsibleParserError(str(exc)) from None
-        self._populate(records, options, variables)
+        for group in ("lmstudio_ok", "lmstudio_not_ok"):
+            inventory.add_group(group)
+        for name, record in records.items():
+            set_record(inventory, name, record, options["variable"])
+            self.construct(name, options, variables)
 
     def _read_options(self, path: str) -> dict[str, Any]:
         try:
@@ -286,9 +290,3 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             raise AnsibleParserError("\n".join(lines))
         if on_error == "warn" and (warning := failure_warning(records)):
             self.display.warning(warning, formatted=True)
-
-    def _populate(self, records: dict[str, Record], options: dict[str, Any], variables: Variables) -> None:
-        add_groups(self.inventory)
-        for name, record in records.items():
-            set_record(self.inventory, name, record, options["variable"])
-            self.construct(name, options, variables)

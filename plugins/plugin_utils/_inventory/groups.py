@@ -20,11 +20,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import m
 _PLUGIN_GROUP = re.compile(r"lmstudio_(ok|not_ok|status_.*|loaded_.*)\Z")
 
 
-def add_groups(inventory: Any) -> None:
-    for name in ("lmstudio_ok", "lmstudio_not_ok"):
-        inventory.add_group(name)
-
-
 def set_record(inventory: Any, name: str, record: Record, variable: str) -> None:
     # Set on the host itself, because the inventory would copy each value to mark where it comes from, or that it may be a template.
     inventory.get_host(name).set_variable(variable, make_unsafe(record))
