@@ -165,6 +165,26 @@ def test_the_guard_against_the_first_hosts_secret_knows_all_its_forms(run, start
         assert f"so it is not sent to hosts that have none: other-{number}" in words(outcome), form
 
 
+def test_an_expression_does_not_send_what_a_server_reads_as_the_hosts_secret_to_others(run, start):
+    forms = [
+        ({"lmstudio_token": str(NUMBER)}, "headers={'Authorization': 'Basic ' ~ ('api:' ~ lmstudio_token) | b64encode}"),
+        ({"lmstudio_token": "abc1234"}, "headers={'Authorization': 'Bearer ' ~ lmstudio_token}"),
+        ({"lmstudio_headers": {"Authorization": f"Bearer {NUMBER}"}}, "token=lmstudio_headers.Authorization.split()[1]"),
+    ]
+    fleet = start({f"{whose}-{number}": {} for number in range(len(forms)) for whose in ("first", "other")})
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    plays = []
+    for number, (own, keywords) in enumerate(forms):
+        hosts[f"first-{number}"] |= own
+        asking = {"ansible.builtin.set_fact": {"asked": f"{{{{ query('gpufleet.lmstudio.models', ansible_play_hosts, {keywords}) }}}}"}}
+        tasks = [{"name": "Ask", "run_once": True, **asking}]
+        plays.append({"name": "Ask", "hosts": f"first-{number},other-{number}", "gather_facts": False, "tasks": tasks})
+    outcome = words(run(yaml.safe_dump(plays, sort_keys=False), hosts))
+    for number, form in enumerate(forms):
+        assert sent_to(fleet, f"first-{number}") != [None] and sent_to(fleet, f"other-{number}") == [None], form
+        assert f"so it is not sent to hosts that have none: other-{number}." in outcome, form
+
+
 KEY = "key-of-the-first-0123456789"
 INFO_OF_ALL, DEFAULTS = "gpufleet.lmstudio.fleet_info", "group/gpufleet.lmstudio.lmstudio"
 MINE = {"mine": KEY}
@@ -216,7 +236,8 @@ def test_a_template_is_for_all_hosts_only_where_it_comes_to_the_same(run, start,
             for whose in ("first", "other")
         )
         assert first and not other, form
-        assert f"other-{number}. So it is not sent to them." in outcome, form
+        withheld = (f"other-{number}. So it is not sent to them.", f"so it is not sent to hosts that have none: other-{number}. ")
+        assert any(each in outcome for each in withheld), form
     assert KEY not in outcome
 
 

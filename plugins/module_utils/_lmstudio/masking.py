@@ -31,7 +31,7 @@ _CUT = 5
 """Where a message was cut, as its "..." shows, as few characters as these are the beginning of a secret."""
 
 
-_CREDENTIALS = ("authorization", "proxy-authorization", "cookie")
+CREDENTIALS = ("authorization", "proxy-authorization", "cookie")
 """Headers that carry secrets. Another one may hold the name of a host or a model, whose beginning many names share."""
 
 
@@ -46,7 +46,7 @@ def secrets_of(endpoint: Endpoint) -> tuple[Secret, ...]:
     proxies = [("Proxy-Authorization", value) for value in (_sent_to_proxies() if endpoint.use_proxy else ())]
     found = {_secret(endpoint.token, True)} if endpoint.token else set()
     for name, value in (*endpoint.headers, *proxies):
-        found.update(_secret(text, name.lower() in _CREDENTIALS) for text in _texts_of(value) if len(text) >= _LEAST_IN_HEADER)
+        found.update(_secret(text, name.lower() in CREDENTIALS) for text in texts_of(value) if len(text) >= _LEAST_IN_HEADER)
     return tuple(sorted(found))
 
 
@@ -54,7 +54,7 @@ def _secret(text: str, by_beginning: bool) -> Secret:
     return Secret(text, _BEGINNING if by_beginning and len(text) >= _SHORT_SECRET else len(text))
 
 
-def _texts_of(value: str) -> Iterator[str]:
+def texts_of(value: str) -> Iterator[str]:
     """What the value of a header may mean to a server: all of it, its words, what is in a cookie, and what HTTP Basic encodes."""
     yield value
     yield from value.split()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of, is_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import CREDENTIALS, texts_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, VariableError, decrypted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
@@ -116,11 +117,15 @@ def _header_source(name: str, value: Any, secrets: Mapping[str, Any]) -> str | N
 
 
 def _text_source(text: str, secrets: Mapping[str, Any]) -> str | None:
+    """The variable whose secret is in a text, or in what the text means to a server as a header: its words, and what HTTP Basic encodes."""
     token, headers = _text(secrets.get(SECRETS["token"])), secrets.get(SECRETS["headers"])
-    if token and (token == text or (len(token) >= _LONG_SECRET and token in text)):
+    given = list(texts_of(text))
+    if token and (token in given or (len(token) >= _LONG_SECRET and any(token in each for each in given))):
         return SECRETS["token"]
-    if isinstance(headers, Mapping) and any(len(_text(value)) >= _LONG_SECRET and _text(value) in text for value in headers.values()):
-        return SECRETS["headers"]
+    for name, value in headers.items() if isinstance(headers, Mapping) else ():
+        held = texts_of(_text(value)) if str(name).lower() in CREDENTIALS else [_text(value)]
+        if any(len(each) >= _LONG_SECRET and each in other for each in held for other in given):
+            return SECRETS["headers"]
     return None
 
 
