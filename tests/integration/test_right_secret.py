@@ -505,11 +505,17 @@ def test_the_environment_of_a_play_hands_the_hosts_token_to_no_other_server(run,
         token: "{{ hostvars.jump.lmstudio_token }}"
       delegate_to: jump
       delegate_facts: true
+    - name: With a header of the delegate, which replaces what is in the environment
+      gpufleet.lmstudio.model_facts:
+        url: "{{ hostvars.jump.lmstudio_url }}"
+        headers: {Authorization: "Bearer {{ hostvars.jump.lmstudio_token }}"}
+      delegate_to: jump
+      delegate_facts: true
 """
     outcome = run(play, hosts)
     assert sent_to(fleet, "gpu01") == [f"Bearer {token_of('gpu01')}"]
     assert sent_to(fleet, "other") == [None, None, f"Bearer {token_of('other')}"]
-    assert sent_to(fleet, "jump") == [f"Bearer {token_of('jump')}"]
+    assert sent_to(fleet, "jump") == [f"Bearer {token_of('jump')}"] * 2
     assert f"gpu01: {fleet.urls['other']} is not a server of this host, so lmstudio_token does not apply there" in words(outcome)
 
 

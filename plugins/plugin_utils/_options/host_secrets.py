@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of, is_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import CREDENTIALS, texts_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, VariableError, decrypted
@@ -79,10 +79,13 @@ def _leave(options: dict[str, Any], option: str, value: Any) -> None:
 
 
 def source_of_token(action: Any, host: Host, options: Mapping[str, Any]) -> str | None:
-    """The variable of a host whose secret a module would take from the keyword ``environment``, because the options have no token."""
+    """The variable of a host whose secret a module would take from the keyword ``environment``, because the options have no token.
+
+    The empty token beside an Authorization header keeps it from that.
+    """
     environment: dict[str, Any] = {}
     action._compute_environment_string(environment)
-    return None if is_set(options.get("token")) else _source("token", environment.get(TOKEN_VARIABLE), secrets_in(host))
+    return None if "token" in options else _source("token", environment.get(TOKEN_VARIABLE), secrets_in(host))
 
 
 def withhold_from_server(action: Any, host: Host, options: dict[str, Any], written: WrittenOptions, withheld: list[str]) -> None:
