@@ -77,7 +77,7 @@ class ActionModule(FleetAction):
 
         def ask(asked: Sequence[str], seconds: float) -> dict[str, Record]:
             of_round = {**options, "detail": assertion.detail, "fleet_timeout": min(options["fleet_timeout"], seconds + _GRACE_SECONDS)}
-            return dict(zip(asked, ask_hosts([resolved[name] for name in asked], of_round)))
+            return ask_hosts({name: resolved[name] for name in asked}, of_round)
 
         shared = sharing({name: endpoint.url for name, endpoint in endpoints.items()})
         return ask_until_met(assertion, names, shared, timeout, ask, progress=self._show_progress)

@@ -18,8 +18,7 @@ class ActionModule(FleetAction):
 
     def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         names = self.names_of(options["hosts"], task_vars)
-        resolved = self.resolve(names, options, task_vars)
-        records = dict(zip(names, ask_hosts(list(resolved.values()), options)))
+        records = ask_hosts(self.resolve(names, options, task_vars), options)
         result: dict[str, Any] = {"changed": False, "summary": summary_of(records)}
         if not options["quiet"]:
             result["hosts"] = records

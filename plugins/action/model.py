@@ -12,7 +12,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import not_asked_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import Server
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import check_given, model_spec, parse_wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted, check_given, model_spec, parse_wanted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
 
 
@@ -26,16 +26,15 @@ class ActionModule(OneHostAction):
         check_given(self._task.args)
         return super()._ask(task_vars)
 
-    def early_result(self, options: dict[str, Any]) -> dict[str, Any] | None:
-        parse_wanted(options)
-        return None
+    def parse(self, options: dict[str, Any]) -> Wanted:
+        return parse_wanted(options)
 
-    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
+    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, wanted: Wanted) -> dict[str, Any]:
         def show(line: str) -> None:
             if not self._task.no_log:
                 self._display.display(f"{self.MODULE}, {endpoint.url}: {line}")
 
-        return bring_about(parse_wanted(options), Server(endpoint, fetch, progress=show), self._task.check_mode)
+        return bring_about(wanted, Server(endpoint, fetch, progress=show), self._task.check_mode)
 
-    def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
-        return not_asked_result(parse_wanted(options), record)
+    def result_of(self, record: Record, wanted: Wanted) -> dict[str, Any]:
+        return not_asked_result(wanted, record)

@@ -9,6 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
+    Assertion,
     judge_given,
     judge_record,
     model_assert_spec,
@@ -21,7 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gather
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import without_host
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import given_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 
@@ -36,25 +37,28 @@ class ActionModule(OneHostAction):
             # Ignored, a host that cannot be reached would pass.
             if not self._task.ignore_unreachable:
                 raise
-            options = validate_options(self.spec(False), without_host(self._task.args))
-            return self.result_of(nothing_gathered({"msg": str(exc)}), options)
+            options = validate_options(self.spec(False), given_options(self._task.args))
+            return self.result_of(nothing_gathered({"msg": str(exc)}), self.parse(options))
         return result
 
-    def queries_server(self) -> bool:
-        return not is_set(self._task.args.get("record"))
-
-    def early_result(self, options: dict[str, Any]) -> dict[str, Any] | None:
-        assertion = parse_assertion(options)
-        if self._task.args.get("record", self) in ("", None):
+    def _ask(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        args = self._task.args
+        if args.get("record", self) in ("", None):
             raise OptionError("record", "it is empty. Give what was gathered, or remove the option to ask the server.")
-        return None if options.get("record") is None else judge_given(assertion, options["record"])
+        if not is_set(args.get("record")):
+            return super()._ask(task_vars)
+        options = validate_options(self.spec(False), given_options(args))
+        return judge_given(self.parse(options), options["record"]), {}
 
-    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
+    def parse(self, options: dict[str, Any]) -> Assertion:
+        return parse_assertion(options)
+
+    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, assertion: Assertion) -> dict[str, Any]:
         def show_progress(line: str) -> None:
             if not self._task.no_log:
                 self._display.v(f"{self.MODULE}, {endpoint.url}: {line}")
 
-        return poll_until_met(parse_assertion(options), endpoint, fetch, progress=show_progress)
+        return poll_until_met(assertion, endpoint, fetch, progress=show_progress)
 
-    def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
-        return judge_record(parse_assertion(options), record)
+    def result_of(self, record: Record, assertion: Assertion) -> dict[str, Any]:
+        return judge_record(assertion, record)

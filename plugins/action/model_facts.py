@@ -13,13 +13,15 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.environment import source_of_token, withhold_token
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import delegate_of, host_of_task
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, source_variable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import drop_host_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, host_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
+    source_of_token,
+    take_what_is_made_of_secrets,
+    withhold_from_server,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning, run_once_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import arguments_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
 _ADDRESS_SPEC = {name: connection_spec()[name] for name in ("url", "port")}
 
@@ -49,27 +51,23 @@ class ActionModule(NormalAction):
         except (AnsibleError, OptionError):
             return []  # The module says what is wrong with it.
         host = host_of_task(self._task, task_vars, self._templar)
-        delegate = delegate_of(self._task, name)
-        if delegate and self._task.delegate_facts and is_loopback(endpoint.host):
+        written = WrittenOptions(self._task, "gpufleet.lmstudio.model_facts")
+        if host.delegate and self._task.delegate_facts and is_loopback(endpoint.host):
             # The facts are the delegate's, and so is the server.
-            secrets = secrets_in(host)
-            of_host = [option for option in SECRETS if source_variable(option, given.get(option), secrets)]
-            if "token" not in given and source_of_token(self, host):
-                of_host.append(TOKEN_VARIABLE)
-            if of_host:
+            in_environment = TOKEN_VARIABLE if source_of_token(self, host, given) else None
+            option = next(iter(take_what_is_made_of_secrets(dict(given), host, written)), in_environment)
+            if option:
                 raise AnsibleError(
-                    f"{of_host[0]} is that of {name}, and with delegate_facts the server is that of {delegate}. "
-                    f"Set it to that of {delegate}, such as hostvars[{delegate!r}].{SECRETS.get(of_host[0], SECRETS['token'])}."
+                    f"{option} is that of {name}, and with delegate_facts the server is that of {host.delegate}. "
+                    f"Set it to that of {host.delegate}, such as hostvars[{host.delegate!r}].{SECRETS.get(option, SECRETS['token'])}."
                 )
-            return [check_target(self._connection, host, None, endpoint, None)]
-        written = arguments_of_task(self._task, self._templar)
-        warnings = [check_target(self._connection, host, delegate, endpoint, given.get("url") if "url" in written else None)]
-        if "url" in given and not is_server_of_host(given, host, on_controller=False, delegated=delegate is not None):
-            withheld = drop_host_secrets(given, host, lambda option: option not in written)
+            return [check_target(self._connection, host._replace(delegate=None), endpoint, None)]
+        warnings = [check_target(self._connection, host, endpoint, given.get("url") if "url" in written.own(self._templar) else None)]
+        if "url" in given and not is_server_of_host(given, host, on_controller=False):
+            withheld: list[str] = []
+            withhold_from_server(self, host, given, written, withheld)
             self._task.args = given
-            if "token" not in given:
-                withhold_token(self, host, withheld)
-            warnings.append(foreign_url_warning(endpoint, withheld, host, delegate, on_controller=False))
+            warnings.append(foreign_url_warning(endpoint, withheld, host, on_controller=False))
         else:
             warnings.append(run_once_warning(self._task, task_vars))
         return warnings

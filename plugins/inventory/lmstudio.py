@@ -165,15 +165,15 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache_that_may_fail import CacheThatMayFail
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import ConstructedFromRecords, add_groups, set_record
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import ConstructedFromRecords, set_record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import addresses_by_name, check_variable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.variables import Variables
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     Host,
     NotAsked,
     connection_of_command_line,
     explain_template,
-    template_with,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import explain_refusal
@@ -200,9 +200,9 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
                 if name not in inventory.hosts:
                     inventory.add_host(name)
             variables = Variables(inventory, loader, [*inventory.processed_sources, path] if options["use_vars_plugins"] else [])
-            hosts = [self._host(name, addresses.get(name, ""), variables, listed=name in before) for name in names]
-            resolved = dict(zip(names, resolve_fleet(options, hosts)))
-            for warning in [*secret_warnings(resolved.values()), *server_warnings(hosts, resolved.values())]:
+            hosts = [self._host(name, variables, listed=name in before) for name in names]
+            resolved = resolve_fleet(options, hosts, defaults_of={name: options_from_address({}, text) for name, text in addresses.items()})
+            for warning in [*secret_warnings(resolved), *server_warnings(hosts, resolved)]:
                 self.display.warning(warning)
             records = self._records(resolved, options, path, cache)
             self._report(records, options["on_error"])
@@ -211,7 +211,11 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             for name in set(inventory.hosts) - before:
                 inventory.remove_host(inventory.hosts[name])
             raise AnsibleParserError(str(exc)) from None
-        self._populate(records, options, variables)
+        for group in ("lmstudio_ok", "lmstudio_not_ok"):
+            inventory.add_group(group)
+        for name, record in records.items():
+            set_record(inventory, name, record, options["variable"])
+            self.construct(name, options, variables)
 
     def _read_options(self, path: str) -> dict[str, Any]:
         try:
@@ -259,15 +263,14 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             )
         return names
 
-    def _host(self, name: str, address: str, variables: Variables, listed: bool) -> Host:
+    def _host(self, name: str, variables: Variables, listed: bool) -> Host:
         own = combine_vars(variables.of_host(name), self._vars)
-        template = template_with(own, self.templar)
-        return Host(name, own, template, connection_of_command_line(), lambda: own if listed else {}, address)
+        return Host(name, own, self.templar, connection_of_command_line(), lambda: own if listed else {})
 
     def _records(self, resolved: dict[str, Endpoint | NotAsked], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
         """The record of each host, from the cache where that is allowed."""
         if not options["cache"]:
-            return dict(zip(resolved, ask_hosts(list(resolved.values()), options)))
+            return ask_hosts(resolved, options)
         endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}
         key = self.get_cache_key(path)
         polls = load(self.cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
@@ -287,9 +290,3 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             raise AnsibleParserError("\n".join(lines))
         if on_error == "warn" and (warning := failure_warning(records)):
             self.display.warning(warning, formatted=True)
-
-    def _populate(self, records: dict[str, Record], options: dict[str, Any], variables: Variables) -> None:
-        add_groups(self.inventory)
-        for name, record in records.items():
-            set_record(self.inventory, name, record, options["variable"])
-            self.construct(name, options, variables)

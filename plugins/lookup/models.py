@@ -117,14 +117,14 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts imp
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
+    SECRETS,
     Host,
     NotAsked,
     connection_of_command_line,
     host_of_inventory,
     is_template,
-    template_with,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import SECRETS, secrets_in, withhold_foreign_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import secrets_in, withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import explain_refusal
 
@@ -154,45 +154,43 @@ class LookupModule(LookupBase):
             flat = [variables["inventory_hostname"]]
             inventory.update(flat)  # also the implicit localhost
         try:
-            resolved = self._resolve(flat, inventory, options, variables)
-            records = ask_hosts(resolved, options)
+            answers = ask_hosts(self._resolve(flat, inventory, options, variables), options)
         except (AnsibleError, OptionError) as exc:
             raise AnsibleLookupError(str(exc)) from None
-        self._report(flat, records, options["on_error"])
-        items = records if options["select"] == "record" else [dict(record)[options["select"]] for record in records]
-        return [dict(zip(flat, items))] if options["as"] == "dict" else list(items)
+        self._report([(term, answers[term]) for term in flat], options["on_error"])
+        items = answers if options["select"] == "record" else {term: dict(record)[options["select"]] for term, record in answers.items()}
+        return [items] if options["as"] == "dict" else [items[term] for term in flat]
 
     def _resolve(
         self, terms: list[Any], inventory: set[str], options: dict[str, Any], variables: Mapping[str, Any]
-    ) -> list[Endpoint | NotAsked]:
+    ) -> dict[str, Endpoint | NotAsked]:
         """What to ask for each term, which is a host of the inventory or a server. All are checked before any server is asked."""
-        names = list(dict.fromkeys(term for term in terms if isinstance(term, str) and term in inventory))
-        hosts = [self._host(name, variables) for name in names]
+        for number, term in enumerate(terms, 1):
+            if not term or not isinstance(term, str):
+                problem = f"it is {'empty' if not term else 'not a string'}. Write a URL, or the name of a host."
+                raise OptionError(f"term {number}", problem)
+        hosts = [self._host(term, variables) for term in dict.fromkeys(terms) if term in inventory]
         for_hosts, warnings = dict(options), []
         own_name = variables.get("inventory_hostname")
         if hosts and own_name:
             own = self._host(own_name, variables)
             # Variables of the play may be templates of this host, and take precedence over its own.
             of_play = [name for name in SECRETS.values() if is_template(variables.get(name))]
-            seen = own._replace(variables=variables, template=template_with(variables, self._templar))
-            for secrets in (secrets_in(seen, of_play), secrets_in(own)):
+            for secrets in (secrets_in(own._replace(variables=variables), of_play), secrets_in(own)):
                 warnings += withhold_foreign_secrets(for_hosts, own_name, secrets, hosts)
-        of_hosts = dict(zip(names, resolve_fleet(for_hosts, hosts, variables)))
-        resolved = [of_hosts[term] if term in names else self._server(number, term, options) for number, term in enumerate(terms, 1)]
-        self._warn([*warnings, *secret_warnings(resolved), *server_warnings(hosts, of_hosts.values())])
+        of_hosts = resolve_fleet(for_hosts, hosts, variables)
+        resolved = {term: of_hosts.get(term) or self._server(number, term, options) for number, term in enumerate(terms, 1)}
+        self._warn([*warnings, *secret_warnings(resolved), *server_warnings(hosts, of_hosts)])
         return resolved
 
     @staticmethod
-    def _server(number: int, term: Any, options: dict[str, Any]) -> Endpoint:
+    def _server(number: int, term: str, options: dict[str, Any]) -> Endpoint:
         """What a term names that is not a host of the inventory."""
-        name = f"term {number}"
-        if not term or not isinstance(term, str):
-            raise OptionError(name, f"it is {'empty' if not term else 'not a string'}. Write a URL, or the name of a host.")
         options = options_from_address(options, term)
         is_url = "://" in term
         if is_url and not options["token"] and not authorizes(options["headers"]):
             options["token"] = os.environ.get(TOKEN_VARIABLE)
-        endpoint = make_endpoint(options, f"http://{bracketed(term)}", {"url": name})
+        endpoint = make_endpoint(options, f"http://{bracketed(term)}", {"url": f"term {number}"})
         return endpoint._replace(token_advice=_ADVICE_FOR_URL if is_url else _ADVICE_FOR_NAME)
 
     def _host(self, name: str, variables: Mapping[str, Any]) -> Host:
@@ -201,7 +199,7 @@ class LookupModule(LookupBase):
             return host_of_inventory(name, variables["hostvars"], self._templar, connection)
         if name == variables.get("inventory_hostname"):
             # In a variable of this host that another one reads, Ansible shows the variables of this one only.
-            return Host(name, variables, template_with(variables, self._templar), connection, lambda: variables)
+            return Host(name, variables, self._templar, connection, lambda: variables)
         raise AnsibleLookupError(
             f"the variables of host {name} are not available here, as in the hosts of the first play, or in a variable that another host reads. "
             "Name its URL as the term, or use the inventory plugin gpufleet.lmstudio.lmstudio to choose hosts."
@@ -219,10 +217,10 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(explain_refusal(exc, given)) from None
         return {name: self.get_option(name) for name in known}
 
-    def _report(self, terms: list[str], records: list[Record], on_error: str) -> None:
+    def _report(self, answers: list[tuple[str, Record]], on_error: str) -> None:
         messages = [
             f"{term}: {explain(record)}" if record["status"] == NOT_ASKED else explain(record)
-            for term, record in zip(terms, records)
+            for term, record in answers
             if not record["ok"]
         ]
         if messages and on_error == "fail":

@@ -21,13 +21,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.maskin
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.environment import environment_of, withhold_token
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
-    VIA,
-    delegate_of,
-    host_of_task,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task, without_host
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VIA, host_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_from_server
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import (
     check_target,
     foreign_url_warning,
@@ -35,7 +31,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target 
     run_once_warning,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import arguments_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
 _ENVIRONMENT_ADVICE = (
     f"{TOKEN_VARIABLE} in the keyword environment applies to modules that run on hosts. With via: controller, give token or "
@@ -53,34 +49,26 @@ class OneHostAction(ActionBase):
     spec: Callable[[bool], dict[str, Any]]
     """The argument spec of the module, with the environment of the machine that sends the request or without."""
 
-    def queries_server(self) -> bool:
-        """Whether a server is asked, so that the variables of its host count."""
-        return True
+    def parse(self, options: dict[str, Any]) -> Any:
+        """What the options of this module come to. Raises an ``InputError`` before any request."""
+        return options
 
-    def early_result(self, options: dict[str, Any]) -> dict[str, Any] | None:
-        """Check the options of this module, and return a result if no server has to be asked."""
-        return None
-
-    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
+    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, parsed: Any) -> dict[str, Any]:
         """The result of asking from the controller."""
         raise NotImplementedError
 
-    def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
+    def result_of(self, record: Record, parsed: Any) -> dict[str, Any]:
         """The result for a record that was made without asking."""
         raise NotImplementedError
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        args = self._task.args
         try:
-            if self.queries_server():
-                answer, args = self._ask(task_vars)
-            else:
-                answer = self.early_result(validate_options(self.spec(False), without_host(args)))
+            answer, args = self._ask(task_vars)
         except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
-            answer = {"failed": True, "msg": str(exc)}
+            answer, args = {"failed": True, "msg": str(exc)}, {}
         if answer is None:
             # Outside of the try, so that a host that cannot be reached stays unreachable.
             in_background = bool(self._task.async_val) and not self._connection.has_native_async
@@ -102,16 +90,15 @@ class OneHostAction(ActionBase):
             # Which machine can ask depends on the host, whichever server the task names.
             args["via"], names["via"] = host.variable(VIA), VIA
         on_controller = is_set(args["via"]) and args["via"] != "target"
-        delegate = delegate_of(self._task, host.name)
-        written = arguments_of_task(self._task, self._templar)
-        resolved = resolve_task(args, host, on_controller, delegate is not None, lambda option: option not in written)
+        written = WrittenOptions(self._task, "gpufleet.lmstudio." + self.MODULE)
+        resolved = resolve_task(args, host, on_controller)
+        if resolved.withheld is not None:
+            withhold_from_server(self, host, resolved.options, written, resolved.withheld)
         # Checked here for both cases, because only here is it known where an option was set.
         options = validate_options(self.spec(on_controller), resolved.options, {**resolved.names, **names})
-        answer = self.early_result(options)
-        if answer is None and resolved.not_asked:
-            answer = self.result_of(resolved.not_asked.record(options.get("detail", FULL)), options)
-        if answer is not None:
-            return answer, {}
+        parsed = self.parse(options)
+        if resolved.not_asked:
+            return self.result_of(resolved.not_asked.record(options.get("detail", FULL)), parsed), {}
         if on_controller and self._task.async_val:
             raise AnsibleError(
                 "via: controller asks from Ansible's own process, which cannot run in the background. Remove async, or set via: target."
@@ -119,28 +106,25 @@ class OneHostAction(ActionBase):
         endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if on_controller else None)
         warnings = [loopback_warning([(host, endpoint)])] if on_controller else []
         if not on_controller:
-            self._need_python()
-            warnings.append(check_target(self._connection, host, delegate, endpoint, args.get("url") if "url" in written else None))
+            if getattr(self._connection._shell, "_IS_WINDOWS", False):
+                raise AnsibleError(
+                    f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via "
+                    "for all such hosts, and start LM Studio there with --bind 0.0.0.0. Let it require a token: the network can reach it then."
+                )
+            warnings.append(
+                check_target(self._connection, host, endpoint, args.get("url") if "url" in written.own(self._templar) else None)
+            )
         if resolved.withheld is not None:
-            if not on_controller and not is_set(resolved.options.get("token")):
-                withhold_token(self, host, resolved.withheld)
-            warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, delegate, on_controller))
+            warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, on_controller))
         else:
             warnings.append(run_once_warning(self._task, task_vars))
         for warning in filter(None, warnings):
             self._display.warning(f"{host.name}: {warning}")
         if on_controller:
-            return self._query_from_controller(endpoint, options), {}
+            return self._query_from_controller(endpoint, parsed), {}
         return None, resolved.options
 
-    def _need_python(self) -> None:
-        if getattr(self._connection._shell, "_IS_WINDOWS", False):
-            raise AnsibleError(
-                f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via for all "
-                "such hosts, and start LM Studio there with --bind 0.0.0.0. Let it require a token: the network can reach it then."
-            )
-
-    def _query_from_controller(self, endpoint: Endpoint, options: dict[str, Any]) -> dict[str, Any]:
+    def _query_from_controller(self, endpoint: Endpoint, parsed: Any) -> dict[str, Any]:
         fetch: Fetch = blocking.fetch
         if not blocking.is_direct(endpoint):
             # Imported here, because nothing else needs its libraries, and each worker would have to load them.
@@ -149,6 +133,6 @@ class OneHostAction(ActionBase):
         warning = short_secret_warning(endpoint)
         if warning:
             self._display.warning(warning)
-        if not endpoint.token and any(TOKEN_VARIABLE in part for part in environment_of(self._task)):
+        if not endpoint.token and any(TOKEN_VARIABLE in part for part in self._task.environment):
             endpoint = endpoint._replace(token_advice=_ENVIRONMENT_ADVICE)
-        return self.run_on_controller(endpoint, fetch, options)
+        return self.run_on_controller(endpoint, fetch, parsed)

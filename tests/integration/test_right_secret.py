@@ -165,6 +165,26 @@ def test_the_guard_against_the_first_hosts_secret_knows_all_its_forms(run, start
         assert f"so it is not sent to hosts that have none: other-{number}" in words(outcome), form
 
 
+def test_an_expression_does_not_send_what_a_server_reads_as_the_hosts_secret_to_others(run, start):
+    forms = [
+        ({"lmstudio_token": str(NUMBER)}, "headers={'Authorization': 'Basic ' ~ ('api:' ~ lmstudio_token) | b64encode}"),
+        ({"lmstudio_token": "abc1234"}, "headers={'Authorization': 'Bearer ' ~ lmstudio_token}"),
+        ({"lmstudio_headers": {"Authorization": f"Bearer {NUMBER}"}}, "token=lmstudio_headers.Authorization.split()[1]"),
+    ]
+    fleet = start({f"{whose}-{number}": {} for number in range(len(forms)) for whose in ("first", "other")})
+    hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
+    plays = []
+    for number, (own, keywords) in enumerate(forms):
+        hosts[f"first-{number}"] |= own
+        asking = {"ansible.builtin.set_fact": {"asked": f"{{{{ query('gpufleet.lmstudio.models', ansible_play_hosts, {keywords}) }}}}"}}
+        tasks = [{"name": "Ask", "run_once": True, **asking}]
+        plays.append({"name": "Ask", "hosts": f"first-{number},other-{number}", "gather_facts": False, "tasks": tasks})
+    outcome = words(run(yaml.safe_dump(plays, sort_keys=False), hosts))
+    for number, form in enumerate(forms):
+        assert sent_to(fleet, f"first-{number}") != [None] and sent_to(fleet, f"other-{number}") == [None], form
+        assert f"so it is not sent to hosts that have none: other-{number}." in outcome, form
+
+
 KEY = "key-of-the-first-0123456789"
 INFO_OF_ALL, DEFAULTS = "gpufleet.lmstudio.fleet_info", "group/gpufleet.lmstudio.lmstudio"
 MINE = {"mine": KEY}
@@ -216,7 +236,8 @@ def test_a_template_is_for_all_hosts_only_where_it_comes_to_the_same(run, start,
             for whose in ("first", "other")
         )
         assert first and not other, form
-        assert f"other-{number}. So it is not sent to them." in outcome, form
+        withheld = (f"other-{number}. So it is not sent to them.", f"so it is not sent to hosts that have none: other-{number}. ")
+        assert any(each in outcome for each in withheld), form
     assert KEY not in outcome
 
 
@@ -320,6 +341,43 @@ def test_a_default_that_holds_a_secret_of_the_host_does_not_follow_a_url_elsewhe
     assert f"gpu01: {fleet.urls['other']} is not a server of this host, so lmstudio_token, lmstudio_headers do not apply there" in words(
         outcome
     )
+
+
+# Defaults that have no secret of the host in them, and are made of one.
+MADE_OF_ONE = {
+    "encoded": ({"lmstudio_token": KEY}, {"headers": {"Authorization": "Basic {{ ('api:' ~ lmstudio_token) | b64encode }}"}}),
+    "a part": ({"lmstudio_headers": {"X-Key": f"key={KEY}"}}, {"token": "{{ lmstudio_headers['X-Key'].split('=')[1] }}"}),
+    "short": ({"lmstudio_token": "abc1234"}, {"headers": {"Authorization": "Bearer {{ lmstudio_token }}"}}),
+    "by another variable": ({"lmstudio_token": KEY, "mine": "{{ lmstudio_token | reverse }}"}, {"token": "{{ mine }}"}),
+}
+
+
+@pytest.mark.matrix
+def test_a_default_that_is_made_of_a_secret_of_the_host_does_not_follow_a_url_elsewhere(run, start):
+    """A play for each form, with a host and another server of its own."""
+    fleet = start({f"{whose}-{number}": {} for number in range(len(MADE_OF_ONE)) for whose in ("own", "other")})
+    plays, hosts = [], {}
+    for number, (secrets, defaults) in enumerate(MADE_OF_ONE.values()):
+        own, other = (fleet.urls[f"{whose}-{number}"] for whose in ("own", "other"))
+        hosts[f"gpu{number}"] = {"lmstudio_url": own, "own": own, "other": other, "ours": "of-all-0123456789", **secrets}
+        headers = {**defaults.get("headers", {}), "X-Env": "{{ ours }}"}
+        tasks = [
+            {"name": "Ask", "gpufleet.lmstudio.model_info": {"via": "{{ item }}", "url": url}, "loop": ["target", "controller"]}
+            for url in ("{{ own }}", "{{ other }}")
+        ]
+        tasks += [{"name": "Facts", "gpufleet.lmstudio.model_facts": {"url": url}} for url in ("{{ own }}", "{{ other }}")]
+        group = {"group/gpufleet.lmstudio.lmstudio": {**defaults, "headers": headers}}
+        plays.append({"name": "Ask", "hosts": f"gpu{number}", "gather_facts": False, "module_defaults": group, "tasks": tasks})
+    outcome = words(run(yaml.safe_dump(plays, sort_keys=False), hosts))
+    for number, (form, (secrets, _defaults)) in enumerate(MADE_OF_ONE.items()):
+        own, other = ([request["headers"] for request in fleet.requests(f"{whose}-{number}")] for whose in ("own", "other"))
+        assert len(own) == len(other) == 3, form
+        assert all("authorization" in headers for headers in own) and not [headers for headers in other if "authorization" in headers], form
+        assert [headers["x-env"] for headers in other] == ["of-all-0123456789"] * 3, form
+        does_not_apply = (
+            f"gpu{number}: {fleet.urls[f'other-{number}']} is not a server of this host, so {next(iter(secrets))} does not apply"
+        )
+        assert does_not_apply in outcome, form
 
 
 OPTIONS = {"url": "{{ other }}", "token": "{{ lmstudio_token }}"}
@@ -447,11 +505,17 @@ def test_the_environment_of_a_play_hands_the_hosts_token_to_no_other_server(run,
         token: "{{ hostvars.jump.lmstudio_token }}"
       delegate_to: jump
       delegate_facts: true
+    - name: With a header of the delegate, which replaces what is in the environment
+      gpufleet.lmstudio.model_facts:
+        url: "{{ hostvars.jump.lmstudio_url }}"
+        headers: {Authorization: "Bearer {{ hostvars.jump.lmstudio_token }}"}
+      delegate_to: jump
+      delegate_facts: true
 """
     outcome = run(play, hosts)
     assert sent_to(fleet, "gpu01") == [f"Bearer {token_of('gpu01')}"]
     assert sent_to(fleet, "other") == [None, None, f"Bearer {token_of('other')}"]
-    assert sent_to(fleet, "jump") == [f"Bearer {token_of('jump')}"]
+    assert sent_to(fleet, "jump") == [f"Bearer {token_of('jump')}"] * 2
     assert f"gpu01: {fleet.urls['other']} is not a server of this host, so lmstudio_token does not apply there" in words(outcome)
 
 
@@ -516,6 +580,17 @@ def test_facts_that_are_delegated_need_the_token_of_the_delegate(run, start):
     - name: Is refused
       ansible.builtin.assert:
         that: refused is failed and "hostvars['jump'].lmstudio_token" in refused.msg
+    - name: With what is made of its own token
+      gpufleet.lmstudio.model_facts:
+        url: "{{ hostvars.jump.lmstudio_url }}"
+        headers: {Authorization: "Basic {{ ('api:' ~ lmstudio_token) | b64encode }}"}
+      delegate_to: jump
+      delegate_facts: true
+      ignore_errors: true
+      register: refused
+    - name: Is refused, too
+      ansible.builtin.assert:
+        that: refused is failed and "headers is that of gpu01" in refused.msg
     - name: With that of the delegate
       gpufleet.lmstudio.model_facts:
         url: "{{ hostvars.jump.lmstudio_url }}"

@@ -30,7 +30,7 @@ _CUT = 5
 """Where a message was cut, as its "..." shows, as few characters as these are the beginning of a secret."""
 
 
-_CREDENTIALS = ("authorization", "proxy-authorization", "cookie")
+CREDENTIALS = ("authorization", "proxy-authorization", "cookie")
 """Headers that carry secrets. Another one may hold the name of a host or a model, whose beginning many names share."""
 _UNCHANGED_BY_ESCAPES = re.compile(r"[A-Za-z0-9_.~-]+")
 """What of a credential comes back as it was sent where it is quoted in a URL, in HTML or in JSON: the colon in a token of LM Studio does not."""
@@ -45,11 +45,10 @@ class Secret(NamedTuple):
 def secrets_of(endpoint: Endpoint) -> tuple[Secret, ...]:
     """Texts that must not come back in a record."""
     proxies = [("Proxy-Authorization", value) for value in (_sent_to_proxies() if endpoint.use_proxy else ())]
-    token = endpoint.token or ""
-    found = {_secret(token, True)} if token else set()
-    for name, value in (("Authorization", token), *endpoint.headers, *proxies):
-        is_credential = name.lower() in _CREDENTIALS
-        texts = (*_texts_of(value), *(_UNCHANGED_BY_ESCAPES.findall(value) if is_credential else ()))
+    found = {_secret(endpoint.token, True)} if endpoint.token else set()
+    for name, value in (("Authorization", endpoint.token or ""), *endpoint.headers, *proxies):
+        is_credential = name.lower() in CREDENTIALS
+        texts = (*texts_of(value), *(_UNCHANGED_BY_ESCAPES.findall(value) if is_credential else ()))
         found.update(_secret(text, is_credential) for text in texts if len(text) >= _LEAST_IN_HEADER)
     return tuple(sorted(found))
 
@@ -58,7 +57,7 @@ def _secret(text: str, by_beginning: bool) -> Secret:
     return Secret(text, _BEGINNING if by_beginning and len(text) >= _SHORT_SECRET else len(text))
 
 
-def _texts_of(value: str) -> Iterator[str]:
+def texts_of(value: str) -> Iterator[str]:
     """What the value of a header may mean to a server: all of it, its words, what is in a cookie, and what HTTP Basic encodes."""
     yield value
     yield from value.split()

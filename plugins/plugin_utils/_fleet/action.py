@@ -13,7 +13,6 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
@@ -25,24 +24,22 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection
     refuse_batches_of_an_audit,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
+    SECRETS,
     Host,
     NotAsked,
     connection_of_command_line,
     connection_of_play,
-    decrypted,
     host_of_inventory,
     host_of_task,
     is_template,
-    template_with,
     variables_in_task,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
-    SECRETS,
     secrets_in,
     withhold_differing_secrets,
     withhold_foreign_secrets,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import given_options, resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
@@ -74,8 +71,7 @@ class FleetAction(ActionBase):
             refuse_batches_of_an_audit(task_vars or {})
             if self._task.args.get("hosts") == "":
                 raise OptionError("hosts", f"it is an empty text. {_GIVE_A_PATTERN}")
-            given = {name: decrypted(value) if name in SECRETS else value for name, value in only_set(self._task.args).items()}
-            options = validate_options(self.spec(), given)
+            options = validate_options(self.spec(), given_options(self._task.args))
             result.update(self.result_of(options, task_vars or {}))
         except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
@@ -119,7 +115,7 @@ class FleetAction(ActionBase):
         resolved = resolve_fleet(options, hosts, task_vars, instead)
         for warning in [*warnings, *secret_warnings(resolved), *server_warnings(hosts, resolved)]:
             self._display.warning(warning)
-        return dict(zip(names, resolved))
+        return resolved
 
     def _withhold_differing(
         self, options: dict[str, Any], others: list[Host], task_vars: dict[str, Any]
@@ -127,7 +123,7 @@ class FleetAction(ActionBase):
         """What takes the place of secrets that are templates, for hosts to which they would not come out the same. Returns warnings, too."""
         if not any(options.get(name) for name in SECRETS):
             return {}, []
-        written = WrittenOptions(self._task, f"gpufleet.lmstudio.{self.MODULE}", self._templar)
+        written = WrittenOptions(self._task, f"gpufleet.lmstudio.{self.MODULE}")
         templates = {option: options[option] for option in SECRETS if options.get(option) and written.is_template(option)}
 
         def values_for(host: Host, needed: Sequence[str]) -> list[Any]:
@@ -135,8 +131,7 @@ class FleetAction(ActionBase):
                 variables = variables_in_task(self._task, host.name, task_vars) if needed else {}
             except AnsibleError:  # A variables file that this host does not have.
                 variables = {}
-            template = template_with(variables, self._templar)
-            return [written.value(option, template) for option in needed]
+            return [written.value(option, host._replace(variables=variables).template) for option in needed]
 
         return withhold_differing_secrets(templates, self._task.args, others, values_for)
 

@@ -9,17 +9,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.utils.display import Display
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import server_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import names_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import loopback_warning
 
@@ -28,11 +27,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target 
 _AT_TERMINAL = sys.stderr.isatty() or Display().columns > 79
 
 
-def ask_hosts(resolved: Sequence[Endpoint | NotAsked], options: Mapping[str, Any]) -> list[Record]:
-    """One record for each, in order."""
-    endpoints = [endpoint for endpoint in resolved if isinstance(endpoint, Endpoint)]
+def ask_hosts(resolved: Mapping[str, Endpoint | NotAsked], options: Mapping[str, Any]) -> dict[str, Record]:
+    """The record of each host."""
+    endpoints = [endpoint for endpoint in resolved.values() if isinstance(endpoint, Endpoint)]
     records = iter(ask_all(endpoints, options["detail"], options["concurrency"], options["fleet_timeout"], show_progress))
-    return [next(records) if isinstance(each, Endpoint) else each.record(options["detail"]) for each in resolved]
+    return {name: next(records) if isinstance(each, Endpoint) else each.record(options["detail"]) for name, each in resolved.items()}
 
 
 def show_progress(line: str) -> None:
@@ -41,21 +40,21 @@ def show_progress(line: str) -> None:
         Display().display(f"gpufleet.lmstudio: {line}", stderr=True)
 
 
-def secret_warnings(resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
+def secret_warnings(resolved: Mapping[str, Endpoint | NotAsked]) -> list[str]:
     """Warnings about secrets that can be used, but should not."""
-    return sorted({short_secret_warning(endpoint) or "" for endpoint in resolved if isinstance(endpoint, Endpoint)} - {""})
+    return sorted({short_secret_warning(endpoint) or "" for endpoint in resolved.values() if isinstance(endpoint, Endpoint)} - {""})
 
 
-def server_warnings(hosts: Sequence[Host], resolved: Iterable[Endpoint | NotAsked]) -> list[str]:
+def server_warnings(hosts: Iterable[Host], resolved: Mapping[str, Endpoint | NotAsked]) -> list[str]:
     """Warnings about hosts for which another machine may answer, and about those with the same URL, whose answer is used for each of them."""
-    asked = [(host, endpoint) for host, endpoint in zip(hosts, resolved) if isinstance(endpoint, Endpoint)]
-    urls = {host.name: endpoint.url for host, endpoint in asked}
+    endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}
+    loopback = loopback_warning((host, endpoints[host.name]) for host in hosts if host.name in endpoints)
     return [
-        *filter(None, [loopback_warning(asked)]),
+        *([loopback] if loopback else []),
         *(
-            f"{format_names(names)} have the same URL, {urls[names[0]]}: one machine under several names, or several machines behind one address. "
-            "The answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."
-            for names in grouped((server_of(endpoint), host.name) for host, endpoint in asked).values()
+            f"{format_names(names)} have the same URL, {endpoints[names[0]].url}: one machine under several names, or several machines behind one "
+            "address. The answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."
+            for names in names_by_server({name: endpoint.url for name, endpoint in endpoints.items()})
             if len(names) > 1
         ),
     ]

@@ -21,9 +21,8 @@ import functools
 import json
 import os
 import platform
-import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,44 +92,21 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
             )
         return reads[position]
 
-    def poll_of(endpoint: Endpoint, entry: Any) -> Poll | None:
-        age = now - _seconds(entry["asked_at"])
-        if entry["asked_with"] != _asked_with(endpoint) or (max_age and not 0 <= age <= max_age):
-            return None
-        if type(entry["response_ms"]) not in (int, type(None)):
-            return None
-        answer = answer_of(entry)
-        # It was masked for the token of that time, and the host may have another one now.
-        if isinstance(answer, ParsedAnswer) and answer.mask(endpoint) is not answer:
-            return None
-        return Poll(answer, entry["asked_at"], entry["response_ms"])
-
     polls = {}
     now = time.time()
     for name, endpoint in endpoints.items():
         with contextlib.suppress(ApiError, KeyError, IndexError, TypeError, ValueError):
-            poll = poll_of(endpoint, hosts[name])
-            if poll:
-                polls[name] = poll
+            entry = hosts[name]
+            age = now - _seconds(entry["asked_at"])
+            if entry["asked_with"] != _asked_with(endpoint) or (max_age and not 0 <= age <= max_age):
+                continue
+            if type(entry["response_ms"]) not in (int, type(None)):
+                continue
+            answer = answer_of(entry)
+            # It was masked for the token of that time, and the host may have another one now.
+            if not isinstance(answer, ParsedAnswer) or answer.mask(endpoint) is answer:
+                polls[name] = Poll(answer, entry["asked_at"], entry["response_ms"])
     return polls
-
-
-def protect(connection: str | None, keys: Iterable[str]) -> list[str]:
-    """Make the files of a cache plugin readable by their owner only. Ansible lets everyone read them. Returns warnings."""
-    if not connection or not (folder := Path(os.path.expandvars(connection)).expanduser()).is_dir():
-        return []
-    warnings = []
-    for key in keys:
-        for file in folder.glob(f"*{key}*"):
-            try:
-                # In a folder for everyone, a link may lead to any file of this user.
-                if not file.is_symlink():
-                    file.chmod(stat.S_IRUSR | stat.S_IWUSR)
-            except OSError as exc:
-                warnings.append(
-                    f"The inventory cache {file} may be readable by other users, and its mode cannot be changed: {exc.strerror}."
-                )
-    return warnings
 
 
 @functools.lru_cache(maxsize=4096)

@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.inventory import Cacheable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import protect
 
 
 class CacheThatMayFail(Cacheable):
@@ -51,5 +53,15 @@ class CacheThatMayFail(Cacheable):
             return None
 
     def _protect_cache(self) -> None:
-        for warning in protect(self.get_option("cache_connection"), self._cache):
-            self.display.warning(warning)
+        """Make the files of a cache plugin readable by their owner only. Ansible lets everyone read them."""
+        connection = self.get_option("cache_connection")
+        folder = Path(os.path.expandvars(connection or "")).expanduser()
+        for file in [file for key in self._cache for file in folder.glob(f"*{key}*")] if connection else ():
+            try:
+                # In a folder for everyone, a link may lead to any file of this user.
+                if not file.is_symlink():
+                    file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+            except OSError as exc:
+                self.display.warning(
+                    f"The inventory cache {file} may be readable by other users, and its mode cannot be changed: {exc.strerror}."
+                )

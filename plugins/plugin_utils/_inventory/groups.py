@@ -20,27 +20,18 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import m
 _PLUGIN_GROUP = re.compile(r"lmstudio_(ok|not_ok|status_.*|loaded_.*)\Z")
 
 
-def add_groups(inventory: Any) -> None:
-    for name in ("lmstudio_ok", "lmstudio_not_ok"):
-        inventory.add_group(name)
-
-
 def set_record(inventory: Any, name: str, record: Record, variable: str) -> None:
     # Set on the host itself, because the inventory would copy each value to mark where it comes from, or that it may be a template.
-    inventory.get_host(name).set_variable(variable, make_unsafe(record))
-    _leave_groups(inventory, name)
+    host = inventory.get_host(name)
+    host.set_variable(variable, make_unsafe(record))
+    # What an earlier source of this plugin found is forgotten, so that no host is both ok and not ok.
+    for group in list(host.get_groups()):
+        if _PLUGIN_GROUP.match(group.name):
+            group.remove_host(host)
     groups = ["lmstudio_ok" if record["ok"] else "lmstudio_not_ok", "lmstudio_status_" + record["status"]]
     for group in groups + [group_name("lmstudio_loaded_" + model) for model in record["loaded"]]:
         # Not add_child, which would add the group of that name if there is one.
         inventory.add_host(name, inventory.add_group(group))
-
-
-def _leave_groups(inventory: Any, name: str) -> None:
-    """Forget what an earlier source of this plugin found, so that no host is both ok and not ok."""
-    host = inventory.get_host(name)
-    for group in list(host.get_groups()):
-        if _PLUGIN_GROUP.match(group.name):
-            group.remove_host(host)
 
 
 class ConstructedFromRecords(Constructable):

@@ -26,20 +26,18 @@ _RANGE = re.compile(r"\[[0-9A-Za-z]*:[0-9A-Za-z]+(:[0-9]+)?\]")
 
 def addresses_by_name(texts: Iterable[str], port: int | None, hosts: Collection[str]) -> dict[str, str]:
     """The endpoints as they are written, ranges expanded, by the name of the host."""
-    urls: dict[str, str] = {}
     known = {name.lower(): name for name in hosts}
-    host_names: dict[str, str] = {}
+    servers: dict[str, tuple[str, str]] = {}
     for text in texts:
         for address in _expanded(text):
             endpoint = make_endpoint(options_from_address({"port": port}, address), "http://" + bracketed(address), {"url": "endpoints"})
-            urls.setdefault(endpoint.url, address)
             # As it is written: host_vars and --limit look for this very name. The inventory may write it with other capitals.
             name = host_name(address, endpoint.host)
-            host_names.setdefault(endpoint.url, name if name in hosts else known.get(name.lower()) or known.get(endpoint.host) or name)
-    names = Counter(name.lower() for name in host_names.values())
+            name = name if name in hosts else known.get(name.lower()) or known.get(endpoint.host) or name
+            servers.setdefault(endpoint.url, (name, address))
+    names = Counter(name.lower() for name, _address in servers.values())
     by_name: dict[str, str] = {}
-    for url, address in urls.items():
-        name = host_names[url]
+    for url, (name, address) in servers.items():
         if names[name.lower()] > 1:
             name, address = f"{name}_{Endpoint(url).port}", url if "://" in address else url.partition("://")[2]
         if name in by_name:

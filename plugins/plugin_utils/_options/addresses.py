@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -67,7 +67,7 @@ def reason_not_asked(host: Host) -> NotAsked | None:
     return None
 
 
-def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool) -> bool:
+def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: bool) -> bool:
     """Whether the URL of a task names a server of its host, as seen from the machine that sends the request."""
     url, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
     # A port given with a URL belongs to that URL.
@@ -75,23 +75,18 @@ def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: b
     own = [(TARGET_URL, default_port), (address_url(host), default_port), (host.variable(CONTROLLER_URL), None)]
     if url is not None:
         own += [(url, port), (with_host(str(url), host.address), port)]
-    loopback_counts = not delegated and (host.is_local or not on_controller)
     asked = _server(overrides["url"], overrides.get("port"))
     if asked is None:
         return True  # Nothing is sent: the URL is refused later, with the reason.
-    return any(_server(*server) == asked for server in own) and (loopback_counts or asked.host != _THIS_MACHINE)
+    return any(_server(*server) == asked for server in own) and (host.sends_request(on_controller) or asked.host != _THIS_MACHINE)
 
 
 def _server(url: Any, port: Any) -> Server | None:
     """What a URL names, in a form that can be compared. None for one that cannot be used."""
     try:
-        return server_of(Endpoint(normalise_url(str(url), None if port is None else int(port))))
+        endpoint = Endpoint(normalise_url(str(url), None if port is None else int(port)))
     except (OptionError, OverflowError, TypeError, ValueError):
         return None
-
-
-def server_of(endpoint: Endpoint) -> Server:
-    """What the URL of an endpoint names, in a form that can be compared."""
     host = _THIS_MACHINE if is_this_machine(endpoint.host) else canonical_host(endpoint.host)
     return Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
 
@@ -110,21 +105,27 @@ def machines_of(names: Iterable[str], hostvars: Mapping[str, Any], templar: Any)
     return {name: machine_of(name) for name in names}
 
 
-def sharing(urls: Mapping[str, str | None]) -> dict[str, str]:
-    """For each host whose URL names the server of an earlier host, however it is written, the name of that earlier host."""
-    return _sharing((_server(url, None) or str(url), name) for name, url in urls.items() if url is not None)
+def names_by_server(urls: Mapping[str, str | None], machines: Machines | None = None) -> Collection[list[str]]:
+    """The hosts of each server that URLs name, however they are written.
+
+    With `machines`, which says which hosts are one, a loopback URL means the host itself: hosts asked themselves.
+    """
+
+    def server(name: str, url: str) -> tuple[Any, ...]:
+        own = machines is not None and is_loopback_url(url)
+        return (_server(url, None) or str(url), *((machines or {}).get(name, (name,)) if own else ()))
+
+    return grouped((server(name, url), name) for name, url in urls.items() if url is not None).values()
+
+
+def sharing(urls: Mapping[str, str | None], machines: Machines | None = None) -> dict[str, str]:
+    """For each host whose URL names the server of an earlier host, the name of that earlier host."""
+    return {name: first for first, *others in names_by_server(urls, machines) for name in others}
 
 
 def sharing_records(records: Mapping[str, Any], machines: Machines) -> dict[str, str]:
-    """The same for records. A loopback URL means the host itself, where hosts asked themselves, and `machines` says which of them are one."""
-    urls = {name: record["url"] for name, record in records.items() if record.get("url") is not None}
-    return _sharing(
-        ((machines.get(name, (name,)) if is_loopback_url(url) else (), _server(url, None) or str(url)), name) for name, url in urls.items()
-    )
-
-
-def _sharing(servers: Iterable[tuple[Any, str]]) -> dict[str, str]:
-    return {name: first for first, *others in grouped(servers).values() for name in others}
+    """The same for records."""
+    return sharing({name: record.get("url") for name, record in records.items()}, machines)
 
 
 def address_url(host: Host) -> str:

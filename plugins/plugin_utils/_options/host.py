@@ -29,10 +29,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 CONTROLLER_URL = "lmstudio_controller_url"
 VARIABLES = {option: f"lmstudio_{option}" for option in connection_options() if option != "max_response_bytes"}
 """The host variable of each option that has one."""
+SECRETS = {option: VARIABLES[option] for option in ("token", "headers", "client_cert", "client_key")}
+"""The host variable of each option that identifies who asks."""
 VIA = "lmstudio_via"
 """Which machine sends the request, for plugins that ask one host and leave the choice."""
 # A URL, or a path to a key, may be made of a secret.
-_SECRET_VARIABLES = (*map(VARIABLES.__getitem__, ("token", "headers", "client_cert", "client_key", "url")), CONTROLLER_URL)
+_NEVER_QUOTED = (*SECRETS.values(), VARIABLES["url"], CONTROLLER_URL)
 _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 # Connection plugins with variables of their own for the host and the port, and how these variables begin. With others, such as kubectl,
 # the host may be that of something else.
@@ -84,14 +86,13 @@ class Host(NamedTuple):
     name: str
     variables: Mapping[str, Any]
     """As they are written."""
-    template: Callable[[Any], Any]
-    """Templates the value of one of its variables."""
+    templar: Any
     default_connection: str
     """Its connection where no variable sets one."""
     in_inventory: Callable[[], Mapping[str, Any]]
-    """Its variables in the inventory, as they are written. Empty for a host that is not in it."""
-    given_address: str = ""
-    """The URL or the ``NAME:PORT`` by which the user asks for it, if that says more than its name."""
+    """Its variables in the inventory, as they are written. Empty for a host that is not in it. To look takes milliseconds, and few tasks need it."""
+    delegate: str | None = None
+    """The host that runs a task of it in its place."""
 
     def variable(self, name: str) -> Any:
         """A variable's value, or None when it is not set or empty."""
@@ -106,8 +107,17 @@ class Host(NamedTuple):
         except _OMITTED_ERROR:
             return None
         except Exception as exc:  # Whatever a template raises, it is about this host alone.
-            raise VariableError(name, self.name, explain_template(exc, raw, secret=name in _SECRET_VARIABLES)) from None
+            raise VariableError(name, self.name, explain_template(exc, raw, secret=name in _NEVER_QUOTED)) from None
         return value if is_set(value) else None
+
+    def template(self, value: Any) -> Any:
+        """A value whose templates see the variables of the host."""
+        before = self.templar.available_variables
+        self.templar.available_variables = self.variables
+        try:
+            return self.templar.template(value)
+        finally:
+            self.templar.available_variables = before
 
     def has(self, name: str) -> bool:
         """Whether a variable is set, even to a value that cannot be used."""
@@ -124,6 +134,10 @@ class Host(NamedTuple):
     def is_local(self) -> bool:
         """Whether its connection is local: then the controller is the host itself."""
         return self.connection in _LOCAL_CONNECTIONS
+
+    def sends_request(self, on_controller: bool) -> bool:
+        """Whether the machine that sends the request is the host itself: only then are loopback addresses those of the host."""
+        return not self.delegate and (self.is_local or not on_controller)
 
     @property
     def address(self) -> str:
@@ -167,11 +181,11 @@ def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
         return variables_in_inventory(name, task_vars["hostvars"])
 
     connection = connection_of_play(task, templar)
-    delegate = delegate_of(task, name)
+    delegate = str(task.delegate_to) if is_set(task.delegate_to) and task.delegate_to != name else None
     variables: Any = (
         _without_delegate(task_vars, in_inventory()) if delegate else _without_keyword(task, task_vars, connection, in_inventory)
     )
-    host = Host(name, variables, template_with(variables, templar), connection, in_inventory)
+    host = Host(name, variables, templar, connection, in_inventory, delegate=delegate)
     if delegate:
         # Ansible fills it in for a host without one, and a template may use it.
         variables.setdefault("ansible_host", host.address)
@@ -181,7 +195,7 @@ def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
 def host_of_inventory(name: str, hostvars: Mapping[str, Any], templar: Any, default_connection: str) -> Host:
     """A host of the inventory, with the variables that are its own: those of the inventory, facts and extra variables."""
     variables = variables_in_inventory(name, hostvars)
-    return Host(name, variables, template_with(variables, templar), default_connection, lambda: variables)
+    return Host(name, variables, templar, default_connection, lambda: variables)
 
 
 def variables_in_inventory(name: str, hostvars: Any) -> Mapping[str, Any]:
@@ -202,25 +216,6 @@ def variables_in_task(task: Any, name: str, task_vars: Mapping[str, Any]) -> dic
         _hosts_all=task_vars["ansible_play_hosts_all"],
     )
     return {**found, "hostvars": hostvars}
-
-
-def template_with(variables: Mapping[str, Any], templar: Any) -> Callable[[Any], Any]:
-    """A function that templates a value with these variables."""
-
-    def template(value: Any) -> Any:
-        before = templar.available_variables
-        templar.available_variables = variables
-        try:
-            return templar.template(value)
-        finally:
-            templar.available_variables = before
-
-    return template
-
-
-def delegate_of(task: Any, name: str) -> str | None:
-    """The host that runs a task of this host in its place, if there is one."""
-    return str(task.delegate_to) if is_set(task.delegate_to) and task.delegate_to != name else None
 
 
 def _without_keyword(
@@ -264,8 +259,8 @@ def decrypted(value: Any) -> Any:
 
 def is_template(value: Any) -> bool:
     """Whether Ansible would take a value, or something in it, for a template."""
-    if isinstance(value, Mapping):
-        return any(is_template(item) for item in value.values())
+    if isinstance(value, (Mapping, list, tuple)):
+        return any(map(is_template, value.values() if isinstance(value, Mapping) else value))
     return isinstance(value, str) and (any(begin in value for begin in ("{{", "{%", "{#")) or value.startswith("#jinja2:"))
 
 

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Finds a host's secrets in an option, so that they do not go to another server.
+"""Finds a host's secrets in options and in the keyword ``environment``, so that they do not go to another server.
 
 A template such as ``token: "{{ lmstudio_token }}"``, especially in the defaults of a group of modules, sees the variables of the host
 that runs the task, whichever host is asked.
@@ -15,12 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import headers_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import CREDENTIALS, texts_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VARIABLES, Host, VariableError, decrypted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, VariableError, decrypted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
-SECRETS = {option: VARIABLES[option] for option in ("token", "headers", "client_cert", "client_key")}
-"""The host variable of each option that identifies who asks."""
+_CERTIFICATE = ("client_cert", "client_key")
+"""One is of no use without the other."""
 # A shorter secret may be part of any text.
 _LONG_SECRET = 8
 
@@ -38,19 +40,76 @@ def secrets_in(host: Host, variables: Iterable[str] = tuple(SECRETS.values())) -
     return found
 
 
-def source_variable(option: str, given: Any, secrets: Mapping[str, Any]) -> str | None:
+def take_secrets(options: dict[str, Any], secrets: Mapping[str, Any], among: Iterable[str] = tuple(SECRETS)) -> dict[str, str]:
+    """Take what holds a secret of a host out of options, each header for itself. Returns the variables that have it, by option."""
+    found = {option: variable for option in among if (variable := _source(option, options.get(option), secrets))}
+    for option in found:
+        given = options.get(option)
+        others = (
+            {name: text for name, text in given.items() if not _header_source(name, text, secrets)} if isinstance(given, Mapping) else None
+        )
+        _leave(options, option, others)
+    return found
+
+
+def take_what_is_made_of_secrets(
+    options: dict[str, Any], host: Host, written: WrittenOptions, among: Iterable[str] = tuple(SECRETS)
+) -> dict[str, str]:
+    """The same, and for templates that would come to something else without a secret of the host, such as the Basic form of its token."""
+    secrets = secrets_in(host)
+    taken = take_secrets(options, secrets, among)
+    templates = [option for option in among if written.is_template(option)]
+    for variable in secrets:
+        without = host._replace(variables={name: value for name, value in host.variables.items() if name != variable})
+        for option in templates:
+            given = options.get(option)
+            common = _common(given, given, headers_of(decrypted(written.value(option, without.template))))
+            if given and common != given:
+                taken[option] = variable
+                _leave(options, option, common)
+    return taken
+
+
+def _leave(options: dict[str, Any], option: str, value: Any) -> None:
+    """Leave this value of an option that held a secret, if there is one."""
+    for name in _CERTIFICATE if option in _CERTIFICATE else [option]:
+        options.pop(name, None)
+    if value:
+        options[option] = value
+
+
+def source_of_token(action: Any, host: Host, options: Mapping[str, Any]) -> str | None:
+    """The variable of a host whose secret a module would take from the keyword ``environment``, because the options have no token.
+
+    The empty token beside an Authorization header keeps it from that.
+    """
+    environment: dict[str, Any] = {}
+    action._compute_environment_string(environment)
+    return None if "token" in options else _source("token", environment.get(TOKEN_VARIABLE), secrets_in(host))
+
+
+def withhold_from_server(action: Any, host: Host, options: dict[str, Any], written: WrittenOptions, withheld: list[str]) -> None:
+    """Do not send secrets of the host to another server, unless the task itself has them in its options.
+
+    They may be in ``module_defaults`` and in the keyword ``environment``. Adds the variables that have them to those that are `withheld`.
+    """
+    own = written.own(action._templar)
+    taken = take_what_is_made_of_secrets(options, host, written, [option for option in SECRETS if option not in own])
+    in_environment = source_of_token(action, host, options)
+    if in_environment:
+        # Of these, the last one counts.
+        action._task.environment = [*action._task.environment, {TOKEN_VARIABLE: ""}]
+        taken[TOKEN_VARIABLE] = in_environment
+    withheld += [variable for variable in dict.fromkeys(taken.values()) if variable not in withheld]
+
+
+def _source(option: str, given: Any, secrets: Mapping[str, Any]) -> str | None:
     """The variable whose secret is in the value of an option."""
-    if option == "headers" and isinstance(given, Mapping):
-        held = (_header_source(name, text, secrets) for name, text in given.items())
-        return next((variable for variable in held if variable), None)
-    if option in ("client_cert", "client_key"):
+    if isinstance(given, Mapping):
+        return next((variable for name in given if (variable := _header_source(name, given[name], secrets))), None)
+    if option in _CERTIFICATE:
         return SECRETS[option] if given and given == secrets.get(SECRETS[option]) else None
     return _text_source(_text(given), secrets)
-
-
-def drop_secret_headers(given: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, Any]:
-    """Headers without those that hold a secret of a host."""
-    return {name: value for name, value in given.items() if not _header_source(name, value, secrets)}
 
 
 def _header_source(name: str, value: Any, secrets: Mapping[str, Any]) -> str | None:
@@ -61,11 +120,15 @@ def _header_source(name: str, value: Any, secrets: Mapping[str, Any]) -> str | N
 
 
 def _text_source(text: str, secrets: Mapping[str, Any]) -> str | None:
+    """The variable whose secret is in a text, or in what the text means to a server as a header: its words, and what HTTP Basic encodes."""
     token, headers = _text(secrets.get(SECRETS["token"])), secrets.get(SECRETS["headers"])
-    if token and (token == text or (len(token) >= _LONG_SECRET and token in text)):
+    given = list(texts_of(text))
+    if token and (token in given or (len(token) >= _LONG_SECRET and any(token in each for each in given))):
         return SECRETS["token"]
-    if isinstance(headers, Mapping) and any(len(_text(value)) >= _LONG_SECRET and _text(value) in text for value in headers.values()):
-        return SECRETS["headers"]
+    for name, value in headers.items() if isinstance(headers, Mapping) else ():
+        held = texts_of(_text(value)) if str(name).lower() in CREDENTIALS else [_text(value)]
+        if any(len(each) >= _LONG_SECRET and each in other for each in held for other in given):
+            return SECRETS["headers"]
     return None
 
 
@@ -76,22 +139,17 @@ def _text(value: Any) -> str:
 
 def withhold_foreign_secrets(options: dict[str, Any], owner: str, secrets: Mapping[str, Any], hosts: Sequence[Host]) -> list[str]:
     """Do not use a secret of one host, the `owner`, as a default for others. Returns warnings."""
+    found = take_secrets(options, secrets)
+    if "client_cert" in found:
+        found.pop("client_key", None)
     warnings = []
-    for option, own in SECRETS.items():
-        given = options.get(option)
-        variable = source_variable(option, given, secrets) if given else None
-        if not variable:
-            continue
-        options[option] = drop_secret_headers(given, secrets) or None if option == "headers" and isinstance(given, Mapping) else None
-        without = [host.name for host in hosts if host.name != owner and not host.has(own)]
+    for option, variable in found.items():
+        without = [host.name for host in hosts if host.name != owner and not host.has(SECRETS[option])]
         if without:
             warnings.append(
-                f"{option} {'is' if variable == own else 'holds'} the {variable} of {owner}, so it is not sent to hosts that have none: "
-                f"{format_names(without)}. Set it as a variable of those hosts if it is meant for them too."
+                f"{option} {'is' if variable == SECRETS[option] else 'holds'} the {variable} of {owner}, so it is not sent to hosts that have "
+                f"none: {format_names(without)}. Set it as a variable of those hosts if it is meant for them too."
             )
-        if option in ("client_cert", "client_key"):
-            # One is of no use without the other.
-            options.update(client_cert=None, client_key=None)
     return warnings
 
 
@@ -114,9 +172,7 @@ def withhold_differing_secrets(
             common = _common(options[option], headers_of(decrypted(arguments[option])), headers_of(decrypted(value)))
             if common != options[option]:
                 without.setdefault(option, []).append(host.name)
-                # A certificate is of no use without its key.
-                pair = ("client_cert", "client_key")
-                instead.setdefault(host.name, {}).update(dict.fromkeys(pair) if option in pair else {option: common})
+                instead.setdefault(host.name, {}).update(dict.fromkeys(_CERTIFICATE) if option in _CERTIFICATE else {option: common})
     return instead, [
         f"{option} is a template that has another value, or none, for hosts without {SECRETS[option]}: {format_names(names)}. So it is not sent "
         f"to them. Set {SECRETS[option]} as a variable of those hosts. If one value is for all, such as that of a lookup, save it in an earlier "

@@ -13,7 +13,7 @@ go to the fleet. The environment and the defaults are those of the argument spec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, headers_of, only_set
@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.address
     reason_not_asked,
     with_host,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, names_port, options_from_address
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     CONTROLLER_URL,
     VARIABLES,
@@ -36,12 +36,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     NotAsked,
     VariableError,
     decrypted,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
-    SECRETS,
-    drop_secret_headers,
-    secrets_in,
-    source_variable,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
@@ -57,6 +51,8 @@ _ADVICE_IF_NOT_VISIBLE = (
 
 
 class Resolved(NamedTuple):
+    """What a host is asked with: what its variables set, or that and the options of a task."""
+
     options: dict[str, Any]
     """Raw options for an argument spec: those that were set somewhere."""
     names: dict[str, str]
@@ -69,66 +65,34 @@ class Resolved(NamedTuple):
     """The variables of the host that do not apply at the task's own URL. None where that is one of the host's servers."""
 
 
-class _HostOptions(NamedTuple):
-    """What the variables of a host set."""
-
-    options: dict[str, Any]
-    names: dict[str, str]
-    """The variables that set these options."""
-    at_address: bool
-    """Whether the controller queries the host at its address, because no variable names another URL for it."""
-
-
-def resolve_task(
-    task_options: Mapping[str, Any], host: Host, on_controller: bool, delegated: bool, is_default: Callable[[str], bool]
-) -> Resolved:
-    """The options of a task that queries one host, from the machine that runs it or from the controller.
-
-    `is_default` says whether an option comes from ``module_defaults``.
-    """
+def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: bool) -> Resolved:
+    """The options of a task that queries one host, from the machine that runs it or from the controller."""
     overrides = only_set(task_options)
-    if "url" in overrides and not is_server_of_host(overrides, host, on_controller, delegated):
+    if "url" in overrides and not is_server_of_host(overrides, host, on_controller):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
-        withheld += drop_host_secrets(overrides, host, is_default)
-        return Resolved(_combined(overrides, {}), {}, TARGET_URL, withheld=withheld)
-    own = _options_of_host(host, on_controller)
-    at_address = on_controller and own.at_address and "url" not in overrides
-    return Resolved(
-        _combined(overrides, own.options),
-        {option: name for option, name in own.names.items() if option not in overrides},
-        address_url(host) if on_controller else TARGET_URL,
-        reason_not_asked(host) if at_address else None,
+        return Resolved(given_options(overrides), {}, TARGET_URL, withheld=withheld)
+    own = _of_host(host, on_controller)
+    names = {option: name for option, name in own.names.items() if option not in overrides}
+    return own._replace(
+        options=given_options(combine(overrides, own.options)), names=names, not_asked=None if "url" in overrides else own.not_asked
     )
 
 
-def drop_host_secrets(options: dict[str, Any], host: Host, is_default: Callable[[str], bool]) -> list[str]:
-    """Remove the host's secrets that come from defaults from the options of a task at another server. Returns the variables that held them."""
-    secrets = secrets_in(host)
-    withheld = []
-    for option in SECRETS:
-        variable = source_variable(option, options.get(option), secrets) if is_default(option) else None
-        if variable:
-            withheld.append(variable)
-            given = options.pop(option)
-            if isinstance(given, Mapping):
-                options[option] = drop_secret_headers(given, secrets)
-    return withheld
-
-
-def without_host(task_options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a task that queries no server, as in :class:`Resolved`."""
-    return _combined(dict(task_options), {})
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are set, as an argument spec takes them."""
+    return only_set({option: decrypted(value) for option, value in options.items()})
 
 
 def resolve_fleet(
     options: Mapping[str, Any],
     hosts: Iterable[Host],
     task_vars: Mapping[str, Any] | None = None,
-    instead: Mapping[str, Mapping[str, Any]] | None = None,
-) -> list[Endpoint | NotAsked]:
-    """The endpoint of each host among many, or why it has none. `options` are defaults for hosts that have none of their own, and so
-    is the address that was given for a host. `instead` has what takes their place for some hosts, by name. `task_vars` do not count; if
-    they have a token, the advice says so.
+    defaults_of: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Endpoint | NotAsked]:
+    """The endpoint of each host among many, or why it has none, by its name.
+
+    `options` are the defaults of hosts that have none of their own, and `defaults_of` has others for some hosts, by name. `task_vars` do not
+    count; if they have a token, the advice says so.
 
     Raises ``AnsibleError`` or :class:`OptionError` for options that cannot be used. An error of one host only affects that host.
     """
@@ -142,19 +106,18 @@ def resolve_fleet(
     checked: dict[str, dict[str, Any]] = {}
 
     def endpoint_of(host: Host) -> Endpoint | NotAsked:
-        own = _options_of_host(host, on_controller=True)
-        if names_port(host.given_address):
-            # The endpoint names its port, whatever the port of the group is.
+        own = _of_host(host, on_controller=True)
+        of_host = {**defaults, **(defaults_of or {}).get(host.name, {})}
+        if "port" in of_host and of_host["port"] is None:
+            # Its URL names the port, whatever the port of the group is.
             own.options.pop("port", None)
-        of_host = {**defaults, **instead[host.name]} if instead and host.name in instead else defaults
-        raw = _combined(own.options, options_from_address(of_host, host.given_address))
-        not_asked = reason_not_asked(host) if own.at_address and ("url" in own.options or not raw.get("url")) else None
-        if not_asked:
-            return not_asked
+        raw = given_options(combine(own.options, of_host))
+        if own.not_asked and ("url" in own.options or not raw.get("url")):
+            return own.not_asked
         url = raw.pop("url") if isinstance(raw.get("url"), str) else None
         key = repr(raw)
         typed = checked.get(key) or checked.setdefault(key, validate_options(spec, raw, own.names))
-        endpoint = make_endpoint({**typed, "url": url or typed["url"]}, address_url(host), own.names)
+        endpoint = make_endpoint({**typed, "url": url or typed["url"]}, own.default_url, own.names)
         try:
             check_route(endpoint)
         except OptionError as exc:
@@ -162,39 +125,33 @@ def resolve_fleet(
         unseen = not endpoint.token and VARIABLES["token"] in (task_vars or {}) and VARIABLES["token"] not in host.variables
         return endpoint._replace(token_advice=_ADVICE_IF_NOT_VISIBLE if unseen else _ADVICE_FOR_MANY)
 
-    found: list[Endpoint | NotAsked] = []
+    found: dict[str, Endpoint | NotAsked] = {}
     for host in hosts:
         try:
-            found.append(endpoint_of(host))
+            found[host.name] = endpoint_of(host)
         except VariableError as exc:
-            found.append(NotAsked(exc.reason, "Correct that variable of the host."))
+            found[host.name] = NotAsked(exc.reason, "Correct that variable of the host.")
         except ProxyVariableError as exc:
             hint = f"Correct that variable in the environment of the controller, or set {exc.option} to false."
-            found.append(NotAsked(str(exc).rstrip("."), hint))
+            found[host.name] = NotAsked(str(exc).rstrip("."), hint)
         except Exception as exc:  # Whatever is wrong with the variables of one host, the others are asked.
-            found.append(NotAsked(printable(str(exc).rstrip("."), 300), "Correct the variables of the host."))
+            found[host.name] = NotAsked(printable(str(exc).rstrip("."), 300), "Correct the variables of the host.")
     return found
 
 
-def _combined(overrides: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    return only_set({option: decrypted(value) for option, value in combine(overrides, defaults).items()})
-
-
-def _options_of_host(host: Host, on_controller: bool) -> _HostOptions:
-    """The options that the host's variables set."""
+def _of_host(host: Host, on_controller: bool) -> Resolved:
+    """What the host's variables set."""
     names = dict(VARIABLES)
-    for_controller = host.variable(CONTROLLER_URL) if on_controller else None
-    if for_controller is not None:
+    if on_controller and host.has(CONTROLLER_URL):
+        names["url"] = CONTROLLER_URL
         # The port of the host belongs to the URL that this one replaces.
-        del names["url"], names["port"]
+        del names["port"]
     own = {option: value for option, name in names.items() if (value := host.variable(name)) is not None}
     if "headers" in own:
         own["headers"] = headers_of(own["headers"])
-    at_address = for_controller is None
-    if for_controller is not None:
-        names["url"], own["url"] = CONTROLLER_URL, for_controller
-    elif on_controller and "url" in own:
-        at_address = not host.is_local and is_loopback_url(own["url"])
-        if at_address:
-            own["url"] = with_host(str(own["url"]), host.address)
-    return _HostOptions(own, {option: names[option] for option in own}, at_address)
+    at_address = on_controller and "url" not in own
+    if on_controller and names["url"] != CONTROLLER_URL and "url" in own and not host.is_local and is_loopback_url(own["url"]):
+        own["url"] = with_host(str(own["url"]), host.address)
+        at_address = True
+    names = {option: names[option] for option in own}
+    return Resolved(own, names, address_url(host) if on_controller else TARGET_URL, reason_not_asked(host) if at_address else None)

@@ -23,10 +23,10 @@ _SET_URL = "set lmstudio_controller_url to a URL of it"
 _FROM_CONTROLLER = "Query it from the controller, with model_info or model_assert and via: controller."
 
 
-def check_target(connection: Any, host: Host, delegate: str | None, endpoint: Endpoint, named_url: Any) -> str | None:
+def check_target(connection: Any, host: Host, endpoint: Endpoint, named_url: Any) -> str | None:
     """Raise an ``AnsibleError`` where a module would query a machine other than its host. Returns a warning where it may.
 
-    `connection` is the one that runs the module, on the host or on its `delegate`. `named_url` is the URL that the task itself gives, if
+    `connection` is the one that runs the module, on the host or on its delegate. `named_url` is the URL that the task itself gives, if
     it does: there, a loopback address means the machine that the module runs on.
     """
     if getattr(connection, "_remote_is_local", False):
@@ -37,12 +37,12 @@ def check_target(connection: Any, host: Host, delegate: str | None, endpoint: En
     if not is_loopback(endpoint.host):
         return None
     # A loopback address in the URL of the host means the host alone, even where the task passes it on.
-    if delegate and (not is_set(named_url) or _base(named_url) == _base(host.variable(VARIABLES["url"]))):
+    if host.delegate and (not is_set(named_url) or _base(named_url) == _base(host.variable(VARIABLES["url"]))):
         raise AnsibleError(
-            f"the task is delegated to {delegate}, where {endpoint.url} is a server of {delegate} and not of {host.name}. Remove delegate_to, "
-            f"or set lmstudio_url to an address of {host.name} that {delegate} reaches. Or query it from the controller: via: controller."
+            f"the task is delegated to {host.delegate}, where {endpoint.url} is a server of {host.delegate} and not of {host.name}. Remove "
+            f"delegate_to, or set lmstudio_url to an address of {host.name} that {host.delegate} reaches. Or query it from the controller: via: controller."
         )
-    if delegate or connection.transport != "local":
+    if host.delegate or connection.transport != "local":
         return None
     if not host.is_local:
         why = f"the connection of {host.name} is {host.connection}"
@@ -77,16 +77,18 @@ def loopback_warning(asked: Iterable[tuple[Host, Endpoint]]) -> str | None:
     )
 
 
-def foreign_url_warning(endpoint: Endpoint, withheld: Sequence[str], host: Host, delegate: str | None, on_controller: bool) -> str | None:
+def foreign_url_warning(endpoint: Endpoint, withheld: Sequence[str], host: Host, on_controller: bool) -> str | None:
     """A warning that the URL of a task is not one of the host's servers, where that matters."""
-    itself = is_this_machine(endpoint.host) and (delegate or (on_controller and not host.is_local))
-    who = "the controller" if on_controller else delegate
-    message = f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}" if itself else ""
-    if withheld:
-        message += ", so " if message else f"{endpoint.url} is not a server of this host, so "
-        message += f"{', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not apply there"
-        message += "" if itself else ". If it is one, put it into lmstudio_url. If not, give the task what that server needs, such as token"
-    return f"{message}." if message else None
+    do_not_apply = f", so {', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not apply there" if withheld else ""
+    if is_this_machine(endpoint.host) and not host.sends_request(on_controller):
+        who = "the controller" if on_controller else host.delegate
+        return f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}{do_not_apply}."
+    if not withheld:
+        return None
+    return (
+        f"{endpoint.url} is not a server of this host{do_not_apply}. If it is one, put it into lmstudio_url. "
+        "If not, give the task what that server needs, such as token."
+    )
 
 
 def run_once_warning(task: Any, task_vars: Mapping[str, Any]) -> str | None:

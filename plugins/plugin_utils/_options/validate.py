@@ -17,9 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import without_suboptions
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
-
-_NEVER_QUOTED = ("token", "headers", "client_cert", "client_key")
-"""Options that are secrets, or may be one by mistake."""
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS
 
 
 def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -63,7 +61,7 @@ def _is_not_converted(option: Mapping[str, Any], value: Any) -> bool:
 
 def explain_refusal(exc: AnsibleError, options: Mapping[str, Any]) -> str:
     """What to say where Ansible refuses options of a plugin. Its words may quote a value in any form, so about a secret they are not used."""
-    for name in _NEVER_QUOTED:
+    for name in SECRETS:
         option, value = connection_options()[name], options.get(name)
         # A vaulted value is of a class of its own, and fine.
         if isinstance(value, (str, int, float, list, tuple) if option["type"] == "dict" else (Mapping, list, tuple)):

@@ -12,19 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.parsing.mod_args import ModuleArgsParser
-
-
-def arguments_of_task(task: Any, templar: Any) -> Mapping[str, Any]:
-    """The arguments that a task itself has, and not ``module_defaults``. Only a template that stands for all of them is evaluated."""
-    for_all, own = _parsed(task)
-    evaluated = templar.template(for_all) if for_all else None
-    return {**(evaluated if isinstance(evaluated, Mapping) else {}), **own}
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import is_template
 
 
 class WrittenOptions:
     """The options of a task and of ``module_defaults`` before their templates are evaluated, which can be done with the variables of any host."""
 
-    def __init__(self, task: Any, module: str, templar: Any) -> None:
+    def __init__(self, task: Any, module: str) -> None:
         defaults: dict[str, Any] = {}
         # Before 2.19, ansible-core puts the evaluated ones into the attribute of the task.
         own_defaults = task._load_module_defaults("module_defaults", (task.get_ds() or {}).get("module_defaults"))
@@ -32,13 +26,23 @@ class WrittenOptions:
             defaults.update(each)
         groups = [f"group/{group}" for group in task.get_play()._action_groups.get(module, [])]
         self._levels = [value for name, value in defaults.items() if name in groups]
-        self._levels += [defaults.get(module), *_parsed(task)]
-        self._templar = templar
+        for_all, own = None, task.args
+        if isinstance(task.get_ds(), Mapping):
+            # Ansible's own reading of a task, because its arguments can be written in many ways.
+            _action, own, _delegate = ModuleArgsParser(task_ds=task.get_ds()).parse(skip_action_validation=True)
+            # A template that stands for all of them. Which of the two depends on the version of ansible-core.
+            for_all = own.pop("_variable_params", None) or own.pop("_raw_params", None)
+        self._levels += [defaults.get(module), for_all, own]
+
+    def own(self, templar: Any) -> Mapping[str, Any]:
+        """The options that the task itself has. Only a template that stands for all of them is evaluated."""
+        for_all, own = self._levels[-2:]
+        evaluated = templar.template(for_all) if for_all else None
+        return {**(evaluated if isinstance(evaluated, Mapping) else {}), **own}
 
     def is_template(self, option: str) -> bool:
         """Whether the value of an option may differ from host to host."""
-        values = [level.get(option) if isinstance(level, Mapping) else level for level in self._levels]
-        return bool(self._templar.is_template(values))
+        return is_template([level.get(option) if isinstance(level, Mapping) else level for level in self._levels])
 
     def value(self, option: str, template: Callable[[Any], Any]) -> Any:
         """An option as `template` evaluates it, each header for itself. What cannot be evaluated is None."""
@@ -55,13 +59,3 @@ class WrittenOptions:
             if isinstance(options, Mapping) and option in options:
                 found = options[option]
         return {name: evaluated(raw) for name, raw in found.items()} if isinstance(found, Mapping) else evaluated(found)
-
-
-def _parsed(task: Any) -> tuple[Any, dict[str, Any]]:
-    """A template that stands for all arguments of a task, if there is one, and the arguments beside it."""
-    if not isinstance(task.get_ds(), Mapping):
-        return None, task.args
-    # Ansible's own reading of a task, because its arguments can be written in many ways.
-    _action, own, _delegate = ModuleArgsParser(task_ds=task.get_ds()).parse(skip_action_validation=True)
-    # Which of the two depends on the version of ansible-core.
-    return own.pop("_variable_params", None) or own.pop("_raw_params", None), own

@@ -12,7 +12,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.lookup import models
 pytestmark = pytest.mark.once
 
 TERMS = ["gpu01", "http://gpu02:1234", "gpu01"]
-RECORDS = [{"ok": True, "url": f"http://{name}", "loaded": [name]} for name in ("gpu01", "gpu02", "gpu01")]
+RECORDS = {term: {"ok": True, "url": f"http://{name}", "loaded": [name]} for term, name in zip(TERMS, ("gpu01", "gpu02"))}
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def looked_up(monkeypatch):
         monkeypatch.setattr(
             models.LookupModule, "_read_options", lambda *_: {"on_error": "fail", "select": "record", "as": "list", **options}
         )
-        monkeypatch.setattr(models.LookupModule, "_resolve", lambda *_: [])
+        monkeypatch.setattr(models.LookupModule, "_resolve", lambda *_: {})
         monkeypatch.setattr(models, "ask_hosts", lambda *_: RECORDS)
         return models.LookupModule().run([TERMS[:2], TERMS[2]], {"groups": {}})
 
@@ -31,10 +31,10 @@ def looked_up(monkeypatch):
 
 
 def test_a_list_has_an_item_for_each_term_in_order(looked_up):
-    assert looked_up() == RECORDS
+    assert looked_up() == [RECORDS[term] for term in TERMS]
     assert looked_up(select="loaded") == [["gpu01"], ["gpu02"], ["gpu01"]]
 
 
 def test_a_dictionary_has_an_item_under_each_term(looked_up):
-    assert looked_up(**{"as": "dict"}) == [{"gpu01": RECORDS[0], "http://gpu02:1234": RECORDS[1]}]
+    assert looked_up(**{"as": "dict"}) == [RECORDS]
     assert looked_up(**{"as": "dict", "select": "loaded"}) == [{"gpu01": ["gpu01"], "http://gpu02:1234": ["gpu02"]}]

@@ -7,25 +7,30 @@
 from __future__ import annotations
 
 import datetime
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import model_assert_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked, decrypted
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_differing_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
+    withhold_differing_secrets,
+    withhold_from_server,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 
 def host(name: str = "gpu01", **variables: object) -> Host:
-    return Host(name, variables, lambda value: value, "ssh", lambda: variables)
+    return Host(name, variables, Templar(loader=DataLoader()), "ssh", lambda: variables)
 
 
 def not_asked(options: dict, **variables: object) -> NotAsked:
-    odd, fine = resolve_fleet(options, [host(**variables), host("gpu02")])
+    odd, fine = resolve_fleet(options, [host(**variables), host("gpu02")]).values()
     assert isinstance(odd, NotAsked) and isinstance(fine, Endpoint)
     return odd
 
@@ -81,6 +86,20 @@ def test_a_mapping_that_is_no_dictionary_is_one_for_the_check_of_options():
     # As all variables of a host are, where Jinja keeps types.
     record = decrypted(MappingProxyType({"ok": True, "error": MappingProxyType({})}))
     assert validate_options(model_assert_spec(), {"record": record, "require": []})["record"] == {"ok": True, "error": {}}
+
+
+def test_a_variable_that_does_not_apply_is_named_once():
+    options = {"token": "of-gpu01-0123", "headers": {"X-Key": "of-gpu01-0123", "X-Env": "test"}}
+    task = SimpleNamespace(environment=[])
+    action = SimpleNamespace(
+        _task=task, _templar=None, _compute_environment_string=lambda found: found.update(LM_API_TOKEN="of-gpu01-0123")
+    )
+    written = SimpleNamespace(is_template=lambda _option: False, own=lambda _templar: {"url": "http://other"})
+    withheld = ["lmstudio_timeout"]
+    withhold_from_server(action, host(lmstudio_token="of-gpu01-0123"), options, written, withheld)
+    assert options == {"headers": {"X-Env": "test"}}
+    assert task.environment == [{"LM_API_TOKEN": ""}]
+    assert withheld == ["lmstudio_timeout", "lmstudio_token"]
 
 
 @pytest.mark.parametrize("differs", ["client_cert", "client_key"])
