@@ -9,14 +9,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS, NO_ANSWER
 
-FLEET, UNANSWERED, REQUIREMENT, DRIFT, WARNING = KINDS = ("fleet", "no_answer", "requirement", "drift", "warning")
+FLEET, UNANSWERED, REQUIREMENT, DRIFT, WARNING = ("fleet", "no_answer", "requirement", "drift", "warning")
+
+
+class Kind(NamedTuple):
+    """How reports show the findings of a kind."""
+
+    title: str
+    one: str
+    many: str
+    badge: str
+    lines: int
+    """In the summary for a terminal, at most."""
+
+    def counted(self, number: int, more: str = "") -> str:
+        """Such as "2 requirements", or "2 more requirements"."""
+        return f"{number} {more}{self.one if number == 1 else self.many}"
+
+
+KINDS = {
+    FLEET: Kind("Rules of the fleet that are not met", "rule of the fleet", "rules of the fleet", "not met", 4),
+    UNANSWERED: Kind(
+        "Hosts without an answer", "finding about hosts without an answer", "findings about hosts without an answer", "no answer", 4
+    ),
+    REQUIREMENT: Kind("Requirements that are not met", "requirement", "requirements", "not met", 6),
+    DRIFT: Kind("Changes since the baseline", "change", "changes", "changed", 3),
+    WARNING: Kind("Warnings", "warning", "warnings", "warning", 2),
+}
 """The most important first."""
 _DRIFT_ORDER = ("removed", "unloaded", "context", "quantization", "variant", "loaded", "added", "just_in_time")
 
@@ -34,7 +60,7 @@ def find(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: Mappi
     ]
     of_hosts = _of_requirements([check for check in checks if check["host"] is not None])
     found = [*of_fleet, *_without_answer(hosts), *of_hosts, *_of_drift(drift["changes"] if drift else [])]
-    return sorted(found, key=lambda finding: KINDS.index(finding["kind"]))
+    return [finding for kind in KINDS for finding in found if finding["kind"] == kind]
 
 
 def cause_lines(finding: Finding, names: int = 5) -> list[str]:

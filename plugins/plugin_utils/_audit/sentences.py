@@ -18,6 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document 
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
     DRIFT,
     FLEET,
+    KINDS,
     REQUIREMENT,
     UNANSWERED,
     WARNING,
@@ -27,14 +28,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings 
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import NO_ANSWER
 
 _LINE = 5000
-TITLES = {
-    FLEET: ("Rules of the fleet that are not met", "rule of the fleet", "rules of the fleet"),
-    UNANSWERED: ("Hosts without an answer", "finding about hosts without an answer", "findings about hosts without an answer"),
-    REQUIREMENT: ("Requirements that are not met", "requirement", "requirements"),
-    DRIFT: ("Changes since the baseline", "change", "changes"),
-    WARNING: ("Warnings", "warning", "warnings"),
-}
-"""For each kind of finding, the most important first: the title, and the words for one and for several."""
 
 
 def headline(audit: Audit) -> str:
@@ -42,13 +35,13 @@ def headline(audit: Audit) -> str:
     summary, found = audit["summary"], audit["summary"]["findings"]
     parts = [f"{summary['hosts']['ok']} of {count(summary['hosts']['total'], 'host')} answered"]
     if summary["checks"]["total"]:
-        unmet = [called(kind, found[kind]) for kind in (FLEET, REQUIREMENT) if found[kind]]
+        unmet = [KINDS[kind].counted(found[kind]) for kind in (FLEET, REQUIREMENT) if found[kind]]
         not_checked = any(check["reason"] == NO_ANSWER for check in audit["checks"])
         parts.append(
             f"{' and '.join(unmet)} not met" if unmet else "not all of the policy could be checked" if not_checked else "the policy is met"
         )
         if found[WARNING]:
-            parts.append(called(WARNING, found[WARNING]))
+            parts.append(KINDS[WARNING].counted(found[WARNING]))
     if audit["policy"] and not summary["checks"]["total"]:
         parts.append("the policy judged nothing")
     if audit["run"]["first_run"]:
@@ -60,12 +53,6 @@ def headline(audit: Audit) -> str:
     if audit["carried_over"]:
         parts.append(f"{count(len(audit['carried_over']), 'host')} of the baseline not in this run")
     return ", ".join(parts) + "."
-
-
-def called(kind: str, number: int, more: str = "") -> str:
-    """Such as "2 requirements", or "2 more requirements"."""
-    _title, one, many = TITLES[kind]
-    return f"{number} {more}{one if number == 1 else many}"
 
 
 def findings_of(audit: Audit) -> dict[str, list[Finding]]:

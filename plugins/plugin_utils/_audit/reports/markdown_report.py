@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import cause_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, cause_lines
 
 _MAX_ROWS = 200
 
@@ -25,11 +25,11 @@ def as_markdown(audit: Audit) -> str:
     summary = audit["summary"]
     lines = ["# LM Studio fleet", "", sentences.headline(audit), ""]
     for kind, findings in sentences.findings_of(audit).items():
-        lines += [f"## {sentences.TITLES[kind][0]}", ""]
+        lines += [f"## {KINDS[kind].title}", ""]
         for finding in findings[:_MAX_ROWS]:
             lines += [f"- {_code(finding['message'])}", *(f"  - {_code(line)}" for line in cause_lines(finding))]
         more = len(findings) - _MAX_ROWS
-        lines += ["", *([f"{sentences.called(kind, more, 'more ')} are in the JSON report.", ""] if more > 0 else [])]
+        lines += ["", *([f"{KINDS[kind].counted(more, 'more ')} are in the JSON report.", ""] if more > 0 else [])]
     if audit["carried_over"]:
         names = _names([host["name"] for host in audit["carried_over"]], _MAX_ROWS)
         lines += ["## Hosts of the baseline that are not in this run", "", names, ""]

@@ -14,20 +14,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, silent_first
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
-    DRIFT,
-    FLEET,
-    REQUIREMENT,
-    UNANSWERED,
-    WARNING,
-    Finding,
-    cause_lines,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, Finding, Kind, cause_lines
 
 _MAX_LINES = 40
 _WIDTH = 200
-_ROOM = {FLEET: 4, UNANSWERED: 4, REQUIREMENT: 6, DRIFT: 3, WARNING: 2}
-"""Lines below the title of each kind of finding."""
 _MODELS = (3, 6)
 """The fewest and the most lines for models. In between, hosts come first."""
 
@@ -36,7 +26,7 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     """The summary for a terminal: at most 40 lines, what is wrong first, and where the reports are."""
     lines = [sentences.headline(audit)]
     for kind, findings in sentences.findings_of(audit).items():
-        lines += [f"{sentences.TITLES[kind][0]}:", *(f"  {line}" for line in _of_kind(kind, findings))]
+        lines += [f"{KINDS[kind].title}:", *(f"  {line}" for line in _of_kind(KINDS[kind], findings))]
     where = [f"  {name:<10} {path}" for name, path in paths.items()]
     notes = [printable(note, _WIDTH) for note in audit["notes"][:3]]
     room = _MAX_LINES - len(lines) - len(notes) - (len(where) + 1 if where else 0)
@@ -46,14 +36,13 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     return [*lines, "Reports:" if written else "Reports, not written in check mode:", *where] if where else lines
 
 
-def _of_kind(kind: str, findings: list[Finding]) -> list[str]:
+def _of_kind(kind: Kind, findings: list[Finding]) -> list[str]:
     """The lines that fit: every finding comes before the hosts of any."""
-    room = _ROOM[kind]
-    if len(findings) > room:
-        shown = [printable(finding["message"], _WIDTH - 2) for finding in findings[: room - 1]]
-        return [*shown, f"... and {sentences.called(kind, len(findings) - room + 1, 'more ')}"]
+    if len(findings) > kind.lines:
+        shown = [printable(finding["message"], _WIDTH - 2) for finding in findings[: kind.lines - 1]]
+        return [*shown, f"... and {kind.counted(len(findings) - kind.lines + 1, 'more ')}"]
     lines = []
-    left = room - len(findings)
+    left = kind.lines - len(findings)
     for finding in findings:
         hosts = cause_lines(finding)[:left]
         left -= len(hosts)

@@ -30,14 +30,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first, violations_by_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
-    DRIFT,
-    FLEET,
-    REQUIREMENT,
-    UNANSWERED,
-    WARNING,
-    cause_lines,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, WARNING, cause_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.history import Run, figures
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS
 
@@ -51,7 +44,6 @@ _PRINTED = 200
 _MAX_ROWS = 500
 _MAX_BARS = 20
 _MAX_NAMES = 100
-_BADGES = {FLEET: "not met", UNANSWERED: "no answer", REQUIREMENT: "not met", DRIFT: "changed", WARNING: "warning"}
 _NAME = 300
 
 
@@ -69,7 +61,6 @@ def as_html(audit: Audit) -> str:
         passed=not any(sentences.problems(audit).values()),
         loaded=sentences.size(audit["summary"]["size_bytes"]["loaded"]),
         listed=sentences.size(audit["summary"]["size_bytes"]["available"]),
-        not_met=sum(audit["summary"]["findings"][kind] for kind in (FLEET, REQUIREMENT)),
         findings=_findings(audit),
         checked=[{**row, "outcome": sentences.met(row)} for row in sentences.what_was_checked(audit)],
         carried_over=format_names([host["name"] for host in audit["carried_over"]], _MAX_NAMES),
@@ -186,11 +177,11 @@ def _findings(audit: Audit) -> list[dict[str, Any]]:
     """Each kind that has findings, with its title."""
     return [
         {
-            "title": sentences.TITLES[kind][0],
+            "title": KINDS[kind].title,
             "badge": "warn" if kind == WARNING else "bad",
-            "word": _BADGES[kind],
+            "word": KINDS[kind].badge,
             "findings": [{"message": finding["message"], "causes": cause_lines(finding, _MAX_NAMES)} for finding in findings[:_MAX_ROWS]],
-            "more": sentences.called(kind, len(findings) - _MAX_ROWS, "more ") if len(findings) > _MAX_ROWS else "",
+            "more": KINDS[kind].counted(len(findings) - _MAX_ROWS, "more ") if len(findings) > _MAX_ROWS else "",
         }
         for kind, findings in sentences.findings_of(audit).items()
     ]
