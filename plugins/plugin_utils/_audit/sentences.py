@@ -89,22 +89,18 @@ def _lines(findings: Iterable[Finding]) -> list[str]:
 
 
 def what_was_checked(audit: Audit) -> list[dict[str, Any]]:
-    """What each requirement asked, and how many hosts meet it: `{policy, requirement, asked, met, of}`. `of` is null for a rule of the fleet."""
+    """What each requirement asked, and how many hosts meet it: `{policy, requirement, asked, met, of, outcome}`. `of` is null for a rule of
+    the fleet."""
     passed_by = grouped(
         ((check["policy"], check["number"], check["host"] is None, check["requirement"], check["asked"]), check["outcome"] == "passed")
         for check in audit["checks"]
     )
-    return [
-        {"policy": policy, "requirement": requirement, "asked": asked, "met": sum(passed), "of": None if together else len(passed)}
-        for (policy, _number, together, requirement, asked), passed in passed_by.items()
-    ]
-
-
-def met(row: Mapping[str, Any]) -> str:
-    """The outcome of a row of :func:`what_was_checked`."""
-    if row["of"] is None:
-        return "met" if row["met"] else "not met"
-    return f"met by {row['met']} of {count(row['of'], 'host')}"
+    rows = []
+    for (policy, _number, together, requirement, asked), passed in passed_by.items():
+        met, of = sum(passed), None if together else len(passed)
+        outcome = f"met by {met} of {count(of, 'host')}" if of is not None else "met" if met else "not met"
+        rows.append({"policy": policy, "requirement": requirement, "asked": asked, "met": met, "of": of, "outcome": outcome})
+    return rows
 
 
 def models_by_use(audit: Audit) -> list[dict[str, Any]]:

@@ -40,8 +40,7 @@ def as_markdown(audit: Audit) -> str:
         lines += [f"{count(more, 'more host')} are in the JSON report.", ""] if more > 0 else []
     lines += ["## What was checked", ""]
     checked = [
-        (_code(row["policy"]), _code(row["requirement"]), _code(row["asked"]), sentences.met(row))
-        for row in sentences.what_was_checked(audit)
+        (_code(row["policy"]), _code(row["requirement"]), _code(row["asked"]), row["outcome"]) for row in sentences.what_was_checked(audit)
     ]
     titles: tuple[str, ...] = ("policy", "requirement", "what is asked", "outcome")
     lines += _markdown_table(titles, checked) if checked else ["Nothing: there is no policy for these hosts.", ""]
