@@ -107,7 +107,7 @@ class ActionModule(ActionBase):
             before = read_text(folder / name)
             changed = changed or before is None or (before != text and _differs(before, text, formats[name](without_times(audit))))
         if options["history"]:
-            texts[history.FILE] = history.with_run(audit)
+            texts[history.FILE] = history.history_with(audit)
         if not self._task.check_mode:
             try:
                 write_all(folder, texts, options["mode"])

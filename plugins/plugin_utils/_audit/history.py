@@ -29,12 +29,16 @@ def read_history(text: str) -> list[Run]:
     return runs
 
 
-def with_run(audit: Audit) -> str:
-    """The history of a document, including its own run."""
-    return json.dumps({"runs": [*audit["run"]["history"], figures(audit)]}, indent=1) + "\n"
+def all_runs(audit: Audit) -> list[Run]:
+    """The earlier runs and the one of a document. There are none where no history is kept."""
+    return [] if audit["run"]["history"] is None else [*audit["run"]["history"], _figures(audit)]
 
 
-def figures(audit: Audit) -> Run:
+def history_with(audit: Audit) -> str:
+    return json.dumps({"runs": all_runs(audit)}, indent=1) + "\n"
+
+
+def _figures(audit: Audit) -> Run:
     summary = audit["summary"]
     return {
         "audited_at": audit["run"]["audited_at"],

@@ -13,15 +13,13 @@ policy with the hash of the script lets no other one run.
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import jinja2
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
@@ -30,8 +28,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first, violations_by_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, WARNING, cause_lines
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.history import Run, figures
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, cause_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.history import Run, all_runs
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS
 
 _FOLDER = Path(__file__).parent
@@ -39,63 +37,53 @@ _BREAKS = re.compile(r"(?<=[\w.][/_-])")
 """Where the name of a model may be wrapped."""
 _SILENT_NAMES = 20
 _PLAIN_MODELS = 3
-_PRINTED = 200
-"""Hosts on paper."""
-_MAX_ROWS = 500
 _MAX_BARS = 20
-_MAX_NAMES = 100
 _NAME = 300
 
 
 def as_html(audit: Audit) -> str:
     """The report. It grows with the fleet, but its lists of what is wrong are cut at 500, and say so."""
-    runs = None if audit["run"]["history"] is None else [*audit["run"]["history"], figures(audit)]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(shown=_shown, parts=_parts)
+    environment.filters.update(
+        shown=_shown,
+        parts=_parts,
+        names=format_names,
+        size=sentences.size,
+        loaded_size=sentences.loaded_size,
+        plain=_plain,
+        causes=cause_lines,
+        sha256=_sha256,
+    )
     script, style = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
     models = sentences.models_by_use(audit)
-    drift = drift_of(audit)
+    runs = all_runs(audit)
     return environment.from_string((_FOLDER / "report.html.j2").read_text(encoding="utf-8")).render(
         audit=audit,
         headline=sentences.headline(audit),
         passed=not any(sentences.problems(audit).values()),
-        loaded=sentences.size(audit["summary"]["size_bytes"]["loaded"]),
-        listed=sentences.size(audit["summary"]["size_bytes"]["available"]),
-        findings=_findings(audit),
+        kinds=KINDS,
+        findings=sentences.findings_of(audit),
         checked=sentences.what_was_checked(audit),
-        carried_over=format_names([host["name"] for host in audit["carried_over"]], _MAX_NAMES),
-        changes=drift["changes"][:_MAX_ROWS],
-        more_changes=max(0, len(drift["changes"]) - _MAX_ROWS),
-        not_compared=drift["not_compared"][:_MAX_ROWS],
-        more_not_compared=max(0, len(drift["not_compared"]) - _MAX_ROWS),
-        silent=_silent(audit)[:_MAX_ROWS],
-        models=[{**model, "served": _fragment(model, state="loaded"), "listed": _fragment(model)} for model in models[:_MAX_ROWS]],
-        more_models=max(0, len(models) - _MAX_ROWS),
-        runs=runs and len(runs),
-        history=_history([run for run in runs if run.get("limit") == audit["limit"]]) if runs else [],
-        plain=_plain(audit),
-        printed=_PRINTED,
+        models=models,
+        runs=runs,
+        history=_history([run for run in runs if run.get("limit") == audit["limit"]]),
+        silent=_silent(audit),
+        hosts=silent_first(audit),
         charts=_charts(audit),
-        data=_data(audit),
+        data=_data(audit, models),
         script=script,
         style=style,
-        script_hash=_hash(script),
-        style_hash=_hash(style),
+        longest_name=_NAME,
     )
 
 
-def _shown(value: Any) -> str:
-    return printable(str(value), 1000)
+def _shown(value: Any, most: int = 1000) -> str:
+    return printable(str(value), most)
 
 
 def _parts(value: Any) -> list[str]:
     """Text in parts between which it may be wrapped."""
     return _BREAKS.split(_shown(value))
-
-
-def _fragment(model: Mapping[str, Any], **more: str) -> str:
-    """A fragment of the URL, which sets the filters of the matrix."""
-    return urlencode({"model": f"={printable(model['key'], _NAME)}", **more})
 
 
 def _silent(audit: Audit) -> list[dict[str, Any]]:
@@ -105,7 +93,6 @@ def _silent(audit: Audit) -> list[dict[str, Any]]:
         {
             "hosts": format_names([host["name"] for host in hosts], _SILENT_NAMES),
             "status": status,
-            "fragment": urlencode({"status": status}),
             "happened": hosts[0]["error"]["message"],
             "more": count(len(hosts) - 1, "other host") if len(hosts) > 1 else "",
             "hint": hint,
@@ -114,82 +101,57 @@ def _silent(audit: Audit) -> list[dict[str, Any]]:
     ]
 
 
-def _plain(audit: Audit) -> list[dict[str, str]]:
-    """The hosts for paper and for readers without a script, those without an answer first."""
-    rows = []
-    for host in silent_first(audit):
-        loaded = sentences.loaded_models(host)
-        more = f" and {len(loaded) - _PLAIN_MODELS} more" if len(loaded) > _PLAIN_MODELS else ""
-        shown = ", ".join(loaded[:_PLAIN_MODELS]) + more or "nothing"
-        rows.append(
-            {
-                "name": host["name"],
-                "status": host["status"],
-                "loaded": shown if host["ok"] else host["error"]["message"],
-                "size": sentences.loaded_size(host),
-            }
-        )
-    return rows
+def _plain(host: Mapping[str, Any]) -> str:
+    """What is loaded, for paper and for readers without a script."""
+    if not host["ok"]:
+        return str(host["error"]["message"])
+    loaded = sentences.loaded_models(host)
+    more = f" and {len(loaded) - _PLAIN_MODELS} more" if len(loaded) > _PLAIN_MODELS else ""
+    return ", ".join(loaded[:_PLAIN_MODELS]) + more or "nothing"
 
 
 def _history(runs: list[Run]) -> list[dict[str, str]]:
     """A line for each figure: its title, its points, and its first and current values."""
-    of_hosts: list[tuple[str, Callable[[Run], Any]]] = [
-        ("Hosts that answer", lambda run: run["hosts_ok"]),
-        ("Violations", lambda run: run["violations"]),
-        ("Changes since the baseline", lambda run: run["drift"]),
-        ("Loaded bytes", lambda run: run["loaded_bytes"]),
+    figures = [
+        ("Hosts that answer", [run.get("hosts_ok") for run in runs]),
+        ("Violations", [run.get("violations") for run in runs]),
+        ("Changes since the baseline", [run.get("drift") for run in runs]),
+        ("Loaded bytes", [run.get("loaded_bytes") for run in runs]),
     ]
-    for row in runs[-1]["requirements"]:
+    for row in runs[-1]["requirements"] if runs else []:
         if row["of"] is not None:
             name = f"Hosts that meet {row['requirement']}" + ("" if row["policy"] == ALL_HOSTS else f" ({row['policy']})")
-            of_hosts.append((name, functools.partial(_hosts_that_met, row["policy"], row["requirement"])))
-    return [line for title, of_run in of_hosts[:_MAX_BARS] if (line := _line(title, [_number(of_run, run) for run in runs]))]
+            figures.append((name, [_hosts_that_met(row, run) for run in runs]))
+    return [line for title, values in figures[:_MAX_BARS] if (line := _line(title, values))]
 
 
-def _hosts_that_met(policy: str, requirement: str, run: Run) -> Any:
-    return next((row["met"] for row in run["requirements"] if (row["policy"], row["requirement"]) == (policy, requirement)), None)
-
-
-def _number(of_run: Callable[[Run], Any], run: Run) -> float | None:
-    """A figure of a run, unless it has none. Anybody may have changed the file."""
+def _hosts_that_met(row: Mapping[str, Any], run: Run) -> Any:
+    """In another run, whose figures anybody may have changed in the file."""
     try:
-        return believable(of_run(run))
+        return next(
+            (other["met"] for other in run["requirements"] if all(other[name] == row[name] for name in ("policy", "requirement"))), None
+        )
     except (LookupError, TypeError):
         return None
 
 
-def _line(title: str, values: list[float | None]) -> dict[str, str] | None:
-    known = [(place, value) for place, value in enumerate(values) if value is not None]
-    if len(known) < 2 or values[-1] is None:
+def _line(title: str, values: list[Any]) -> dict[str, str] | None:
+    known = [(place, number) for place, value in enumerate(values) if (number := believable(value)) is not None]
+    last = len(values) - 1
+    if len(known) < 2 or known[-1][0] != last:
         return None
-    most, last = max(value for _place, value in known) or 1, len(values) - 1
-    points = " ".join(f"{300 * place / last:.1f},{38 - 36 * value / most:.1f}" for place, value in known)
-    shown = [format_size(int(value)) if title == "Loaded bytes" else f"{value:.0f}" for _place, value in known]
+    most = max(number for _place, number in known) or 1
+    points = " ".join(f"{300 * place / last:.1f},{38 - 36 * number / most:.1f}" for place, number in known)
+    shown = [format_size(int(number)) if title == "Loaded bytes" else f"{number:.0f}" for _place, number in known]
     return {"title": title, "points": points, "now": shown[-1], "said": f"{shown[0]} at first, {shown[-1]} now"}
 
 
-def _hash(text: str) -> str:
+def _sha256(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
-def _findings(audit: Audit) -> list[dict[str, Any]]:
-    """Each kind that has findings, with its title."""
-    return [
-        {
-            "title": KINDS[kind].title,
-            "badge": "warn" if kind == WARNING else "bad",
-            "word": KINDS[kind].badge,
-            "findings": [{"message": finding["message"], "causes": cause_lines(finding, _MAX_NAMES)} for finding in findings[:_MAX_ROWS]],
-            "more": KINDS[kind].counted(len(findings) - _MAX_ROWS, "more ") if len(findings) > _MAX_ROWS else "",
-        }
-        for kind, findings in sentences.findings_of(audit).items()
-    ]
-
-
-def _data(audit: Audit) -> str:
+def _data(audit: Audit, models: list[dict[str, Any]]) -> str:
     """What the matrix shows, in a form that stays small with a hundred thousand cells. No character can end the block that contains it."""
-    models = sentences.models_by_use(audit)
     column = {model["key"]: number for number, model in enumerate(models)}
     wrong = violations_by_host(audit)
     changed = Counter(change["host"] for change in drift_of(audit)["changes"])
@@ -220,22 +182,24 @@ def _data(audit: Audit) -> str:
 def _cells(host: Mapping[str, Any], column: Mapping[str, int], texts: dict[str, int]) -> list[list[Any]]:
     """`[column, contexts of the instances, or null if it is not loaded, number of its details, how often it is listed]` for each key that a
     host lists. `texts` numbers the details, which most hosts share. The last number is left out if it is 1."""
-    cells: dict[int, list[Any]] = {}
-    details_of: dict[int, list[str]] = {}
-    for model in host["models"]:
-        number = column[model["key"]]
-        cell = cells.setdefault(number, [number, None, 0, 1])
-        if model["state"] == "loaded":
-            cell[1] = (cell[1] or []) + [instance["context_length"] for instance in model["instances"]]
-        details = ", ".join(printable(str(model[name])) for name in ("quantization", "selected_variant") if model[name] is not None)
-        details += f"{', ' if details else ''}still loading" if model["state"] == "loading" else ""
-        others = [printable(name) for name in model["variants"] or [] if name != model["selected_variant"]]
-        details += f"{', ' if details else ''}also on disk: {', '.join(others)}" if others else ""
-        details_of.setdefault(number, []).extend([details] if details else [])
-        cell[3] = max(cell[3], model["times_listed"] or 1)
-    for number, cell in cells.items():
-        cell[2] = texts.setdefault("; ".join(details_of[number]), len(texts))
-    return [cell if cell[3] > 1 else cell[:3] for cell in cells.values()]
+    cells = []
+    for number, models in grouped((column[model["key"]], model) for model in host["models"]).items():
+        loaded = [model for model in models if model["state"] == "loaded"]
+        contexts = [instance["context_length"] for model in loaded for instance in model["instances"]]
+        details = "; ".join(filter(None, map(_details, models)))
+        times = max(model["times_listed"] or 1 for model in models)
+        cells.append([number, contexts if loaded else None, texts.setdefault(details, len(texts)), *([times] if times > 1 else [])])
+    return cells
+
+
+def _details(model: Mapping[str, Any]) -> str:
+    details = [printable(str(model[name])) for name in ("quantization", "selected_variant") if model[name] is not None]
+    if model["state"] == "loading":
+        details.append("still loading")
+    others = [printable(name) for name in model["variants"] or [] if name != model["selected_variant"]]
+    if others:
+        details.append(f"also on disk: {', '.join(others)}")
+    return ", ".join(details)
 
 
 def _charts(audit: Audit) -> list[dict[str, Any]]:
@@ -263,9 +227,6 @@ def _chart(title: str, bars: list[tuple[str, int, str]]) -> dict[str, Any]:
     longest = max([number for _label, number, _shown in bars] + [1])
     return {
         "title": title,
-        "bars": [
-            {"label": label, "shown": shown, "width": round(100 * number / longest, 1), "status": label}
-            for label, number, shown in bars[:_MAX_BARS]
-        ],
+        "bars": [{"label": label, "shown": shown, "width": round(100 * number / longest, 1)} for label, number, shown in bars[:_MAX_BARS]],
         "more": max(0, len(bars) - _MAX_BARS),
     }
