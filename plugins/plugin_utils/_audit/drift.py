@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -23,8 +24,8 @@ DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != JUST_IN_TIME)
 _ATTRIBUTES = {"quantization": "quantization", "selected_variant": "variant"}
 """Attributes of a model, with the kind of change."""
 
-Change = tuple[str, "list[Any] | None", "list[Any] | None", str]
-"""The kind, what it was before and is now, and what happened to the model."""
+Change = tuple[str, str, "list[Any] | None", "list[Any] | None", str]
+"""The model, the kind, what it was before and is now, and what happened to the model."""
 
 
 def compare_with_baseline(
@@ -39,7 +40,7 @@ def compare_with_baseline(
         if why:
             not_compared.append({"host": name, "message": f"{name} {why}"})
             continue
-        for key, (kind, was, has, sentence) in _changes(before[name], now[name], kinds):
+        for key, kind, was, has, sentence in _changes(before[name], now[name], kinds):
             if kind in kinds:
                 message = f"{name}: {printable(key)} {sentence}"
                 changes.append({"host": name, "model": key, "change": kind, "before": was, "now": has, "message": message})
@@ -61,50 +62,44 @@ def _not_comparable(before: Mapping[str, Any] | None, now: Mapping[str, Any] | N
 class Listed:
     """What a host has for one model key, as far as it counts as drift. Order never counts, nor does how often a key is listed."""
 
-    def __init__(self, older: bool = False) -> None:
+    def __init__(self, entries: Sequence[Mapping[str, Any]] = (), older: bool = False) -> None:
         self.older = older
         """Whether it comes from the older list, which has one instance of each loaded model, however many there are."""
-        self.pinned: list[int | None] = []
-        self.idle: list[int | None] = []
-        """The contexts of the instances, separate for those that unload when idle. None where it is not known."""
-        self.tells_idle = True
-        self.attributes: dict[str, set[str]] = {name: set() for name in _ATTRIBUTES}
-        self.loaded_attributes: dict[str, set[str]] = {name: set() for name in _ATTRIBUTES}
-        self.variants: set[str] | None = set()
-
-    def add(self, model: Mapping[str, Any]) -> None:
-        for instance in model["instances"]:
-            # A report of schema_version 1 does not say.
-            unloads = instance.get("unloads_when_idle")
-            self.tells_idle &= unloads is not None
-            context = instance["context_length"]
-            (self.idle if unloads else self.pinned).append(None if context is None else int(context))
-        for name in _ATTRIBUTES:
-            if model[name] is not None:
-                self.attributes[name].add(str(model[name]))
-                if model["state"] == "loaded":
-                    self.loaded_attributes[name].add(str(model[name]))
+        instances = [instance for entry in entries for instance in entry["instances"]]
+        # A report of schema_version 1 does not say.
+        self.tells_idle = all(instance.get("unloads_when_idle") is not None for instance in instances)
+        self.contexts = _contexts(instances)
+        self.idle = _contexts(instance for instance in instances if instance.get("unloads_when_idle"))
+        """The contexts of those instances that unload when idle."""
+        self.pinned = _contexts(instance for instance in instances if not instance.get("unloads_when_idle"))
+        self.attributes = _attributes(entries)
+        self.loaded_attributes = _attributes([entry for entry in entries if entry["state"] == "loaded"])
         # A report of an earlier release has no variants, nor has a record of detail loaded for a model that is not loaded.
-        variants = model.get("variants")
-        self.variants = None if variants is None or self.variants is None else {*self.variants, *map(str, variants)}
-
-    def contexts(self) -> list[int | None]:
-        return _sorted(self.pinned + self.idle)
+        variants: list[Any] = [entry.get("variants") for entry in entries]
+        self.variants = None if None in variants else {str(name) for names in variants for name in names}
 
     def unknown(self) -> set[str]:
         """What is not known of it while it is loaded."""
-        known = {"context": None not in self.contexts(), **self.loaded_attributes}
+        known = {"context": None not in self.contexts, **self.loaded_attributes}
         return {name for name, is_known in known.items() if not is_known}
+
+
+def _contexts(instances: Iterable[Mapping[str, Any]]) -> list[int | None]:
+    """In order, with None at the end for each that is not known."""
+    contexts = [instance["context_length"] for instance in instances]
+    return [*sorted(int(context) for context in contexts if context is not None), *(None for context in contexts if context is None)]
+
+
+def _attributes(entries: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
+    return {name: {str(entry[name]) for entry in entries if entry[name] is not None} for name in _ATTRIBUTES}
 
 
 def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
     """What a host has, by model key. Raises whatever Python raises if something is missing."""
-    found: dict[str, Listed] = {}
-    for model in host["models"]:
-        if not isinstance(model["key"], str):
-            raise TypeError("key")
-        found.setdefault(model["key"], Listed(host.get("api") == V0)).add(model)
-    return found
+    if not all(isinstance(entry["key"], str) for entry in host["models"]):
+        raise TypeError("key")
+    of_key = grouped((entry["key"], entry) for entry in host["models"])
+    return {key: Listed(entries, host.get("api") == V0) for key, entries in of_key.items()}
 
 
 def tells_less(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -112,10 +107,10 @@ def tells_less(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     if before["api"] != V0 == now["api"] or before["detail"] == FULL != now["detail"]:
         return True
     old, new = listed_models(before), listed_models(now)
-    return any(new[key].contexts() and new[key].unknown() - old[key].unknown() for key in {*old}.intersection(new))
+    return any(new[key].contexts and new[key].unknown() - old[key].unknown() for key in {*old}.intersection(new))
 
 
-def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collection[str]) -> Iterator[tuple[str, Change]]:
+def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collection[str]) -> Iterator[Change]:
     before, now = listed_models(earlier), listed_models(host)
     # An attribute that only one of the two has, such as the quantization of a model that was not loaded then, is not a change.
     both_complete = host["detail"] == earlier["detail"] == FULL
@@ -125,33 +120,29 @@ def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collect
         old, new = before.get(key), now.get(key)
         # A model that is no longer listed is no longer loaded either, which is reported where only that counts.
         if old is None and "added" in kinds and not was_older:
-            yield key, ("added", None, now[key].contexts(), "is listed now, but was not before")
+            yield key, "added", None, now[key].contexts, "is listed now, but was not before"
         elif new is None and "removed" in kinds and not is_older:
-            yield key, ("removed", before[key].contexts(), None, "is no longer listed")
-        elif old is None or new is None:
-            yield from ((key, change) for change in _of_instances(old or Listed(), new or Listed()))
+            yield key, "removed", before[key].contexts, None, "is no longer listed"
         else:
-            yield from ((key, change) for change in [*_of_instances(old, new), *_of_attributes(old, new, both_complete)])
+            yield from _of_instances(key, old or Listed(), new or Listed())
+            if old and new:
+                yield from _of_attributes(key, old, new, both_complete)
 
 
-def _of_instances(old: Listed, new: Listed) -> Iterator[Change]:
-    before, now = old.contexts(), new.contexts()
-    pinned_before, pinned_now = _sorted(old.pinned), _sorted(new.pinned)
-    if not (old.tells_idle and new.tells_idle):
-        pinned_before, pinned_now = before, now
+def _of_instances(key: str, old: Listed, new: Listed) -> Iterator[Change]:
+    before, now = old.contexts, new.contexts
+    both_tell_idle = old.tells_idle and new.tells_idle
+    pinned_before, pinned_now = (old.pinned, new.pinned) if both_tell_idle else (before, now)
     if pinned_before and not pinned_now:
-        yield "unloaded", before, now, "unloads when idle now, and stayed loaded before" if now else "is no longer loaded"
+        yield key, "unloaded", before, now, "unloads when idle now, and stayed loaded before" if now else "is no longer loaded"
     elif pinned_now and not pinned_before:
-        yield "loaded", before, now, "stays loaded now, and unloaded when idle before" if before else "is loaded now, but was not before"
+        sentence = "stays loaded now, and unloaded when idle before" if before else "is loaded now, but was not before"
+        yield key, "loaded", before, now, sentence
     elif _differ(pinned_before, pinned_now) and (old.older == new.older or _nothing_in_common(pinned_before, pinned_now)):
-        yield "context", pinned_before, pinned_now, f"now has the context {_joined(pinned_now)} instead of {_joined(pinned_before)}"
-    if old.tells_idle and new.tells_idle and _differ(_sorted(old.idle), _sorted(new.idle)):
-        idle_before, idle_now = (_joined(_sorted(listed.idle)) or "none" for listed in (old, new))
-        yield JUST_IN_TIME, before, now, f"has instances that unload when idle: context {idle_now} instead of {idle_before}"
-
-
-def _sorted(contexts: list[int | None]) -> list[int | None]:
-    return sorted(contexts, key=lambda context: (context is None, context or 0))
+        yield key, "context", pinned_before, pinned_now, f"now has the context {_joined(pinned_now)} instead of {_joined(pinned_before)}"
+    if both_tell_idle and _differ(old.idle, new.idle):
+        sentence = f"has instances that unload when idle: context {_joined(new.idle) or 'none'} instead of {_joined(old.idle) or 'none'}"
+        yield key, JUST_IN_TIME, before, now, sentence
 
 
 def _differ(before: list[int | None], now: list[int | None]) -> bool:
@@ -164,18 +155,18 @@ def _nothing_in_common(before: list[int | None], now: list[int | None]) -> bool:
     return None not in before + now and not set(before) & set(now)
 
 
-def _of_attributes(old: Listed, new: Listed, both_complete: bool) -> Iterator[Change]:
+def _of_attributes(key: str, old: Listed, new: Listed, both_complete: bool) -> Iterator[Change]:
     for name, kind in _ATTRIBUTES.items():
         pairs = [(old.loaded_attributes[name], new.loaded_attributes[name])]
         pairs += [(old.attributes[name], new.attributes[name])] if both_complete else []
         for was, has in pairs:
             if was and has and was != has:
-                yield kind, sorted(was), sorted(has), f"now has the {kind} {_joined(sorted(has))} instead of {_joined(sorted(was))}"
+                yield key, kind, sorted(was), sorted(has), f"now has the {kind} {_joined(sorted(has))} instead of {_joined(sorted(was))}"
                 break
     if None not in (old.variants, new.variants) and old.variants != new.variants:
         was_there, is_there = sorted(old.variants or ()), sorted(new.variants or ())
         sentence = f"now has the variants {_joined(is_there) or 'none'} on disk instead of {_joined(was_there) or 'none'}"
-        yield "variant", was_there, is_there, sentence
+        yield key, "variant", was_there, is_there, sentence
 
 
 def _joined(values: Iterable[Any]) -> str:
