@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline 
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import DEFAULT_KINDS, compare_with_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, find
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import describe_host, load_record, natural_order
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import Policy, check_policy, notes_on_policies
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import Policy, check_policies, notes_on_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import Machines
 
 Audit = dict[str, Any]
@@ -73,7 +73,7 @@ def collection_version() -> str | None:
 
 def make_audit(
     hosts: Mapping[str, Any],
-    policies: Iterable[Policy],
+    policies: Sequence[Policy],
     baseline: Baseline | None,
     audited_at: str,
     scope: Scope = _ANYTHING,
@@ -84,7 +84,6 @@ def make_audit(
     All that differs between two runs on an unchanged fleet is under `run`. Raises :class:`RequirementError` when a record
     does not carry what the policy judges, and :class:`OptionError` for a record that was changed on the way.
     """
-    policies = list(policies)
     records, described = {}, []
     for name in sorted(hosts, key=natural_order):
         try:
@@ -93,7 +92,7 @@ def make_audit(
         except (KeyError, TypeError, AttributeError) as exc:
             problem = f"the record of {name} is not complete: {exc} is missing or wrong. Pass the records unchanged."
             raise OptionError("hosts", problem) from None
-    checks = [check for policy in policies for check in check_policy(policy, policies, records, scope.machines)]
+    checks = check_policies(policies, records, scope.machines)
     carried_over: list[dict[str, Any]] = []
     drift = None
     if baseline is not None:
@@ -104,6 +103,7 @@ def make_audit(
     for host in described:
         host["last_known"] = baseline.still_known(host) if baseline and host["name"] not in changed else None
     findings = find(described, checks, drift)
+    models = _models(described)
     return {
         "schema_version": SCHEMA_VERSION,
         "generator": "gpufleet.lmstudio",
@@ -117,18 +117,14 @@ def make_audit(
             "history": scope.history,
             "hosts": {name: {"asked_at": record["asked_at"], "response_ms": record["response_ms"]} for name, record in records.items()},
         },
-        "summary": _summary(described, checks, drift, findings),
+        "summary": _summary(described, models, checks, drift, findings),
         "findings": findings,
         "hosts": described,
-        "models": _models(described),
+        "models": models,
         "checks": checks,
         "drift": drift,
         "carried_over": carried_over,
-        "notes": [
-            *notes_on_policies(policies, records, scope.machines),
-            *_notes_on_duplicates(described),
-            *_notes_on_older_lists(described),
-        ],
+        "notes": [*notes_on_policies(policies, records, scope.machines), *_notes_on_lists(described)],
     }
 
 
@@ -195,7 +191,11 @@ def _known(values: Iterable[Any]) -> list[Any]:
 
 
 def _summary(
-    hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: dict[str, Any] | None, findings: list[dict[str, Any]]
+    hosts: list[dict[str, Any]],
+    models: list[dict[str, Any]],
+    checks: list[dict[str, Any]],
+    drift: dict[str, Any] | None,
+    findings: list[dict[str, Any]],
 ) -> dict[str, Any]:
     severities = Counter(violation["severity"] for check in checks for violation in check["violations"])
     kinds = Counter(finding["kind"] for finding in findings)
@@ -206,8 +206,8 @@ def _summary(
             "by_status": dict(sorted(Counter(host["status"] for host in hosts).items())),
         },
         "models": {
-            "distinct": len({model["key"] for host in hosts for model in host["models"]}),
-            "distinct_loaded": len({model["key"] for host in hosts for model in host["models"] if model["state"] == "loaded"}),
+            "distinct": len(models),
+            "distinct_loaded": sum(model["hosts_loaded"] > 0 for model in models),
             "instances": _sum(host["counts"]["instances"] for host in hosts),
         },
         "size_bytes": {name: _sum(host["size_bytes"][name] for host in hosts) for name in ("available", "loaded")},
@@ -225,21 +225,19 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _notes_on_duplicates(hosts: list[dict[str, Any]]) -> list[str]:
+def _notes_on_lists(hosts: list[dict[str, Any]]) -> list[str]:
+    """What the figures of a list of models do not tell."""
+    notes = []
     doubled = [host["name"] for host in hosts if host["duplicates"]]
-    if not doubled:
-        return []
-    return [
-        f"A model is listed more than once on {format_names(doubled)}. With LM Link a host lists the models of linked machines as if they were its "
-        "own. Such a host counts once among the hosts that list a model, but sums of sizes and instances may count a model twice."
-    ]
-
-
-def _notes_on_older_lists(hosts: list[dict[str, Any]]) -> list[str]:
+    if doubled:
+        notes.append(
+            f"A model is listed more than once on {format_names(doubled)}. With LM Link a host lists the models of linked machines as if they "
+            "were its own. Such a host counts once among the hosts that list a model, but sums of sizes and instances may count a model twice."
+        )
     older = [host["name"] for host in hosts if host["api"] == V0]
-    if not older:
-        return []
-    return [
-        f"Answered over {LIST_MODELS_V0.path}: {format_names(older)}. This older list has no sizes, variants or settings, nor the number "
-        "of instances, so sums leave these hosts out. It may leave out models that are not loaded, so no model is known to be absent there."
-    ]
+    if older:
+        notes.append(
+            f"Answered over {LIST_MODELS_V0.path}: {format_names(older)}. This older list has no sizes, variants or settings, nor the number "
+            "of instances, so sums leave these hosts out. It may leave out models that are not loaded, so no model is known to be absent there."
+        )
+    return notes

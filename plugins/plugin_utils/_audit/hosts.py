@@ -85,12 +85,12 @@ def describe_host(name: str, record: Record) -> dict[str, Any]:
 
 def _known_sizes(record: Record) -> dict[str, int | None]:
     """The sums, or None if a size is not known. A record of detail loaded lacks the sizes of models that are not loaded."""
-    loaded, available = (
-        record["ok"] and all(entry["size_bytes"] is not None for entry in entries)
-        for entries in ([entry for entry in record["models"] if entry["loaded"]], record["models"])
-    )
-    sizes = record["size_bytes"]
-    return {"available": sizes["available"] if available else None, "loaded": sizes["loaded"] if loaded else None}
+    sizes: Mapping[str, Any] = record["size_bytes"]
+    loaded = [entry for entry in record["models"] if entry["loaded"]]
+    return {
+        name: sizes[name] if record["ok"] and all(entry["size_bytes"] is not None for entry in entries) else None
+        for name, entries in {"available": record["models"], "loaded": loaded}.items()
+    }
 
 
 def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) -> dict[str, Any]:

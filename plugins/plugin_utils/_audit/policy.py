@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
@@ -53,6 +53,9 @@ class Policy(NamedTuple):
     exclusive: bool = False
     min_hosts: int | None = None
     consistent: tuple[str, ...] = ()
+
+    def is_about(self, host: str) -> bool:
+        return self.hosts is None or host in self.hosts
 
     @property
     def for_fleet(self) -> bool:
@@ -116,41 +119,40 @@ def _check_keys(raw: Any, where: str, known: tuple[str, ...]) -> Mapping[str, An
     return raw
 
 
-def check_policy(policy: Policy, policies: Iterable[Policy], records: Mapping[str, Record], machines: Machines) -> list[dict[str, Any]]:
+def check_policies(policies: Sequence[Policy], records: Mapping[str, Record], machines: Machines) -> list[dict[str, Any]]:
     """One check for each requirement on each host it is about, or one for the hosts together. `machines` is as in :func:`sharing_records`."""
-    in_scope = {name: record for name, record in records.items() if policy.hosts is None or name in policy.hosts}
-    if policy.for_fleet:
-        # Without hosts and without min_hosts there is nothing to judge. A note says so.
-        judged = in_scope or policy.min_hosts is not None
-        return [_check_together(policy, number, in_scope, machines) for number in range(len(policy.requirements))] if judged else []
     checks = []
-    for name, record in in_scope.items():
-        for number, requirement in enumerate(policy.requirements):
-            found = judge_requirement(record, requirement)
-            why = after_number(reason(record, requirement, found[0])) if found and record["ok"] else NO_ANSWER
-            checks.append(_check(policy, number, name, requirement.label, what_is_asked(requirement), found, why))
-        if policy.exclusive:
-            # Whatever any policy of the host requires may be loaded.
-            allowed = [
-                requirement
-                for other in policies
-                if not other.for_fleet and (other.hosts is None or name in other.hosts)
-                for requirement in other.requirements
-            ]
-            found = judge_exclusive(record, allowed)
-            why = NO_ANSWER
-            if found and record["ok"]:
-                other = found[0]["actual"]
-                why = "not known" if other is None else f"with {printable(other)} loaded"
-            checks.append(_check(policy, len(policy.requirements), name, "exclusive", _EXCLUSIVE, found, why))
+    for policy in policies:
+        in_scope = {name: record for name, record in records.items() if policy.is_about(name)}
+        if not policy.for_fleet:
+            checks += [check for name, record in in_scope.items() for check in _check_host(policy, policies, name, record)]
+        # Without hosts and without min_hosts there is nothing to judge. A note says so.
+        elif in_scope or policy.min_hosts is not None:
+            # Several names of one server are one host.
+            shared = sharing_records(in_scope, machines)
+            servers = {name: record for name, record in in_scope.items() if name not in shared}
+            checks += [_check_together(policy, number, servers) for number in range(len(policy.requirements))]
     return checks
 
 
-def _check_together(policy: Policy, number: int, records: Mapping[str, Record], machines: Machines) -> dict[str, Any]:
+def _check_host(policy: Policy, policies: Iterable[Policy], name: str, record: Record) -> Iterator[dict[str, Any]]:
+    for number, requirement in enumerate(policy.requirements):
+        found = judge_requirement(record, requirement)
+        why = after_number(reason(record, requirement, found[0])) if found and record["ok"] else NO_ANSWER
+        yield _check(policy, number, name, requirement.label, what_is_asked(requirement), found, why)
+    if policy.exclusive:
+        # Whatever any policy of the host requires may be loaded.
+        others = [other for other in policies if not other.for_fleet and other.is_about(name)]
+        found = judge_exclusive(record, [requirement for other in others for requirement in other.requirements])
+        why = NO_ANSWER
+        if found and record["ok"]:
+            loaded = found[0]["actual"]
+            why = "not known" if loaded is None else f"with {printable(loaded)} loaded"
+        yield _check(policy, len(policy.requirements), name, "exclusive", _EXCLUSIVE, found, why)
+
+
+def _check_together(policy: Policy, number: int, records: Mapping[str, Record]) -> dict[str, Any]:
     requirement = policy.requirements[number]
-    # Several names of one server are one host.
-    shared = sharing_records(records, machines)
-    records = {name: record for name, record in records.items() if name not in shared}
     # Without min_hosts, only the consistency is judged: 0 is always met.
     found = judge_fleet(records, [requirement], policy.min_hosts or 0, policy.consistent)
     violations = [{key: value for key, value in violation.items() if key != "host"} for violation in found]
