@@ -88,13 +88,13 @@ def _drift_changes(audit: Audit) -> Samples:
     return [((name,), of_host[name]) for name in hosts_compared(audit)]
 
 
-def _outcomes(audit: Audit, together: bool) -> dict[tuple[str, str], dict[str | None, str]]:
+def _outcomes(audit: Audit, of_fleet: bool) -> dict[tuple[str, str], dict[str | None, str]]:
     """The outcome for each host, or for the hosts together, by policy and requirement. The worst of several with the same name counts."""
     silent = {host["name"] for host in audit["hosts"] if not host["ok"]}
     found: dict[tuple[str, str], dict[str | None, str]] = {}
     for check in audit["checks"]:
         host = check["host"]
-        if (host is None) is together:
+        if (host is None) is of_fleet:
             outcomes = found.setdefault((_shown(check["policy"]), _shown(check["requirement"])), {})
             outcome = _NOT_KNOWN if host in silent else check["outcome"]
             outcomes[host] = max(outcome, outcomes.get(host, outcome), key=_OUTCOMES.index)
@@ -102,7 +102,7 @@ def _outcomes(audit: Audit, together: bool) -> dict[tuple[str, str], dict[str | 
 
 
 def _requirement_met(audit: Audit) -> Samples:
-    for (policy, requirement), outcomes in _outcomes(audit, together=False).items():
+    for (policy, requirement), outcomes in _outcomes(audit, of_fleet=False).items():
         for host, outcome in outcomes.items():
             yield (str(host), policy, requirement), None if outcome == _NOT_KNOWN else outcome == _PASSED
 
@@ -124,23 +124,14 @@ def _of_hosts(name: str, unit: str, text: str, value_of: Callable[[dict[str, Any
     return Metric(name, ("host",), unit, text, lambda audit: [((host["name"],), value_of(host)) for host in audit["hosts"]])
 
 
-def _of_requirements(name: str, text: str, *counted: str) -> Metric:
-    """How many hosts have one of these outcomes, for each requirement."""
+def _of_rules(name: str, text: str, *counted: str, of_fleet: bool = False) -> Metric:
+    """For each requirement, how many hosts have one of these outcomes. For each rule of the fleet, whether the hosts together have it."""
 
     def samples(audit: Audit) -> Samples:
-        for names, outcomes in _outcomes(audit, together=False).items():
+        for names, outcomes in _outcomes(audit, of_fleet).items():
             yield names, sum(outcome in counted for outcome in outcomes.values())
 
-    return Metric(name, _RULE, "hosts", text, samples)
-
-
-def _of_fleet_rules(name: str, text: str, wanted: str) -> Metric:
-    """Whether each rule of the fleet has this outcome."""
-
-    def samples(audit: Audit) -> Samples:
-        return [(names, outcomes[None] == wanted) for names, outcomes in _outcomes(audit, together=True).items()]
-
-    return Metric(name, _RULE, "0 or 1", text, samples)
+    return Metric(name, _RULE, "0 or 1" if of_fleet else "hosts", text, samples)
 
 
 _RULE = ("policy", "requirement")
@@ -178,20 +169,19 @@ METRICS = (
         lambda audit: [((severity,), number) for severity, number in audit["summary"]["violations"].items() if audit["checks"]],
     ),
     Metric("lmstudio_host_violations", ("host",), "violations", "Violations of the policy on a host that answered.", _host_violations),
-    Metric(
-        "lmstudio_requirement_met",
-        ("host", *_RULE),
-        "0 or 1",
-        "Whether a host that answered meets the requirement.",
-        _requirement_met,
-    ),
-    _of_requirements("lmstudio_requirement_hosts", "Hosts that the requirement is about.", *_OUTCOMES),
-    _of_requirements("lmstudio_requirement_hosts_met", "Hosts that meet the requirement.", _PASSED),
-    _of_requirements(
+    Metric("lmstudio_requirement_met", ("host", *_RULE), "0 or 1", "Whether a host that answered meets the requirement.", _requirement_met),
+    _of_rules("lmstudio_requirement_hosts", "Hosts that the requirement is about.", *_OUTCOMES),
+    _of_rules("lmstudio_requirement_hosts_met", "Hosts that meet the requirement.", _PASSED),
+    _of_rules(
         "lmstudio_requirement_hosts_failed", "Hosts that answered and do not meet the requirement, unless its severity is warn.", _FAILED
     ),
-    _of_fleet_rules("lmstudio_fleet_rule_met", "Whether the hosts together meet the rule.", _PASSED),
-    _of_fleet_rules("lmstudio_fleet_rule_failed", "Whether the hosts together do not meet the rule, unless its severity is warn.", _FAILED),
+    _of_rules("lmstudio_fleet_rule_met", "Whether the hosts together meet the rule.", _PASSED, of_fleet=True),
+    _of_rules(
+        "lmstudio_fleet_rule_failed",
+        "Whether the hosts together do not meet the rule, unless its severity is warn.",
+        _FAILED,
+        of_fleet=True,
+    ),
     Metric(
         "lmstudio_drift_changes", ("host",), "changes", "Changes since the baseline on a host that was compared with it.", _drift_changes
     ),
