@@ -42,8 +42,7 @@ def as_markdown(audit: Audit) -> str:
     checked = [
         (_code(row["policy"]), _code(row["requirement"]), _code(row["asked"]), row["outcome"]) for row in sentences.what_was_checked(audit)
     ]
-    titles: tuple[str, ...] = ("policy", "requirement", "what is asked", "outcome")
-    lines += _markdown_table(titles, checked) if checked else ["Nothing: there is no policy for these hosts.", ""]
+    lines += _table(("policy", "requirement", "what is asked", "outcome"), checked, "Nothing: there is no policy for these hosts.")
     models = [
         (
             _code(model["key"]), model["hosts_loaded"], model["hosts_listing"], model["instances"], model["contexts"], model["slots"],
@@ -52,10 +51,9 @@ def as_markdown(audit: Audit) -> str:
         for model in sentences.models_by_use(audit)
     ]  # fmt: skip
     titles = ("model", "served by", "listed by", "instances", "contexts", "slots", "size", "hosts that serve it")
-    lines += ["## Models", "", *(_markdown_table(titles, models) if models else ["No host lists a model.", ""])]
-    lines += ["## Hosts", ""]
+    lines += ["## Models", "", *_table(titles, models, "No host lists a model."), "## Hosts", ""]
     instances = "not known" if summary["models"]["instances"] is None else summary["models"]["instances"]
-    lines += _markdown_table(
+    lines += _table(
         ("hosts", "models listed", "models loaded", "instances", "listed size", "loaded size"),
         [
             (
@@ -69,7 +67,7 @@ def as_markdown(audit: Audit) -> str:
          sentences.loaded_size(host), _names(sentences.loaded_models(host), 20))
         for host in silent_first(audit)
     ]  # fmt: skip
-    lines += _markdown_table(("host", "status", "listed", "loaded size", "models (context)"), rows)
+    lines += _table(("host", "status", "listed", "loaded size", "models (context)"), rows)
     version = f" {audit['collection_version']}" if audit["collection_version"] else ""
     limit = f", limited to {_code(audit['limit'])}" if audit["limit"] else ""
     lines += [*(f"{_code(note)}\n" for note in audit["notes"]), f"Audited by {audit['generator']}{version}{limit}."]
@@ -81,7 +79,9 @@ def _names(names: Sequence[str], most: int = 5) -> str:
     return " ".join(map(_code, names[:most])) + more
 
 
-def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]], without: str = "") -> list[str]:
+    if not rows:
+        return [without, ""]
     lines = ["| {} |".format(" | ".join(titles)), "|{}".format(" --- |" * len(titles))]
     lines += ["| {} |".format(" | ".join(str(cell) for cell in row)) for row in rows[:_MAX_ROWS]]
     more = [f"{len(rows) - _MAX_ROWS} more are in the JSON report.", ""] if len(rows) > _MAX_ROWS else []
