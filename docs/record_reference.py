@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
@@ -33,15 +33,8 @@ What a host answered is a record, the same from every plugin: `ansible_facts.lms
 All keys are always there, but for `unreadable` of a model. What a server does not tell is null, false or an empty list. Every other
 plugin that returns a record returns this one, so this is the only place that describes it.
 """
-FIELDS: dict[str, dict[str, type | None]] = {
-    "models": reader._ENTRY,
-    "models.quantization": reader._QUANTIZATION,
-    "models.capabilities": reader._CAPABILITIES,
-    "models.capabilities.reasoning": reader._REASONING,
-    "models.loaded_instances": reader._INSTANCE,
-    "models.loaded_instances.config": reader.SETTINGS,
-}
-"""The fields of what is read from an answer."""
+MODEL: dict[str, Any] = {**reader._ENTRY, "loaded_instances": reader._INSTANCE}
+"""The fields of a model as it is read from an answer: a table stands for an object."""
 
 Row = tuple[str, str, str]
 """A key with those that it is in, its type, and what it is."""
@@ -83,24 +76,26 @@ def _of_key(path: str, hint: Any, documented: Documented) -> Iterator[Row]:
     inner = [part for part in (*get_args(hint), hint) if is_typeddict(part)]
     if inner:
         yield from _of_type(inner[0], documented["contains"], path + ".")
-    elif path in FIELDS:
-        yield from _of_entry(path, documented["contains"])
+    elif path == "models":
+        yield from _of_entry(path, MODEL, documented["contains"])
 
 
-def _of_entry(path: str, documented: Documented) -> Iterator[Row]:
-    """The keys of what is read from an answer: its fields, and the containers in it."""
-    fields = FIELDS[path]
-    containers = {name.rpartition(".")[2] for name in FIELDS if name.rpartition(".")[0] == path}
+def _of_entry(path: str, fields: Mapping[str, Any], documented: Documented) -> Iterator[Row]:
+    """The keys of what is read from an answer, and those of the objects in it."""
     computed = {"loaded", "unreadable"} if path == "models" else set()
-    _same_keys(fields.keys() | containers | computed, documented, path + ".")
+    _same_keys(fields.keys() | computed, documented, path + ".")
     for name, said in documented.items():
         kind = f"list of {said['elements']}" if said["type"] == "list" else said["type"]
-        if name in fields and kind != _of_field(name, fields[name]):
-            raise LookupError(f"{path}.{name} is {_of_field(name, fields[name])} in the code, and {kind} in the RETURN of model_info")
-        nullable = name in fields and name not in reader._REQUIRED and reader._unknown_value(name, fields[name]) is None
+        field = fields.get(name, {})
+        if isinstance(field, Mapping):
+            yield _row(f"{path}.{name}", kind, said)
+            if field:
+                yield from _of_entry(f"{path}.{name}", field, said["contains"])
+            continue
+        if kind != _of_field(name, field):
+            raise LookupError(f"{path}.{name} is {_of_field(name, field)} in the code, and {kind} in the RETURN of model_info")
+        nullable = name not in reader._REQUIRED and reader._unknown_value(name, field) is None
         yield _row(f"{path}.{name}", kind + " or null" if nullable else kind, said)
-        if name in containers:
-            yield from _of_entry(f"{path}.{name}", said["contains"])
 
 
 def _of_field(name: str, expected_type: type | None) -> str:

@@ -29,12 +29,12 @@ class ActionModule(OneHostAction):
     def parse(self, options: dict[str, Any]) -> Wanted:
         return parse_wanted(options)
 
-    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, wanted: Wanted) -> dict[str, Any]:
+    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, parsed: Wanted) -> dict[str, Any]:
         def show(line: str) -> None:
             if not self._task.no_log:
                 self._display.display(f"{self.MODULE}, {endpoint.url}: {line}")
 
-        return bring_about(wanted, Server(endpoint, fetch, progress=show), self._task.check_mode)
+        return bring_about(parsed, Server(endpoint, fetch, progress=show), self._task.check_mode)
 
-    def result_of(self, record: Record, wanted: Wanted) -> dict[str, Any]:
-        return not_asked_result(wanted, record)
+    def result_of(self, record: Record, parsed: Wanted) -> dict[str, Any]:
+        return not_asked_result(parsed, record)

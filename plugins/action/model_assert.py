@@ -53,12 +53,12 @@ class ActionModule(OneHostAction):
     def parse(self, options: dict[str, Any]) -> Assertion:
         return parse_assertion(options)
 
-    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, assertion: Assertion) -> dict[str, Any]:
+    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, parsed: Assertion) -> dict[str, Any]:
         def show_progress(line: str) -> None:
             if not self._task.no_log:
                 self._display.v(f"{self.MODULE}, {endpoint.url}: {line}")
 
-        return poll_until_met(assertion, endpoint, fetch, progress=show_progress)
+        return poll_until_met(parsed, endpoint, fetch, progress=show_progress)
 
-    def result_of(self, record: Record, assertion: Assertion) -> dict[str, Any]:
-        return judge_record(assertion, record)
+    def result_of(self, record: Record, parsed: Assertion) -> dict[str, Any]:
+        return judge_record(parsed, record)

@@ -17,8 +17,8 @@ class ActionModule(OneHostAction):
     MODULE = "model_info"
     spec = staticmethod(model_info_spec)
 
-    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, options: dict[str, Any]) -> dict[str, Any]:
-        return self.result_of(ask(endpoint, fetch, options["detail"]), options)
+    def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, parsed: dict[str, Any]) -> dict[str, Any]:
+        return self.result_of(ask(endpoint, fetch, parsed["detail"]), parsed)
 
-    def result_of(self, record: Record, options: dict[str, Any]) -> dict[str, Any]:
-        return info_result(record, options["on_error"])
+    def result_of(self, record: Record, parsed: dict[str, Any]) -> dict[str, Any]:
+        return info_result(record, parsed["on_error"])
