@@ -51,7 +51,7 @@ def as_junit(audit: Audit) -> str:
         failures = sum(case.find("failure") is not None for case in cases)
         skipped = sum(case.find("skipped") is not None for case in cases)
         counts = {"tests": str(len(cases)), "failures": str(failures), "errors": "0", "skipped": str(skipped)}
-        ElementTree.SubElement(root, "testsuite", {"name": _xml(name), **counts}).extend(cases)
+        ElementTree.SubElement(root, "testsuite", {"name": name, **counts}).extend(cases)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -72,10 +72,11 @@ class _Suites:
         self._times: Counter[tuple[str, str, str]] = Counter()
 
     def case(self, suite: str, host: str, name: str) -> ElementTree.Element:
-        """A new case. A CI system follows a case by its name, so a second one with the same name gets a number."""
+        """A new case. A CI system follows a case by its name, so a second one whose name looks the same gets a number."""
+        suite, host, name = _xml(suite), _xml(host), _xml(name)
         self._times[suite, host, name] += 1
         times = self._times[suite, host, name]
-        made = ElementTree.Element("testcase", {"classname": _xml(host), "name": _xml(name) + (f" ({times})" if times > 1 else "")})
+        made = ElementTree.Element("testcase", {"classname": host, "name": name + (f" ({times})" if times > 1 else "")})
         self.cases.setdefault(suite, []).append(made)
         return made
 

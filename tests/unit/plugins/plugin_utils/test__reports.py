@@ -13,6 +13,7 @@ import json
 import os
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
@@ -230,6 +231,20 @@ def test_names_that_look_the_same_are_one_sample():
     )
     samples = [line for line in FORMATS["prometheus"][1](found).splitlines() if line.startswith("lmstudio_instance_context_length")]
     assert samples == ['lmstudio_instance_context_length{host="gpu",model="m\\\\u202e",model_instance="i"} 1']
+
+
+def test_names_that_look_the_same_are_two_cases():
+    """A CI system follows a case by its name."""
+    policy = {"require": [{"name": name, "model": "m"} for name in ("chat\u200b", "chat\\u200b", "chat")]}
+    policy["groups"] = {name: {"require": [{"name": "chat", "model": "m"}]} for name in ("g\u200b", "g\\u200b")}
+    hosts = {"gpu": answering(entry("m", instances=[instance("m", 1)]))}
+    found = make_audit(hosts, parse_policies(policy, {name: ["gpu"] for name in policy["groups"]}), None, "2026-11-23T08:00:00Z")
+    suites = list(ElementTree.fromstring(FORMATS["junit"][1](found)))
+    assert [(suite.get("name"), suite.get("tests"), [case.get("name") for case in suite]) for suite in suites] == [
+        ("hosts answer", "1", ["answers"]),
+        ("all hosts", "3", ["chat\\u200b", "chat\\u200b (2)", "chat"]),
+        ("group g\\u200b", "2", ["chat", "chat (2)"]),
+    ]
 
 
 def test_an_empty_fleet_of_hosts_that_are_down_has_every_report():
