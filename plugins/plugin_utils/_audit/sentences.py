@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
@@ -84,8 +84,12 @@ def _nothing_compared(audit: Audit) -> list[str]:
 
 
 def _lines(findings: Iterable[Finding]) -> list[str]:
-    # Some of the lines are sentences with an end of their own.
-    return [printable(". ".join([finding["message"], *cause_lines(finding)]).replace(".. ", ". "), _LINE) for finding in findings]
+    return [printable(_joined([finding["message"], *cause_lines(finding)]), _LINE) for finding in findings]
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """Side by side. Some of them are sentences with a period of their own."""
+    return " ".join([*(line if line.endswith(".") else f"{line}." for line in lines[:-1]), lines[-1]])
 
 
 def what_was_checked(audit: Audit) -> list[dict[str, Any]]:

@@ -370,6 +370,9 @@ def test_the_reasons_of_several_hosts_are_sentences_side_by_side():
         "2 of 2 hosts gave no answer: 1 auth, 1 refused. "
         "gpu2: http://gpu:1234 requires a token. gpu1: http://gpu:1234 refused the connection."
     )
+    cut = {"gpu1": failing("auth", "said wait... and"), "gpu2": failing("refused", "refused the connection")}
+    (said,) = problems(story(cut, {})[0])["not_ok"]
+    assert "gpu1: http://gpu:1234 said wait... and. gpu2: " in said
 
 
 def test_a_gate_that_judged_or_compared_nothing_says_so():
