@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
@@ -90,6 +90,13 @@ def _lines(findings: Iterable[Finding]) -> list[str]:
 def _joined(lines: Sequence[str]) -> str:
     """Side by side. Some of them are sentences with a period of their own."""
     return " ".join([*(line if line.endswith(".") else f"{line}." for line in lines[:-1]), lines[-1]])
+
+
+def left_out(found: Sized, most: int, one: str = "", many: str = "") -> str:
+    """What to say where a report shows only so many of them, such as "1 more host is in the JSON report.". Empty where it shows all."""
+    more = len(found) - most
+    noun = one if more == 1 else many
+    return f"{more} more{noun and ' '}{noun} {'is' if more == 1 else 'are'} in the JSON report." if more > 0 else ""
 
 
 def what_was_checked(audit: Audit) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first
@@ -28,16 +27,14 @@ def as_markdown(audit: Audit) -> str:
         lines += [f"## {KINDS[kind].title}", ""]
         for finding in findings[:_MAX_ROWS]:
             lines += [f"- {_code(finding['message'])}", *(f"  - {_code(line)}" for line in cause_lines(finding))]
-        more = len(findings) - _MAX_ROWS
-        lines += ["", *([f"{KINDS[kind].counted(more, 'more ')} are in the JSON report.", ""] if more > 0 else [])]
+        lines += ["", *_left_out(findings, KINDS[kind].one, KINDS[kind].many)]
     if audit["carried_over"]:
         names = _names([host["name"] for host in audit["carried_over"]], _MAX_ROWS)
         lines += ["## Hosts of the baseline that are not in this run", "", names, ""]
     not_compared = [entry["message"] for entry in drift_of(audit)["not_compared"]]
     if not_compared:
         lines += ["## Not compared with the baseline", "", *(f"- {_code(message)}" for message in not_compared[:_MAX_ROWS]), ""]
-        more = len(not_compared) - _MAX_ROWS
-        lines += [f"{count(more, 'more host')} are in the JSON report.", ""] if more > 0 else []
+        lines += _left_out(not_compared, "host", "hosts")
     lines += ["## What was checked", ""]
     checked = [
         (_code(row["policy"]), _code(row["requirement"]), _code(row["asked"]), row["outcome"]) for row in sentences.what_was_checked(audit)
@@ -84,8 +81,12 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]], without: str = 
         return [without, ""]
     lines = ["| {} |".format(" | ".join(titles)), "|{}".format(" --- |" * len(titles))]
     lines += ["| {} |".format(" | ".join(str(cell) for cell in row)) for row in rows[:_MAX_ROWS]]
-    more = [f"{len(rows) - _MAX_ROWS} more are in the JSON report.", ""] if len(rows) > _MAX_ROWS else []
-    return [*lines, "", *more]
+    return [*lines, "", *_left_out(rows)]
+
+
+def _left_out(found: Sequence[Any], one: str = "", many: str = "") -> list[str]:
+    said = sentences.left_out(found, _MAX_ROWS, one, many)
+    return [said, ""] if said else []
 
 
 def _code(text: str) -> str:

@@ -247,6 +247,25 @@ def test_names_that_look_the_same_are_two_cases():
     ]
 
 
+@pytest.mark.parametrize(("more", "plural", "verb"), [(1, "", "is"), (2, "s", "are")])
+def test_what_is_left_out_is_counted(more, plural, verb):
+    for name, most in (("markdown", 200), ("html", 500)):
+        numbers = range(most + more)
+        before = parse_baseline(json.loads(FORMATS["json"][1](make_audit({"gpu": answering()}, [], None, "2026-11-22T08:00:00Z"))))
+        hosts = {"gpu": answering(*(entry(f"m{number}") for number in numbers))} | {f"new{number}": answering() for number in numbers}
+        policy = {"groups": {"g": {"require": [{"model": f"x{number}"} for number in numbers]}}}
+        found = make_audit(hosts, parse_policies(policy, {"g": ["gpu"]}), before, "2026-11-23T08:00:00Z")
+        said = re.findall(r"(\d+ more[^.<]*) in the JSON report\.", FORMATS[name][1](found))
+        counted = [f"{more} more requirement{plural} {verb}", f"{more} more change{plural} {verb}"]
+        if name == "markdown":
+            # Not compared, what was checked, models, and hosts, of which there is one more.
+            counted += [f"{more} more host{plural} {verb}", f"{more} more {verb}", f"{more} more {verb}", f"{more + 1} more are"]
+        else:
+            # Models, changes, and not compared.
+            counted += [f"{more} more model{plural} {verb}", f"{more} more {verb}", f"{more} more {verb}"]
+        assert said == counted, name
+
+
 def test_an_empty_fleet_of_hosts_that_are_down_has_every_report():
     found = make_audit({"gpu": None}, [], None, "2026-11-23T08:00:00Z")
     for _file_name, render in FORMATS.values():

@@ -52,6 +52,7 @@ def as_html(audit: Audit) -> str:
         loaded_size=sentences.loaded_size,
         plain=_plain,
         causes=cause_lines,
+        left_out=sentences.left_out,
         sha256=_sha256,
     )
     script, style = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
