@@ -7,14 +7,21 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state import server
 from ansible_collections.gpufleet.lmstudio.tests.clockwork import ENDPOINT
 
 
+class Hurried(threading.Event):
+    def wait(self, timeout=None):
+        """For thousandths of seconds."""
+        return super().wait(timeout and timeout / 1000)
+
+
 def test_a_load_tells_every_few_seconds_how_long_it_has_taken(monkeypatch):
-    monkeypatch.setattr(server, "SECONDS_BETWEEN_LINES", 1.0)
+    monkeypatch.setattr(server, "threading", SimpleNamespace(Event=Hurried, Thread=threading.Thread))
     lines, twice = [], threading.Event()
 
     def tell(line):
@@ -27,5 +34,5 @@ def test_a_load_tells_every_few_seconds_how_long_it_has_taken(monkeypatch):
         return Response(200, b'{"instance_id": "qwen", "status": "loaded"}')
 
     assert server.Server(ENDPOINT, fetch, progress=tell).load("qwen", {}, set(), 600) == "qwen"
-    assert lines[:2] == ["still loading, 1 of at most 600 seconds", "still loading, 2 of at most 600 seconds"]
+    assert lines[:2] == ["still loading, 15 of at most 600 seconds", "still loading, 30 of at most 600 seconds"]
     assert not any(thread.name == "lmstudio-progress" for thread in threading.enumerate())
