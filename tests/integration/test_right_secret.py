@@ -519,6 +519,34 @@ def test_the_environment_of_a_play_hands_the_hosts_token_to_no_other_server(run,
     assert f"gpu01: {fleet.urls['other']} is not a server of this host, so lmstudio_token does not apply there" in words(outcome)
 
 
+def test_where_a_header_of_the_host_is_taken_away_its_token_in_the_environment_is_not_read_instead(run, start):
+    fleet = start({"gpu01": {}, "other": {}})
+    play = """
+- name: Ask with a token in the environment and in a header of the defaults
+  hosts: gpu01
+  gather_facts: false
+  environment:
+    LM_API_TOKEN: "{{ lmstudio_token }}"
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      headers: {Authorization: "Bearer {{ lmstudio_token }}"}
+  tasks:
+    - name: Another server
+      gpufleet.lmstudio.model_info:
+        url: "{{ other }}"
+    - name: Facts of another server
+      gpufleet.lmstudio.model_facts:
+        url: "{{ other }}"
+    - name: From the controller, whose own token is for such a server
+      gpufleet.lmstudio.model_info:
+        url: "{{ other }}"
+        via: controller
+"""
+    own = {"lmstudio_url": fleet.urls["gpu01"], "lmstudio_token": token_of("gpu01"), "other": fleet.urls["other"]}
+    run(play, {"gpu01": own}, env={"LM_API_TOKEN": "of-the-controller-0123456789"})
+    assert sent_to(fleet, "other") == [None, None, "Bearer of-the-controller-0123456789"]
+
+
 def test_a_client_certificate_of_the_first_host_is_no_default_for_others(run, start):
     fleet = start({"gpu01": {}, "gpu02": {}})
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import CREDENTIALS, texts_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, VariableError, decrypted
@@ -76,6 +77,9 @@ def _leave(options: dict[str, Any], option: str, value: Any) -> None:
         options.pop(name, None)
     if value:
         options[option] = value
+    if options.get("token") == "" and not authorizes(options.get("headers")):
+        # It stood beside an Authorization header, which is not left.
+        del options["token"]
 
 
 def source_of_token(action: Any, host: Host, options: Mapping[str, Any]) -> str | None:
