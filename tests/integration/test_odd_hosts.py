@@ -38,6 +38,10 @@ ODD = {
         {"ansible_host": "{{ addresses[inventory_hostname] }}", "lmstudio_controller_url": "http://gpu01.invalid:1234"},
         "its ansible_host cannot be templated: 'addresses' is undefined",
     ),
+    "undefined-connection-and-a-loopback-url": (
+        {"ansible_host": "gpu01.invalid", "ansible_connection": "{{ how }}", "lmstudio_controller_url": "http://127.0.0.1:9"},
+        None,
+    ),
     "endless-port": ({"lmstudio_port": float("inf")}, "This host was not asked"),
     "odd-port": ({"lmstudio_port": "many"}, "'lmstudio_port' cannot be converted to int"),
     "no-port": ({"lmstudio_port": 70000}, "lmstudio_port: 70000 is not a port"),

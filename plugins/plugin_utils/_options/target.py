@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback, is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import CONTROLLER_URL, VARIABLES, Host
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import CONTROLLER_URL, VARIABLES, Host, VariableError
 
 _SET_URL = "set lmstudio_controller_url to a URL of it"
 _FROM_CONTROLLER = "Query it from the controller, with model_info or model_assert and via: controller."
@@ -62,13 +62,17 @@ def _has_other_address(host: Host) -> bool:
     return host.has_port() if is_this_machine(host.address) else host.address != host.name
 
 
+def _may_be_another_machine(host: Host) -> bool:
+    """Whether the controller may answer in place of a host, because its connection is local."""
+    try:
+        return not host.has(CONTROLLER_URL) and host.is_local and _has_other_address(host)
+    except VariableError:  # Its URL needed no connection, which need not be usable then.
+        return False
+
+
 def loopback_warning(asked: Iterable[tuple[Host, Endpoint]]) -> str | None:
     """A warning that the controller itself answers for hosts whose connection is local, although they may be other machines."""
-    names = [
-        host.name
-        for host, endpoint in asked
-        if is_this_machine(endpoint.host) and host.is_local and _has_other_address(host) and not host.has(CONTROLLER_URL)
-    ]
+    names = [host.name for host, endpoint in asked if is_this_machine(endpoint.host) and _may_be_another_machine(host)]
     if not names:
         return None
     return (
