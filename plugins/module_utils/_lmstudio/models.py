@@ -136,7 +136,7 @@ def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels
 
 def tells_error(document: Mapping[str, Any], listed: list[Any]) -> bool:
     """Whether a document says that something went wrong, so that there may be more models than those listed."""
-    return document.get("error") is not None or (not listed and document.get("detail") is not None)
+    return document.get("error") not in (None, False, "") or (not listed and document.get("detail") is not None)
 
 
 def error_and(listed: Any) -> ApiError:

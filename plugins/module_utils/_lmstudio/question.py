@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What one endpoint is asked, request by request: its list of models, and what follows from the answer."""
+"""What one endpoint is asked, request by request: which list of models, what follows from the answer, and how that list is read."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS, KnownModels, Listed, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, read_models_v0
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer
@@ -44,6 +44,11 @@ def poll_after(seconds: float, answer: Response | ApiError) -> Poll:
     """The result of a question that was asked so many seconds ago, and has just been answered."""
     asked_at = time.strftime(TIME_FORMAT, time.gmtime(time.time() - seconds))
     return Poll(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
+
+
+def read_list(answer: Response, endpoint: Endpoint, api: str, known: KnownModels | None) -> Listed:
+    """The models of a list of this kind. Raises :class:`ApiError`. `known` is as in :func:`read_models`."""
+    return read_models_v0(answer, endpoint) if api == V0 else read_models(answer, endpoint, known)
 
 
 async def ask_endpoint(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Awaitable[Response]]) -> Poll:

@@ -24,10 +24,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
     Model,
     comparable_text,
     may_be_loaded,
-    read_models,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, read_models_v0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Poll, ask_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Poll, ask_endpoint, read_list
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Error, Instance, Record
@@ -88,8 +87,7 @@ def parse(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> P
         if isinstance(answer, ApiError):
             raise answer
         if isinstance(answer, Response):
-            listed = read_models_v0(answer, endpoint) if poll.api == V0 else read_models(answer, endpoint, known)
-            answer = ParsedAnswer(*listed, poll.api)
+            answer = ParsedAnswer(*read_list(answer, endpoint, poll.api, known), poll.api)
     except ApiError as exc:
         return poll._replace(answer=mask_problem(endpoint, exc))
     return poll._replace(answer=answer.mask(endpoint))

@@ -220,7 +220,7 @@ def test_what_matters_most_is_strict_and_names_entry_and_field(document, named):
         (200, {"models": [], "data": [{"id": "x"}]}, "not_lmstudio"),
         (200, {"models": [], "error": {"message": "the index is not ready"}}, "invalid"),
         (200, {"models": [], "error": "the index is not ready"}, "invalid"),
-        (200, {"models": [], "error": None}, None),
+        *((200, {"models": [], "error": none}, None) for none in (None, False, "")),
         (200, {"models": [{"type": "llm", "key": "a"}], "error": "a linked machine did not answer"}, "invalid"),
         (200, {"models": [], "detail": "not ready", "title": "Not ready", "status": 503}, "invalid"),
         (200, {"models": [{"name": "a", "model": "a"}], "data": [{"id": "x"}]}, "not_lmstudio"),
