@@ -139,6 +139,7 @@ class _Run:
                 failure.next_step = _WITHOUT_OTHERS
             if action.instance is not None and not failure.unclear:
                 self.outcome.restored = self._restore(action)
+                failure.unclear = self.outcome.restored == PERHAPS_RESTORED
             raise
         self.outcome.restored = None
 

@@ -502,6 +502,22 @@ def test_that_it_is_not_known_whether_it_is_loaded_again_is_told():
     assert result["msg"].endswith("It is not known whether what was loaded before is loaded again.")
 
 
+def test_what_may_be_loaded_again_may_be_all_that_has_changed():
+    server, wanted = scenario("reload", has_v0=False)
+    server.refusal = lambda body: error(500, "model_load_failed", MEMORY) if body["context_length"] == 8192 else None
+
+    def somebody(request):
+        if request.path.endswith("/unload"):
+            server.models[0]["loaded_instances"].clear()
+        elif request.path.endswith("/load") and json.loads(request.body)["context_length"] == 4096:
+            server.faults[len(server.requests) - 1] = server.gives_up_early
+
+    server.hooks.append(somebody)
+    result = server.run(wanted)
+    assert server.loads == 1 and server.unloaded == [] and result["actions"] == []
+    assert result["reason"] == "insufficient_memory" and result["restored"] is False and result["changed"] is True
+
+
 @pytest.mark.parametrize("given, compare, failed", [(131072, {}, False), (4096, {}, True), (4096, {"context_length": "ignore"}, False)])
 def test_a_context_other_than_the_one_that_was_asked_for(given, compare, failed):
     server = ClockworkServer([QWEN])
