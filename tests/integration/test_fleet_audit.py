@@ -207,6 +207,9 @@ def test_its_playbook_does_not_pass_without_a_host(audit, tmp_path):
     for pattern in ("gpus", "lab", ["gpus", "lab"]):
         outcome = audit({"gpu1": {}}, "-i", "groups.yml", ends=4, fleet_audit_hosts=pattern)
         assert "fleet_audit_hosts matches no host of the inventory, so there is nothing to audit." in outcome.output
+    for arguments in ([], ["--tags", "nightly"], ["-e", "fleet_audit_hosts=gpus"]):
+        outcome = audit({}, *arguments, ends=2)
+        assert "The inventory has no hosts, so there is nothing to audit." in outcome.output
     assert not (tmp_path / "audit").exists()
     done = run_in(tmp_path, ["ansible-playbook", "--syntax-check", "gpufleet.lmstudio.fleet_audit"], {})
     assert done.returncode == 0, done.stdout + done.stderr
