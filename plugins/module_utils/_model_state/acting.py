@@ -37,9 +37,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spe
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
-_WITHOUT_OTHERS = (
-    "The other models were unloaded for it (exclusive), and stay unloaded. Load this one with a smaller context, or choose a smaller one."
-)
+_SMALLER = "Load this one with a smaller context, or choose a smaller one."
+_WITHOUT_OTHERS = f"The other models were unloaded for it (exclusive), and stay unloaded. {_SMALLER}"
 """What to do where there is too little memory although the others have been unloaded."""
 
 
@@ -136,7 +135,8 @@ class _Run:
             self._load_one(action, self.wanted.config)
         except Failure as failure:
             if failure.reason == "insufficient_memory" and self.wanted.exclusive:
-                failure.next_step = _WITHOUT_OTHERS
+                others = [each for each in self.outcome.actions if each["model"] != self.wanted.model]
+                failure.next_step = _WITHOUT_OTHERS if others else _SMALLER
             if action.instance is not None and not failure.unclear:
                 self.outcome.restored = self._restore(action)
                 failure.unclear = self.outcome.restored == PERHAPS_RESTORED

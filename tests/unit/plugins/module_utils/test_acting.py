@@ -705,6 +705,14 @@ def test_where_exclusive_has_made_room_it_is_not_advised_again():
     assert "exclusive: true" in server.run(wanted._replace(exclusive=False))["msg"]
 
 
+def test_where_exclusive_has_unloaded_nothing_it_is_not_told_so():
+    server = ClockworkServer([model("qwen", instance("qwen"))])
+    server.refusal = lambda body: error(500, "model_load_failed", MEMORY) if body["context_length"] == 8192 else None
+    result = server.run(parse_options("qwen", exclusive=True, config=EIGHT))
+    assert result["reason"] == "insufficient_memory" and "exclusive" not in result["msg"]
+    assert "76.69 GB of memory.'. Load this one with a smaller context, or choose a smaller one. Done before" in result["msg"]
+
+
 def test_somebody_else_who_loads_at_once_is_noticed():
     server = ClockworkServer([QWEN])
 
