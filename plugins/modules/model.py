@@ -67,7 +67,7 @@ options:
       - Settings to load it with, by name. C(context_length), C(eval_batch_size), C(flash_attention), C(num_experts),
         C(offload_kv_cache_to_gpu), C(parallel), and whatever else this LM Studio accepts.
       - Only what is given is sent and compared. A setting that the server does not report is in RV(unverified), and is no reason to reload.
-        One that is nearly called like one of these, such as C(contextLength), is an error.
+        A name that is close to one of these, such as C(contextLength), is an error.
     type: dict
     default: {}
   compare:
