@@ -38,7 +38,7 @@ _FILES = ("ca_path", "client_cert", "client_key")
 V1, V0, AUTO = APIS = ("v1", "v0", "auto")
 """Which list of models is asked for: that of LM Studio 0.4 and later, the older one, or the older one where the newer does not exist."""
 PUBLIC_OPTIONS = ("url", "timeout", "validate_certs", *_FILES, "use_proxy", "api")
-"""The fields of an endpoint that affect its answer and are not secret. A cache keeps these and no others."""
+"""The fields of an endpoint that affect its answer and are not secret. A cache keeps these and no others: an answer that is too large is not kept."""
 
 
 class Endpoint(NamedTuple):

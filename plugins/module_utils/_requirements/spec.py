@@ -245,7 +245,7 @@ def _config(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
 
 
 class Key(NamedTuple):
-    """What belongs to a key of a requirement. What it asks for is checked in ``checks.py``."""
+    """What belongs to a key of a requirement. ``checks.py`` checks it of an instance, ``judge.py`` what is about several, such as their number."""
 
     read: Callable[[Any], Any]
     spec: dict[str, Any]

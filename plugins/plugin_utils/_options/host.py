@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 
 CONTROLLER_URL = "lmstudio_controller_url"
 VARIABLES = {option: f"lmstudio_{option}" for option in connection_options() if option != "max_response_bytes"}
-"""The host variable of each option that has one."""
+"""The host variable of each option that has one. How much is read protects who asks, so no host decides it."""
 SECRETS = {option: VARIABLES[option] for option in ("token", "headers", "client_cert", "client_key")}
 """The host variable of each option that identifies who asks."""
 VIA = "lmstudio_via"
