@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import is_unconfirmed
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear, is_unreadable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import NOT_CONFIRMED, Candidate
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import NOT_CONFIRMED
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches, is_older
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
@@ -35,7 +36,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     RequirementError,
     whole_number,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, is_masked, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -178,7 +179,7 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
 def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
     # The key: whether the value is known, and the value.
     hosts_of: dict[tuple[bool, Any], list[str]] = {}
-    is_untold = False
+    some_unknown = False
     for name, record in records.items():
         if not record["ok"]:
             continue
@@ -187,19 +188,19 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
             found.need_full()
         loaded = requirement.state == LOADED
         candidates = [candidate for model in found.loaded_models() for candidate in model] if loaded else found.listed_models()
-        values = list(dict.fromkeys(_VALUES[attribute](candidate) for candidate in candidates))
+        values = list(
+            dict.fromkeys(_value_of(candidate.entry, candidate.instance, attribute, is_older(record)) for candidate in candidates)
+        )
         if not values and ((found.may_hide() and not loaded) or found.unreadable_names()):
-            values = [None]
+            values = [_NOT_KNOWN]
         if attribute == "context_length" and is_older(record):
             # The older list has one row for all instances of a model, which may differ.
-            is_untold = is_untold or bool(values)
-            values = [None] if values else []
+            some_unknown = some_unknown or bool(values)
+            values = [_NOT_KNOWN] if values else []
         for value in values:
-            # A model without variants has none selected, which is known, but not from the older list.
-            known = value is not None or (attribute == "selected_variant" and not is_older(record))
-            hosts_of.setdefault((known, value), []).append(name)
+            hosts_of.setdefault(value, []).append(name)
     # Two unknown values may differ.
-    if len(hosts_of) < 2 and not is_untold and len(hosts_of.get((False, None), [])) < 2:
+    if len(hosts_of) < 2 and not some_unknown and len(hosts_of.get(_NOT_KNOWN, [])) < 2:
         return []
     may = "has different" if sum(known for known, _value in hosts_of) > 1 else "may have different"
     message = f"{requirement.subject} {may} {attribute.replace('_', ' ')}s: "
@@ -218,10 +219,18 @@ def _hosts(names: list[str]) -> str:
     return format_names(names) if len(names) <= NAMES_SHOWN else f"{len(names)} hosts ({format_names(names)})"
 
 
-_VALUES: dict[str, Callable[[Candidate], Any]] = {
-    "quantization": lambda candidate: candidate.entry["quantization"]["name"],
-    "selected_variant": lambda candidate: candidate.entry["selected_variant"],
-    "context_length": lambda candidate: candidate.instance and candidate.instance["config"]["context_length"],
-}
-CONSISTENT = tuple(_VALUES)
+def _value_of(entry: Entry, instance: Entry | None, attribute: str, older: bool) -> tuple[bool, Any]:
+    """Whether the value of an attribute is known, and the value. `older` says that the entry is from the older list."""
+    if attribute == "context_length":
+        value = instance and instance["config"]["context_length"]
+    else:
+        value = entry["quantization"]["name"] if attribute == "quantization" else entry[attribute]
+    if value is None:
+        # A model without variants has none selected, which is known, but not from the older list.
+        return attribute == "selected_variant" and not older and not is_unreadable(entry, attribute), None
+    return _NOT_KNOWN if isinstance(value, str) and is_masked(value) else (True, value)
+
+
+_NOT_KNOWN = (False, None)
+CONSISTENT = ("quantization", "selected_variant", "context_length")
 """What can be compared over hosts."""

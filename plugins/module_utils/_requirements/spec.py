@@ -220,7 +220,9 @@ def _bits(value: Any) -> float:
 def _size(value: Any) -> int:
     number = _SIZE.match(value.strip()) if isinstance(value, str) else None
     if number and number[2]:
-        value = int(float(number[1]) * (1024 if number[3] else 1000) ** _POWERS[number[2].lower()])
+        # Exactly: 4.1 is a little less as a float.
+        digits, decimals = number[1].replace(".", ""), len(number[1].partition(".")[2])
+        value = int(digits) * (1024 if number[3] else 1000) ** _POWERS[number[2].lower()] // 10**decimals
     elif number:
         value = number[4]
     try:

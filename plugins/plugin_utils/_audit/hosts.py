@@ -49,9 +49,10 @@ def _in_order(record: Record) -> Record:
     return {**record, "models": models, "warnings": warnings, "error": error}
 
 
-def natural_order(name: str) -> list[tuple[int, int | str]]:
-    """Sorts gpu2 before gpu10."""
-    return [(0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in re.split(r"(\d{1,18})", name)]
+def natural_order(name: str) -> tuple[list[tuple[int, int | str]], str]:
+    """Sorts gpu2 before gpu10, and always in the same way: gpu01 before gpu1."""
+    parts = re.split(r"(\d{1,18})", name)
+    return [(0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in parts], name
 
 
 def describe_host(name: str, record: Record) -> dict[str, Any]:

@@ -198,6 +198,11 @@ def test_a_list_that_cannot_be_used_is_named(raw, says):
         ("5", 5),
         ("5B", 5),
         ("40GB", 40 * 10**9),
+        # As floats they are a little less.
+        ("4.1GB", 4_100_000_000),
+        ("16.9 TB", 16_900_000_000_000),
+        ("1.5GiB", 3 * 2**29),
+        ("1.000000009KB", 1000),
         ("40 gb", 40 * 10**9),
         ("40GiB", 40 * 2**30),
         ("1.5KiB", 1536),
@@ -1075,6 +1080,28 @@ def test_what_must_be_the_same_everywhere():
     assert fleet_messages([{"model": "qwen/*"}], silent, min_hosts=1, consistent=["selected_variant"]) == []
     assert fleet_messages([{"model": "qwen/*"}], {"a": silent["a"]}, min_hosts=1, consistent=["quantization"]) == []
     assert CONSISTENT == ("quantization", "selected_variant", "context_length")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "fields"),
+    [
+        ("selected_variant", {"selected_variant": 7}),
+        ("selected_variant", {"selected_variant": "qwen/a@********"}),
+        ("quantization", {"quantization": {"name": 4}}),
+        ("quantization", {"quantization": {"name": "********"}}),
+        ("quantization", {"quantization": {"name": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"}}),
+    ],
+)
+def test_what_cannot_be_read_or_is_masked_is_not_the_same_everywhere(attribute, fields):
+    entry = {
+        "key": "qwen/a",
+        "selected_variant": "qwen/a@q4",
+        "quantization": {"name": "Q4"},
+        "loaded_instances": [instance("i")],
+        **fields,
+    }
+    (message,) = fleet_messages([{"model": "qwen/a"}], {name: record(entry) for name in "ab"}, min_hosts=1, consistent=[attribute])
+    assert message == f"qwen/a may have different {attribute.replace('_', ' ')}s: (not known) on a, b"
 
 
 @pytest.mark.parametrize(

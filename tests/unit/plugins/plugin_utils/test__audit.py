@@ -454,6 +454,8 @@ def test_a_host_that_lists_a_key_twice_counts_once():
 def test_hosts_come_in_natural_order():
     names = ["gpu10", "gpu2", "a", "gpu", "gpu1b", "10", "9", "b-1-2"]
     assert [host["name"] for host in audited(dict.fromkeys(names))["hosts"]] == ["9", "10", "a", "b-1-2", "gpu", "gpu1b", "gpu2", "gpu10"]
+    for same_number in (["gpu1", "gpu01"], ["gpu01", "gpu1"]):
+        assert [host["name"] for host in audited(dict.fromkeys(same_number))["hosts"]] == ["gpu01", "gpu1"]
 
 
 def test_a_record_that_was_changed_on_the_way_is_named():
