@@ -37,6 +37,11 @@ def may_be_masked_as(text: str, masked: str) -> bool:
     return text.endswith(last) and place + len(last) <= len(text)
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name may match several, as in a shell."""
+    return any(letter in name for letter in "*?[")
+
+
 def printable(text: str, limit: int = 80) -> str:
     """Untrusted text for a message: one line, no control or invisible characters, not longer than `limit`."""
     shown = text

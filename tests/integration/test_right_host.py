@@ -199,7 +199,7 @@ def test_a_task_that_runs_once_says_that_other_hosts_get_its_answer(run, start):
     required = {"require": [{"type": "llm"}]}
     asks = {"model_info": {}, "model_facts": {"url": "{{ lmstudio_url }}"}, "model_assert": required}
     tasks = {module: {f"gpufleet.lmstudio.{module}": options} for module, options in asks.items()}
-    warning = "this host alone is meant by a task with run_once, and Ansible gives its result to gpu02 as well."
+    warning = "a task with run_once asks this host alone, and Ansible gives its result to gpu02 as well."
 
     def warnings_of(task, **keywords):
         play = [{"name": "Ask", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Ask", **task}], **keywords}]

@@ -56,7 +56,7 @@ class Doubt(NamedTuple):
         return "it is still loading" if self.why == LOADING else f"it is not known whether it is loaded: {self.why}"
 
     def failure(self, what_is_listed: str, unclear: bool = False) -> Failure:
-        """Once nothing is waited for any longer."""
+        """The failure to raise once nothing more is waited for."""
         after = " after load_timeout" if self.may_pass else ""
         return Failure("load_unconfirmed", f"{what_is_listed}, but{after} {self}", None if self.why == LOADING else _NOT_TOLD, unclear)
 

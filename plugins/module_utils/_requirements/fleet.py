@@ -184,7 +184,7 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
         if not record["ok"]:
             continue
         found = Matches(record, requirement)
-        if requirement.state == AVAILABLE and found.may_be_uncarried():
+        if requirement.state == AVAILABLE and found.may_lack_entries():
             found.need_full()
         loaded = requirement.state == LOADED
         candidates = [candidate for model in found.loaded_models() for candidate in model] if loaded else found.listed_models()

@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, Check
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches, is_older, is_pattern
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches, is_older
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     FAIL,
     Violation,
@@ -37,7 +37,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     Requirement,
     RequirementError,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, is_pattern, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -160,7 +160,7 @@ def _closest(requirement: Requirement, models: list[list[Candidate]]) -> list[Vi
 
 def _judge_available(found: Matches) -> list[Violation]:
     candidates = found.listed_models()
-    if any(not candidate.unmet for candidate in candidates) or found.uncarried_keys():
+    if any(not candidate.unmet for candidate in candidates) or found.keys_without_entry():
         return []
     if not candidates:
         return [_not_listed(found)]
@@ -173,7 +173,7 @@ def _judge_none(found: Matches) -> list[Violation]:
     record, requirement = found
     absent = requirement.state == ABSENT
     if absent:
-        names = found.uncarried_keys() or found.possible_names()
+        names = found.keys_without_entry() or found.possible_names()
     else:
         names = list(dict.fromkeys(candidate.entry["key"] for candidate in found.possible_instances()))
     if not names:

@@ -24,7 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     Requirement,
     RequirementError,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_masked, may_be_masked_as
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_masked, is_pattern, may_be_masked_as
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -118,7 +118,7 @@ class Matches(NamedTuple):
     def listed_keys(self) -> list[str]:
         return [key for key in self.record["available"] if self._names_any([key])]
 
-    def may_be_uncarried(self) -> bool:
+    def may_lack_entries(self) -> bool:
         """Whether what is judged may be a model of which the record carries only the key. A variant is the key, an @ and more."""
         if self._is_complete:
             return False
@@ -128,11 +128,11 @@ class Matches(NamedTuple):
         carried = {entry["key"] for entry in self.record["models"]} if len(available) == self.record["counts"]["models"] else set()
         return any(_may_be_variant(pattern, key) for key in available if key not in carried for pattern in self.requirement.model)
 
-    def uncarried_keys(self) -> list[str]:
+    def keys_without_entry(self) -> list[str]:
         """The keys that are all there is to judge, because the record carries no more of some models. Raises
         :class:`RequirementError` where keys are not enough.
         """
-        if not self.may_be_uncarried():
+        if not self.may_lack_entries():
             return []
         keys = self.listed_keys()
         if not keys or self.requirement.terms:
@@ -190,10 +190,6 @@ class Matches(NamedTuple):
         """A model with its instances, and with those of other models whose id is its key: they may serve requests for the key."""
         others = [entry for entry in self.record["models"] if entry["key"] != key]
         return _Target(entries, _instances(entries) + [(entry, each) for entry, each in _instances(others) if each["id"] == key])
-
-
-def is_pattern(name: str) -> bool:
-    return any(letter in name for letter in "*?[")
 
 
 def is_older(record: Record) -> bool:

@@ -29,7 +29,7 @@ class Baseline(NamedTuple):
     """What is known of each host: `{ok, status, api, detail, models, seen_at}`. For one that gave no answer, or less of one, what it had before."""
 
     def still_known(self, host: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What a host without a change had before, where what it answered now cannot take the place of that."""
+        """What a host without a change had before, where it gives no answer now, or tells less."""
         known = self.hosts.get(host["name"])
         if known is None or not known["ok"] or (host["ok"] and not tells_less(known, host)):
             return None

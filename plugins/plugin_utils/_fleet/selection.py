@@ -15,6 +15,7 @@ from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager, split_host_pattern
 from ansible.parsing.dataloader import DataLoader
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import variables_in_inventory, variables_in_task
 
 _JUDGED_TOGETHER = {
@@ -24,7 +25,7 @@ _JUDGED_TOGETHER = {
     ),
 }
 """The variables of a role that decide what passes, where it judges all hosts at once with those of the first one."""
-_JUDGED_ALONE_WITHOUT = {"gpufleet.lmstudio.require_models": ("require_models_min_hosts", "require_models_min_percent")}
+_EACH_HOST_UNLESS_SET = {"gpufleet.lmstudio.require_models": ("require_models_min_hosts", "require_models_min_percent")}
 """A host that has none of these is judged by itself."""
 
 
@@ -40,9 +41,7 @@ def match_pattern(pattern: list[str], groups: Mapping[str, Iterable[str]], loade
 
 def names_unknown(pattern: list[str], groups: Mapping[str, Iterable[str]]) -> list[str]:
     """The plain names in a pattern that no host and no group has. What follows a ! or an & only leaves hosts out."""
-    plain = [
-        part for part in split_host_pattern(pattern) if not part.startswith(("!", "&", "~")) and not any(letter in part for letter in "*?[")
-    ]
+    plain = [part for part in split_host_pattern(pattern) if not part.startswith(("!", "&", "~")) and not is_pattern(part)]
     known = {*groups, *constants.LOCALHOST, *(name for names in groups.values() for name in names)}
     return [name for name in plain if name not in known]
 
@@ -87,7 +86,7 @@ def refuse_other_values(task: Any, task_vars: Mapping[str, Any], names: Iterable
             continue
         # The play, or the include of the role, may set it for all hosts. To know that takes longer.
         written, written_of_owner = (variables_in_task(task, each, task_vars) for each in (name, owner))
-        if role in _JUDGED_ALONE_WITHOUT and not any(variable in written for variable in _JUDGED_ALONE_WITHOUT[role]):
+        if role in _EACH_HOST_UNLESS_SET and not any(variable in written for variable in _EACH_HOST_UNLESS_SET[role]):
             continue
         for variable in variables:
             if written.get(variable) != written_of_owner.get(variable):

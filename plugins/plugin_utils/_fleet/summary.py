@@ -53,7 +53,7 @@ def failure_lines(records: Mapping[str, Record]) -> list[str]:
 
 
 def failure_warning(records: Mapping[str, Record]) -> str:
-    """The same, as one line for each status with counts. Empty when all are ok."""
+    """What went wrong, as one line for each status with counts. Empty when all are ok."""
     silent = next_steps(records)
     lines = []
     for (status, hint), names in silent.items():

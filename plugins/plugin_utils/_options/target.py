@@ -101,7 +101,7 @@ def run_once_warning(task: Any, task_vars: Mapping[str, Any]) -> str | None:
     if not others or not task.run_once:
         return None
     return (
-        f"this host alone is meant by a task with run_once, and Ansible gives its result to {format_names(others)} as well. Remove run_once, "
+        f"a task with run_once asks this host alone, and Ansible gives its result to {format_names(others)} as well. Remove run_once, "
         "or use fleet_info or fleet_assert, which ask all hosts at once."
     )
 
