@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_value
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, whole_number
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, is_pattern, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
 
 LOADED, UNLOADED, DOWNLOADED = STATES = ("loaded", "unloaded", "downloaded")
 AT_LEAST, EXACT, IGNORE = COMPARISONS = ("at_least", "exact", "ignore")
@@ -98,7 +98,8 @@ def check_given(given: Mapping[str, Any]) -> None:
 def parse_wanted(options: Mapping[str, Any]) -> Wanted:
     """The checked options. Raises :class:`OptionError`."""
     model = _text("model", options["model"])
-    if is_pattern(model):
+    # A bracket may be part of a key.
+    if "*" in model or "?" in model:
         raise OptionError("model", f"{printable(model)!r} is not the key of one model. Patterns are not accepted here.")
     if options["api"] == V0:
         raise OptionError("api", "v0 can only list models. They are loaded, unloaded and downloaded over v1, which LM Studio 0.4 has.")
