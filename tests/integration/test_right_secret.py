@@ -349,6 +349,8 @@ MADE_OF_ONE = {
     "a part": ({"lmstudio_headers": {"X-Key": f"key={KEY}"}}, {"token": "{{ lmstudio_headers['X-Key'].split('=')[1] }}"}),
     "short": ({"lmstudio_token": "abc1234"}, {"headers": {"Authorization": "Bearer {{ lmstudio_token }}"}}),
     "by another variable": ({"lmstudio_token": KEY, "mine": "{{ lmstudio_token | reverse }}"}, {"token": "{{ mine }}"}),
+    "by hostvars": ({"lmstudio_token": KEY}, {"token": "{{ hostvars[inventory_hostname].lmstudio_token | reverse }}"}),
+    "by vars": ({"lmstudio_token": KEY}, {"token": "{{ vars['lmstudio_token'] | reverse }}"}),
 }
 
 

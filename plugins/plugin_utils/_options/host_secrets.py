@@ -12,6 +12,7 @@ that runs the task, whichever host is asked.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -61,7 +62,7 @@ def take_what_is_made_of_secrets(
     taken = take_secrets(options, secrets, among)
     templates = [option for option in among if written.is_template(option)]
     for variable in secrets:
-        without = host._replace(variables={name: value for name, value in host.variables.items() if name != variable})
+        without = _without(host, variable)
         for option in templates:
             given = options.get(option)
             common = _common(given, given, headers_of(decrypted(written.value(option, without.template))))
@@ -69,6 +70,22 @@ def take_what_is_made_of_secrets(
                 taken[option] = variable
                 _leave(options, option, common)
     return taken
+
+
+def _without(host: Host, variable: str) -> Host:
+    """The host as if it did not have a variable, also where templates read it from ``hostvars`` or ``vars``."""
+
+    def others(variables: Any) -> Any:
+        return {name: value for name, value in variables.items() if name != variable} if isinstance(variables, Mapping) else variables
+
+    variables = {name: others(value) if name == "vars" else value for name, value in others(host.variables).items()}
+    if "hostvars" in variables:
+        hostvars: Any = copy.copy(variables["hostvars"])
+        raw_get = variables["hostvars"].raw_get
+        # Every look into it begins with this.
+        hostvars.raw_get = lambda name: others(raw_get(name)) if name == host.name else raw_get(name)
+        variables["hostvars"] = hostvars
+    return host._replace(variables=variables)
 
 
 def _leave(options: dict[str, Any], option: str, value: Any) -> None:
