@@ -549,6 +549,40 @@ def test_where_a_header_of_the_host_is_taken_away_its_token_in_the_environment_i
     assert sent_to(fleet, "other") == [None, None, "Bearer of-the-controller-0123456789"]
 
 
+# What a host has, and the token in the keyword environment that is made of it.
+IN_ENVIRONMENT = {
+    "a part": ({"lmstudio_token": f"key={KEY}"}, "{{ lmstudio_token.split('=')[1] }}"),
+    "a part of a header": ({"lmstudio_headers": {"X-Key": f"user={KEY}"}}, "{{ lmstudio_headers['X-Key'].split('=')[1] }}"),
+    "a short header": ({"lmstudio_headers": {"X-Key": "abc1234"}}, "{{ lmstudio_headers['X-Key'] }}"),
+    "by hostvars": ({"lmstudio_token": KEY}, "{{ hostvars[inventory_hostname].lmstudio_token | reverse }}"),
+}
+
+
+@pytest.mark.matrix
+def test_what_the_environment_makes_of_a_secret_of_the_host_does_not_follow_a_url_elsewhere(run, start):
+    """A play for each form, with a host and another server of its own."""
+    fleet = start({f"{whose}-{number}": {} for number in range(len(IN_ENVIRONMENT)) for whose in ("own", "other")})
+    plays, hosts = [], {}
+    for number, (secrets, token) in enumerate(IN_ENVIRONMENT.values()):
+        own, other = (fleet.urls[f"{whose}-{number}"] for whose in ("own", "other"))
+        hosts[f"gpu{number}"] = {"lmstudio_url": own, "own": own, "other": other, "ours": "of-all-0123456789", **secrets}
+        tasks = [
+            {"name": "Ask", module: {"url": url}}
+            for module in (INFO, "gpufleet.lmstudio.model_facts")
+            for url in ("{{ own }}", "{{ other }}")
+        ]
+        # One that the host does not make is for the other server as well, whatever stands beside it.
+        tasks.append({"name": "Ask", INFO: {"url": "{{ other }}"}, "environment": {"LM_API_TOKEN": "{{ ours }}", "ANOTHER": token}})
+        environment = {"LM_API_TOKEN": token}
+        plays.append({"name": "Ask", "hosts": f"gpu{number}", "gather_facts": False, "environment": environment, "tasks": tasks})
+    outcome = words(run(yaml.safe_dump(plays, sort_keys=False), hosts))
+    for number, (form, (secrets, _token)) in enumerate(IN_ENVIRONMENT.items()):
+        assert None not in sent_to(fleet, f"own-{number}") and len(sent_to(fleet, f"own-{number}")) == 2, form
+        assert sent_to(fleet, f"other-{number}") == [None, None, "Bearer of-all-0123456789"], form
+        other = fleet.urls[f"other-{number}"]
+        assert f"gpu{number}: {other} is not a server of this host, so {next(iter(secrets))} does not apply" in outcome, form
+
+
 def test_a_client_certificate_of_the_first_host_is_no_default_for_others(run, start):
     fleet = start({"gpu01": {}, "gpu02": {}})
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}

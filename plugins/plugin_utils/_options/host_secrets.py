@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import CREDENTIALS, texts_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, VariableError, decrypted
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions, value_in, written_environment
 
 _CERTIFICATE = ("client_cert", "client_key")
 """One is of no use without the other."""
@@ -106,7 +106,19 @@ def source_of_token(action: Any, host: Host, options: Mapping[str, Any]) -> str 
     """
     environment: dict[str, Any] = {}
     action._compute_environment_string(environment)
-    return None if "token" in options else _source("token", environment.get(TOKEN_VARIABLE), secrets_in(host))
+    token = environment.get(TOKEN_VARIABLE)
+    if "token" in options or not token:
+        return None
+    secrets = secrets_in(host)
+    found = _source("token", token, secrets)
+    if found:
+        return found
+    levels = written_environment(action._task)
+
+    def made_by(host: Host) -> Any:
+        return value_in(levels, TOKEN_VARIABLE, host.template)
+
+    return next((variable for variable in secrets if made_by(_without(host, variable)) != made_by(host)), None)
 
 
 def withhold_from_server(action: Any, host: Host, options: dict[str, Any], written: WrittenOptions, withheld: list[str]) -> None:

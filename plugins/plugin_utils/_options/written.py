@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.parsing.mod_args import ModuleArgsParser
@@ -46,16 +46,29 @@ class WrittenOptions:
 
     def value(self, option: str, template: Callable[[Any], Any]) -> Any:
         """An option as `template` evaluates it, each header for itself. What cannot be evaluated is None."""
+        return value_in(self._levels, option, template)
 
-        def evaluated(raw: Any) -> Any:
-            try:
-                return template(raw)
-            except Exception:  # Whatever a template raises, it has no value here.
-                return None
 
-        found = None
-        for level in self._levels:
-            options = level if isinstance(level, Mapping) else evaluated(level)
-            if isinstance(options, Mapping) and option in options:
-                found = options[option]
-        return {name: evaluated(raw) for name, raw in found.items()} if isinstance(found, Mapping) else evaluated(found)
+def written_environment(task: Any) -> list[Any]:
+    """The keyword ``environment`` of a task and of what is around it, before its templates are evaluated. Of these, the last one counts."""
+    own = (task.get_ds() or {}).get("environment") or []
+    return [*(task._get_parent_attribute("environment", omit=True) or []), *(own if isinstance(own, list) else [own])]
+
+
+def value_in(levels: Iterable[Any], name: str, template: Callable[[Any], Any]) -> Any:
+    """What the last of some levels that has a name has for it, as `template` evaluates it, each part of a mapping for itself. A level may
+    be a template. What cannot be evaluated is None.
+    """
+
+    def evaluated(raw: Any) -> Any:
+        try:
+            return template(raw)
+        except Exception:  # Whatever a template raises, it has no value here.
+            return None
+
+    found = None
+    for level in levels:
+        values = level if isinstance(level, Mapping) else evaluated(level)
+        if isinstance(values, Mapping) and name in values:
+            found = values[name]
+    return {part: evaluated(raw) for part, raw in found.items()} if isinstance(found, Mapping) else evaluated(found)
