@@ -124,7 +124,7 @@ def sharing(urls: Mapping[str, str | None], machines: Machines | None = None) ->
 
 
 def sharing_records(records: Mapping[str, Any], machines: Machines) -> dict[str, str]:
-    """The same for records."""
+    """For each host whose record is of the server of an earlier host, the name of that earlier host."""
     return sharing({name: record.get("url") for name, record in records.items()}, machines)
 
 

@@ -57,7 +57,9 @@ def take_secrets(options: dict[str, Any], secrets: Mapping[str, Any], among: Ite
 def take_what_is_made_of_secrets(
     options: dict[str, Any], host: Host, written: WrittenOptions, among: Iterable[str] = tuple(SECRETS)
 ) -> dict[str, str]:
-    """The same, and for templates that would come to something else without a secret of the host, such as the Basic form of its token."""
+    """Take what holds a secret of a host out of options, and what a template makes of one, such as the Basic form of its token: without the
+    secret, it comes to something else. Returns the variables, by option.
+    """
     secrets = secrets_in(host)
     taken = take_secrets(options, secrets, among)
     templates = [option for option in among if written.is_template(option)]
@@ -114,11 +116,8 @@ def source_of_token(action: Any, host: Host, options: Mapping[str, Any]) -> str 
     if found:
         return found
     levels = written_environment(action._task)
-
-    def made_by(host: Host) -> Any:
-        return value_in(levels, TOKEN_VARIABLE, host.template)
-
-    return next((variable for variable in secrets if made_by(_without(host, variable)) != made_by(host)), None)
+    made = value_in(levels, TOKEN_VARIABLE, host.template)
+    return next((variable for variable in secrets if value_in(levels, TOKEN_VARIABLE, _without(host, variable).template) != made), None)
 
 
 def withhold_from_server(action: Any, host: Host, options: dict[str, Any], written: WrittenOptions, withheld: list[str]) -> None:
