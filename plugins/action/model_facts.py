@@ -8,17 +8,13 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, connection_spec, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, host_of_task
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
-    source_of_token,
-    take_what_is_made_of_secrets,
-    withhold_from_server,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_from_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning, run_once_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
@@ -54,20 +50,18 @@ class ActionModule(NormalAction):
         written = WrittenOptions(self._task, "gpufleet.lmstudio.model_facts")
         if host.delegate and self._task.delegate_facts and is_loopback(endpoint.host):
             # The facts are the delegate's, and so is the server.
-            in_environment = TOKEN_VARIABLE if source_of_token(self, host, given) else None
-            option = next(iter(take_what_is_made_of_secrets(dict(given), host, written)), in_environment)
+            option = next(iter(withhold_from_server(self, host, given, written)), None)
             if option:
                 raise AnsibleError(
                     f"{option} is that of {name}, and with delegate_facts the server is that of {host.delegate}. "
                     f"Set it to that of {host.delegate}, such as hostvars[{host.delegate!r}].{SECRETS.get(option, SECRETS['token'])}."
                 )
             return [check_target(self._connection, host._replace(delegate=None), endpoint, None)]
-        warnings = [check_target(self._connection, host, endpoint, given.get("url") if "url" in written.own(self._templar) else None)]
+        warnings = [check_target(self._connection, host, endpoint, written.own_url(given, self._templar))]
         if "url" in given and not is_server_of_host(given, host, on_controller=False):
-            withheld: list[str] = []
-            withhold_from_server(self, host, given, written, withheld)
+            withheld = withhold_from_server(self, host, given, written, except_for=written.own(self._templar))
             self._task.args = given
-            warnings.append(foreign_url_warning(endpoint, withheld, host, on_controller=False))
+            warnings.append(foreign_url_warning(endpoint, withheld.values(), host, on_controller=False))
         else:
             warnings.append(run_once_warning(self._task, task_vars))
         return warnings

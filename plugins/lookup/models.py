@@ -124,7 +124,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     host_of_inventory,
     is_template,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import secrets_in, withhold_foreign_secrets
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import explain_refusal
 
@@ -170,14 +170,11 @@ class LookupModule(LookupBase):
                 problem = f"it is {'empty' if not term else 'not a string'}. Write a URL, or the name of a host."
                 raise OptionError(f"term {number}", problem)
         hosts = [self._host(term, variables) for term in dict.fromkeys(terms) if term in inventory]
-        for_hosts, warnings = dict(options), []
+        for_hosts, warnings = dict(options), list[str]()
         own_name = variables.get("inventory_hostname")
         if hosts and own_name:
-            own = self._host(own_name, variables)
-            # Variables of the play may be templates of this host, and take precedence over its own.
             of_play = [name for name in SECRETS.values() if is_template(variables.get(name))]
-            for secrets in (secrets_in(own._replace(variables=variables), of_play), secrets_in(own)):
-                warnings += withhold_foreign_secrets(for_hosts, own_name, secrets, hosts)
+            warnings = withhold_foreign_secrets(for_hosts, self._host(own_name, variables), variables, of_play, hosts)
         of_hosts = resolve_fleet(for_hosts, hosts, variables)
         resolved = {term: of_hosts.get(term) or self._server(number, term, options) for number, term in enumerate(terms, 1)}
         self._warn([*warnings, *secret_warnings(resolved), *server_warnings(hosts, of_hosts)])

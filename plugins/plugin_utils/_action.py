@@ -93,7 +93,8 @@ class OneHostAction(ActionBase):
         written = WrittenOptions(self._task, "gpufleet.lmstudio." + self.MODULE)
         resolved = resolve_task(args, host, on_controller)
         if resolved.withheld is not None:
-            withhold_from_server(self, host, resolved.options, written, resolved.withheld)
+            taken = withhold_from_server(self, host, resolved.options, written, except_for=written.own(self._templar))
+            resolved.withheld.extend(taken.values())
         # Checked here for both cases, because only here is it known where an option was set.
         options = validate_options(self.spec(on_controller), resolved.options, {**resolved.names, **names})
         parsed = self.parse(options)
@@ -111,9 +112,7 @@ class OneHostAction(ActionBase):
                     f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via "
                     "for all such hosts, and start LM Studio there with --bind 0.0.0.0. Let it require a token: the network can reach it then."
                 )
-            warnings.append(
-                check_target(self._connection, host, endpoint, args.get("url") if "url" in written.own(self._templar) else None)
-            )
+            warnings.append(check_target(self._connection, host, endpoint, written.own_url(args, self._templar)))
         if resolved.withheld is not None:
             warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, on_controller))
         else:

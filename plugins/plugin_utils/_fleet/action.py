@@ -35,7 +35,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     variables_in_task,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
-    secrets_in,
     withhold_differing_secrets,
     withhold_foreign_secrets,
 )
@@ -107,9 +106,8 @@ class FleetAction(ActionBase):
         owner = task_vars["inventory_hostname"]
         # Besides the owner's variables, templates see those of the play, which may be templates too, or come from a file for each host.
         of_task = [name for name in SECRETS.values() if name in task_vars and not _is_constant(name, self._task, task_vars)]
-        warnings = []
-        for secrets in (secrets_in(host_of_task(self._task, task_vars, self._templar), of_task), secrets_in(host_of(owner))):
-            warnings += withhold_foreign_secrets(options, owner, secrets, hosts)
+        seen = host_of_task(self._task, task_vars, self._templar).variables
+        warnings = withhold_foreign_secrets(options, host_of(owner), seen, of_task, hosts)
         instead, withheld = self._withhold_differing(options, [host for host in hosts if host.name != owner], task_vars)
         warnings += withheld
         resolved = resolve_fleet(options, hosts, task_vars, instead)

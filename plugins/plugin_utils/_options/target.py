@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -81,13 +81,14 @@ def loopback_warning(asked: Iterable[tuple[Host, Endpoint]]) -> str | None:
     )
 
 
-def foreign_url_warning(endpoint: Endpoint, withheld: Sequence[str], host: Host, on_controller: bool) -> str | None:
-    """A warning that the URL of a task is not one of the host's servers, where that matters."""
-    do_not_apply = f", so {', '.join(withheld)} {'does' if len(withheld) == 1 else 'do'} not apply there" if withheld else ""
+def foreign_url_warning(endpoint: Endpoint, withheld: Iterable[str], host: Host, on_controller: bool) -> str | None:
+    """A warning that the URL of a task is not one of the host's servers, where that matters. `withheld` are the variables that do not apply."""
+    names = list(dict.fromkeys(withheld))
+    do_not_apply = f", so {', '.join(names)} {'does' if len(names) == 1 else 'do'} not apply there" if names else ""
     if is_this_machine(endpoint.host) and not host.sends_request(on_controller):
         who = "the controller" if on_controller else host.delegate
         return f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}{do_not_apply}."
-    if not withheld:
+    if not names:
         return None
     return (
         f"{endpoint.url} is not a server of this host{do_not_apply}. If it is one, put it into lmstudio_url. "

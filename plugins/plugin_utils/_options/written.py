@@ -4,19 +4,49 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What a playbook says of the options of a task, as it is written there."""
+"""What a playbook says of the options and the environment of a task, as it is written there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import is_template
 
 
-class WrittenOptions:
-    """The options of a task and of ``module_defaults`` before their templates are evaluated, which can be done with the variables of any host."""
+class Written:
+    """Values by name before their templates are evaluated, which can be done with the variables of any host.
+
+    Of several `levels` that have a name, the last one counts. A level may be a template, which stands for all of it.
+    """
+
+    def __init__(self, levels: list[Any]) -> None:
+        self._levels = levels
+
+    def is_template(self, name: str) -> bool:
+        """Whether a value may differ from host to host."""
+        return is_template([level.get(name) if isinstance(level, Mapping) else level for level in self._levels])
+
+    def value(self, name: str, template: Callable[[Any], Any]) -> Any:
+        """A value as `template` evaluates it, each header for itself. What cannot be evaluated is None."""
+
+        def evaluated(raw: Any) -> Any:
+            try:
+                return template(raw)
+            except Exception:  # Whatever a template raises, it has no value here.
+                return None
+
+        found = None
+        for level in self._levels:
+            values = level if isinstance(level, Mapping) else evaluated(level)
+            if isinstance(values, Mapping) and name in values:
+                found = values[name]
+        return {part: evaluated(raw) for part, raw in found.items()} if isinstance(found, Mapping) else evaluated(found)
+
+
+class WrittenOptions(Written):
+    """The options of a task and of ``module_defaults``."""
 
     def __init__(self, task: Any, module: str) -> None:
         defaults: dict[str, Any] = {}
@@ -25,14 +55,14 @@ class WrittenOptions:
         for each in [*task._get_parent_attribute("module_defaults", omit=True), *(own_defaults or [])]:
             defaults.update(each)
         groups = [f"group/{group}" for group in task.get_play()._action_groups.get(module, [])]
-        self._levels = [value for name, value in defaults.items() if name in groups]
+        of_groups = [value for name, value in defaults.items() if name in groups]
         for_all, own = None, task.args
         if isinstance(task.get_ds(), Mapping):
             # Ansible's own reading of a task, because its arguments can be written in many ways.
             _action, own, _delegate = ModuleArgsParser(task_ds=task.get_ds()).parse(skip_action_validation=True)
             # A template that stands for all of them. Which of the two depends on the version of ansible-core.
             for_all = own.pop("_variable_params", None) or own.pop("_raw_params", None)
-        self._levels += [defaults.get(module), for_all, own]
+        super().__init__([*of_groups, defaults.get(module), for_all, own])
 
     def own(self, templar: Any) -> Mapping[str, Any]:
         """The options that the task itself has. Only a template that stands for all of them is evaluated."""
@@ -40,35 +70,12 @@ class WrittenOptions:
         evaluated = templar.template(for_all) if for_all else None
         return {**(evaluated if isinstance(evaluated, Mapping) else {}), **own}
 
-    def is_template(self, option: str) -> bool:
-        """Whether the value of an option may differ from host to host."""
-        return is_template([level.get(option) if isinstance(level, Mapping) else level for level in self._levels])
-
-    def value(self, option: str, template: Callable[[Any], Any]) -> Any:
-        """An option as `template` evaluates it, each header for itself. What cannot be evaluated is None."""
-        return value_in(self._levels, option, template)
+    def own_url(self, args: Mapping[str, Any], templar: Any) -> Any:
+        """The URL that the task itself has, and not `module_defaults`, as it is in its evaluated options."""
+        return args.get("url") if "url" in self.own(templar) else None
 
 
-def written_environment(task: Any) -> list[Any]:
-    """The keyword ``environment`` of a task and of what is around it, before its templates are evaluated. Of these, the last one counts."""
+def written_environment(task: Any) -> Written:
+    """The keyword ``environment`` of a task and of what is around it."""
     own = (task.get_ds() or {}).get("environment") or []
-    return [*(task._get_parent_attribute("environment", omit=True) or []), *(own if isinstance(own, list) else [own])]
-
-
-def value_in(levels: Iterable[Any], name: str, template: Callable[[Any], Any]) -> Any:
-    """What the last of some levels that has a name has for it, as `template` evaluates it, each part of a mapping for itself. A level may
-    be a template. What cannot be evaluated is None.
-    """
-
-    def evaluated(raw: Any) -> Any:
-        try:
-            return template(raw)
-        except Exception:  # Whatever a template raises, it has no value here.
-            return None
-
-    found = None
-    for level in levels:
-        values = level if isinstance(level, Mapping) else evaluated(level)
-        if isinstance(values, Mapping) and name in values:
-            found = values[name]
-    return {part: evaluated(raw) for part, raw in found.items()} if isinstance(found, Mapping) else evaluated(found)
+    return Written([*(task._get_parent_attribute("environment", omit=True) or []), *(own if isinstance(own, list) else [own])])

@@ -22,7 +22,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
     withhold_from_server,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import foreign_url_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written
 
 
 def host(name: str = "gpu01", **variables: object) -> Host:
@@ -88,18 +90,24 @@ def test_a_mapping_that_is_no_dictionary_is_one_for_the_check_of_options():
     assert validate_options(model_assert_spec(), {"record": record, "require": []})["record"] == {"ok": True, "error": {}}
 
 
-def test_a_variable_that_does_not_apply_is_named_once():
+def test_a_secret_is_withheld_wherever_it_is_and_an_option_of_the_task_itself_is_not_looked_at():
     options = {"token": "of-gpu01-0123", "headers": {"X-Key": "of-gpu01-0123", "X-Env": "test"}}
-    task = SimpleNamespace(environment=[])
-    action = SimpleNamespace(
-        _task=task, _templar=None, _compute_environment_string=lambda found: found.update(LM_API_TOKEN="of-gpu01-0123")
-    )
-    written = SimpleNamespace(is_template=lambda _option: False, own=lambda _templar: {"url": "http://other"})
-    withheld = ["lmstudio_timeout"]
-    withhold_from_server(action, host(lmstudio_token="of-gpu01-0123"), options, written, withheld)
+    task = SimpleNamespace(environment=[], get_ds=lambda: None, _get_parent_attribute=lambda _name, omit: None)
+    action = SimpleNamespace(_task=task, _compute_environment_string=lambda found: found.update(LM_API_TOKEN="of-gpu01-0123"))
+    gpu01 = host(lmstudio_token="of-gpu01-0123")
+    withheld = withhold_from_server(action, gpu01, options, Written([options]))
     assert options == {"headers": {"X-Env": "test"}}
     assert task.environment == [{"LM_API_TOKEN": ""}]
-    assert withheld == ["lmstudio_timeout", "lmstudio_token"]
+    assert withheld == dict.fromkeys(("token", "headers", "LM_API_TOKEN"), "lmstudio_token")
+    own = {"token": "of-gpu01-0123"}
+    assert withhold_from_server(action, gpu01, own, Written([own]), except_for=own) == {} and own == {"token": "of-gpu01-0123"}
+
+
+def test_a_variable_that_does_not_apply_is_named_once():
+    warning = foreign_url_warning(Endpoint("http://other"), ["lmstudio_timeout", "lmstudio_token", "lmstudio_token"], host(), True)
+    assert "so lmstudio_timeout, lmstudio_token do not apply there" in warning
+    warning = foreign_url_warning(Endpoint("http://other"), ["lmstudio_token", "lmstudio_token"], host(), True)
+    assert "so lmstudio_token does not apply there" in warning
 
 
 @pytest.mark.parametrize("differs", ["client_cert", "client_key"])
