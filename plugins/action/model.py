@@ -22,9 +22,8 @@ class ActionModule(OneHostAction):
     _supports_async = True
     """With ``via: target``."""
 
-    def _ask(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    def early_result(self) -> None:
         check_given(self._task.args)
-        return super()._ask(task_vars)
 
     def parse(self, options: dict[str, Any]) -> Wanted:
         return parse_wanted(options)

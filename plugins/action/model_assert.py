@@ -41,14 +41,14 @@ class ActionModule(OneHostAction):
             return self.result_of(nothing_gathered({"msg": str(exc)}), self.parse(options))
         return result
 
-    def _ask(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    def early_result(self) -> dict[str, Any] | None:
         args = self._task.args
         if args.get("record", self) in ("", None):
             raise OptionError("record", "it is empty. Give what was gathered, or remove the option to ask the server.")
         if not is_set(args.get("record")):
-            return super()._ask(task_vars)
+            return None
         options = validate_options(self.spec(False), given_options(args))
-        return judge_given(self.parse(options), options["record"]), {}
+        return judge_given(self.parse(options), options["record"])
 
     def parse(self, options: dict[str, Any]) -> Assertion:
         return parse_assertion(options)

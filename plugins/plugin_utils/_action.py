@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError
@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.maskin
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import VIA, host_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_from_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import (
@@ -49,6 +49,10 @@ class OneHostAction(ActionBase):
     spec: Callable[[bool], dict[str, Any]]
     """The argument spec of the module, with the environment of the machine that sends the request or without."""
 
+    def early_result(self) -> dict[str, Any] | None:
+        """The result, where none is to be asked. Raises an ``InputError`` for options that Ansible's own check would take for others."""
+        return None
+
     def parse(self, options: dict[str, Any]) -> Any:
         """What the options of this module come to. Raises an ``InputError`` before any request."""
         return options
@@ -65,7 +69,8 @@ class OneHostAction(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         try:
-            answer, args = self._ask(task_vars)
+            early = self.early_result()
+            answer, args = self._ask(task_vars) if early is None else (early, {})
         except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             answer, args = {"failed": True, "msg": str(exc)}, {}
@@ -83,45 +88,44 @@ class OneHostAction(ActionBase):
 
     def _ask(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         """The result, or None and the module's arguments where the module is to ask."""
-        args = dict(self._task.args)
         host = host_of_task(self._task, task_vars, self._templar)
-        names = {}
-        if not is_set(args.get("via")):
-            # Which machine can ask depends on the host, whichever server the task names.
-            args["via"], names["via"] = host.variable(VIA), VIA
-        on_controller = is_set(args["via"]) and args["via"] != "target"
         written = WrittenOptions(self._task, "gpufleet.lmstudio." + self.MODULE)
-        resolved = resolve_task(args, host, on_controller)
-        if resolved.withheld is not None:
-            taken = withhold_from_server(self, host, resolved.options, written, except_for=written.own(self._templar))
-            resolved.withheld.extend(taken.values())
+        resolved = resolve_task(self._task.args, host)
+        withheld = resolved.withheld
+        if withheld is not None:
+            withheld += withhold_from_server(self, host, resolved.options, written, except_for=written.own(self._templar)).values()
         # Checked here for both cases, because only here is it known where an option was set.
-        options = validate_options(self.spec(on_controller), resolved.options, {**resolved.names, **names})
+        options = validate_options(self.spec(resolved.on_controller), resolved.options, resolved.names)
         parsed = self.parse(options)
         if resolved.not_asked:
             return self.result_of(resolved.not_asked.record(options.get("detail", FULL)), parsed), {}
+        self._check_via(resolved.on_controller)
+        endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if resolved.on_controller else None)
+        warnings = [
+            loopback_warning([(host, endpoint)])
+            if resolved.on_controller
+            else check_target(self._connection, host, endpoint, written.own_url(self._task.args, self._templar)),
+            run_once_warning(self._task, task_vars)
+            if withheld is None
+            else foreign_url_warning(endpoint, withheld, host, resolved.on_controller),
+        ]
+        for warning in filter(None, warnings):
+            self._display.warning(f"{host.name}: {warning}")
+        if resolved.on_controller:
+            return self._query_from_controller(endpoint, parsed), {}
+        return None, resolved.options
+
+    def _check_via(self, on_controller: bool) -> None:
+        """Raise an ``AnsibleError`` where that machine cannot ask."""
         if on_controller and self._task.async_val:
             raise AnsibleError(
                 "via: controller asks from Ansible's own process, which cannot run in the background. Remove async, or set via: target."
             )
-        endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if on_controller else None)
-        warnings = [loopback_warning([(host, endpoint)])] if on_controller else []
-        if not on_controller:
-            if getattr(self._connection._shell, "_IS_WINDOWS", False):
-                raise AnsibleError(
-                    f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via "
-                    "for all such hosts, and start LM Studio there with --bind 0.0.0.0. Let it require a token: the network can reach it then."
-                )
-            warnings.append(check_target(self._connection, host, endpoint, written.own_url(args, self._templar)))
-        if resolved.withheld is not None:
-            warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, on_controller))
-        else:
-            warnings.append(run_once_warning(self._task, task_vars))
-        for warning in filter(None, warnings):
-            self._display.warning(f"{host.name}: {warning}")
-        if on_controller:
-            return self._query_from_controller(endpoint, parsed), {}
-        return None, resolved.options
+        if not on_controller and getattr(self._connection._shell, "_IS_WINDOWS", False):
+            raise AnsibleError(
+                f"{self.MODULE} cannot run on a Windows host, which has no Python for Ansible modules. Set via: controller, or lmstudio_via "
+                "for all such hosts, and start LM Studio there with --bind 0.0.0.0. Let it require a token: the network can reach it then."
+            )
 
     def _query_from_controller(self, endpoint: Endpoint, parsed: Any) -> dict[str, Any]:
         fetch: Fetch = blocking.fetch

@@ -32,6 +32,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     CONTROLLER_URL,
     VARIABLES,
+    VIA,
     Host,
     NotAsked,
     VariableError,
@@ -59,23 +60,28 @@ class Resolved(NamedTuple):
     """The name under which an option was set, where that is not its own name."""
     default_url: str
     """Without a port."""
+    on_controller: bool
+    """Whether the controller sends the request."""
     not_asked: NotAsked | None = None
     """Why the host cannot be queried."""
     withheld: list[str] | None = None
     """The variables of the host that do not apply at the task's own URL. None where that is one of the host's servers."""
 
 
-def resolve_task(task_options: Mapping[str, Any], host: Host, on_controller: bool) -> Resolved:
+def resolve_task(task_options: Mapping[str, Any], host: Host) -> Resolved:
     """The options of a task that queries one host, from the machine that runs it or from the controller."""
-    overrides = only_set(task_options)
+    overrides, names = only_set(task_options), {}
+    # Which machine can ask depends on the host, whichever server the task names.
+    if "via" not in overrides and (via := host.variable(VIA)) is not None:
+        overrides["via"], names["via"] = via, VIA
+    on_controller = overrides.get("via", "target") != "target"
     if "url" in overrides and not is_server_of_host(overrides, host, on_controller):
         withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
-        return Resolved(given_options(overrides), {}, TARGET_URL, withheld=withheld)
+        return Resolved(given_options(overrides), names, TARGET_URL, on_controller, withheld=withheld)
     own = _of_host(host, on_controller)
-    names = {option: name for option, name in own.names.items() if option not in overrides}
-    return own._replace(
-        options=given_options(combine(overrides, own.options)), names=names, not_asked=None if "url" in overrides else own.not_asked
-    )
+    names |= {option: name for option, name in own.names.items() if option not in overrides}
+    not_asked = None if "url" in overrides else own.not_asked
+    return own._replace(options=given_options(combine(overrides, own.options)), names=names, not_asked=not_asked)
 
 
 def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,4 +160,5 @@ def _of_host(host: Host, on_controller: bool) -> Resolved:
         own["url"] = with_host(str(own["url"]), host.address)
         at_address = True
     names = {option: names[option] for option in own}
-    return Resolved(own, names, address_url(host) if on_controller else TARGET_URL, reason_not_asked(host) if at_address else None)
+    default_url = address_url(host) if on_controller else TARGET_URL
+    return Resolved(own, names, default_url, on_controller, reason_not_asked(host) if at_address else None)
