@@ -38,6 +38,8 @@ class Poll(NamedTuple):
     """Which list the answer is."""
     states: Response | ApiError | None = None
     """The older list, where it was requested as well as the newer one."""
+    cut_short: bool = False
+    """Whether the time for all endpoints was over before this one had answered, which says nothing about it."""
 
 
 def poll_after(seconds: float, answer: Response | ApiError) -> Poll:

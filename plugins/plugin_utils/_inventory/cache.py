@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, AUTO, PUBLIC_OPTIONS, Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical, read_models
@@ -59,8 +59,7 @@ def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
                 positions[id(answer)] = len(answers)
                 answers.append({"models": list(map(number_of, answer.models)), "warnings": answer.warnings, "api": answer.api})
             hosts[name] = {**entry, "answer": positions[id(answer)]}
-        # That time ran out for the fleet says nothing about the host.
-        elif isinstance(answer, ApiError) and answer.http_status is None and answer.hint != HINTS["timeout: whole fleet"]:
+        elif isinstance(answer, ApiError) and answer.http_status is None and not poll.cut_short:
             hosts[name] = {**entry, "status": answer.status, "what": answer.problem, "hint": answer.hint}
     return json.dumps({"hosts": hosts, "answers": answers, "models": list(models)})
 
