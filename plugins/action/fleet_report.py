@@ -46,48 +46,54 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        variables = task_vars or {}
         try:
-            refuse_batches_of_an_audit(variables)
-            refuse_other_values(self._task, variables, variables.get("ansible_play_hosts_all", ()))
-            options = report_options(only_set(self._task.args))
-            groups = variables.get("groups", {})
-            policies = parse_policies(options["policy"], groups)
-            folder = Path(os.path.abspath(options["dest"]))
-            baseline = _baseline(options["baseline"], folder)
-            runs = self._history(folder / history.FILE, result) if options["history"] else None
-            judges_together = any(policy.for_fleet for policy in policies)
-            scope = Scope(
-                policy=json.loads(json.dumps(options["policy"] or None)),
-                limit=variables.get("ansible_limit"),
-                inventory=frozenset(groups.get("all", ())),
-                machines=machines_of(options["hosts"], variables["hostvars"], self._templar) if judges_together else {},
-                collection_version=collection_version(),
-                history=None if runs is None else runs[max(0, len(runs) + 1 - options["history"]) :],
-                first_run=options["baseline"] == LAST and baseline is None,
-                keep_missing=not options["accept"],
-            )
-            audited_at = time.strftime(TIME_FORMAT, time.gmtime())
-            audit = make_audit(options["hosts"], policies, baseline, audited_at, scope, options["drift"])
-            found = problems(audit)
-            formats = dict(FORMATS[name] for name in options["formats"])
-            if options["baseline"] == LAST and (options["accept"] or not found["drift"]):
-                formats[_LAST_FILE] = as_json
-            changed = self._write(folder, formats, audit, options)
+            result.update(self._report(task_vars or {}, result))
         except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             result.update(failed=True, msg=str(exc))
-            return result
-        paths = {name: str(folder / FORMATS[name][0]) for name in options["formats"]}
-        result.update(
-            changed=changed,
-            msg=headline(audit),
-            reports=paths,
-            summary=audit["summary"],
-            problems=found,
-            lines=as_lines(audit, paths, written=not self._task.check_mode),
-        )
         return result
+
+    def _report(self, task_vars: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        """The result of judging the records and writing the reports. Warnings go into `result` at once."""
+        refuse_batches_of_an_audit(task_vars)
+        refuse_other_values(self._task, task_vars, task_vars.get("ansible_play_hosts_all", ()))
+        options = report_options(only_set(self._task.args))
+        folder = Path(os.path.abspath(options["dest"]))
+        audit = self._audit(options, folder, task_vars, result)
+        found = problems(audit)
+        formats = dict(FORMATS[name] for name in options["formats"])
+        if options["baseline"] == LAST and (options["accept"] or not found["drift"]):
+            formats[_LAST_FILE] = as_json
+        changed = self._write(folder, formats, audit, options)
+        paths = {name: str(folder / FORMATS[name][0]) for name in options["formats"]}
+        return {
+            "changed": changed,
+            "msg": headline(audit),
+            "reports": paths,
+            "summary": audit["summary"],
+            "problems": found,
+            "lines": as_lines(audit, paths, written=not self._task.check_mode),
+        }
+
+    def _audit(self, options: dict[str, Any], folder: Path, task_vars: dict[str, Any], result: dict[str, Any]) -> Audit:
+        """The document, compared with what earlier runs left in the folder."""
+        groups = task_vars.get("groups", {})
+        policies = parse_policies(options["policy"], groups)
+        baseline = _baseline(options["baseline"], folder)
+        runs = self._history(folder / history.FILE, result) if options["history"] else None
+        judges_together = any(policy.for_fleet for policy in policies)
+        scope = Scope(
+            policy=json.loads(json.dumps(options["policy"] or None)),
+            limit=task_vars.get("ansible_limit"),
+            inventory=frozenset(groups.get("all", ())),
+            machines=machines_of(options["hosts"], task_vars["hostvars"], self._templar) if judges_together else {},
+            collection_version=collection_version(),
+            history=None if runs is None else runs[max(0, len(runs) + 1 - options["history"]) :],
+            first_run=options["baseline"] == LAST and baseline is None,
+            keep_missing=not options["accept"],
+        )
+        audited_at = time.strftime(TIME_FORMAT, time.gmtime())
+        return make_audit(options["hosts"], policies, baseline, audited_at, scope, options["drift"])
 
     def _history(self, path: Path, result: dict[str, Any]) -> list[history.Run]:
         """The runs before this one."""
