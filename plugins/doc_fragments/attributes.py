@@ -28,3 +28,21 @@ attributes:
     membership:
       - gpufleet.lmstudio.lmstudio
 """
+
+    # For the modules that run once for many hosts.
+    FLEET = r"""
+attributes:
+  action:
+    description: Has an action plugin, so all of it runs on the controller.
+    support: full
+  async:
+    description: Can be used with C(async).
+    support: none
+  bypass_host_loop:
+    description: Runs once for all hosts of the batch, with the variables of its first host.
+    support: full
+    details: >-
+      The result is registered on one host only, unless the task also has C(run_once=true), so always set it. Without it the
+      task warns. O(ignore:when) and templates in options see the variables of the first host. The strategy C(free) cannot run
+      it. A failure fails the task for all hosts.
+"""

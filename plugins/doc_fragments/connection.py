@@ -111,3 +111,23 @@ options:
     type: float
     default: 600
 """
+
+    # For the modules that ask many hosts at once.
+    FLEET_TASK = r"""
+options:
+  hosts:
+    description:
+      - A pattern, as in the C(hosts) of a play. Every host of the inventory that matches is asked, even one outside the play or
+        one that C(--limit) leaves out. A pattern that matches no host is an error, and so are a name that no host and no
+        group has, an empty list, and an empty text, although it means unset elsewhere.
+      - Unset means the hosts of the current batch of the play, including those that failed before and those that C(meta=end_host) took
+        out, because Ansible does not tell the two apart. C({{ ansible_play_hosts }}) names the hosts that are left.
+      - In a pattern, a name that is also the name of a group means the group.
+    type: list
+    elements: str
+notes:
+  - Of each host, only variables of the inventory, facts and extra variables count, not those of the play, of the task or of roles.
+  - E(LM_API_TOKEN) is not used here. A token in the option O(token) goes to every host that is asked and has no token of its own. Where it is a
+    template, only if that comes to the same with the variables of that host.
+  - The proxy and TLS options concern the controller.
+"""

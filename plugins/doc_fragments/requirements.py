@@ -125,9 +125,19 @@ options:
     default: false
 """
 
-    # For the plugins that wait for a gate.
-    CONFIRM_LOADED = r"""
+    # For the assertions.
+    ASSERTION = r"""
 options:
+  require:
+    required: true
+  fail_msg:
+    description:
+      - Text to put before the list of violations.
+    type: str
+  success_msg:
+    description:
+      - Text in place of RV(msg) when all requirements are met.
+    type: str
   confirm_loaded:
     description:
       - Whether to ask C(/api/v0/models) as well, which tells whether a model is still loading. LM Studio 0.4 lists an instance as soon as its

@@ -21,40 +21,18 @@ description:
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.fleet
+  - gpufleet.lmstudio.connection.fleet_task
   - gpufleet.lmstudio.requirements
-  - gpufleet.lmstudio.requirements.confirm_loaded
+  - gpufleet.lmstudio.requirements.assertion
   - gpufleet.lmstudio.attributes
-attributes:
-  action:
-    description: Has an action plugin, so all of it runs on the controller.
-    support: full
-  async:
-    description: Can be used with C(async).
-    support: none
-  bypass_host_loop:
-    description: Runs once for all hosts of the batch, with the variables of its first host.
-    support: full
-    details: >-
-      The result is registered on one host only, unless the task also has C(run_once=true), so always set it. Without it the
-      task warns. O(ignore:when) and templates in options see the variables of the first host. The strategy C(free) cannot run
-      it. A failure fails the task for all hosts.
+  - gpufleet.lmstudio.attributes.fleet
 options:
-  hosts:
-    description:
-      - A pattern, as in the C(hosts) of a play. It means every host of the inventory that matches, even one outside the play or one that
-        C(--limit) leaves out. A pattern that matches no host is an error, and so are a name that no host and no
-        group has, an empty list, and an empty text, although it means unset elsewhere.
-      - Unset means the hosts of the current batch of the play, as for M(gpufleet.lmstudio.fleet_info).
-    type: list
-    elements: str
   records:
     description:
       - Judge these records, and ask no server. A mapping of host names to records, such as RV(gpufleet.lmstudio.fleet_info#module:hosts), or
         to whatever O(gpufleet.lmstudio.model_assert#module:record) takes.
       - The connection options are not used then. An empty text is an error here, although it means unset elsewhere.
     type: dict
-  require:
-    required: true
   min_hosts:
     description:
       - How many hosts have to meet each requirement, at least. Each requirement is counted by itself, so different hosts may meet different
@@ -92,14 +70,6 @@ options:
     type: list
     elements: str
     default: [auth, forbidden, not_asked]
-  fail_msg:
-    description:
-      - Text to put before the list of violations.
-    type: str
-  success_msg:
-    description:
-      - Text in place of RV(msg) when all requirements are met.
-    type: str
   quiet:
     description:
       - Leave RV(hosts) out of the result. Ansible prints the whole result of a task that fails, which with the records of 500 hosts is some
@@ -112,10 +82,6 @@ notes:
     are the controller, count once, and so do hosts that have the same address, port and arguments of SSH.
   - O(fleet_timeout) is for each round.
   - C(delegate_to) has no effect.
-  - Of each host, only variables of the inventory, facts and extra variables count, not those of the play, of the task or of roles.
-  - E(LM_API_TOKEN) is not used here. A token in the option O(token) goes to every host that is asked and has no token of its own. Where it is a
-    template, only if that comes to the same with the variables of that host.
-  - The proxy and TLS options concern the controller.
 seealso:
   - module: gpufleet.lmstudio.fleet_info
   - module: gpufleet.lmstudio.model_assert

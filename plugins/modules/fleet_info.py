@@ -20,32 +20,10 @@ description:
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.fleet
+  - gpufleet.lmstudio.connection.fleet_task
   - gpufleet.lmstudio.attributes
-attributes:
-  action:
-    description: Has an action plugin, so all of it runs on the controller.
-    support: full
-  async:
-    description: Can be used with C(async).
-    support: none
-  bypass_host_loop:
-    description: Runs once for all hosts of the batch, with the variables of its first host.
-    support: full
-    details: >-
-      The result is registered on one host only, unless the task also has C(run_once=true), so always set it. Without it the
-      task warns. O(ignore:when) and templates in options see the variables of the first host. The strategy C(free) cannot run
-      it. A failure, such as that of O(on_error=fail), fails the task for all hosts.
+  - gpufleet.lmstudio.attributes.fleet
 options:
-  hosts:
-    description:
-      - A pattern, as in the C(hosts) of a play. Every host of the inventory that matches is asked, even one outside the play or
-        one that C(--limit) leaves out. A pattern that matches no host is an error, and so are a name that no host and no
-        group has, an empty list, and an empty text, although it means unset elsewhere.
-      - Unset means the hosts of the current batch of the play, including those that failed before and those that C(meta=end_host) took
-        out, because Ansible does not tell the two apart. C({{ ansible_play_hosts }}) names the hosts that are left.
-      - In a pattern, a name that is also the name of a group means the group.
-    type: list
-    elements: str
   detail:
     description:
       - V(loaded) returns in C(models) of each record only the entries of loaded models, V(full) those of all models.
@@ -71,10 +49,6 @@ options:
     default: false
 notes:
   - C(delegate_to) has no effect. A warning names hosts that have the same URL, because one answer is used for all of them then.
-  - Of each host, only variables of the inventory, facts and extra variables count, not those of the play, of the task or of roles.
-  - E(LM_API_TOKEN) is not used here. A token in the option O(token) goes to every host that is asked and has no token of its own. Where it is a
-    template, only if that comes to the same with the variables of that host.
-  - The proxy and TLS options concern the controller.
 seealso:
   - module: gpufleet.lmstudio.model_info
   - module: gpufleet.lmstudio.fleet_assert

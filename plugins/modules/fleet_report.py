@@ -19,6 +19,7 @@ description:
     role.
 extends_documentation_fragment:
   - gpufleet.lmstudio.attributes
+  - gpufleet.lmstudio.attributes.fleet
 attributes:
   check_mode:
     description: Can run in C(check_mode), and reports what would change.
@@ -39,15 +40,7 @@ attributes:
     support: none
     details: It asks no server, so connection options do not apply to it.
     membership: []
-  action:
-    description: Has an action plugin, so all of it runs on the controller.
-    support: full
-  async:
-    description: Can be used with C(async).
-    support: none
   bypass_host_loop:
-    description: Runs once for all hosts of the batch, with the variables of its first host.
-    support: full
     details: Set C(run_once=true), so that every host has the registered result.
 options:
   hosts:

@@ -22,7 +22,7 @@ extends_documentation_fragment:
   - gpufleet.lmstudio.connection.url
   - gpufleet.lmstudio.requirements
   - gpufleet.lmstudio.requirements.exclusive
-  - gpufleet.lmstudio.requirements.confirm_loaded
+  - gpufleet.lmstudio.requirements.assertion
   - gpufleet.lmstudio.attributes
 attributes:
   action:
@@ -32,8 +32,6 @@ attributes:
     description: Can be used with C(async).
     support: none
 options:
-  require:
-    required: true
   record:
     description:
       - Judge this record, and ask no server. C(ansible_facts.lmstudio), C(lmstudio_record) of the inventory plugin, a registered result of
@@ -73,14 +71,6 @@ options:
     type: list
     elements: str
     default: [auth, forbidden, not_asked]
-  fail_msg:
-    description:
-      - Text to put before the list of violations.
-    type: str
-  success_msg:
-    description:
-      - Text in place of RV(msg) when all requirements are met.
-    type: str
   quiet:
     description:
       - Leave RV(lmstudio) out of the result. Ansible prints the whole result of a task that fails.

@@ -21,8 +21,14 @@ GROUP = yaml.safe_load((COLLECTION / "meta" / "runtime.yml").read_text())["actio
 
 def documented(name):
     module = yaml.safe_load(importlib.import_module(f"{PACKAGE}.modules.{name}").DOCUMENTATION)
-    assert "gpufleet.lmstudio.attributes" in module["extends_documentation_fragment"]
-    return {**yaml.safe_load(attributes.ModuleDocFragment.DOCUMENTATION)["attributes"], **module["attributes"]}
+    extended = module["extends_documentation_fragment"]
+    assert "gpufleet.lmstudio.attributes" in extended
+    found = yaml.safe_load(attributes.ModuleDocFragment.DOCUMENTATION)["attributes"]
+    if "gpufleet.lmstudio.attributes.fleet" in extended:
+        found.update(yaml.safe_load(attributes.ModuleDocFragment.FLEET)["attributes"])
+    for attribute, said in module.get("attributes", {}).items():
+        found[attribute] = {**found.get(attribute, {}), **said}
+    return found
 
 
 def supported(said, name):

@@ -40,9 +40,10 @@ FRAGMENTS = {
     COLLECTION + "connection": connection.ModuleDocFragment.DOCUMENTATION,
     COLLECTION + "connection.url": connection.ModuleDocFragment.URL,
     COLLECTION + "connection.fleet": connection.ModuleDocFragment.FLEET,
+    COLLECTION + "connection.fleet_task": connection.ModuleDocFragment.FLEET_TASK,
     COLLECTION + "requirements": requirements.ModuleDocFragment.DOCUMENTATION,
     COLLECTION + "requirements.exclusive": requirements.ModuleDocFragment.EXCLUSIVE,
-    COLLECTION + "requirements.confirm_loaded": requirements.ModuleDocFragment.CONFIRM_LOADED,
+    COLLECTION + "requirements.assertion": requirements.ModuleDocFragment.ASSERTION,
 }
 REPORT = fleet_report_spec()
 
@@ -72,7 +73,7 @@ def documented_options(plugin):
     """The argument spec of a plugin as it is documented, including its fragments from this collection."""
     documentation = yaml.safe_load(plugin.DOCUMENTATION)
     options = dict(documentation["options"])
-    for fragment in FRAGMENTS.keys() & documentation["extends_documentation_fragment"]:
+    for fragment in [name for name in documentation["extends_documentation_fragment"] if name in FRAGMENTS]:
         for name, option in yaml.safe_load(FRAGMENTS[fragment])["options"].items():
             options[name] = {**option, **options.get(name, {})}
     return {name: spec_of(option) for name, option in options.items()}
