@@ -169,13 +169,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.group
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import addresses_by_name, check_variable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.variables import Variables
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import options_from_address
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
-    Host,
-    NotAsked,
-    connection_of_command_line,
-    explain_template,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked, connection_of_command_line
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import explain_template
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import explain_refusal
 
 _TEMPLATES = ("token", "headers", "hosts", "endpoints")

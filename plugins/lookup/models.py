@@ -122,10 +122,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     NotAsked,
     connection_of_command_line,
     host_of_inventory,
-    is_template,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_foreign_secrets
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import is_template
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import explain_refusal
 
 _ADVICE_FOR_URL = (

@@ -31,7 +31,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     connection_of_play,
     host_of_inventory,
     host_of_task,
-    is_template,
     variables_in_task,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
@@ -39,6 +38,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
     withhold_foreign_secrets,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import given_options, resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import is_template
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 

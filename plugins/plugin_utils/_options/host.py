@@ -12,11 +12,9 @@ the delegate there, so these two are then read from the inventory. Where many ho
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jinja2
 from ansible import constants, context, errors
 from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
@@ -25,6 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts impo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted, explain_template, is_template
 
 CONTROLLER_URL = "lmstudio_controller_url"
 VARIABLES = {option: f"lmstudio_{option}" for option in connection_options() if option != "max_response_bytes"}
@@ -49,14 +48,6 @@ _ON_THE_WAY = (
 )
 # Raised since ansible-core 2.19 by a template whose result is omit.
 _OMITTED_ERROR: Any = getattr(errors, "AnsibleValueOmittedError", ())
-# Errors of ansible-core about a value, as its releases word them.
-_MISSING = re.compile(r"(?:No (?:filter|test) named|Could not load) ['\"]([\w.]+)['\"]|lookup plugin \(?'?([\w.]+)'?\)? (?:was )?not found")
-_VAULT = re.compile(
-    r"^(?:Error rendering template: )?(?:Attempt to use undecryptable|Attempting to decrypt|Decryption failed|.*vault secrets)", re.DOTALL
-)
-_FILE = re.compile(r"(?:access|accessing|locate|find|read) (?:the )?file:? ['\"]?([^'\"\s]+)['\"]?", re.IGNORECASE)
-_LOOKUP = re.compile(r"(?:lookup plugin '|The ')([\w.]+)(?:' failed|'\. Error was|' lookup)")
-_UNDEFINED = re.compile(r"'[A-Za-z_][A-Za-z0-9_.]*' is undefined")
 
 
 class NotAsked(NamedTuple):
@@ -246,51 +237,3 @@ def connection_of_play(task: Any, templar: Any) -> str:
 def connection_of_command_line() -> str:
     """The connection of hosts where no variable sets one, and the keyword of a play cannot be seen."""
     return str(context.CLIARGS.get("connection") or constants.DEFAULT_TRANSPORT)
-
-
-def decrypted(value: Any) -> Any:
-    """Plain text in place of the vaulted strings of ansible-core before 2.19, which argument specs do not accept."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return {name: decrypted(item) for name, item in value.items()}
-    return str(value) if getattr(value, "__ENCRYPTED__", False) else value
-
-
-def is_template(value: Any) -> bool:
-    """Whether Ansible would take a value, or something in it, for a template."""
-    if isinstance(value, (Mapping, list, tuple)):
-        return any(map(is_template, value.values() if isinstance(value, Mapping) else value))
-    return isinstance(value, str) and (any(begin in value for begin in ("{{", "{%", "{#")) or value.startswith("#jinja2:"))
-
-
-def explain_template(exc: BaseException, raw: Any, secret: bool) -> str:
-    """What Ansible says about a value that cannot be templated.
-
-    About a secret, only what cannot quote it: an error of a filter or a lookup may contain any part of its input.
-    """
-    problem = str(exc)
-    undefined = _UNDEFINED.search(problem)
-    if undefined:
-        return undefined[0]
-    if not secret:
-        return problem
-    if isinstance(raw, Mapping):
-        raw = " ".join(str(item) for item in raw.values())
-    missing = _MISSING.search(problem)
-    if missing and (missing[1] or missing[2]) in str(raw):
-        return f"the filter, test or lookup {missing[1] or missing[2]} was not found"
-    if _VAULT.search(problem):
-        return problem.rstrip(".")
-    file = _FILE.search(problem)
-    if file and file[1] in str(raw):
-        return f"unable to access the file {file[1]!r}"
-    lookup = _LOOKUP.search(problem)
-    if lookup:
-        return f"the lookup {lookup[1]} failed"
-    cause: BaseException | None = exc
-    while cause:
-        if isinstance(cause, jinja2.TemplateSyntaxError):
-            return "it is not a valid template. Mark text that has {{ or {% in it literally with !unsafe"
-        cause = cause.__cause__ or getattr(cause, "orig_exc", None) or cause.__context__
-    return f"a template in it fails ({type(exc).__name__})"

@@ -27,7 +27,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import CREDENTIALS, texts_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, VariableError, decrypted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, VariableError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written, written_environment
 
 _CERTIFICATE = ("client_cert", "client_key")

@@ -36,8 +36,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     Host,
     NotAsked,
     VariableError,
-    decrypted,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 
 _ADVICE_FOR_MANY = (

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.parsing.mod_args import ModuleArgsParser
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import is_template
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import is_template
 
 
 class Written:

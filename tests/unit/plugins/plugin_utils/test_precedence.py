@@ -16,13 +16,14 @@ from ansible.template import Templar
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import model_assert_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked, decrypted
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
     withhold_differing_secrets,
     withhold_from_server,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import foreign_url_warning
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written
 
