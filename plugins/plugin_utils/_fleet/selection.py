@@ -18,16 +18,6 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import variables_in_inventory, variables_in_task
 
-_JUDGED_TOGETHER = {
-    "gpufleet.lmstudio.fleet_audit": tuple(f"fleet_audit_{name}" for name in ("policy", "fail_on", "baseline", "drift", "accept", "dest")),
-    "gpufleet.lmstudio.require_models": tuple(
-        f"require_models_{name}" for name in ("min_hosts", "min_percent", "require", "confirm_loaded")
-    ),
-}
-"""The variables of a role that decide what passes, where it judges all hosts at once with those of the first one."""
-_EACH_HOST_UNLESS_SET = {"gpufleet.lmstudio.require_models": ("require_models_min_hosts", "require_models_min_percent")}
-"""A host that has none of these is judged by itself."""
-
 
 def match_pattern(pattern: list[str], groups: Mapping[str, Iterable[str]], loader: DataLoader) -> list[str]:
     """The names that match, as in the ``hosts`` of a play, whatever the play and ``--limit`` are. `groups` holds the hosts of each."""
@@ -71,22 +61,25 @@ def refuse_batches_of_an_audit(task_vars: Mapping[str, Any]) -> None:
 def refuse_other_values(task: Any, task_vars: Mapping[str, Any], names: Iterable[str]) -> None:
     """Raise an ``AnsibleError`` in a role that judges these hosts at once, where one of them has another value for what it is judged by.
 
-    They are compared as they are written: a template is one value, though it may come to another one for each host.
+    The role names these variables in the vars of its task, as ROLE_judged_by. A host that has none of ROLE_judged_together_if is judged by
+    itself. Values are compared as they are written: a template is one value, though it may come to another one for each host.
     """
-    role = task_vars.get("ansible_role_name", "")
-    if role not in _JUDGED_TOGETHER:
+    role = task_vars.get("ansible_role_name", "").rpartition(".")[2]
+    judged_by = task.vars.get(f"{role}_judged_by", [])
+    together_if = task.vars.get(f"{role}_judged_together_if", [])
+    if not judged_by:
         return
     owner, hostvars = task_vars["inventory_hostname"], task_vars["hostvars"]
     own = variables_in_inventory(owner, hostvars)
     for name in names:
         others = variables_in_inventory(name, hostvars)
         # A host that the play has lost does not have what tasks have set since.
-        variables = [variable for variable in _JUDGED_TOGETHER[role] if variable in others or name in task_vars["ansible_play_hosts"]]
+        variables = [variable for variable in judged_by if variable in others or name in task_vars["ansible_play_hosts"]]
         if all(others.get(variable) == own.get(variable) for variable in variables):
             continue
         # The play, or the include of the role, may set it for all hosts. To know that takes longer.
         written, written_of_owner = (variables_in_task(task, each, task_vars) for each in (name, owner))
-        if role in _EACH_HOST_UNLESS_SET and not any(variable in written for variable in _EACH_HOST_UNLESS_SET[role]):
+        if together_if and not any(variable in written for variable in together_if):
             continue
         for variable in variables:
             if written.get(variable) != written_of_owner.get(variable):
