@@ -13,7 +13,7 @@ from typing import Any, Mapping
 from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.common.validation import check_type_dict
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes, connection_options
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import DETAILS
 
 TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)
@@ -84,11 +84,8 @@ def headers_of(value: Any) -> Any:
 
 
 def only_set(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that have a value. Without the others, an argument spec's defaults and types work as usual.
-
-    An Authorization header replaces a token from the environment.
-    """
+    """The options that have a value. Without the others, an argument spec's defaults and types work as usual."""
     given = {name: value for name, value in options.items() if is_set(value)}
     if "headers" in given:
         given["headers"] = headers_of(given["headers"])
-    return {"token": "", **given} if authorizes(given.get("headers")) else given
+    return given

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Callable
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set, without_suboptions
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET, TARGET_URL, Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import (
+    TARGET,
+    TARGET_URL,
+    Endpoint,
+    authorizes,
+    make_endpoint,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
     InputError,
     is_content,
@@ -41,6 +47,9 @@ class LMStudioModule(AnsibleModule):
         super()._load_params()
         self.argument_spec = without_suboptions(self.argument_spec)
         self.params = only_set(self.params)
+        if authorizes(self.params.get("headers")):
+            # It replaces a token of the environment.
+            self.argument_spec["token"].pop("fallback", None)
         # Masked here, before Ansible notes the options in the system's log and in results. What is left is still refused.
         for name in self.params:
             # What is misspelt may be a secret.

@@ -15,7 +15,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, authorizes, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
@@ -95,7 +95,9 @@ class OneHostAction(ActionBase):
         if withheld is not None:
             withheld += withhold_from_server(self, host, resolved.options, written, except_for=written.own(self._templar)).values()
         # Checked here for both cases, because only here is it known where an option was set.
-        options = validate_options(self.spec(resolved.on_controller), resolved.options, resolved.names)
+        # An Authorization header replaces a token of the environment.
+        environment = resolved.on_controller and not authorizes(resolved.options.get("headers"))
+        options = validate_options(self.spec(environment), resolved.options, resolved.names)
         parsed = self.parse(options)
         if resolved.not_asked:
             return self.result_of(resolved.not_asked.record(options.get("detail", FULL)), parsed), {}

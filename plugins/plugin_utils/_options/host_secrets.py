@@ -44,8 +44,7 @@ def withhold_from_server(
     taken = _take_what_is_made_of_secrets(options, host, written, [option for option in SECRETS if option not in except_for])
     environment: dict[str, Any] = {}
     action._compute_environment_string(environment)
-    # The empty token beside an Authorization header keeps a module from looking there.
-    if "token" not in options and environment.get(TOKEN_VARIABLE):
+    if "token" not in options and not authorizes(options.get("headers")) and environment.get(TOKEN_VARIABLE):
         in_environment = _take_what_is_made_of_secrets(environment, host, written_environment(action._task), [TOKEN_VARIABLE])
         if in_environment:
             # Of these, the last one counts.
@@ -156,9 +155,6 @@ def _leave(options: dict[str, Any], option: str, value: Any) -> None:
         options.pop(name, None)
     if value:
         options[option] = value
-    if options.get("token") == "" and not authorizes(options.get("headers")):
-        # It stood beside an Authorization header, which is not left.
-        del options["token"]
 
 
 def _without(host: Host, variable: str) -> Host:

@@ -76,7 +76,8 @@ def resolve_task(task_options: Mapping[str, Any], host: Host) -> Resolved:
         overrides["via"], names["via"] = via, VIA
     on_controller = overrides.get("via", "target") != "target"
     if "url" in overrides and not is_server_of_host(overrides, host, on_controller):
-        withheld = [name for option, name in VARIABLES.items() if option not in (*overrides, "port") and host.has(name)]
+        # Those that would apply at one of the host's servers.
+        withheld = [name for option, name in combine(overrides, VARIABLES).items() if option not in overrides and host.has(name)]
         return Resolved(given_options(overrides), names, TARGET_URL, on_controller, withheld=withheld)
     own = _of_host(host, on_controller)
     names |= {option: name for option, name in own.names.items() if option not in overrides}
