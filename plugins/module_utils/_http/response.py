@@ -77,7 +77,7 @@ def bytes_to_read(length: int | None, limit: int) -> int:
     return limit + 1 if length is None else length if length <= limit else 0
 
 
-def make_response(http_status: int, header: Header, length: int | None, body: bytearray, limit: int) -> Response:
+def make_response(http_status: int, header: Header, length: int | None, body: bytes | bytearray, limit: int) -> Response:
     """The response, with what was read of its body."""
     if length is not None and len(body) < length <= limit:
         raise ApiError("disconnected", CUT_OFF)

@@ -9,23 +9,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import concurrent.futures
 import http.client
 import io
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, failure, resolve
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, connect_to_any, failure, resolve
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import (
-    CHUNK,
     CUT_OFF,
     ParsedResponse,
     Response,
@@ -51,25 +50,18 @@ T = TypeVar("T")
 async def fetch(endpoint: Endpoint, request: Request) -> Response:
     """Send a request, and give up at its deadline. Raises ``ApiError``, or ``OptionError`` for unusable TLS files."""
     deadline = Deadline(request.timeout or endpoint.timeout)
+    # Not asyncio.wait_for, which before Python 3.12 may ignore being cancelled.
+    task = asyncio.create_task(exchange(endpoint, request, deadline))
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())
     try:
-        return await _within(deadline.remaining(), exchange(endpoint, request, deadline))
+        await asyncio.wait({task}, timeout=deadline.remaining())
+        if not task.done():
+            raise socket.timeout
+        return task.result()
     except FAILURES as exc:
         raise failure(exc, endpoint, deadline) from None
     finally:
         deadline.cancel()
-
-
-async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`. Raises ``socket.timeout`` if it takes longer; `work` has ended by then."""
-    # Not asyncio.wait_for, which before Python 3.12 may ignore being cancelled.
-    task = asyncio.create_task(work)
-    task.add_done_callback(lambda task: task.cancelled() or task.exception())
-    try:
-        await asyncio.wait({task}, timeout=seconds)
-        if not task.done():
-            raise socket.timeout
-        return task.result()
-    finally:
         if task.cancel():
             await asyncio.wait({task}, timeout=_END_SECONDS)
 
@@ -94,16 +86,57 @@ async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> 
         writer.transport.abort()
 
 
+async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
+    """A connection that does not block. Several addresses are tried in a thread, one after the other."""
+    host, port = endpoint.host, endpoint.port
+    try:
+        addresses = resolve(host, port, deadline, socket.AI_NUMERICHOST)
+    except (socket.gaierror, UnicodeError):
+        addresses = await in_thread(lambda: resolve(host, port, deadline))
+    if len(addresses) != 1:
+        sock = await in_thread(lambda: connect_to_any(addresses, deadline))
+        sock.setblocking(False)
+        return sock
+    family, kind, protocol, _name, address = addresses[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    deadline.connected = True
+    return sock
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Wait for blocking work in a thread of its own. Unlike the thread of an executor, it does not keep Python from exiting."""
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    # From here on, whoever no longer waits for the result cannot cancel it.
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as exc:
+            future.set_exception(exc)
+
+    while True:
+        try:
+            threading.Thread(target=run, daemon=True, name="lmstudio").start()
+            break
+        except RuntimeError:
+            # The system allows no more threads now, as in a container with a limit.
+            await asyncio.sleep(_NO_THREAD_SECONDS)
+    return await asyncio.wrap_future(future)
+
+
 async def receive(reader: asyncio.StreamReader, limit: int) -> Response:
     """Read a response as :func:`read_response` does. Raises what ``http.client`` raises, or ``ApiError``."""
     head = await _read_head(reader)
     length = declared_length(head.status, head.getheader)
     wanted = bytes_to_read(length, limit)
-    body = bytearray()
-    if head.chunked and wanted:
-        body = await _read_chunks(reader, limit)
-    elif wanted:
-        await _read_into(body, reader, wanted)
+    body = await _read_chunks(reader, limit) if head.chunked and wanted else await _read(reader, wanted)
     return make_response(head.status, head.getheader, length, body, limit)
 
 
@@ -130,15 +163,12 @@ def _parser(data: bytes | bytearray) -> ParsedResponse:
     return ParsedResponse(SimpleNamespace(makefile=lambda _mode: io.BytesIO(data)))  # type: ignore[arg-type]
 
 
-async def _read_into(body: bytearray, reader: asyncio.StreamReader, size: int) -> bool:
-    """Append `size` bytes. False if the connection ends before that. It reads in pieces, so that no second copy is held."""
-    while size:
-        data = await reader.read(min(CHUNK, size))
-        if not data:
-            return False
-        body += data
-        size -= len(data)
-    return True
+async def _read(reader: asyncio.StreamReader, size: int) -> bytes:
+    """So many bytes, or those that came before the connection ended."""
+    try:
+        return await reader.readexactly(size)
+    except asyncio.IncompleteReadError as exc:
+        return exc.partial
 
 
 async def _read_chunks(reader: asyncio.StreamReader, limit: int) -> bytearray:
@@ -155,8 +185,7 @@ async def _read_chunks(reader: asyncio.StreamReader, limit: int) -> bytearray:
         if not last:
             try:
                 size = chunk_size(int(line.partition(b";")[0], 16))
-                if not await _read_into(body, reader, min(size, limit + 1 - len(body))):
-                    raise ApiError("disconnected", CUT_OFF)
+                body += await reader.readexactly(min(size, limit + 1 - len(body)))
                 if size and len(body) <= limit:
                     await reader.readexactly(len(b"\r\n"))
             except (ValueError, asyncio.IncompleteReadError):
@@ -171,63 +200,3 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
         return await reader.readline()
     except ValueError:
         raise too_many_headers() from None
-
-
-async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
-    """Connect as the blocking driver does: to the first address that accepts, each with its share of the remaining time."""
-    host, port = endpoint.host, endpoint.port
-    try:
-        addresses = resolve(host, port, deadline, socket.AI_NUMERICHOST)
-    except (socket.gaierror, UnicodeError):
-        addresses = await in_thread(lambda: resolve(host, port, deadline))
-    error: OSError = OSError("the name has no address")
-    for number, address in enumerate(addresses):
-        untried = len(addresses) - number
-        connecting = _connect_to(*address)
-        try:
-            sock = await (_within(deadline.remaining() / untried, connecting) if untried > 1 else connecting)
-        except OSError as exc:
-            error = exc
-        else:
-            deadline.connected = True
-            return sock
-    raise error
-
-
-async def _connect_to(family: int, kind: int, protocol: int, _name: str, address: Any) -> socket.socket:
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Wait for blocking work in a thread of its own. Unlike the thread of an executor, it does not keep Python from exiting."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(take: Callable[[Any], None], outcome: Any) -> None:
-        if not future.done():
-            take(outcome)
-
-    def run() -> None:
-        done: tuple[Callable[[Any], None], Any]
-        try:
-            done = future.set_result, work()
-        except BaseException as exc:
-            done = future.set_exception, exc
-        with contextlib.suppress(RuntimeError):  # The loop is closed: the result is no longer needed.
-            loop.call_soon_threadsafe(settle, *done)
-
-    while True:
-        try:
-            threading.Thread(target=run, daemon=True, name="lmstudio").start()
-            break
-        except RuntimeError:
-            # The system allows no more threads now, as in a container with a limit.
-            await asyncio.sleep(_NO_THREAD_SECONDS)
-    return await future
