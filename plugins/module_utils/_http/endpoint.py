@@ -12,6 +12,7 @@ Everything here is checked before a request is sent.
 from __future__ import annotations
 
 from typing import Any, Mapping, NamedTuple
+from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
     DEFAULT_PORT,
@@ -68,29 +69,26 @@ class Endpoint(NamedTuple):
 
     @property
     def scheme(self) -> str:
-        return self.url.partition("://")[0]
+        return urlsplit(self.url).scheme
 
     @property
     def host(self) -> str:
         """As name resolution expects it: without brackets, and with a plain percent sign before a zone index."""
-        bracket = self.authority.rfind("]")
-        host = self.authority[1:bracket] if bracket > 0 else self.authority.partition(":")[0]
-        return host.replace("%25", "%")
+        return (urlsplit(self.url).hostname or "").replace("%25", "%")
 
     @property
     def port(self) -> int:
-        port = self.authority[self.authority.rfind("]") + 1 :].partition(":")[2]
-        return int(port) if port else 443 if self.scheme == "https" else 80
+        return urlsplit(self.url).port or (443 if self.scheme == "https" else 80)
 
     @property
     def prefix(self) -> str:
         """The path of the URL, which a proxy may require; empty if it has none."""
-        return self.url[self.url.index("://") + 3 + len(self.authority) :]
+        return urlsplit(self.url).path
 
     @property
     def authority(self) -> str:
         """The host as written in the URL, and the port if it has one."""
-        return self.url.split("/", 3)[2]
+        return urlsplit(self.url).netloc
 
     @property
     def credential_option(self) -> str | None:

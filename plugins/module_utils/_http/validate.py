@@ -21,6 +21,7 @@ MAX_PORT = 65535
 MAX_SECONDS = 86400
 # Compiled here, and not once more in each process that Ansible forks for a task.
 _NAME_OR_IPV4 = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
+_IPV6 = re.compile(r"(?=.*:)[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\Z")
 # An @ that is written wide or escaped counts as well. In a path %40 is fine.
 _USERINFO = re.compile(r"\s*([a-z][a-z0-9+.-]*:/*)?(?:.*[@\uff20\ufe6b]|[^/]*%40)", re.IGNORECASE | re.DOTALL)
 _OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
@@ -66,55 +67,55 @@ def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:
             "a URL with a user name or password in it is refused, because URLs are shown and logged. "
             "Remove the part before the @ and set the secret as token or headers. (An @ in a path is written %40.)",
         )
+
+    def refused(problem: str) -> OptionError:
+        # A query may have a secret in it.
+        return OptionError(option, f"{printable(re.split('[?#]', url)[0])!r} {problem}")
+
     scheme, separator, rest = url.partition("://")
-    authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
-    # A query may have a secret in it.
-    shown = printable(re.split("[?#]", url)[0])
     if not separator:
-        raise OptionError(option, f"{shown!r} is not a URL. Write it as http://HOST:{DEFAULT_PORT}.")
-    scheme = scheme.lower()
-    if scheme not in ("http", "https"):
-        raise OptionError(option, f"{shown!r} has an unknown scheme. Use http:// or https://.")
-    if not authority.isascii():
-        authority, rest = _in_ascii(authority, rest, shown, option)
-        url = f"{scheme}://{rest}"
-    if not is_plain(url):
-        raise OptionError(option, f"{shown!r} contains spaces or characters that a URL cannot have.")
+        raise refused(f"is not a URL. Write it as http://HOST:{DEFAULT_PORT}.")
+    if scheme.lower() not in ("http", "https"):
+        raise refused("has an unknown scheme. Use http:// or https://.")
     if "?" in rest or "#" in rest:
-        raise OptionError(option, f"{shown!r} has a query or a fragment. Give the base URL alone.")
+        raise refused("has a query or a fragment. Give the base URL alone.")
+    authority, slash, path = rest.partition("/")
+    if not authority.isascii():
+        authority = _in_ascii(authority)
+        if not authority:
+            raise refused("does not name a valid host. Write its name in the ASCII form, which begins with xn--.")
+    if not is_plain(authority + path):
+        raise refused("contains spaces or characters that a URL cannot have.")
     try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+        parts = urlsplit(f"http://{authority}")
     except ValueError as exc:
-        raise OptionError(option, f"{shown!r} is not a valid URL: {printable(str(exc))}.") from None
+        raise refused(f"is not a valid URL: {printable(str(exc))}.") from None
     try:
         port = parts.port
     except ValueError:
-        raise OptionError(option, f"{shown!r} has a port that is not a number from 1 to {MAX_PORT}.") from None
-    if "[" in authority or ":" in host:
-        if ":" not in host or not re.match(r"[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+|%[A-Za-z0-9._~-]+)?\Z", host):
-            raise OptionError(option, f"{shown!r} does not name a valid IPv6 address.")
-    elif not _NAME_OR_IPV4.match(host):
-        raise OptionError(option, f"{shown!r} does not name a valid host.")
+        raise refused(f"has a port that is not a number from 1 to {MAX_PORT}.") from None
+    is_ipv6, host = "[" in authority, parts.hostname or ""
+    if not (_IPV6 if is_ipv6 else _NAME_OR_IPV4).match(host):
+        raise refused(f"does not name a valid {'IPv6 address' if is_ipv6 else 'host'}.")
     if authority.endswith(":"):
-        raise OptionError(option, f"{shown!r} has a colon but no port after it.")
+        raise refused("has a colon but no port after it.")
     if port == 0:
-        raise OptionError(option, f"{shown!r} names port 0. A port is a number from 1 to {MAX_PORT}.")
-    return scheme, host, port, parts.path
+        raise refused(f"names port 0. A port is a number from 1 to {MAX_PORT}.")
+    return scheme.lower(), host, port, slash + path
 
 
-def _in_ascii(authority: str, rest: str, shown: str, option: str) -> tuple[str, str]:
-    """The authority of a URL, and all that follows its scheme, with an international name in its ASCII form."""
-    name, colon, port = authority.rpartition(":") if re.search(r":[0-9]*\Z", authority) else (authority, "", "")
+def _in_ascii(authority: str) -> str:
+    """The authority of a URL with its international name in ASCII, or an empty text where that is not clear."""
+    name, port = re.match(r"(.*?)(:[0-9]*)?\Z", authority, re.DOTALL).groups("")  # type: ignore[union-attr]
+    # The two standards for such names disagree about these letters, and so about whose name it is.
+    if re.search("[\u00df\u03c2\u1e9e\u200c\u200d]", name):
+        return ""
     try:
-        # The two standards for such names disagree about these letters, and so about whose name it is.
-        ascii_name = "" if re.search("[\u00df\u03c2\u1e9e\u200c\u200d]", name) else name.encode("idna").decode("ascii")
+        ascii_name = name.encode("idna").decode("ascii")
     except UnicodeError:
-        ascii_name = ""
+        return ""
     # Some letters become a slash or an @, which would end the name.
-    if not _NAME_OR_IPV4.match(ascii_name):
-        raise OptionError(option, f"{shown!r} does not name a valid host. Write its name in the ASCII form, which begins with xn--.")
-    return ascii_name + colon + port, ascii_name + colon + port + rest[len(authority) :]
+    return ascii_name + port if _NAME_OR_IPV4.match(ascii_name) else ""
 
 
 def check_seconds(option: str, seconds: float, least: float | None = None, most: float = MAX_SECONDS) -> float:
