@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -87,21 +87,19 @@ class _Round(Generic[T]):
         self._result_of = result_of
         self._concurrency = concurrency
         self._progress = progress
-        # Used by the calling thread alone.
+        # Changed by the calling thread alone.
         self._results: dict[Endpoint, list[T]] = {}
         self._not_ok = 0
         self._reader = AnswerReader()
         self._unread: list[tuple[Endpoint, Poll]] = []
+        self._read_bytes = 0
         # From the loop to the calling thread: the outcome of asking an endpoint, or an error.
         # Not a SimpleQueue, which on Python 3.10 may wait forever with a timeout of 0.
         self._arrived: queue.Queue[tuple[Endpoint, Poll] | BaseException] = queue.Queue()
-        # Used in the loop alone: the endpoints not asked yet, since when others are being asked, the bytes of unread answers, and whether
-        # another endpoint may be asked.
+        # Changed in the loop alone: the endpoints not asked yet, since when others are being asked, and the bytes of all answers.
         self._waiting = deque(times_given)
         self._asked: dict[Endpoint, float] = {}
-        self._unread_bytes = 0
-        self._room = asyncio.Event()
-        self._room.set()
+        self._arrived_bytes = 0
         self._loop = asyncio.new_event_loop()
         self._asking: asyncio.Task[None]
 
@@ -117,11 +115,12 @@ class _Round(Generic[T]):
                     hosts = f"{len(self._times_given):,} host{'s' if len(self._times_given) > 1 else ''}"
                     self._progress(f"{len(self._results):,} of {hosts} done, {self._not_ok:,} without an answer")
                 self._receive(min(_TICK, max(end - time.monotonic(), 0)))
-                if not self._waiting or self._unread_bytes >= _UNREAD_BYTES:
+                if not self._waiting or self._is_full():
                     self._read()
         finally:
-            # The loop closes by itself. A thread that resolves a name may take longer, and is not waited for.
-            self._in_loop(self._stop)
+            # The loop closes by itself, and has if all have answered. A thread that resolves a name may take longer, and is not waited for.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._stop)
         thread.join()
         self._receive(0)
         self._read()
@@ -129,6 +128,10 @@ class _Round(Generic[T]):
         for endpoint in self._times_given.keys() - self._results.keys():
             self._add_result(endpoint, poll_after(0, ApiError("timeout", problem, "whole fleet"))._replace(cut_short=True))
         return self._results
+
+    def _is_full(self) -> bool:
+        """Whether there are as many unread answers as may wait. Either thread may ask."""
+        return self._arrived_bytes - self._read_bytes >= _UNREAD_BYTES
 
     # --- in the calling thread ---
 
@@ -145,17 +148,12 @@ class _Round(Generic[T]):
     def _read(self) -> None:
         for endpoint, poll in self._unread:
             self._add_result(endpoint, self._reader.read(endpoint, poll))
-        size = sum(_size(poll) for _endpoint, poll in self._unread)
+        self._read_bytes += sum(_size(poll) for _endpoint, poll in self._unread)
         self._unread.clear()
-        self._in_loop(self._make_room, size)
 
     def _add_result(self, endpoint: Endpoint, poll: Poll) -> None:
         self._not_ok += isinstance(poll.answer, ApiError)
         self._results[endpoint] = [self._result_of(endpoint, poll) for _time in range(self._times_given[endpoint])]
-
-    def _in_loop(self, function: Callable[..., Any], *arguments: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # The loop is closed, because all have answered.
-            self._loop.call_soon_threadsafe(function, *arguments)
 
     # --- in the thread of the loop ---
 
@@ -169,6 +167,9 @@ class _Round(Generic[T]):
             self._arrived.put(exc)
         finally:
             self._loop.close()
+
+    def _stop(self) -> None:
+        self._asking.cancel()
 
     async def _ask_each(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
@@ -189,22 +190,13 @@ class _Round(Generic[T]):
         """Ask the waiting endpoints, one after the other."""
         while self._waiting:
             endpoint = self._waiting.popleft()
-            await self._room.wait()
+            while self._is_full():
+                await asyncio.sleep(_SLOW)
             self._asked[endpoint] = time.monotonic()
             poll = await ask_endpoint(endpoint, event_loop.fetch)
             del self._asked[endpoint]
-            self._unread_bytes += _size(poll)
-            if self._unread_bytes >= _UNREAD_BYTES:
-                self._room.clear()
+            self._arrived_bytes += _size(poll)
             self._arrived.put((endpoint, poll))
-
-    def _stop(self) -> None:
-        self._asking.cancel()
-
-    def _make_room(self, size: int) -> None:
-        self._unread_bytes -= size
-        if self._unread_bytes < _UNREAD_BYTES:
-            self._room.set()
 
 
 def _size(poll: Poll) -> int:
