@@ -103,7 +103,7 @@ def record_of(endpoint: Endpoint, poll: Poll, detail: str) -> Record:
     answer = parse(endpoint, poll).answer
     asked = {"url": endpoint.url, "asked_at": poll.asked_at, "response_ms": poll.response_ms}
     if isinstance(answer, ParsedAnswer):
-        return _make_record("ok", None, {**answer.facts(detail), **asked, "api": answer.api}, detail)
+        return _make_record("ok", None, {**asked, "api": answer.api}, detail, answer.facts(detail))
     failure = cast("ApiError", answer)
     problem = failure.problem
     if (endpoint.api, poll.api) == (AUTO, V0) and failure.status != "unsupported":
@@ -124,11 +124,11 @@ def not_asked_record(message: str, hint: str, detail: str) -> Record:
     return _make_record(NOT_ASKED, {"message": message, "hint": hint, "http_status": None}, {}, detail)
 
 
-def _make_record(status: str, error: Error | None, known: Mapping[str, Any], detail: str) -> Record:
+def _make_record(status: str, error: Error | None, asked: Mapping[str, Any], detail: str, facts: dict[str, Any] | None = None) -> Record:
     """A record with all its keys in their order. What is not known is null or empty."""
-    unknown = dict.fromkeys(("url", "api", "asked_at", "response_ms"))
-    record = {"ok": error is None, "status": status, "error": error, **unknown, "detail": detail, **_facts_of([], [], detail)}
-    return cast("Record", {**record, "fingerprint": None, **known})
+    asked = {**dict.fromkeys(("url", "api", "asked_at", "response_ms")), **asked}
+    facts = facts or {**_facts_of([], [], detail), "fingerprint": None}
+    return cast("Record", {"ok": error is None, "status": status, "error": error, **asked, "detail": detail, **facts})
 
 
 def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = V1) -> dict[str, Any]:
