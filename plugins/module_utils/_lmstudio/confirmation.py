@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, NamedTuple, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0, Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_problem, mask_text, secrets_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import (
     LIST_MODELS_V0,
@@ -107,18 +108,13 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
         return Confirmation(None, problem, is_there, exc.status in ("auth", "forbidden"))
 
 
-def is_unconfirmed(record: Record) -> bool:
-    """Whether the older list was to tell what is loading, and did not: then a model without an instance may be loading as well."""
-    return bool(record["ok"]) and record.get("confirmed", True) is None
-
-
 def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | None) -> Record:
     """A record in which each model that is listed as loaded says whether it is: its `state` is loaded or loading, or `unconfirmed` says
     why that is not known. A model without an instance has the `state` that the older list tells, unless that is not-loaded. The record's
     `confirmed` is true, false where the server cannot tell, or null where it did not. `record` must have all models.
     """
     confirmed: bool | None = None
-    if record["api"] == V0:
+    if is_older(record):
         confirmed = True
     elif record["ok"]:
         found = read_confirmation(endpoint, answer) if answer else Confirmation(None, f"{LIST_MODELS_V0.path} was not requested")

@@ -19,7 +19,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import invalid_field, json_type
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry, Reader, check_number
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_masked
 
 LIST_MODELS = Request("GET", "/api/v1/models")
 
@@ -56,30 +55,6 @@ def comparable_text(models: list[Model]) -> str:
     """One text for a whole answer: equal when nothing but order and remaining TTLs differs."""
     texts = [text for _key, text in sorted((entry["key"], text) for entry, text in models)]
     return '["ok",[' + ",".join(texts) + "]]"
-
-
-def may_be_loaded(entry: Entry) -> bool:
-    return bool(entry["loaded"]) or is_unclear(entry)
-
-
-def is_unclear(entry: Entry) -> bool:
-    """Whether a model without an instance may be loaded all the same: some servers report a loaded context but no instance, and the older
-    list a state other than not-loaded.
-    """
-    unsettled = entry.get("state") not in (None, "not-loaded")
-    return not entry["loaded"] and (entry.get("loaded_context_length") is not None or unsettled)
-
-
-def is_unreadable(entry: Mapping[str, Any], field: str) -> bool:
-    """Whether a field of a model, a part of it, or what it is a part of had an unexpected type, so that its value is not known."""
-    return any(
-        f"{path}.".startswith(f"{field}.") or f"{field}.".startswith(f"{path}.") or is_masked(path) for path in entry.get("unreadable", ())
-    )
-
-
-def has_unreadable_ttl(entry: Mapping[str, Any], number: int) -> bool:
-    """Whether it is not known if an instance of a model, counted from 0, unloads when idle. Its TTL is null then, as if it did not."""
-    return is_unreadable(entry, f"loaded_instances[{number}].remaining_ttl_seconds")
 
 
 def _comparable(entry: Entry) -> Entry:

@@ -12,7 +12,8 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES, is_unreadable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_known, is_told
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
@@ -96,8 +97,8 @@ def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[C
     checks = []
     for key in IDENTITY:
         accepted, actual = getattr(requirement, key), entry["quantization"]["name"] if key == "quantization" else entry[key]
-        met = None if actual is None or is_masked(actual) else any(_same_kind(key, actual, item) for item in accepted)
-        if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and not is_unreadable(entry, key) and not older:
+        met = None if not is_known(actual) else any(_same_kind(key, actual, item) for item in accepted)
+        if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and is_told(entry, key, older):
             # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
             met = False
         if accepted:
@@ -115,7 +116,7 @@ def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[C
     abilities = entry["capabilities"]
     for name in requirement.capabilities:
         able = _can_reason(abilities["reasoning"]) if name == "reasoning" else abilities[name]
-        if not able and (is_unreadable(entry, f"capabilities.{name}") or (older and name != "vision")):
+        if not able and not is_told(entry, f"capabilities.{name}", older):
             able = None
         wording = "is not known to have" if able is None else "does not have"
         checks.append(Check("capabilities", name, able, able, f"{wording} the capability {name}, which is required"))
@@ -201,7 +202,7 @@ def same_setting(actual: Any, accepted: Any) -> bool | None:
 
     Numbers and booleans may be text, because templates give text on ansible-core before 2.19.
     """
-    if actual is None or (isinstance(actual, str) and is_masked(actual)):
+    if not is_known(actual):
         return None
     if isinstance(accepted, str) and not isinstance(actual, str):
         text = accepted.strip().lower()

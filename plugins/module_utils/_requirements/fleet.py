@@ -11,13 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import is_unconfirmed
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear, is_unreadable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import (
+    is_known,
+    is_older,
+    is_told,
+    is_unclear,
+    is_unconfirmed,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import NOT_CONFIRMED
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches, is_older
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     NAMES_SHOWN,
     Violation,
@@ -36,7 +41,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     RequirementError,
     whole_number,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, is_masked, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -226,9 +231,9 @@ def _value_of(entry: Entry, instance: Entry | None, attribute: str, older: bool)
     else:
         value = entry["quantization"]["name"] if attribute == "quantization" else entry[attribute]
     if value is None:
-        # A model without variants has none selected, which is known, but not from the older list.
-        return attribute == "selected_variant" and not older and not is_unreadable(entry, attribute), None
-    return _NOT_KNOWN if isinstance(value, str) and is_masked(value) else (True, value)
+        # A model without variants has none selected.
+        return attribute == "selected_variant" and is_told(entry, attribute, older), None
+    return (True, value) if is_known(value) else _NOT_KNOWN
 
 
 _NOT_KNOWN = (False, None)

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterable, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import is_unconfirmed
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unclear, may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, is_unclear, is_unconfirmed, may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, Check
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches, is_older
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     FAIL,
     Violation,

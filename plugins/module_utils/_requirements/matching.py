@@ -12,8 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Iterable, NamedTuple, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import is_unreadable, may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, is_unreadable, may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate, matches
@@ -190,11 +189,6 @@ class Matches(NamedTuple):
         """A model with its instances, and with those of other models whose id is its key: they may serve requests for the key."""
         others = [entry for entry in self.record["models"] if entry["key"] != key]
         return _Target(entries, _instances(entries) + [(entry, each) for entry, each in _instances(others) if each["id"] == key])
-
-
-def is_older(record: Record) -> bool:
-    """Whether it is from the older list, which does not tell everything, and may leave out models that are not loaded."""
-    return record.get("api") == V0
 
 
 def _has_all_its_instances(entry: Entry, candidates: Sequence[Candidate]) -> bool:

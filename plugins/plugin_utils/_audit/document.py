@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import SCHEMA_VERSION, Baseline
@@ -234,7 +234,7 @@ def _notes_on_lists(hosts: list[dict[str, Any]]) -> list[str]:
             f"A model is listed more than once on {format_names(doubled)}. With LM Link a host lists the models of linked machines as if they "
             "were its own. Such a host counts once among the hosts that list a model, but sums of sizes and instances may count a model twice."
         )
-    older = [host["name"] for host in hosts if host["api"] == V0]
+    older = [host["name"] for host in hosts if is_older(host)]
     if older:
         notes.append(
             f"Answered over {LIST_MODELS_V0.path}: {format_names(older)}. This older list has no sizes, variants or settings, nor the number "

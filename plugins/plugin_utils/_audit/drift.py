@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import natural_order
@@ -62,9 +62,7 @@ def _not_comparable(before: Mapping[str, Any] | None, now: Mapping[str, Any] | N
 class Listed:
     """What a host has for one model key, as far as it counts as drift. Order never counts, nor does how often a key is listed."""
 
-    def __init__(self, entries: Sequence[Mapping[str, Any]] = (), older: bool = False) -> None:
-        self.older = older
-        """Whether it comes from the older list, which has one instance of each loaded model, however many there are."""
+    def __init__(self, entries: Sequence[Mapping[str, Any]] = ()) -> None:
         instances = [instance for entry in entries for instance in entry["instances"]]
         # A report of schema_version 1 does not say.
         self.tells_idle = all(instance.get("unloads_when_idle") is not None for instance in instances)
@@ -99,12 +97,12 @@ def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
     if not all(isinstance(entry["key"], str) for entry in host["models"]):
         raise TypeError("key")
     of_key = grouped((entry["key"], entry) for entry in host["models"])
-    return {key: Listed(entries, host.get("api") == V0) for key, entries in of_key.items()}
+    return {key: Listed(entries) for key, entries in of_key.items()}
 
 
 def tells_less(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether an answer leaves out what was known of a host, so that a later change of that would go unnoticed."""
-    if before["api"] != V0 == now["api"] or before["detail"] == FULL != now["detail"]:
+    if _only_older(now, before) or before["detail"] == FULL != now["detail"]:
         return True
     old, new = listed_models(before), listed_models(now)
     return any(new[key].contexts and new[key].unknown() - old[key].unknown() for key in {*old}.intersection(new))
@@ -114,22 +112,25 @@ def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collect
     before, now = listed_models(earlier), listed_models(host)
     # An attribute that only one of the two has, such as the quantization of a model that was not loaded then, is not a change.
     both_complete = host["detail"] == earlier["detail"] == FULL
-    # Compared with the newer list, the older one may lack models that are not loaded.
-    was_older, is_older = earlier["api"] == V0 != host["api"], host["api"] == V0 != earlier["api"]
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         # A model that is no longer listed is no longer loaded either, which is reported where only that counts.
-        if old is None and "added" in kinds and not was_older:
+        if old is None and "added" in kinds and not _only_older(earlier, host):
             yield key, "added", None, now[key].contexts, "is listed now, but was not before"
-        elif new is None and "removed" in kinds and not is_older:
+        elif new is None and "removed" in kinds and not _only_older(host, earlier):
             yield key, "removed", before[key].contexts, None, "is no longer listed"
         else:
-            yield from _of_instances(key, old or Listed(), new or Listed())
+            yield from _of_instances(key, old or Listed(), new or Listed(), is_older(earlier) == is_older(host))
             if old and new:
                 yield from _of_attributes(key, old, new, both_complete)
 
 
-def _of_instances(key: str, old: Listed, new: Listed) -> Iterator[Change]:
+def _only_older(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether only one of them is from the older list, which may lack models that are not loaded."""
+    return is_older(one) and not is_older(other)
+
+
+def _of_instances(key: str, old: Listed, new: Listed, same_list: bool) -> Iterator[Change]:
     before, now = old.contexts, new.contexts
     both_tell_idle = old.tells_idle and new.tells_idle
     pinned_before, pinned_now = (old.pinned, new.pinned) if both_tell_idle else (before, now)
@@ -138,7 +139,7 @@ def _of_instances(key: str, old: Listed, new: Listed) -> Iterator[Change]:
     elif pinned_now and not pinned_before:
         sentence = "stays loaded now, and unloaded when idle before" if before else "is loaded now, but was not before"
         yield key, "loaded", before, now, sentence
-    elif _differ(pinned_before, pinned_now) and (old.older == new.older or _nothing_in_common(pinned_before, pinned_now)):
+    elif _differ(pinned_before, pinned_now) and (same_list or _nothing_in_common(pinned_before, pinned_now)):
         yield key, "context", pinned_before, pinned_now, f"now has the context {_joined(pinned_now)} instead of {_joined(pinned_before)}"
     if both_tell_idle and _differ(old.idle, new.idle):
         sentence = f"has instances that unload when idle: context {_joined(new.idle) or 'none'} instead of {_joined(old.idle) or 'none'}"

@@ -13,10 +13,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record, nothing_gathered
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import has_unreadable_ttl
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, tells_ttl
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -61,7 +60,7 @@ def describe_host(name: str, record: Record) -> dict[str, Any]:
     times = Counter(entry["key"] for entry in record["models"])
     # At detail loaded, what is listed twice but not loaded is only counted.
     complete = record["detail"] == FULL or not duplicates
-    older = record["api"] == V0
+    older = is_older(record)
     models = [_describe_model(entry, times[entry["key"]] if complete else None, older) for entry in record["models"]]
     # What a record of detail loaded has of a model that is not loaded is its key.
     unknown = dict.fromkeys(_ATTRIBUTES)
@@ -95,13 +94,13 @@ def _known_sizes(record: Record) -> dict[str, int | None]:
 
 
 def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) -> dict[str, Any]:
-    """`older` says that the entry is from the older list, which has neither variants nor what unloads when idle."""
+    """`older` says that the entry is from the older list."""
     instances = [
         {
             "id": instance["id"],
             "context_length": instance["config"]["context_length"],
             "parallel": instance["config"]["parallel"],
-            "unloads_when_idle": None if older or has_unreadable_ttl(entry, number) else instance["remaining_ttl_seconds"] is not None,
+            "unloads_when_idle": instance["remaining_ttl_seconds"] is not None if tells_ttl(entry, number, older) else None,
         }
         for number, instance in enumerate(entry["loaded_instances"])
     ]

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical, is_unclear
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_unclear
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement

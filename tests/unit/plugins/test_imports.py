@@ -181,6 +181,7 @@ def test_what_a_plain_answer_on_a_target_imports():
             "_lmstudio.coerce",
             "_lmstudio.confirmation",
             "_lmstudio.documents",
+            "_lmstudio.known",
             "_lmstudio.masking",
             "_lmstudio.models",
             "_lmstudio.models_v0",

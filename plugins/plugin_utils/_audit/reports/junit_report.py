@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of
@@ -35,7 +35,7 @@ def as_junit(audit: Audit) -> str:
         if not host["ok"]:
             silent[host["name"]] = host["status"]
             _fail(case, host["status"], [host["error"]["message"], host["error"]["hint"]])
-        elif host["api"] == V0:
+        elif is_older(host):
             ElementTree.SubElement(case, "system-out").text = f"answered over {LIST_MODELS_V0.path}, which does not tell everything"
     for check in audit["checks"]:
         if check["host"] in silent:

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, hosts_compared, violations_by_host
@@ -151,7 +151,7 @@ METRICS = (
         "lmstudio_host_older_api",
         "0 or 1",
         "Whether the host answered over the older API, which does not tell everything.",
-        lambda host: host["api"] == V0 if host["api"] else None,
+        lambda host: is_older(host) if host["api"] else None,
     ),
     _of_hosts("lmstudio_models_listed", "models", "Models that the host lists.", lambda host: host["counts"]["models"]),
     _of_hosts("lmstudio_models_loaded", "models", "Models that are loaded on the host.", lambda host: host["counts"]["loaded"]),

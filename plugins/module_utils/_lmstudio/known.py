@@ -1,0 +1,71 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""What of a record is known, and what nobody can tell."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_masked
+
+_TOLD_BY_OLDER = ("capabilities.vision",)
+"""What the older list always tells."""
+
+
+def is_older(host: Mapping[str, Any]) -> bool:
+    """Whether a record, or a host of an audit, is from the older list. That has neither sizes nor variants, one row for all instances of a
+    model, and may leave out models that are not loaded.
+    """
+    return host.get("api") == V0
+
+
+def is_known(value: Any) -> bool:
+    """Whether a value is there, and can be compared with another one."""
+    return value is not None and not (isinstance(value, str) and is_masked(value))
+
+
+def is_told(entry: Mapping[str, Any], field: str, older: bool = False) -> bool:
+    """Whether a field of a model that is null, false or empty is so because the server says so. `older` says that the entry is from the
+    older list.
+    """
+    return not is_unreadable(entry, field) and (not older or field in _TOLD_BY_OLDER)
+
+
+def tells_ttl(entry: Mapping[str, Any], number: int, older: bool = False) -> bool:
+    """Whether an instance of a model, counted from 0, that has no TTL stays loaded when idle."""
+    return is_told(entry, f"loaded_instances[{number}].remaining_ttl_seconds", older)
+
+
+def is_unreadable(entry: Mapping[str, Any], field: str) -> bool:
+    """Whether a field of a model, a part of it, or what it is a part of had an unexpected type, so that its value is not known."""
+    return any(
+        f"{path}.".startswith(f"{field}.") or f"{field}.".startswith(f"{path}.") or is_masked(path) for path in entry.get("unreadable", ())
+    )
+
+
+def may_be_loaded(entry: Mapping[str, Any]) -> bool:
+    return bool(entry["loaded"]) or is_unclear(entry)
+
+
+def is_unclear(entry: Mapping[str, Any]) -> bool:
+    """Whether a model without an instance may be loaded all the same: some servers report a loaded context but no instance, and the older
+    list a state other than not-loaded.
+    """
+    unsettled = entry.get("state") not in (None, "not-loaded")
+    return not entry["loaded"] and (entry.get("loaded_context_length") is not None or unsettled)
+
+
+def is_unconfirmed(record: Mapping[str, Any]) -> bool:
+    """Whether the older list was to tell what is loading, and did not: then a model without an instance may be loading as well."""
+    return bool(record["ok"]) and record.get("confirmed", True) is None
+
+
+def total(values: Iterable[int | None]) -> int | None:
+    """The sum, or None where one of the values is not known."""
+    found = list(values)
+    return None if None in found else sum(found)  # type: ignore[arg-type]
