@@ -72,13 +72,13 @@ class Listed:
         self.pinned = _contexts(instance for instance in instances if not instance.get("unloads_when_idle"))
         self.attributes = _attributes(entries)
         self.loaded_attributes = _attributes([entry for entry in entries if entry["state"] == "loaded"])
-        # A report of an earlier release has no variants, nor has a record of detail loaded for a model that is not loaded.
+        # Not known in a report of an earlier release, for a model that is not loaded at detail loaded, and where they are unreadable.
         variants: list[Any] = [entry.get("variants") for entry in entries]
         self.variants = None if None in variants else {str(name) for names in variants for name in names}
 
     def unknown(self) -> set[str]:
         """What is not known of it while it is loaded."""
-        known = {"context": None not in self.contexts, **self.loaded_attributes}
+        known = {"context": None not in self.contexts, "variants": self.variants is not None, **self.loaded_attributes}
         return {name for name, is_known in known.items() if not is_known}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record, nothing_gathered
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, tells_ttl
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, is_told, tells_ttl
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -108,7 +108,7 @@ def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) ->
         **entry,
         "quantization": entry["quantization"]["name"],
         "bits_per_weight": entry["quantization"]["bits_per_weight"],
-        "variants": None if older else sorted(set(entry["variants"])),
+        "variants": sorted(set(entry["variants"])) if is_told(entry, "variants", older) else None,
     }
     state = "loaded" if entry["loaded"] else "loading" if entry.get("state") == LOADING else "available"
     return _model(entry["key"], state, times, known, instances)

@@ -97,6 +97,8 @@ def changes(before, now):
         ([model("m", variants=["v"])], [model("m", variants=["w", "v", "v"])], [("m", "variant", ["v"], ["v", "w"])]),
         ([model("m", variants=["v", "w"])], [model("m", variants=["w", "v"])], []),
         ([model("m", variants=["v"])], [model("m")], [("m", "variant", ["v"], [])]),
+        ([model("m", variants=["v"])], [model("m", variants="odd")], []),
+        ([model("m", variants="odd")], [model("m", variants=["v"])], []),
         (
             [model("b", 1), model("a")],
             [model("a", 1), model("b", 2), model("c")],
@@ -214,6 +216,11 @@ def test_a_change_behind_an_outage_is_not_lost():
             model("m", 8192, quantization=None),
             model("m", 8192, quantization="Q8_0"),
             "a: m now has the quantization Q8_0 instead of Q4_K_M",
+        ),
+        (
+            model("m", 8192, variants="odd"),
+            model("m", 8192, variants=["w"]),
+            "a: m now has the variants w on disk instead of none",
         ),
     ],
 )
