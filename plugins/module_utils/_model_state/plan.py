@@ -228,7 +228,7 @@ def _download(record: Record, wanted: Wanted) -> tuple[Action]:
     if instances and wanted.state != DOWNLOADED:
         raise Failure("model_unknown", f"{wanted.name} is an instance of {format_names(instances)}, not the key of a model")
     if not wanted.download:
-        suggestion = did_you_mean([wanted.model], record["available"]).replace(" Did", "; did", 1)
+        suggestion = did_you_mean([wanted.model], record["available"], begins="; did")
         raise Failure("model_unknown", f"{wanted.name} is not listed by this host{suggestion}")
     return (Action(DOWNLOAD, wanted.model),)
 

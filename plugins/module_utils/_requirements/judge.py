@@ -244,8 +244,8 @@ def _not_listed(found: Matches) -> Violation:
     record, requirement = found
     missing = f"{requirement.subject} is not listed" if requirement.model else f"no model with {requirement.kind} is listed"
     # The listed keys that come closest to its names.
-    meant = did_you_mean([name for name in requirement.model if not is_pattern(name)], record["available"])
-    message = f"{missing} by this host{meant.replace(' Did', '; did', 1)}"
+    meant = did_you_mean([name for name in requirement.model if not is_pattern(name)], record["available"], begins="; did")
+    message = f"{missing} by this host{meant}"
     if is_older(record) and requirement.state == AVAILABLE:
         message += f" ({_OLDER_LIST} may leave out models)"
     return make_violation(requirement, "model", one_or_list(requirement.model), None, message)
