@@ -61,7 +61,7 @@ def example() -> dict[str, Any]:
     """A record as the code makes it."""
     endpoint = make_endpoint({"url": "http://mac01:1234"}, "")
     poll = record.Poll(response.Response(200, EXAMPLE.read_bytes()), "2026-11-22T20:00:00Z", 12)
-    return dict(record.record_of(endpoint, poll, "loaded"))
+    return dict(record.record_of(endpoint, record.parse(endpoint, poll), "loaded"))
 
 
 def _of_type(kind: Any, documented: Documented, prefix: str) -> Iterator[Row]:

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
@@ -44,10 +44,12 @@ def model(key, *contexts, quantization="Q4_K_M"):
 
 
 def having(*models):
-    return record_of(ENDPOINT, Poll(Response(200, json.dumps({"models": models}).encode()), "2026-11-22T20:00:00Z", 5), "full")
+    return record_of(
+        ENDPOINT, parse(ENDPOINT, Poll(Response(200, json.dumps({"models": models}).encode()), "2026-11-22T20:00:00Z", 5)), "full"
+    )
 
 
-DOWN = record_of(ENDPOINT, Poll(ApiError("refused", "refused the connection"), "2026-11-22T20:00:00Z", None), "full")
+DOWN = record_of(ENDPOINT, parse(ENDPOINT, Poll(ApiError("refused", "refused the connection"), "2026-11-22T20:00:00Z", None)), "full")
 SMALL = {
     "gpu1": having(model("qwen/qwen3-8b", 16384, 4096), model("text/embed", quantization="Q8_0")),
     "gpu2": having(model("qwen/qwen3-8b", 32768, quantization="4bit"), model("other/m")),

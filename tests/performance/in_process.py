@@ -90,7 +90,8 @@ def ready(body: str, number: int, path: str) -> list[float]:
     """Write what `fleet_info` returns of that many hosts, as far as it depends on their number."""
     outcome = record.Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
     urls = {f"gpu{index:05}": f"http://127.0.0.1:1234/{index}" for index in range(number)}
-    hosts = {name: record.record_of(make_endpoint({"url": url}, ""), outcome, "loaded") for name, url in urls.items()}
+    endpoints = {name: make_endpoint({"url": url}, "") for name, url in urls.items()}
+    hosts = {name: record.record_of(endpoint, record.parse(endpoint, outcome), "loaded") for name, endpoint in endpoints.items()}
     with open(path, "w") as file:
         json.dump({"hosts": hosts}, file)
     return []

@@ -108,7 +108,7 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
         return Confirmation(None, problem, is_there, exc.status in ("auth", "forbidden"))
 
 
-def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | None) -> Record:
+def confirm(record: Record, confirmation: Confirmation | None) -> Record:
     """A record in which each model that is listed as loaded says whether it is: its `state` is loaded or loading, or `unconfirmed` says
     why that is not known. A model without an instance has the `state` that the older list tells, unless that is not-loaded. The record's
     `confirmed` is true, false where the server cannot tell, or null where it did not. `record` must have all models.
@@ -117,7 +117,7 @@ def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | No
     if is_older(record):
         confirmed = True
     elif record["ok"]:
-        found = read_confirmation(endpoint, answer) if answer else Confirmation(None, f"{LIST_MODELS_V0.path} was not requested")
+        found = confirmation or Confirmation(None, f"{LIST_MODELS_V0.path} was not requested")
         confirmed = (found.states is not None or None) if found.is_there else False
         explained = {*record["loaded"], *(instance["id"] for instance in record["instances"])}
         for entry in record["models"] if found.is_there else ():

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Awaitable, Callable, NamedTuple
+from typing import Awaitable, Callable, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V0, V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -19,18 +19,15 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.docume
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import LIST_MODELS, KnownModels, Listed, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, read_models_v0
 
-if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer
-
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Of ``asked_at``, in UTC."""
 _LEAST_SECONDS = 0.01
 
 
 class Poll(NamedTuple):
-    """The result of querying one endpoint."""
+    """The result of querying one endpoint. Nothing of it is read yet."""
 
-    answer: Response | ApiError | ParsedAnswer
+    answer: Response | ApiError
     asked_at: str
     response_ms: int | None
     """Null when there was no answer."""
@@ -38,8 +35,6 @@ class Poll(NamedTuple):
     """Which list the answer is."""
     states: Response | ApiError | None = None
     """The older list, where it was requested as well as the newer one."""
-    cut_short: bool = False
-    """Whether the time for all endpoints was over before this one had answered, which says nothing about it."""
 
 
 def poll_after(seconds: float, answer: Response | ApiError) -> Poll:

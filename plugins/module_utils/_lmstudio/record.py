@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Callable, Mapping, cast
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V0, V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import confirm
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import Confirmation, confirm, read_confirmation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import may_be_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_answer, mask_problem
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import (
@@ -42,7 +42,7 @@ _CONSTANT_TYPES = {str, int, float, bool, type(None)}
 
 
 class ParsedAnswer:
-    """An answer that was read. All hosts that gave it share it, so it contains no secret of any of them."""
+    """A list of models that was read. All hosts that gave it share it, unless it contains a secret of theirs."""
 
     def __init__(self, models: list[Model], warnings: list[str], api: str) -> None:
         self.models = models
@@ -63,6 +63,18 @@ class ParsedAnswer:
         return ParsedAnswer(*masked, self.api) if masked else self
 
 
+class ParsedPoll(NamedTuple):
+    """The result of querying one endpoint, with its answers read and its secrets masked."""
+
+    answer: ParsedAnswer | ApiError
+    asked_at: str
+    response_ms: int | None
+    confirmation: Confirmation | None = None
+    """What the older list says, where it was requested as well."""
+    cut_short: bool = False
+    """Whether the time for all endpoints was over before this one had answered, which says nothing about it."""
+
+
 def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
     """Ask one endpoint and return its record. Nothing that a server does raises an exception."""
 
@@ -73,43 +85,52 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
         # Nothing is awaited that would have to wait, so it runs to its end without an event loop.
         ask_endpoint(endpoint, fetch_now).send(None)
     except StopIteration as end:
-        return record_of(endpoint, end.value, detail)
+        return record_of(endpoint, parse(endpoint, end.value), detail)
     raise AssertionError
 
 
-def parse(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> Poll:
-    """A poll with its answer read: it is a :class:`ParsedAnswer` then, or an :class:`ApiError`.
-
-    The secrets that were sent to the endpoint are masked. `known` is as in :func:`read_models`.
-    """
-    answer = poll.answer
+def parse(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> ParsedPoll:
+    """The result of a poll. `known` is as in :func:`read_models`."""
     try:
-        if isinstance(answer, ApiError):
-            raise answer
-        if isinstance(answer, Response):
-            answer = ParsedAnswer(*read_list(answer, endpoint, poll.api, known), poll.api)
+        return with_answer(endpoint, poll, read_answer(endpoint, poll, known))
     except ApiError as exc:
-        return poll._replace(answer=mask_problem(endpoint, exc))
-    return poll._replace(answer=answer.mask(endpoint))
+        return with_answer(endpoint, poll, exc)
 
 
-def record_of(endpoint: Endpoint, poll: Poll, detail: str) -> Record:
+def read_answer(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> ParsedAnswer:
+    """The list of a poll, with the secrets in it. Raises :class:`ApiError`. `known` is as in :func:`read_models`."""
+    if isinstance(poll.answer, ApiError):
+        raise poll.answer
+    return ParsedAnswer(*read_list(poll.answer, endpoint, poll.api, known), poll.api)
+
+
+def with_answer(endpoint: Endpoint, poll: Poll, answer: ParsedAnswer | ApiError) -> ParsedPoll:
+    """The result of a poll whose answer was read. The secrets that were sent to the endpoint are masked."""
+    if isinstance(answer, ParsedAnswer):
+        answer = answer.mask(endpoint)
+    else:
+        answer = mask_problem(endpoint, answer)
+        if (endpoint.api, poll.api) == (AUTO, V0) and answer.status != "unsupported":
+            answer.problem += f" (asked for {LIST_MODELS_V0.path}, because it does not know {LIST_MODELS.path})"
+    return ParsedPoll(answer, poll.asked_at, poll.response_ms, read_confirmation(endpoint, poll.states) if poll.states else None)
+
+
+def record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
     """The record of an endpoint that was asked."""
     if endpoint.confirm_loaded:
         # What is still loading need not be listed as loaded.
-        complete = record_of(endpoint._replace(confirm_loaded=False), poll, FULL)
-        record = confirm(complete, endpoint, poll.states)
+        record = confirm(_record_of(endpoint, poll, FULL), poll.confirmation)
         return at_detail_loaded(record) if detail == LOADED_ONLY else record
-    answer = parse(endpoint, poll).answer
+    return _record_of(endpoint, poll, detail)
+
+
+def _record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
     asked = {"url": endpoint.url, "asked_at": poll.asked_at, "response_ms": poll.response_ms}
+    answer = poll.answer
     if isinstance(answer, ParsedAnswer):
         return _make_record("ok", None, {**asked, "api": answer.api}, detail, answer.facts(detail))
-    failure = cast("ApiError", answer)
-    problem = failure.problem
-    if (endpoint.api, poll.api) == (AUTO, V0) and failure.status != "unsupported":
-        problem += f" (asked for {LIST_MODELS_V0.path}, because it does not know {LIST_MODELS.path})"
-    error: Error = {"message": f"{endpoint.url} {problem}.", "hint": failure.hint, "http_status": failure.http_status}
-    return _make_record(failure.status, error, asked, detail)
+    error: Error = {"message": f"{endpoint.url} {answer.problem}.", "hint": answer.hint, "http_status": answer.http_status}
+    return _make_record(answer.status, error, asked, detail)
 
 
 def at_detail_loaded(record: Record) -> Record:

@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Poll, ask_endpoint, poll_after
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import parse, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedPoll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
@@ -51,17 +51,21 @@ def ask_all(endpoints: Sequence[Endpoint], detail: str, concurrency: int, fleet_
     return _ask(endpoints, lambda endpoint, poll: record_of(endpoint, poll, detail), concurrency, fleet_timeout, progress)
 
 
-def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: float, progress: Progress) -> list[Poll]:
+def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: float, progress: Progress) -> list[ParsedPoll]:
     """The outcome of asking each endpoint, in order, with its answer read. Equal endpoints are asked once. An interrupt ends it at once.
 
     Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the seconds for all.
     Whole answers take memory: records of detail ``loaded`` take less.
     """
-    return _ask(endpoints, parse, concurrency, fleet_timeout, progress)
+    return _ask(endpoints, lambda _endpoint, poll: poll, concurrency, fleet_timeout, progress)
 
 
 def _ask(
-    endpoints: Sequence[Endpoint], result_of: Callable[[Endpoint, Poll], T], concurrency: int, fleet_timeout: float, progress: Progress
+    endpoints: Sequence[Endpoint],
+    result_of: Callable[[Endpoint, ParsedPoll], T],
+    concurrency: int,
+    fleet_timeout: float,
+    progress: Progress,
 ) -> list[T]:
     if concurrency < 1:
         raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
@@ -81,7 +85,7 @@ class _Round(Generic[T]):
     """
 
     def __init__(
-        self, times_given: Mapping[Endpoint, int], result_of: Callable[[Endpoint, Poll], T], concurrency: int, progress: Progress
+        self, times_given: Mapping[Endpoint, int], result_of: Callable[[Endpoint, ParsedPoll], T], concurrency: int, progress: Progress
     ) -> None:
         self._times_given = times_given
         self._result_of = result_of
@@ -126,7 +130,7 @@ class _Round(Generic[T]):
         self._read()
         problem = f"had not answered within fleet_timeout ({round(fleet_timeout, 1):g} s)"
         for endpoint in self._times_given.keys() - self._results.keys():
-            self._add_result(endpoint, poll_after(0, ApiError("timeout", problem, "whole fleet"))._replace(cut_short=True))
+            self._add_result(endpoint, parse(endpoint, poll_after(0, ApiError("timeout", problem, "whole fleet")))._replace(cut_short=True))
         return self._results
 
     def _is_full(self) -> bool:
@@ -151,7 +155,7 @@ class _Round(Generic[T]):
         self._read_bytes += sum(_size(poll) for _endpoint, poll in self._unread)
         self._unread.clear()
 
-    def _add_result(self, endpoint: Endpoint, poll: Poll) -> None:
+    def _add_result(self, endpoint: Endpoint, poll: ParsedPoll) -> None:
         self._not_ok += isinstance(poll.answer, ApiError)
         self._results[endpoint] = [self._result_of(endpoint, poll) for _time in range(self._times_given[endpoint])]
 

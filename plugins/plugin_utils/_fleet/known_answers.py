@@ -9,10 +9,17 @@
 from __future__ import annotations
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import KnownModels
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Poll
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, parse
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import (
+    ParsedAnswer,
+    ParsedPoll,
+    parse,
+    read_answer,
+    with_answer,
+)
 
 _MAX_KNOWN, _MAX_KNOWN_BYTES = 64, 256 * 1024
 """How many answers are remembered, and the size of the largest."""
@@ -25,21 +32,21 @@ class AnswerReader:
     def __init__(self) -> None:
         self._answers: dict[tuple[Response, int, str], ParsedAnswer] = {}
 
-    def read(self, endpoint: Endpoint, poll: Poll) -> Poll:
-        """The poll with its answer read. Hosts that are set up alike often send the very same answer, which is then read once."""
-        if not isinstance(poll.answer, Response):
-            return poll
+    def read(self, endpoint: Endpoint, poll: Poll) -> ParsedPoll:
+        """The result of a poll. Hosts that are set up alike often send the very same answer, which is then read once."""
+        if isinstance(poll.answer, ApiError) or poll.answer.http_status != 200:
+            return parse(endpoint, poll)
         key = poll.answer, endpoint.max_response_bytes, poll.api
         known = self._answers.get(key)
         if known is None:
             # Without the endpoint's secrets: they are looked for separately for each host that sends this answer.
             without_secrets = endpoint._replace(token=None, headers=(), use_proxy=False)
-            read = parse(without_secrets, poll, _MODELS).answer if poll.answer.http_status == 200 else None
-            if not isinstance(read, ParsedAnswer):
+            try:
+                known = read_answer(without_secrets, poll, _MODELS)
+            except ApiError:
                 return parse(endpoint, poll)
-            known = read
-            if len(key[0].body) <= _MAX_KNOWN_BYTES:
+            if len(poll.answer.body) <= _MAX_KNOWN_BYTES:
                 if len(self._answers) >= _MAX_KNOWN:
                     self._answers.clear()
                 self._answers[key] = known
-        return poll._replace(answer=known)
+        return with_answer(endpoint, poll, known)

@@ -30,12 +30,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_problem
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical, read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import TIME_FORMAT, Poll
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import TIME_FORMAT
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, ParsedPoll
 
 
-def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
+def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, ParsedPoll]) -> str:
     """What to keep about hosts whose answers are read, without those that are to be asked again."""
     models: dict[str, int] = {}
     numbers: dict[int, int] = {}
@@ -64,7 +65,7 @@ def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, Poll]) -> str:
     return json.dumps({"hosts": hosts, "answers": answers, "models": list(models)})
 
 
-def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[str, Poll]:
+def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[str, ParsedPoll]:
     """The polls in a cache, without those that are broken, too old, or made with other options, or that contain a secret of their host.
 
     `max_age` is in seconds, 0 means that no age is too high. A cache is not trusted: it is read like an answer.
@@ -103,8 +104,11 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
                 continue
             answer = answer_of(entry)
             # It was masked for the token of that time, and the host may have another one now.
-            if not isinstance(answer, ParsedAnswer) or answer.mask(endpoint) is answer:
-                polls[name] = Poll(answer, entry["asked_at"], entry["response_ms"])
+            if isinstance(answer, ApiError):
+                answer = mask_problem(endpoint, answer)
+            elif answer.mask(endpoint) is not answer:
+                continue
+            polls[name] = ParsedPoll(answer, entry["asked_at"], entry["response_ms"])
     return polls
 
 

@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import ask_endpoint, poll_after
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
@@ -89,7 +89,8 @@ class _Watcher:
             # The text of an unknown exception may come from the server.
             why = str(exc).rstrip(".") if isinstance(exc, OptionError) else type(exc).__name__
             self._log(f"{self._name} could not be polled ({why}).")
-            record = record_of(self._endpoint, poll_after(0, ApiError("invalid", f"could not be polled ({why})")), FULL)
+            failed = poll_after(0, ApiError("invalid", f"could not be polled ({why})"))
+            record = record_of(self._endpoint, parse(self._endpoint, failed), FULL)
             self._state, events = advance(self._state, record, rules)
         return record, events
 

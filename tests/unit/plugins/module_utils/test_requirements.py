@@ -13,6 +13,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import parse as parse_poll
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT, judge_fleet, parse_fleet_terms
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge, selected
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
@@ -58,16 +59,16 @@ BARE = {"key": "bare/model", "loaded_instances": [{"id": "My Own Name", "config"
 EMBEDDING = {"type": "embeddings", "key": "text-embedding", "loaded_instances": [instance("text-embedding", 512)]}
 
 
+ENDPOINT = make_endpoint({"url": "http://gpu01:1234"}, "")
+
+
 def record(*entries, detail="full"):
     body = json.dumps({"models": entries or [CHAT, IDLE, BARE, EMBEDDING]}).encode()
-    return record_of(make_endpoint({"url": "http://gpu01:1234"}, ""), Poll(Response(200, body), "2026-11-22T20:00:00Z", 1), detail)
+    return record_of(ENDPOINT, parse_poll(ENDPOINT, Poll(Response(200, body), "2026-11-22T20:00:00Z", 1)), detail)
 
 
-DOWN = record_of(
-    make_endpoint({"url": "http://gpu01:1234"}, ""),
-    Poll(ApiError("refused", "refused the connection"), "2026-11-22T20:00:00Z", None),
-    "full",
-)
+REFUSED = Poll(ApiError("refused", "refused the connection"), "2026-11-22T20:00:00Z", None)
+DOWN = record_of(ENDPOINT, parse_poll(ENDPOINT, REFUSED), "full")
 
 
 def violations(requirement, of=None, exclusive=False):

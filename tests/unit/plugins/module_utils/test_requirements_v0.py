@@ -11,7 +11,7 @@ import json
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT, judge_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge, selected
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, parse_all
@@ -47,7 +47,7 @@ def record(rows, api="v0"):
     endpoint = make_endpoint({"url": "http://gpu01:1234", "api": api}, "")
     document = {"object": "list", "data": rows} if api == "v0" else {"models": rows}
     poll = Poll(Response(200, json.dumps(document).encode()), "2026-11-22T20:00:00Z", 12, api)
-    return record_of(endpoint, poll, "full")
+    return record_of(endpoint, parse(endpoint, poll), "full")
 
 
 HOST = record(LIBRARY)

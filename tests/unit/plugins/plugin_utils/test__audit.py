@@ -11,7 +11,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit, violations_by_host
@@ -39,10 +39,10 @@ def model(key, *contexts, quantization="Q4_K_M", variant="v", ttl=None, **more):
 
 
 def having(*models, detail="full"):
-    return record_of(ENDPOINT, Poll(Response(200, json.dumps({"models": models}).encode()), WHEN, 1), detail)
+    return record_of(ENDPOINT, parse(ENDPOINT, Poll(Response(200, json.dumps({"models": models}).encode()), WHEN, 1)), detail)
 
 
-DOWN = record_of(ENDPOINT, Poll(ApiError("refused", "refused the connection"), WHEN, None), "full")
+DOWN = record_of(ENDPOINT, parse(ENDPOINT, Poll(ApiError("refused", "refused the connection"), WHEN, None)), "full")
 
 
 def each_at_its_url(hosts):

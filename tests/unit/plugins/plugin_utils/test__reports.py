@@ -21,7 +21,7 @@ import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.modules import fleet_report
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit, without_times
@@ -57,26 +57,26 @@ def entry(key, quantization="Q4_K_M", size=5_000_000_000, instances=(), **more):
     }
 
 
+ENDPOINT = make_endpoint({"url": "http://gpu:1234"}, "")
 CHAT = "qwen/qwen3-8b"
 EMBEDDING = entry("nomic/embed", "Q8_0", 146_000_000, [instance("nomic/embed", 2048, ttl=12)], type="embedding")
 
 
 def answering(*entries, detail="full", at="2026-11-22T20:00:00Z", ms=12):
-    return record_of(
-        make_endpoint({"url": "http://gpu:1234"}, ""), Poll(Response(200, json.dumps({"models": entries}).encode()), at, ms), detail
-    )
+    return record_of(ENDPOINT, parse(ENDPOINT, Poll(Response(200, json.dumps({"models": entries}).encode()), at, ms)), detail)
 
 
 def older(*rows):
     """A host that answers over the older API."""
     endpoint = make_endpoint({"url": "http://gpu:1234", "api": "v0"}, "")
     listed = [{"type": "llm", "arch": "qwen3", "quantization": "Q4_K_M", "state": "not-loaded", **row} for row in rows]
-    return record_of(endpoint, Poll(Response(200, json.dumps({"data": listed}).encode()), "2026-11-22T20:00:00Z", 12, "v0"), "full")
+    poll = Poll(Response(200, json.dumps({"data": listed}).encode()), "2026-11-22T20:00:00Z", 12, "v0")
+    return record_of(endpoint, parse(endpoint, poll), "full")
 
 
 def failing(status, message, http_status=None):
     error = ApiError(status, message, http_status=http_status)
-    return record_of(make_endpoint({"url": "http://gpu:1234"}, ""), Poll(error, "2026-11-22T20:00:00Z", None), "full")
+    return record_of(ENDPOINT, parse(ENDPOINT, Poll(error, "2026-11-22T20:00:00Z", None)), "full")
 
 
 def fleet(at="2026-11-22T20:00:00Z", ms=12):

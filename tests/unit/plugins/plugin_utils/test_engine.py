@@ -73,18 +73,18 @@ def test_order_is_kept_and_concurrency_is_bounded():
 def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
     """When the memory for answers is used up, all of it is freed before anybody is asked."""
     monkeypatch.setattr(engine, "_UNREAD_BYTES", 20 * len(EMPTY.body))
-    parse, done = known_answers.parse, []
+    read_answer, done = known_answers.read_answer, []
 
     def slow_read(*arguments):
         done.append("read")
         time.sleep(0.001)  # Reading takes a while, in which a thread that may ask asks.
-        return parse(*arguments)
+        return read_answer(*arguments)
 
     def exchange(endpoint, request, deadline):
         done.append("asked")
         return EMPTY._replace(content_type=endpoint.url)  # Equal ones are read once.
 
-    monkeypatch.setattr(known_answers, "parse", slow_read)
+    monkeypatch.setattr(known_answers, "read_answer", slow_read)
     assert all(record["ok"] for record in ask_all(endpoints(400), exchange, concurrency=1))
     unread = [done[:end].count("asked") - done[:end].count("read") for end in range(len(done))]
     assert max(unread) <= 21
@@ -457,8 +457,8 @@ def test_no_file_is_left_open_although_nobody_collects_garbage():
 
 def test_equal_answers_are_read_once_and_belong_to_nobody_else(monkeypatch):
     body = json.dumps({"models": [{"type": "llm", "key": "sk-lm-0123456789", "loaded_instances": [{"id": "m"}]}]}).encode()
-    parse, reads = known_answers.parse, []
-    monkeypatch.setattr(known_answers, "parse", lambda *arguments: reads.append(1) or parse(*arguments))
+    read_answer, reads = known_answers.read_answer, []
+    monkeypatch.setattr(known_answers, "read_answer", lambda *arguments: reads.append(1) or read_answer(*arguments))
 
     def exchange(endpoint, request, deadline):
         return Response(200, body)

@@ -16,6 +16,7 @@ import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import parse_assertion, poll_until_met
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
@@ -273,6 +274,14 @@ def test_a_cache_knows_which_list_it_was(fleet):
         for other in {"v1", "v0", "auto"} - {api}:
             assert load(kept, {"gpu01": endpoint._replace(api=other)}, 0) == {}
     assert not load(kept.replace('"api": "v1"', '"api": "v2"'), {"gpu01": endpoint}, 0)
+
+
+def test_a_cached_failure_of_the_older_list_says_what_was_asked_for():
+    endpoint = make_endpoint({"api": "auto"}, "http://gpu01")
+    poll = parse(endpoint, Poll(ApiError("timeout", "did not answer within 1 second"), "2026-11-22T20:00:00Z", None, "v0"))
+    (loaded,) = load(dump({"gpu01": endpoint}, {"gpu01": poll}), {"gpu01": endpoint}, 0).values()
+    record = record_of(endpoint, loaded, "full")
+    assert record == record_of(endpoint, poll, "full") and "(asked for /api/v0/models, because" in record["error"]["message"]
 
 
 def test_a_masked_answer_stays_of_its_list():

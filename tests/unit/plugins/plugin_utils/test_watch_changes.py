@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import parse_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import Rules, State, advance
 from hypothesis import given
@@ -47,7 +47,7 @@ def failed(status="refused"):
 
 
 def record(answer):
-    found = record_of(ENDPOINT, Poll(answer, "2026-11-27T08:00:00Z", 1), "full")
+    found = record_of(ENDPOINT, parse(ENDPOINT, Poll(answer, "2026-11-27T08:00:00Z", 1)), "full")
     assert isinstance(answer, ApiError) or found["ok"], found["error"]
     return found
 
