@@ -324,7 +324,7 @@ lmstudio:
           description: Loaded instances. Null where RV(lmstudio.api) is V(v0), which does not tell how many there are.
           type: int
     size_bytes:
-      description: Bytes on disk, summed over entries. Null where RV(lmstudio.api) is V(v0), which tells no size.
+      description: Bytes on disk, summed over entries. Null where one of the sizes is not known, and where RV(lmstudio.api) is V(v0), which tells no size.
       type: dict
       contains:
         available:

@@ -16,7 +16,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import Confirmation, confirm, read_confirmation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import may_be_loaded, total
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_answer, mask_problem
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import (
     EMBEDDING_TYPES,
@@ -154,7 +154,7 @@ def _make_record(status: str, error: Error | None, asked: Mapping[str, Any], det
 
 def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = V1) -> dict[str, Any]:
     """What a record says of an answer, with entries that other records share."""
-    tells_all = api != V0
+    older = api == V0
     entries = [model.entry for model in models]
     types = [entry["type"] for entry in entries]
     loaded = [entry for entry in entries if entry["loaded"]]
@@ -180,11 +180,11 @@ def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = 
             "llm": types.count("llm"),
             "embedding": sum(map(types.count, EMBEDDING_TYPES)),
             "loaded": len(loaded),
-            "instances": len(instances) if tells_all else None,
+            "instances": None if older else len(instances),
         },
         "size_bytes": {
-            "available": sum(entry["size_bytes"] or 0 for entry in entries) if tells_all else None,
-            "loaded": sum(entry["size_bytes"] or 0 for entry in loaded) if tells_all else None,
+            "available": None if older else total(entry["size_bytes"] for entry in entries),
+            "loaded": None if older else total(entry["size_bytes"] for entry in loaded),
         },
         "fingerprint": "sha256:" + hashlib.sha256(comparable_text(models).encode("ascii")).hexdigest(),
         "warnings": warnings,

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, total
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import SCHEMA_VERSION, Baseline
@@ -179,7 +179,7 @@ def _model(key: str, having: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]
         "hosts_loaded": len({name for name, model in having if model["state"] == "loaded"}),
         "instances": len(instances),
         "context_lengths": _known(instance["context_length"] for instance in instances),
-        "parallel": None if any(number is None or number < 0 for number in slots) else sum(slots),
+        "parallel": total(None if number is None or number < 0 else number for number in slots),
         "size_bytes": _known(model["size_bytes"] for _name, model in having),
         "quantizations": _known(model["quantization"] for _name, model in having),
         "selected_variants": _known(model["selected_variant"] for _name, model in having),
@@ -234,6 +234,9 @@ def _notes_on_lists(hosts: list[dict[str, Any]]) -> list[str]:
             f"A model is listed more than once on {format_names(doubled)}. With LM Link a host lists the models of linked machines as if they "
             "were its own. Such a host counts once among the hosts that list a model, but sums of sizes and instances may count a model twice."
         )
+    without_sum = [host["name"] for host in hosts if host["ok"] and not is_older(host) and None in host["size_bytes"].values()]
+    if without_sum:
+        notes.append(f"The size of a model is not known on {format_names(without_sum)}. Sums of sizes with it leave the host out.")
     older = [host["name"] for host in hosts if is_older(host)]
     if older:
         notes.append(

@@ -75,21 +75,11 @@ def describe_host(name: str, record: Record) -> dict[str, Any]:
         "error": record["error"],
         "detail": record["detail"],
         "counts": record["counts"] if record["ok"] else dict.fromkeys(record["counts"]),
-        "size_bytes": _known_sizes(record),
+        "size_bytes": record["size_bytes"] if record["ok"] else dict.fromkeys(record["size_bytes"]),
         "fingerprint": record["fingerprint"],
         "warnings": record["warnings"],
         "duplicates": duplicates if record["ok"] else None,
         "models": models,
-    }
-
-
-def _known_sizes(record: Record) -> dict[str, int | None]:
-    """The sums, or None if a size is not known. A record of detail loaded lacks the sizes of models that are not loaded."""
-    sizes: Mapping[str, Any] = record["size_bytes"]
-    loaded = [entry for entry in record["models"] if entry["loaded"]]
-    return {
-        name: sizes[name] if record["ok"] and all(entry["size_bytes"] is not None for entry in entries) else None
-        for name, entries in {"available": record["models"], "loaded": loaded}.items()
     }
 
 

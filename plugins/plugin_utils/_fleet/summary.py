@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import RESERVED_KEYS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import total
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Counts, Record, Sizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -39,9 +40,7 @@ def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _sums(parts: Sequence[Any], kind: type) -> dict[str, int | None]:
-    """A sum is None where one of its values is not known."""
-    values = {name: [part[name] for part in parts] for name in kind.__annotations__}
-    return {name: None if None in found else sum(found) for name, found in values.items()}
+    return {name: total(part[name] for part in parts) for name in kind.__annotations__}
 
 
 def failure_lines(records: Mapping[str, Record]) -> list[str]:

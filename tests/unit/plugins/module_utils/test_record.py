@@ -45,7 +45,7 @@ def instance(name, context=4096, ttl=None):
 LIBRARY = [
     {"type": "llm", "key": "b", "size_bytes": 10, "loaded_instances": [instance("b", 8192), instance("b:2", 4096, 60)]},
     {"type": "llm", "key": "a", "size_bytes": 5, "loaded_instances": []},
-    {"type": "embeddings", "key": "e", "size_bytes": None, "loaded_instances": [instance("e", 512)]},
+    {"type": "embeddings", "key": "e", "size_bytes": 3, "loaded_instances": [instance("e", 512)]},
     {"type": "llm", "key": "b", "size_bytes": 10, "loaded_instances": [], "variants": ["b@4", "b@8"]},
     {"type": "image", "key": "i", "size_bytes": 1, "loaded_instances": []},
 ]
@@ -63,6 +63,14 @@ def raising(exc):
     return fetch
 
 
+def test_a_sum_is_not_known_where_a_size_is_not_known():
+    assert record_of([*LIBRARY, {"key": "idle"}])["size_bytes"] == {"available": None, "loaded": 13}
+    assert record_of([*LIBRARY, {"key": "busy", "loaded_instances": [instance("busy", 1)]}])["size_bytes"] == {
+        "available": None,
+        "loaded": None,
+    }
+
+
 def test_a_record_derives_what_plays_ask_for():
     record = record_of(LIBRARY)
     assert list(record) == KEYS
@@ -72,7 +80,7 @@ def test_a_record_derives_what_plays_ask_for():
     assert record["available"] == ["a", "b", "e", "i"]
     assert record["loaded"] == ["b", "e"]
     assert record["counts"] == {"models": 5, "llm": 3, "embedding": 1, "loaded": 2, "instances": 3}
-    assert record["size_bytes"] == {"available": 26, "loaded": 10}
+    assert record["size_bytes"] == {"available": 29, "loaded": 13}
     assert [(i["id"], i["model"], i["type"], i["context_length"], i["remaining_ttl_seconds"]) for i in record["instances"]] == [
         ("b", "b", "llm", 8192, None),
         ("b:2", "b", "llm", 4096, 60),

@@ -29,6 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy im
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.sentences import problems
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import summary_of
 
 ROOT = Path(__file__).parents[4]
 GOLDEN = Path(__file__).parent / "golden"
@@ -423,6 +424,15 @@ def test_what_is_not_known_is_not_zero():
     assert 'lmstudio_host_ok{host="a"} 0' in samples and 'models_loaded{host="a"}' not in samples and "loaded_bytes{" not in samples
     assert FORMATS["csv"][1](found).splitlines()[2].startswith("b,ok,m,loaded,1,1,?,Q4_K_M,4,m@q4_k_m,,")
     jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(FORMATS["json"][1](found)))
+
+
+def test_the_size_of_a_model_that_is_not_loaded_may_not_be_known_either():
+    listed = (entry("m", instances=[instance("m", 8192)]), entry("idle", size=None))
+    records = {detail: answering(*listed, detail=detail) for detail in ("loaded", "full")}
+    found = make_audit(records, [], None, "2026-11-22T20:00:00Z")
+    assert [host["size_bytes"] for host in found["hosts"]] == [{"available": None, "loaded": 5_000_000_000}] * 2
+    assert found["notes"] == ["The size of a model is not known on full, loaded. Sums of sizes with it leave the host out."]
+    assert summary_of(records)["size_bytes"] == {"available": None, "loaded": 10_000_000_000}
 
 
 def test_what_the_older_list_does_not_tell_is_not_known_in_any_report():
