@@ -182,30 +182,11 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
 
 
 def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
-    # The key: whether the value is known, and the value.
-    hosts_of: dict[tuple[bool, Any], list[str]] = {}
-    some_unknown = False
-    for name, record in records.items():
-        if not record["ok"]:
-            continue
-        found = Matches(record, requirement)
-        if requirement.state == AVAILABLE and found.may_lack_entries():
-            found.need_full()
-        loaded = requirement.state == LOADED
-        candidates = [candidate for model in found.loaded_models() for candidate in model] if loaded else found.listed_models()
-        values = list(
-            dict.fromkeys(_value_of(candidate.entry, candidate.instance, attribute, is_older(record)) for candidate in candidates)
-        )
-        if not values and ((found.may_hide() and not loaded) or found.unreadable_names()):
-            values = [_NOT_KNOWN]
-        if attribute == "context_length" and is_older(record):
-            # The older list has one row for all instances of a model, which may differ.
-            some_unknown = some_unknown or bool(values)
-            values = [_NOT_KNOWN] if values else []
-        for value in values:
-            hosts_of.setdefault(value, []).append(name)
+    found = [(value, name) for name, record in records.items() if record["ok"] for value in _values_on(record, requirement, attribute)]
+    # A host may have several models or instances with one value.
+    hosts_of = {value: list(dict.fromkeys(names)) for value, names in grouped(found).items()}
     # Two unknown values may differ.
-    if len(hosts_of) < 2 and not some_unknown and len(hosts_of.get(_NOT_KNOWN, [])) < 2:
+    if len(hosts_of) < 2 and sum(value == _NOT_KNOWN for value, _name in found) < 2:
         return []
     may = "has different" if sum(known for known, _value in hosts_of) > 1 else "may have different"
     message = f"{requirement.subject} {may} {attribute.replace('_', ' ')}s: "
@@ -220,20 +201,37 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
     return [_on_host(None, make_violation(requirement, "consistent", attribute, actual, message))]
 
 
+def _values_on(record: Record, requirement: Requirement, attribute: str) -> list[tuple[bool, Any]]:
+    """The value of each model or instance that is meant, with whether it is known."""
+    matching = Matches(record, requirement)
+    if requirement.state == AVAILABLE and matching.may_lack_entries():
+        matching.need_full()
+    loaded = requirement.state == LOADED
+    candidates = [candidate for model in matching.loaded_models() for candidate in model] if loaded else matching.listed_models()
+    if not candidates:
+        return [_NOT_KNOWN] if (matching.may_hide() and not loaded) or matching.unreadable_names() else []
+    older = is_older(record)
+    if attribute == "context_length" and older:
+        # It has one row for all instances of a model, which may differ.
+        return [_NOT_KNOWN] * 2
+    if attribute == "context_length":
+        instances = {id(each.instance): each.instance for each in candidates if each.instance}
+        contexts = [instance["config"]["context_length"] for instance in instances.values()]
+        return [(True, context) if is_known(context) else _NOT_KNOWN for context in contexts]
+    entries = {id(each.entry): each.entry for each in candidates}
+    return [_value_of(entry, attribute, older) for entry in entries.values()]
+
+
 def _hosts(names: list[str]) -> str:
     return format_names(names) if len(names) <= NAMES_SHOWN else f"{len(names)} hosts ({format_names(names)})"
 
 
-def _value_of(entry: Entry, instance: Entry | None, attribute: str, older: bool) -> tuple[bool, Any]:
+def _value_of(entry: Entry, attribute: str, older: bool) -> tuple[bool, Any]:
     """Whether the value of an attribute is known, and the value. `older` says that the entry is from the older list."""
-    if attribute == "context_length":
-        value = instance and instance["config"]["context_length"]
-    else:
-        value = entry["quantization"]["name"] if attribute == "quantization" else entry[attribute]
-    if value is None:
-        # A model without variants has none selected.
-        return attribute == "selected_variant" and is_told(entry, attribute, older), None
-    return (True, value) if is_known(value) else _NOT_KNOWN
+    value = entry["quantization"]["name"] if attribute == "quantization" else entry[attribute]
+    # A model without variants has none selected.
+    none_selected = value is None and attribute == "selected_variant" and is_told(entry, attribute, older)
+    return (True, value) if is_known(value) or none_selected else _NOT_KNOWN
 
 
 _NOT_KNOWN = (False, None)

@@ -1083,6 +1083,23 @@ def test_what_must_be_the_same_everywhere():
     assert CONSISTENT == ("quantization", "selected_variant", "context_length")
 
 
+def test_two_unknown_values_on_one_host_may_differ_too():
+    untold = [{"id": name, "config": {}} for name in ("qwen/a", "a:2")]
+    one_model = {"a": record({"key": "qwen/a", "loaded_instances": untold})}
+    assert fleet_messages([{"model": ["qwen/*", "a:2"]}], one_model, min_hosts=1, consistent=["context_length"]) == [
+        "qwen/* or a:2 may have different context lengths: (not known) on a"
+    ]
+    # Both instances are of one entry, or one instance has both names.
+    assert fleet_messages([{"model": "qwen/*"}], one_model, min_hosts=1, consistent=["quantization"]) == []
+    assert fleet_messages([{"model": "a:2"}], one_model, min_hosts=1, consistent=["context_length"]) == []
+    one_instance = {"a": record({"key": "qwen/a", "loaded_instances": untold[:1]})}
+    assert fleet_messages([{"model": ["qwen/*", "qwen/a"]}], one_instance, min_hosts=1, consistent=["context_length"]) == []
+    two_models = {"a": record(*({"key": key, "loaded_instances": untold[:1]} for key in ("qwen/a", "qwen/b")))}
+    assert fleet_messages([{"model": "qwen/*"}], two_models, min_hosts=1, consistent=["quantization"]) == [
+        "qwen/* may have different quantizations: (not known) on a"
+    ]
+
+
 @pytest.mark.parametrize(
     ("attribute", "fields"),
     [
