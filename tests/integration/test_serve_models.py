@@ -94,6 +94,16 @@ def test_it_brings_all_models_into_their_states_and_a_second_run_sends_nothing(r
     assert output.count("SERVES") >= len(WANTED) and "nothing that was judged" not in output
 
 
+@pytest.mark.parametrize(("keyword", "arguments", "sent"), [("true", (), []), ("false", ("--check",), [(LOAD, CHAT)])])
+def test_its_gate_judges_what_was_done_whatever_says_that_it_is_check_mode(run, start, keyword, arguments, sent):
+    fleet = start({"gpu01": {"payload": "none_loaded.json"}})
+    play = PLAY.replace("gather_facts: false", f"gather_facts: false\n  check_mode: {keyword}")
+    wanted = {"serve_models_models": [{"model": CHAT}], "serve_models_via": "controller"}
+    output = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], **wanted}}, *arguments).output
+    assert posts(fleet) == {"gpu01": sent}
+    assert ("nothing that was judged" in output) is (not sent)
+
+
 @pytest.mark.matrix
 def test_what_an_earlier_run_left_loading_is_waited_for(run, start):
     fleet = start({"gpu01": {"payload": "none_loaded.json"}, "without": {"v0": False}})
