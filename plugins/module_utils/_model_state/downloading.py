@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import (
     ALREADY_DOWNLOADED,
+    COMPLETED,
     Download,
     NotDone,
     begin_download,
@@ -64,6 +65,8 @@ class _Download:
         self.attempts = 0
         self.may_run = False
         """Whether the server may have begun it because it was asked to."""
+        self.untold: NotDone | None = None
+        """Why it is not known how far it is, if the server was asked that and did not tell."""
 
     def run(self) -> None:
         began = self.server.clock()
@@ -78,6 +81,8 @@ class _Download:
             if (download.downloaded_bytes or 0) != most:
                 grown_at, most = self.server.clock(), download.downloaded_bytes or 0
             elif self.server.clock() - grown_at >= self.wanted.stall_timeout:
+                if self.untold:
+                    raise unsuccessful(self.untold, f"it is not known how far the download of {self.wanted.name} is", "download_stalled")
                 how = f"{printable(download.status)}, {format_size(int(most)) if most else '0 bytes'} so far"
                 waited = count(self.wanted.stall_timeout, "second")
                 raise Failure("download_stalled", f"the download of {self.wanted.name} has made no progress for {waited} ({how})")
@@ -112,21 +117,25 @@ class _Download:
                 raise Failure("download_failed", f"{failure.sentence}, and it no longer answers ({record['status']})")
 
     def _status(self, download: Download) -> Download:
-        """How far it is now, or how far it was when that was last known."""
-        if download.job_id is None:
-            # There is no job to query, only the list.
-            return download._replace(status="completed") if is_listed(self.server.list(), self.wanted.model) else download
-        try:
-            now = download_status(self.server.endpoint, self.server.fetch, download.job_id)
-        except NotDone as exc:
-            if not exc.kinds or exc.http_status != 404:
-                return download
-            # The server has lost the job, as after a restart.
-            if self.attempts >= _ATTEMPTS:
-                sentence = f"LM Studio no longer knows the download of {self.wanted.name}, which was begun {_ATTEMPTS} times"
-                raise Failure("download_failed", sentence) from None
-            return self._request()
-        return now._replace(job_id=download.job_id, total_bytes=now.total_bytes or download.total_bytes)
+        """How far it is now. Where there is no job to query, or its status is not told, it may be complete by the list."""
+        if download.job_id is not None:
+            try:
+                now = download_status(self.server.endpoint, self.server.fetch, download.job_id)
+            except NotDone as exc:
+                if exc.kinds and exc.http_status == 404:
+                    return self._request_again()
+                self.untold = exc
+            else:
+                self.untold = None
+                return now._replace(job_id=download.job_id, total_bytes=now.total_bytes or download.total_bytes)
+        return download._replace(status=COMPLETED) if is_listed(self.server.list(), self.wanted.model) else download
+
+    def _request_again(self) -> Download:
+        """The server has lost the job, as after a restart."""
+        if self.attempts >= _ATTEMPTS:
+            sentence = f"LM Studio no longer knows the download of {self.wanted.name}, which was begun {_ATTEMPTS} times"
+            raise Failure("download_failed", sentence)
+        return self._request()
 
 
 def describe(name: str, download: Download, seconds: float) -> str:

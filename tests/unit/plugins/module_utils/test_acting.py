@@ -806,6 +806,25 @@ def test_a_download_that_stands_still_has_stalled():
     assert 600 <= server.now < 700
 
 
+@pytest.mark.parametrize("bytes_per_second, ends_as", [(1e6, None), (0, "forbidden")])
+def test_a_server_that_does_not_tell_how_far_a_download_is_tells_by_its_list(bytes_per_second, ends_as):
+    server, wanted = scenario("download")
+    server.bytes_per_second = bytes_per_second
+
+    def refuse(request):
+        if "/status/" in request.path:
+            server.answer(request)
+            server.faults[len(server.requests) - 1] = server.forbidden
+
+    server.hooks.append(refuse)
+    result = server.run(wanted)
+    assert result["reason"] == ends_as, result["msg"]
+    assert len(server.posts()) == 1
+    if ends_as:
+        assert result["changed"] is True and "it is not known how far the download of qwen is: http://gpu01:1234" in result["msg"]
+        assert "permission" in result["msg"]
+
+
 def test_a_download_that_takes_too_long_goes_on_and_is_waited_for_by_the_next_run():
     server, wanted = scenario("download")
     server.bytes_per_second = 10000
