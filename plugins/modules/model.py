@@ -277,14 +277,14 @@ msg:
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import Server
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import model_spec, parse_wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
 
 
 def main() -> None:
     module = LMStudioModule(argument_spec=model_spec(), supports_check_mode=True)
-    module.end_with(lambda: bring_about(parse_wanted(module.params), Server(module.endpoint(), fetch), module.check_mode))
+    module.end_with(lambda: bring_about(parse_wanted(module.params), Client(module.endpoint(), fetch), module.check_mode))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import CANNOT_TELL, PATIENCE, Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download, list_with
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
@@ -32,7 +33,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.res
     RESTORED,
     Outcome,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import CANNOT_TELL, PATIENCE, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -42,16 +42,16 @@ _WITHOUT_OTHERS = f"The other models were unloaded for it (exclusive), and stay 
 """What to do where there is too little memory although the others have been unloaded."""
 
 
-def bring_about(wanted: Wanted, server: Server, check_mode: bool) -> dict[str, Any]:
+def bring_about(wanted: Wanted, client: Client, check_mode: bool) -> dict[str, Any]:
     """The result of bringing a model into its state, or of telling what that would take."""
-    return _Run(wanted, server).result(check_mode)
+    return _Run(wanted, client).result(check_mode)
 
 
 class _Run:
-    def __init__(self, wanted: Wanted, server: Server) -> None:
+    def __init__(self, wanted: Wanted, client: Client) -> None:
         self.wanted = wanted
-        self.server = server
-        self.record = server.list()
+        self.client = client
+        self.record = client.list()
         self.is_current = True
         """Whether nothing was changed since the record was read."""
         self.expected: set[str] = ids_of(self.record, wanted.model)
@@ -77,7 +77,7 @@ class _Run:
         except Failure as exc:
             failure = exc
             if not self.is_current:
-                self.record = self.server.list()
+                self.record = self.client.list()
         return self.outcome.result(self.record, failure, check_mode)
 
     def _carry_out(self) -> None:
@@ -91,31 +91,34 @@ class _Run:
                 sentence = f"during the download of {self.wanted.name} something else was loaded: {format_names(more)}"
                 raise Failure("changed_meanwhile", sentence)
         for action in actions:
-            {UNLOAD: self._unload, LOAD: self._load}[action.action](action)
+            if action.action == UNLOAD:
+                self._unload(action)
+            else:
+                self._load(action)
 
     def _download(self, action: Action) -> None:
-        began = self.server.clock()
+        began = self.client.clock()
         self.is_current = False
-        if download(self.server, self.wanted):
-            self.outcome.note(action, None, self.server.clock() - began)
-        self.record = list_with(self.server, self.wanted, self.outcome.before)
+        if download(self.client, self.wanted):
+            self.outcome.note(action, None, self.client.clock() - began)
+        self.record = list_with(self.client, self.wanted, self.outcome.before)
         self.is_current = True
         self.expected = ids_of(self.record, self.wanted.model)
 
     def _unload(self, action: Action) -> None:
         instance_id = str(action.instance)
         self._check_planned(action.model, instance_id)
-        began = self.server.clock()
+        began = self.client.clock()
         self.is_current = False
-        failure = self.server.unload(instance_id)
+        failure = self.client.unload(instance_id)
         if failure is None:
-            self.outcome.note(action, instance_id, self.server.clock() - began)
-        self.record = self.server.list_without(action.model, instance_id, failure)
+            self.outcome.note(action, instance_id, self.client.clock() - began)
+        self.record = self.client.list_without(action.model, instance_id, failure)
         self.is_current = True
         if action.model == self.wanted.model:
             self.expected.discard(instance_id)
         if failure and failure.unclear:
-            self.outcome.note(action, instance_id, self.server.clock() - began)
+            self.outcome.note(action, instance_id, self.client.clock() - began)
 
     def _check_planned(self, model: str, instance_id: str) -> None:
         """Check that an unload still is what was planned: a load takes long enough for somebody else to act. Raises :class:`Failure`."""
@@ -144,12 +147,12 @@ class _Run:
         self.outcome.restored = None
 
     def _load_one(self, action: Action, config: Mapping[str, Any]) -> None:
-        began = self.server.clock()
-        self.server.progress(f"{printable(action.model)}: loading")
+        began = self.client.clock()
+        self.client.progress(f"{printable(action.model)}: loading")
         self.is_current = False
-        instance_id = self.server.load(action.model, config, self.expected, self.wanted.load_timeout)
+        instance_id = self.client.load(action.model, config, self.expected, self.wanted.load_timeout)
         self.expected.add(instance_id)
-        self.outcome.note(action, instance_id, self.server.clock() - began)
+        self.outcome.note(action, instance_id, self.client.clock() - began)
 
     def _restore(self, action: Action) -> str:
         """Load again what was unloaded for an instance that could not be loaded, with as many of its settings as can be given."""
@@ -174,9 +177,9 @@ class _Run:
         """Check that the instances are as expected, on a list that was read after the last change. Raises :class:`Failure`."""
         if not self.is_current:
             # It may lag behind what was answered.
-            self.record = self.server.list_until(lambda record: ids_of(record, self.wanted.model) == self.expected, PATIENCE / 4)
+            self.record = self.client.list_until(lambda record: ids_of(record, self.wanted.model) == self.expected, PATIENCE / 4)
             if not self.record["ok"]:
-                self.record = self.server.first_list()
+                self.record = self.client.first_list()
             if not self.record["ok"]:
                 raise no_list(self.record, "what was done could not be checked: ")
             self.is_current = True
@@ -197,11 +200,11 @@ class _Run:
 
     def _confirm(self, wait: bool = True) -> None:
         """Wait until nothing of the model is still loading. Raises :class:`Failure`."""
-        pauses = self.server.pauses(self.wanted.load_timeout)
+        pauses = self.client.pauses(self.wanted.load_timeout)
         while True:
             if not self.record["ok"]:
                 raise no_list(self.record)
-            doubt = self.server.doubt(self.record, self.wanted.model)
+            doubt = self.client.doubt(self.record, self.wanted.model)
             if doubt is None or doubt == CANNOT_TELL:
                 self.outcome.confirmed = doubt is None
                 return
@@ -209,4 +212,4 @@ class _Run:
                 raise Failure("load_unconfirmed", f"{self.wanted.name} is listed, but {doubt}", "A run waits for it, up to load_timeout.")
             if not doubt.may_pass or not pauses():
                 raise doubt.failure(f"{self.wanted.name} is listed")
-            self.record = self.server.first_list()
+            self.record = self.client.first_list()

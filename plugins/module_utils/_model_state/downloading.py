@@ -18,9 +18,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_
     begin_download,
     download_status,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import PATIENCE, SECONDS_BETWEEN_LINES, Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list, unsuccessful
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import is_listed
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import PATIENCE, SECONDS_BETWEEN_LINES, Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
@@ -32,9 +32,9 @@ _ATTEMPTS = 3
 """How often a download is requested. The same request again attaches to the one that is running."""
 
 
-def download(server: Server, wanted: Wanted) -> bool:
+def download(client: Client, wanted: Wanted) -> bool:
     """Download what is wanted, and return whether that was needed. Raises :class:`Failure`, which is unclear where a download may run."""
-    running = _Download(server, wanted)
+    running = _Download(client, wanted)
     try:
         running.run()
     except Failure as failure:
@@ -43,10 +43,10 @@ def download(server: Server, wanted: Wanted) -> bool:
     return running.may_run
 
 
-def list_with(server: Server, wanted: Wanted, before: Record) -> Record:
+def list_with(client: Client, wanted: Wanted, before: Record) -> Record:
     """The list once it has the model: it lags behind a complete download. Raises :class:`Failure`."""
     name = wanted.name
-    record = server.list_until(lambda record: is_listed(record, wanted.model), PATIENCE)
+    record = client.list_until(lambda record: is_listed(record, wanted.model), PATIENCE)
     if not record["ok"]:
         raise no_list(record, f"{name} was downloaded, but then: ")
     if not is_listed(record, wanted.model):
@@ -59,8 +59,8 @@ def list_with(server: Server, wanted: Wanted, before: Record) -> Record:
 
 
 class _Download:
-    def __init__(self, server: Server, wanted: Wanted) -> None:
-        self.server = server
+    def __init__(self, client: Client, wanted: Wanted) -> None:
+        self.client = client
         self.wanted = wanted
         self.attempts = 0
         self.may_run = False
@@ -69,27 +69,27 @@ class _Download:
         """Why it is not known how far it is, if the server was asked that and did not tell."""
 
     def run(self) -> None:
-        began = self.server.clock()
+        began = self.client.clock()
         download = self._request()
-        grown_at, most = self.server.clock(), -1.0
+        grown_at, most = self.client.clock(), -1.0
         next_line = 0.0
-        pauses = self.server.pauses(self.wanted.download_timeout)
+        pauses = self.client.pauses(self.wanted.download_timeout)
         while not download.is_complete:
             if download.status == "failed":
                 raise Failure("download_failed", f"the download of {self.wanted.name} failed")
             # A download that was lost starts from zero.
             if (download.downloaded_bytes or 0) != most:
-                grown_at, most = self.server.clock(), download.downloaded_bytes or 0
-            elif self.server.clock() - grown_at >= self.wanted.stall_timeout:
+                grown_at, most = self.client.clock(), download.downloaded_bytes or 0
+            elif self.client.clock() - grown_at >= self.wanted.stall_timeout:
                 if self.untold:
                     raise unsuccessful(self.untold, f"it is not known how far the download of {self.wanted.name} is", "download_stalled")
                 how = f"{printable(download.status)}, {format_size(int(most)) if most else '0 bytes'} so far"
                 waited = count(self.wanted.stall_timeout, "second")
                 raise Failure("download_stalled", f"the download of {self.wanted.name} has made no progress for {waited} ({how})")
-            seconds = self.server.clock() - began
+            seconds = self.client.clock() - began
             if seconds >= next_line:
                 next_line = seconds + SECONDS_BETWEEN_LINES
-                self.server.progress(describe(self.wanted.name, download, seconds))
+                self.client.progress(describe(self.wanted.name, download, seconds))
             if not pauses():
                 sentence = f"the download of {self.wanted.name} was not complete after {count(self.wanted.download_timeout, 'second')}"
                 raise Failure(
@@ -102,7 +102,7 @@ class _Download:
         while True:
             self.attempts += 1
             try:
-                answer = begin_download(self.server.endpoint, self.server.fetch, self.wanted.source, self.wanted.quantization)
+                answer = begin_download(self.client.endpoint, self.client.fetch, self.wanted.source, self.wanted.quantization)
             except NotDone as exc:
                 failure = unsuccessful(exc, f"{self.wanted.name} was not downloaded", "download_failed")
                 self.may_run |= failure.unclear
@@ -111,7 +111,7 @@ class _Download:
             else:
                 self.may_run |= answer.status != ALREADY_DOWNLOADED
                 return answer
-            record = self.server.first_list()
+            record = self.client.first_list()
             if not record["ok"]:
                 # A full disk ends the application.
                 raise Failure("download_failed", f"{failure.sentence}, and it no longer answers ({record['status']})")
@@ -120,7 +120,7 @@ class _Download:
         """How far it is now. Where there is no job to query, or its status is not told, it may be complete by the list."""
         if download.job_id is not None:
             try:
-                now = download_status(self.server.endpoint, self.server.fetch, download.job_id)
+                now = download_status(self.client.endpoint, self.client.fetch, download.job_id)
             except NotDone as exc:
                 if exc.kinds and exc.http_status == 404:
                     return self._request_again()
@@ -128,7 +128,7 @@ class _Download:
             else:
                 self.untold = None
                 return now._replace(job_id=download.job_id, total_bytes=now.total_bytes or download.total_bytes)
-        return download._replace(status=COMPLETED) if is_listed(self.server.list(), self.wanted.model) else download
+        return download._replace(status=COMPLETED) if is_listed(self.client.list(), self.wanted.model) else download
 
     def _request_again(self) -> Download:
         """The server has lost the job, as after a restart."""

@@ -89,18 +89,18 @@ def unsuccessful(why: NotDone, doing: str, default_reason: str) -> Failure:
     if not why.is_clear:
         return Failure(default_reason, f"{doing}: {why.what_came}", unclear=True)
     says = f"LM Studio says {why.said!r}" if why.said else why.kind
-    return Failure(_reason_of(why, why.http_status or 0, default_reason), f"{doing}: {says}")
+    return Failure(_reason_of(why, default_reason), f"{doing}: {says}")
 
 
-def _reason_of(why: NotDone, http_status: int, default_reason: str) -> str:
+def _reason_of(why: NotDone, default_reason: str) -> str:
     if "unrecognized_keys" in why.kinds or "not_implemented" in why.kinds:
         return "option_unsupported"
-    if default_reason == "download_failed" and http_status == 404:
+    if default_reason == "download_failed" and why.http_status == 404:
         return "download_unavailable"
     if default_reason != "load_failed":
-        return "request_rejected" if http_status == 400 else default_reason
+        return "request_rejected" if why.http_status == 400 else default_reason
     if MODEL_NOT_FOUND in why.kinds:
         return "model_unknown"
     if any(words in why.said.lower() for words in _MEMORY):
         return "insufficient_memory"
-    return "request_rejected" if http_status < 500 else default_reason
+    return "request_rejected" if (why.http_status or 0) < 500 else default_reason

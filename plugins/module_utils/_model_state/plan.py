@@ -108,14 +108,14 @@ def ids_of(record: Record, model: str) -> set[str]:
     return {instance["id"] for instance in instances_of(record, model)}
 
 
-def keys_with_variant(record: Record, name: str) -> list[str]:
+def _keys_with_variant(record: Record, name: str) -> list[str]:
     """The keys of the models that have a variant of this name on disk."""
     return [entry["key"] for entry in record["models"] if name in (entry["selected_variant"], *entry["variants"])]
 
 
 def is_listed(record: Record, name: str) -> bool:
     """As a key, or as a variant."""
-    return name in record["available"] or bool(keys_with_variant(record, name))
+    return name in record["available"] or bool(_keys_with_variant(record, name))
 
 
 def _unloads_of_model(record: Record, wanted: Wanted) -> list[Action]:
@@ -243,7 +243,7 @@ def _check_context(record: Record, wanted: Wanted) -> None:
 
 
 def _refuse_variant(record: Record, wanted: Wanted) -> None:
-    keys = keys_with_variant(record, wanted.model)
+    keys = _keys_with_variant(record, wanted.model)
     if keys:
         sentence = f"{wanted.name} is a variant of {format_names(keys)}, but LM Studio takes the key, and uses the selected variant"
         raise Failure("option_unsupported", sentence, "Give the key as model, and select the variant in LM Studio.")

@@ -14,8 +14,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import Server
 from ansible_collections.gpufleet.lmstudio.tests.clockwork import parse_options
 from ansible_collections.gpufleet.lmstudio.tests.states import KEYS, hosts, options
 from hypothesis import given, settings
@@ -52,7 +52,7 @@ class Clock:
 def server_of(simulator, timeout=60.0):
     endpoint = make_endpoint({"token": "sk-lm-secret-of-gpu01", "timeout": timeout, "url": simulator.urls["gpu01"]}, "")
     clock = Clock()
-    return Server(endpoint, clock.fetch, clock=lambda: clock.now, sleep=clock.sleep)
+    return Client(endpoint, clock.fetch, clock=lambda: clock.now, sleep=clock.sleep)
 
 
 def begin(simulator, models):

@@ -15,9 +15,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import NotDone
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state import acting
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import REASONS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import Plan, make_plan
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.server import Server
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
 from ansible_collections.gpufleet.lmstudio.tests.clockwork import ENDPOINT, ClockworkServer, error, parse_options
 
@@ -421,7 +421,7 @@ def test_what_is_loaded_during_a_download_is_not_unloaded():
 
 
 def test_only_the_newer_list_is_acted_on():
-    assert Server(ENDPOINT._replace(api="auto"), fetch=None).endpoint.api == "v1"
+    assert Client(ENDPOINT._replace(api="auto"), fetch=None).endpoint.api == "v1"
 
 
 MEMORY = "Model loading was stopped due to insufficient system resources. It requires approximately 76.69 GB of memory."

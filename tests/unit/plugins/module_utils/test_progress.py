@@ -10,7 +10,7 @@ import threading
 from types import SimpleNamespace
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state import server
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state import client
 from ansible_collections.gpufleet.lmstudio.tests.clockwork import ENDPOINT
 
 
@@ -21,7 +21,7 @@ class Hurried(threading.Event):
 
 
 def test_a_load_tells_every_few_seconds_how_long_it_has_taken(monkeypatch):
-    monkeypatch.setattr(server, "threading", SimpleNamespace(Event=Hurried, Thread=threading.Thread))
+    monkeypatch.setattr(client, "threading", SimpleNamespace(Event=Hurried, Thread=threading.Thread))
     lines, twice = [], threading.Event()
 
     def tell(line):
@@ -33,6 +33,6 @@ def test_a_load_tells_every_few_seconds_how_long_it_has_taken(monkeypatch):
         assert twice.wait(30)
         return Response(200, b'{"instance_id": "qwen", "status": "loaded"}')
 
-    assert server.Server(ENDPOINT, fetch, progress=tell).load("qwen", {}, set(), 600) == "qwen"
+    assert client.Client(ENDPOINT, fetch, progress=tell).load("qwen", {}, set(), 600) == "qwen"
     assert lines[:2] == ["still loading, 15 of at most 600 seconds", "still loading, 30 of at most 600 seconds"]
     assert not any(thread.name == "lmstudio-progress" for thread in threading.enumerate())

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The server, as code that changes something on it sees it: list, wait, and load and unload, each with one request.
+"""A client that changes what a server has: it lists, waits, and loads and unloads, each with one request.
 
 Where the answer to a request does not tell what became of it, the list does.
 """
@@ -64,8 +64,8 @@ class Doubt(NamedTuple):
 CANNOT_TELL = Doubt(f"this LM Studio has no {LIST_MODELS_V0.path}")
 
 
-class Server:
-    """One LM Studio."""
+class Client:
+    """A client of one LM Studio."""
 
     def __init__(
         self,
