@@ -326,6 +326,7 @@ WRONG = [
     ({"fleet_audit_formats": ["pdf"]}, "value of fleet_audit_formats must be one or more of: html, json, csv, markdown, junit, prometheus"),
     ({"fleet_audit_fail_on": ["violation"]}, "value of fleet_audit_fail_on must be one or more of: violations, not_ok, drift"),
     ({"fleet_audit_fail_on": ["violations"]}, "Without it the audit could never fail."),
+    ({"fleet_audit_fail_on": ["violations"], "fleet_audit_policy": "{}"}, "Without it the audit could never fail."),
     ({"fleet_audit_fail_on": "drift"}, "Without it the audit could never fail."),
     ({"fleet_audit_fail_on": "drift", "fleet_audit_baseline": "last", "fleet_audit_drift": []}, "Without it the audit could never fail."),
     ({"fleet_audit_mode": "rw"}, "mode: rw is not the mode of a file. Write octal digits in quotes, such as '0644'."),
