@@ -277,6 +277,10 @@ def test_the_answer_of_one_host_is_never_that_of_another(run, start, tmp_path, i
         # What is imported is part of the play, so that each host asks. What is included once is for one host.
         assert [gpu1["status"], gpu2["status"]] == ["ok", "ok" if include == "import_role" else "not_asked"]
         assert gpu1["counts"]["loaded"] and not gpu2["counts"]["loaded"]
+        assert (
+            gpu2["error"] is None
+            or "this run of the role did not ask it, as where run_once includes it for one host" in gpu2["error"]["message"]
+        )
 
 
 @pytest.mark.skipif(not shutil.which("ssh"), reason="there is no ssh here")
