@@ -13,7 +13,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, host_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, host_of_inventory, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_from_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning, run_once_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
@@ -58,7 +58,15 @@ class ActionModule(NormalAction):
                 )
             return [check_target(self._connection, host._replace(delegate=None), endpoint, None)]
         warnings = [check_target(self._connection, host, endpoint, written.own_url(given, self._templar))]
-        if "url" in given and not is_server_of_host(given, host, on_controller=False):
+        is_own = "url" not in given or is_server_of_host(given, host, on_controller=False)
+        if host.delegate and self._task.delegate_facts and is_own:
+            delegate = host_of_inventory(host.delegate, task_vars["hostvars"], self._templar, host.default_connection)
+            if not is_server_of_host(given, delegate, on_controller=False):
+                raise AnsibleError(
+                    f"{endpoint.url} is a server of {name}, and with delegate_facts its answer would become facts of {host.delegate}. "
+                    f"Remove delegate_facts, or set url to a server of {host.delegate}."
+                )
+        if not is_own:
             withheld = withhold_from_server(self, host, given, written, except_for=written.own(self._templar))
             self._task.args = given
             warnings.append(foreign_url_warning(endpoint, withheld.values(), host, on_controller=False))

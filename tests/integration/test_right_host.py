@@ -782,6 +782,47 @@ def test_facts_of_another_machine_are_refused(run, start, tmp_path):
 
 
 @pytest.mark.matrix
+def test_facts_of_the_delegate_are_not_of_the_tasks_hosts_server(run):
+    # It takes URLs that are no loopback addresses. Names that do not resolve are such, and the facts say who was asked.
+    play = """
+- name: Gather facts of all hosts from one
+  hosts: gpu01
+  gather_facts: false
+  module_defaults:
+    gpufleet.lmstudio.model_facts:
+      url: "{{ lmstudio_url | default('') }}"
+  tasks:
+    - name: Of the server of this host
+      gpufleet.lmstudio.model_facts:
+      delegate_to: "{{ item }}"
+      delegate_facts: true
+      loop: [gpu02, jump]
+      ignore_errors: true
+      register: refused
+    - name: Is refused
+      ansible.builtin.assert:
+        that:
+          - refused.results | map(attribute='failed') | list == [true, true]
+          - "'http://gpu01.invalid:1234 is a server of gpu01, and with delegate_facts' in refused.results[1].msg"
+          - hostvars.gpu02.ansible_facts.lmstudio is not defined and hostvars.jump.ansible_facts.lmstudio is not defined
+    - name: Of their own servers, and of one that they share
+      gpufleet.lmstudio.model_facts:
+        url: "{{ hostvars[item].lmstudio_url }}"
+      delegate_to: "{{ item }}"
+      delegate_facts: true
+      loop: [gpu02, twin]
+    - name: They are there
+      ansible.builtin.assert:
+        that:
+          - hostvars.gpu02.ansible_facts.lmstudio.url == 'http://gpu02.invalid:1234'
+          - hostvars.twin.ansible_facts.lmstudio.url == 'http://gpu01.invalid:1234'
+          - ansible_facts.lmstudio is not defined
+"""
+    of_gpu01 = {"lmstudio_url": "http://gpu01.invalid:1234"}
+    run(play, {"gpu01": of_gpu01, "twin": of_gpu01, "gpu02": {"lmstudio_url": "http://gpu02.invalid:1234"}, "jump": {}})
+
+
+@pytest.mark.matrix
 def test_the_controller_does_not_answer_in_silence_for_a_host_with_another_address(run, start, tmp_path):
     url = start({"controller": {"payload": "two_loaded.json"}}).urls["controller"]
     hosts = {
