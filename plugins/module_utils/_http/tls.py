@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import os
 import ssl
 from typing import Iterable, NamedTuple
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import canonical_host, is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import basic_authorization
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -87,7 +88,7 @@ def proxy_of(endpoint: Endpoint) -> Proxy | None:
     proxies = getproxies_environment()
     kind = endpoint.scheme if proxies.get(endpoint.scheme) else "all"
     url = proxies.get(kind)
-    if not url or proxy_bypass_environment(f"{endpoint.host}:{endpoint.port}", proxies):
+    if not url or proxy_bypass_environment(f"{endpoint.host}:{endpoint.port}", proxies) or _is_in(endpoint.host, proxies.get("no", "")):
         return None
     try:
         parts = urlsplit(url if "://" in url else "http://" + url)
@@ -101,3 +102,14 @@ def proxy_of(endpoint: Endpoint) -> Proxy | None:
     if parts.username is not None:
         headers["Proxy-Authorization"] = basic_authorization(parts.netloc.rpartition("@")[0])
     return Proxy(host, port, headers, f"http://{bracketed(host)}:{port}")
+
+
+def _is_in(host: str, no_proxy: str) -> bool:
+    """Whether a host is an IP address in one of the networks of ``no_proxy``, which Python compares as texts only."""
+    for entry in no_proxy.split(","):
+        try:
+            if ipaddress.ip_address(canonical_host(host).partition("%")[0]) in ipaddress.ip_network(entry.strip(" []"), strict=False):
+                return True
+        except ValueError:  # One of them is a name.
+            pass
+    return False
