@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import re
 from typing import Any, Mapping, NamedTuple
-from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, is_set, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
@@ -113,7 +112,7 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
         "config": config,
         "compare": _parse_compare(options["compare"], config),
         "download": options["download"] or options["state"] == DOWNLOADED,
-        "source": _check_source(source, quantization) or model,
+        "source": _check_source(model, source, quantization),
         "quantization": quantization,
         "keep": tuple(_text("keep", pattern) for pattern in options["keep"]),
     }
@@ -147,13 +146,13 @@ def _check_sense(options: Mapping[str, Any]) -> None:
                 raise OptionError(name, "it applies only where the model is downloaded. Set download: true, or remove it.")
 
 
-def _check_source(source: str | None, quantization: str | None) -> str | None:
-    is_url = bool(re.match(r"https?://", source or "", re.IGNORECASE))
-    if is_url and "@" in urlsplit(source or "").netloc:
-        raise OptionError("source", "a URL with a user name or password in it is refused, because it is shown and logged.")
-    if quantization and not is_url:
+def _check_source(model: str, source: str | None, quantization: str | None) -> str:
+    for name, text in (("model", model), ("source", source or "")):
+        if re.match(r"https?://[^/?#]*@", text, re.IGNORECASE):
+            raise OptionError(name, "a URL with a user name or password in it is refused, because it is shown and logged.")
+    if quantization and not re.match(r"https?://", source or "", re.IGNORECASE):
         raise OptionError("quantization", "LM Studio takes one only with a URL. Set source to a URL, or remove it.")
-    return source
+    return source or model
 
 
 def _parse_config(config: Mapping[str, Any]) -> dict[str, Any]:

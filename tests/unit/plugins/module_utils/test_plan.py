@@ -256,6 +256,8 @@ def test_a_loaded_model_with_enough_context_is_not_refused_for_what_it_supports(
         ({"source": "https://example.org/model"}, "source: it applies only where the model is downloaded"),
         ({"download": True, "quantization": "Q4_K_M"}, "quantization: LM Studio takes one only with a URL"),
         ({"download": True, "source": "https://me:secret@example.org/model"}, "source: a URL with a user name or password"),
+        ({"download": True, "source": "HTTPS://me:secret@[example.org/model"}, "source: a URL with a user name or password"),
+        ({"download": True, "name": "https://me:secret@example.org/model"}, "model: a URL with a user name or password"),
         ({"config": {"context_length": "much"}}, "context_length: much is not a whole number"),
         ({"config": {"context_length": True}}, "context_length: true is not a whole number"),
         ({"config": {"context_length": 0}}, "context_length: 0 is not a whole number of 1 or more"),
