@@ -48,24 +48,24 @@ class ActionModule(NormalAction):
             return []  # The module says what is wrong with it.
         host = host_of_task(self._task, task_vars, self._templar)
         written = WrittenOptions(self._task, "gpufleet.lmstudio.model_facts")
-        if host.delegate and self._task.delegate_facts and is_loopback(endpoint.host):
-            # The facts are the delegate's, and so is the server.
-            option = next(iter(withhold_from_server(self, host, given, written)), None)
-            if option:
-                raise AnsibleError(
-                    f"{option} is that of {name}, and with delegate_facts the server is that of {host.delegate}. "
-                    f"Set it to that of {host.delegate}, such as hostvars[{host.delegate!r}].{SECRETS.get(option, SECRETS['token'])}."
-                )
-            return [check_target(self._connection, host._replace(delegate=None), endpoint, None)]
-        warnings = [check_target(self._connection, host, endpoint, written.own_url(given, self._templar))]
         is_own = "url" not in given or is_server_of_host(given, host, on_controller=False)
-        if host.delegate and self._task.delegate_facts and is_own:
+        if host.delegate and self._task.delegate_facts:
+            # The facts are the delegate's, so the server has to be, too.
             delegate = host_of_inventory(host.delegate, task_vars["hostvars"], self._templar, host.default_connection)
-            if not is_server_of_host(given, delegate, on_controller=False):
+            if is_loopback(endpoint.host):
+                option = next(iter(withhold_from_server(self, host, given, written)), None)
+                if option:
+                    raise AnsibleError(
+                        f"{option} is that of {name}, and with delegate_facts the server is that of {delegate.name}. "
+                        f"Set it to that of {delegate.name}, such as hostvars[{delegate.name!r}].{SECRETS.get(option, SECRETS['token'])}."
+                    )
+                return [check_target(self._connection, delegate, endpoint, None)]
+            if is_own and not is_server_of_host(given, delegate, on_controller=False):
                 raise AnsibleError(
-                    f"{endpoint.url} is a server of {name}, and with delegate_facts its answer would become facts of {host.delegate}. "
-                    f"Remove delegate_facts, or set url to a server of {host.delegate}."
+                    f"{endpoint.url} is a server of {name}, and with delegate_facts its answer would become facts of {delegate.name}. "
+                    f"Remove delegate_facts, or set url to a server of {delegate.name}."
                 )
+        warnings = [check_target(self._connection, host, endpoint, written.own_url(given, self._templar))]
         if not is_own:
             withheld = withhold_from_server(self, host, given, written, except_for=written.own(self._templar))
             self._task.args = given

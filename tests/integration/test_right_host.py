@@ -746,8 +746,9 @@ def test_facts_of_another_machine_are_refused(run, start, tmp_path):
     - name: Facts of the delegate are the delegate's
       gpufleet.lmstudio.model_facts:
         port: {port}
-      delegate_to: jump
+      delegate_to: "{{{{ item }}}}"
       delegate_facts: true
+      loop: [jump, away]
     - name: They are there
       ansible.builtin.assert:
         that: hostvars.jump.ansible_facts.lmstudio.ok and ansible_facts.lmstudio is not defined
@@ -774,11 +775,13 @@ def test_facts_of_another_machine_are_refused(run, start, tmp_path):
       gpufleet.lmstudio.model_info:
         port: {port}
 """
-    outcome = run(play, hosts)
-    assert "away: the connection is local, so the controller answers for itself, although the address of away is gpu99.example" in words(
-        outcome
-    )
-    assert len(fleet.requests("controller")) == 3
+    outcome = words(run(play, hosts))
+    # Whose task it was, and whose facts the answer became.
+    for name in ("gpu01", "away"):
+        whose = f"{name}: the connection is local, so the controller answers for itself, although the address of away is gpu99.example"
+        assert whose in outcome
+    assert "although the connection of gpu01" not in outcome
+    assert len(fleet.requests("controller")) == 4
 
 
 @pytest.mark.matrix
