@@ -243,12 +243,15 @@ def test_what_follows_an_at_in_the_password_of_a_proxy_is_not_taken_for_the_prox
             assert "sesame" not in outcome.output and ":2026" not in outcome.output and not other.asked, password
 
 
-def test_a_proxy_gets_nothing_of_a_host_in_a_network_of_no_proxy(run):
+def test_a_proxy_gets_nothing_of_a_host_in_no_proxy(run):
     # Nobody can connect to these addresses, so whoever tries to is told at once.
-    urls = {"gpu01": "http://255.255.255.255:1234", "gpu02": "http://[ff0e:0::1]:1234", "gpu03": "http://gpu03.invalid:1234"}
-    hosts = {name: {"lmstudio_url": url, "lmstudio_use_proxy": True, "lmstudio_token": TOKEN} for name, url in urls.items()}
+    networks, names = ["http://255.255.255.255:1234", "http://[ff0e:0::1]:1234"], ["http://gpu.invalid.:1234", "http://other.invalid:1234"]
+    hosts = {
+        f"gpu{number}": {"lmstudio_url": url, "lmstudio_use_proxy": True, "lmstudio_token": TOKEN}
+        for number, url in enumerate([*networks, *names])
+    }
     asked = []
     with Answering(lambda _method, url: asked.append(url) or listing(model("m"))) as proxy:
-        environment = {"http_proxy": f"http://127.0.0.1:{proxy.port}", "no_proxy": "10.0.0.0/8, 255.255.255.0/24, [ff0e::1]"}
-        run(PROXIED, hosts, env=environment)
-    assert asked == ["http://gpu03.invalid:1234/api/v1/models"] * 3
+        no_proxy = "10.0.0.0/8, 255.255.255.0/24, [ff0e::1], gpu.invalid"
+        run(PROXIED, hosts, env={"http_proxy": f"http://127.0.0.1:{proxy.port}", "no_proxy": no_proxy})
+    assert asked == ["http://other.invalid:1234/api/v1/models"] * 3

@@ -12,7 +12,7 @@ import functools
 import ipaddress
 import os
 import ssl
-from typing import Iterable, NamedTuple
+from typing import Iterable, Mapping, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
@@ -88,7 +88,7 @@ def proxy_of(endpoint: Endpoint) -> Proxy | None:
     proxies = getproxies_environment()
     kind = endpoint.scheme if proxies.get(endpoint.scheme) else "all"
     url = proxies.get(kind)
-    if not url or proxy_bypass_environment(f"{endpoint.host}:{endpoint.port}", proxies) or _is_in(endpoint.host, proxies.get("no", "")):
+    if not url or _is_in_no_proxy(endpoint, proxies):
         return None
     try:
         parts = urlsplit(url if "://" in url else "http://" + url)
@@ -104,11 +104,15 @@ def proxy_of(endpoint: Endpoint) -> Proxy | None:
     return Proxy(host, port, headers, f"http://{bracketed(host)}:{port}")
 
 
-def _is_in(host: str, no_proxy: str) -> bool:
-    """Whether a host is an IP address in one of the networks of ``no_proxy``, which Python compares as texts only."""
-    for entry in no_proxy.split(","):
+def _is_in_no_proxy(endpoint: Endpoint, proxies: Mapping[str, str]) -> bool:
+    names = {endpoint.host, endpoint.host.rstrip(".")}
+    if any(proxy_bypass_environment(f"{name}:{endpoint.port}", proxies) for name in names):
+        return True
+    # Python compares texts, and knows no networks.
+    address = canonical_host(endpoint.host).partition("%")[0]
+    for entry in proxies.get("no", "").split(","):
         try:
-            if ipaddress.ip_address(canonical_host(host).partition("%")[0]) in ipaddress.ip_network(entry.strip(" []"), strict=False):
+            if ipaddress.ip_address(address) in ipaddress.ip_network(entry.strip(" []"), strict=False):
                 return True
         except ValueError:  # One of them is a name.
             pass
