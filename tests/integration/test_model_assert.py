@@ -185,6 +185,38 @@ def test_an_instance_that_is_listed_twice_is_one(run, start):
     assert "1 loaded instance meets the requirement, at least 2 are required" in outcome.output
 
 
+def test_one_name_that_several_instances_have_is_met_only_by_all_of_them(run, start):
+    def entry(key, *contexts, **more):
+        listed = [{"id": "prod", "config": {"context_length": context}} for context in contexts]
+        return {"type": "llm", "key": key, "loaded_instances": listed, **more}
+
+    variant = {"variants": ["m@q4"], "selected_variant": "m@q4"}
+    payloads = {
+        "of-one-entry": [entry("a", 16384, 4096)],
+        "of-linked-machines": [entry("a", 16384), entry("a", 4096)],
+        "of-two-models": [entry("a", 16384), entry("b", 4096)],
+        "of-a-variant": [entry("a", 16384, **variant), entry("b", 4096, **variant)],
+    }
+    fleet = start({name: {"payload": {"models": models}} for name, models in payloads.items()})
+    play = """
+- name: Assert
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: The instance that serves a request may be the short one
+      gpufleet.lmstudio.model_assert:
+        require: [{model: "{{ item }}", min_context_length: 8192}]
+      loop: "{{ ['m@q4', '*@q4'] if inventory_hostname == 'of-a-variant' else ['prod', 'pro*'] }}"
+      register: gate
+      ignore_errors: true
+    - name: None is met
+      ansible.builtin.assert:
+        that: item is failed and 'is loaded with a context of 4096, at least 8192 is required' in item.msg
+      loop: "{{ gate.results }}"
+"""
+    run(play, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
+
+
 def test_a_changed_record_without_an_error_is_judged(run):
     play = """
 - name: Assert

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _Target(NamedTuple):
-    """A model that a requirement is about, with all its instances; or one instance, where its id names it."""
+    """A model that a requirement is about, with all its instances; or the instances of an id, which is one unless the server repeats it."""
 
     entries: list[Entry]
     instances: list[tuple[Entry, Entry]]
@@ -171,16 +171,15 @@ class Matches(NamedTuple):
             return [self._model_of(key, entries) for key, entries in entries_of.items()]
         found: list[_Target] = []
         for name in self.requirement.model:
-            models: list[_Target] = []
-            variants: list[_Target] = []
-            instances: list[_Target] = []
-            for key, entries in entries_of.items():
-                if matches(name, key):
-                    models.append(self._model_of(key, entries))
-                elif named := [variant for variant in _variants(entries) if matches(name, variant)]:
-                    variants += [_variant_of(entries, variant) for variant in named]
-                else:
-                    instances += [_Target([entry], [(entry, each)]) for entry, each in _instances(entries) if matches(name, each["id"])]
+            models = [self._model_of(key, entries) for key, entries in entries_of.items() if matches(name, key)]
+            others = [entry for entry in self.record["models"] if not matches(name, entry["key"])]
+            having = grouped((variant, entry) for entry in others for variant in _variants([entry]) if matches(name, variant))
+            variants = [_Target(entries, _instances(entries), variant) for variant, entries in having.items()]
+            named = {entry["key"] for target in variants for entry in target.entries}
+            rest = _instances(entry for entry in others if entry["key"] not in named)
+            # Any of several instances with one id may serve a request for it.
+            having_id = grouped((each["id"], (entry, each)) for entry, each in rest if matches(name, each["id"]))
+            instances = [_Target([entry for entry, _each in of_id], of_id) for of_id in having_id.values()]
             # A pattern means all that it matches. Any other name is first a key, then a variant, then the id of an instance.
             found += [*models, *variants, *instances] if is_pattern(name) else models or variants or instances
         return found
@@ -223,8 +222,3 @@ def _variants(entries: list[Entry]) -> list[str]:
 
 def _other_variants(entry: Entry) -> list[str]:
     return [name for name in entry["variants"] if name != entry["selected_variant"]]
-
-
-def _variant_of(entries: list[Entry], variant: str) -> _Target:
-    having = [entry for entry in entries if variant in _variants([entry])]
-    return _Target(having, _instances(having), variant)
