@@ -120,7 +120,8 @@ options:
   exclusive:
     description:
       - Whether any other loaded model, of any type, is a violation. That is a model that no requirement of state V(loaded)
-        or V(available) is about.
+        or V(available) is about. A pattern, and a requirement without O(require[].model), are about models with the type, publisher,
+        architecture, format, quantization and capabilities that it names.
     type: bool
     default: false
 """

@@ -217,6 +217,39 @@ def test_one_name_that_several_instances_have_is_met_only_by_all_of_them(run, st
     run(play, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
 
 
+def test_exclusive_leaves_no_model_of_another_kind_to_a_pattern(run, start):
+    models = [
+        {"type": kind, "key": key, "loaded_instances": [{"id": key, "config": {}}]}
+        for kind, key in (("llm", "qwen/chat"), ("embedding", "qwen/vectors"))
+    ]
+    fleet = start({"gpu01": {"payload": {"models": models}}})
+    play = """
+- name: Assert
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Nothing else
+      gpufleet.lmstudio.model_assert: {require: "{{ [item] }}", exclusive: true}
+      loop:
+        - {type: llm}
+        - {model: "qwen/*", type: llm}
+        - {model: ["qwen/*", qwen/chat], type: llm}
+        - {model: "qwen/*"}
+        - {model: "qwen/*", type: [llm, embedding]}
+        - {model: ["qwen/*", qwen/vectors], type: llm}
+      register: gate
+      ignore_errors: true
+    - name: The embedding is something else where only an LLM is required
+      ansible.builtin.assert:
+        that: gate.results | map(attribute='msg') | map('split', '\\n') | map('first') | list == said
+      vars:
+        other: qwen/vectors is loaded, and no requirement asks for it (exclusive)
+        met: The requirement is met.
+        said: ["{{ other }}", "{{ other }}", "{{ other }}", "{{ met }}", "{{ met }}", "{{ met }}"]
+"""
+    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+
+
 def test_a_changed_record_without_an_error_is_judged(run):
     play = """
 - name: Assert

@@ -103,11 +103,14 @@ class Matches(NamedTuple):
         return list(dict.fromkeys(found))
 
     def covers(self, entry: Entry) -> bool:
-        """Whether the requirement is about a loaded model, or about each of its instances."""
+        """Whether the requirement is about a loaded model, or about each of its instances. A pattern is about models of its kind, as no name is."""
+        is_kind = self._candidate(entry).is_kind
         if not self.requirement.model:
-            return self._candidate(entry).is_kind
+            return is_kind
+        meant = [name for name in self.requirement.model if is_kind or not is_pattern(name)]
         ids = [instance["id"] for instance in entry["loaded_instances"]]
-        return self._names_any((entry["key"], entry["selected_variant"])) or (bool(ids) and all(self._names_any([name]) for name in ids))
+        names_each_instance = ids and all(_match_any(meant, [name]) for name in ids)
+        return _match_any(meant, (entry["key"], entry["selected_variant"])) or bool(names_each_instance)
 
     def may_hide(self) -> bool:
         """Whether a model that is not listed may be meant: yes, unless the requirement names only models that are listed."""
@@ -162,7 +165,7 @@ class Matches(NamedTuple):
         return any(_may_be_masked(name, _other_variants(entry)) or (unreadable and _may_be_variant(name, entry["key"])) for name in names)
 
     def _names_any(self, names: Iterable[str | None]) -> bool:
-        return any(matches(pattern, name) for name in names if name is not None for pattern in self.requirement.model)
+        return _match_any(self.requirement.model, names)
 
     def _targets(self) -> list[_Target]:
         """What the requirement names: models, with all their instances, or single instances. Without a name, every model."""
@@ -188,6 +191,10 @@ class Matches(NamedTuple):
         """A model with its instances, and with those of other models whose id is its key: they may serve requests for the key."""
         others = [entry for entry in self.record["models"] if entry["key"] != key]
         return _Target(entries, _instances(entries) + [(entry, each) for entry, each in _instances(others) if each["id"] == key])
+
+
+def _match_any(patterns: Sequence[str], names: Iterable[str | None]) -> bool:
+    return any(matches(pattern, name) for name in names if name is not None for pattern in patterns)
 
 
 def _has_all_its_instances(entry: Entry, candidates: Sequence[Candidate]) -> bool:
