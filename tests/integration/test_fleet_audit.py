@@ -319,6 +319,14 @@ def test_it_fails_where_it_should_after_the_reports_are_written(audit, start, tm
         assert message in outcome.output.split("Fail on what fleet_audit_fail_on names")[1]
 
 
+def test_each_model_is_named_also_where_only_its_capitals_differ(audit, start):
+    fleet = start({"gpu1": {"payload": "none_loaded.json"}})
+    policy = {"require": [{"model": "lab/Chat"}, {"model": "lab/chat"}]}
+    outcome = audit(hosts_of(fleet), fleet_audit_policy=policy, fleet_audit_fail_on="violations", ends=2)
+    failure = outcome.output.split("Fail on what fleet_audit_fail_on names")[1]
+    assert "lab/Chat is not listed by this host" in failure and "lab/chat is not listed by this host" in failure
+
+
 WRONG = [
     ({"fleet_audit_policy": {"require": [{"model": "m", "min_contex_length": 1}]}}, "policy.require[0]: unknown key min_contex_length."),
     ({"fleet_audit_policy": {"groups": {"typo": {"require": [{"model": "m"}]}}}}, "policy.groups.typo: the inventory has no such group"),

@@ -202,3 +202,10 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
     ):
         assert sentence in output
     assert "SERVES" not in output.replace("SERVES {{", "")
+
+
+def test_models_whose_keys_differ_only_in_capitals_are_two(run, start):
+    models = [{"type": "llm", "key": key, "size_bytes": 1_000_000, "loaded_instances": []} for key in ("lab/Chat", "lab/chat")]
+    fleet = start({"gpu01": {"payload": {"models": models}}})
+    serve(run, fleet, {"gpu01": {"serve_models_models": [{"model": "lab/Chat"}, {"model": "lab/chat"}]}})
+    assert sorted(model for _path, model in posts(fleet)["gpu01"]) == ["lab/Chat", "lab/chat"]
