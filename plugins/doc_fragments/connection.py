@@ -119,7 +119,7 @@ options:
     description:
       - A pattern, as in the C(hosts) of a play. Every host of the inventory that matches is asked, even one outside the play or
         one that C(--limit) leaves out. A pattern that matches no host is an error, and so are a name that no host and no
-        group has, an empty list, and an empty text, although it means unset elsewhere.
+        group has, an empty list, an empty text and null, although the last two mean unset elsewhere.
       - Unset means the hosts of the current batch of the play, including those that failed before and those that C(meta=end_host) took
         out, because Ansible does not tell the two apart. C({{ ansible_play_hosts }}) names the hosts that are left.
       - In a pattern, a name that is also the name of a group means the group.

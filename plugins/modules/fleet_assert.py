@@ -31,7 +31,7 @@ options:
     description:
       - Judge these records, and ask no server. A mapping of host names to records, such as RV(gpufleet.lmstudio.fleet_info#module:hosts), or
         to whatever O(gpufleet.lmstudio.model_assert#module:record) takes.
-      - The connection options are not used then. An empty text is an error here, although it means unset elsewhere.
+      - The connection options are not used then. An empty text and null are errors here, although they mean unset elsewhere.
     type: dict
   min_hosts:
     description:

@@ -37,7 +37,7 @@ options:
       - Judge this record, and ask no server. C(ansible_facts.lmstudio), C(lmstudio_record) of the inventory plugin, a registered result of
         M(gpufleet.lmstudio.model_info), or one of the records of M(gpufleet.lmstudio.fleet_info).
       - The result of a host that Ansible could not reach meets no requirement.
-      - The connection options are not used then. An empty text is an error here, although it means unset elsewhere.
+      - The connection options are not used then. An empty text and null are errors here, although they mean unset elsewhere.
     type: dict
   via:
     description:

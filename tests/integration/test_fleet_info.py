@@ -133,7 +133,8 @@ def test_no_hosts_are_not_all_hosts(run, start):
         hosts: "{{ item.hosts }}"
       loop:
         - {hosts: "{{ empty }}", says: "hosts: it is an empty list. Give a pattern."}
-        - {hosts: "{{ empty | join(',') }}", says: "hosts: it is an empty text. Give a pattern."}
+        - {hosts: "{{ empty | join(',') }}", says: "hosts: it has no value. Give a pattern."}
+        - {hosts: null, says: "hosts: it has no value. Give a pattern."}
         - {hosts: " ", says: "hosts: it has an empty entry."}
         - {hosts: ["gpu01", "{{ empty | join(',') }}"], says: "hosts: it has an empty entry."}
         - {hosts: "{{ (['gpu01'] + [empty | join(',')]) | join(',') }}", says: "hosts: it has an empty entry."}

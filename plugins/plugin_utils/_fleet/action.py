@@ -68,8 +68,8 @@ class FleetAction(ActionBase):
             )
         try:
             refuse_batches_of_an_audit(task_vars or {})
-            if self._task.args.get("hosts") == "":
-                raise OptionError("hosts", f"it is an empty text. {_GIVE_A_PATTERN}")
+            if self._task.args.get("hosts", self) in ("", None):
+                raise OptionError("hosts", f"it has no value. {_GIVE_A_PATTERN}")
             options = validate_options(self.spec(), given_options(self._task.args))
             result.update(self.result_of(options, task_vars or {}))
         except (AnsibleError, InputError) as exc:
