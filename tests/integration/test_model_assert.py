@@ -272,6 +272,48 @@ def test_a_changed_record_without_an_error_is_judged(run):
     run(play, {"gpu01": {}})
 
 
+def test_a_record_whose_models_were_taken_away_passes_no_gate(run, start):
+    fleet = start({"gpu01": {"payload": "workstation.json"}})
+    play = """
+- name: Assert
+  hosts: all
+  gather_facts: false
+  vars:
+    require: [{model: qwen/*, state: unloaded}]
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info: {detail: "{{ detail }}"}
+      register: asked
+    - name: Forget the loaded models, to make it smaller
+      ansible.builtin.set_fact:
+        smaller: "{{ asked.lmstudio | combine({'models': asked.lmstudio.models | rejectattr('loaded')}) }}"
+    - name: Judge a record
+      gpufleet.lmstudio.model_assert: {require: "{{ require }}", record: "{{ smaller }}"}
+      register: of_one
+      ignore_errors: true
+    - name: Judge records
+      gpufleet.lmstudio.fleet_assert: {require: "{{ require }}", records: "{{ {'gpu01': smaller} }}"}
+      run_once: true
+      register: of_fleet
+      ignore_errors: true
+    - name: Report it
+      gpufleet.lmstudio.fleet_report: {hosts: "{{ {'gpu01': smaller} }}", policy: {require: "{{ require }}"}, formats: [json]}
+      run_once: true
+      register: report
+      ignore_errors: true
+    - name: Judge it in a template
+      ansible.builtin.assert: {that: smaller is gpufleet.lmstudio.meets(require)}
+      register: template
+      ignore_errors: true
+    - name: All say it
+      ansible.builtin.assert:
+        that: item is failed and 'lack ' ~ (asked.lmstudio.loaded | join(', ')) ~ ', which it lists' in item.msg
+      loop: "{{ [of_one, of_fleet, report, template] }}"
+"""
+    for detail in ("full", "loaded"):
+        run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, "-e", f"detail={detail}")
+
+
 def test_how_to_reach_a_host_does_not_matter_to_a_record(run):
     play = """
 - name: Assert

@@ -84,11 +84,11 @@ def selected(record: Record, requirement: Requirement) -> list[Entry]:
 def judge_requirement(record: Record, requirement: Requirement) -> list[Violation]:
     if not record["ok"]:
         return [make_violation(requirement, "status", "ok", record["status"], could_not_check(record, requirement.subject))]
+    found = Matches(record, requirement)
+    found.need_entries()
     if requirement.state == LOADED:
-        return _judge_loaded(Matches(record, requirement))
-    if requirement.state == AVAILABLE:
-        return _judge_available(Matches(record, requirement))
-    return _judge_none(Matches(record, requirement))
+        return _judge_loaded(found)
+    return _judge_available(found) if requirement.state == AVAILABLE else _judge_none(found)
 
 
 def _judge_loaded(found: Matches) -> list[Violation]:

@@ -16,6 +16,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate, matches
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     ABSENT,
     LOADED,
@@ -140,6 +141,16 @@ class Matches(NamedTuple):
         if not keys or self.requirement.terms:
             self.need_full()
         return keys
+
+    def need_entries(self) -> None:
+        """Raises :class:`RequirementError` where a record was changed, so that it lists a model whose entry it should have and has not."""
+        listed = self.record["available" if self.record["detail"] == FULL else "loaded"]
+        lacking = set(listed).difference(entry["key"] for entry in self.record["models"])
+        if lacking:
+            names = format_names(sorted(lacking))
+            raise RequirementError(
+                f"{self.requirement.label}: the models of the record lack {names}, which it lists. Pass the record unchanged."
+            )
 
     def need_full(self) -> None:
         if not self._is_complete:
