@@ -116,6 +116,13 @@ def test_a_field_of_an_unexpected_type_is_not_known(judge, fields, about):
     assert [met for gates in judge([model("m", loaded_instances=loaded, **fields)], [about]) for met, _says in gates] == [False] * 3
 
 
+def test_a_size_below_zero_is_not_known(judge):
+    loaded = [{"id": "m", "config": {"context_length": 4096}}]
+    told = judge([model("m", loaded_instances=loaded, size_bytes=-1)], [{"model": "m", "max_size": "1GB", "state": "available"}])
+    told += judge([model("m", loaded_instances=loaded, size_bytes=-1)], [{"model": "m", "max_size": "1GB", "max_instances": 1}])
+    assert [met for gates in told for met, _says in gates] == [False] * 6, told
+
+
 def test_a_field_that_is_missing_is_a_no(judge):
     rules = [{"capabilities": ["vision"], "state": "absent"}, {"model": "m@q8", "state": "absent"}]
     assert all(met for gates in judge([model("m"), model("other", capabilities=None)], rules) for met, _says in gates)

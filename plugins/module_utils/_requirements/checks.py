@@ -107,7 +107,8 @@ def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[C
     checks += _minimums(requirement, ("min_bits_per_weight", entry["quantization"]["bits_per_weight"], "has {} bits per weight"))
     if requirement.max_size is not None:
         size = entry["size_bytes"]
-        met = None if size is None else size <= requirement.max_size
+        # No model has less than nothing.
+        met = None if size is None or size < 0 else size <= requirement.max_size
         shown, most = format_value(None) if size is None else format_size(size), format_size(requirement.max_size)
         if shown == most:
             shown, most = f"{size} B", f"{requirement.max_size} B"
