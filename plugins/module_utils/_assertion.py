@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, count
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement, parse_all, requirements_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable, unknown_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import full_stop, printable, unknown_names
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -197,7 +197,7 @@ def may_give_up(polls: int, waited: float) -> bool:
 def describe_round(messages: Sequence[str], pause: float) -> str:
     """A line about what is missing, and when the next poll is."""
     more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
-    return f"{messages[0].rstrip('.')}{more}. Asking again in {count(round(max(pause, 0), 1), 'second')}."
+    return f"{full_stop(messages[0].rstrip('.') + more)} Asking again in {count(round(max(pause, 0), 1), 'second')}."
 
 
 def why_given_up(statuses: Iterable[str]) -> str:

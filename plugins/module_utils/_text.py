@@ -50,6 +50,11 @@ def printable(text: str, limit: int = 80) -> str:
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
+def full_stop(text: str) -> str:
+    """A sentence with its full stop. A question has none."""
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
 def format_size(size: int) -> str:
     """Bytes in powers of 1000, such as "17.1 GB"."""
     for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):

@@ -319,6 +319,28 @@ def test_it_fails_where_it_should_after_the_reports_are_written(audit, start, tm
         assert message in outcome.output.split("Fail on what fleet_audit_fail_on names")[1]
 
 
+def test_a_question_has_no_full_stop(audit, start):
+    payloads = {name: {"payload": {"models": [{"type": "llm", "key": key}]}} for name, key in (("gpu1", "lab/chats"), ("gpu2", "lab/chat"))}
+    fleet = start(payloads)
+    policy = {"require": [{"model": "lab/chat"}]}
+    play = """
+- name: Judge
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.fleet_assert: {require: "{{ fleet_audit_policy.require }}"}
+      run_once: true
+      ignore_errors: true
+      register: gate
+    - name: Say why not
+      ansible.builtin.debug: {msg: "REASONS {{ gate.reasons }}"}
+"""
+    for playbook, ends in ((play, 0), (PLAYBOOK, 2)):
+        outcome = audit(hosts_of(fleet), playbook=playbook, fleet_audit_policy=policy, fleet_audit_fail_on="violations", ends=ends)
+        assert "did you mean lab/chats?" in outcome.output and "?." not in outcome.output
+
+
 def test_each_model_is_named_also_where_only_its_capitals_differ(audit, start):
     fleet = start({"gpu1": {"payload": "none_loaded.json"}})
     policy = {"require": [{"model": "lab/Chat"}, {"model": "lab/chat"}]}

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, count
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, full_stop, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, hosts_compared
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
     DRIFT,
@@ -88,8 +88,8 @@ def _lines(findings: Iterable[Finding]) -> list[str]:
 
 
 def _joined(lines: Sequence[str]) -> str:
-    """Side by side. Some of them are sentences with a period of their own."""
-    return " ".join([*(line if line.endswith(".") else f"{line}." for line in lines[:-1]), lines[-1]])
+    """Side by side."""
+    return " ".join([*map(full_stop, lines[:-1]), lines[-1]])
 
 
 def left_out(found: Sized, most: int, one: str = "", many: str = "") -> str:

@@ -40,7 +40,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge, judge_requirement
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import full_stop, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import next_steps, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_spec
 
@@ -197,7 +197,9 @@ def _result(
     found = {name: judge(record, assertion.requirements) for name, record in records.items()}
     # The next steps are in the message, once for all hosts.
     reasons = {
-        name: _seen(records[name]) or "; ".join(each["message"] for each in of_host) + "." for name, of_host in found.items() if of_host
+        name: _seen(records[name]) or full_stop("; ".join(each["message"] for each in of_host))
+        for name, of_host in found.items()
+        if of_host
     }
     reasons |= {name: f"It has the same URL as {first}, so the two count once." for name, first in shared.items()}
     serving: dict[str, list[str]] = {}

@@ -9,7 +9,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import judge_given, parse_assertion, poll_until_met
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
+    describe_round,
+    judge_given,
+    parse_assertion,
+    poll_until_met,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
@@ -121,6 +126,9 @@ def test_each_poll_says_what_it_waits_for():
         "could not check m: http://gpu01:1234 does not answer. Asking again in 5 seconds.",
         "m is not listed by this host. Asking again in 5 seconds.",
     ]
+    question = ["m is not listed by this host; did you mean n?"]
+    assert describe_round(question, 5) == "m is not listed by this host; did you mean n? Asking again in 5 seconds."
+    assert describe_round(question * 2, 5) == "m is not listed by this host; did you mean n? (and 1 more). Asking again in 5 seconds."
 
 
 NO_V0 = Response(200, b'{"error": "Unexpected endpoint or method. (GET /api/v0/models)"}')
