@@ -68,7 +68,9 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
     if isinstance(exc, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
         if connecting and endpoint.scheme == "https":
             return _closed_in_handshake()
-        return ApiError("disconnected", CUT_OFF)
+        # A server that expects TLS may close the connection without a word.
+        is_silent = endpoint.scheme == "http" and isinstance(exc, ConnectionError)
+        return ApiError("disconnected", CUT_OFF, "without TLS" if is_silent else None)
     if isinstance(exc, OSError):
         return _system_failure(exc, endpoint, deadline)
     if isinstance(exc, http.client.LineTooLong) or str(exc).startswith("got more than"):

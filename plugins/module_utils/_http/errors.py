@@ -37,6 +37,8 @@ HINTS = {
     "refused: IPv6": "LM Studio listens on IPv4 only: give the IPv4 address of the host (ansible_host, lmstudio_url or url). "
     "If a proxy is to answer on IPv6, start the proxy.",
     "dns: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
+    "disconnected: without TLS": "If this port expects TLS, write https:// in the URL. If not, look at LM Studio's log on that host (lms log stream), "
+    "and at any proxy in between. Then try again.",
     "no_route: open files": "The machine that sends the request has too many files open: raise its limit (ulimit -n, LimitNOFILE), or ask fewer "
     "hosts at once (concurrency, forks).",
     "no_route: memory": "The machine that sends the request has no memory left for a connection: see what uses it, or ask fewer hosts at once "
