@@ -275,7 +275,7 @@ def test_on_error_says_who_and_why(run, start):
     ]
     counted = [
         complaints[0],
-        "2 refused: gpu04, gpu05. Start LM Studio's server",
+        f"2 refused: gpu04, gpu05. gpu04: {fleet.urls['gpu04']} refused the connection. Start LM Studio's server",
         f"gpu06: {fleet.urls['gpu06']} answered HTTP 503: it is not available now. A proxy answers like this when LM Studio behind it",
     ]
     for wanted, said in (("report", []), ("warn", counted), ("fail", complaints)):

@@ -52,17 +52,13 @@ def failure_lines(records: Mapping[str, Record]) -> list[str]:
 
 
 def failure_warning(records: Mapping[str, Record]) -> str:
-    """What went wrong, as one line for each status with counts. Empty when all are ok."""
+    """What went wrong, as one line for each next step, with a host to which it happened. Empty when all are ok."""
     silent = next_steps(records)
     lines = []
     for (status, hint), names in silent.items():
         error = records[names[0]]["error"]
-        what = (
-            f"{printable(names[0])}: {error['message'] if error else ''}"
-            if len(names) == 1
-            else f"{len(names)} {status}: {format_names(names)}."
-        )
-        lines.append(f"{what} {hint}".rstrip())
+        all_of_them = "" if len(names) == 1 else f"{len(names)} {status}: {format_names(names)}. "
+        lines.append(f"{all_of_them}{printable(names[0])}: {error['message'] if error else ''} {hint}".rstrip())
     return "\n".join([_how_many([name for names in silent.values() for name in names], records), *lines]) if silent else ""
 
 

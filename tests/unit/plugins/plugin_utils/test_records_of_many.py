@@ -68,8 +68,8 @@ def test_a_complaint_names_each_host_and_each_next_step_once():
     records |= {f"gpu{number}": record(ApiError("timeout", "did not answer")) for number in range(20, 28)}
     short = failure_warning(records).splitlines()
     assert short[0] == "13 of 14 hosts did not return a model list."
-    assert short[1].startswith("8 timeout: gpu20, gpu21, gpu22, gpu23, gpu24 and 3 more. ")
-    assert short[2].startswith("4 refused: gpu0, gpu1, gpu2, gpu3. Start LM Studio's server")
+    assert short[1].startswith("8 timeout: gpu20, gpu21, gpu22, gpu23, gpu24 and 3 more. gpu20: http://gpu01:1234 did not answer. ")
+    assert short[2].startswith("4 refused: gpu0, gpu1, gpu2, gpu3. gpu0: http://gpu01:1234 refused the connection. Start ")
     assert short[3].startswith("gpu9: http://gpu01:1234 answered HTTP 401. ") and len(short) == 4
     assert failure_warning({"fine": serving()}) == ""
 
