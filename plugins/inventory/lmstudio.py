@@ -255,7 +255,7 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
         if not names:
             self.display.warning(
                 f"hosts: {','.join(pattern)} matches no host of the sources that were read before this one. "
-                "Give the source that has them first, as in -i hosts.yml -i lmstudio.yml."
+                "Check its spelling, and give the source that has the hosts first, as in -i hosts.yml -i lmstudio.yml."
             )
         return names
 

@@ -652,7 +652,8 @@ def test_a_token_that_looks_like_a_template_is_not_shown(read_inventory, start):
 def test_a_pattern_that_matches_nothing_says_how_to_order_the_sources(read_inventory, start):
     fleet = start({"gpu01": {}})
     read = read_inventory({"lmstudio.yml": {**PLUGIN, "hosts": "gpu"}, "hosts.yml": local(fleet)})
-    assert "matches no host of the sources that were read before this one" in " ".join(read.output.split())
+    said = "matches no host of the sources that were read before this one. Check its spelling, and give the source that has the hosts first"
+    assert said in " ".join(read.output.split())
     assert read.groups["gpu"] == ["gpu01"]
     assert "lmstudio_record" not in read.variables["gpu01"]
 
