@@ -337,7 +337,7 @@ def test_a_host_with_variables_that_cannot_be_used_is_not_asked_and_the_others_a
           - "'gpu0' not in fleet.hosts.gpu02.error.message"
       vars:
         says:
-          - "This host was not asked: argument 'lmstudio_timeout' cannot be converted to float"
+          - "This host was not asked: lmstudio_timeout: it is not a number"
           - "This host was not asked: lmstudio_url: 'gpu03' is not a URL"
 """
     run(play, hosts)

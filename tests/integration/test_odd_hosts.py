@@ -43,7 +43,7 @@ ODD = {
         None,
     ),
     "endless-port": ({"lmstudio_port": float("inf")}, "This host was not asked"),
-    "odd-port": ({"lmstudio_port": "many"}, "'lmstudio_port' cannot be converted to int"),
+    "odd-port": ({"lmstudio_port": "many"}, "lmstudio_port: it is not a whole number"),
     "no-port": ({"lmstudio_port": 70000}, "lmstudio_port: 70000 is not a port"),
     "odd-url": ({"lmstudio_url": "gpu01"}, "lmstudio_url: 'gpu01' is not a URL"),
     "userinfo": (

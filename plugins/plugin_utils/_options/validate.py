@@ -19,6 +19,16 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS
 
+_TYPES = {
+    "bool": "true or false",
+    "dict": "a mapping",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "path": "a path",
+    "str": "a string",
+}
+
 
 def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The options with the types and defaults of an argument spec. `names` has the names under which options were set.
@@ -41,15 +51,16 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
                 and ArgumentSpecValidator({name: option}).validate({name: others[name]}).error_messages
             ):
                 raise AnsibleError(_unusable_secret(name, option, names))
-        # Ansible's messages contain names of its own classes, which mean nothing to users.
-        message = "; ".join(
-            re.sub(r" is of type .*unable to convert to (\w+).*", r" cannot be converted to \1", message)
-            for message in result.error_messages
-        )
-        for option, name in (names or {}).items():
-            message = message.replace(f"'{option}'", f"'{name}'").replace(f"value of {option} must", f"value of {name} must")
-        raise AnsibleError(message)
+        raise AnsibleError("; ".join(_in_plain_words(message, names or {}) for message in result.error_messages))
     return {**result.validated_parameters, **as_given}
+
+
+def _in_plain_words(message: str, names: Mapping[str, str]) -> str:
+    """What Ansible says of an option, under the name with which it was set, and without Ansible's own classes, which mean nothing to users."""
+    wrong_type = re.match(r"argument '(\w+)' is of type .*unable to convert to (\w+)", message, re.DOTALL)
+    if wrong_type:
+        return f"{names.get(wrong_type[1], wrong_type[1])}: it is not {_TYPES[wrong_type[2]]}"
+    return re.sub(r"(?<=^value of )\w+(?= must)", lambda option: names.get(option[0], option[0]), message)
 
 
 def _is_not_converted(option: Mapping[str, Any], value: Any) -> bool:

@@ -79,10 +79,21 @@ def test_of_a_secret_only_types_that_are_known_are_taken():
             validate_options(model_assert_spec(), options, {"headers": "lmstudio_headers"})
 
 
-def test_what_is_wrong_with_another_option_is_said_in_the_words_of_ansible():
-    options = {"headers": {"X-Key": "hunter2hunter2"}, "token": "hunter2hunter2", "timeout": "soon", "require": []}
-    with pytest.raises(AnsibleError, match="'lmstudio_timeout' cannot be converted to float"):
-        validate_options(model_assert_spec(), options, {"timeout": "lmstudio_timeout"})
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"timeout": "soon"}, "lmstudio_timeout: it is not a number"),
+        ({"port": "12x34"}, "lmstudio_port: it is not a whole number"),
+        ({"validate_certs": "perhaps"}, "validate_certs: it is not true or false"),
+        ({"record": 7}, "record: it is not a mapping"),
+        ({"port": "12x34", "timeout": "soon"}, "lmstudio_port: it is not a whole number; lmstudio_timeout: it is not a number"),
+        ({"api": "v2"}, "value of lmstudio_api must be one of: v1, v0, auto, got: v2"),
+    ],
+)
+def test_what_is_wrong_with_another_option_is_said_in_plain_words(wrong, said):
+    options = {"headers": {"X-Key": "hunter2hunter2"}, "token": "hunter2hunter2", "require": []}
+    with pytest.raises(AnsibleError, match=f"^{said}$"):
+        validate_options(model_assert_spec(), {**options, **wrong}, {name: f"lmstudio_{name}" for name in ("api", "port", "timeout")})
 
 
 def test_a_mapping_that_is_no_dictionary_is_one_for_the_check_of_options():
