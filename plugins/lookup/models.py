@@ -29,6 +29,7 @@ options:
       - In a variable that another host reads through C(hostvars), only the host that has the variable can be named. In the C(hosts) of the
         first play no host can be named, because there are no variables of hosts yet. A URL can be given anywhere.
       - Any other name or address, or C(NAME:PORT), which is never looked up in the inventory.
+      - The name of a group is not one of a host. Give its hosts, such as C(groups['gpu']).
     type: list
     elements: str
   select:
@@ -107,7 +108,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, authorizes, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, bracketed
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import NOT_ASKED, explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
@@ -215,11 +216,8 @@ class LookupModule(LookupBase):
         return {name: self.get_option(name) for name in known}
 
     def _report(self, answers: list[tuple[str, Record]], on_error: str) -> None:
-        messages = [
-            f"{term}: {explain(record)}" if record["status"] == NOT_ASKED else explain(record)
-            for term, record in answers
-            if not record["ok"]
-        ]
+        # The URL of a host may say nothing of its name.
+        messages = [f"{'' if '://' in term else f'{term}: '}{explain(record)}" for term, record in answers if not record["ok"]]
         if messages and on_error == "fail":
             raise AnsibleLookupError("\n".join(messages))
         if on_error == "warn":

@@ -68,5 +68,7 @@ def extract_records(value: Any) -> dict[str, Record]:
         try:
             found[str(name)] = extract_record(record)
         except OptionError:
-            raise OptionError("hosts", f"{name} has no host record. Give the hosts of a registered result of fleet_info.") from None
+            raise OptionError(
+                "hosts", f"the value of {name} is not a host record. Give the hosts of a registered result of fleet_info."
+            ) from None
     return found

@@ -484,3 +484,25 @@ def test_a_lookup_names_every_server_that_failed(run, start):
     outcome = run(play, {"localhost": {"urls": list(fleet.urls.values())}})
     warnings = re.findall(r"WARNING\]: +(?:[^\n]|\n(?!\[))*", outcome.output)
     assert any(fleet.urls["a"] in text for text in warnings) and any(fleet.urls["c"] in text for text in warnings)
+
+
+def test_a_lookup_names_every_host_that_failed(run, start):
+    fleet = start({"a": {"fault": "refused"}, "b": {}, "c": {"fault": "unavailable"}})
+    play = """
+- name: Ask three hosts of which two fail
+  hosts: a
+  gather_facts: false
+  tasks:
+    - name: Ask
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', groups['all']) }}"
+      ignore_errors: true
+      register: answer
+    - name: Each is named beside its URL
+      ansible.builtin.assert:
+        that:
+          - answer is failed
+          - "('a: ' ~ hostvars.a.lmstudio_url ~ ' refused') in answer.msg"
+          - "('c: ' ~ hostvars.c.lmstudio_url ~ ' answered HTTP 503') in answer.msg"
+"""
+    run(play, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})

@@ -176,7 +176,7 @@ WRONG = [
     ("answer | gpufleet.lmstudio.select_models(typ='llm')", "select_models: requirement: unknown key typ. Did you mean type?"),
     ("answer | gpufleet.lmstudio.select_models(model='m', min_instances=2)", "select_models: min_instances selects nothing"),
     ("answer | gpufleet.lmstudio.select_models(model='m', state='absent')", "select_models: state: absent selects nothing"),
-    ("answer | gpufleet.lmstudio.hosts_serving('m')", "has no host record. Give the hosts of a registered result of fleet_info"),
+    ("answer | gpufleet.lmstudio.hosts_serving('m')", "is not a host record. Give the hosts of a registered result of fleet_info"),
     ("[answer] | gpufleet.lmstudio.hosts_serving('m')", "hosts_serving: hosts: must be a mapping"),
     ("{} | gpufleet.lmstudio.fleet_violations([{'model':'m'}])", "fleet_violations: hosts: there are none"),
     ("{'a': answer} | gpufleet.lmstudio.fleet_violations([{'model':'m'}], min_hosts=0)", "fleet_violations: min_hosts: 0 is not a whole number of 1 or more"),
