@@ -130,12 +130,12 @@ def test_a_play_of_the_documentation_works_as_it_is(run, fleet, hosts, tmp_path,
     commands = dict.fromkeys(("restart_command", "drain_command", "resume_command"), "true")
     # Where Ansible keeps what runs in the background: by itself in the home folder, of which there are two here.
     background = {"ansible_async_dir": str(tmp_path / "background")}
-    variables = json.dumps({"server": fleet.urls["gpu01"], "seconds_to_drain": 0, **commands, **background})
+    variables = json.dumps({"seconds_to_drain": 0, **commands, **background})
     # Only there, because it asks all hosts, and whether the play asks them is what counts.
     source = ["-i", "lmstudio.yml"] if ASKED_BEFORE.search(play) else []
     outcome = run(grouped(play), hosts, *source, "-e", variables)
     assert "failed=0" in outcome.output and "skipping: no hosts matched" not in outcome.output
-    asked = ["gpu01"] if "server: http" in play else list(hosts)
+    asked = ["gpu01"] if "server: gpu01" in play else list(hosts)
     assert all(fleet.requests(name) for name in asked)
 
 
