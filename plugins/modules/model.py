@@ -193,6 +193,8 @@ actions:
   returned: when the server was asked
   type: list
   elements: dict
+  sample:
+    - {"action": "load", "model": "qwen/qwen3-8b", "instance": "qwen/qwen3-8b", "seconds": 6.4, "note": null}
   contains:
     action:
       description: V(download), V(unload) or V(load).
@@ -213,6 +215,7 @@ instance:
   description: The identifier of the loaded instance, or of the one of several that serves requests for the key. Null if none is loaded.
   returned: when the server was asked
   type: str
+  sample: qwen/qwen3-8b
 differences:
   description:
     - Why an instance is loaded again. With a RV(reason) of V(effective_config_differs), what the server gives in place of what was requested.
@@ -240,6 +243,7 @@ unverified:
   returned: when the server was asked
   type: list
   elements: str
+  sample: [flash_attention]
 reason:
   description:
     - Null, or why the task failed, in one word. V(model_unknown), V(option_unsupported), V(request_rejected), V(insufficient_memory),
@@ -273,6 +277,7 @@ msg:
   description: What is there now, or what is wrong and what to do.
   returned: always
   type: str
+  sample: qwen/qwen3-8b is loaded as qwen/qwen3-8b, with a context of 8192.
 """
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
