@@ -74,6 +74,7 @@ EXAMPLES = r"""
   tasks:
     - name: Ask LM Studio
       gpufleet.lmstudio.model_facts:
+        url: "{{ lmstudio_url | default('') }}"
         token: "{{ lmstudio_token }}"
 """
 
