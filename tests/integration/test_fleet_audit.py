@@ -424,7 +424,7 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
     assert "If they are wanted, replace approved.json with the fleet_audit.json of this run." in own.output
     assert (tmp_path / "approved.json").read_bytes() == before
     own = audit(hosts, ends=2, **{**gate, "fleet_audit_baseline": "approved.json", "fleet_audit_formats": ["csv"]})
-    assert "with the fleet_audit.json of this run, for which fleet_audit_formats must have json." in own.output
+    assert "with the fleet_audit.json of this run, which needs json in fleet_audit_formats." in own.output
 
     accepted = audit(hosts, "-e", "fleet_audit_accept=true", ends=2, **gate).output
     assert "is loaded now" in accepted and "fleet_audit_accept" not in accepted.split("Fail on what")[1]
