@@ -770,6 +770,21 @@ def test_a_model_that_is_counted_does_not_hide_another_one_of_its_key_whose_vari
     assert [violation["check"] for violation in violations(requirement, record(counted, hidden))] == ["max_instances"]
 
 
+def test_an_instance_that_is_counted_does_not_hide_another_one_of_its_model_whose_name_is_masked():
+    requirement = {"model": ["a", "b"], "max_instances": 1}
+    model = {"key": "m", "loaded_instances": [instance("a"), instance("c")]}
+    assert violations(requirement, record(model)) == []
+    masked = {**model, "loaded_instances": [instance("a"), instance("********")]}
+    assert [(each["check"], each["actual"]) for each in violations(requirement, record(masked))] == [("max_instances", None)]
+
+
+def test_an_idle_model_whose_name_is_masked_may_be_listed_as_another_but_is_not_loaded():
+    masked = record({**IDLE, "key": "qwen/********"})
+    assert violations({"model": "qwen/qwen3-8b", "state": "absent"}, masked) != []
+    assert violations({"model": "qwen/qwen3-8b", "state": "unloaded"}, masked) == []
+    assert violations({"model": "qwen/qwen3-8b", "min_instances": 0, "max_instances": 0}, masked) == []
+
+
 def test_the_architecture_that_an_embedding_does_not_tell_is_no_reason_to_suspect_it():
     assert violations({"architecture": "qwen2", "state": "absent"}, record(CHAT, {**EMBEDDING, "architecture": None})) == []
     assert violations({"architecture": "qwen2", "state": "unloaded"}, record(EMBEDDING)) == []
