@@ -13,7 +13,7 @@ from typing import Callable, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
 
-CHUNK = 65536
+_CHUNK = 65536
 _MAX_ANNOUNCEMENTS = 100
 CUT_OFF = "closed the connection before the answer was complete"
 _NO_BODY = (*range(200), 204, 304, 401, 403)
@@ -65,7 +65,7 @@ def read_response(http_status: int, header: Header, read: Callable[[int], bytes]
     wanted = bytes_to_read(length, limit)
     body = bytearray()
     while len(body) < wanted:
-        data = read(min(CHUNK, wanted - len(body)))
+        data = read(min(_CHUNK, wanted - len(body)))
         if not data:
             break
         body += data
