@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -102,36 +102,26 @@ class FleetAction(ActionBase):
         def host_of(name: str) -> Host:
             return host_of_inventory(name, task_vars["hostvars"], self._templar, connections[name in in_play])
 
+        def variables_of(host: Host) -> Mapping[str, Any]:
+            try:
+                return variables_in_task(self._task, host.name, task_vars)
+            except AnsibleError:  # A variables file that this host does not have.
+                return {}
+
         hosts = [host_of(name) for name in names]
         owner = task_vars["inventory_hostname"]
         # Besides the owner's variables, templates see those of the play, which may be templates too, or come from a file for each host.
         of_task = [name for name in SECRETS.values() if name in task_vars and not _is_constant(name, self._task, task_vars)]
         seen = host_of_task(self._task, task_vars, self._templar).variables
         warnings = withhold_foreign_secrets(options, host_of(owner), seen, of_task, hosts)
-        instead, withheld = self._withhold_differing(options, [host for host in hosts if host.name != owner], task_vars)
+        others = [host for host in hosts if host.name != owner]
+        written = WrittenOptions(self._task, f"gpufleet.lmstudio.{self.MODULE}")
+        instead, withheld = withhold_differing_secrets(options, self._task.args, written, others, variables_of)
         warnings += withheld
         resolved = resolve_fleet(options, hosts, task_vars, instead)
         for warning in [*warnings, *secret_warnings(resolved), *server_warnings(hosts, resolved)]:
             self._display.warning(warning)
         return resolved
-
-    def _withhold_differing(
-        self, options: dict[str, Any], others: list[Host], task_vars: dict[str, Any]
-    ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        """What takes the place of secrets that are templates, for hosts to which they would not come out the same. Returns warnings, too."""
-        if not any(options.get(name) for name in SECRETS):
-            return {}, []
-        written = WrittenOptions(self._task, f"gpufleet.lmstudio.{self.MODULE}")
-        templates = {option: options[option] for option in SECRETS if options.get(option) and written.is_template(option)}
-
-        def values_for(host: Host, needed: Sequence[str]) -> list[Any]:
-            try:
-                variables = variables_in_task(self._task, host.name, task_vars) if needed else {}
-            except AnsibleError:  # A variables file that this host does not have.
-                variables = {}
-            return [written.value(option, host._replace(variables=variables).template) for option in needed]
-
-        return withhold_differing_secrets(templates, self._task.args, others, values_for)
 
 
 def _is_constant(variable: str, task: Any, task_vars: dict[str, Any]) -> bool:

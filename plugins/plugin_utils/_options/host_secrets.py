@@ -78,20 +78,25 @@ def withhold_foreign_secrets(
 def withhold_differing_secrets(
     options: Mapping[str, Any],
     arguments: Mapping[str, Any],
+    written: Written,
     hosts: Iterable[Host],
-    values_for: Callable[[Host, Sequence[str]], Sequence[Any]],
+    variables_of: Callable[[Host], Mapping[str, Any]],
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """What takes the place of secrets in `options` that a template makes for one host and would not make for another one.
 
-    `arguments` are these options as they were evaluated for the host of the task, and `values_for` evaluates some for another host. Whatever
-    a template is made of, what it comes to is for all only where it comes to the same. Returns the options by host, and warnings.
+    `arguments` are the options as they were evaluated for the host of the task, and `variables_of` has the variables that the task would have on
+    another host. Whatever a template is made of, what it comes to is for all only where it comes to the same. Returns the options by host, and
+    warnings.
     """
+    templates = [option for option in SECRETS if options.get(option) and written.is_template(option)]
     instead: dict[str, dict[str, Any]] = {}
     without: dict[str, list[str]] = {}
     for host in hosts:
-        needed = [option for option in options if not host.has(SECRETS[option])]
-        for option, value in zip(needed, values_for(host, needed)):
-            common = _common(options[option], headers_of(decrypted(arguments[option])), headers_of(decrypted(value)))
+        needed = [option for option in templates if not host.has(SECRETS[option])]
+        of_task = host._replace(variables=variables_of(host) if needed else {})
+        for option in needed:
+            other = headers_of(decrypted(written.value(option, of_task.template)))
+            common = _common(options[option], headers_of(decrypted(arguments[option])), other)
             if common != options[option]:
                 without.setdefault(option, []).append(host.name)
                 instead.setdefault(host.name, {}).update(dict.fromkeys(_CERTIFICATE) if option in _CERTIFICATE else {option: common})

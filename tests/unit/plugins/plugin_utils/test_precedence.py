@@ -10,6 +10,7 @@ import datetime
 from types import MappingProxyType, SimpleNamespace
 
 import pytest
+from ansible import template
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
@@ -30,6 +31,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written
 
 def host(name: str = "gpu01", **variables: object) -> Host:
     return Host(name, variables, Templar(loader=DataLoader()), "ssh", lambda: variables)
+
+
+def trusted(text: str) -> str:
+    """A template, as it is in a playbook."""
+    return getattr(template, "trust_as_template", str)(text)
 
 
 def not_asked(options: dict, **variables: object) -> NotAsked:
@@ -126,11 +132,12 @@ def test_a_variable_that_does_not_apply_is_named_once():
 def test_a_certificate_that_is_not_the_same_for_a_host_goes_without_its_key(differs):
     pair = {"client_cert": "cert.pem", "client_key": "key.pem"}
     hosts = [host("same"), host("another"), host("own", lmstudio_client_cert="own.pem", lmstudio_client_key="own.pem")]
+    written = Written([{option: trusted("{{ " + option + " }}") for option in pair}])
 
-    def values_for(each, needed):
-        return [{**pair, **({differs: "other.pem"} if each.name == "another" else {})}[option] for option in needed]
+    def variables_of(each):
+        return {**pair, **({differs: "other.pem"} if each.name == "another" else {})}
 
-    instead, (warning,) = withhold_differing_secrets(pair, pair, hosts, values_for)
+    instead, (warning,) = withhold_differing_secrets(pair, pair, written, hosts, variables_of)
     assert instead == {"another": {"client_cert": None, "client_key": None}}
     assert warning == (
         f"{differs} is a template that has another value, or none, for hosts without lmstudio_{differs}: another. So it is not sent to them. "
