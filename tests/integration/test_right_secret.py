@@ -895,7 +895,7 @@ NO_SECRETS = [
     [["hunter2hunter2"]],
     [{"X-Key": "hunter2hunter2\\n'\""}],
     {"value": "hunter2hunter2\\d\"'\n"},
-    {"hunter2 hunter2": "x"},
+    {"hunter2 hunter2": "hunter2hunter2"},
     {"Bearer hunter2": None},
 ]
 FAILING_TEMPLATES = [
