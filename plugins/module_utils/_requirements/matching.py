@@ -227,7 +227,7 @@ def _may_be_masked(name: str, listed: Iterable[str]) -> bool:
 
 def _may_be_variant(pattern: str, key: str) -> bool:
     """Whether a pattern may match a variant of a model, which is its key, an @ and more."""
-    return any(fnmatchcase(key + "@", pattern[:end]) for end in range(len(pattern)))
+    return any(fnmatchcase(key + "@", pattern[:end]) for end in range(len(pattern) + 1))
 
 
 def _instances(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:

@@ -762,6 +762,14 @@ def test_of_a_variant_whose_name_is_not_known_nothing_else_is_known(forbidden, v
     assert violations(requirement, record({**CHAT, "key": "other/m", "selected_variant": None, "variants": ["other/********"]})) == []
 
 
+def test_a_variant_that_is_not_known_may_be_there_under_a_pattern_but_is_not_the_one_that_is_loaded():
+    requirement = {"model": "qwen/*", "quantization": "8bit"}
+    unknown = record({**CHAT, "variants": [7]})
+    assert violations({**requirement, "state": "absent"}, unknown) != []
+    assert violations({**requirement, "state": "absent"}, record(CHAT)) == []
+    assert violations({**requirement, "state": "unloaded"}, unknown) == []
+
+
 def test_a_model_that_is_counted_does_not_hide_another_one_of_its_key_whose_variants_are_not_known():
     counted = {**CHAT, "variants": ["qwen/qwen3-8b@q4_k_m"], "loaded_instances": [instance("i")]}
     hidden = {"key": CHAT["key"], "variants": [7], "loaded_instances": [instance("j")]}
