@@ -179,6 +179,7 @@ def test_port_fills_in_where_the_url_names_none(options, url):
         ({"client_key": "/no/such/file"}, "client_key", "needs client_cert"),
         ({"headers": {"A": "x", "A B": "x"}}, "headers", "header 2 does not have a valid name"),
         ({"headers": {"A": "x\r\nB: y"}}, "headers", "cannot carry"),
+        ({"headers": {"A": "x\0y"}}, "headers", "cannot carry"),
         ({"headers": {"Content-Length": 1}}, "headers", "set by the collection"),
         ({"headers": {"authorization": "x"}, "token": "y"}, "headers", "together with a token"),
         ({"token": "two words"}, "token", "cannot carry"),
