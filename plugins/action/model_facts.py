@@ -15,7 +15,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, host_of_inventory, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_from_server
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import check_target, foreign_url_warning, run_once_warning
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import (
+    check_target,
+    foreign_url_warning,
+    one_server_warning,
+    run_once_warning,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
@@ -65,7 +70,11 @@ class ActionModule(NormalAction):
                     f"{endpoint.url} is a server of {name}, and with delegate_facts its answer would become facts of {delegate.name}. "
                     f"Remove delegate_facts, or set url to a server of {delegate.name}."
                 )
-        warnings = [check_target(self._connection, host, endpoint, written.own_url(given, self._templar))]
+        named_url = written.own_url(given, self._templar)
+        warnings = [
+            check_target(self._connection, host, endpoint, named_url),
+            one_server_warning(self._task, host, endpoint, named_url, task_vars),
+        ]
         if not is_own:
             withheld = withhold_from_server(self, host, given, written, except_for=written.own(self._templar))
             self._task.args = given

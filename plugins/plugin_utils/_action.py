@@ -28,6 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target 
     check_target,
     foreign_url_warning,
     loopback_warning,
+    one_server_warning,
     run_once_warning,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
@@ -103,10 +104,10 @@ class OneHostAction(ActionBase):
             return self.result_of(resolved.not_asked.record(options.get("detail", FULL)), parsed), {}
         self._check_via(resolved.on_controller)
         endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if resolved.on_controller else None)
+        named_url = written.own_url(self._task.args, self._templar)
         warnings = [
-            loopback_warning([(host, endpoint)])
-            if resolved.on_controller
-            else check_target(self._connection, host, endpoint, written.own_url(self._task.args, self._templar)),
+            loopback_warning([(host, endpoint)]) if resolved.on_controller else check_target(self._connection, host, endpoint, named_url),
+            one_server_warning(self._task, host, endpoint, named_url, task_vars),
             run_once_warning(self._task, task_vars)
             if withheld is None
             else foreign_url_warning(endpoint, withheld, host, resolved.on_controller),

@@ -965,6 +965,30 @@ def test_the_connection_of_a_play_is_that_of_its_hosts_and_that_of_a_task_of_nob
     assert len(controller.requests("controller")) == 4
 
 
+@pytest.mark.parametrize("how", ["play", "command line", "variable", "facts"])
+def test_several_hosts_with_a_local_connection_are_one_machine(run, start, how):
+    controller = start({"controller": {}})
+    port = port_of(controller.urls["controller"])
+    hosts = {"gpu01": {"lmstudio_port": port}, "gpu02": {"lmstudio_port": port}, "gpu03": {"lmstudio_port": port + 1}}
+    task = "model_facts: {port: '{{ lmstudio_port }}'}" if how == "facts" else "model_assert: {require: [{model: qwen/qwen3-8b}]}"
+    play = f"""
+- name: A local connection is that of the controller
+  hosts: all
+  gather_facts: false
+  {"connection: local" if how in ("play", "facts") else "vars: {}"}
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.{task}
+      ignore_errors: true
+"""
+    arguments = ["-c", "local"] if how == "command line" else []
+    outcome = run(play, hosts, *arguments, connection={"ansible_connection": "local"} if how == "variable" else {})
+    shared = f"the connection of gpu01, gpu02 is local, so one server of the controller, {controller.urls['controller']}, answers for each of them"
+    assert words(outcome).count(shared) == 1
+    assert "gpu03 is local" not in words(outcome)
+    assert len(controller.requests("controller")) == 2
+
+
 KEPT = """
 - name: What was right stays right
   hosts: all

@@ -17,10 +17,17 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback, is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import CONTROLLER_URL, VARIABLES, Host, VariableError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import asks_itself_at
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
+    CONTROLLER_URL,
+    VARIABLES,
+    Host,
+    VariableError,
+    variables_in_task,
+)
 
 _SET_URL = "set lmstudio_controller_url to a URL of it"
-_FROM_CONTROLLER = "Query it from the controller, with model_info or model_assert and via: controller."
+_FROM_CONTROLLER = "query it from the controller, with model_info or model_assert and via: controller"
 
 
 def check_target(connection: Any, host: Host, endpoint: Endpoint, named_url: Any) -> str | None:
@@ -32,7 +39,7 @@ def check_target(connection: Any, host: Host, endpoint: Endpoint, named_url: Any
     if getattr(connection, "_remote_is_local", False):
         raise AnsibleError(
             f"the connection {connection.transport} runs modules on the controller, whose LM Studio would answer in place of the one on "
-            f"{host.name}. {_FROM_CONTROLLER}"
+            f"{host.name}. Instead, {_FROM_CONTROLLER}."
         )
     if not is_loopback(endpoint.host):
         return None
@@ -50,10 +57,10 @@ def check_target(connection: Any, host: Host, endpoint: Endpoint, named_url: Any
         why = f"the address of {host.name} is {without_userinfo(host.address)}"
     else:
         return None
-    first = f"{_SET_URL}, and " if host.has(VARIABLES["url"]) and loopback_warning([(host, endpoint)]) else ""
+    needs_url = host.has(VARIABLES["url"]) and loopback_warning([(host, endpoint)])
     return (
         f"the connection is local, so the controller answers for itself, although {why}. "
-        f"If {host.name} is another machine: {first}{_FROM_CONTROLLER[0].lower()}{_FROM_CONTROLLER[1:]}"
+        f"If {host.name} is another machine: {_SET_URL + ', and ' if needs_url else ''}{_FROM_CONTROLLER}."
     )
 
 
@@ -94,6 +101,34 @@ def foreign_url_warning(endpoint: Endpoint, withheld: Iterable[str], host: Host,
         f"{endpoint.url} is not a server of this host{do_not_apply}. If it is one, put it into lmstudio_url. "
         "If not, give the task what that server needs, such as token."
     )
+
+
+def one_server_warning(task: Any, host: Host, endpoint: Endpoint, named_url: Any, task_vars: Mapping[str, Any]) -> str | None:
+    """A warning that the controller answers for several hosts of the play with one server, because their connection is local.
+
+    The first of them says it for all.
+    """
+    if task.run_once or host.delegate or is_set(named_url) or not host.is_local or not is_loopback(endpoint.host):
+        return None
+    names: list[str] = []
+    for name in task_vars["ansible_play_batch"]:
+        if name == host.name or _asks_controller_at(endpoint, host._replace(name=name, variables=variables_in_task(task, name, task_vars))):
+            names.append(name)
+            if names[0] != host.name:
+                return None
+    if len(names) == 1:
+        return None
+    return (
+        f"the connection of {format_names(names)} is local, so one server of the controller, {endpoint.url}, answers for each of them. "
+        f"If they are other machines: {_SET_URL + ' for each, and ' if host.has(VARIABLES['url']) else ''}{_FROM_CONTROLLER}."
+    )
+
+
+def _asks_controller_at(endpoint: Endpoint, host: Host) -> bool:
+    try:
+        return host.is_local and asks_itself_at(host, endpoint.url)
+    except VariableError:
+        return False  # Its own task says so.
 
 
 def run_once_warning(task: Any, task_vars: Mapping[str, Any]) -> str | None:
