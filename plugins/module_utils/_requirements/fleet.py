@@ -208,12 +208,15 @@ def _values_on(record: Record, requirement: Requirement, attribute: str) -> list
         matching.need_full()
     loaded = requirement.state == LOADED
     candidates = [candidate for model in matching.loaded_models() for candidate in model] if loaded else matching.listed_models()
-    if not candidates:
-        return [_NOT_KNOWN] if (matching.may_hide() and not loaded) or matching.unreadable_names() else []
+    may_have = (matching.may_hide() and not loaded) or bool(matching.unreadable_names())
+    if not candidates and not may_have:
+        return []
     older = is_older(record)
     if attribute == "context_length" and older:
         # It has one row for all instances of a model, which may differ.
         return [_NOT_KNOWN] * 2
+    if not candidates:
+        return [_NOT_KNOWN]
     if attribute == "context_length":
         instances = {id(each.instance): each.instance for each in candidates if each.instance}
         contexts = [instance["config"]["context_length"] for instance in instances.values()]

@@ -212,6 +212,9 @@ def test_what_hosts_have_in_common_is_not_what_one_of_them_does_not_tell():
     # Also of one host alone, whose instances may differ.
     (violation,) = fleet("context_length", {"old": HOST})
     assert violation["message"] == "qwen/chat may have different context lengths: (not known) on old"
+    # One row with a masked name may be it, and stand for several instances.
+    (violation,) = fleet("context_length", {"old": record([row("qwen/********", "loaded")])})
+    assert violation["message"] == "qwen/chat may have different context lengths: (not known) on old"
     assert fleet("context_length", {"new": newer(), "newer": newer()}) == []
     # A model without variants has none selected. That of the older host is not known.
     (violation,) = fleet("selected_variant", hosts)
