@@ -66,6 +66,7 @@ def is_unconfirmed(record: Mapping[str, Any]) -> bool:
 
 
 def total(values: Iterable[int | None]) -> int | None:
-    """The sum, or None where one of the values is not known."""
+    """The sum of sizes or counts, or None where one of them is not known: no size and no count is below zero."""
     found = list(values)
-    return None if None in found else sum(found)  # type: ignore[arg-type]
+    known = [value for value in found if value is not None and value >= 0]
+    return sum(known) if len(known) == len(found) else None

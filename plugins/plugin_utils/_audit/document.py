@@ -171,7 +171,6 @@ def _models(hosts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _model(key: str, having: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     instances = [instance for _name, model in having for instance in model["instances"]]
-    slots = [instance["parallel"] for instance in instances]
     return {
         "key": key,
         "type": next((model["type"] for _name, model in having if model["type"]), None),
@@ -179,7 +178,7 @@ def _model(key: str, having: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]
         "hosts_loaded": len({name for name, model in having if model["state"] == "loaded"}),
         "instances": len(instances),
         "context_lengths": _known(instance["context_length"] for instance in instances),
-        "parallel": total(None if number is None or number < 0 else number for number in slots),
+        "parallel": total(instance["parallel"] for instance in instances),
         "size_bytes": _known(model["size_bytes"] for _name, model in having),
         "quantizations": _known(model["quantization"] for _name, model in having),
         "selected_variants": _known(model["selected_variant"] for _name, model in having),

@@ -65,6 +65,7 @@ def raising(exc):
 
 def test_a_sum_is_not_known_where_a_size_is_not_known():
     assert record_of([*LIBRARY, {"key": "idle"}])["size_bytes"] == {"available": None, "loaded": 13}
+    assert record_of([*LIBRARY, {"key": "odd", "size_bytes": -1}])["size_bytes"] == {"available": None, "loaded": 13}
     assert record_of([*LIBRARY, {"key": "busy", "loaded_instances": [instance("busy", 1)]}])["size_bytes"] == {
         "available": None,
         "loaded": None,
