@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record, nothing_gathered
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, is_told, tells_ttl
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, is_told, tells_ttl, total
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -75,12 +75,20 @@ def describe_host(name: str, record: Record) -> dict[str, Any]:
         "error": record["error"],
         "detail": record["detail"],
         "counts": record["counts"] if record["ok"] else dict.fromkeys(record["counts"]),
-        "size_bytes": record["size_bytes"] if record["ok"] else dict.fromkeys(record["size_bytes"]),
+        "size_bytes": _known_sums(record),
         "fingerprint": record["fingerprint"],
         "warnings": record["warnings"],
         "duplicates": duplicates if record["ok"] else None,
         "models": models,
     }
+
+
+def _known_sums(record: Record) -> dict[str, int | None]:
+    sums: Mapping[str, Any] = record["size_bytes"]
+    # A record of an earlier release, as in a cache of facts, counted a size that was not known as 0.
+    summed = {"available": record["models"], "loaded": [entry for entry in record["models"] if entry["loaded"]]}
+    known = {name: record["ok"] and total(entry["size_bytes"] for entry in entries) is not None for name, entries in summed.items()}
+    return {name: sums[name] if known[name] else None for name in summed}
 
 
 def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) -> dict[str, Any]:

@@ -433,6 +433,10 @@ def test_the_size_of_a_model_that_is_not_loaded_may_not_be_known_either():
     assert [host["size_bytes"] for host in found["hosts"]] == [{"available": None, "loaded": 5_000_000_000}] * 2
     assert found["notes"] == ["The size of a model is not known on full, loaded. Sums of sizes with it leave the host out."]
     assert summary_of(records)["size_bytes"] == {"available": None, "loaded": 10_000_000_000}
+    # A record of an earlier release, as in a cache of facts, counted it as 0.
+    kept = {**records["full"], "size_bytes": {"available": 5_000_000_000, "loaded": 5_000_000_000}}
+    (host,) = make_audit({"full": kept}, [], None, "2026-11-22T20:00:00Z")["hosts"]
+    assert host["size_bytes"] == {"available": None, "loaded": 5_000_000_000}
 
 
 def test_what_the_older_list_does_not_tell_is_not_known_in_any_report():
