@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What of a record is known, and what nobody can tell."""
+"""Which values of a record are known: a null may be the server's answer, or mean that it did not say, or not in a readable form."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, Iterable, Mapping
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_masked
 
-_TOLD_BY_OLDER = ("capabilities.vision",)
-"""What the older list always tells."""
+_IN_OLDER_LIST = ("capabilities.vision",)
+"""Fields that the older list always has."""
 
 
 def is_older(host: Mapping[str, Any]) -> bool:
@@ -25,24 +25,24 @@ def is_older(host: Mapping[str, Any]) -> bool:
 
 
 def is_known(value: Any) -> bool:
-    """Whether a value is there, and can be compared with another one."""
+    """Whether a value is present and not masked, so that it can be compared."""
     return value is not None and not (isinstance(value, str) and is_masked(value))
 
 
-def is_told(entry: Mapping[str, Any], field: str, older: bool = False) -> bool:
-    """Whether a field of a model that is null, false or empty is so because the server says so. `older` says that the entry is from the
+def is_reported(entry: Mapping[str, Any], field: str, older: bool = False) -> bool:
+    """Whether a null, false or empty field of a model is what the server reported, rather than unknown. `older`: the entry is from the
     older list.
     """
-    return not is_unreadable(entry, field) and (not older or field in _TOLD_BY_OLDER)
+    return not is_unreadable(entry, field) and (not older or field in _IN_OLDER_LIST)
 
 
-def tells_ttl(entry: Mapping[str, Any], number: int, older: bool = False) -> bool:
-    """Whether an instance of a model, counted from 0, that has no TTL stays loaded when idle."""
-    return is_told(entry, f"loaded_instances[{number}].remaining_ttl_seconds", older)
+def reports_ttl(entry: Mapping[str, Any], number: int, older: bool = False) -> bool:
+    """Whether a null TTL of an instance (counted from 0) means that it stays loaded when idle, rather than that its TTL is unknown."""
+    return is_reported(entry, f"loaded_instances[{number}].remaining_ttl_seconds", older)
 
 
 def is_unreadable(entry: Mapping[str, Any], field: str) -> bool:
-    """Whether a field of a model, a part of it, or what it is a part of had an unexpected type, so that its value is not known."""
+    """Whether a field of a model had an unexpected type, or something inside it or around it had, so that its value is not known."""
     return any(
         f"{path}.".startswith(f"{field}.") or f"{field}.".startswith(f"{path}.") or is_masked(path) for path in entry.get("unreadable", ())
     )
@@ -53,15 +53,15 @@ def may_be_loaded(entry: Mapping[str, Any]) -> bool:
 
 
 def is_unclear(entry: Mapping[str, Any]) -> bool:
-    """Whether a model without an instance may be loaded all the same: some servers report a loaded context but no instance, and the older
-    list a state other than not-loaded.
+    """Whether a model without an instance may still be loaded: some servers report a loaded context but no instance, and the older list may
+    report a state other than not-loaded.
     """
     unsettled = entry.get("state") not in (None, "not-loaded")
     return not entry["loaded"] and (entry.get("loaded_context_length") is not None or unsettled)
 
 
 def is_unconfirmed(record: Mapping[str, Any]) -> bool:
-    """Whether the older list was to tell what is loading, and did not: then a model without an instance may be loading as well."""
+    """Whether the older list was asked what is loading and gave no usable answer: any model without an instance may be loading then."""
     return bool(record["ok"]) and record.get("confirmed", True) is None
 
 

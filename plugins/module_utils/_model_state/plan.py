@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Iterable, NamedTuple, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_unclear, tells_ttl
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_unclear, reports_ttl
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import (
     AT_LEAST,
@@ -161,7 +161,7 @@ def compare(record: Record, instances: list[Instance], wanted: Wanted) -> tuple[
         for entry in record["models"]
         if entry["key"] == wanted.model
         for number, instance in enumerate(entry["loaded_instances"])
-        if not tells_ttl(entry, number)
+        if not reports_ttl(entry, number)
     }
     differences = []
     unverified = []

@@ -12,7 +12,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_known, is_told
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_known, is_reported
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
@@ -98,7 +98,7 @@ def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[C
     for key in IDENTITY:
         accepted, actual = getattr(requirement, key), entry["quantization"]["name"] if key == "quantization" else entry[key]
         met = None if not is_known(actual) else any(_same_kind(key, actual, item) for item in accepted)
-        if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and is_told(entry, key, older):
+        if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and is_reported(entry, key, older):
             # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
             met = False
         if accepted:
@@ -117,7 +117,7 @@ def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[C
     abilities = entry["capabilities"]
     for name in requirement.capabilities:
         able = _can_reason(abilities["reasoning"]) if name == "reasoning" else abilities[name]
-        if not able and not is_told(entry, f"capabilities.{name}", older):
+        if not able and not is_reported(entry, f"capabilities.{name}", older):
             able = None
         wording = "is not known to have" if able is None else "does not have"
         checks.append(Check("capabilities", name, able, able, f"{wording} the capability {name}, which is required"))

@@ -14,7 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import (
     is_known,
     is_older,
-    is_told,
+    is_reported,
     is_unclear,
     is_unconfirmed,
 )
@@ -233,7 +233,7 @@ def _value_of(entry: Entry, attribute: str, older: bool) -> tuple[bool, Any]:
     """Whether the value of an attribute is known, and the value. `older` says that the entry is from the older list."""
     value = entry["quantization"]["name"] if attribute == "quantization" else entry[attribute]
     # A model without variants has none selected.
-    none_selected = value is None and attribute == "selected_variant" and is_told(entry, attribute, older)
+    none_selected = value is None and attribute == "selected_variant" and is_reported(entry, attribute, older)
     return (True, value) if is_known(value) or none_selected else _NOT_KNOWN
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record, nothing_gathered
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, is_told, tells_ttl, total
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, is_reported, reports_ttl, total
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -98,7 +98,7 @@ def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) ->
             "id": instance["id"],
             "context_length": instance["config"]["context_length"],
             "parallel": instance["config"]["parallel"],
-            "unloads_when_idle": instance["remaining_ttl_seconds"] is not None if tells_ttl(entry, number, older) else None,
+            "unloads_when_idle": instance["remaining_ttl_seconds"] is not None if reports_ttl(entry, number, older) else None,
         }
         for number, instance in enumerate(entry["loaded_instances"])
     ]
@@ -106,7 +106,7 @@ def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) ->
         **entry,
         "quantization": entry["quantization"]["name"],
         "bits_per_weight": entry["quantization"]["bits_per_weight"],
-        "variants": sorted(set(entry["variants"])) if is_told(entry, "variants", older) else None,
+        "variants": sorted(set(entry["variants"])) if is_reported(entry, "variants", older) else None,
     }
     state = "loaded" if entry["loaded"] else "loading" if entry.get("state") == LOADING else "available"
     return _model(entry["key"], state, times, known, instances)
