@@ -31,15 +31,16 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 CONTROLLER = "the controller"
 TARGET = "the host that runs the module"
 TARGET_URL = "http://127.0.0.1"
-"""What a target queries unless it is told otherwise, without a port."""
+"""The default URL on a target, without a port."""
 
 # Routes that people paste along with the base URL, the longest first.
 _PASTED_ROUTES = ("/v1/chat/completions", "/api/v1/models", "/api/v0/models", "/v1/models", "/api/v1", "/api/v0", "/v1")
 _FILES = ("ca_path", "client_cert", "client_key")
 V1, V0, AUTO = APIS = ("v1", "v0", "auto")
-"""Which list of models is asked for: that of LM Studio 0.4 and later, the older one, or the older one where the newer does not exist."""
+"""The values of the option ``api``: which list of models to request. ``auto`` is v1, and v0 where LM Studio does not know v1."""
 PUBLIC_OPTIONS = ("url", "timeout", "validate_certs", *_FILES, "use_proxy", "api")
-"""The fields of an endpoint that affect its answer and are not secret. A cache keeps these and no others: an answer that is too large is not kept."""
+"""The fields that affect an answer and are not secret: a cached answer is used only while they are the same. `max_response_bytes` is not
+among them, because an answer that is too large is not cached."""
 
 
 class Endpoint(NamedTuple):
@@ -60,7 +61,7 @@ class Endpoint(NamedTuple):
     api: str = V1
     """One of :data:`APIS`."""
     confirm_loaded: bool = False
-    """Whether the older list, which tells what is still loading, is asked for as well."""
+    """Whether to request the older list as well, which shows what is still loading."""
     token_advice: str | None = None
     """What to do when the server requires a token, where that differs from the usual hint."""
 

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What LM Studio does not usually send: values of another type, undocumented fields, odd text."""
+"""Values of an unexpected type, undocumented fields, and the messages about them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def json_type(value: Any) -> str:
 
 
 def entry_name(raw: Any, number: int) -> str:
-    """Which model of the list it is, for messages."""
+    """A model of the list as messages call it."""
     key = raw.get("key") if isinstance(raw, dict) else None
     return f"models[{number}]" + (f" ({printable(key)})" if isinstance(key, str) else "")
 

@@ -4,8 +4,8 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Whether what is listed as loaded really is. LM Studio 0.4 lists an instance as soon as its load begins, and only its older list of
-models tells that it is still loading.
+"""Whether a model that is listed as loaded really is. LM Studio 0.4 lists an instance as soon as its load begins, and only its older list
+of models shows that it is still loading.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CANNOT_CONFIRM = f"confirm_loaded: it is not known whether a model is still load
 
 
 class Confirmation(NamedTuple):
-    """What the older list says about the models of the newer one."""
+    """The older list, as far as it is needed to confirm the newer one."""
 
     states: States | None
     """What it says of each model. None if the server sent no such list."""
@@ -78,7 +78,7 @@ class Confirmation(NamedTuple):
 
 
 def _least_settled(states: set[str]) -> str:
-    """What counts where a list has several states for one model."""
+    """The state to assume where a list has several for one model."""
     if LOADING in states:
         return LOADING
     return min(states - {LOADED, NOT_LOADED}, default=LOADED if LOADED in states else NOT_LOADED)
@@ -109,9 +109,9 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
 
 
 def confirm(record: Record, confirmation: Confirmation | None) -> Record:
-    """A record in which each model that is listed as loaded says whether it is: its `state` is loaded or loading, or `unconfirmed` says
-    why that is not known. A model without an instance has the `state` that the older list tells, unless that is not-loaded. The record's
-    `confirmed` is true, false where the server cannot tell, or null where it did not. `record` must have all models.
+    """The record with what the older list adds. A model that is listed as loaded gets the `state` loaded or loading, or `unconfirmed` with
+    the reason why neither is known. A model without an instance gets its `state` in the older list, unless that is not-loaded.
+    `confirmed` is true, false where the server has no older list, or null where it gave none. `record` must have all models.
     """
     confirmed: bool | None = None
     if is_older(record):

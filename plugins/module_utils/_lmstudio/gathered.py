@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""A host record that was gathered before: find it in what a user passes in, and shorten it."""
+"""Find the host record in what a user passes in, which an earlier release may have made."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def extract_record(value: Any) -> Record:
 
 
 def nothing_gathered(result: Any) -> Record:
-    """The record for a host from which none was gathered, with the reason if there is a result that tells it."""
+    """The record for a host from which none was gathered, with the reason if `result` has one."""
     why = (result.get("msg") or result.get("skip_reason")) if isinstance(result, Mapping) else None
     reason = _BEFORE_THE_REASON.sub("", str(why), count=1) if why else ""
     return not_asked_record(

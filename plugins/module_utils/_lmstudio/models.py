@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The models that a document lists."""
+"""The newer list of models, ``GET /api/v1/models``, and the :class:`Model` that the entries of either list become."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Model(NamedTuple):
 Listed = Tuple[List[Model], List[str]]
 """The models of an answer, and the warnings about single fields."""
 KnownModels = Dict[bytes, Model]
-"""Models that were read before, by their decoded JSON: most hosts of a fleet have the same ones."""
+"""Models that were read before, by their decoded JSON as bytes: most hosts of a fleet have the same ones."""
 _MAX_KNOWN = 4096
 _MAX_KNOWN_BYTES = 4096
 """Of the decoded JSON of a model that is remembered."""
 
 
 canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-"""JSON of what was read. The names of an entry are always in the same order, and sorting them again would take half of the time."""
+"""Compact JSON. Entries always have their names in the same order, so they are not sorted again: that would take half of the time."""
 
 
 def comparable_text(models: list[Model]) -> str:
@@ -91,9 +91,11 @@ def list_models(document: Any, known: KnownModels | None = None) -> Listed:
 
 
 def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels) -> Model:
-    """A model, read unless it is known. Models with instances, which change, or with warnings, which every host must give, never are."""
+    """A model, from `known` if it was read before. Not kept there: models with instances, which change, and those with warnings, which each
+    host must get.
+    """
     try:
-        # Different values never give equal bytes. Equal ones nearly always do: the bytes can show whether a name recurs in the answer.
+        # Different values never give equal bytes. Equal ones nearly always do, but marshal notes which strings are one object.
         key = marshal.dumps(raw)
     except ValueError:
         return Model.from_entry(reader.read(raw, number))
@@ -110,12 +112,12 @@ def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels
 
 
 def tells_error(document: Mapping[str, Any], listed: list[Any]) -> bool:
-    """Whether a document says that something went wrong, so that there may be more models than those listed."""
+    """Whether a document reports an error, so that its list may be incomplete."""
     return document.get("error") not in (None, False, "") or (not listed and document.get("detail") is not None)
 
 
 def error_and(listed: Any) -> ApiError:
-    """What to say of a document that tells an error."""
+    """The failure for a document that reports an error, with or without a list."""
     return ApiError("invalid", f"sent an error {'beside a model list, which may be incomplete' if listed else 'instead of a model list'}")
 
 

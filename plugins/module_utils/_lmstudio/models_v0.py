@@ -4,10 +4,11 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The older list of models, of LM Studio 0.3, which 0.4 still has: a row for each model, with a state and without instances.
+"""``GET /api/v0/models``, which the code calls the older list: LM Studio 0.3 has only this one, and 0.4 still has it. It has a row for each
+model, with a state and without instances.
 
-It becomes the entries that the newer list has. What it does not tell is unknown there. It does not list models that are not loaded while
-just-in-time loading is off, so a model that is not in it may still exist.
+Rows become entries like those of the newer list; what they lack is unknown there. While just-in-time loading is off, models that are not
+loaded are left out, so a model that is not listed may still exist.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ LIST_MODELS_V0 = Request("GET", "/api/v0/models")
 LOADED, NOT_LOADED, LOADING = STATES = ("loaded", "not-loaded", "loading")
 """The states of a row."""
 States = Dict[str, Set[str]]
-"""The states of a list, by the name of the model. A name may be there more than once."""
+"""The states of each model, by its name, which a list may have more than once."""
 
 _TYPES = {"vlm": "llm", "embeddings": "embedding"}
 """What the newer API calls these types."""

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What one endpoint is asked, request by request: which list of models, what follows from the answer, and how that list is read."""
+"""Which list of models an endpoint is asked for (the option ``api``), when a second request follows, and which reader an answer gets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LEAST_SECONDS = 0.01
 
 
 class Poll(NamedTuple):
-    """The result of querying one endpoint. Nothing of it is read yet."""
+    """The raw answers of one endpoint, not parsed yet. :class:`ParsedPoll` of record.py is the same, parsed."""
 
     answer: Response | ApiError
     asked_at: str
@@ -38,18 +38,18 @@ class Poll(NamedTuple):
 
 
 def poll_after(seconds: float, answer: Response | ApiError) -> Poll:
-    """The result of a question that was asked so many seconds ago, and has just been answered."""
+    """The poll of an endpoint that was asked `seconds` ago and has just answered."""
     asked_at = time.strftime(TIME_FORMAT, time.gmtime(time.time() - seconds))
     return Poll(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
 
 
 def read_list(answer: Response, endpoint: Endpoint, api: str, known: KnownModels | None) -> Listed:
-    """The models of a list of this kind. Raises :class:`ApiError`. `known` is as in :func:`read_models`."""
+    """The models of an answer to the list `api`. Raises :class:`ApiError`. `known` is as in :func:`read_models`."""
     return read_models_v0(answer, endpoint) if api == V0 else read_models(answer, endpoint, known)
 
 
 async def ask_endpoint(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Awaitable[Response]]) -> Poll:
-    """Ask one endpoint, and leave its answers unread. Its timeout is for all requests together. Nothing that a server does raises."""
+    """Send the requests and leave the answers unparsed. The timeout is for all requests together. Nothing that a server does raises."""
     began = time.monotonic()
 
     async def answer_to(request: Request) -> Response | ApiError:

@@ -4,7 +4,9 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The host record: what one host answered, always with the same keys, whatever the server said."""
+"""The host record: what one host answered, always with the same keys. :func:`ask` makes one from an endpoint; where many hosts are asked,
+:func:`parse` and :func:`record_of` do so in two steps.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ class ParsedAnswer:
         self._facts: dict[str, dict[str, Any]] = {}
 
     def facts(self, detail: str) -> dict[str, Any]:
-        """What a record says of the answer. Each call returns a new copy, because users may change a record."""
+        """The keys of a record that come from the list. Each call returns a new copy, because users may change a record."""
         if detail not in self._facts:
             self._facts[detail] = _facts_of(self.models, self.warnings, detail, self.api)
         return {name: _copy(value) for name, value in self._facts[detail].items()}
@@ -72,7 +74,7 @@ class ParsedPoll(NamedTuple):
     confirmation: Confirmation | None = None
     """What the older list says, where it was requested as well."""
     cut_short: bool = False
-    """Whether the time for all endpoints was over before this one had answered, which says nothing about it."""
+    """Whether `fleet_timeout` was over before it had answered, which says nothing about the host."""
 
 
 def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
@@ -118,7 +120,7 @@ def with_answer(endpoint: Endpoint, poll: Poll, answer: ParsedAnswer | ApiError)
 def record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
     """The record of an endpoint that was asked."""
     if endpoint.confirm_loaded:
-        # What is still loading need not be listed as loaded.
+        # Of all models: one that is still loading need not be listed as loaded.
         record = confirm(_record_of(endpoint, poll, FULL), poll.confirmation)
         return at_detail_loaded(record) if detail == LOADED_ONLY else record
     return _record_of(endpoint, poll, detail)
@@ -146,14 +148,14 @@ def not_asked_record(message: str, hint: str, detail: str) -> Record:
 
 
 def _make_record(status: str, error: Error | None, asked: Mapping[str, Any], detail: str, facts: dict[str, Any] | None = None) -> Record:
-    """A record with all its keys in their order. What is not known is null or empty."""
+    """A record with all its keys, in their order. Unknown values are null or empty."""
     asked = {**dict.fromkeys(("url", "api", "asked_at", "response_ms")), **asked}
     facts = facts or {**_facts_of([], [], detail), "fingerprint": None}
     return cast("Record", {"ok": error is None, "status": status, "error": error, **asked, "detail": detail, **facts})
 
 
 def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = V1) -> dict[str, Any]:
-    """What a record says of an answer, with entries that other records share."""
+    """The keys of a record that come from the list of models. Its entries are shared with other records."""
     older = api == V0
     entries = [model.entry for model in models]
     types = [entry["type"] for entry in entries]

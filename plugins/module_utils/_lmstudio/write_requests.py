@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The requests that change which models a server has, and what its answers mean."""
+"""The requests that load, unload and download models, and what the answers to them mean."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _UNCLEAR = (408, 424, 425, 429, 460, 499)
 
 
 class NotDone(Exception):
-    """Why a request was not answered with what it is for. Its texts are without the secrets that were sent."""
+    """A request that was refused, failed, or got an unusable answer. The secrets that were sent are masked in its texts."""
 
     def __init__(self, error: ApiError, endpoint: Endpoint, request: Request) -> None:
         secrets = secrets_of(endpoint)
@@ -43,18 +43,18 @@ class NotDone(Exception):
         super().__init__(self.problem)
         self.status, self.http_status, self.hint = error.status, error.http_status, error.hint
         self.kinds, said = _read_error(error.document)
-        """What LM Studio calls it, or something in front of it in the same form, as it was sent: to compare, and never to show."""
+        """The error's type and code, as the server or something in front of it sent them: to compare, never to show."""
         self.said = printable(mask_text(secrets, said), 400)
         self.kind = printable(mask_text(secrets, self.kinds[0])) if self.kinds else ""
         self.is_clear = _is_clear(error, self.kinds, request)
         """Whether it is certain that the server did not do what it was asked to."""
         says = f" and says {self.said or self.kind!r}" if self.kinds else ""
         self.what_came = f"{endpoint.url} {self.problem}{says}"
-        """What came instead, as a sentence."""
+        """The answer that came instead, in words."""
 
 
 class Download(NamedTuple):
-    """How far a download is. What the server does not tell is None."""
+    """How far a download is. What the server does not report is None."""
 
     status: str
     job_id: str | None
