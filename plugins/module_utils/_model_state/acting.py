@@ -43,7 +43,7 @@ _WITHOUT_OTHERS = f"The other models were unloaded for it (exclusive), and stay 
 
 
 def bring_about(wanted: Wanted, client: Client, check_mode: bool) -> dict[str, Any]:
-    """The result of bringing a model into its state, or of telling what that would take."""
+    """The result of bringing a model into its state, or in check mode of planning that."""
     return _Run(wanted, client).result(check_mode)
 
 

@@ -4,9 +4,9 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""A client that changes what a server has: it lists, waits, and loads and unloads, each with one request.
+"""A client that loads and unloads models, and waits until the list shows it.
 
-Where the answer to a request does not tell what became of it, the list does.
+A load or an unload is sent once. Where its answer is missing or unclear, the list decides whether it was done.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NOT_TOLD = (
     "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream) until it is loaded. "
     "A run with confirm_loaded: true needs an answer to GET /api/v0/models, and one without trusts what is listed as loaded."
 )
-"""What to do where nothing tells whether a model is still loading or loaded."""
+"""What to do where it cannot be found out whether a model is still loading."""
 
 
 class Doubt(NamedTuple):
@@ -98,7 +98,7 @@ class Client:
         return self.list_until(lambda _record: True, PATIENCE)
 
     def doubt(self, record: Record, model: str) -> Doubt | None:
-        """Why the listed instances of a model may not be loaded yet, which only the older list tells. None where they are."""
+        """Why the listed instances of a model may not be loaded yet, which only the older list shows. None where they are loaded."""
         confirmation = ask_confirmation(self.endpoint, self.fetch)
         if not confirmation.is_there:
             return CANNOT_TELL
@@ -116,7 +116,7 @@ class Client:
         pauses = self.pauses(seconds)
         try:
             # The server answers when the load has ended.
-            with _telling(lambda so_far: self.progress(f"still loading, {so_far:.0f} of at most {seconds:.0f} seconds")):
+            with _reporting(lambda so_far: self.progress(f"still loading, {so_far:.0f} of at most {seconds:.0f} seconds")):
                 return load(self.endpoint, self.fetch, model, config, seconds, before)
         except NotDone as exc:
             if exc.is_clear:
@@ -147,9 +147,9 @@ class Client:
                 raise Failure("load_unconfirmed", f"{why}. After load_timeout {state}", unclear=True)
 
     def unload(self, instance_id: str) -> Failure | None:
-        """Unload an instance. Raises :class:`Failure` where it is certain that this was not done.
+        """Unload an instance. Raises :class:`Failure` where it is certainly still loaded.
 
-        Returns one where it is not: unclear, or because there is no such instance.
+        Returns one where it may be gone: the answer is unclear, or the server does not know the instance.
         """
         try:
             unload(self.endpoint, self.fetch, instance_id)
@@ -161,7 +161,7 @@ class Client:
         return None
 
     def list_without(self, model: str, instance_id: str, failure: Failure | None) -> Record:
-        """The list once an unloaded instance is gone. `failure` is what came of its unload.
+        """The list once an unloaded instance is gone. `failure` is what :meth:`unload` returned.
 
         Raises :class:`Failure`, which is unclear where it may still go.
         """
@@ -197,15 +197,15 @@ class Client:
 
 
 @contextlib.contextmanager
-def _telling(tell: Callable[[float], None]) -> Iterator[None]:
-    """Tell every few seconds how long it has taken so far."""
+def _reporting(report: Callable[[float], None]) -> Iterator[None]:
+    """Call `report` every few seconds with the seconds that have passed."""
     ended = threading.Event()
 
     def run() -> None:
         seconds = 0.0
         while not ended.wait(SECONDS_BETWEEN_LINES):
             seconds += SECONDS_BETWEEN_LINES
-            tell(seconds)
+            report(seconds)
 
     thread = threading.Thread(target=run, daemon=True, name="lmstudio-progress")
     thread.start()

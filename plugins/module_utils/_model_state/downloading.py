@@ -64,9 +64,9 @@ class _Download:
         self.wanted = wanted
         self.attempts = 0
         self.may_run = False
-        """Whether the server may have begun it because it was asked to."""
-        self.untold: NotDone | None = None
-        """Why it is not known how far it is, if the server was asked that and did not tell."""
+        """Whether this task may have started it."""
+        self.status_failure: NotDone | None = None
+        """Why the last request for its status failed, if it did."""
 
     def run(self) -> None:
         began = self.client.clock()
@@ -81,8 +81,9 @@ class _Download:
             if (download.downloaded_bytes or 0) != most:
                 grown_at, most = self.client.clock(), download.downloaded_bytes or 0
             elif self.client.clock() - grown_at >= self.wanted.stall_timeout:
-                if self.untold:
-                    raise unsuccessful(self.untold, f"it is not known how far the download of {self.wanted.name} is", "download_stalled")
+                if self.status_failure:
+                    why = f"it is not known how far the download of {self.wanted.name} is"
+                    raise unsuccessful(self.status_failure, why, "download_stalled")
                 how = f"{printable(download.status)}, {format_size(int(most)) if most else '0 bytes'} so far"
                 waited = count(self.wanted.stall_timeout, "second")
                 raise Failure("download_stalled", f"the download of {self.wanted.name} has made no progress for {waited} ({how})")
@@ -117,16 +118,16 @@ class _Download:
                 raise Failure("download_failed", f"{failure.sentence}, and it no longer answers ({record['status']})")
 
     def _status(self, download: Download) -> Download:
-        """How far it is now. Where there is no job to query, or its status is not told, it may be complete by the list."""
+        """How far it is now. Without a job to query, or without an answer about it, it is complete once the model is listed."""
         if download.job_id is not None:
             try:
                 now = download_status(self.client.endpoint, self.client.fetch, download.job_id)
             except NotDone as exc:
                 if exc.kinds and exc.http_status == 404:
                     return self._request_again()
-                self.untold = exc
+                self.status_failure = exc
             else:
-                self.untold = None
+                self.status_failure = None
                 return now._replace(job_id=download.job_id, total_bytes=now.total_bytes or download.total_bytes)
         return download._replace(status=COMPLETED) if is_listed(self.client.list(), self.wanted.model) else download
 

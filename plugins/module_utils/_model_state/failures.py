@@ -63,7 +63,7 @@ class Failure(Exception):
         self.sentence = sentence.rstrip(".")
         self.next_step = REASONS[reason] if next_step is None else next_step
         self.unclear = unclear
-        """Whether the last request may have changed something all the same, or may still do so."""
+        """Whether the last request may have changed something, or may still do so."""
         self.differences = differences
         """What is not as wanted, if that is why."""
 
@@ -80,7 +80,7 @@ def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> F
 
 
 def unsuccessful(why: NotDone, doing: str, default_reason: str) -> Failure:
-    """Why a server did not do what it was asked to. It is unclear where it may have done so all the same.
+    """Why a request did not succeed. The failure is unclear where the server may have done it anyway.
 
     `doing` begins the sentence, `default_reason` counts where nothing more is known.
     """

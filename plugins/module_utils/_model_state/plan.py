@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""What has to be done to bring one model of a host into the wanted state, and whether it is reached. No server is needed for that."""
+"""Which downloads, unloads and loads bring one model of a host into the wanted state, and whether it is reached. No server is needed."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def is_listed(record: Record, name: str) -> bool:
 
 
 def _unloads_of_model(record: Record, wanted: Wanted) -> list[Action]:
-    """The unloads of what is loaded under the name of a model that is to be unloaded: the instances of that key, and the one with that id.
+    """The unloads for ``state: unloaded``: the instances of that key, and the instance with that id.
 
     Raises :class:`Failure`.
     """
@@ -137,7 +137,7 @@ def _is_unclear(record: Record, model: str) -> bool:
 
 
 def _unloads_of_others(record: Record, wanted: Wanted) -> list[Action]:
-    """The unloads of the other models that ``exclusive`` leaves no place for."""
+    """The unloads of other models that ``exclusive`` requires."""
     if not wanted.exclusive:
         return []
     variants = {entry["key"]: entry["selected_variant"] for entry in record["models"]}
@@ -155,7 +155,7 @@ def _unloads(instances: Iterable[Instance]) -> list[Action]:
 
 
 def compare(record: Record, instances: list[Instance], wanted: Wanted) -> tuple[list[Difference], list[str]]:
-    """How instances of the model differ from what is wanted, and what cannot be told of them."""
+    """How instances of the model differ from what is wanted, and which settings could not be compared."""
     unreadable = {
         instance["id"]
         for entry in record["models"]
@@ -250,7 +250,7 @@ def _refuse_variant(record: Record, wanted: Wanted) -> None:
 
 
 def _need_names(record: Record, wanted: Wanted) -> None:
-    """Refuse to conclude from what is not listed, or to unload, where the list has masked names: they may be those that are looked for."""
+    """Refuse to unload anything, or to take a model as not listed, where the list has masked names: one of them may be its name."""
     names = {instance["id"] for instance in record["instances"]}
     for entry in record["models"]:
         names.update((entry["key"], entry["selected_variant"] or "", *entry["variants"]))

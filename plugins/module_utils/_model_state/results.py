@@ -35,7 +35,7 @@ PERHAPS_RESTORED = "It is not known whether what was loaded before is loaded aga
 
 
 class Outcome:
-    """What has come of a task so far, of which its result is made."""
+    """What a task has done and found so far. Its result is made from this."""
 
     def __init__(self, wanted: Wanted, before: Record) -> None:
         self.wanted = wanted
@@ -44,7 +44,7 @@ class Outcome:
         self.actions: list[dict[str, Any]] = []
         """What was carried out."""
         self.restored: str | None = None
-        """What became of an instance that was unloaded for another one, where none could be loaded in its place."""
+        """For an instance that was unloaded and could not be replaced: whether it is loaded again, as a sentence."""
         self.confirmed: bool | None = None
 
     def note(self, action: Action, instance: str | None, seconds: float) -> None:
