@@ -37,7 +37,7 @@ class Check(NamedTuple):
     expected: Any
     actual: Any
     met: bool | None
-    """None when the server does not tell."""
+    """None when it is not known."""
     message: str
     """Completes a sentence that begins with the model."""
     of_instance: bool = False
@@ -75,8 +75,8 @@ class Candidate(NamedTuple):
 def make_candidate(
     requirement: Requirement, entry: Entry, instance: Entry | None, variant: str | None = None, older: bool = False
 ) -> Candidate:
-    """An entry or an instance with its checks. `variant` is the one by which it was named: unless it is the selected one, only its name is
-    known. `older` says that the entry is from the older list, which does not tell everything.
+    """An entry or an instance with its checks. `variant` is the one by which the requirement named it: of any but the selected one, only
+    the name is known. `older` says that the entry is from the older list, which lacks some fields.
     """
     checks = _entry_checks(requirement, entry, older)
     if instance is not None:
@@ -199,7 +199,7 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def same_setting(actual: Any, accepted: Any) -> bool | None:
-    """Whether a setting has this value. None when that is not known: the server does not tell it, or it is of another type.
+    """Whether a setting has this value. None when that is not known: the server does not report it, or it is of another type.
 
     Numbers and booleans may be text, because templates give text on ansible-core before 2.19.
     """

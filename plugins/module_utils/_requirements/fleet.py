@@ -202,7 +202,7 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
 
 
 def _values_on(record: Record, requirement: Requirement, attribute: str) -> list[tuple[bool, Any]]:
-    """The value of each model or instance that is meant, with whether it is known."""
+    """For each model or instance that is meant, whether the value is known, and the value."""
     matching = Matches(record, requirement)
     if requirement.state == AVAILABLE and matching.may_lack_entries():
         matching.need_full()

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _FAILING_SHOWN = 5
 _OLDER_LIST = LIST_MODELS_V0.path
-"""It does not list what is not loaded while just-in-time loading is off, and does not tell how many instances there are."""
+"""While just-in-time loading is off, it leaves out models that are not loaded. It never shows how many instances there are."""
 _LEFT_OUT = f"because {_OLDER_LIST} may leave out models"
 _UNCONFIRMED = f"because {_OLDER_LIST} did not tell what is still loading"
 
@@ -127,7 +127,7 @@ def _judge_max_instances(found: Matches, most: int) -> list[Violation]:
 
 
 def _why_not_known(found: Matches, counted: Sequence[Candidate] = ()) -> str | None:
-    """Why a model that was not found may be there all the same, as the end of a sentence. None if it may not."""
+    """Why a model that was not found may still be there, as the end of a sentence. None if it cannot be."""
     hidden = found.unreadable_names(counted)
     if hidden:
         return f"because {format_names(hidden)} may be it: a name there is masked, as the token and headers are, or has an unexpected type"
@@ -214,7 +214,7 @@ def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vio
 
 
 def _of_all(requirement: Requirement, check: str, expected: int, actual: int | None, message: str) -> Violation:
-    """A violation about a number, whose sentence does not name a model."""
+    """A violation about the number of instances. Its `message` does not name the model yet."""
     return make_violation(requirement, check, expected, actual, message if requirement.name else f"{requirement.subject}: {message}")
 
 

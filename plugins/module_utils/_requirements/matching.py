@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Which models, variants and instances of a record a requirement is about, and what the record does not carry."""
+"""Which models, variants and instances of a record a requirement is about, and which may be hidden or missing in it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class _Target(NamedTuple):
-    """A model that a requirement is about, with all its instances; or the instances of an id, which is one unless the server repeats it."""
+    """A model that a requirement names, with all its instances; or the instances with an id that it names, usually a single one."""
 
     entries: list[Entry]
     instances: list[tuple[Entry, Entry]]
@@ -41,7 +41,7 @@ class _Target(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """What of a record a requirement is about."""
+    """The models and instances of a record that a requirement is about."""
 
     record: Record
     requirement: Requirement
@@ -58,8 +58,8 @@ class Matches(NamedTuple):
         return [candidate for candidate in found if self.requirement.model or candidate.is_kind]
 
     def possible_instances(self) -> list[Candidate]:
-        """The instances that may meet the requirement, each by itself, whatever it is named by. A model that may be loaded but has no
-        instance counts as one.
+        """The single instances that may meet the requirement, named by key, variant or id. A model that may be loaded but has no instance
+        counts as one.
         """
         found = []
         for entry in self.record["models"]:
@@ -73,7 +73,7 @@ class Matches(NamedTuple):
         return [candidate for candidate in found if candidate.possible]
 
     def possible_names(self) -> list[str]:
-        """The names, keys or variants, under which a model that the requirement is about may be listed."""
+        """The keys and variants that are listed and may be what the requirement is about."""
         found: list[str] = []
         for entry in self.record["models"]:
             ids = [instance["id"] for instance in entry["loaded_instances"]]
@@ -87,8 +87,8 @@ class Matches(NamedTuple):
         return list(dict.fromkeys(found))
 
     def unreadable_names(self, counted: Sequence[Candidate] = ()) -> list[str]:
-        """The keys of models that may have a name which the requirement gives, where that name is masked or of an unexpected type. Not those
-        all of whose instances are counted already.
+        """The keys of models that may have a name of the requirement, because a name of theirs is masked or had an unexpected type.
+        Models whose instances are all in `counted` are left out.
         """
         loaded = self.requirement.state in (LOADED, UNLOADED)
         found = [
@@ -122,7 +122,7 @@ class Matches(NamedTuple):
         return [key for key in self.record["available"] if self._names_any([key])]
 
     def may_lack_entries(self) -> bool:
-        """Whether what is judged may be a model of which the record carries only the key. A variant is the key, an @ and more."""
+        """Whether the requirement may be about a model of which the record has only the key. A variant is the key, an @ and more."""
         if self._is_complete:
             return False
         if not self.requirement.model or self.listed_keys():
@@ -132,8 +132,8 @@ class Matches(NamedTuple):
         return any(_may_be_variant(pattern, key) for key in available if key not in carried for pattern in self.requirement.model)
 
     def keys_without_entry(self) -> list[str]:
-        """The keys that are all there is to judge, because the record carries no more of some models. Raises
-        :class:`RequirementError` where keys are not enough.
+        """The keys to judge by, where the record has only the keys of some models. Raises :class:`RequirementError` where keys are not
+        enough.
         """
         if not self.may_lack_entries():
             return []
@@ -143,7 +143,7 @@ class Matches(NamedTuple):
         return keys
 
     def need_entries(self) -> None:
-        """Raises :class:`RequirementError` where a record was changed, so that it lists a model whose entry it should have and has not."""
+        """Raises :class:`RequirementError` where a record was changed: it lists a model whose entry has been removed."""
         listed = self.record["available" if self.record["detail"] == FULL else "loaded"]
         lacking = set(listed).difference(entry["key"] for entry in self.record["models"])
         if lacking:
@@ -167,8 +167,8 @@ class Matches(NamedTuple):
         return make_candidate(self.requirement, entry, instance, variant, is_older(self.record))
 
     def _may_mean_other_variant(self, entry: Entry) -> bool:
-        """Whether an unreadable name may be that of a variant that is not selected, of which nothing else is known. What is loaded, and is named
-        anyway, is the selected one.
+        """Whether an unreadable name may be that of a variant that is not selected. Unless the requirement is for absence, a model that it
+        names in a readable form is meant by that name.
         """
         if self.requirement.state != ABSENT and self._names_any((entry["key"], entry["selected_variant"])):
             return False

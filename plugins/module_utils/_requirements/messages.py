@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Values and violations in words."""
+"""Violations, and how values and names read in their messages."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def format_number(number: float) -> str:
 
 
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
-    """What to warn about, although the task does not fail because of it."""
+    """The warnings of a result: the violations that do not fail the task, and what could not be confirmed."""
     unconfirmed = [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
     return [*unconfirmed, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]
 
