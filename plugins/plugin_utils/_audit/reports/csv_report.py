@@ -20,6 +20,8 @@ _CSV_COLUMNS = (
     "selected_variant", "size_bytes", "max_context_length", "type", "format", "architecture", "publisher", "display_name",
     "variants", "api",
 )  # fmt: skip
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a formula begins. Some spreadsheets take the same characters in full width, too."""
 
 
 def as_csv(audit: Audit) -> str:
@@ -38,8 +40,8 @@ def as_csv(audit: Audit) -> str:
 
 
 def _csv_cell(value: Any) -> Any:
-    """A spreadsheet takes text that begins like this for a formula."""
+    """Text that no spreadsheet takes for a formula."""
     if not isinstance(value, str):
         return value
     shown = printable(value, 1000)
-    return "'" + shown if shown.lstrip().startswith(("=", "+", "-", "@")) else shown
+    return "'" + shown if shown.lstrip().startswith(_FORMULA) else shown

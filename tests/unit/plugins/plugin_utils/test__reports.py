@@ -216,11 +216,11 @@ def test_the_summary_is_never_longer_than_a_screen(hosts):
         assert any(line.startswith("ok0 ") for line in lines)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(1)", " =1", "\t=1", "\r=1", "\u00a0=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(1)", " =1", "\t=1", "\r=1", "\u00a0=1", *"\uff1d\uff0b\uff0d\uff20"])
 def test_a_cell_is_not_a_formula(text):
     found = make_audit({"gpu": answering(entry(text + "key", text, display_name=text))}, [], None, "2026-11-23T08:00:00Z")
     cells = FORMATS["csv"][1](found).splitlines()[1].split(",")
-    assert not [cell for cell in cells if cell.strip(' \t\r\u00a0"').startswith(("=", "+", "-", "@"))]
+    assert not [cell for cell in cells if cell.strip(' \t\r\u00a0"').startswith(("=", "+", "-", "@", *"\uff1d\uff0b\uff0d\uff20"))]
 
 
 def test_names_that_look_the_same_are_one_sample():
