@@ -4,17 +4,18 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The rule that a secret of a host goes to its own servers and to no other, where options or the keyword ``environment`` have one.
+"""The rule that a secret of a host goes to that host's own servers, and to no other, also where a task's options or its ``environment`` contain it.
 
-The variables of a host are used for its own servers alone (precedence.py). But a template such as ``token: "{{ lmstudio_token }}"``, especially
-in the defaults of a group of modules, sees the variables of the host that runs the task, whichever server is asked. So what the options of a
-task come to is compared with the secrets of that host in two ways:
+precedence.py uses the variables of a host for its own servers only. That is not enough: a template such as ``token: "{{ lmstudio_token }}"``,
+above all in the defaults of a group of modules, is evaluated with the variables of the host that runs the task, whichever server is asked. So the
+evaluated options are searched for the secrets of that host, in two ways:
 
-- as it is: an option holds a secret of the host.
-- as it is made: a template comes to something else without that secret, or for another host.
+- by value: an option contains a secret of the host.
+- by evaluating it again: without that secret, or with the variables of another host, the template has another value.
 
-What is found is left out for a server that is not one of the host's: at a task's own URL by :func:`withhold_from_server`, and where many hosts are
-asked by :func:`withhold_foreign_secrets` (as it is) and :func:`withhold_differing_secrets` (as it is made). Each header counts for itself.
+What is found is not sent to a server of anybody else. A task with a URL of its own uses :func:`withhold_from_server`, which searches in both ways. Plugins
+that ask many hosts use :func:`withhold_foreign_secrets` (by value) and :func:`withhold_differing_secrets` (by evaluating again). Each header is
+judged by itself.
 """
 
 from __future__ import annotations
@@ -85,8 +86,7 @@ def withhold_differing_secrets(
     """What takes the place of secrets in `options` that a template makes for one host and would not make for another one.
 
     `arguments` are the options as they were evaluated for the host of the task, and `variables_of` has the variables that the task would have on
-    another host. Whatever a template is made of, what it comes to is for all only where it comes to the same. Returns the options by host, and
-    warnings.
+    another host. A value is sent to another host only if the template has the same value there. Returns the options by host, and warnings.
     """
     templates = [option for option in SECRETS if options.get(option) and written.is_template(option)]
     instead: dict[str, dict[str, Any]] = {}
@@ -122,8 +122,8 @@ def _secrets_in(host: Host, variables: Iterable[str] = tuple(SECRETS.values())) 
 
 
 def _take_what_is_made_of_secrets(options: dict[str, Any], host: Host, written: Written, among: Iterable[str]) -> dict[str, str]:
-    """Take what holds a secret of a host out of options, and what a template makes of one, such as the Basic form of its token: without the
-    secret, it comes to something else. Returns the variables, by option.
+    """Take out of options what contains a secret of a host, and what a template makes of one, such as the Basic form of its token: without the
+    secret, the template has another value. Returns the variables, by option.
     """
     secrets = _secrets_in(host)
     taken = _take_secrets(options, secrets, among)
