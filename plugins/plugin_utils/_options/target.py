@@ -104,22 +104,21 @@ def foreign_url_warning(endpoint: Endpoint, withheld: Iterable[str], host: Host,
 
 
 def one_server_warning(task: Any, host: Host, endpoint: Endpoint, named_url: Any, task_vars: Mapping[str, Any]) -> str | None:
-    """A warning that the controller answers for several hosts of the play with one server, because their connection is local.
+    """A warning that one server of the controller answers for several hosts of the play, because their connection is local.
 
-    The first of them says it for all.
+    The first host says it for all: if each looked at the others, a task would take time that grows with the square of their number.
     """
-    if task.run_once or host.delegate or is_set(named_url) or not host.is_local or not is_loopback(endpoint.host):
+    batch = task_vars["ansible_play_batch"]
+    if host.name not in batch[:1] or task.run_once or host.delegate or is_set(named_url) or not is_loopback(endpoint.host):
         return None
-    names: list[str] = []
-    for name in task_vars["ansible_play_batch"]:
-        if name == host.name or _asks_controller_at(endpoint, host._replace(name=name, variables=variables_in_task(task, name, task_vars))):
-            names.append(name)
-            if names[0] != host.name:
-                return None
-    if len(names) == 1:
+    if not _asks_controller_at(endpoint, host):
+        return None
+    others = (host._replace(name=name, variables=variables_in_task(task, name, task_vars)) for name in batch[1:])
+    names = [other.name for other in others if _asks_controller_at(endpoint, other)]
+    if not names:
         return None
     return (
-        f"the connection of {format_names(names)} is local, so one server of the controller, {endpoint.url}, answers for each of them. "
+        f"the connection of {format_names([host.name, *names])} is local, so one server of the controller, {endpoint.url}, answers for each of them. "
         f"If they are other machines: {_SET_URL + ' for each, and ' if host.has(VARIABLES['url']) else ''}{_FROM_CONTROLLER}."
     )
 
