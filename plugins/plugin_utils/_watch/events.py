@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_unclear
@@ -49,6 +50,8 @@ class State(NamedTuple):
     failed_polls: int = 0
     why_down: tuple[str, ...] = ()
     models: Models | None = None
+    apis: Mapping[str, str | None] = MappingProxyType({})
+    """Which list showed the instances of each of these models."""
     violated: dict[int, list[str]] | None = None
     """The messages about the requirements that are not met, by requirement number. A failed poll says nothing about them."""
 
@@ -58,6 +61,8 @@ def advance(state: State, record: Record, rules: Rules) -> tuple[State, list[Eve
     if not record["ok"]:
         return _after_failure(state, record, rules)
     models = _loaded_models(record, state.models or {})
+    shown = {instance["model"] for instance in record["instances"]}
+    apis = {key: record["api"] if key in shown else state.apis[key] for key in models}
     violated = _violated(record, rules.requirements)
     events = []
     comes_up = state.up is False
@@ -65,11 +70,14 @@ def advance(state: State, record: Record, rules: Rules) -> tuple[State, list[Eve
         events.append(_event(HOST_UP, list(state.why_down), []))
     if state.models is not None or rules.snapshot:
         events += _changes_of_models(state.models or {}, models)
+        # The two lists do not show the same of an instance.
+        comparable = [key for key in models if state.apis.get(key) == apis[key]]
+        events += _changes_of_instances(state.models or {}, models, comparable)
     if state.violated is None and rules.snapshot and rules.requirements and not violated:
         events.append(_event(MET, [], []))
     elif state.violated is not None or rules.snapshot or comes_up:
         events += _changes_of_requirements(state.violated or {}, violated, comes_up)
-    return State(True, 0, (), models, violated), events
+    return State(True, 0, (), models, apis, violated), events
 
 
 def _after_failure(state: State, record: Record, rules: Rules) -> tuple[State, list[Event]]:
@@ -99,7 +107,13 @@ def _changes_of_models(before: Models, after: Models) -> list[Event]:
         events.append(_event(MODEL_UNLOADED, _listed(before[key]), [], key, min(before[key])))
     for key in sorted(after.keys() - before.keys()):
         events.append(_event(MODEL_LOADED, [], _listed(after[key]), key, min(after[key])))
-    for key in sorted(after.keys() & before.keys()):
+    return events
+
+
+def _changes_of_instances(before: Models, after: Models, keys: Iterable[str]) -> list[Event]:
+    """The changes within these models, which stay loaded."""
+    events = []
+    for key in sorted(keys):
         for name in sorted(before[key].keys() | after[key].keys()):
             previous, current = before[key].get(name), after[key].get(name)
             if previous != current:

@@ -20,7 +20,8 @@ description:
   - C(model_loaded) is sent when a model gets its first instance, C(model_unloaded) when its last one has gone, with its instances before and
     after in C(previous) and C(current), and the first of them in C(instance).
   - C(instance_changed) is sent when a model stays loaded and one of its instances comes, goes, or has another configuration. C(previous) and
-    C(current) are that instance, or null. The time that an instance has left never makes an event.
+    C(current) are that instance, or null. The time that an instance has left never makes an event, nor does an answer with the other list of
+    models than before (O(api=auto)), because the two lists do not show the same of an instance.
   - C(violated) is sent when a requirement that was met is no longer met, and C(met) when all of them are met again. C(previous) and
     C(current) are lists of sentences that say what is not met. A host that comes up with unmet requirements always makes a C(violated).
     Another reason for a requirement that was not met already makes none.

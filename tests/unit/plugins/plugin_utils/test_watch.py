@@ -29,6 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.questi
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import polling
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
+from ansible_collections.gpufleet.lmstudio.tests.raw_server import Answering, http
 
 SOURCE = collections_path() / "ansible_collections/gpufleet/lmstudio/extensions/eda/plugins/event_source/watch.py"
 TOKEN = "sk-lm-0123456789abcdef"
@@ -455,6 +456,41 @@ def test_a_token_goes_to_its_own_server_and_comes_back_in_no_event(simulate, cap
         assert TOKEN[:10] not in text and own[:10] not in text
     sent = {name: {request["headers"].get("authorization") for request in fleet.requests(name)} for name in fleet.urls}
     assert sent == {"gpu01": {f"Bearer {TOKEN}"}, "gpu02": {f"Bearer {own}"}, "gpu03": {f"Bearer {TOKEN}"}}
+
+
+def test_an_upgrade_with_the_model_still_loaded_is_no_change_of_an_instance():
+    """The two lists name the instances of a model differently, and only the newer one shows how each is configured."""
+
+    def newer(**config):
+        return {"models": [{"type": "llm", "key": KEY, "loaded_instances": [{"id": "alias", "config": config}]}]}
+
+    def older(state):
+        return {"data": [{"id": KEY, "type": "llm", "state": state, **({"loaded_context_length": 8192} if state == "loaded" else {})}]}
+
+    unknown = {"error": "Unexpected endpoint or method. (GET /api/v1/models)"}
+    with_newer = newer(context_length=8192, flash_attention=True), {}
+    phases = [with_newer, *((unknown, older(state)) for state in ("loaded", "loading", "loaded")), with_newer]
+    now, asked = list(with_newer), []
+
+    def answer(_method, path):
+        asked.append(path)
+        return http(json.dumps(now[path == "/api/v0/models"]).encode())
+
+    async def upgrade(url):
+        queue = asyncio.Queue()
+        async with watching(queue, endpoints=[url], interval=0.2, timeout=60, api="auto"):
+            for phase in phases:
+                now[:], before = phase, len(asked)
+                # One may have been answered by halves.
+                while asked[before:].count("/api/v1/models") < 4:
+                    await asyncio.sleep(0.02)
+                assert queue.empty(), queue.get_nowait()
+            now[0] = newer(context_length=16384)
+            return await next_event(queue)
+
+    with Answering(answer) as server:
+        event = asyncio.run(asyncio.wait_for(upgrade(f"http://127.0.0.1:{server.port}"), PATIENCE))
+    assert (event["event"], event["instance"], event["current"]["context_length"]) == ("instance_changed", "alias", 16384)
 
 
 async def seconds_to_cancel(args, ready):
