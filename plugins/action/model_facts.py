@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, is_set, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, host_of_inventory, host_of_task
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, host_of_inventory, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_from_server
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import Resolved
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import (
     check_target,
     foreign_url_warning,
@@ -73,7 +75,7 @@ class ActionModule(NormalAction):
         named_url = written.own_url(given, self._templar)
         warnings = [
             check_target(self._connection, host, endpoint, named_url),
-            one_server_warning(self._task, host, endpoint, named_url, task_vars),
+            None if is_set(named_url) else one_server_warning(self._task, host, endpoint, written, _resolve, task_vars),
         ]
         if not is_own:
             withheld = withhold_from_server(self, host, given, written, except_for=written.own(self._templar))
@@ -82,3 +84,8 @@ class ActionModule(NormalAction):
         else:
             warnings.append(run_once_warning(self._task, task_vars))
         return warnings
+
+
+def _resolve(options: Mapping[str, Any], _host: Host) -> Resolved:
+    """What a host is asked with. Its variables do not count."""
+    return Resolved(only_set(options), {}, TARGET_URL, on_controller=False)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, authorizes, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError
@@ -107,7 +107,7 @@ class OneHostAction(ActionBase):
         named_url = written.own_url(self._task.args, self._templar)
         warnings = [
             loopback_warning([(host, endpoint)]) if resolved.on_controller else check_target(self._connection, host, endpoint, named_url),
-            one_server_warning(self._task, host, endpoint, named_url, task_vars),
+            None if is_set(named_url) else one_server_warning(self._task, host, endpoint, written, resolve_task, task_vars),
             run_once_warning(self._task, task_vars)
             if withheld is None
             else foreign_url_warning(endpoint, withheld, host, resolved.on_controller),

@@ -989,6 +989,36 @@ def test_several_hosts_with_a_local_connection_are_one_machine(run, start, how):
     assert len(controller.requests("controller")) == 2
 
 
+@pytest.mark.parametrize(
+    ("task", "first", "second", "shared"),
+    [
+        ("model_info: {}", {}, {"lmstudio_via": "controller", "ansible_host": TWO}, False),
+        ("model_info: {via: controller}", {"ansible_host": "127.0.0.1"}, {"ansible_host": TWO}, False),
+        ("model_info: {via: controller}", {"ansible_host": "127.0.0.1"}, {"ansible_host": "127.0.0.1"}, True),
+        ("model_info: {port: '{{ another }}'}", {"another": 5}, {"another": 6}, False),
+        ("model_info: {port: '{{ item }}'}\n      loop: [5]", {}, {}, False),
+        ("model_info: {port: 5}", {}, {}, True),
+        ("model_facts: {port: 5}", {}, {"lmstudio_port": 6}, True),
+    ],
+)
+def test_which_hosts_share_a_server_is_what_the_task_asks_on_each(run, task, first, second, shared):
+    play = f"""
+- name: A local connection is that of the controller
+  hosts: all
+  gather_facts: false
+  connection: local
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.{task}
+      ignore_errors: true
+"""
+    hosts = {"gpu01": {"lmstudio_port": 5, **first}, "gpu02": {"lmstudio_port": 5, **second}}
+    said = words(run(play, hosts, connection={}))
+    assert ("the connection of gpu01, gpu02 is local" in said) is shared
+    if "via" in task:
+        assert "query it from the controller" not in said
+
+
 KEPT = """
 - name: What was right stays right
   hosts: all

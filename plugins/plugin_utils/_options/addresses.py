@@ -81,11 +81,11 @@ def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: b
     return any(_server(*server) == asked for server in own) and (host.sends_request(on_controller) or asked.host != _THIS_MACHINE)
 
 
-def asks_itself_at(host: Host, url: str) -> bool:
-    """Whether this URL, as a host sees it, is the one that its variables name for a module that runs on it."""
-    own, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
+def leads_to(url: str, options: Mapping[str, Any], default_url: str) -> bool:
+    """Whether the URL and the port in options, or the default URL, name the server of this URL."""
+    own, port = options.get("url"), options.get("port")
     default_port = DEFAULT_PORT if own is None and port is None else port
-    return _server(own or TARGET_URL, default_port) == _server(url, None)
+    return _server(own or default_url, default_port) == _server(url, None)
 
 
 def _server(url: Any, port: Any) -> Server | None:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback, is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import asks_itself_at
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import leads_to
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     CONTROLLER_URL,
     VARIABLES,
@@ -25,9 +25,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     VariableError,
     variables_in_task,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import Resolved
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written
 
 _SET_URL = "set lmstudio_controller_url to a URL of it"
 _FROM_CONTROLLER = "query it from the controller, with model_info or model_assert and via: controller"
+_WHERE = ("url", "port", "via")
+"""The options that decide which server is asked."""
 
 
 def check_target(connection: Any, host: Host, endpoint: Endpoint, named_url: Any) -> str | None:
@@ -103,31 +107,46 @@ def foreign_url_warning(endpoint: Endpoint, withheld: Iterable[str], host: Host,
     )
 
 
-def one_server_warning(task: Any, host: Host, endpoint: Endpoint, named_url: Any, task_vars: Mapping[str, Any]) -> str | None:
+def one_server_warning(
+    task: Any,
+    host: Host,
+    endpoint: Endpoint,
+    written: Written,
+    resolve: Callable[[Mapping[str, Any], Host], Resolved],
+    task_vars: Mapping[str, Any],
+) -> str | None:
     """A warning that one server of the controller answers for several hosts of the play, because their connection is local.
 
-    The first host says it for all: if each looked at the others, a task would take time that grows with the square of their number.
+    `resolve` says what a host is asked with, from the options that the task has on it. The first host says it for all: if each looked at
+    the others, a task would take time that grows with the square of their number.
     """
     batch = task_vars["ansible_play_batch"]
-    if host.name not in batch[:1] or task.run_once or host.delegate or is_set(named_url) or not is_loopback(endpoint.host):
+    if host.name not in batch[:1] or task.run_once or host.delegate or not is_loopback(endpoint.host) or not host.is_local:
         return None
-    if not _asks_controller_at(endpoint, host):
+    on_controller = resolve(task.args, host).on_controller
+    if on_controller and host.has(CONTROLLER_URL):
         return None
+
+    def is_asked_there(other: Host) -> bool:
+        options = {option: written.value(option, other.template) for option in _WHERE}
+        if any(value is None and option in task.args for option, value in options.items()):
+            return False  # It cannot be told, as where it is made of the variable of a loop.
+        try:
+            resolved = resolve(options, other)
+            return other.is_local and leads_to(endpoint.url, resolved.options, resolved.default_url)
+        except VariableError:
+            return False  # Its own task says so.
+
     others = (host._replace(name=name, variables=variables_in_task(task, name, task_vars)) for name in batch[1:])
-    names = [other.name for other in others if _asks_controller_at(endpoint, other)]
+    names = [other.name for other in others if is_asked_there(other)]
     if not names:
         return None
+    ways = [f"{_SET_URL} for each"] if on_controller or host.has(VARIABLES["url"]) else []
+    ways += [] if on_controller else [_FROM_CONTROLLER]
     return (
         f"the connection of {format_names([host.name, *names])} is local, so one server of the controller, {endpoint.url}, answers for each of them. "
-        f"If they are other machines: {_SET_URL + ' for each, and ' if host.has(VARIABLES['url']) else ''}{_FROM_CONTROLLER}."
+        f"If they are other machines: {', and '.join(ways)}."
     )
-
-
-def _asks_controller_at(endpoint: Endpoint, host: Host) -> bool:
-    try:
-        return host.is_local and asks_itself_at(host, endpoint.url)
-    except VariableError:
-        return False  # Its own task says so.
 
 
 def run_once_warning(task: Any, task_vars: Mapping[str, Any]) -> str | None:
