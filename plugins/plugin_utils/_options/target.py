@@ -121,10 +121,10 @@ def one_server_warning(
     the others, a task would take time that grows with the square of their number.
     """
     batch = task_vars["ansible_play_batch"]
-    if host.name not in batch[:1] or task.run_once or host.delegate or not is_loopback(endpoint.host) or not host.is_local:
+    if host.name not in batch[:1] or task.run_once or host.delegate or not is_loopback(endpoint.host):
         return None
     on_controller = resolve(task.args, host).on_controller
-    if on_controller and host.has(CONTROLLER_URL):
+    if (on_controller and host.has(CONTROLLER_URL)) or not host.is_local:
         return None
 
     def is_asked_there(other: Host) -> bool:
