@@ -171,7 +171,7 @@ lmstudio:
       models only.
     - With O(confirm_loaded), the entry of a loaded model also has C(state), which is C(loaded) or C(loading), or else C(unconfirmed), a
       sentence that says why that is not known. That of a model without an instance has C(state) where C(/api/v0/models) calls it anything but
-      not-loaded. The record has C(confirmed).
+      not-loaded. The record has C(confirmed), and C(unlisted) where only that list has a model, and may call it loaded.
   returned: when the requirements were judged, unless O(quiet)
   type: dict
 msg:

@@ -307,6 +307,7 @@ def test_what_may_be_loading_is_not_unloaded(run, tmp_path):
     }
     with contextlib.ExitStack() as stack:
         servers = {name: stack.enter_context(two_lists(v1, v0)) for name, v0 in older.items()}
+        servers["unlisted"] = stack.enter_context(two_lists(v1[1:], [row(CHAT, "loading"), row("other", "loaded")]))
         servers["empty"] = stack.enter_context(two_lists([], None))
         run(GONE, {name: {"lmstudio_url": f"http://127.0.0.1:{server.port}"} for name, server in servers.items()})
     said = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in servers}
@@ -327,4 +328,11 @@ def test_what_may_be_loading_is_not_unloaded(run, tmp_path):
         f"a model with the type llm: it is not known how many loaded instances meet the requirement, {unknown}",
     ]
     assert said["error"][:3] == said["empty"][:3] and said["error"][3].endswith("error: not known")
+    only = f"because only /api/v0/models lists {CHAT}"
+    assert said["unlisted"] == [
+        f"{CHAT} is not known to be unloaded, {only}",
+        f"it is not known whether anything else is loaded, {only} (exclusive)",
+        f"a model with the type llm: it is not known how many loaded instances meet the requirement, {only}",
+        f"0 of 1 host has {CHAT} unloaded; 1 is required. unlisted: not known",
+    ]
     assert all(met not in texts for name, texts in said.items() if name not in ("idle", "hidden"))

@@ -10,7 +10,7 @@ of models shows that it is still loading.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, NamedTuple, cast
+from typing import TYPE_CHECKING, Callable, NamedTuple, Sequence, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -43,6 +43,8 @@ class Confirmation(NamedTuple):
 
     states: States | None
     """What it says of each model. None if the server sent no such list."""
+    unsettled: Sequence[str] = ()
+    """The models that it calls anything but not-loaded, with the secrets in their names masked."""
     problem: str = ""
     """Why it sent none, as a sentence without its full stop."""
     is_there: bool = True
@@ -98,28 +100,33 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
         if isinstance(answer, ApiError):
             raise answer
         secrets, states = secrets_of(endpoint), read_states(answer, endpoint)
-        # A state that LM Studio does not have is text of the server, which a message may show.
+        # A state that LM Studio does not have is text of the server, which a message may show. So is a name.
         return Confirmation(
-            {name: {each if each in STATES else mask_text(secrets, each) for each in found} for name, found in states.items()}
+            {name: {each if each in STATES else mask_text(secrets, each) for each in found} for name, found in states.items()},
+            sorted({mask_text(secrets, name) for name, found in states.items() if _least_settled(found) != NOT_LOADED}),
         )
     except ApiError as exc:
         is_there = exc.status != "unsupported" and exc.http_status != 404
         problem = f"{endpoint.url}{LIST_MODELS_V0.path} {mask_problem(endpoint, exc).problem}"
-        return Confirmation(None, problem, is_there, exc.status in ("auth", "forbidden"))
+        return Confirmation(None, problem=problem, is_there=is_there, is_refused=exc.status in ("auth", "forbidden"))
 
 
 def confirm(record: Record, confirmation: Confirmation | None) -> Record:
     """The record with what the older list adds. A model that is listed as loaded gets the `state` loaded or loading, or `unconfirmed` with
     the reason why neither is known. A model without an instance gets its `state` in the older list, unless that is not-loaded.
-    `confirmed` is true, false where the server has no older list, or null where it gave none. `record` must have all models.
+    `unlisted` has the models that only the older list has and may call loaded: the two lists are not of the same moment. `confirmed` is
+    true, false where the server has no older list, or null where it gave none. `record` must have all models.
     """
     confirmed: bool | None = None
+    unlisted: list[str] = []
     if is_older(record):
         confirmed = True
     elif record["ok"]:
-        found = confirmation or Confirmation(None, f"{LIST_MODELS_V0.path} was not requested")
+        found = confirmation or Confirmation(None, problem=f"{LIST_MODELS_V0.path} was not requested")
         confirmed = (found.states is not None or None) if found.is_there else False
         explained = {*record["loaded"], *(instance["id"] for instance in record["instances"])}
+        listed = explained.union(record["available"], *([entry["selected_variant"], *entry["variants"]] for entry in record["models"]))
+        unlisted = [name for name in found.unsettled if name not in listed]
         for entry in record["models"] if found.is_there else ():
             if not entry["loaded"]:
                 state = found.state_without_instance(entry, explained)
@@ -130,4 +137,4 @@ def confirm(record: Record, confirmation: Confirmation | None) -> Record:
                 entry["state"] = doubt or LOADED
             else:
                 entry["unconfirmed"] = doubt
-    return cast("Record", {**record, "confirmed": confirmed})
+    return cast("Record", {**record, "confirmed": confirmed, **({"unlisted": unlisted} if unlisted else {})})

@@ -65,6 +65,11 @@ def is_unconfirmed(record: Mapping[str, Any]) -> bool:
     return bool(record["ok"]) and record.get("confirmed", True) is None
 
 
+def unlisted_models(record: Mapping[str, Any]) -> list[str]:
+    """The models that may be loaded according to the older list, and that the newer one, of a moment before, does not have."""
+    return list(record.get("unlisted", ()))
+
+
 def total(values: Iterable[int | None]) -> int | None:
     """The sum of sizes or counts, or None where one of them is not known: no size and no count is below zero."""
     found = list(values)

@@ -13,7 +13,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterable, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, is_unclear, is_unconfirmed, may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import (
+    is_older,
+    is_unclear,
+    is_unconfirmed,
+    may_be_loaded,
+    unlisted_models,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, Check
@@ -131,9 +137,16 @@ def _why_not_known(found: Matches, counted: Sequence[Candidate] = ()) -> str | N
     hidden = found.unreadable_names(counted)
     if hidden:
         return f"because {format_names(hidden)} may be it: a name there is masked, as the token and headers are, or has an unexpected type"
+    unlisted = found.unlisted_names()
+    if unlisted:
+        return _only_in_older_list(unlisted)
     if found.requirement.state != ABSENT and is_unconfirmed(found.record):
         return _UNCONFIRMED
     return _LEFT_OUT if found.may_hide() or (found.requirement.state == ABSENT and is_older(found.record)) else None
+
+
+def _only_in_older_list(names: Sequence[str]) -> str:
+    return f"because only {_OLDER_LIST} lists {format_names(names)}"
 
 
 def _meets(model: list[Candidate]) -> bool:
@@ -206,8 +219,9 @@ def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vio
         key: f"{printable(key)} is {'still loading' if key in loading else 'loaded'}, and no requirement asks for it (exclusive)"
         for key in others
     }
-    if not found and (is_older(record) or is_unconfirmed(record)):
-        why = _LEFT_OUT if is_older(record) else _UNCONFIRMED
+    unlisted = [name for name in unlisted_models(record) if not any(name in requirement.model for requirement in wanted)]
+    if unlisted or (not found and (is_older(record) or is_unconfirmed(record))):
+        why = _only_in_older_list(unlisted) if unlisted else _LEFT_OUT if is_older(record) else _UNCONFIRMED
         found[None] = f"it is not known whether anything else is loaded, {why} (exclusive)"
     allowed = [requirement.label for requirement in wanted]
     return [violation("exclusive", "exclusive", allowed, key, FAIL, message) for key, message in found.items()]

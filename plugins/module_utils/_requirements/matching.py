@@ -12,7 +12,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Iterable, NamedTuple, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, is_unreadable, may_be_loaded
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import (
+    is_older,
+    is_unreadable,
+    may_be_loaded,
+    unlisted_models,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate, matches
@@ -117,6 +122,15 @@ class Matches(NamedTuple):
         """Whether a model that is not listed may be meant: yes, unless the requirement names only models that are listed."""
         names = set(self.requirement.model)
         return is_older(self.record) and not (names and names <= set(self.record["available"]))
+
+    def unlisted_names(self) -> list[str]:
+        """The models that only the older list has, that may be loaded, and that may be what the requirement is about."""
+        names = self.requirement.model
+        return [
+            key
+            for key in unlisted_models(self.record)
+            if not names or self._names_any([key]) or any(_may_be_variant(name, key) or _may_be_masked(name, [key]) for name in names)
+        ]
 
     def listed_keys(self) -> list[str]:
         return [key for key in self.record["available"] if self._names_any([key])]

@@ -396,3 +396,18 @@ def test_the_older_list_can_be_asked_for_alone():
     failed = ask_confirmation(endpoint, Server(v0=HTML_500))
     assert failed.is_there and failed.doubt(entry)
     assert not ask_confirmation(endpoint, Server(v0=UNEXPECTED)).is_there
+
+
+def test_what_only_the_older_list_has_and_may_be_loaded_is_in_the_record():
+    variants = {"variants": ["c@q4", "c@q8"], "selected_variant": "c@q4"}
+    listed = json.dumps(
+        {"models": [{"type": "llm", "key": "a", "loaded_instances": [{"id": "b"}]}, {"type": "llm", "key": "c", **variants}]}
+    )
+    rows = [*(row(name, "loaded") for name in ("a", "b", "c", "c@q8", "new")), row("c@q4", "loading"), row("odd", "other"), row("idle")]
+    v1 = Response(200, listed.encode())
+    assert Server(v1=v1, v0=older(rows)).record(confirm=True)["unlisted"] == ["new", "odd"]
+    assert "unlisted" not in Server(v1=v1, v0=older(rows[:4])).record(confirm=True)
+    assert "unlisted" not in Server(v0=older(rows)).record(api="v0", confirm=True)
+    token = "sk-lm-0123456789abcdef"
+    masked = Server(v1=v1, v0=older([row(f"a-{token}", "loading")])).record(confirm=True, token=token)
+    assert masked["unlisted"] == ["a-********"]

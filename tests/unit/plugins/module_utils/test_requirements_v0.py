@@ -308,3 +308,34 @@ def test_another_model_that_is_loaded_is_enough_for_a_pattern():
     assert violation["actual"] == 2
     assert judge(host, parse_all([{"model": "qwen/*"}]), exclusive=True) == []
     assert "is still loading, and no requirement" in judge(host, parse_all([{"model": "qwen/other"}]), exclusive=True)[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("requirement", "unlisted", "known"),
+    [
+        ({"model": CHAT, "state": "absent"}, CHAT, False),
+        ({"model": "qwen/*", "state": "absent"}, CHAT, False),
+        ({"model": "qwen/*", "state": "unloaded"}, CHAT, False),
+        ({"model": f"{CHAT}@q4", "state": "unloaded"}, CHAT, False),
+        ({"type": "llm", "state": "absent"}, CHAT, False),
+        ({"model": CHAT, "min_instances": 0, "max_instances": 2}, CHAT, False),
+        ({"model": CHAT, "state": "unloaded"}, "********", False),
+        ({"model": CHAT, "state": "absent"}, OLD, True),
+        ({"model": CHAT, "state": "unloaded"}, f"{CHAT}-2", True),
+    ],
+)
+def test_a_model_that_only_the_older_list_has_may_be_loaded(requirement, unlisted, known):
+    host = {**record([], "v1"), "confirmed": True, "unlisted": [unlisted]}
+    found = violations(requirement, host)
+    assert known == (found == [])
+    if not known:
+        (violation,) = found
+        assert violation["actual"] is None
+        assert violation["message"].endswith(f"because only /api/v0/models lists {unlisted}")
+
+
+def test_exclusive_forbids_a_model_that_only_the_older_list_has():
+    host = {**confirmed("loaded"), "unlisted": [OLD, SEE]}
+    assert judge(host, parse_all([{"model": [CHAT, OLD, SEE]}]), exclusive=True) == []
+    (violation,) = judge(host, parse_all([{"model": [CHAT, SEE]}]), exclusive=True)
+    assert violation["message"] == f"it is not known whether anything else is loaded, because only /api/v0/models lists {OLD} (exclusive)"
