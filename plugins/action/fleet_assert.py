@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
     parse_fleet_assertion,
     records_given,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import ask_hosts
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import batch_hosts, refuse_other_values
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import (
     is_loopback_url,

@@ -111,7 +111,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.hosts import (
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import (
     ask_hosts,
     secret_warnings,
     server_warnings,

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import is_loopback
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import CUT_OFF, too_many_headers
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable

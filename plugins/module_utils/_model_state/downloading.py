@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.post_requests import (
     ALREADY_DOWNLOADED,
     COMPLETED,
     Download,

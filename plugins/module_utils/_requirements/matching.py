@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 
-class _Target(NamedTuple):
+class _NamedModel(NamedTuple):
     """A model that a requirement names, with all its instances; or the instances with an id that it names, usually a single one."""
 
     entries: list[Entry]
@@ -192,30 +192,30 @@ class Matches(NamedTuple):
     def _names_any(self, names: Iterable[str | None]) -> bool:
         return _match_any(self.requirement.model, names)
 
-    def _targets(self) -> list[_Target]:
+    def _targets(self) -> list[_NamedModel]:
         """What the requirement names: models, with all their instances, or single instances. Without a name, every model."""
         entries_of = grouped((entry["key"], entry) for entry in self.record["models"])
         if not self.requirement.model:
             return [self._model_of(key, entries) for key, entries in entries_of.items()]
-        found: list[_Target] = []
+        found: list[_NamedModel] = []
         for name in self.requirement.model:
             models = [self._model_of(key, entries) for key, entries in entries_of.items() if matches(name, key)]
             others = [entry for entry in self.record["models"] if not matches(name, entry["key"])]
             having = grouped((variant, entry) for entry in others for variant in _variants([entry]) if matches(name, variant))
-            variants = [_Target(entries, _instances(entries), variant) for variant, entries in having.items()]
+            variants = [_NamedModel(entries, _instances(entries), variant) for variant, entries in having.items()]
             named = {entry["key"] for target in variants for entry in target.entries}
             rest = _instances(entry for entry in others if entry["key"] not in named)
             # Any of several instances with one id may serve a request for it.
             having_id = grouped((each["id"], (entry, each)) for entry, each in rest if matches(name, each["id"]))
-            instances = [_Target([entry for entry, _each in of_id], of_id) for of_id in having_id.values()]
+            instances = [_NamedModel([entry for entry, _each in of_id], of_id) for of_id in having_id.values()]
             # A pattern means all that it matches. Any other name is first a key, then a variant, then the id of an instance.
             found += [*models, *variants, *instances] if is_pattern(name) else models or variants or instances
         return found
 
-    def _model_of(self, key: str, entries: list[Entry]) -> _Target:
+    def _model_of(self, key: str, entries: list[Entry]) -> _NamedModel:
         """A model with its instances, and with those of other models whose id is its key: they may serve requests for the key."""
         others = [entry for entry in self.record["models"] if entry["key"] != key]
-        return _Target(entries, _instances(entries) + [(entry, each) for entry, each in _instances(others) if each["id"] == key])
+        return _NamedModel(entries, _instances(entries) + [(entry, each) for entry, each in _instances(others) if each["id"] == key])
 
 
 def _match_any(patterns: Sequence[str], names: Iterable[str | None]) -> bool:

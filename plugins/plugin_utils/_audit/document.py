@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import SCHEMA_VERSION, Baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import DEFAULT_KINDS, compare_with_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, find
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import describe_host, load_record, natural_order
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.host_entry import describe_host, load_record, natural_order
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import Policy, check_policies, notes_on_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import Machines
 

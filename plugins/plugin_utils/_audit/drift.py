@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.hosts import natural_order
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.host_entry import natural_order
 
 JUST_IN_TIME = "just_in_time"
 KINDS = ("added", "removed", "loaded", "unloaded", "context", "quantization", "variant", JUST_IN_TIME)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import KnownModels
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import Poll
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import KnownModels
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import (
     ParsedAnswer,
     ParsedPoll,

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.write_requests import NotDone
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.post_requests import NotDone
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state import acting
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import REASONS

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import PUBLIC_OPTIONS, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import poll_after
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import poll_after
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import parse
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory import cache
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load

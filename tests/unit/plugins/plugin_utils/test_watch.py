@@ -25,7 +25,7 @@ import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.question import poll_after
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import poll_after
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import polling
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import MAX_ENTRIES
 
 ENDPOINT = Endpoint("http://gpu01:1234", max_response_bytes=1024 * 1024)

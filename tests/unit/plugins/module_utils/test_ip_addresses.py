@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.hosts import canonical_host, is_loopback, is_this_machine
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import canonical_host, is_loopback, is_this_machine
 
 LOCAL = [
     *("localhost", "LOCALHOST.", "a.localhost", "localhost.localdomain", "ip6-localhost", "localhost4"),
