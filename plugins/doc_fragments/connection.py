@@ -64,7 +64,7 @@ options:
         ones still have.
       - V(auto) asks for the older list where LM Studio itself says that it does not know the newer one, and in no other case. Both
         requests together have the O(timeout).
-      - The older list does not tell everything. What it does not tell is null in the record, and meets no requirement.
+      - The older list does not report everything. What it does not report is null in the record, and meets no requirement.
         RV(gpufleet.lmstudio.model_info#module:lmstudio.api) says which list it was.
     type: str
     choices: [v1, v0, auto]

@@ -19,7 +19,7 @@ options:
         O(require[].format), O(require[].quantization) and O(require[].capabilities) is needed, to say which model is meant.
       - A key that is a list takes one value as well. A comma is part of a value.
       - Unknown keys, wrong values and contradictions are errors, and so are a key without a value and an empty list.
-      - What a server does not tell meets no requirement.
+      - What a server does not report meets no requirement.
     type: list
     elements: dict
     suboptions:
@@ -51,12 +51,12 @@ options:
         elements: str
       publisher:
         description:
-          - As the server tells it, such as V(qwen). Any of the list will do, and case does not matter.
+          - As the server reports it, such as V(qwen). Any of the list will do, and case does not matter.
         type: list
         elements: str
       architecture:
         description:
-          - As the server tells it, such as V(qwen3). Any of the list will do, and case does not matter.
+          - As the server reports it, such as V(qwen3). Any of the list will do, and case does not matter.
         type: list
         elements: str
       format:
@@ -141,7 +141,7 @@ options:
     type: str
   confirm_loaded:
     description:
-      - Whether to ask C(/api/v0/models) as well, which tells whether a model is still loading. LM Studio 0.4 lists an instance as soon as its
+      - Whether to ask C(/api/v0/models) as well, which says whether a model is still loading. LM Studio 0.4 lists an instance as soon as its
         load begins, so without this a model counts as loaded before it can serve a request.
       - A model that is still loading, with all its instances, meets no requirement for a loaded one, and O(wait_timeout) waits for it. The same
         holds for a model that this list does not report as loaded, and for every model if an error comes in place of the list.
@@ -149,7 +149,7 @@ options:
         newer list has no instance of it yet. If an error comes in place of the list, these are not met.
       - Both requests together have the O(timeout). The second one goes to the same server with the same token and headers.
       - Where LM Studio has no C(/api/v0/models), a warning says that this cannot be told, and the newer list alone counts.
-      - It is an error with records that were gathered before, because those do not tell what is still loading.
+      - It is an error with records that were gathered before, because those do not say what is still loading.
     version_added: 2.0.0
     type: bool
     default: false

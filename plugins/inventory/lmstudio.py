@@ -102,7 +102,7 @@ notes:
     at once, because they are applied to what is in the cache, and a host whose connection is changed is queried again. So is one
     that answered with an error. A cache that cannot be used causes a warning. C(ansible-playbook --flush-cache) and
     C(meta=refresh_inventory) query all hosts again.
-  - A cache contains no token, nor anything derived from one, so it cannot tell that a token or a header was changed. Flush it then.
+  - A cache contains no token, nor anything derived from one, so it does not notice that a token or a header was changed. Flush it then.
     Files of a cache are readable by their owner only.
 seealso:
   - module: gpufleet.lmstudio.fleet_info

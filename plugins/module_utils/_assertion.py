@@ -116,7 +116,7 @@ def poll_until_met(
         record = ask(endpoint._replace(timeout=allowed, confirm_loaded=options["confirm_loaded"]), fetch, FULL)
         polls += 1
         violations = judge(record, assertion.requirements, options["exclusive"])
-        # A poll that was cut short by the deadline tells less than the one before.
+        # A poll that was cut short by the deadline says less than the one before.
         if last is None or record["status"] != "timeout" or allowed == endpoint.timeout:
             last = record, violations
         hopeless = hopeless and record["status"] in options["give_up_on"]

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Values that belong together."""
+"""Groups values by their keys."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Text for people: values in messages, sizes, and what a misspelt word may have meant."""
+"""Names that are patterns or masked, and how values, sizes and misspelt words read in messages."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ options:
     default: 600
   confirm_loaded:
     description:
-      - LM Studio lists an instance while it is still loading. With V(true), C(/api/v0/models) is asked as well, which tells whether
+      - LM Studio lists an instance while it is still loading. With V(true), C(/api/v0/models) is asked as well, which says whether
         it still is. Before anything is unloaded or loaded, the task waits up to O(load_timeout) until the listed instances of the model
         are loaded. Where that cannot be told, the task fails with a RV(reason) of V(load_unconfirmed). Where this LM Studio does not have that list, a
         warning says so.
@@ -160,7 +160,7 @@ options:
     choices: [target, controller]
     default: target
 notes:
-  - A request that an instance is serving when it is unloaded is cut off. LM Studio does not tell whether there is one.
+  - A request that an instance is serving when it is unloaded is cut off. LM Studio does not say whether there is one.
   - A token needs the permission to load, unload and download.
 seealso:
   - module: gpufleet.lmstudio.model_assert

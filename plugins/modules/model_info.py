@@ -13,7 +13,7 @@ author:
   - gpufleet (@gpufleet)
 description:
   - Asks C(GET /api/v1/models) of LM Studio 0.4 or later and returns the answer as a record. With O(api) it asks the older list of 0.3.
-  - The record has the same keys whatever the server said. RV(lmstudio.ok) and RV(lmstudio.status) tell what happened.
+  - The record has the same keys whatever the server said. RV(lmstudio.ok) and RV(lmstudio.status) say what happened.
   - An option of the connection that the task does not set is taken from the variables of the host, where they are set. Each is
     named like its option with C(lmstudio_) in front, such as C(lmstudio_url) and C(lmstudio_token). Only O(max_response_bytes) has none.
   - When the O(url) of the task is not one of the host's own servers, none of these variables is used, so that the token of a host goes to
@@ -153,7 +153,7 @@ lmstudio:
     models:
       description:
         - The entries of the list, in the order of the server. One key can occur in several entries.
-        - What the server does not tell is null (false for C(vision) and C(trained_for_tool_use), empty for a list). Fields that the API has beyond
+        - What the server does not report is null (false for C(vision) and C(trained_for_tool_use), empty for a list). Fields that the API has beyond
           these pass through under their own names, such as C(state) of the older API, which is C(loaded), C(not-loaded) or C(loading).
         - Control characters in texts, except tabs and line feeds, are replaced by U+FFFD, so that no name can control a terminal.
       type: list
@@ -321,10 +321,10 @@ lmstudio:
           description: Those with a loaded instance.
           type: int
         instances:
-          description: Loaded instances. Null where RV(lmstudio.api) is V(v0), which does not tell how many there are.
+          description: Loaded instances. Null where RV(lmstudio.api) is V(v0), which does not say how many there are.
           type: int
     size_bytes:
-      description: Bytes on disk, summed over entries. Null where one of the sizes is not known, and where RV(lmstudio.api) is V(v0), which tells no size.
+      description: Bytes on disk, summed over entries. Null where one of the sizes is not known, and where RV(lmstudio.api) is V(v0), which reports no size.
       type: dict
       contains:
         available:

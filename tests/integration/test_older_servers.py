@@ -312,7 +312,7 @@ def test_what_may_be_loading_is_not_unloaded(run, tmp_path):
         run(GONE, {name: {"lmstudio_url": f"http://127.0.0.1:{server.port}"} for name, server in servers.items()})
     said = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in servers}
     met = "The requirement is met."
-    unknown = "because /api/v0/models did not tell what is still loading"
+    unknown = "because /api/v0/models did not say what is still loading"
     assert said["idle"] == said["hidden"] == [met] * 4
     assert said["loading"] == [
         f"{CHAT} must not be loaded, but is still loading",

@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import WrongType, coerce, invalid_field, json_type
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import NOWHERE, Listed, Model, error_and, tells_error
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import NOWHERE, Listed, Model, error_and, has_error
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import MAX_WARNINGS, Entry, Reader, check_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
@@ -68,7 +68,7 @@ def _checked(document: Any) -> list[Entry]:
     if not isinstance(rows, list):
         what = "an object without data" if isinstance(document, dict) else json_type(document)
         raise ApiError("invalid", f"sent {what} instead of a model list")
-    if tells_error(document, rows):
+    if has_error(document, rows):
         raise error_and(rows)
     check_number(rows)
     if rows and not any(isinstance(row, dict) and "state" in row for row in rows):

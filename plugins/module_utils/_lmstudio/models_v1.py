@@ -80,7 +80,7 @@ def _comparable(entry: Entry) -> Entry:
 def list_models(document: Any, known: KnownModels | None = None) -> Listed:
     """The models that a document lists. Raises :class:`ApiError`. `known` is looked up, and added to."""
     models = document.get("models") if isinstance(document, dict) else None
-    if not isinstance(models, list) or (not models and "data" in document) or tells_error(document, models):
+    if not isinstance(models, list) or (not models and "data" in document) or has_error(document, models):
         raise _no_list(document)
     check_number(models)
     if models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in models):
@@ -111,7 +111,7 @@ def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels
     return model
 
 
-def tells_error(document: Mapping[str, Any], listed: list[Any]) -> bool:
+def has_error(document: Mapping[str, Any], listed: list[Any]) -> bool:
     """Whether a document reports an error, so that its list may be incomplete."""
     return document.get("error") not in (None, False, "") or (not listed and document.get("detail") is not None)
 

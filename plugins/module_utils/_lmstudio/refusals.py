@@ -156,7 +156,7 @@ def _port(url: SplitResult) -> int:
 
 
 def _web_page(response: Response, body: bytes, endpoint: Endpoint) -> ApiError:
-    """An HTML page. Its HTTP status tells what a proxy may mean by it."""
+    """An HTML page. Its HTTP status says what a proxy may mean by it."""
     code = response.http_status
     case = None
     if code == 400:

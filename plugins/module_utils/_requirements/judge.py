@@ -51,7 +51,7 @@ _FAILING_SHOWN = 5
 _OLDER_LIST = LIST_MODELS_V0.path
 """While just-in-time loading is off, it leaves out models that are not loaded. It never shows how many instances there are."""
 _LEFT_OUT = f"because {_OLDER_LIST} may leave out models"
-_UNCONFIRMED = f"because {_OLDER_LIST} did not tell what is still loading"
+_UNCONFIRMED = f"because {_OLDER_LIST} did not say what is still loading"
 
 
 def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool = False) -> list[Violation]:

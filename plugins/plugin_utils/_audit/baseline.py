@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import listed_models, tells_less
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import listed_models, reports_less
 
 SCHEMA_VERSION = 2
 _READ = (1, SCHEMA_VERSION)
@@ -29,9 +29,9 @@ class Baseline(NamedTuple):
     """What is known of each host: `{ok, status, api, detail, models, seen_at}`. For one that gave no answer, or less of one, what it had before."""
 
     def still_known(self, host: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What a host without a change had before, where it gives no answer now, or tells less."""
+        """What a host without a change had before, where it gives no answer now, or reports less."""
         known = self.hosts.get(host["name"])
-        if known is None or not known["ok"] or (host["ok"] and not tells_less(known, host)):
+        if known is None or not known["ok"] or (host["ok"] and not reports_less(known, host)):
             return None
         return {key: known[key] for key in ("seen_at", "api", "detail", "models")}
 

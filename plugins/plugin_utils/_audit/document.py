@@ -225,7 +225,7 @@ def _sum(values: Iterable[int | None]) -> int | None:
 
 
 def _notes_on_lists(hosts: list[dict[str, Any]]) -> list[str]:
-    """What the figures of a list of models do not tell."""
+    """What the figures of a list of models do not show."""
     notes = []
     doubled = [host["name"] for host in hosts if host["duplicates"]]
     if doubled:

@@ -65,7 +65,7 @@ class Listed:
     def __init__(self, entries: Sequence[Mapping[str, Any]] = ()) -> None:
         instances = [instance for entry in entries for instance in entry["instances"]]
         # A report of schema_version 1 does not say.
-        self.tells_idle = all(instance.get("unloads_when_idle") is not None for instance in instances)
+        self.reports_idle = all(instance.get("unloads_when_idle") is not None for instance in instances)
         self.contexts = _contexts(instances)
         self.idle = _contexts(instance for instance in instances if instance.get("unloads_when_idle"))
         """The contexts of those instances that unload when idle."""
@@ -100,7 +100,7 @@ def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
     return {key: Listed(entries) for key, entries in of_key.items()}
 
 
-def tells_less(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+def reports_less(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether an answer leaves out what was known of a host, so that a later change of that would go unnoticed."""
     if _only_older(now, before) or before["detail"] == FULL != now["detail"]:
         return True
@@ -132,8 +132,8 @@ def _only_older(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _of_instances(key: str, old: Listed, new: Listed, same_list: bool) -> Iterator[Change]:
     before, now = old.contexts, new.contexts
-    both_tell_idle = old.tells_idle and new.tells_idle
-    pinned_before, pinned_now = (old.pinned, new.pinned) if both_tell_idle else (before, now)
+    both_report_idle = old.reports_idle and new.reports_idle
+    pinned_before, pinned_now = (old.pinned, new.pinned) if both_report_idle else (before, now)
     if pinned_before and not pinned_now:
         yield key, "unloaded", before, now, "unloads when idle now, and stayed loaded before" if now else "is no longer loaded"
     elif pinned_now and not pinned_before:
@@ -141,7 +141,7 @@ def _of_instances(key: str, old: Listed, new: Listed, same_list: bool) -> Iterat
         yield key, "loaded", before, now, sentence
     elif _differ(pinned_before, pinned_now) and (same_list or _nothing_in_common(pinned_before, pinned_now)):
         yield key, "context", pinned_before, pinned_now, f"now has the context {_joined(pinned_now)} instead of {_joined(pinned_before)}"
-    if both_tell_idle and _differ(old.idle, new.idle):
+    if both_report_idle and _differ(old.idle, new.idle):
         sentence = f"has instances that unload when idle: context {_joined(new.idle) or 'none'} instead of {_joined(old.idle) or 'none'}"
         yield key, JUST_IN_TIME, before, now, sentence
 

@@ -64,7 +64,7 @@ def find(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: Mappi
 
 
 def cause_lines(finding: Finding, names: int = 5) -> list[str]:
-    """A line with the hosts of each cause, at most `names` of them by name. A cause with one host tells what happened there."""
+    """A line with the hosts of each cause, at most `names` of them by name. A cause with one host says what happened there."""
     lines = [
         cause["example"] if len(cause["hosts"]) == 1 and cause["example"] else f"{cause['cause']}: {format_names(cause['hosts'], names)}"
         for cause in finding["causes"]

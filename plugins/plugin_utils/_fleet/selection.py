@@ -59,10 +59,11 @@ def refuse_batches_of_an_audit(task_vars: Mapping[str, Any]) -> None:
 
 
 def refuse_other_values(task: Any, task_vars: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Raise an ``AnsibleError`` in a role that judges these hosts at once, where one of them has another value for what it is judged by.
+    """Raise an ``AnsibleError`` in a role that judges these hosts with one value of a variable, where one of them has another value.
 
-    The role names these variables in the vars of its task, as ROLE_judged_by. A host that has none of ROLE_judged_together_if is judged by
-    itself. Values are compared as they are written: a template is one value, though it may come to another one for each host.
+    The task of the role has two lists in its vars: ROLE_judged_by, the names of such variables, and ROLE_judged_together_if, variables that
+    make the role judge all hosts together: a host that has none of them is judged by itself. Values are compared as they are written, so a
+    template is one value, even if it evaluates differently on each host.
     """
     role = task_vars.get("ansible_role_name", "").rpartition(".")[2]
     judged_by = task.vars.get(f"{role}_judged_by", [])

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The options that plugins for many hosts share."""
+"""The argument specs of the plugins that ask many hosts."""
 
 from __future__ import annotations
 

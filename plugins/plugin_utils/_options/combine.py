@@ -4,7 +4,10 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Options of one endpoint combined with the defaults for all, and options from its text. The event source uses it, without Ansible."""
+"""How the options of one endpoint combine with the defaults for all endpoints, and which options its address gives.
+
+The event source uses this too, so nothing here needs Ansible.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 
 
 def combine(overrides: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Both together, where the overrides win. Options that only make sense together come from one side."""
+    """The defaults with the overrides in their place. A URL and its port, a certificate and its key, and what authorizes come from one of them."""
     defaults = dict(defaults)
     if "url" in overrides:
         defaults.pop("port", None)
@@ -30,7 +33,7 @@ def combine(overrides: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
 
 
 def options_from_address(options: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """The options for a URL, a ``NAME:PORT``, or a plain name or address, which adds nothing to them."""
+    """The options of an endpoint whose address is a URL or a ``NAME:PORT``. A plain name or address adds nothing to them."""
     if "://" in text:
         return {**options, "url": text}
     if names_port(text):

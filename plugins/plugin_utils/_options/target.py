@@ -4,7 +4,9 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Whether the server that is queried is that of the host, or another one, such as that of the machine that runs a module in its place."""
+"""Errors and warnings, before a request is sent, about a server that may not be that of the host: because a module runs on another machine,
+because a URL is of another one, or because one result counts for several hosts.
+"""
 
 from __future__ import annotations
 

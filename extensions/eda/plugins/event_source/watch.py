@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-short_description: Watch LM Studio servers, and tell what changes
+short_description: Watch LM Studio servers, and report what changes
 version_added: 2.0.0
 author:
   - gpufleet (@gpufleet)

@@ -36,7 +36,7 @@ def as_junit(audit: Audit) -> str:
             silent[host["name"]] = host["status"]
             _fail(case, host["status"], [host["error"]["message"], host["error"]["hint"]])
         elif is_older(host):
-            ElementTree.SubElement(case, "system-out").text = f"answered over {LIST_MODELS_V0.path}, which does not tell everything"
+            ElementTree.SubElement(case, "system-out").text = f"answered over {LIST_MODELS_V0.path}, which does not report everything"
     for check in audit["checks"]:
         if check["host"] in silent:
             case = suites.case(check["policy"], check["host"], check["requirement"])

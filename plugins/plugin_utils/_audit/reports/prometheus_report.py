@@ -150,7 +150,7 @@ METRICS = (
     _of_hosts(
         "lmstudio_host_older_api",
         "0 or 1",
-        "Whether the host answered over the older API, which does not tell everything.",
+        "Whether the host answered over the older API, which does not report everything.",
         lambda host: is_older(host) if host["api"] else None,
     ),
     _of_hosts("lmstudio_models_listed", "models", "Models that the host lists.", lambda host: host["counts"]["models"]),

@@ -472,7 +472,7 @@ def test_what_the_older_list_does_not_tell_is_not_known_in_any_report():
     for shown in (lines, markdown, html.splitlines()):
         assert any(note in line for line in shown)
     assert [line.split(",")[-1] for line in csv.splitlines()] == ["api", "v1", "v0", "v0", "v0"]
-    assert "answered over /api/v0/models, which does not tell everything" in junit
+    assert "answered over /api/v0/models, which does not report everything" in junit
     assert 'lmstudio_host_older_api{host="new"} 0' in samples and 'lmstudio_host_older_api{host="old"} 1' in samples
     assert 'lmstudio_models_loaded{host="old"} 1' in samples and 'lmstudio_models_listed{host="old"} 3' in samples
     assert 'lmstudio_instance_context_length{host="old",model="chat/m",model_instance="chat/m"} 8192' in samples
