@@ -387,6 +387,24 @@ def test_a_cache_answers_in_place_of_the_servers(read_inventory, start, tmp_path
     assert token[:10] not in path.read_text() and stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_hosts_that_share_a_url_and_differ_in_their_tokens_are_not_kept(read_inventory, start):
+    fleet = start(
+        {"gateway": {"payload": "two_loaded.json"}, "gpu03": {"payload": "two_loaded.json"}, "gpu04": {"payload": "two_loaded.json"}}
+    )
+    hosts = local(fleet)
+    both = hosts["gpu"]["hosts"]
+    gateway = both.pop("gateway")
+    both |= {"gpu01": {**gateway, "lmstudio_token": TOKENS["gpu01"]}, "gpu02": {**gateway, "lmstudio_token": TOKENS["gpu02"]}}
+    both["gpu05"] = dict(both["gpu04"])
+    files = {"hosts.yml": hosts, "lmstudio.yml": CACHED}
+    read_inventory(files)
+    # A gateway may choose the server by the token.
+    both["gpu01"]["lmstudio_token"], both["gpu02"]["lmstudio_token"] = TOKENS["gpu02"], TOKENS["gpu01"]
+    second = read_inventory(files)
+    assert {name: len(fleet.requests(name)) for name in fleet.urls} == {"gateway": 4, "gpu03": 1, "gpu04": 1}
+    assert second.groups["lmstudio_ok"] == ["gpu01", "gpu02", "gpu03", "gpu04", "gpu05"]
+
+
 def test_a_link_in_a_cache_folder_does_not_change_the_mode_of_another_file(read_inventory, start, tmp_path):
     files = {"hosts.yml": local(start({"gpu01": {}})), "lmstudio.yml": CACHED}
     read_inventory(files)

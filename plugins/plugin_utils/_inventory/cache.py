@@ -7,7 +7,8 @@
 """What an inventory cache keeps about hosts, and which entries are still valid.
 
 It keeps whole answers, in which secrets that a server sent back are masked (masking.py), and the fact that a host could not be reached.
-Other failures are not kept: asking again is quick, and a changed token or header may have ended them.
+Other failures are not kept: asking again is quick, and a changed token or header may have ended them. Nor are answers of hosts that share a
+URL and differ in their secrets, which may decide which server answers there.
 
 Everything is one string, because Ansible inspects data piece by piece. Each answer and each model is in it once: most hosts of a
 fleet have the same ones.
@@ -51,7 +52,7 @@ def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, ParsedPoll]) -> 
             known = numbers[id(model.entry)] = models.setdefault(canonical(model.entry), len(models))
         return known
 
-    for name, endpoint in endpoints.items():
+    for name, endpoint in _with_known_server(endpoints).items():
         poll = polls[name]
         entry = {"asked_with": _asked_with(endpoint), "asked_at": poll.asked_at, "response_ms": poll.response_ms}
         answer = poll.answer
@@ -94,7 +95,7 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
 
     polls = {}
     now = time.time()
-    for name, endpoint in endpoints.items():
+    for name, endpoint in _with_known_server(endpoints).items():
         with contextlib.suppress(ApiError, KeyError, IndexError, TypeError, ValueError):
             entry = hosts[name]
             age = now - _seconds(entry["asked_at"])
@@ -110,6 +111,14 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
                 continue
             polls[name] = ParsedPoll(answer, entry["asked_at"], entry["response_ms"])
     return polls
+
+
+def _with_known_server(endpoints: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
+    """The hosts without those that share a URL and differ in their secrets: a cache cannot tell whose answer it has, because it has no secret."""
+    secrets: dict[str, set[Any]] = {}
+    for endpoint in endpoints.values():
+        secrets.setdefault(endpoint.url, set()).add((endpoint.token, endpoint.headers))
+    return {name: endpoint for name, endpoint in endpoints.items() if len(secrets[endpoint.url]) == 1}
 
 
 @functools.lru_cache(maxsize=4096)
