@@ -113,7 +113,11 @@ def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels
 
 def has_error(document: Mapping[str, Any], listed: list[Any]) -> bool:
     """Whether a document reports an error, so that its list may be incomplete."""
-    return document.get("error") not in (None, False, "") or (not listed and document.get("detail") is not None)
+    return _reports_error(document) or (not listed and document.get("detail") is not None)
+
+
+def _reports_error(document: Mapping[str, Any]) -> bool:
+    return document.get("error") not in (None, False, "")
 
 
 def error_and(listed: Any) -> ApiError:
@@ -130,7 +134,7 @@ def _no_list(document: Any) -> ApiError:
     models = document.get("models")
     if models is not None and not isinstance(models, list):
         return invalid_field("models", "a list", models)
-    if "error" in document:
+    if _reports_error(document):
         return error_and(models)
     return ApiError(
         "invalid", f"sent {'a problem document' if 'detail' in document else 'an object without models'} instead of a model list"

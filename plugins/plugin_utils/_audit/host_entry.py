@@ -43,7 +43,7 @@ def _in_order(record: Record) -> Record:
     # An LM Link duplicate differs in some of these, or in nothing.
     models.sort(key=lambda entry: (entry["key"], not entry["loaded"], str(entry["quantization"]), str(entry["selected_variant"])))
     # The number of an entry is its place in the answer.
-    warnings = sorted(re.sub(r"^models\[\d+\]", "models", str(text)) for text in record["warnings"])
+    warnings = sorted(re.sub(r"^(models|data)\[\d+\]", r"\1", str(text)) for text in record["warnings"])
     error = None if record["ok"] else record["error"] or {"message": f"Its status is {record['status']}.", "hint": "", "http_status": None}
     return {**record, "models": models, "warnings": warnings, "error": error}
 

@@ -30,6 +30,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.no_templa
 _JITTER = 0.1
 """The part of an interval by which a poll comes earlier or later, so that the hosts are not all asked at once."""
 _LOG = logging.getLogger(SOURCE)
+_OWN_FAILURE = "This is an error of the event source or of its options, and not of the host. The log of ansible-rulebook has it as well."
 
 
 class Queue(Protocol):
@@ -89,7 +90,7 @@ class _Watcher:
             # The text of an unknown exception may come from the server.
             why = str(exc).rstrip(".") if isinstance(exc, OptionError) else type(exc).__name__
             self._log(f"{self._name} could not be polled ({why}).")
-            failed = poll_after(0, ApiError("invalid", f"could not be polled ({why})"))
+            failed = poll_after(0, ApiError("invalid", f"could not be polled ({why})", hint=_OWN_FAILURE))
             record = record_of(self._endpoint, parse(self._endpoint, failed), FULL)
             self._state, events = advance(self._state, record, rules)
         return record, events

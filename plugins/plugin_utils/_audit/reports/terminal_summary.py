@@ -67,7 +67,7 @@ def _models(audit: Audit, most: int) -> list[str]:
 
 
 def _hosts(audit: Audit, room: int) -> list[str]:
-    """The table of the hosts, those without an answer first, each part in the order of names."""
+    """The table of the hosts, those without an answer first, each part in the order of names, in so many lines or in two."""
     hosts = silent_first(audit)
     width = min(max([len(host["name"]) for host in hosts] + [4]), 40)
     lines = [f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTED':>6}  {'LOADED SIZE':>11}  MODELS (CONTEXT)"]
@@ -78,4 +78,8 @@ def _hosts(audit: Audit, room: int) -> list[str]:
             f"{printable(host['name'], width):<{width}}  {printable(host['status']):<12}  {listed:>6}  "
             f"{sentences.loaded_size(host):>11}  {printable(shown, 110) or '-'}"
         )
-    return lines if len(lines) <= room else [*lines[: room - 1], f"  ... and {count(len(lines) - room + 1, 'more host')}"]
+    if len(lines) <= room:
+        return lines
+    # Without the titles, and the line that counts the others.
+    shown = max(room - 2, 0)
+    return [*lines[: shown + 1], f"  ... and {count(len(hosts) - shown, 'more host')}"]

@@ -259,6 +259,11 @@ def test_the_status_is_judged_in_the_documented_order(status, document, expected
         assert error(document, status).status == expected
 
 
+def test_an_error_that_is_null_is_no_error():
+    assert error({"error": None, "object": "list"}, 200).problem == "sent an object without models instead of a model list"
+    assert error({"error": "no"}, 200).problem == "sent an error instead of a model list"
+
+
 def test_a_web_page_is_known_by_its_content_type():
     assert error(b"hello", content_type="text/html; charset=utf-8").status == "not_lmstudio"
 

@@ -26,6 +26,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.modules import fleet_report
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit, without_times
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports import terminal_summary
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.sentences import problems
@@ -214,6 +215,24 @@ def test_the_summary_is_never_longer_than_a_screen(hosts):
     assert any(line.startswith("gpu0 ") for line in lines) and lines[-1].endswith("/audit/prometheus")
     if hosts == 1:
         assert any(line.startswith("ok0 ") for line in lines)
+
+
+@pytest.mark.parametrize(("room", "shown"), [(5, 4), (4, 2), (3, 1), (2, 0), (1, 0), (0, 0), (-3, 0)])
+def test_hosts_that_do_not_fit_are_counted(room, shown):
+    found = make_audit({f"gpu{number}": answering() for number in range(4)}, [], None, "2026-11-23T08:00:00Z")
+    _title, *lines = terminal_summary._hosts(found, room)
+    assert [line.split()[0] for line in lines[:shown]] == [f"gpu{number}" for number in range(shown)]
+    assert lines[shown:] == ([] if shown == 4 else [f"  ... and {4 - shown} more hosts"])
+
+
+@pytest.mark.parametrize("api", ["v0", "v1"])
+def test_the_place_of_a_model_in_an_answer_is_no_change(api):
+    def at(number):
+        name = "data" if api == "v0" else "models"
+        return {**answering(), "warnings": [f"{name}[{number}] (a) has the state odd, so it is not known whether it is loaded"]}
+
+    one, other = (make_audit({"gpu": at(number)}, [], None, "2026-11-23T08:00:00Z") for number in (1, 2))
+    assert one == other
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(1)", " =1", "\t=1", "\r=1", "\u00a0=1", *"\uff1d\uff0b\uff0d\uff20"])

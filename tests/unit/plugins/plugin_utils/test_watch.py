@@ -320,6 +320,8 @@ def test_a_bug_at_one_endpoint_ends_nothing_and_is_one_sentence(monkeypatch, cap
     assert [record.getMessage() for record in caplog.records if record.name.startswith("gpufleet")] == [
         "odd could not be polled (KeyError)."
     ]
+    (of_bug,) = [str(event) for event in events if event["status"] == "invalid"]
+    assert "This is an error of the event source" in of_bug and "Check url" not in of_bug
     assert "server said" not in str(events) and fleet.log["good"] > 20
 
 
