@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import ensure_state
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted, model_spec, parse_wanted
 
@@ -64,7 +64,7 @@ class ClockworkServer:
         """Called before each request is answered: somebody else who acts."""
 
     def run(self, wanted: Wanted, check_mode: bool = False, **server: Any) -> dict[str, Any]:
-        return bring_about(wanted, Client(ENDPOINT, self.fetch, clock=lambda: self.now, sleep=self.pass_time, **server), check_mode)
+        return ensure_state(wanted, Client(ENDPOINT, self.fetch, clock=lambda: self.now, sleep=self.pass_time, **server), check_mode)
 
     def pass_time(self, seconds: float) -> None:
         assert seconds >= 0

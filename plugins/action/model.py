@@ -9,7 +9,7 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import ensure_state
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import not_asked_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted, check_given, model_spec, parse_wanted
@@ -33,7 +33,7 @@ class ActionModule(OneHostAction):
             if not self._task.no_log:
                 self._display.display(f"{self.MODULE}, {endpoint.url}: {line}")
 
-        return bring_about(parsed, Client(endpoint, fetch, progress=show), self._task.check_mode)
+        return ensure_state(parsed, Client(endpoint, fetch, progress=show), self._task.check_mode)
 
     def result_of(self, record: Record, parsed: Wanted) -> dict[str, Any]:
         return not_asked_result(parsed, record)

@@ -32,14 +32,13 @@ class ActionModule(OneHostAction):
 
     def _execute_module(self, **given: Any) -> dict[str, Any]:
         try:
-            result: dict[str, Any] = super()._execute_module(**given)
+            return dict(super()._execute_module(**given))
         except AnsibleConnectionFailure as exc:
-            # Ignored, a host that cannot be reached would pass.
+            # With ignore_unreachable, a host that cannot be reached would count as passed.
             if not self._task.ignore_unreachable:
                 raise
             options = validate_options(self.spec(False), given_options(self._task.args))
             return self.result_of(nothing_gathered({"msg": str(exc)}), self.parse(options))
-        return result
 
     def early_result(self) -> dict[str, Any] | None:
         args = self._task.args

@@ -281,7 +281,7 @@ msg:
 """
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import ensure_state
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import model_spec, parse_wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
@@ -289,7 +289,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import L
 
 def main() -> None:
     module = LMStudioModule(argument_spec=model_spec(), supports_check_mode=True)
-    module.end_with(lambda: bring_about(parse_wanted(module.params), Client(module.endpoint(), fetch), module.check_mode))
+    module.end_with(lambda: ensure_state(parse_wanted(module.params), Client(module.endpoint(), fetch), module.check_mode))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ class OneHostAction(ActionBase):
     """The argument spec of the module, with the environment of the machine that sends the request or without."""
 
     def early_result(self) -> dict[str, Any] | None:
-        """The result, where none is to be asked. Raises an ``InputError`` for options that Ansible's own check would take for others."""
+        """The result where no server has to be asked, or None. Raises an ``InputError`` for options that Ansible's own check would take for
+        others.
+        """
         return None
 
     def parse(self, options: dict[str, Any]) -> Any:
@@ -95,9 +97,9 @@ class OneHostAction(ActionBase):
         withheld = resolved.withheld
         if withheld is not None:
             withheld += withhold_from_server(self, host, resolved.options, written, except_for=written.own(self._templar)).values()
-        # Checked here for both cases, because only here is it known where an option was set.
         # An Authorization header replaces a token of the environment.
         environment = resolved.on_controller and not authorizes(resolved.options.get("headers"))
+        # Checked for modules, too, because only here is it known where an option was set.
         options = validate_options(self.spec(environment), resolved.options, resolved.names)
         parsed = self.parse(options)
         if resolved.not_asked:

@@ -4,7 +4,8 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The driver on targets: one exchange in a thread, with ``http.client``, in the clear, over TLS or through a proxy.
+"""The blocking driver: one exchange in a thread, with ``http.client``, in the clear, over TLS or through a proxy. Targets always use it, and the
+controller where it asks one host in the clear. (The other drivers are ``_requests.py`` and ``_fleet/event_loop.py`` in ``plugin_utils``.)
 
 There is no netrc, no redirect, no cookie, no shared opener and no proxy unless asked for.
 """

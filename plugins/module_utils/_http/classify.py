@@ -65,7 +65,7 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
         )
     if isinstance(exc, ConnectionRefusedError):
         return _refused(endpoint, deadline)
-    if isinstance(exc, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
+    if isinstance(exc, (http.client.IncompleteRead, ConnectionError, ssl.SSLError)):
         if connecting and endpoint.scheme == "https":
             return _closed_in_handshake()
         # A server that expects TLS may close the connection without a word.

@@ -85,7 +85,7 @@ HINTS = {
     "unsupported: neither": "Check the path of the URL if it has one: /api/v1/models is added to it. "
     "If it is right, this LM Studio has neither that route nor /api/v0/models: update it.",
     "unavailable: loading": "It is loading a model. llama.cpp answers like this, LM Studio does not: check url and port, or wait.",
-    "unavailable: origin": "A content network or a tunnel answers like this when it cannot reach the server behind it. "
+    "unavailable: origin": "A content delivery network (CDN) or a tunnel answers like this when it cannot reach the server behind it. "
     "Check the tunnel and LM Studio on that host (lms server status).",
     "redirect: login": "A proxy in front of the server requires a login. Set headers to what it accepts from a program, "
     "such as a service token. Do not set url to the login page: that would send it the token.",
@@ -124,7 +124,7 @@ STATUSES = ("ok", *(name for name in HINTS if ":" not in name))
 
 
 MAX_DIGITS = 18
-"""Of a whole number from a server. One with more digits is not believed."""
+"""The most digits of a whole number from a server. One with more is not believed."""
 
 
 class ApiError(Exception):

@@ -47,7 +47,7 @@ class Confirmation(NamedTuple):
     """The models that it calls anything but not-loaded, with the secrets in their names masked."""
     problem: str = ""
     """Why it sent none, as a sentence without its full stop."""
-    is_there: bool = True
+    has_older_list: bool = True
     """Whether the server has the older list at all."""
     is_refused: bool = False
     """Whether the server refuses it, to this token or to everyone. Waiting does not change that."""
@@ -106,9 +106,9 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
             sorted({mask_text(secrets, name) for name, found in states.items() if _least_settled(found) != NOT_LOADED}),
         )
     except ApiError as exc:
-        is_there = exc.status != "unsupported" and exc.http_status != 404
+        has_older_list = exc.status != "unsupported" and exc.http_status != 404
         problem = f"{endpoint.url}{LIST_MODELS_V0.path} {mask_problem(endpoint, exc).problem}"
-        return Confirmation(None, problem=problem, is_there=is_there, is_refused=exc.status in ("auth", "forbidden"))
+        return Confirmation(None, problem=problem, has_older_list=has_older_list, is_refused=exc.status in ("auth", "forbidden"))
 
 
 def confirm(record: Record, confirmation: Confirmation | None) -> Record:
@@ -123,11 +123,11 @@ def confirm(record: Record, confirmation: Confirmation | None) -> Record:
         confirmed = True
     elif record["ok"]:
         found = confirmation or Confirmation(None, problem=f"{LIST_MODELS_V0.path} was not requested")
-        confirmed = (found.states is not None or None) if found.is_there else False
+        confirmed = (found.states is not None or None) if found.has_older_list else False
         explained = {*record["loaded"], *(instance["id"] for instance in record["instances"])}
         listed = explained.union(record["available"], *([entry["selected_variant"], *entry["variants"]] for entry in record["models"]))
         unlisted = [name for name in found.unsettled if name not in listed]
-        for entry in record["models"] if found.is_there else ():
+        for entry in record["models"] if found.has_older_list else ():
             if not entry["loaded"]:
                 state = found.state_without_instance(entry, explained)
                 entry.update({"state": state} if state else {})

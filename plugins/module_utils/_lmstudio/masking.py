@@ -46,6 +46,7 @@ def secrets_of(endpoint: Endpoint) -> tuple[Secret, ...]:
     """Texts that must not come back in a record."""
     proxies = [("Proxy-Authorization", value) for value in (_sent_to_proxies() if endpoint.use_proxy else ())]
     found = {_secret(endpoint.token, True)} if endpoint.token else set()
+    # A token counts however short it is, and what is in it as that of any other header.
     for name, value in (("Authorization", endpoint.token or ""), *endpoint.headers, *proxies):
         is_credential = name.lower() in CREDENTIALS
         texts = (*texts_of(value), *(_UNCHANGED_BY_ESCAPES.findall(value) if is_credential else ()))
@@ -89,11 +90,12 @@ def short_secret_warning(endpoint: Endpoint) -> str | None:
 
 
 def mask_answer(endpoint: Endpoint, models: list[Model], warnings: list[str]) -> Listed | None:
-    """Both with the secrets that were sent to the server masked, wherever it put them. None if there are none."""
+    """The models and the warnings with the secrets masked that were sent to the server, wherever it put them. None if there are none in them."""
     secrets = secrets_of(endpoint)
     if not secrets:
         return None
     entries = [model.entry for model in models]
+    # comparable_text leaves them out.
     lifetimes = [instance["remaining_ttl_seconds"] for entry in entries for instance in entry["loaded_instances"]]
     text = (comparable_text(models) + canonical(lifetimes)).lower()
     is_there = any(canonical(secret.text[: secret.least])[1:-1].lower() in text for secret in secrets)

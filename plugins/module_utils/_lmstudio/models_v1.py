@@ -44,7 +44,7 @@ KnownModels = Dict[bytes, Model]
 """Models that were read before, by their decoded JSON as bytes: most hosts of a fleet have the same ones."""
 _MAX_KNOWN = 4096
 _MAX_KNOWN_BYTES = 4096
-"""Of the decoded JSON of a model that is remembered."""
+"""How many models are remembered, and the most bytes that the decoded JSON of one may have."""
 
 
 canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, KnownModels, Listed, read_models
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-"""Of ``asked_at``, in UTC."""
+"""How ``asked_at`` is written, in UTC."""
 _LEAST_SECONDS = 0.01
 
 

@@ -4,8 +4,8 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The host record: what one host answered, always with the same keys. :func:`ask` makes one from an endpoint; where many hosts are asked,
-:func:`parse` and :func:`record_of` do so in two steps.
+"""The host record: what one host answered, always with the same keys, but for those that confirmation.py adds. :func:`ask` makes one from an
+endpoint; where many hosts are asked, :func:`parse` and :func:`record_of` do so in two steps.
 """
 
 from __future__ import annotations
@@ -84,17 +84,17 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
         return fetch(endpoint, request)
 
     try:
-        # Nothing is awaited that would have to wait, so it runs to its end without an event loop.
+        # fetch_now never waits, so this runs to its end without an event loop.
         ask_endpoint(endpoint, fetch_now).send(None)
     except StopIteration as end:
         return record_of(endpoint, parse(endpoint, end.value), detail)
-    raise AssertionError
+    raise AssertionError("fetch_now has waited")
 
 
-def parse(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> ParsedPoll:
-    """The result of a poll. `known` is as in :func:`read_models`."""
+def parse(endpoint: Endpoint, poll: Poll) -> ParsedPoll:
+    """The result of a poll."""
     try:
-        return with_answer(endpoint, poll, read_answer(endpoint, poll, known))
+        return with_answer(endpoint, poll, read_answer(endpoint, poll))
     except ApiError as exc:
         return with_answer(endpoint, poll, exc)
 

@@ -42,7 +42,9 @@ class Sizes(TypedDict):
 
 
 class Record(TypedDict):
-    """What a host answered. The documentation of ``model_info`` says what each key means."""
+    """What a host answered. The documentation of ``model_info`` says what each key means. A record of ``confirm_loaded`` has ``confirmed`` as well,
+    and perhaps ``unlisted``: confirmation.py adds them.
+    """
 
     ok: bool
     status: str

@@ -42,7 +42,7 @@ _WITHOUT_OTHERS = f"The other models were unloaded for it (exclusive), and stay 
 """What to do where there is too little memory although the others have been unloaded."""
 
 
-def bring_about(wanted: Wanted, client: Client, check_mode: bool) -> dict[str, Any]:
+def ensure_state(wanted: Wanted, client: Client, check_mode: bool) -> dict[str, Any]:
     """The result of bringing a model into its state, or in check mode of planning that."""
     return _Run(wanted, client).result(check_mode)
 
@@ -122,7 +122,7 @@ class _Run:
 
     def _check_planned(self, model: str, instance_id: str) -> None:
         """Check that an unload still is what was planned: a load takes long enough for somebody else to act. Raises :class:`Failure`."""
-        # What only has to go may be gone already.
+        # If nothing is loaded afterwards, it does not matter that an instance is gone already.
         if any(planned.action == LOAD for planned in self.outcome.plan.actions):
             self._check_expected()
         others = {instance["model"] for instance in self.record["instances"] if instance["id"] == instance_id} - {model}
@@ -185,8 +185,8 @@ class _Run:
             self.is_current = True
         listed = ids_of(self.record, self.wanted.model)
         if listed != self.expected:
-            differ = f"{format_names(sorted(listed))} instead of {format_names(sorted(self.expected))}"
-            raise Failure("changed_meanwhile", f"the instances of {self.wanted.name} are not the expected ones: {differ}")
+            should_have, has = _in_words(self.expected), _in_words(listed)
+            raise Failure("changed_meanwhile", f"{self.wanted.name} should have {should_have} now, but has {has}")
 
     def _judge(self) -> None:
         """Check that the state is reached. Raises :class:`Failure`."""
@@ -200,7 +200,7 @@ class _Run:
 
     def _confirm(self, wait: bool = True) -> None:
         """Wait until nothing of the model is still loading. Raises :class:`Failure`."""
-        pauses = self.client.pauses(self.wanted.load_timeout)
+        wait_a_moment = self.client.waiter(self.wanted.load_timeout)
         while True:
             if not self.record["ok"]:
                 raise no_list(self.record)
@@ -208,8 +208,12 @@ class _Run:
             if doubt is None or doubt == CANNOT_TELL:
                 self.outcome.confirmed = doubt is None
                 return
-            if doubt.may_pass and not wait:
+            if doubt.worth_waiting and not wait:
                 raise Failure("load_unconfirmed", f"{self.wanted.name} is listed, but {doubt}", "A run waits for it, up to load_timeout.")
-            if not doubt.may_pass or not pauses():
+            if not doubt.worth_waiting or not wait_a_moment():
                 raise doubt.failure(f"{self.wanted.name} is listed")
             self.record = self.client.first_list()
+
+
+def _in_words(ids: set[str]) -> str:
+    return f"the instance{'s' if len(ids) > 1 else ''} {format_names(sorted(ids))}" if ids else "no instance"

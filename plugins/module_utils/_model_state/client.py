@@ -39,7 +39,7 @@ _UNUSABLE_ID = "Its identifier may have characters that cannot be shown, and so 
 
 _NOT_TOLD = (
     "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream) until it is loaded. "
-    "A run with confirm_loaded: true needs an answer to GET /api/v0/models, and one without trusts what is listed as loaded."
+    "With confirm_loaded: true, the task needs an answer to GET /api/v0/models. Without it, a model counts as loaded as soon as it is listed."
 )
 """What to do where it cannot be found out whether a model is still loading."""
 
@@ -49,7 +49,7 @@ class Doubt(NamedTuple):
 
     why: str
     """:data:`LOADING` where the server says so."""
-    may_pass: bool = False
+    worth_waiting: bool = False
     """Whether it is worth waiting. It is where the model is loading."""
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Doubt(NamedTuple):
 
     def failure(self, what_is_listed: str, unclear: bool = False) -> Failure:
         """The failure to raise once nothing more is waited for."""
-        after = " after load_timeout" if self.may_pass else ""
+        after = " after load_timeout" if self.worth_waiting else ""
         return Failure("load_unconfirmed", f"{what_is_listed}, but{after} {self}", None if self.why == LOADING else _NOT_TOLD, unclear)
 
 
@@ -87,10 +87,10 @@ class Client:
 
     def list_until(self, reached: Callable[[Record], bool], seconds: float) -> Record:
         """The first list that is `reached`, or the last answer when the time is over."""
-        pauses = self.pauses(seconds)
+        wait = self.waiter(seconds)
         while True:
             record = self.list()
-            if (record["ok"] and reached(record)) or not pauses():
+            if (record["ok"] and reached(record)) or not wait():
                 return record
 
     def first_list(self) -> Record:
@@ -100,7 +100,7 @@ class Client:
     def doubt(self, record: Record, model: str) -> Doubt | None:
         """Why the listed instances of a model may not be loaded yet, which only the older list shows. None where they are loaded."""
         confirmation = ask_confirmation(self.endpoint, self.fetch)
-        if not confirmation.is_there:
+        if not confirmation.has_older_list:
             return CANNOT_TELL
         for entry in record["models"]:
             why = confirmation.doubt(entry) if entry["key"] == model and entry["loaded"] else None
@@ -113,7 +113,7 @@ class Client:
 
         Raises :class:`Failure`, which is unclear where it is not certain that nothing was loaded.
         """
-        pauses = self.pauses(seconds)
+        wait = self.waiter(seconds)
         try:
             # The server answers when the load has ended.
             with _reporting(lambda so_far: self.progress(f"still loading, {so_far:.0f} of at most {seconds:.0f} seconds")):
@@ -123,9 +123,9 @@ class Client:
                 raise unsuccessful(exc, f"{printable(model)} was not loaded", "load_failed") from None
             self.progress(f"{printable(model)}: the answer to the load is missing ({printable(exc.problem)}). Reading the list")
             why = f"the answer to the load of {printable(model)} is missing: {exc.what_came}"
-            return self._find_loaded(model, before, pauses, why)
+            return self._find_loaded(model, before, wait, why)
 
-    def _find_loaded(self, model: str, before: set[str], pauses: Callable[[], bool], why: str) -> str:
+    def _find_loaded(self, model: str, before: set[str], wait: Callable[[], bool], why: str) -> str:
         """The id of an instance that may have been loaded, once it is loaded. It is listed as soon as its load begins."""
         began = False
         while True:
@@ -140,7 +140,7 @@ class Client:
             if began and record["ok"] and not found:
                 raise Failure("load_failed", f"{why}, and the instance that was listed is gone")
             began = began or bool(found)
-            if (doubt and not doubt.may_pass) or not pauses():
+            if (doubt and not doubt.worth_waiting) or not wait():
                 if doubt:
                     raise doubt.failure(f"{why}. An instance of it is listed", unclear=True)
                 state = "it is not listed" if record["ok"] else f"its state is not known ({record['status']})"
@@ -179,7 +179,7 @@ class Client:
         because = f" ({failure.sentence})" if failure else ""
         raise Failure("still_loaded", f"{name} was to be unloaded, but is listed as loaded{because}", unclear=unclear)
 
-    def pauses(self, seconds: float) -> Callable[[], bool]:
+    def waiter(self, seconds: float) -> Callable[[], bool]:
         """A function that waits for a moment, each time a little longer. It returns false once the time is over."""
         ends = self.clock() + seconds
         pause = _FIRST_PAUSE

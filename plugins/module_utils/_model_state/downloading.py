@@ -73,7 +73,7 @@ class _Download:
         download = self._request()
         grown_at, most = self.client.clock(), -1.0
         next_line = 0.0
-        pauses = self.client.pauses(self.wanted.download_timeout)
+        wait = self.client.waiter(self.wanted.download_timeout)
         while not download.is_complete:
             if download.status == "failed":
                 raise Failure("download_failed", f"the download of {self.wanted.name} failed")
@@ -91,7 +91,7 @@ class _Download:
             if seconds >= next_line:
                 next_line = seconds + SECONDS_BETWEEN_LINES
                 self.client.progress(describe(self.wanted.name, download, seconds))
-            if not pauses():
+            if not wait():
                 sentence = f"the download of {self.wanted.name} was not complete after {count(self.wanted.download_timeout, 'second')}"
                 raise Failure(
                     "timeout", sentence, "It continues in LM Studio. Run the task again to wait for it, or raise download_timeout."

@@ -15,6 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.fai
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import (
     AT_LEAST,
     DOWNLOADED,
+    EXACT,
     IGNORE,
     LOADED,
     NEVER,
@@ -77,7 +78,7 @@ def make_plan(record: Record, wanted: Wanted) -> Plan:
     if LOAD in planned:
         _check_context(record, wanted)
     if UNLOAD in planned:
-        _need_names(record, wanted)
+        _refuse_masked_names(record, wanted)
         _refuse_shared(record, plan.actions)
     return plan
 
@@ -95,9 +96,11 @@ def check_reached(record: Record, wanted: Wanted, plan: Plan) -> None:
     left = _unloads_of_model(record, wanted) if wanted.state == UNLOADED else _unloads_of_others(record, wanted)
     again = [str(action.instance) for action in left if action in plan.actions]
     if again:
-        raise Failure("still_loaded", f"{format_names(again)} was unloaded, and is loaded again")
+        raise Failure("still_loaded", f"what was unloaded is loaded again: {format_names(again)}")
     if left:
-        raise Failure("changed_meanwhile", f"{format_names([str(action.instance) for action in left])} was loaded meanwhile")
+        raise Failure(
+            "changed_meanwhile", f"something else was loaded meanwhile: {format_names([str(action.instance) for action in left])}"
+        )
 
 
 def instances_of(record: Record, model: str) -> list[Instance]:
@@ -123,7 +126,7 @@ def _unloads_of_model(record: Record, wanted: Wanted) -> list[Action]:
 
     Raises :class:`Failure`.
     """
-    _need_names(record, wanted)
+    _refuse_masked_names(record, wanted)
     if _is_unclear(record, wanted.model):
         raise Failure("still_loaded", f"{wanted.name} reports a loaded context but no instance, so there is no instance to unload")
     found = [instance for instance in record["instances"] if wanted.model in (instance["model"], instance["id"])]
@@ -177,7 +180,7 @@ def compare(record: Record, instances: list[Instance], wanted: Wanted) -> tuple[
             elif not met:
                 differences.append(Difference(instance["id"], name, expected, actual, how))
         if wanted.pinned and instance["remaining_ttl_seconds"] is not None:
-            differences.append(Difference(instance["id"], "pinned", True, False, "exact"))
+            differences.append(Difference(instance["id"], "pinned", True, False, EXACT))
         elif wanted.pinned and instance["id"] in unreadable:
             unverified.append("pinned")
     return differences, sorted(set(unverified))
@@ -222,7 +225,7 @@ def _surplus(record: Record, own: list[Instance], wanted: Wanted) -> list[Instan
 
 def _download(record: Record, wanted: Wanted) -> tuple[Action]:
     """The download of a model that is not listed."""
-    _need_names(record, wanted)
+    _refuse_masked_names(record, wanted)
     _refuse_variant(record, wanted)
     instances = [instance["model"] for instance in record["instances"] if instance["id"] == wanted.model]
     if instances and wanted.state != DOWNLOADED:
@@ -249,7 +252,7 @@ def _refuse_variant(record: Record, wanted: Wanted) -> None:
         raise Failure("option_unsupported", sentence, "Give the key as model, and select the variant in LM Studio.")
 
 
-def _need_names(record: Record, wanted: Wanted) -> None:
+def _refuse_masked_names(record: Record, wanted: Wanted) -> None:
     """Refuse to unload anything, or to take a model as not listed, where the list has masked names: one of them may be its name."""
     names = {instance["id"] for instance in record["instances"]}
     for entry in record["models"]:

@@ -14,7 +14,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
     DOWNLOAD,
-    LOAD,
     UNLOAD,
     Action,
     Plan,
@@ -74,7 +73,7 @@ class Outcome:
             result["confirmed"] = self.confirmed
         if failure is None:
             return {**result, "msg": f"Would {_list_of(actions)}." if check_mode and actions else _success(wanted, result, own)}
-        done_before = f"Done before: {_list_of(actions, 'ed')}." if actions else None
+        done_before = f"Already done: {_list_of(actions, 'ed')}." if actions else None
         return {**result, "failed": True, "msg": " ".join(filter(None, (failure.message, done_before, self.restored)))}
 
 
@@ -115,7 +114,7 @@ def _predicted(before: Record, plan: Plan, wanted: Wanted) -> dict[str, Any]:
             shown["downloaded"] = True
         elif action.action == UNLOAD:
             instances.pop(action.instance, None)
-        elif action.action == LOAD:
+        else:
             names = [action.model, *(f"{action.model}:{number}" for number in range(2, len(instances) + 3))]
             instances[next(name for name in names if name not in instances)] = _settings(action.model, wanted.config)
     return shown

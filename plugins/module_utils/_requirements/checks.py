@@ -60,7 +60,7 @@ class Candidate(NamedTuple):
         return all(check.met is not False for check in self.checks)
 
     @property
-    def is_kind(self) -> bool:
+    def is_required_kind(self) -> bool:
         """Whether it is of the kind that a requirement without a model describes. What is not known does not count as a match."""
         return all(check.met for check in self.checks if check.name in KINDS)
 
@@ -82,7 +82,7 @@ def make_candidate(
     if instance is not None:
         of_instance = _instance_checks(requirement, instance["config"])
         checks += _loading_checks(entry)
-        checks += [(_of_one_row(check) if older else check)._replace(of_instance=True) for check in of_instance]
+        checks += [(_unknown_for_older_list(check) if older else check)._replace(of_instance=True) for check in of_instance]
     else:
         checks += _minimums(requirement, ("min_context_length", entry["max_context_length"], "supports a context of {}"))
     if variant is not None and variant != entry["selected_variant"]:
@@ -159,7 +159,7 @@ def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
     return checks
 
 
-def _of_one_row(check: Check) -> Check:
+def _unknown_for_older_list(check: Check) -> Check:
     """A setting from the older list, which has one row for all instances of a model: those of the other instances are not known."""
     if not check.met:
         return check._replace(met=None)

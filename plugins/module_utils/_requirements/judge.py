@@ -110,7 +110,7 @@ def _judge_loaded(found: Matches) -> list[Violation]:
         if least > 1:
             have = f"{count(meeting, 'loaded instance') if meeting else 'no loaded instance'} {'meets' if meeting < 2 else 'meet'}"
             message = f"{have} the requirement, at least {least} are required"
-            violations.append(_of_all(requirement, "min_instances", least, meeting, message))
+            violations.append(_count_violation(requirement, "min_instances", least, meeting, message))
     if requirement.max_instances is not None:
         violations += _judge_max_instances(found, requirement.max_instances)
     return violations
@@ -123,13 +123,13 @@ def _judge_max_instances(found: Matches, most: int) -> list[Violation]:
         have = f"{count(len(possible), 'loaded instance')} {('meets' if len(possible) == 1 else 'meet') if sure else 'may meet'}"
         allowed = {0: "none is", 1: "at most 1 is"}.get(most, f"at most {most} are")
         message = f"{have} the requirement, {allowed} allowed"
-        return [_of_all(found.requirement, "max_instances", most, len(possible), message)]
+        return [_count_violation(found.requirement, "max_instances", most, len(possible), message)]
     if is_older(found.record) and (possible or found.may_hide()):
         why: str | None = f"because {_OLDER_LIST} does not list instances"
     else:
         why = _why_not_known(found, possible)
     message = f"it is not known how many loaded instances meet the requirement, {why}"
-    return [_of_all(found.requirement, "max_instances", most, None, message)] if why else []
+    return [_count_violation(found.requirement, "max_instances", most, None, message)] if why else []
 
 
 def _why_not_known(found: Matches, counted: Sequence[Candidate] = ()) -> str | None:
@@ -227,7 +227,7 @@ def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vio
     return [violation("exclusive", "exclusive", allowed, key, FAIL, message) for key, message in found.items()]
 
 
-def _of_all(requirement: Requirement, check: str, expected: int, actual: int | None, message: str) -> Violation:
+def _count_violation(requirement: Requirement, check: str, expected: int, actual: int | None, message: str) -> Violation:
     """A violation about the number of instances. Its `message` does not name the model yet."""
     return make_violation(requirement, check, expected, actual, message if requirement.name else f"{requirement.subject}: {message}")
 

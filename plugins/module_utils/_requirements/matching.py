@@ -55,12 +55,12 @@ class Matches(NamedTuple):
         """The loaded models, each with all its instances."""
         models = [[self._candidate(entry, instance, target.variant) for entry, instance in target.instances] for target in self._targets()]
         # Without a name, its kind says which model is meant.
-        return [model for model in models if model and (self.requirement.model or any(candidate.is_kind for candidate in model))]
+        return [model for model in models if model and (self.requirement.model or any(candidate.is_required_kind for candidate in model))]
 
     def listed_models(self) -> list[Candidate]:
         """The entries of models, loaded or not."""
         found = [self._candidate(entry, None, target.variant) for target in self._targets() for entry in target.entries]
-        return [candidate for candidate in found if self.requirement.model or candidate.is_kind]
+        return [candidate for candidate in found if self.requirement.model or candidate.is_required_kind]
 
     def possible_instances(self) -> list[Candidate]:
         """The single instances that may meet the requirement, named by key, variant or id. A model that may be loaded but has no instance
@@ -110,10 +110,10 @@ class Matches(NamedTuple):
 
     def covers(self, entry: Entry) -> bool:
         """Whether the requirement is about a loaded model, or about each of its instances. A pattern is about models of its kind, as no name is."""
-        is_kind = self._candidate(entry).is_kind
+        is_required_kind = self._candidate(entry).is_required_kind
         if not self.requirement.model:
-            return is_kind
-        meant = [name for name in self.requirement.model if is_kind or not is_pattern(name)]
+            return is_required_kind
+        meant = [name for name in self.requirement.model if is_required_kind or not is_pattern(name)]
         ids = [instance["id"] for instance in entry["loaded_instances"]]
         names_each_instance = ids and all(_match_any(meant, [name]) for name in ids)
         return _match_any(meant, (entry["key"], entry["selected_variant"])) or bool(names_each_instance)

@@ -121,7 +121,7 @@ def parse(raw: Any, where: str = "requirement") -> Requirement:
             raise RequirementError(f"{where}: {key} has no value. Give one, or remove the key.")
         try:
             values[key] = VOCABULARY[key].read(value)
-        except (ValueError, TypeError) as exc:
+        except ValueError as exc:
             raise RequirementError(f"{where}: {key}: {format_value(value)} is not {exc}.") from None
     requirement = Requirement(**values)
     _check_sense(requirement, where)

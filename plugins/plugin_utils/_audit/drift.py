@@ -120,9 +120,9 @@ def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collect
         elif new is None and "removed" in kinds and not _only_older(host, earlier):
             yield key, "removed", before[key].contexts, None, "is no longer listed"
         else:
-            yield from _of_instances(key, old or Listed(), new or Listed(), is_older(earlier) == is_older(host))
+            yield from _instance_changes(key, old or Listed(), new or Listed(), is_older(earlier) == is_older(host))
             if old and new:
-                yield from _of_attributes(key, old, new, both_complete)
+                yield from _attribute_changes(key, old, new, both_complete)
 
 
 def _only_older(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -130,7 +130,7 @@ def _only_older(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return is_older(one) and not is_older(other)
 
 
-def _of_instances(key: str, old: Listed, new: Listed, same_list: bool) -> Iterator[Change]:
+def _instance_changes(key: str, old: Listed, new: Listed, same_list: bool) -> Iterator[Change]:
     before, now = old.contexts, new.contexts
     both_report_idle = old.reports_idle and new.reports_idle
     pinned_before, pinned_now = (old.pinned, new.pinned) if both_report_idle else (before, now)
@@ -156,7 +156,7 @@ def _nothing_in_common(before: list[int | None], now: list[int | None]) -> bool:
     return None not in before + now and not set(before) & set(now)
 
 
-def _of_attributes(key: str, old: Listed, new: Listed, both_complete: bool) -> Iterator[Change]:
+def _attribute_changes(key: str, old: Listed, new: Listed, both_complete: bool) -> Iterator[Change]:
     for name, kind in _ATTRIBUTES.items():
         pairs = [(old.loaded_attributes[name], new.loaded_attributes[name])]
         pairs += [(old.attributes[name], new.attributes[name])] if both_complete else []

@@ -58,8 +58,8 @@ def find(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: Mappi
         for check in together
         for violation in check["violations"]
     ]
-    of_hosts = _of_requirements([check for check in checks if check["host"] is not None])
-    found = [*of_fleet, *_without_answer(hosts), *of_hosts, *_of_drift(drift["changes"] if drift else [])]
+    of_hosts = _requirement_findings([check for check in checks if check["host"] is not None])
+    found = [*of_fleet, *_without_answer(hosts), *of_hosts, *_drift_findings(drift["changes"] if drift else [])]
     return [finding for kind in KINDS for finding in found if finding["kind"] == kind]
 
 
@@ -97,7 +97,7 @@ def _without_answer(hosts: list[dict[str, Any]]) -> list[Finding]:
     return [_finding(UNANSWERED, None, message, causes)]
 
 
-def _of_requirements(checks: list[dict[str, Any]]) -> list[Finding]:
+def _requirement_findings(checks: list[dict[str, Any]]) -> list[Finding]:
     """One for each requirement that is not met by a host that answered."""
     found = []
     for group in grouped(((check["policy"], check["number"]), check) for check in checks).values():
@@ -114,7 +114,7 @@ def _of_requirements(checks: list[dict[str, Any]]) -> list[Finding]:
     return found
 
 
-def _of_drift(changes: list[dict[str, Any]]) -> list[Finding]:
+def _drift_findings(changes: list[dict[str, Any]]) -> list[Finding]:
     """One for each change, with all hosts that changed in the same way."""
     groups = grouped(
         ((_DRIFT_ORDER.index(change["change"]), change["model"], change["message"].removeprefix(f"{change['host']}: ")), change)

@@ -81,7 +81,7 @@ class Host(NamedTuple):
     default_connection: str
     """Its connection where no variable sets one."""
     in_inventory: Callable[[], Mapping[str, Any]]
-    """Its variables in the inventory, as they are written. Empty for a host that is not in it. To look takes milliseconds, and few tasks need it."""
+    """Its variables in the inventory, as they are written. Empty for a host that is not in it. Looked up only where needed, because that takes milliseconds."""
     delegate: str | None = None
     """The host that runs a task of it in its place."""
 

@@ -12,7 +12,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import read_models_v0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import NOWHERE, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge as judge_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import parse_all
@@ -115,7 +115,7 @@ def test_any_json_of_the_older_list_does_too_and_meets_nothing_that_is_not_known
 @given(st.lists(valid_rows, max_size=4))
 def test_what_was_read_of_the_older_list_can_be_kept_as_the_newer_one(raw):
     try:
-        read, _warnings = read_models_v0(Response(200, json.dumps({"data": raw}).encode()))
+        read, _warnings = read_models_v0(Response(200, json.dumps({"data": raw}).encode()), NOWHERE)
     except ApiError:
         return
     again = [model.entry for model in read]

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import bring_about
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import ensure_state
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import make_plan
 from ansible_collections.gpufleet.lmstudio.tests.clockwork import parse_options
@@ -70,15 +70,15 @@ def test_check_mode_tells_what_the_run_does_and_sends_nothing(simulator, models,
     begin(simulator, models)
     sent = len(simulator.posts("gpu01"))
     server = server_of(simulator)
-    told = bring_about(wanted, server, check_mode=True)
+    told = ensure_state(wanted, server, check_mode=True)
     assert len(simulator.posts("gpu01")) == sent
-    result = bring_about(wanted, server, check_mode=False)
+    result = ensure_state(wanted, server, check_mode=False)
     assert told.get("reason") == result.get("reason"), result["msg"]
     assert actions_of(told) == actions_of(result)
     assert len(simulator.posts("gpu01")) == sent + len(result["actions"])
     # What was done is there, so a second run has nothing to do.
     sent = len(simulator.posts("gpu01"))
-    again = bring_about(wanted, server, check_mode=False)
+    again = ensure_state(wanted, server, check_mode=False)
     assert again["changed"] is False and len(simulator.posts("gpu01")) == sent
 
 
@@ -117,7 +117,7 @@ def test_a_fault_at_any_change_does_nothing_twice_and_a_second_run_gets_there(si
         begin(simulator, models)
         simulator.fault("gpu01", {**fault, "method": "POST", "at": number})
         sent = len(simulator.posts("gpu01"))
-        result = bring_about(wanted, impatient, check_mode=False)
+        result = ensure_state(wanted, impatient, check_mode=False)
         simulator.fault("gpu01", None)
         posts = simulator.posts("gpu01")[sent:]
         unloaded = {body["instance_id"] for path, body in posts if path.endswith("/unload")}
@@ -129,11 +129,11 @@ def test_a_fault_at_any_change_does_nothing_twice_and_a_second_run_gets_there(si
         else:
             assert make_plan(server.list(), wanted).actions == ()
         patient = wanted._replace(load_timeout=600.0)
-        second = bring_about(patient, server, check_mode=False)
+        second = ensure_state(patient, server, check_mode=False)
         assert "failed" not in second, second["msg"]
         assert make_plan(server.list(), wanted).actions == ()
         sent = len(simulator.posts("gpu01"))
-        third = bring_about(patient, server_of(simulator), check_mode=False)
+        third = ensure_state(patient, server_of(simulator), check_mode=False)
         assert third["changed"] is False and len(simulator.posts("gpu01")) == sent
 
 
@@ -145,7 +145,7 @@ def test_two_controllers_at_once_end_with_one_instance_or_say_so(simulator):
     results = []
 
     def run():
-        results.append(bring_about(wanted, server_of(simulator), check_mode=False))
+        results.append(ensure_state(wanted, server_of(simulator), check_mode=False))
 
     threads = [threading.Thread(target=run) for _number in range(2)]
     for thread in threads:
@@ -169,14 +169,14 @@ def test_a_load_that_outlives_its_client_is_found_by_the_next_run(simulator):
     simulator.change("gpu01", loads={"held": True})
     wanted = parse_options("c", load_timeout=15, confirm_loaded=True)
     # The request has to arrive before its timeout, which is real: three seconds.
-    result = bring_about(wanted._replace(load_timeout=3.0 * SPEED), server_of(simulator), check_mode=False)
+    result = ensure_state(wanted._replace(load_timeout=3.0 * SPEED), server_of(simulator), check_mode=False)
     assert result["reason"] == "load_unconfirmed"
     assert simulator.state("gpu01")["loading"] == ["c"]
     sent = len(simulator.posts("gpu01"))
-    still = bring_about(wanted, server_of(simulator), check_mode=False)
+    still = ensure_state(wanted, server_of(simulator), check_mode=False)
     assert still["reason"] == "load_unconfirmed" and "still loading" in still["msg"]
     simulator.release("gpu01")
-    second = bring_about(wanted, server_of(simulator), check_mode=False)
+    second = ensure_state(wanted, server_of(simulator), check_mode=False)
     assert second["changed"] is False and second["instance"] == "c" and len(simulator.posts("gpu01")) == sent
     simulator.change("gpu01", loads={"held": False})
 
@@ -192,7 +192,7 @@ def test_a_load_that_outlives_its_client_is_found_by_the_next_run(simulator):
 def test_what_the_server_says_of_a_load_is_the_reason(simulator, loads, reason):
     begin(simulator, [model("c")])
     simulator.change("gpu01", loads=loads)
-    result = bring_about(parse_options("c", config=EIGHT), server_of(simulator), check_mode=False)
+    result = ensure_state(parse_options("c", config=EIGHT), server_of(simulator), check_mode=False)
     simulator.change("gpu01", loads={"fails": {}, "context_at_most": None})
     assert result["reason"] == reason and "sk-lm" not in str(result)
 
@@ -212,6 +212,6 @@ def test_how_a_download_ends(simulator, downloads, reason, words):
     begin(simulator, [])
     usual = {"catalogue": CATALOGUE, **dict.fromkeys(("stalls_at", "fails_at", "disk_full_at", "bytes_per_second")), "index_lag": 0}
     simulator.change("gpu01", downloads={**usual, **downloads})
-    result = bring_about(parse_options("c", state="downloaded", stall_timeout=20), server_of(simulator), check_mode=False)
+    result = ensure_state(parse_options("c", state="downloaded", stall_timeout=20), server_of(simulator), check_mode=False)
     simulator.change("gpu01", downloads=usual)
     assert result["reason"] == reason and words in result["msg"]

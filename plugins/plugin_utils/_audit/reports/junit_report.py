@@ -40,7 +40,7 @@ def as_junit(audit: Audit) -> str:
     for check in audit["checks"]:
         if check["host"] in silent:
             case = suites.case(check["policy"], check["host"], check["requirement"])
-            ElementTree.SubElement(case, "skipped", {"message": _xml(f"{NO_ANSWER} ({silent[check['host']]})")})
+            ElementTree.SubElement(case, "skipped", {"message": _printable(f"{NO_ANSWER} ({silent[check['host']]})")})
         elif check["host"] is not None:
             _judged(suites, check)
     for change in drift_of(audit)["changes"]:
@@ -63,7 +63,7 @@ def _judged(suites: _Suites, check: Mapping[str, Any]) -> None:
     if check["outcome"] == "failed":
         _fail(case, check["violations"][0]["check"], messages)
     warning = ["warning", *messages] if check["outcome"] == "warned" else []
-    ElementTree.SubElement(case, "system-out").text = _xml("\n".join([f"asked: {check['asked']}", *warning]))
+    ElementTree.SubElement(case, "system-out").text = _printable("\n".join([f"asked: {check['asked']}", *warning]))
 
 
 class _Suites:
@@ -73,7 +73,7 @@ class _Suites:
 
     def case(self, suite: str, host: str, name: str) -> ElementTree.Element:
         """A new case. A CI system follows a case by its name, so a second one whose name looks the same gets a number."""
-        suite, host, name = _xml(suite), _xml(host), _xml(name)
+        suite, host, name = _printable(suite), _printable(host), _printable(name)
         self._times[suite, host, name] += 1
         times = self._times[suite, host, name]
         made = ElementTree.Element("testcase", {"classname": host, "name": name + (f" ({times})" if times > 1 else "")})
@@ -82,8 +82,9 @@ class _Suites:
 
 
 def _fail(case: ElementTree.Element, what: str, messages: Sequence[str]) -> None:
-    ElementTree.SubElement(case, "failure", {"type": _xml(what), "message": _xml(messages[0])}).text = _xml("\n".join(messages))
+    failure = ElementTree.SubElement(case, "failure", {"type": _printable(what), "message": _printable(messages[0])})
+    failure.text = _printable("\n".join(messages))
 
 
-def _xml(text: str) -> str:
+def _printable(text: str) -> str:
     return "\n".join(printable(line, 1000) for line in text.split("\n"))

@@ -116,15 +116,15 @@ def _audited_at(audit: Audit) -> float:
     return calendar.timegm(time.strptime(audit["run"]["audited_at"], TIME_FORMAT))
 
 
-def _of_fleet(name: str, unit: str, text: str, value_of: Callable[[Audit], float | None]) -> Metric:
+def _fleet_gauge(name: str, unit: str, text: str, value_of: Callable[[Audit], float | None]) -> Metric:
     return Metric(name, (), unit, text, lambda audit: [((), value_of(audit))])
 
 
-def _of_hosts(name: str, unit: str, text: str, value_of: Callable[[dict[str, Any]], float | None]) -> Metric:
+def _host_gauge(name: str, unit: str, text: str, value_of: Callable[[dict[str, Any]], float | None]) -> Metric:
     return Metric(name, ("host",), unit, text, lambda audit: [((host["name"],), value_of(host)) for host in audit["hosts"]])
 
 
-def _of_rules(name: str, text: str, *counted: str, of_fleet: bool = False) -> Metric:
+def _rule_gauge(name: str, text: str, *counted: str, of_fleet: bool = False) -> Metric:
     """For each requirement, how many hosts have one of these outcomes. For each rule of the fleet, whether the hosts together have it."""
 
     def samples(audit: Audit) -> Samples:
@@ -137,9 +137,9 @@ def _of_rules(name: str, text: str, *counted: str, of_fleet: bool = False) -> Me
 _RULE = ("policy", "requirement")
 
 METRICS = (
-    _of_fleet("lmstudio_hosts_expected", "hosts", "Hosts that should answer.", lambda audit: audit["summary"]["hosts"]["total"]),
-    _of_fleet("lmstudio_hosts_answered", "hosts", "Hosts that answered.", lambda audit: audit["summary"]["hosts"]["ok"]),
-    _of_hosts("lmstudio_host_ok", "0 or 1", "Whether the host answered with a model list.", lambda host: host["ok"]),
+    _fleet_gauge("lmstudio_hosts_expected", "hosts", "Hosts that should answer.", lambda audit: audit["summary"]["hosts"]["total"]),
+    _fleet_gauge("lmstudio_hosts_answered", "hosts", "Hosts that answered.", lambda audit: audit["summary"]["hosts"]["ok"]),
+    _host_gauge("lmstudio_host_ok", "0 or 1", "Whether the host answered with a model list.", lambda host: host["ok"]),
     Metric(
         "lmstudio_host_status",
         ("host", "status"),
@@ -147,17 +147,17 @@ METRICS = (
         "The status of the host.",
         lambda audit: [((host["name"], host["status"]), 1) for host in audit["hosts"]],
     ),
-    _of_hosts(
+    _host_gauge(
         "lmstudio_host_older_api",
         "0 or 1",
         "Whether the host answered over the older API, which does not report everything.",
         lambda host: is_older(host) if host["api"] else None,
     ),
-    _of_hosts("lmstudio_models_listed", "models", "Models that the host lists.", lambda host: host["counts"]["models"]),
-    _of_hosts("lmstudio_models_loaded", "models", "Models that are loaded on the host.", lambda host: host["counts"]["loaded"]),
-    _of_hosts("lmstudio_instances", "instances", "Loaded instances.", lambda host: host["counts"]["instances"]),
-    _of_hosts("lmstudio_listed_bytes", "bytes", "Size of all models that the host lists.", lambda host: host["size_bytes"]["available"]),
-    _of_hosts(
+    _host_gauge("lmstudio_models_listed", "models", "Models that the host lists.", lambda host: host["counts"]["models"]),
+    _host_gauge("lmstudio_models_loaded", "models", "Models that are loaded on the host.", lambda host: host["counts"]["loaded"]),
+    _host_gauge("lmstudio_instances", "instances", "Loaded instances.", lambda host: host["counts"]["instances"]),
+    _host_gauge("lmstudio_listed_bytes", "bytes", "Size of all models that the host lists.", lambda host: host["size_bytes"]["available"]),
+    _host_gauge(
         "lmstudio_loaded_bytes", "bytes", "Size of the models that are loaded on the host.", lambda host: host["size_bytes"]["loaded"]
     ),
     Metric("lmstudio_instance_context_length", ("host", "model", "model_instance"), "tokens", "Context of a loaded instance.", _contexts),
@@ -170,13 +170,13 @@ METRICS = (
     ),
     Metric("lmstudio_host_violations", ("host",), "violations", "Violations of the policy on a host that answered.", _host_violations),
     Metric("lmstudio_requirement_met", ("host", *_RULE), "0 or 1", "Whether a host that answered meets the requirement.", _requirement_met),
-    _of_rules("lmstudio_requirement_hosts", "Hosts that the requirement is about.", *_OUTCOMES),
-    _of_rules("lmstudio_requirement_hosts_met", "Hosts that meet the requirement.", _PASSED),
-    _of_rules(
+    _rule_gauge("lmstudio_requirement_hosts", "Hosts that the requirement is about.", *_OUTCOMES),
+    _rule_gauge("lmstudio_requirement_hosts_met", "Hosts that meet the requirement.", _PASSED),
+    _rule_gauge(
         "lmstudio_requirement_hosts_failed", "Hosts that answered and do not meet the requirement, unless its severity is warn.", _FAILED
     ),
-    _of_rules("lmstudio_fleet_rule_met", "Whether the hosts together meet the rule.", _PASSED, of_fleet=True),
-    _of_rules(
+    _rule_gauge("lmstudio_fleet_rule_met", "Whether the hosts together meet the rule.", _PASSED, of_fleet=True),
+    _rule_gauge(
         "lmstudio_fleet_rule_failed",
         "Whether the hosts together do not meet the rule, unless its severity is warn.",
         _FAILED,
@@ -185,7 +185,7 @@ METRICS = (
     Metric(
         "lmstudio_drift_changes", ("host",), "changes", "Changes since the baseline on a host that was compared with it.", _drift_changes
     ),
-    _of_fleet(
+    _fleet_gauge(
         "lmstudio_drift_hosts_not_compared",
         "hosts",
         "Hosts that could not be compared with the baseline.",
@@ -193,5 +193,5 @@ METRICS = (
     ),
     # What differs between any two runs comes last.
     Metric("lmstudio_response_seconds", ("host",), "seconds", "Time until the host answered.", _response_seconds),
-    _of_fleet("lmstudio_audit_timestamp_seconds", "seconds since 1970", "When the fleet was audited.", _audited_at),
+    _fleet_gauge("lmstudio_audit_timestamp_seconds", "seconds since 1970", "When the fleet was audited.", _audited_at),
 )

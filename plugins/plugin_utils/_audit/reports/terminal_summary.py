@@ -26,7 +26,7 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     """The summary for a terminal: at most 40 lines, what is wrong first, and where the reports are."""
     lines = [sentences.headline(audit)]
     for kind, findings in sentences.findings_of(audit).items():
-        lines += [f"{KINDS[kind].title}:", *(f"  {line}" for line in _of_kind(KINDS[kind], findings))]
+        lines += [f"{KINDS[kind].title}:", *(f"  {line}" for line in _finding_lines(KINDS[kind], findings))]
     where = [f"  {name:<10} {path}" for name, path in paths.items()]
     notes = [printable(note, _WIDTH) for note in audit["notes"][:3]]
     room = _MAX_LINES - len(lines) - len(notes) - (len(where) + 1 if where else 0)
@@ -36,7 +36,7 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     return [*lines, "Reports:" if written else "Reports, not written in check mode:", *where] if where else lines
 
 
-def _of_kind(kind: Kind, findings: list[Finding]) -> list[str]:
+def _finding_lines(kind: Kind, findings: list[Finding]) -> list[str]:
     """The lines that fit: every finding comes before the hosts of any."""
     if len(findings) > kind.lines:
         shown = [printable(finding["message"], _WIDTH - 2) for finding in findings[: kind.lines - 1]]

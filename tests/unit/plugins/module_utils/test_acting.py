@@ -344,7 +344,7 @@ def test_an_answer_that_does_not_confirm_an_unload_does_not_count(answer, words,
     if is_done:
         assert "failed" not in result and actions_of(result) == [("unload", "qwen:2")]
     else:
-        assert result["reason"] == "still_loaded" and result["actions"] == [] and "Done before" not in result["msg"]
+        assert result["reason"] == "still_loaded" and result["actions"] == [] and "Already done" not in result["msg"]
         assert "qwen:2 was to be unloaded, but is listed as loaded" in result["msg"] and words in result["msg"]
 
 
@@ -467,7 +467,7 @@ def test_when_nobody_answers_at_the_end_what_was_done_is_told():
     server.faults.update(dict.fromkeys(range(2, 200), server.refused))
     result = server.run(wanted)
     assert result["reason"] == "refused" and result["changed"] is True and actions_of(result) == [("load", "qwen")]
-    assert result["msg"].startswith("what was done could not be checked: ") and "Done before: loaded qwen." in result["msg"]
+    assert result["msg"].startswith("what was done could not be checked: ") and "Already done: loaded qwen." in result["msg"]
 
 
 def test_a_setting_that_the_server_reports_and_does_not_take_is_left_out_when_it_loads_again():
@@ -625,7 +625,11 @@ def test_another_instance_that_comes_while_the_end_is_confirmed_is_noticed():
 
     server.hooks.append(somebody)
     result = server.run(parse_options("qwen", confirm_loaded=True))
-    assert result["reason"] == "changed_meanwhile" and "qwen, qwen:2 instead of qwen" in result["msg"] and result["changed"] is True
+    assert (
+        result["reason"] == "changed_meanwhile"
+        and "should have the instance qwen now, but has the instances qwen, qwen:2" in result["msg"]
+        and result["changed"] is True
+    )
 
 
 def lower_its_context(server):
@@ -645,7 +649,7 @@ def load_another(server):
     [
         (lower_its_context, "effective_config_differs", "context_length 2048, at least 8192 is required"),
         (pin_it_no_longer, "effective_config_differs", "qwen unloads when it is idle"),
-        (load_another, "changed_meanwhile", "gemma was loaded meanwhile"),
+        (load_another, "changed_meanwhile", "something else was loaded meanwhile: gemma"),
     ],
 )
 def test_what_changes_while_the_end_is_confirmed_is_noticed(change, reason, words):
@@ -710,7 +714,7 @@ def test_where_exclusive_has_unloaded_nothing_it_is_not_told_so():
     server.refusal = lambda body: error(500, "model_load_failed", MEMORY) if body["context_length"] == 8192 else None
     result = server.run(parse_options("qwen", exclusive=True, config=EIGHT))
     assert result["reason"] == "insufficient_memory" and "exclusive" not in result["msg"]
-    assert "76.69 GB of memory.'. Load this one with a smaller context, or choose a smaller one. Done before" in result["msg"]
+    assert "76.69 GB of memory.'. Load this one with a smaller context, or choose a smaller one. Already done" in result["msg"]
 
 
 def test_somebody_else_who_loads_at_once_is_noticed():
@@ -723,7 +727,10 @@ def test_somebody_else_who_loads_at_once_is_noticed():
 
     server.hooks.append(somebody)
     result = server.run(parse_options("qwen"))
-    assert result["reason"] == "changed_meanwhile" and "qwen, qwen:2 instead of qwen:2" in result["msg"]
+    assert (
+        result["reason"] == "changed_meanwhile"
+        and "should have the instance qwen:2 now, but has the instances qwen, qwen:2" in result["msg"]
+    )
 
 
 def test_nothing_is_loaded_when_somebody_else_has_done_so_since():

@@ -394,8 +394,8 @@ def test_the_older_list_can_be_asked_for_alone():
     assert ask_confirmation(endpoint, server).doubt(entry) == "loading"
     assert server.asked == [V0_PATH]
     failed = ask_confirmation(endpoint, Server(v0=HTML_500))
-    assert failed.is_there and failed.doubt(entry)
-    assert not ask_confirmation(endpoint, Server(v0=UNEXPECTED)).is_there
+    assert failed.has_older_list and failed.doubt(entry)
+    assert not ask_confirmation(endpoint, Server(v0=UNEXPECTED)).has_older_list
 
 
 def test_what_only_the_older_list_has_and_may_be_loaded_is_in_the_record():

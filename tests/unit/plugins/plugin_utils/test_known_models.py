@@ -14,7 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import _MAX_KNOWN, _MAX_KNOWN_BYTES, Reader, read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, read_answer, record_of, with_answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine, known_answers
 from ansible_collections.gpufleet.lmstudio.tests.strategies import entries, valid_entries
@@ -42,7 +42,8 @@ class Fleet:
 
     def record(self, body, **options):
         endpoint = make_endpoint(options, "http://gpu01")
-        return record_of(endpoint, parse(endpoint, Poll(Response(200, body), "", 1), self.known), "full")
+        poll = Poll(Response(200, body), "", 1)
+        return record_of(endpoint, with_answer(endpoint, poll, read_answer(endpoint, poll, self.known)), "full")
 
 
 @pytest.fixture
