@@ -94,27 +94,42 @@ def make_candidate(
 
 
 def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[Check]:
+    return [
+        *_identity_checks(requirement, entry, older),
+        *_minimums(requirement, ("min_bits_per_weight", entry["quantization"]["bits_per_weight"], "has {} bits per weight")),
+        *_size_checks(requirement, entry["size_bytes"]),
+        *_capability_checks(requirement, entry, older),
+    ]
+
+
+def _identity_checks(requirement: Requirement, entry: Entry, older: bool) -> list[Check]:
     checks = []
     for key in IDENTITY:
         accepted, actual = getattr(requirement, key), entry["quantization"]["name"] if key == "quantization" else entry[key]
-        met = None if not is_known(actual) else any(_same_kind(key, actual, item) for item in accepted)
+        if not accepted:
+            continue
+        met = any(_same_kind(key, actual, item) for item in accepted) if is_known(actual) else None
         if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and is_reported(entry, key, older):
             # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
             met = False
-        if accepted:
-            message = f"has the {key} {format_value(actual)}, {format_any(accepted)} is required"
-            checks.append(Check(key, one_or_list(accepted), actual, met, message))
-    checks += _minimums(requirement, ("min_bits_per_weight", entry["quantization"]["bits_per_weight"], "has {} bits per weight"))
-    if requirement.max_size is not None:
-        size = entry["size_bytes"]
-        # No model has less than nothing.
-        met = None if size is None or size < 0 else size <= requirement.max_size
-        shown, most = format_value(None) if size is None else format_size(size), format_size(requirement.max_size)
-        if shown == most:
-            shown, most = f"{size} B", f"{requirement.max_size} B"
-        message = f"has a size of {shown}, at most {most} is allowed"
-        checks.append(Check("max_size", requirement.max_size, size, met, message))
-    abilities = entry["capabilities"]
+        message = f"has the {key} {format_value(actual)}, {format_any(accepted)} is required"
+        checks.append(Check(key, one_or_list(accepted), actual, met, message))
+    return checks
+
+
+def _size_checks(requirement: Requirement, size: int | None) -> list[Check]:
+    if requirement.max_size is None:
+        return []
+    # No model has less than nothing.
+    met = None if size is None or size < 0 else size <= requirement.max_size
+    shown, most = format_value(None) if size is None else format_size(size), format_size(requirement.max_size)
+    if shown == most:
+        shown, most = f"{size} B", f"{requirement.max_size} B"
+    return [Check("max_size", requirement.max_size, size, met, f"has a size of {shown}, at most {most} is allowed")]
+
+
+def _capability_checks(requirement: Requirement, entry: Entry, older: bool) -> list[Check]:
+    checks, abilities = [], entry["capabilities"]
     for name in requirement.capabilities:
         able = _can_reason(abilities["reasoning"]) if name == "reasoning" else abilities[name]
         if not able and not is_reported(entry, f"capabilities.{name}", older):

@@ -160,15 +160,7 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
     """Why a host does not meet a requirement, in a few words."""
     check, expected, actual = violation["check"], violation["expected"], violation["actual"]
     if check == "state":
-        if actual in (LOADING, NOT_CONFIRMED):
-            return "still loading" if actual == LOADING else NOT_CONFIRMED
-        if requirement.state == LOADED:
-            unclear = any(is_unclear(candidate.entry) for candidate in Matches(record, requirement).listed_models())
-            return "unclear whether loaded" if actual is None and unclear else "not loaded"
-        if actual is not None:
-            return "loaded" if requirement.state == UNLOADED else "listed"
-        unclear = any(is_unclear(entry) for entry in record["models"]) and not (is_older(record) or is_unconfirmed(record))
-        return "unclear whether loaded" if unclear else "not known"
+        return _state_reason(record, requirement, actual)
     if check == "model":
         return "another variant selected" if Matches(record, requirement).listed_models() else "not listed"
     if check in ("min_instances", "max_instances"):
@@ -179,6 +171,18 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
     if actual is None:
         return f"{name} not known"
     return f"{name} {format_size(actual) if check == 'max_size' else format_value(actual)}"
+
+
+def _state_reason(record: Record, requirement: Requirement, actual: str | None) -> str:
+    if actual in (LOADING, NOT_CONFIRMED):
+        return "still loading" if actual == LOADING else NOT_CONFIRMED
+    if requirement.state == LOADED:
+        unclear = any(is_unclear(candidate.entry) for candidate in Matches(record, requirement).listed_models())
+        return "unclear whether loaded" if actual is None and unclear else "not loaded"
+    if actual is not None:
+        return "loaded" if requirement.state == UNLOADED else "listed"
+    unclear = any(is_unclear(entry) for entry in record["models"]) and not (is_older(record) or is_unconfirmed(record))
+    return "unclear whether loaded" if unclear else "not known"
 
 
 def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
