@@ -92,9 +92,8 @@ def judge_requirement(record: Record, requirement: Requirement) -> list[Violatio
         return [make_violation(requirement, "status", "ok", record["status"], could_not_check(record, requirement.subject))]
     found = Matches(record, requirement)
     found.need_entries()
-    if requirement.state == LOADED:
-        return _judge_loaded(found)
-    return _judge_available(found) if requirement.state == AVAILABLE else _judge_none(found)
+    judge_state = {LOADED: _judge_loaded, AVAILABLE: _judge_available, UNLOADED: _judge_unloaded, ABSENT: _judge_absent}
+    return judge_state[requirement.state](found)
 
 
 def _judge_loaded(found: Matches) -> list[Violation]:
@@ -180,28 +179,35 @@ def _judge_available(found: Matches) -> list[Violation]:
     return [_unmet(found.requirement, closest, check) for check in closest.unmet]
 
 
-def _judge_none(found: Matches) -> list[Violation]:
-    """For unloaded and absent: nothing may match, not even possibly."""
-    record, requirement = found
-    absent = requirement.state == ABSENT
-    if absent:
-        names = found.keys_without_entry() or found.possible_names()
-    else:
-        names = list(dict.fromkeys(candidate.entry["key"] for candidate in found.possible_instances()))
+def _judge_absent(found: Matches) -> list[Violation]:
+    names = found.keys_without_entry() or found.possible_names()
+    return _must_not(found, names, AVAILABLE, "must be absent, but is listed") if names else _not_known(found)
+
+
+def _judge_unloaded(found: Matches) -> list[Violation]:
+    names = list(dict.fromkeys(candidate.entry["key"] for candidate in found.possible_instances()))
     if not names:
-        why = _why_not_known(found)
-        message = f"{requirement.subject} is not known to be {requirement.state}, {why}"
-        return [make_violation(requirement, "state", requirement.state, None, message)] if why else []
-    actual: str | None = AVAILABLE if absent else LOADED
-    message = f"{requirement.subject} must be absent, but is listed" if absent else f"{requirement.subject} must not be loaded, but is"
-    if not absent:
-        entries = [entry for entry in record["models"] if entry["key"] in names]
-        if any(entry.get("state") == LOADING for entry in entries):
-            message, actual = f"{message} still loading", LOADING
-        elif not any(entry["loaded"] for entry in entries):
-            message, actual = f"{requirement.subject} must not be loaded, but may be, because it {_unclear(entries)}", None
-    message += "" if names == list(requirement.model) else f": {format_names(names)}"
-    return [make_violation(requirement, "state", requirement.state, actual, message)]
+        return _not_known(found)
+    entries = [entry for entry in found.record["models"] if entry["key"] in names]
+    if any(entry.get("state") == LOADING for entry in entries):
+        return _must_not(found, names, LOADING, "must not be loaded, but is still loading")
+    if any(entry["loaded"] for entry in entries):
+        return _must_not(found, names, LOADED, "must not be loaded, but is")
+    return _must_not(found, names, None, f"must not be loaded, but may be, because it {_unclear(entries)}")
+
+
+def _must_not(found: Matches, names: list[str], actual: str | None, message: str) -> list[Violation]:
+    """The violation of a requirement for absence by these models."""
+    requirement = found.requirement
+    which = "" if names == list(requirement.model) else f": {format_names(names)}"
+    return [make_violation(requirement, "state", requirement.state, actual, f"{requirement.subject} {message}{which}")]
+
+
+def _not_known(found: Matches) -> list[Violation]:
+    """The violation of a requirement for absence, where nothing was found but something may be there."""
+    requirement, why = found.requirement, _why_not_known(found)
+    message = f"{requirement.subject} is not known to be {requirement.state}, {why}"
+    return [make_violation(requirement, "state", requirement.state, None, message)] if why else []
 
 
 def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Violation]:
