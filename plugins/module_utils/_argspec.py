@@ -12,6 +12,7 @@ from typing import Any, Mapping
 
 from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.common.validation import check_type_dict
+from ansible.module_utils.errors import AnsibleFallbackNotFound
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import DETAILS
@@ -27,8 +28,16 @@ def connection_spec(environment: bool = True) -> dict[str, Any]:
     """
     spec = connection_options()
     if environment:
-        spec["token"]["fallback"] = (env_fallback, [TOKEN_VARIABLE])
+        spec["token"]["fallback"] = (_set_in_environment, [TOKEN_VARIABLE])
     return spec
+
+
+def _set_in_environment(name: str) -> str:
+    value: str = env_fallback(name)
+    # The keyword environment may hold omit.
+    if not is_set(value):
+        raise AnsibleFallbackNotFound
+    return value
 
 
 def detail_spec(default: str) -> dict[str, Any]:

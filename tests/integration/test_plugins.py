@@ -322,12 +322,15 @@ def test_what_is_omitted_does_not_count_anywhere(run, start):
         via: "{{ item }}"
         port: "{{ no_such_port | default(omit) }}"
       loop: [target, controller]
+    - name: In the environment of the module
+      gpufleet.lmstudio.model_info:
+      environment: {LM_API_TOKEN: "{{ no_such_token | default(omit) }}"}
     - name: In a lookup
       ansible.builtin.debug:
         msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=no_such_token | default(omit)) | map(attribute='status') }}"
 """
     run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
-    assert [request["headers"].get("authorization") for request in fleet.requests("gpu01")] == [None] * 3
+    assert [request["headers"].get("authorization") for request in fleet.requests("gpu01")] == [None] * 4
 
 
 def test_an_authorization_header_stands_in_place_of_the_environment(run, start):
