@@ -583,10 +583,11 @@ def test_what_the_environment_makes_of_a_secret_of_the_host_does_not_follow_a_ur
         assert f"gpu{number}: {other} is not a server of this host, so {next(iter(secrets))} does not apply" in outcome, form
 
 
-def test_a_client_certificate_of_the_first_host_is_no_default_for_others(run, start):
+@pytest.mark.parametrize("path", ["/nowhere", "nowhere", "~/nowhere", "$HOME/nowhere"])
+def test_a_client_certificate_of_the_first_host_is_no_default_for_others(run, start, path):
     fleet = start({"gpu01": {}, "gpu02": {}})
     hosts = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
-    hosts["gpu01"] |= {"lmstudio_client_cert": "/nowhere.pem", "lmstudio_client_key": "/nowhere.key"}
+    hosts["gpu01"] |= {"lmstudio_client_cert": f"{path}.pem", "lmstudio_client_key": f"{path}.key"}
     play = """
 - name: Ask with a certificate of the first host
   hosts: all
@@ -598,9 +599,16 @@ def test_a_client_certificate_of_the_first_host_is_no_default_for_others(run, st
         client_key: "{{ lmstudio_client_key }}"
       run_once: true
       register: fleet
+    - name: Ask all in an expression
+      ansible.builtin.set_fact:
+        asked: "{{ query('gpufleet.lmstudio.models', groups['all'], on_error='report',
+          client_cert=lmstudio_client_cert, client_key=lmstudio_client_key) }}"
+      run_once: true
     - name: It was for the first host only, where the file is missing
       ansible.builtin.assert:
-        that: "fleet.summary.by_status == {'not_asked': ['gpu01'], 'ok': ['gpu02']}"
+        that:
+          - "fleet.summary.by_status == {'not_asked': ['gpu01'], 'ok': ['gpu02']}"
+          - "asked | map(attribute='status') == ['not_asked', 'ok']"
       run_once: true
 """
     assert "client_cert is the lmstudio_client_cert of gpu01" in words(run(play, hosts))

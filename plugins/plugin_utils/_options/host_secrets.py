@@ -24,6 +24,7 @@ import copy
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible.utils.path import unfrackpath
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import CREDENTIALS, texts_of
@@ -190,7 +191,8 @@ def _common(given: Any, one: Any, other: Any) -> Any:
 def _source(option: str, name: str, value: Any, secrets: Mapping[str, Any]) -> str | None:
     """The variable whose secret is in the value of an option, or in that of one of its headers, which has this name."""
     if option in _CERTIFICATE:
-        return SECRETS[option] if value and value == secrets.get(SECRETS[option]) else None
+        own_file = secrets.get(SECRETS[option])
+        return SECRETS[option] if value and own_file and _path(value) == _path(own_file) else None
     own = secrets.get(SECRETS["headers"])
     if isinstance(own, Mapping) and any(str(name).lower() == str(mine).lower() and _text(value) == _text(own[mine]) for mine in own):
         return SECRETS["headers"]
@@ -208,6 +210,11 @@ def _text_source(text: str, secrets: Mapping[str, Any]) -> str | None:
         if any(len(each) >= _LONG_SECRET and each in other for each in held for other in given):
             return SECRETS["headers"]
     return None
+
+
+def _path(value: Any) -> str:
+    """A file in one spelling: in the options of a plugin, Ansible has made its path absolute already."""
+    return str(unfrackpath(str(value), follow=False))
 
 
 def _text(value: Any) -> str:
