@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_address
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, host_of_inventory, host_of_task
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_from_server
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import PROTECTION, withhold_from_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import Resolved
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import (
     check_target,
@@ -60,7 +60,7 @@ class ActionModule(NormalAction):
             # The facts are the delegate's, so the server has to be, too.
             delegate = host_of_inventory(host.delegate, task_vars["hostvars"], self._templar, host.default_connection)
             if is_loopback(endpoint.host):
-                option = next(iter(withhold_from_server(self, host, given, written)), None)
+                option = next(iter(withhold_from_server(self, host, given, written, except_for=PROTECTION)), None)
                 if option:
                     raise AnsibleError(
                         f"{option} is that of {name}, and with delegate_facts the server is that of {delegate.name}. "

@@ -13,9 +13,11 @@ import subprocess
 import sys
 
 import pytest
+import trustme
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, settings_in
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, run_in
+from ansible_collections.gpufleet.lmstudio.tests.raw_server import Answering, http
 
 SSH = {"ansible_connection": "ssh"}
 NAMES = [f"gpu{number:02}" for number in range(4)]
@@ -612,6 +614,88 @@ def test_a_client_certificate_of_the_first_host_is_no_default_for_others(run, st
       run_once: true
 """
     assert "client_cert is the lmstudio_client_cert of gpu01" in words(run(play, hosts))
+
+
+ON_THE_WAY = """
+- name: Ask with defaults that are made of variables of a host
+  hosts: all
+  gather_facts: false
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      validate_certs: "{{ lmstudio_validate_certs | default(true) }}"
+      use_proxy: "{{ lmstudio_use_proxy | default(omit) }}"
+      ca_path: "{{ lmstudio_ca_path | default('') }}"
+  tasks:
+    - name: Ask all
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: fleet
+    - name: Ask their servers for the first host
+      gpufleet.lmstudio.model_info:
+        url: "{{ hostvars[item.0].lmstudio_url }}"
+        token: "{{ hostvars[item.0].lmstudio_token }}"
+        via: "{{ item.1 }}"
+        on_error: report
+      loop: "{{ ['untrusted', 'proxied'] | product(['target', 'controller']) }}"
+      register: answers
+      run_once: true
+    - name: Gather their models as facts of the first host
+      gpufleet.lmstudio.model_facts:
+        url: "{{ hostvars[item].lmstudio_url }}"
+        token: "{{ hostvars[item].lmstudio_token }}"
+      loop: [untrusted, proxied]
+      register: facts
+      run_once: true
+    - name: What the first host trusts is no matter of the others
+      ansible.builtin.assert:
+        that:
+          - "fleet.summary.by_status == {'ok': ['first'], 'tls': ['untrusted'], 'dns': ['proxied']}"
+          - answers.results | map(attribute='lmstudio.status') == ['tls', 'tls', 'dns', 'dns']
+          - facts.results | map(attribute='ansible_facts.lmstudio.status') == ['tls', 'dns']
+      run_once: true
+    - name: What the task itself says counts
+      gpufleet.lmstudio.model_info:
+        url: "{{ hostvars.untrusted.lmstudio_url }}"
+        token: "{{ hostvars.untrusted.lmstudio_token }}"
+        validate_certs: "{{ lmstudio_validate_certs }}"
+      run_once: true
+"""
+
+
+@pytest.mark.matrix
+def test_what_protects_a_secret_on_its_way_is_not_that_of_the_first_host(run, start, tmp_path):
+    certificate = tmp_path / "server.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    fleet = start({"first": {}, "untrusted": {"tls": {"certificate": str(certificate), "key": str(certificate)}}})
+    urls = {**fleet.urls, "proxied": "http://gpu.invalid:1234"}
+    hosts = {name: {"lmstudio_url": url, "lmstudio_token": token_of(name)} for name, url in urls.items()}
+    hosts["first"] |= {"lmstudio_validate_certs": False, "lmstudio_use_proxy": True, "lmstudio_ca_path": str(certificate)}
+    with Answering(lambda *_request: http(b'{"models": []}')) as proxy:
+        outcome = words(run(ON_THE_WAY, hosts, env={"http_proxy": f"http://127.0.0.1:{proxy.port}"}))
+    assert not proxy.asked
+    assert sent_to(fleet, "untrusted") == [f"Bearer {token_of('untrusted')}"]
+    for name in ("validate_certs", "use_proxy", "ca_path"):
+        assert f"for hosts without lmstudio_{name}: proxied, untrusted. So it does not apply to them." in outcome
+    withheld = "so lmstudio_ca_path, lmstudio_validate_certs, lmstudio_use_proxy do not apply there"
+    assert all(f"first: {urls[name]} is not a server of this host, {withheld}" in outcome for name in ("untrusted", "proxied"))
+
+
+def test_a_default_that_ends_like_base64_is_not_taken_for_one_that_is_made_of_a_secret(run, start):
+    fleet = start({"other": {}})
+    play = """
+- name: Ask another server
+  hosts: gpu01
+  gather_facts: false
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      token: "{{ for_others }}"
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        url: "{{ other }}"
+"""
+    run(play, {"gpu01": {"lmstudio_token": token_of("gpu01"), "for_others": "a2V5LW9mLW90aGVycw==", "other": fleet.urls["other"]}})
+    assert sent_to(fleet, "other") == ["Bearer a2V5LW9mLW90aGVycw=="]
 
 
 def test_a_header_of_the_whole_fleet_goes_to_the_whole_fleet(run, start):

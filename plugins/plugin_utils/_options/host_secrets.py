@@ -25,16 +25,18 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.utils.path import unfrackpath
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of, is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import CREDENTIALS, texts_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, VariableError
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, VARIABLES, Host, VariableError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written, written_environment
 
 _CERTIFICATE = ("client_cert", "client_key")
 """One is of no use without the other."""
+PROTECTION = ("ca_path", "validate_certs", "use_proxy")
+"""Options that decide who can read a secret on its way. What a template makes of a variable of one host is not for another server either."""
 # A shorter secret may be part of any text.
 _LONG_SECRET = 8
 
@@ -43,7 +45,8 @@ def withhold_from_server(
     action: Any, host: Host, options: dict[str, Any], written: Written, except_for: Container[str] = ()
 ) -> dict[str, str]:
     """Take the secrets of a host out of options, and out of the keyword ``environment``. Returns the variables that have them, by option."""
-    taken = _take_what_is_made_of_secrets(options, host, written, [option for option in SECRETS if option not in except_for])
+    among = [option for option in (*SECRETS, *PROTECTION) if option not in except_for]
+    taken = _take_what_is_made_of_secrets(options, host, written, among)
     environment: dict[str, Any] = {}
     action._compute_environment_string(environment)
     if "token" not in options and not authorizes(options.get("headers")) and environment.get(TOKEN_VARIABLE):
@@ -84,27 +87,28 @@ def withhold_differing_secrets(
     hosts: Iterable[Host],
     variables_of: Callable[[Host], Mapping[str, Any]],
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """What takes the place of secrets in `options` that a template makes for one host and would not make for another one.
+    """What takes the place of secrets in `options`, and of what protects them, that a template makes for one host and would not make for another one.
 
     `arguments` are the options as they were evaluated for the host of the task, and `variables_of` has the variables that the task would have on
     another host. A value is sent to another host only if the template has the same value there. Returns the options by host, and warnings.
     """
-    templates = [option for option in SECRETS if options.get(option) and written.is_template(option)]
+    given = [option for option in (*SECRETS, *PROTECTION) if is_set(arguments.get(option)) and options.get(option) not in (None, {})]
+    templates = [option for option in given if written.is_template(option)]
     instead: dict[str, dict[str, Any]] = {}
     without: dict[str, list[str]] = {}
     for host in hosts:
-        needed = [option for option in templates if not host.has(SECRETS[option])]
+        needed = [option for option in templates if not host.has(VARIABLES[option])]
         of_task = host._replace(variables=variables_of(host) if needed else {})
         for option in needed:
-            other = headers_of(decrypted(written.value(option, of_task.template)))
-            common = _common(options[option], headers_of(decrypted(arguments[option])), other)
+            other = _value(option, written.value(option, of_task.template))
+            common = _common(options[option], _value(option, arguments[option]), other)
             if common != options[option]:
                 without.setdefault(option, []).append(host.name)
                 instead.setdefault(host.name, {}).update(dict.fromkeys(_CERTIFICATE) if option in _CERTIFICATE else {option: common})
     return instead, [
-        f"{option} is a template that has another value, or none, for hosts without {SECRETS[option]}: {format_names(names)}. So it is not sent "
-        f"to them. Set {SECRETS[option]} as a variable of those hosts. If one value is for all, such as that of a lookup, save it in an earlier "
-        "task, with set_fact and run_once: true."
+        f"{option} is a template that has another value, or none, for hosts without {VARIABLES[option]}: {format_names(names)}. So it "
+        f"{'is not sent' if option in SECRETS else 'does not apply'} to them. Set {VARIABLES[option]} as a variable of those hosts. "
+        "If one value is for all, such as that of a lookup, save it in an earlier task, with set_fact and run_once: true."
         for option, names in without.items()
     ]
 
@@ -123,18 +127,18 @@ def _secrets_in(host: Host, variables: Iterable[str] = tuple(SECRETS.values())) 
 
 
 def _take_what_is_made_of_secrets(options: dict[str, Any], host: Host, written: Written, among: Iterable[str]) -> dict[str, str]:
-    """Take out of options what contains a secret of a host, and what a template makes of one, such as the Basic form of its token: without the
-    secret, the template has another value. Returns the variables, by option.
+    """Take out of options what contains a secret of a host, and what a template makes of one, such as the Basic form of its token, or of what
+    protects it: without that variable, the template has another value. Returns the variables, by option.
     """
     secrets = _secrets_in(host)
     taken = _take_secrets(options, secrets, among)
     templates = [option for option in among if written.is_template(option)]
-    for variable in secrets:
+    for variable in [*secrets, *(VARIABLES[option] for option in PROTECTION if host.has(VARIABLES[option]))]:
         without = _without(host, variable)
         for option in templates:
             given = options.get(option)
-            common = _common(given, given, headers_of(decrypted(written.value(option, without.template))))
-            if given and common != given:
+            common = _common(given, given, _value(option, written.value(option, without.template)))
+            if given is not None and common != given:
                 taken[option] = variable
                 _leave(options, option, common)
     return taken
@@ -186,6 +190,12 @@ def _common(given: Any, one: Any, other: Any) -> Any:
             name: text for name, text in given.items() if name in one and name in other and _text(one[name]) == _text(other[name])
         } or None
     return given if one == other else None
+
+
+def _value(option: str, raw: Any) -> Any:
+    """The value of an option, headers as a mapping."""
+    value = decrypted(raw)
+    return headers_of(value) if option == "headers" else value
 
 
 def _source(option: str, name: str, value: Any, secrets: Mapping[str, Any]) -> str | None:
