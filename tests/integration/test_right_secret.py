@@ -557,6 +557,8 @@ IN_ENVIRONMENT = {
     "a part of a header": ({"lmstudio_headers": {"X-Key": f"user={KEY}"}}, "{{ lmstudio_headers['X-Key'].split('=')[1] }}"),
     "a short header": ({"lmstudio_headers": {"X-Key": "abc1234"}}, "{{ lmstudio_headers['X-Key'] }}"),
     "by hostvars": ({"lmstudio_token": KEY}, "{{ hostvars[inventory_hostname].lmstudio_token | reverse }}"),
+    "a fact": ({"lmstudio_token": KEY}, "{{ ansible_facts.lmstudio_token | reverse }}"),
+    "a fact by hostvars": ({"lmstudio_token": KEY}, "{{ hostvars[inventory_hostname].ansible_facts.lmstudio_token | reverse }}"),
 }
 
 
@@ -564,7 +566,9 @@ IN_ENVIRONMENT = {
 def test_what_the_environment_makes_of_a_secret_of_the_host_does_not_follow_a_url_elsewhere(run, start):
     """A play for each form, with a host and another server of its own."""
     fleet = start({f"{whose}-{number}": {} for number in range(len(IN_ENVIRONMENT)) for whose in ("own", "other")})
-    plays, hosts = [], {}
+    keep = {"ansible.builtin.set_fact": {"lmstudio_token": "{{ lmstudio_token | default('') }}", "cacheable": True}}
+    plays = [{"name": "Keep", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Keep a token as a fact", **keep}]}]
+    hosts = {}
     for number, (secrets, token) in enumerate(IN_ENVIRONMENT.values()):
         own, other = (fleet.urls[f"{whose}-{number}"] for whose in ("own", "other"))
         hosts[f"gpu{number}"] = {"lmstudio_url": own, "own": own, "other": other, "ours": "of-all-0123456789", **secrets}

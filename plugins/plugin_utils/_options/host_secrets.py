@@ -168,12 +168,16 @@ def _leave(options: dict[str, Any], option: str, value: Any) -> None:
 
 
 def _without(host: Host, variable: str) -> Host:
-    """The host as if it did not have a variable, also where templates read it from ``hostvars`` or ``vars``."""
+    """The host as if it did not have a variable, also where templates read it from ``hostvars``, ``vars`` or ``ansible_facts``."""
 
     def others(variables: Any) -> Any:
-        return {name: value for name, value in variables.items() if name != variable} if isinstance(variables, Mapping) else variables
+        if not isinstance(variables, Mapping):
+            return variables
+        return {
+            name: others(value) if name in ("vars", "ansible_facts") else value for name, value in variables.items() if name != variable
+        }
 
-    variables = {name: others(value) if name == "vars" else value for name, value in others(host.variables).items()}
+    variables = others(host.variables)
     if "hostvars" in variables:
         hostvars: Any = copy.copy(variables["hostvars"])
         raw_get = variables["hostvars"].raw_get
