@@ -202,6 +202,16 @@ FOR_ONE = {
     "defaults of the module": (MINE, {INFO_OF_ALL: {}}, {"module_defaults": {INFO_OF_ALL: {"headers": {"X-Key": "{{ mine }}"}}}}),
     "defaults of the task": (MINE, {INFO_OF_ALL: None, "module_defaults": {INFO_OF_ALL: {"token": "{{ mine }}"}}}, {}),
     "defaults as a template": (MINE, {INFO_OF_ALL: None}, {"module_defaults": {INFO_OF_ALL: "{{ {'token': mine} }}"}}),
+    "defaults that an include applies": (
+        MINE,
+        {
+            "ansible.builtin.include_tasks": {
+                "file": "included.yml",
+                "apply": {"module_defaults": {DEFAULTS: {"token": "{{ mine | default('') }}"}}},
+            }
+        },
+        {},
+    ),
     "arguments as a template": ({"mine": {"token": KEY}}, {INFO_OF_ALL: "{{ mine }}"}, {}),
     "free form": (MINE, {INFO_OF_ALL: "token={{ mine }}"}, {}),
     "encoded": (
@@ -231,6 +241,7 @@ def test_a_template_is_for_all_hosts_only_where_it_comes_to_the_same(run, start,
         plays.append({"name": "Ask", "hosts": f"first-{number},other-{number}", "gather_facts": False, "tasks": tasks, **keywords})
     for name in hosts:
         (tmp_path / f"{name}.yml").write_text(f"any: key-of-{name}\n")
+    (tmp_path / "included.yml").write_text(yaml.safe_dump([{"name": "Ask", INFO_OF_ALL: None, "run_once": True}]))
     outcome = words(run(yaml.safe_dump(plays, sort_keys=False), hosts))
     for number, form in enumerate(FOR_ONE):
         (first,), (other,) = (
@@ -386,7 +397,7 @@ def test_a_default_that_is_made_of_a_secret_of_the_host_does_not_follow_a_url_el
 
 OPTIONS = {"url": "{{ other }}", "token": "{{ lmstudio_token }}"}
 TEXT = "url={{ other }} token={{ lmstudio_token }}"
-INFO = "gpufleet.lmstudio.model_info"
+INFO, INFO_FACTS = "gpufleet.lmstudio.model_info", "gpufleet.lmstudio.model_facts"
 # Tasks that give a token themselves, and tasks in which the word only occurs.
 WITH_TOKEN = [
     {INFO: OPTIONS},
@@ -587,6 +598,26 @@ def test_what_the_environment_makes_of_a_secret_of_the_host_does_not_follow_a_ur
         assert sent_to(fleet, f"other-{number}") == [None, None, "Bearer of-all-0123456789"], form
         other = fleet.urls[f"other-{number}"]
         assert f"gpu{number}: {other} is not a server of this host, so {next(iter(secrets))} does not apply" in outcome, form
+
+
+@pytest.mark.matrix
+def test_what_an_include_applies_is_judged_as_it_is_written(run, start, tmp_path):
+    fleet = start({"gpu01": {}, "other": {}})
+    tasks = [{"name": "Ask", module: {"url": "{{ item }}"}, "loop": ["{{ own }}", "{{ other }}"]} for module in (INFO, INFO_FACTS)]
+    for path in ("included.yml", "roles/included/tasks/main.yml"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(yaml.safe_dump(tasks))
+    token = "{{ lmstudio_token.split('=')[1] }}"
+    includes = [
+        {f"ansible.builtin.{kind}": {**what, "apply": keywords}}
+        for kind, what in (("include_tasks", {"file": "included.yml"}), ("include_role", {"name": "included"}))
+        for keywords in ({"module_defaults": {DEFAULTS: {"token": token}}}, {"environment": {"LM_API_TOKEN": token}})
+    ]
+    play = {"name": "Ask", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Include", **include} for include in includes]}
+    own, other = fleet.urls["gpu01"], fleet.urls["other"]
+    run(yaml.safe_dump([play]), {"gpu01": {"lmstudio_url": own, "lmstudio_token": f"key={KEY}", "own": own, "other": other}})
+    assert sent_to(fleet, "other") == [None] * 8
+    assert sent_to(fleet, "gpu01").count(f"Bearer {KEY}") == 6
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "nowhere", "~/nowhere", "$HOME/nowhere"])

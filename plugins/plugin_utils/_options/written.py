@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.parsing.mod_args import ModuleArgsParser
+from ansible.playbook.task_include import TaskInclude
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import is_template
 
 
@@ -52,14 +53,13 @@ class WrittenOptions(Written):
         defaults: dict[str, Any] = {}
         # Before 2.19, ansible-core puts the evaluated ones into the attribute of the task.
         own_defaults = task._load_module_defaults("module_defaults", (task.get_ds() or {}).get("module_defaults"))
-        for each in [*task._get_parent_attribute("module_defaults", omit=True), *(own_defaults or [])]:
+        for each in [*_written_around(task, "module_defaults"), *(own_defaults or [])]:
             defaults.update(each)
         groups = [f"group/{group}" for group in task.get_play()._action_groups.get(module, [])]
         of_groups = [value for name, value in defaults.items() if name in groups]
         for_all, own = None, task.args
         if isinstance(task.get_ds(), Mapping):
-            # Ansible's own reading of a task, because its arguments can be written in many ways.
-            _action, own, _delegate = ModuleArgsParser(task_ds=task.get_ds()).parse(skip_action_validation=True)
+            own = _written_arguments(task)
             # A template that stands for all of them. Which of the two depends on the version of ansible-core.
             for_all = own.pop("_variable_params", None) or own.pop("_raw_params", None)
         super().__init__([*of_groups, defaults.get(module), for_all, own])
@@ -77,5 +77,31 @@ class WrittenOptions(Written):
 
 def written_environment(task: Any) -> Written:
     """The keyword ``environment`` of a task and of what is around it."""
-    own = (task.get_ds() or {}).get("environment") or []
-    return Written([*(task._get_parent_attribute("environment", omit=True) or []), *(own if isinstance(own, list) else [own])])
+    return Written([*_written_around(task, "environment"), *_as_list((task.get_ds() or {}).get("environment"))])
+
+
+def _written_around(task: Any, keyword: str) -> list[Any]:
+    """The values of a keyword of what is around a task, the outermost first."""
+    values: list[Any] = task._get_parent_attribute(keyword, omit=True) or []
+    block = task._parent
+    while block:
+        include = getattr(block, "_parent", None)
+        if isinstance(include, TaskInclude) and not include.statically_loaded:
+            # Since 2.19, ansible-core evaluates what an include applies, before there are tasks to which it applies.
+            written = (_written_arguments(include).get("apply") or {}).get(keyword)
+            if keyword == "module_defaults":
+                written = task._load_module_defaults(keyword, written)
+            pairs = list(zip(_as_list(getattr(block, f"_{keyword}", None)), _as_list(written)))
+            values = [next((raw for evaluated, raw in pairs if evaluated == value), value) for value in values]
+        block = include
+    return values
+
+
+def _written_arguments(task: Any) -> dict[str, Any]:
+    # Ansible's own reading of a task, because its arguments can be written in many ways.
+    _action, arguments, _delegate = ModuleArgsParser(task_ds=task.get_ds()).parse(skip_action_validation=True)
+    return dict(arguments)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []

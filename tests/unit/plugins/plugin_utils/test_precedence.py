@@ -110,7 +110,7 @@ def test_a_mapping_that_is_no_dictionary_is_one_for_the_check_of_options():
 
 def test_a_secret_is_withheld_wherever_it_is_and_an_option_of_the_task_itself_is_not_looked_at():
     options = {"token": "of-gpu01-0123", "headers": {"X-Key": "of-gpu01-0123", "X-Env": "test"}}
-    task = SimpleNamespace(environment=[], get_ds=lambda: None, _get_parent_attribute=lambda _name, omit: None)
+    task = SimpleNamespace(environment=[], _parent=None, get_ds=lambda: None, _get_parent_attribute=lambda _name, omit: None)
     action = SimpleNamespace(_task=task, _compute_environment_string=lambda found: found.update(LM_API_TOKEN="of-gpu01-0123"))
     gpu01 = host(lmstudio_token="of-gpu01-0123")
     withheld = withhold_from_server(action, gpu01, options, Written([options]))
