@@ -212,6 +212,20 @@ FOR_ONE = {
         },
         {},
     ),
+    "variables that an include applies": (
+        MINE,
+        {"ansible.builtin.include_tasks": {"file": "any.yml", "apply": {"vars": {"any": "{{ mine | default('') }}"}}}},
+        {},
+    ),
+    "the loop of an include": (
+        MINE,
+        {
+            "ansible.builtin.include_tasks": "any.yml",
+            "loop": ["{{ mine | default('') }}"],
+            "loop_control": {"loop_var": "any", "label": "it"},
+        },
+        {},
+    ),
     "arguments as a template": ({"mine": {"token": KEY}}, {INFO_OF_ALL: "{{ mine }}"}, {}),
     "free form": (MINE, {INFO_OF_ALL: "token={{ mine }}"}, {}),
     "encoded": (
@@ -241,7 +255,8 @@ def test_a_template_is_for_all_hosts_only_where_it_comes_to_the_same(run, start,
         plays.append({"name": "Ask", "hosts": f"first-{number},other-{number}", "gather_facts": False, "tasks": tasks, **keywords})
     for name in hosts:
         (tmp_path / f"{name}.yml").write_text(f"any: key-of-{name}\n")
-    (tmp_path / "included.yml").write_text(yaml.safe_dump([{"name": "Ask", INFO_OF_ALL: None, "run_once": True}]))
+    for name, options in (("included", None), ("any", {"token": "{{ any }}"})):
+        (tmp_path / f"{name}.yml").write_text(yaml.safe_dump([{"name": "Ask", INFO_OF_ALL: options, "run_once": True}]))
     outcome = words(run(yaml.safe_dump(plays, sort_keys=False), hosts))
     for number, form in enumerate(FOR_ONE):
         (first,), (other,) = (

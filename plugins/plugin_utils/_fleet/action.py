@@ -40,7 +40,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import given_options, resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import is_template
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions, variables_of_includes
 
 _GIVE_A_PATTERN = "Give a pattern. Without this option, the hosts of the play are asked."
 
@@ -104,7 +104,7 @@ class FleetAction(ActionBase):
 
         def variables_of(host: Host) -> Mapping[str, Any]:
             try:
-                return variables_in_task(self._task, host.name, task_vars)
+                return {**variables_in_task(self._task, host.name, task_vars), **variables_of_includes(self._task)}
             except AnsibleError:  # A variables file that this host does not have.
                 return {}
 
@@ -126,5 +126,5 @@ class FleetAction(ActionBase):
 
 def _is_constant(variable: str, task: Any, task_vars: dict[str, Any]) -> bool:
     """Whether a variable has the value that the play or the task sets, the same for all hosts. A variables file may have overridden it."""
-    written = {**task.get_play().get_vars(), **task.get_vars()}
+    written = {**task.get_play().get_vars(), **task.get_vars(), **variables_of_includes(task)}
     return variable in written and not is_template(written[variable]) and written[variable] == task_vars[variable]

@@ -80,6 +80,19 @@ def written_environment(task: Any) -> Written:
     return Written([*_written_around(task, "environment"), *_as_list((task.get_ds() or {}).get("environment"))])
 
 
+def variables_of_includes(task: Any) -> dict[str, Any]:
+    """The variables that includes around a task have evaluated for one host, as they are written. Those of a loop are None."""
+    found: dict[str, Any] = {}
+    include = task._parent
+    while include:
+        if isinstance(include, TaskInclude) and not include.statically_loaded:
+            written = (include.get_ds() or {}).get("vars") or {}
+            applied = (_written_arguments(include).get("apply") or {}).get("vars") or {}
+            found = {**dict.fromkeys(set(include.vars) - set(written)), **applied, **found}
+        include = getattr(include, "_parent", None)
+    return found
+
+
 def _written_around(task: Any, keyword: str) -> list[Any]:
     """The values of a keyword of what is around a task, the outermost first."""
     values: list[Any] = task._get_parent_attribute(keyword, omit=True) or []
