@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -205,12 +206,22 @@ def _same_kind(key: str, actual: str, accepted: str) -> bool:
     if key == "type" and {actual, accepted} == set(EMBEDDING_TYPES):
         return True
     # What must not be there must not slip through because it is written in capitals.
-    return actual.lower() == accepted.lower()
+    return _as_read(actual).lower() == _as_read(accepted).lower()
 
 
 def matches(pattern: str, name: str) -> bool:
     """Whether a pattern is this name, or a shell pattern that matches it."""
     return pattern == name or fnmatchcase(name, pattern)
+
+
+def may_mean(pattern: str, name: str) -> bool:
+    """Whether a pattern matches this name, or one that reads like it."""
+    return matches(pattern, name) or matches(_as_read(pattern), _as_read(name))
+
+
+def _as_read(text: str) -> str:
+    """A text without what nobody can see: invisible characters, and how an accent is encoded."""
+    return unicodedata.normalize("NFC", "".join(letter for letter in text if letter.isprintable()))
 
 
 def same_setting(actual: Any, accepted: Any) -> bool | None:

@@ -8,8 +8,7 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Iterable, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Callable, Iterable, NamedTuple, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import (
@@ -20,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known 
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate, matches
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate, matches, may_mean
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     ABSENT,
@@ -143,7 +142,9 @@ class Matches(NamedTuple):
             return True
         available = self.record["available"]
         carried = {entry["key"] for entry in self.record["models"]} if len(available) == self.record["counts"]["models"] else set()
-        return any(_may_be_variant(pattern, key) for key in available if key not in carried for pattern in self.requirement.model)
+        return any(
+            _may_be_variant(pattern, key, self._same) for key in available if key not in carried for pattern in self.requirement.model
+        )
 
     def keys_without_entry(self) -> list[str]:
         """The keys to judge by, where the record has only the keys of some models. Raises :class:`RequirementError` where keys are not
@@ -190,7 +191,13 @@ class Matches(NamedTuple):
         return any(_may_be_masked(name, _other_variants(entry)) or (unreadable and _may_be_variant(name, entry["key"])) for name in names)
 
     def _names_any(self, names: Iterable[str | None]) -> bool:
-        return _match_any(self.requirement.model, names)
+        return _match_any(self.requirement.model, names, self._same)
+
+    @property
+    def _same(self) -> Callable[[str, str], bool]:
+        """Compares a name of the requirement with a listed one. What must not be there must not slip through because of what nobody sees."""
+        state, least = self.requirement.state, self.requirement.min_instances
+        return may_mean if state in (UNLOADED, ABSENT) or least == 0 else matches
 
     def _targets(self) -> list[_NamedModel]:
         """What the requirement names: models, with all their instances, or single instances. Without a name, every model."""
@@ -218,8 +225,8 @@ class Matches(NamedTuple):
         return _NamedModel(entries, _instances(entries) + [(entry, each) for entry, each in _instances(others) if each["id"] == key])
 
 
-def _match_any(patterns: Sequence[str], names: Iterable[str | None]) -> bool:
-    return any(matches(pattern, name) for name in names if name is not None for pattern in patterns)
+def _match_any(patterns: Sequence[str], names: Iterable[str | None], same: Callable[[str, str], bool] = matches) -> bool:
+    return any(same(pattern, name) for name in names if name is not None for pattern in patterns)
 
 
 def _has_all_its_instances(entry: Entry, candidates: Sequence[Candidate]) -> bool:
@@ -239,9 +246,9 @@ def _may_be_masked(name: str, listed: Iterable[str]) -> bool:
     return any(is_masked(other) and (is_pattern(name) or may_be_masked_as(name, other)) for other in listed)
 
 
-def _may_be_variant(pattern: str, key: str) -> bool:
+def _may_be_variant(pattern: str, key: str, same: Callable[[str, str], bool] = matches) -> bool:
     """Whether a pattern may match a variant of a model, which is its key, an @ and more."""
-    return any(fnmatchcase(key + "@", pattern[:end]) for end in range(len(pattern) + 1))
+    return any(same(pattern[:end], key + "@") for end in range(len(pattern) + 1))
 
 
 def _instances(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:

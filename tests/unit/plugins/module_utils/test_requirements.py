@@ -1191,6 +1191,32 @@ def test_capitals_make_no_other_kind(requirement):
     assert violations({**requirement, "state": "unloaded"}) != []
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["qwen/qwen3-8b\u200b", "\ufeffqwen/qwen3-8b", "qwen\u00ad/*", "qwen/qwen3-8b\u200b@q4_k_m", "qwen/qwen3-8b\u2060:2"],
+)
+def test_a_name_that_reads_like_that_of_a_model_does_not_pass_for_its_absence(name):
+    assert violations({"model": name, "state": "absent"}) and violations({"model": name, "state": "absent"}, record(CHAT, detail="loaded"))
+    assert violations({"model": name, "state": "unloaded"}) and violations({"model": name, "min_instances": 0, "max_instances": 0})
+    # Requests have to name a model exactly.
+    assert violations({"model": name}) and violations({"model": name, "state": "available"})
+
+
+def test_where_a_record_has_only_the_key_of_a_model_it_is_compared_as_it_reads():
+    listed = record(CHAT, {**IDLE, "key": "id\u00e9/model"}, detail="loaded")
+    assert violations({"model": "ide\u0301/model", "state": "absent"}, listed)
+    with pytest.raises(RequirementError, match="gather with detail: full"):
+        violations({"model": "ide\u0301/model@8bit", "state": "absent"}, listed)
+    assert violations({"model": "ide\u0301/model", "state": "unloaded"}, listed) == []
+
+
+@pytest.mark.parametrize("key", ["publisher", "architecture", "quantization", "format"])
+def test_characters_that_cannot_be_seen_make_no_other_kind(key):
+    value = {**CHAT, "quantization": "Q4_K_M"}[key]
+    assert violations({key: f"{value}\u200b", "state": "absent"}, record(CHAT))
+    assert violations({key: f"\ufeff{value}", "state": "unloaded"}, record(CHAT))
+
+
 def test_spaces_around_a_text_do_not_count():
     assert violations({"model": " qwen/qwen3-8b "}) == []
     assert violations({"model": [" qwen/qwen3-8b\n"], "type": "llm "}) == []
