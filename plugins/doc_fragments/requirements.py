@@ -31,8 +31,8 @@ options:
         description:
           - The key of a model, the name of one of its variants, or the identifier of an instance, which means that instance alone. Any
             of the list will do.
-          - It may have the wildcards C(*), C(?) and C([...]), and case matters. Of a variant that is not selected only the name is
-            known.
+          - It may have the wildcards C(*), C(?) and C([...]), and case matters, but not where the model must not be there, as with
+            O(require[].state=absent). Of a variant that is not selected only the name is known.
         type: list
         elements: str
       state:

@@ -206,7 +206,7 @@ def _same_kind(key: str, actual: str, accepted: str) -> bool:
     if key == "type" and {actual, accepted} == set(EMBEDDING_TYPES):
         return True
     # What must not be there must not slip through because it is written in capitals.
-    return _as_read(actual).lower() == _as_read(accepted).lower()
+    return _as_read(actual) == _as_read(accepted)
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -220,8 +220,8 @@ def may_mean(pattern: str, name: str) -> bool:
 
 
 def _as_read(text: str) -> str:
-    """A text without what nobody can see: invisible characters, and how an accent is encoded."""
-    return unicodedata.normalize("NFC", "".join(letter for letter in text if letter.isprintable()))
+    """A text without what a reader may overlook: capitals, characters that cannot be seen, and how an accent is encoded."""
+    return unicodedata.normalize("NFC", "".join(letter for letter in text if letter.isprintable()).lower())
 
 
 def same_setting(actual: Any, accepted: Any) -> bool | None:

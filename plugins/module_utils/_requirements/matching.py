@@ -195,7 +195,7 @@ class Matches(NamedTuple):
 
     @property
     def _same(self) -> Callable[[str, str], bool]:
-        """Compares a name of the requirement with a listed one. What must not be there must not slip through because of what nobody sees."""
+        """Compares a name of the requirement with a listed one. What must not be there must not slip through because it is written differently."""
         state, least = self.requirement.state, self.requirement.min_instances
         return may_mean if state in (UNLOADED, ABSENT) or least == 0 else matches
 

@@ -1193,8 +1193,11 @@ def test_capitals_make_no_other_kind(requirement):
 
 @pytest.mark.parametrize(
     "name",
-    ["qwen/qwen3-8b\u200b", "\ufeffqwen/qwen3-8b", "qwen\u00ad/*", "qwen/qwen3-8b\u200b@q4_k_m", "qwen/qwen3-8b\u2060:2"],
-)
+    [
+        "qwen/qwen3-8b\u200b", "\ufeffqwen/qwen3-8b", "qwen\u00ad/*", "qwen/qwen3-8b\u200b@q4_k_m", "qwen/qwen3-8b\u2060:2",
+        "Qwen/Qwen3-8B", "QWEN/*", "[Q]wen/*", "Qwen/Qwen3-8B@Q4_K_M", "Qwen/Qwen3-8B:2",
+    ],
+)  # fmt: skip
 def test_a_name_that_reads_like_that_of_a_model_does_not_pass_for_its_absence(name):
     assert violations({"model": name, "state": "absent"}) and violations({"model": name, "state": "absent"}, record(CHAT, detail="loaded"))
     assert violations({"model": name, "state": "unloaded"}) and violations({"model": name, "min_instances": 0, "max_instances": 0})
@@ -1206,8 +1209,14 @@ def test_where_a_record_has_only_the_key_of_a_model_it_is_compared_as_it_reads()
     listed = record(CHAT, {**IDLE, "key": "id\u00e9/model"}, detail="loaded")
     assert violations({"model": "ide\u0301/model", "state": "absent"}, listed)
     with pytest.raises(RequirementError, match="gather with detail: full"):
-        violations({"model": "ide\u0301/model@8bit", "state": "absent"}, listed)
+        violations({"model": "Ide\u0301/Model@8bit", "state": "absent"}, listed)
     assert violations({"model": "ide\u0301/model", "state": "unloaded"}, listed) == []
+
+
+@pytest.mark.parametrize("state", ["absent", "unloaded"])
+def test_a_pattern_means_what_it_says_whatever_its_capitals(state):
+    # In small letters it would not match.
+    assert violations({"model": "[!Q]wen/*", "state": state})
 
 
 @pytest.mark.parametrize("key", ["publisher", "architecture", "quantization", "format"])
