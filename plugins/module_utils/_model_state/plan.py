@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spe
     UNLOADED,
     Wanted,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import matches, same_setting
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import matches, may_mean, same_setting
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, is_masked, printable
 
@@ -132,6 +132,10 @@ def _unloads_of_model(record: Record, wanted: Wanted) -> list[Action]:
     found = [instance for instance in record["instances"] if wanted.model in (instance["model"], instance["id"])]
     if not found and wanted.model not in record["available"]:
         _refuse_variant(record, wanted)
+        loaded = {name for instance in record["instances"] for name in (instance["model"], instance["id"]) if may_mean(wanted.model, name)}
+        if loaded:
+            # Taken as unloaded already, it would stay loaded.
+            raise _not_listed(wanted, sorted(loaded))
     return _unloads(found)
 
 
@@ -231,9 +235,13 @@ def _download(record: Record, wanted: Wanted) -> tuple[Action]:
     if instances and wanted.state != DOWNLOADED:
         raise Failure("model_unknown", f"{wanted.name} is an instance of {format_names(instances)}, not the key of a model")
     if not wanted.download:
-        suggestion = did_you_mean([wanted.model], record["available"], begins="; did")
-        raise Failure("model_unknown", f"{wanted.name} is not listed by this host{suggestion}")
+        raise _not_listed(wanted, record["available"])
     return (Action(DOWNLOAD, wanted.model),)
+
+
+def _not_listed(wanted: Wanted, listed: Iterable[str]) -> Failure:
+    suggestion = did_you_mean([wanted.model], listed, begins="; did")
+    return Failure("model_unknown", f"{wanted.name} is not listed by this host{suggestion}")
 
 
 def _check_context(record: Record, wanted: Wanted) -> None:

@@ -155,6 +155,8 @@ def test_what_has_to_be_done(models, options, expected):
         ([model("qwen", instance("chat"))], {"name": "chat", "download": True}, "model_unknown", "is an instance of qwen"),
         ([model("qwen", variants=["qwen@4bit"])], {"name": "qwen@4bit"}, "option_unsupported", "is a variant of qwen"),
         ([model("qwen", QWEN, variants=["qwen@4bit"])], {"name": "qwen@4bit", "state": "unloaded"}, "option_unsupported", "is a variant"),
+        ([model("qwen", QWEN)], {"name": "Qwen", "state": "unloaded"}, "model_unknown", "Qwen is not listed by this host; did you mean"),
+        ([model("qwen", SECOND)], {"name": "qwen:2\u200b", "state": "unloaded"}, "model_unknown", "did you mean qwen:2?"),
         (
             [model("qwen")],
             {"config": {"context_length": 99999}},
