@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import listed_models, reports_less
 
@@ -58,8 +60,15 @@ def parse_baseline(document: Any) -> Baseline:
         audited_at = str(document["run"]["audited_at"])
         hosts = {str(host["name"]): _known(host, audited_at) for host in document["hosts"]}
         hosts.update((str(host["name"]), _known(host, str(host["seen_at"]))) for host in document.get("carried_over", []))
+        times = Counter(str(host["name"]) for host in [*document["hosts"], *document.get("carried_over", [])])
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         raise OptionError("baseline", "it is not complete. Give the fleet_audit.json of an earlier run, unchanged.") from None
+    repeated = [name for name, number in times.items() if number > 1]
+    if repeated:
+        # Only one of them would be compared.
+        raise OptionError(
+            "baseline", f"it has {format_names(repeated)} more than once. Give the fleet_audit.json of an earlier run, unchanged."
+        )
     return Baseline(audited_at, hosts)
 
 

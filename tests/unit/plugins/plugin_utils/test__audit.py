@@ -191,6 +191,14 @@ def test_a_baseline_that_cannot_be_used_is_named(document, message):
         parse_baseline(document)
 
 
+@pytest.mark.parametrize("second", ["hosts", "carried_over"])
+def test_a_baseline_that_was_put_together_from_two_is_refused(second):
+    document = audited({"a": having()})
+    document[second] = [*document[second], {**document["hosts"][0], "seen_at": WHEN}]
+    with pytest.raises(OptionError, match="^baseline: it has a more than once"):
+        after(document)
+
+
 # Runs one after the other, each compared with what the one before left
 
 
