@@ -479,6 +479,42 @@ def test_a_setting_that_the_server_reports_and_does_not_take_is_left_out_when_it
     assert server.posts()[-1][1] == {"model": "qwen", "context_length": 4096, "flash_attention": False}
 
 
+def test_of_all_settings_the_context_is_the_last_that_is_left_out_when_it_loads_again():
+    server = ClockworkServer([model("qwen", instance("qwen", parallel=2, flash_attention=True))])
+    server.refusal = lambda body: error(400, "unrecognized_keys", "no") if len(body) > 2 or body["context_length"] == 8192 else None
+    assert server.run(parse_options("qwen", config=EIGHT))["restored"] is True
+    assert server.posts()[-1][1] == {"model": "qwen", "context_length": 4096}
+
+
+@pytest.mark.parametrize("name, other", [("qwen", "qwen:2"), ("qwen:2", "qwen")])
+def test_an_instance_is_loaded_again_with_its_own_settings(name, other):
+    server = ClockworkServer([model("qwen", instance(other, 8192, parallel=4), instance(name, parallel=2))])
+    server.refusal = lambda body: error(500, "model_load_failed", MEMORY) if body["context_length"] == 8192 else None
+    result = server.run(parse_options("qwen", config=EIGHT))
+    assert server.unloaded == [name] and result["restored"] is True
+    assert server.posts()[-1][1] == {"model": "qwen", "context_length": 4096, "parallel": 2}
+
+
+@pytest.mark.parametrize(
+    "answer", [error(500, "model_load_failed", MEMORY), error(500, "model_load_failed", "The engine has crashed"), Response(403)]
+)
+def test_a_smaller_context_is_advised_where_memory_is_short_and_only_there(answer):
+    server, wanted = scenario("make room")
+    server.refusal = lambda body: answer
+    result = server.run(wanted)
+    assert ("smaller context" in result["msg"]) is (result["reason"] == "insufficient_memory"), result["msg"]
+
+
+def test_each_action_tells_how_long_it_took():
+    server, wanted = scenario("download and load")
+    server.pass_time(1000)
+    began = server.now
+    result = server.run(wanted)
+    taken = [action["seconds"] for action in result["actions"]]
+    assert [action["action"] for action in result["actions"]] == ["download", "unload", "load"]
+    assert taken[0] > 0 and taken[2] >= server.seconds_to_load and sum(taken) <= server.now - began
+
+
 def test_what_cannot_be_loaded_again_is_told():
     server, wanted = scenario("reload")
     server.refusal = lambda body: error(500, "model_load_failed", MEMORY)

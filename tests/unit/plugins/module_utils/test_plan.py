@@ -163,6 +163,12 @@ def test_what_has_to_be_done(models, options, expected):
             "option_unsupported",
             "but 99999 is required. Set context_length to 32768 or less.",
         ),
+        (
+            [model("gemma", max_context_length=262144), model("qwen"), model("zephyr", max_context_length=262144)],
+            {"config": {"context_length": 99999}},
+            "option_unsupported",
+            "qwen supports a context of at most 32768",
+        ),
         ([model("qwen", QWEN)], {"config": {"context_length": 99999}}, "option_unsupported", "at most 32768"),
         ([model("qwen", QWEN)], {"config": EIGHT, "reload": "never"}, "effective_config_differs", "context_length 4096, at least 8192 is"),
         ([model("qwen", instance("qwen", ttl=9))], {"reload": "never"}, "effective_config_differs", "qwen unloads when it is idle"),
