@@ -192,6 +192,12 @@ def test_a_token_that_comes_back_is_masked_everywhere(sent_back):
     assert "masked" in record["warnings"][-1]
 
 
+@pytest.mark.parametrize("size", range(5, 10))
+def test_the_beginning_of_a_token_is_masked_wherever_a_message_was_cut(size):
+    record = record_of(echo(f"{TOKEN[:size]}..."), options={"token": TOKEN})
+    assert TOKEN[:size] not in json.dumps(record) and "masked" in record["warnings"][-1]
+
+
 def test_a_token_that_json_escapes_is_masked_as_well():
     record = record_of(echo('quo"te\\d-token-value'), options={"token": 'quo"te\\d-token-value'})
     assert record["available"] == [MASK]
