@@ -709,6 +709,24 @@ def test_of_a_variant_that_is_not_selected_only_the_name_is_known(variant):
 
 
 @pytest.mark.parametrize(
+    "name, capabilities",
+    [
+        ("vision", "all"),
+        ("vision", {"vision": "partly"}),
+        ("reasoning", {"reasoning": "always"}),
+        ("reasoning", {"reasoning": {"allowed_options": 5}}),
+        ("reasoning", {"reasoning": {"allowed_options": [], "default": 5}}),
+    ],
+)
+def test_a_capability_that_cannot_be_read_is_neither_there_nor_missing(name, capabilities):
+    """Wherever the part of the answer is that has another type: the capability itself, something in it, or what it is in."""
+    of = record({**CHAT, "capabilities": capabilities})
+    (message,) = messages({"model": "qwen/*", "capabilities": name}, of)
+    assert f"is not known to have the capability {name}" in message
+    assert messages({"capabilities": name, "state": "absent"}, of)
+
+
+@pytest.mark.parametrize(
     "reasoning, able",
     [
         ({"allowed_options": ["off"], "default": "off"}, False),
