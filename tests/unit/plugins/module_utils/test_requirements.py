@@ -1141,6 +1141,25 @@ def test_two_unknown_values_on_one_host_may_differ_too():
     ]
 
 
+def test_a_host_without_the_model_has_nothing_to_compare():
+    of = {"a": record(CHAT), "b": record(CHAT), "c": record(EMBEDDING)}
+    for state in ("loaded", "available"):
+        assert fleet_messages([{"model": "qwen/*", "state": state}], of, min_hosts=2, consistent=["quantization"]) == []
+
+
+@pytest.mark.parametrize("number, more", [(5, ""), (6, " (and 1 instance more)")])
+def test_up_to_five_instances_that_fall_short_are_all_named(number, more):
+    several = {**CHAT, "loaded_instances": [instance(f"i{each}") for each in range(number)]}
+    told = messages({"model": "qwen/*", "min_context_length": 10**6}, record(several))
+    assert len(told) == 5 and told[-1].endswith(f"at least 1000000 is required{more}")
+
+
+@pytest.mark.parametrize("names, told", [("abcde", "a, b, c, d, e: not loaded"), ("abcdef", "6 not loaded: a, b, c, d, e and 1 more")])
+def test_up_to_five_hosts_are_all_named(names, told):
+    (message,) = fleet_messages([{"model": "idle/model"}], {name: record() for name in names}, min_hosts=1)
+    assert message.endswith(told)
+
+
 @pytest.mark.parametrize(
     ("attribute", "fields"),
     [
