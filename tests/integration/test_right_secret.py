@@ -371,6 +371,28 @@ def test_a_default_that_holds_a_secret_of_the_host_does_not_follow_a_url_elsewhe
     )
 
 
+def test_of_defaults_only_what_holds_a_secret_of_the_host_stays_behind(run, start):
+    """A header of another value under the same name is nobody's secret, and a token of eight characters is one within any text."""
+    fleet = start({"gpu01": {}, "other": {}})
+    play = """
+- name: Ask another server
+  hosts: gpu01
+  gather_facts: false
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      headers: {X-Tag: of-abcd1234, X-Tenant: red, X-Zone: blue, X-Same: green}
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info:
+        url: "{{ other }}"
+"""
+    own = {"lmstudio_token": "abcd1234", "lmstudio_headers": {"X-Tenant": "blue", "X-Zone": "red", "X-Same": "green"}}
+    run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], **own, "other": fleet.urls["other"]}})
+    (request,) = fleet.requests("other")
+    sent = {name: text for name, text in request["headers"].items() if name.startswith("x-")}
+    assert sent == {"x-tenant": "red", "x-zone": "blue"}
+
+
 # Defaults that have no secret of the host in them, and are made of one.
 MADE_OF_ONE = {
     "encoded": ({"lmstudio_token": KEY}, {"headers": {"Authorization": "Basic {{ ('api:' ~ lmstudio_token) | b64encode }}"}}),
