@@ -374,6 +374,37 @@ def test_an_option_that_cannot_be_used_fails_before_any_request(run, start):
     assert [fleet.requests(name) for name in TOKENS] == [[], [], []]
 
 
+def test_a_template_that_says_where_a_host_is_is_evaluated_once_for_it(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "two_loaded.json"}})
+
+    def noted(value):
+        return "{{ lookup('ansible.builtin.pipe', 'echo ' ~ inventory_hostname ~ ' >> evaluated; echo VALUE') }}".replace("VALUE", value)
+
+    hosts = {
+        "gpu01": {"lmstudio_url": fleet.urls["gpu01"]},
+        "gpu02": {"lmstudio_controller_url": noted(fleet.urls["gpu02"])},
+        "gpu03": {"ansible_host": noted("127.0.0.2"), "ansible_connection": "ssh"},
+    }
+    play = """
+- name: Audit
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask them all
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: fleet
+    - name: Each was asked there
+      ansible.builtin.assert:
+        that:
+          - fleet.hosts.gpu02.ok
+          - fleet.hosts.gpu03.url == 'http://127.0.0.2:1234'
+      run_once: true
+"""
+    outcome = run(play, hosts)
+    assert sorted((outcome.folder / "evaluated").read_text().split()) == ["gpu02", "gpu03"]
+
+
 @pytest.mark.matrix
 def test_what_a_server_sends_is_text(run, start):
     header = "#jinja2:variable_start_string:'[[',variable_end_string:']]'\n[[ lookup('pipe', 'touch pwned') ]]"

@@ -44,11 +44,10 @@ class Server(NamedTuple):
     path: str
 
 
-def reason_not_asked(host: Host) -> NotAsked | None:
+def reason_not_asked(host: Host, address: str) -> NotAsked | None:
     """Why the controller cannot query a host at its address."""
-    address = host.address
     try:
-        _scheme, _name, port, path = parts_of_url(address_url(host), "")
+        _scheme, _name, port, path = parts_of_url(address_url(address), "")
         problem = "is not just a name or an address" if path or port is not None else None
     except OptionError:
         problem = "is not a valid name or address"
@@ -57,7 +56,7 @@ def reason_not_asked(host: Host) -> NotAsked | None:
             f"its address {printable(without_userinfo(address))!r} {problem}",
             "Set ansible_host to a name or an address, or lmstudio_controller_url to a URL.",
         )
-    if host.leads_to_controller():
+    if host.leads_to_controller(address):
         return NotAsked(
             f"its address is {printable(address)}, the controller itself, although its connection ({printable(host.connection)}) is not "
             "local, as with a forwarded port",
@@ -72,7 +71,7 @@ def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: b
     url, port = host.variable(VARIABLES["url"]), host.variable(VARIABLES["port"])
     # A port given with a URL belongs to that URL.
     default_port = DEFAULT_PORT if port is None or url is not None else port
-    own = [(TARGET_URL, default_port), (address_url(host), default_port), (host.variable(CONTROLLER_URL), None)]
+    own = [(TARGET_URL, default_port), (address_url(host.address), default_port), (host.variable(CONTROLLER_URL), None)]
     if url is not None:
         own += [(url, port), (with_host(str(url), host.address), port)]
     asked = _server(overrides["url"], overrides.get("port"))
@@ -135,8 +134,8 @@ def sharing_records(records: Mapping[str, Any], machines: Machines) -> dict[str,
     return sharing({name: record.get("url") for name, record in records.items()}, machines)
 
 
-def address_url(host: Host) -> str:
-    return "http://" + bracketed(host.address)
+def address_url(address: str) -> str:
+    return "http://" + bracketed(address)
 
 
 def is_loopback_url(url: Any) -> bool:

@@ -153,15 +153,15 @@ class Host(NamedTuple):
         port = self.variable("ansible_port") or self.variable(self._connection_variable("port")) or 22
         return (canonical_host(self.address), str(port), *(str(self.variable(name)) for name in _ON_THE_WAY))
 
-    def leads_to_controller(self) -> bool:
+    def leads_to_controller(self, address: str) -> bool:
         """Whether its address is one of the controller itself although its connection leads elsewhere, as through a forwarded port.
 
         Plain ``localhost``, without an address and a port of its own, is the controller. A host that is not in the inventory is a
         server that the user named.
         """
-        if not is_this_machine(self.address) or self.is_local or not self.in_inventory():
+        if not is_this_machine(address) or self.is_local or not self.in_inventory():
             return False
-        return self.has_port() or self.name != "localhost" or self.address != self.name
+        return self.has_port() or self.name != "localhost" or address != self.name
 
 
 def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:

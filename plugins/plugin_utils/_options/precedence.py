@@ -147,19 +147,23 @@ def resolve_fleet(
 
 
 def _of_host(host: Host, on_controller: bool) -> Resolved:
-    """What the host's variables set."""
+    """What the host's variables set. Each may be a template, which takes longer than all else here, so it is evaluated once."""
     names = dict(VARIABLES)
-    if on_controller and host.has(CONTROLLER_URL):
+    controller_url = host.variable(CONTROLLER_URL) if on_controller else None
+    if controller_url is not None:
         names["url"] = CONTROLLER_URL
         # The port of the host belongs to the URL that this one replaces.
         del names["port"]
-    own = {option: value for option, name in names.items() if (value := host.variable(name)) is not None}
+    values = {option: controller_url if name == CONTROLLER_URL else host.variable(name) for option, name in names.items()}
+    own = {option: value for option, value in values.items() if value is not None}
     if "headers" in own:
         own["headers"] = headers_of(own["headers"])
-    at_address = on_controller and "url" not in own
-    if on_controller and names["url"] != CONTROLLER_URL and "url" in own and not host.is_local and is_loopback_url(own["url"]):
-        own["url"] = with_host(str(own["url"]), host.address)
-        at_address = True
     names = {option: names[option] for option in own}
-    default_url = address_url(host) if on_controller else TARGET_URL
-    return Resolved(own, names, default_url, on_controller, reason_not_asked(host) if at_address else None)
+    if not on_controller:
+        return Resolved(own, names, TARGET_URL, on_controller)
+    address = host.address
+    at_address = "url" not in own
+    if controller_url is None and "url" in own and not host.is_local and is_loopback_url(own["url"]):
+        own["url"] = with_host(str(own["url"]), address)
+        at_address = True
+    return Resolved(own, names, address_url(address), on_controller, reason_not_asked(host, address) if at_address else None)

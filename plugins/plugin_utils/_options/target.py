@@ -78,7 +78,7 @@ def _has_other_address(host: Host) -> bool:
 def _may_be_another_machine(host: Host) -> bool:
     """Whether the controller may answer in place of a host, because its connection is local."""
     try:
-        return not host.has(CONTROLLER_URL) and host.is_local and _has_other_address(host)
+        return host.is_local and _has_other_address(host) and not host.has(CONTROLLER_URL)
     except VariableError:  # Its URL needed no connection, which need not be usable then.
         return False
 
