@@ -70,7 +70,7 @@ class Endpoint(NamedTuple):
 
     @property
     def scheme(self) -> str:
-        return urlsplit(self.url).scheme
+        return self.url.partition(":")[0]
 
     @property
     def host(self) -> str:
