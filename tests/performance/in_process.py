@@ -70,13 +70,17 @@ def reading(body: str) -> list[float]:
     endpoint = make_endpoint({"url": "http://127.0.0.1:1234"}, "")
     outcome = record.Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
 
-    models: dict[bytes, Model] = {}
+    known_models: dict[bytes, Model] = {}
+
+    def read(models: dict[bytes, Model]) -> None:
+        answer = record.read_answer(endpoint, outcome, models)
+        record.record_of(endpoint, record.with_answer(endpoint, outcome, answer), "loaded")
 
     def known() -> None:
-        record.record_of(endpoint, record.parse(endpoint, outcome, models), "loaded")
+        read(known_models)
 
     def new() -> None:
-        record.record_of(endpoint, record.parse(endpoint, outcome, {}), "loaded")
+        read({})
 
     def fifty_times(work: Callable[[], Any]) -> float:
         return seconds(lambda: [work() for _time in range(50)]) / 50

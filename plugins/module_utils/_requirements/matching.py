@@ -128,7 +128,9 @@ class Matches(NamedTuple):
         return [
             key
             for key in unlisted_models(self.record)
-            if not names or self._names_any([key]) or any(_may_be_variant(name, key, self._same) or _may_be_masked(name, [key]) for name in names)
+            if not names
+            or self._names_any([key])
+            or any(_may_be_variant(name, key, self._same) or _may_be_masked(name, [key]) for name in names)
         ]
 
     def listed_keys(self) -> list[str]:
