@@ -31,8 +31,10 @@ options:
         description:
           - The key of a model, the name of one of its variants, or the identifier of an instance, which means that instance alone. Any
             of the list will do.
-          - It may have the wildcards C(*), C(?) and C([...]), and case matters, but not where the model must not be there, as with
-            O(require[].state=absent). Of a variant that is not selected only the name is known.
+          - It may have the wildcards C(*), C(?) and C([...]), and case matters. Where the model must not be there, as with
+            O(require[].state=absent), a name that only reads like it counts as well, such as one in other capitals or with characters that
+            cannot be seen.
+          - Of a variant that is not selected only the name is known.
         type: list
         elements: str
       state:
@@ -147,6 +149,7 @@ options:
         holds for a model that this list does not report as loaded, and for every model if an error comes in place of the list.
       - A model that this list calls loading or loaded is not C(unloaded) either, and C(max_instances) and C(exclusive) count it, even where the
         newer list has no instance of it yet. If an error comes in place of the list, these are not met.
+      - A model that only this list has, and calls loading or loaded, is not C(absent) either.
       - Both requests together have the O(timeout). The second one goes to the same server with the same token and headers.
       - Where LM Studio has no C(/api/v0/models), a warning says that this cannot be told, and the newer list alone counts.
       - It is an error with records that were gathered before, because those do not say what is still loading.

@@ -109,7 +109,7 @@ def _identity_checks(requirement: Requirement, entry: Entry, older: bool) -> lis
         accepted, actual = getattr(requirement, key), entry["quantization"]["name"] if key == "quantization" else entry[key]
         if not accepted:
             continue
-        met = any(_same_kind(key, actual, item) for item in accepted) if is_known(actual) else None
+        met = _any([_same_kind(key, actual, item) for item in accepted]) if is_known(actual) else None
         if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and is_reported(entry, key, older):
             # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
             met = False
@@ -164,8 +164,7 @@ def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
     )
     for setting, accepted in requirement.config:
         actual = config.get(setting)
-        same = [same_setting(actual, item) for item in accepted]
-        met = True if True in same else None if None in same else False
+        met = _any([same_setting(actual, item) for item in accepted])
         message = f"is loaded with {printable(setting)} {format_value(actual)}, {format_any(accepted)} is required"
         if setting not in config:
             message = (
@@ -202,11 +201,17 @@ def _minimums(requirement: Requirement, *found: tuple[str, Any, str]) -> list[Ch
     return checks
 
 
-def _same_kind(key: str, actual: str, accepted: str) -> bool:
-    if key == "type" and {actual, accepted} == set(EMBEDDING_TYPES):
+def _any(found: list[bool | None]) -> bool | None:
+    """Whether one of them is true. None where that is not known."""
+    return True if True in found else None if None in found else False
+
+
+def _same_kind(key: str, actual: str, accepted: str) -> bool | None:
+    """Whether a model is of the kind that is accepted. None where that only reads alike: it is not known to be it, and may not be absent."""
+    kinds = {actual.lower(), accepted.lower()}
+    if len(kinds) == 1 or (key == "type" and kinds == set(EMBEDDING_TYPES)):
         return True
-    # What must not be there must not slip through because it is written in capitals.
-    return _as_read(actual) == _as_read(accepted)
+    return None if as_read(actual) == as_read(accepted) else False
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -216,12 +221,13 @@ def matches(pattern: str, name: str) -> bool:
 
 def may_mean(pattern: str, name: str) -> bool:
     """Whether a pattern matches this name, or one that reads like it."""
-    return matches(pattern, name) or matches(_as_read(pattern), _as_read(name))
+    return matches(pattern, name) or matches(as_read(pattern), as_read(name))
 
 
-def _as_read(text: str) -> str:
-    """A text without what a reader may overlook: capitals, characters that cannot be seen, and how an accent is encoded."""
-    return unicodedata.normalize("NFC", "".join(letter for letter in text if letter.isprintable()).lower())
+def as_read(text: str) -> str:
+    """A text without what a reader may overlook: capitals, needless spaces, characters that cannot be seen, and how an accent is encoded."""
+    seen = "".join(letter for letter in text if letter.isprintable() or letter.isspace())
+    return unicodedata.normalize("NFC", " ".join(seen.split()).casefold())
 
 
 def same_setting(actual: Any, accepted: Any) -> bool | None:

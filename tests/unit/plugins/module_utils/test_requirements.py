@@ -1261,6 +1261,24 @@ def test_characters_that_cannot_be_seen_make_no_other_kind(key):
     value = {**CHAT, "quantization": "Q4_K_M"}[key]
     assert violations({key: f"{value}\u200b", "state": "absent"}, record(CHAT))
     assert violations({key: f"\ufeff{value}", "state": "unloaded"}, record(CHAT))
+    # Where it must be there, what only reads like it is not known to be it.
+    assert violations({key: f"{value}\u200b"}, record(CHAT)) and violations({key: [f"\ufeff{value}", "other"]}, record(CHAT))
+    assert violations({key: [f"\ufeff{value}", value]}, record(CHAT)) == []
+
+
+@pytest.mark.parametrize("listed", ["embedding", "embeddings"])
+@pytest.mark.parametrize("required", ["Embedding", "EMBEDDINGS"])
+def test_both_words_for_embeddings_are_one_type_in_capitals_too(listed, required):
+    of = record({**EMBEDDING, "type": listed})
+    assert violations({"type": required}, of) == [] and violations({"type": required, "state": "absent"}, of)
+
+
+@pytest.mark.parametrize(
+    "required, listed",
+    [("qwen", " qwen"), ("qwen", "qwen \u200b"), ("qwen", "qwen\u00a0"), ("a b", "a  b"), ("a b", "a\u00a0b"), ("STRASSE", "stra\u00dfe")],
+)
+def test_spaces_and_letters_that_change_in_capitals_make_no_other_model(required, listed):
+    assert violations({"model": required, "state": "absent"}, record({"type": "llm", "key": listed, "loaded_instances": []}))
 
 
 def test_spaces_around_a_text_do_not_count():
