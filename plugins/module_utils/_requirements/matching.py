@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Callable, Iterable, NamedTuple, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
@@ -19,7 +20,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known 
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, make_candidate, matches, may_mean
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import (
+    Candidate,
+    as_read,
+    make_candidate,
+    matches,
+    may_mean,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     ABSENT,
@@ -128,9 +135,10 @@ class Matches(NamedTuple):
         return [
             key
             for key in unlisted_models(self.record)
+            # A row may be that of a variant or of an instance: the key of its model, an @ or a colon, and more.
             if not names
-            or self._names_any([key])
-            or any(_may_be_variant(name, key, self._same) or _may_be_masked(name, [key]) for name in names)
+            or self._names_any([key, re.split("[@:]", key)[0]])
+            or any(_may_be_variant(name, key) or _may_be_masked(name, [key]) for name in names)
         ]
 
     def listed_keys(self) -> list[str]:
@@ -144,9 +152,7 @@ class Matches(NamedTuple):
             return True
         available = self.record["available"]
         carried = {entry["key"] for entry in self.record["models"]} if len(available) == self.record["counts"]["models"] else set()
-        return any(
-            _may_be_variant(pattern, key, self._same) for key in available if key not in carried for pattern in self.requirement.model
-        )
+        return any(_may_be_variant(pattern, key) for key in available if key not in carried for pattern in self.requirement.model)
 
     def keys_without_entry(self) -> list[str]:
         """The keys to judge by, where the record has only the keys of some models. Raises :class:`RequirementError` where keys are not
@@ -245,12 +251,16 @@ def _may_have(entry: Entry, name: str) -> bool:
 
 def _may_be_masked(name: str, listed: Iterable[str]) -> bool:
     """Whether one of the listed names is masked and may be this one, or match this pattern."""
-    return any(is_masked(other) and (is_pattern(name) or may_be_masked_as(name, other)) for other in listed)
+    return any(
+        is_masked(other) and (is_pattern(name) or may_be_masked_as(name, other) or may_be_masked_as(as_read(name), as_read(other)))
+        for other in listed
+    )
 
 
-def _may_be_variant(pattern: str, key: str, same: Callable[[str, str], bool] = matches) -> bool:
+def _may_be_variant(pattern: str, key: str) -> bool:
     """Whether a pattern may match a variant of a model, which is its key, an @ and more."""
-    return any(same(pattern[:end], key + "@") for end in range(len(pattern) + 1))
+    spellings = ((pattern, key), (as_read(pattern), as_read(key)))
+    return any(matches(name[:end], f"{listed}@") for name, listed in spellings for end in range(len(name) + 1))
 
 
 def _instances(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:

@@ -1281,6 +1281,18 @@ def test_spaces_and_letters_that_change_in_capitals_make_no_other_model(required
     assert violations({"model": required, "state": "absent"}, record({"type": "llm", "key": listed, "loaded_instances": []}))
 
 
+@pytest.mark.parametrize("name", ["QWEN/Secret", "qwen\u200b/secret"])
+def test_a_masked_name_is_compared_as_it_reads_where_the_model_must_not_be_there(name):
+    (message,) = messages({"model": name, "state": "absent"}, record({"type": "llm", "key": "qwen/********"}))
+    assert "a name there is masked" in message
+
+
+def test_variants_that_cannot_be_read_may_be_those_of_a_name_in_other_capitals():
+    of = record({"type": "llm", "key": "qwen/qwen3-8b", "variants": 5})
+    (message,) = messages({"model": "Qwen/Qwen3-8B@4bit", "state": "absent"}, of)
+    assert "has an unexpected type" in message
+
+
 def test_spaces_around_a_text_do_not_count():
     assert violations({"model": " qwen/qwen3-8b "}) == []
     assert violations({"model": [" qwen/qwen3-8b\n"], "type": "llm "}) == []

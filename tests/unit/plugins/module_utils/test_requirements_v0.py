@@ -320,6 +320,9 @@ def test_another_model_that_is_loaded_is_enough_for_a_pattern():
         ({"type": "llm", "state": "absent"}, CHAT, False),
         ({"model": CHAT, "min_instances": 0, "max_instances": 2}, CHAT, False),
         ({"model": CHAT, "state": "unloaded"}, "********", False),
+        # A row may be that of a variant or of an instance.
+        ({"model": CHAT, "state": "absent"}, f"{CHAT}@q4", False),
+        ({"model": CHAT, "state": "unloaded"}, f"{CHAT}:2", False),
         ({"model": CHAT, "state": "absent"}, OLD, True),
         ({"model": CHAT, "state": "unloaded"}, f"{CHAT}-2", True),
     ],
