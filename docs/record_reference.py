@@ -30,7 +30,7 @@ What a host answered is a record, the same from every plugin: `ansible_facts.lms
 [fleet_info](fleet_info_module.rst), each answer of the [lookup](models_lookup.rst), and the variable `lmstudio_record` of the
 [inventory plugin](lmstudio_inventory.rst).
 
-All keys are always there, but for `unreadable` of a model. What a server does not tell is null, false or an empty list. Every other
+All keys are always there, but for `unreadable` of a model. What a server does not report is null, false or an empty list. Every other
 plugin that returns a record returns this one, so this is the only place that describes it.
 """
 MODEL: dict[str, Any] = {**reader._ENTRY, "loaded_instances": reader._INSTANCE}
