@@ -657,6 +657,39 @@ def test_what_an_include_applies_is_judged_as_it_is_written(run, start, tmp_path
     assert sent_to(fleet, "gpu01").count(f"Bearer {KEY}") == 6
 
 
+@pytest.mark.matrix
+def test_what_an_include_makes_of_a_secret_in_a_variable_does_not_follow_a_url_elsewhere(run, start, tmp_path):
+    fleet = start({"gpu01": {}, "other": {}})
+    tasks = [{"name": "Ask another server", module: {"url": "{{ other }}"}} for module in (INFO, INFO_FACTS)]
+    (tmp_path / "included.yml").write_text(yaml.safe_dump(tasks))
+    made = "{{ lmstudio_token | reverse }}"
+    includes = [
+        {"ansible.builtin.include_tasks": {"file": "included.yml", "apply": {"vars": {"any": made}}}},
+        {"ansible.builtin.include_tasks": "included.yml", "loop": [made], "loop_control": {"loop_var": "any", "label": "it"}},
+        {"ansible.builtin.include_tasks": "included.yml", "loop": ["of-all-0123456789"], "loop_control": {"loop_var": "any"}},
+    ]
+    play = {"name": "Ask", "hosts": "all", "gather_facts": False, "module_defaults": {DEFAULTS: {"token": "{{ any }}"}}}
+    play["tasks"] = [{"name": "Include", **include} for include in includes]
+    run(yaml.safe_dump([play]), {"gpu01": {"lmstudio_token": KEY, "other": fleet.urls["other"]}})
+    assert sent_to(fleet, "other") == [None] * 4 + ["Bearer of-all-0123456789"] * 2
+
+
+@pytest.mark.matrix
+def test_a_loop_that_is_the_same_for_all_hosts_gives_all_of_them_its_token(run, start, tmp_path):
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    ask = {"name": "Ask", INFO_OF_ALL: {"token": "{{ item }}"}, "run_once": True}
+    (tmp_path / "included.yml").write_text(yaml.safe_dump([ask]))
+    loops = [{"loop": "{{ ours }}"}, {"with_items": "{{ ours }}"}, {"loop": ["{{ ours[0] }}", "literal"]}, {"loop": ["{{ mine }}"]}]
+    include = {"name": "Include", "ansible.builtin.include_tasks": "included.yml"}
+    tasks = [{**task, **loop} for task in (ask, include) for loop in loops]
+    play = {"name": "Ask", "hosts": "all", "gather_facts": False, "vars": {"ours": ["one", "two"]}, "tasks": tasks}
+    run(yaml.safe_dump([play]), {name: {"lmstudio_url": url, "mine": f"of-{name}"} for name, url in fleet.urls.items()})
+    for_all = [f"Bearer {token}" for token in ("one", "two", "one", "two", "one", "literal")]
+    # An include with a loop of its own for each host is carried out for each.
+    assert sent_to(fleet, "gpu01") == [*for_all, "Bearer of-gpu01", *for_all, "Bearer of-gpu01", None]
+    assert sent_to(fleet, "gpu02") == [*for_all, None, *for_all, None, "Bearer of-gpu02"]
+
+
 @pytest.mark.parametrize("path", ["/nowhere", "nowhere", "~/nowhere", "$HOME/nowhere"])
 def test_a_client_certificate_of_the_first_host_is_no_default_for_others(run, start, path):
     fleet = start({"gpu01": {}, "gpu02": {}})

@@ -40,7 +40,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import given_options, resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import is_template
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions, variables_of_includes
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions, as_written, variables_of_includes
 
 _GIVE_A_PATTERN = "Give a pattern. Without this option, the hosts of the play are asked."
 
@@ -104,16 +104,17 @@ class FleetAction(ActionBase):
 
         def variables_of(host: Host) -> Mapping[str, Any]:
             try:
-                return {**variables_in_task(self._task, host.name, task_vars), **variables_of_includes(self._task)}
+                variables = variables_in_task(self._task, host.name, task_vars)
             except AnsibleError:  # A variables file that this host does not have.
                 return {}
+            return as_written(self._task, own, host._replace(variables=variables)).variables
 
         hosts = [host_of(name) for name in names]
         owner = task_vars["inventory_hostname"]
         # Besides the owner's variables, templates see those of the play, which may be templates too, or come from a file for each host.
         of_task = [name for name in SECRETS.values() if name in task_vars and not _is_constant(name, self._task, task_vars)]
-        seen = host_of_task(self._task, task_vars, self._templar).variables
-        warnings = withhold_foreign_secrets(options, host_of(owner), seen, of_task, hosts)
+        own = host_of_task(self._task, task_vars, self._templar)
+        warnings = withhold_foreign_secrets(options, host_of(owner), own.variables, of_task, hosts)
         others = [host for host in hosts if host.name != owner]
         written = WrittenOptions(self._task, f"gpufleet.lmstudio.{self.MODULE}")
         instead, withheld = withhold_differing_secrets(options, self._task.args, written, others, variables_of)

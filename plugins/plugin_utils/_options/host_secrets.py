@@ -31,7 +31,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.maskin
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, VARIABLES, Host, VariableError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written, written_environment
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written, as_written, written_environment
 
 _CERTIFICATE = ("client_cert", "client_key")
 """One is of no use without the other."""
@@ -46,11 +46,11 @@ def withhold_from_server(
 ) -> dict[str, str]:
     """Take the secrets of a host out of options, and out of the keyword ``environment``. Returns the variables that have them, by option."""
     among = [option for option in (*SECRETS, *PROTECTION) if option not in except_for]
-    taken = _take_what_is_made_of_secrets(options, host, written, among)
+    taken = _take_what_is_made_of_secrets(options, host, action._task, written, among)
     environment: dict[str, Any] = {}
     action._compute_environment_string(environment)
     if "token" not in options and not authorizes(options.get("headers")) and environment.get(TOKEN_VARIABLE):
-        in_environment = _take_what_is_made_of_secrets(environment, host, written_environment(action._task), [TOKEN_VARIABLE])
+        in_environment = _take_what_is_made_of_secrets(environment, host, action._task, written_environment(action._task), [TOKEN_VARIABLE])
         if in_environment:
             # Of these, the last one counts.
             action._task.environment = [*action._task.environment, {TOKEN_VARIABLE: ""}]
@@ -126,15 +126,17 @@ def _secrets_in(host: Host, variables: Iterable[str] = tuple(SECRETS.values())) 
     return found
 
 
-def _take_what_is_made_of_secrets(options: dict[str, Any], host: Host, written: Written, among: Iterable[str]) -> dict[str, str]:
+def _take_what_is_made_of_secrets(options: dict[str, Any], host: Host, task: Any, written: Written, among: Iterable[str]) -> dict[str, str]:
     """Take out of options what contains a secret of a host, and what a template makes of one, such as the Basic form of its token, or of what
     protects it: without that variable, the template has another value. Returns the variables, by option.
     """
     secrets = _secrets_in(host)
     taken = _take_secrets(options, secrets, among)
     templates = [option for option in among if written.is_template(option)]
+    if not templates:
+        return taken
     for variable in [*secrets, *(VARIABLES[option] for option in PROTECTION if host.has(VARIABLES[option]))]:
-        without = _without(host, variable)
+        without = as_written(task, host, _without(host, variable))
         for option in templates:
             given = options.get(option)
             common = _common(given, given, _value(option, written.value(option, without.template)))

@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.playbook.task_include import TaskInclude
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import is_template
 
 
@@ -83,14 +84,58 @@ def written_environment(task: Any) -> Written:
 def variables_of_includes(task: Any) -> dict[str, Any]:
     """The variables that includes around a task have evaluated for one host, as they are written. Those of a loop are None."""
     found: dict[str, Any] = {}
-    include = task._parent
-    while include:
-        if isinstance(include, TaskInclude) and not include.statically_loaded:
-            written = (include.get_ds() or {}).get("vars") or {}
-            applied = (_written_arguments(include).get("apply") or {}).get("vars") or {}
-            found = {**dict.fromkeys(set(include.vars) - set(written)), **applied, **found}
-        include = getattr(include, "_parent", None)
+    for include in _includes_around(task):
+        found.update({**dict.fromkeys(_loop_variables(include)), **_applied_variables(include)})
     return found
+
+
+def as_written(task: Any, here: Host, there: Host) -> Host:
+    """`there`, which has the variables of a task, without what loops and includes have evaluated for `here`.
+
+    What an include applies is as it is written. The variables of a loop are those of `here` if the loop comes to the same there, and else None.
+    """
+    levels = [(include, _loop_variables(include), _applied_variables(include)) for include in _includes_around(task)]
+    if task.loop:
+        names = (*(str(here.variables.get(variable)) for variable in ("ansible_loop_var", "ansible_index_var")), "ansible_loop")
+        levels.append((task, {name: here.variables[name] for name in names if name in here.variables}, {}))
+    for looped, of_loop, applied in levels:
+        if of_loop and not _is_same_loop(looped, here, there):
+            of_loop = dict.fromkeys(of_loop)
+        # The loops further in see these.
+        there = there._replace(variables={**there.variables, **of_loop, **applied})
+    return there
+
+
+def _is_same_loop(task: Any, here: Host, there: Host) -> bool:
+    # Other lookups than items may come to different values for the same terms.
+    if task.loop_with not in (None, "items", "ansible.builtin.items"):
+        return False
+    try:
+        return bool(here.template(task.loop) == there.template(task.loop))
+    except Exception:  # Whatever a template raises, it has no value there.
+        return False
+
+
+def _includes_around(task: Any) -> list[Any]:
+    """The includes around a task that were carried out for one host, the outermost first."""
+    found: list[Any] = []
+    parent = task._parent
+    while parent:
+        if isinstance(parent, TaskInclude) and not parent.statically_loaded:
+            found.insert(0, parent)
+        parent = getattr(parent, "_parent", None)
+    return found
+
+
+def _loop_variables(include: Any) -> dict[str, Any]:
+    """The variables that the loop of an include has given to the tasks in it."""
+    written = (include.get_ds() or {}).get("vars") or {}
+    return {name: value for name, value in include.vars.items() if name not in written}
+
+
+def _applied_variables(include: Any) -> dict[str, Any]:
+    """The variables that an include applies, as they are written."""
+    return (_written_arguments(include).get("apply") or {}).get("vars") or {}
 
 
 def _written_around(task: Any, keyword: str) -> list[Any]:
