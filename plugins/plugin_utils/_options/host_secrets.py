@@ -108,7 +108,8 @@ def withhold_differing_secrets(
     return instead, [
         f"{option} is a template that has another value, or none, for hosts without {VARIABLES[option]}: {format_names(names)}. So it "
         f"{'is not sent' if option in SECRETS else 'does not apply'} to them. Set {VARIABLES[option]} as a variable of those hosts. "
-        "If one value is for all, such as that of a lookup, save it in an earlier task, with set_fact and run_once: true."
+        "If one value is for all, such as that of a lookup, save it in an earlier task, with set_fact and run_once: true. "
+        "In a play on localhost, use what was saved as hostvars.localhost.NAME."
         for option, names in without.items()
     ]
 

@@ -67,7 +67,9 @@ def _models(audit: Audit, most: int) -> list[str]:
 
 
 def _hosts(audit: Audit, room: int) -> list[str]:
-    """The table of the hosts, those without an answer first, each part in the order of names. It has at most `room` lines, or two where that is less."""
+    """The table of the hosts, those without an answer first, each part in the order of names. It has at most `room` lines, but two where there
+    is less room.
+    """
     hosts = silent_first(audit)
     width = min(max([len(host["name"]) for host in hosts] + [4]), 40)
     lines = [f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTED':>6}  {'LOADED SIZE':>11}  MODELS (CONTEXT)"]

@@ -142,5 +142,5 @@ def test_a_certificate_that_is_not_the_same_for_a_host_goes_without_its_key(diff
     assert warning == (
         f"{differs} is a template that has another value, or none, for hosts without lmstudio_{differs}: another. So it is not sent to them. "
         f"Set lmstudio_{differs} as a variable of those hosts. If one value is for all, such as that of a lookup, save it in an earlier task, with "
-        "set_fact and run_once: true."
+        "set_fact and run_once: true. In a play on localhost, use what was saved as hostvars.localhost.NAME."
     )
