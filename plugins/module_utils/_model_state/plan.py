@@ -99,7 +99,7 @@ def check_reached(record: Record, wanted: Wanted, plan: Plan) -> None:
         raise Failure("still_loaded", f"what was unloaded is loaded again: {format_names(again)}")
     if left:
         raise Failure(
-            "changed_meanwhile", f"something else was loaded meanwhile: {format_names([str(action.instance) for action in left])}"
+            "changed_meanwhile", f"another instance was loaded meanwhile: {format_names([str(action.instance) for action in left])}"
         )
 
 

@@ -685,7 +685,7 @@ def load_another(server):
     [
         (lower_its_context, "effective_config_differs", "context_length 2048, at least 8192 is required"),
         (pin_it_no_longer, "effective_config_differs", "qwen unloads when it is idle"),
-        (load_another, "changed_meanwhile", "something else was loaded meanwhile: gemma"),
+        (load_another, "changed_meanwhile", "another instance was loaded meanwhile: gemma"),
     ],
 )
 def test_what_changes_while_the_end_is_confirmed_is_noticed(change, reason, words):
