@@ -394,7 +394,9 @@ def test_hosts_that_share_a_url_and_differ_in_their_tokens_are_not_kept(read_inv
     hosts = local(fleet)
     both = hosts["gpu"]["hosts"]
     gateway = both.pop("gateway")
-    both |= {"gpu01": {**gateway, "lmstudio_token": TOKENS["gpu01"]}, "gpu02": {**gateway, "lmstudio_token": TOKENS["gpu02"]}}
+    # The same server, however its URL is written.
+    other_spelling = {"lmstudio_controller_url": gateway["lmstudio_controller_url"].replace("127.0.0.1", "127.1")}
+    both |= {"gpu01": {**gateway, "lmstudio_token": TOKENS["gpu01"]}, "gpu02": {**other_spelling, "lmstudio_token": TOKENS["gpu02"]}}
     both["gpu05"] = dict(both["gpu04"])
     files = {"hosts.yml": hosts, "lmstudio.yml": CACHED}
     read_inventory(files)
