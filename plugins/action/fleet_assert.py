@@ -48,7 +48,9 @@ class ActionModule(FleetAction):
         if args.get("records", self) in ("", None):
             raise OptionError("records", "it is empty. Give what was gathered, or remove the option to ask the hosts.")
         assertion = parse_fleet_assertion(options)
-        result = (self._ask if options["records"] is None else self._judge_given)(assertion, options, task_vars)
+        result = (
+            self._ask(assertion, options, task_vars) if options["records"] is None else self._judge_given(assertion, options, task_vars)
+        )
         if self._task.no_log:
             return result
         for warning in warnings_of(result):
