@@ -17,14 +17,14 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, host_of_inventory, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import PROTECTION, withhold_from_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import Resolved
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import (
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import (
     check_target,
     foreign_url_warning,
     one_server_warning,
     run_once_warning,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
 _ADDRESS_SPEC = {name: connection_spec()[name] for name in ("url", "port")}
 

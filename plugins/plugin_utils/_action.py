@@ -24,15 +24,15 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_from_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import (
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import (
     check_target,
     foreign_url_warning,
     loopback_warning,
     one_server_warning,
     run_once_warning,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
 
 _ENVIRONMENT_ADVICE = (
     f"{TOKEN_VARIABLE} in the keyword environment applies to modules that run on hosts. With via: controller, give token or "

@@ -143,7 +143,7 @@ def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiEr
     """What an exception raised by an exchange means."""
     with _IMPORTING:
         # Imported here, because most hosts answer, and Ansible compiles what a module imports for every task.
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.classify import classify_exception
+        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.connection_errors import classify_exception
 
     error = classify_exception(exc, endpoint, deadline)
     error.sent = deadline.sent

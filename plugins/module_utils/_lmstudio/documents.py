@@ -133,7 +133,7 @@ def _document(response: Response, endpoint: Endpoint, request: Request) -> Any:
     if response.http_status == 200 and isinstance(document, dict) and not {"error", "message", "detail"} & document.keys():
         return document
     # Imported here, because most hosts send what was requested, and Ansible compiles what a module imports for every task.
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.refusals import classify_response
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.response_errors import classify_response
 
     why = classify_response(response, endpoint, request, body, document, unreadable)
     if why:

@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import names_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import loopback_warning
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import loopback_warning
 
 # Evaluated at import, because Ansible loads action and inventory plugins before it starts its workers, which have no terminal. The
 # terminal's width, as Ansible knows it, reaches a lookup as well.

@@ -21,8 +21,8 @@ PURE = tuple(name for name in FILES if name.startswith(("module_utils._lmstudio.
 # Parts that most tasks on a target do not need: TLS and proxies, explaining a failure, explaining an answer, requests, likely words.
 SEAMS = {
     ("module_utils._http.blocking", "module_utils._http.tls"),
-    ("module_utils._http.blocking", "module_utils._http.classify"),
-    ("module_utils._lmstudio.documents", "module_utils._lmstudio.refusals"),
+    ("module_utils._http.blocking", "module_utils._http.connection_errors"),
+    ("module_utils._lmstudio.documents", "module_utils._lmstudio.response_errors"),
     ("plugin_utils._action", "plugin_utils._requests"),
     ("module_utils._text", "difflib"),
 }

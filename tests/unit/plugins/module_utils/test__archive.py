@@ -75,7 +75,7 @@ def sent(path, **before):
 
 def test_a_file_is_never_seen_half_loaded(tmp_path):
     """At the deadline two threads may want to explain what happened: who waited, and the exchange."""
-    archive = sent(tmp_path / "sent.zip", classify="import time\ntime.sleep(2)\n")
+    archive = sent(tmp_path / "sent.zip", connection_errors="import time\ntime.sleep(2)\n")
     python = os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable)
     done = subprocess.run([python, "-c", TIMED_OUT, archive], check=False, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("timeout\n", "")

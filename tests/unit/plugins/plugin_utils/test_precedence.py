@@ -23,10 +23,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
     withhold_from_server,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.target import foreign_url_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import foreign_url_warning
 
 
 def host(name: str = "gpu01", **variables: object) -> Host:
