@@ -13,7 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import history
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.argspec import LAST, report_options

@@ -12,7 +12,7 @@ from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, is_set, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, host_of_inventory, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import PROTECTION, withhold_from_server

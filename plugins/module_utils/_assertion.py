@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError, check_seconds
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import check_seconds
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, NOT_ASKED, Fetch, ask, at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge

@@ -101,7 +101,7 @@ def checked_host(url: str, folder: Path) -> str:
     """The host of a URL. Ends with a sentence if nobody could be asked there."""
     sys.path.insert(0, str(folder / "collections"))
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 
     try:
         return make_endpoint({"url": url}, url, {"url": "LMSTUDIO_URL"}).host

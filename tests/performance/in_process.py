@@ -24,7 +24,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, Model  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests  # noqa: E402
 
 CLOCK: Callable[[], float] = getattr(time, sys.argv[3])

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
     DEFAULT_PORT,
     MAX_PORT,
-    OptionError,
     bracketed,
     check_file,
     check_headers,
@@ -26,6 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate i
     is_plain,
     parts_of_url,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 CONTROLLER = "the controller"

@@ -14,6 +14,7 @@ import re
 from typing import Any, Mapping
 from urllib.parse import urlsplit
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
 
 DEFAULT_PORT = 1234
@@ -25,19 +26,6 @@ _IPV6 = re.compile(r"(?=.*:)[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\Z")
 # An @ that is written wide or escaped counts as well. In a path %40 is fine.
 _USERINFO = re.compile(r"\s*([a-z][a-z0-9+.-]*:/*)?(?:.*[@\uff20\ufe6b]|[^/]*%40)", re.IGNORECASE | re.DOTALL)
 _OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
-
-
-class InputError(Exception):
-    """What a user gave cannot be used. Its text says which part, and what to write instead."""
-
-
-class OptionError(InputError):
-    """An option that cannot be used."""
-
-    def __init__(self, option: str, problem: str) -> None:
-        super().__init__(f"{option}: {problem}")
-        self.option = option
-        self.problem = problem
 
 
 def bracketed(host: str) -> str:

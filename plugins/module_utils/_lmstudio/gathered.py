@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, Mapping, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import LOADED_ONLY, not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 

@@ -17,7 +17,7 @@ from typing import Any, Iterator, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import basic_authorization
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import Listed, Model, canonical, comparable_text
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Listed, Model, canonical, comparable_text
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry, Reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
 

@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import WrongType, coerce, invalid_field, json_type
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import Listed, Model, error_and, has_error
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Listed, Model, error_and, has_error
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import MAX_WARNINGS, Entry, Reader, check_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 

@@ -4,13 +4,12 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The newer list of models, ``GET /api/v1/models``, and the :class:`Model` that the entries of either list become."""
+"""``GET /api/v1/models``, which the code calls the newer list."""
 
 from __future__ import annotations
 
-import json
 import marshal
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -18,63 +17,16 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import invalid_field, json_type
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry, Reader, check_number
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Listed, Model, error_and, has_error, reports_error
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Reader, check_number
 
 LIST_MODELS = Request("GET", "/api/v1/models")
 
-EMBEDDING_TYPES = ("embedding", "embeddings")
-
-
-class Model(NamedTuple):
-    """A model that a server lists."""
-
-    entry: Entry
-    """May be shared with other answers, so it must not be changed."""
-    text: str
-    """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
-
-    @classmethod
-    def from_entry(cls, entry: Entry) -> Model:
-        return cls(entry, canonical(_comparable(entry)))
-
-
-Listed = Tuple[List[Model], List[str]]
-"""The models of an answer, and the warnings about single fields."""
 KnownModels = Dict[bytes, Model]
 """Models that were read before, by their decoded JSON as bytes: most hosts of a fleet have the same ones."""
 _MAX_KNOWN = 4096
 _MAX_KNOWN_BYTES = 4096
 """How many models are remembered, and the most bytes that the decoded JSON of one may have."""
-
-
-canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-"""Compact JSON. Entries always have their names in the same order, so they are not sorted again: that would take half of the time."""
-
-
-def comparable_text(models: list[Model]) -> str:
-    """One text for a whole answer: equal when nothing but order and remaining TTLs differs."""
-    texts = [text for _key, text in sorted((entry["key"], text) for entry, text in models)]
-    return '["ok",[' + ",".join(texts) + "]]"
-
-
-def _comparable(entry: Entry) -> Entry:
-    reasoning = entry["capabilities"]["reasoning"]
-    if len(entry["variants"]) < 2 and len(reasoning["allowed_options"]) < 2 and not entry["loaded"]:
-        return entry
-    comparable = {
-        **entry,
-        "variants": sorted(entry["variants"]),
-        "capabilities": {
-            **entry["capabilities"],
-            "reasoning": {**reasoning, "allowed_options": sorted(reasoning["allowed_options"])},
-        },
-    }
-    if entry["loaded"]:
-        lasting = [
-            {name: value for name, value in instance.items() if name != "remaining_ttl_seconds"} for instance in entry["loaded_instances"]
-        ]
-        comparable["loaded_instances"] = sorted(lasting, key=canonical)
-    return comparable
 
 
 def list_models(document: Any, known: KnownModels | None = None) -> Listed:
@@ -111,20 +63,6 @@ def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels
     return model
 
 
-def has_error(document: Mapping[str, Any], listed: list[Any]) -> bool:
-    """Whether a document reports an error, so that its list may be incomplete."""
-    return _reports_error(document) or (not listed and document.get("detail") is not None)
-
-
-def _reports_error(document: Mapping[str, Any]) -> bool:
-    return document.get("error") not in (None, False, "")
-
-
-def error_and(listed: Any) -> ApiError:
-    """The failure for a document that reports an error, with or without a list."""
-    return ApiError("invalid", f"sent an error {'beside a model list, which may be incomplete' if listed else 'instead of a model list'}")
-
-
 def _no_list(document: Any) -> ApiError:
     """Why a document has no list of models."""
     if not isinstance(document, dict):
@@ -134,7 +72,7 @@ def _no_list(document: Any) -> ApiError:
     models = document.get("models")
     if models is not None and not isinstance(models, list):
         return invalid_field("models", "a list", models)
-    if _reports_error(document):
+    if reports_error(document):
         return error_and(models)
     return ApiError(
         "invalid", f"sent {'a problem document' if 'detail' in document else 'an object without models'} instead of a model list"

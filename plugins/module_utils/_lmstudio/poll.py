@@ -16,8 +16,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Listed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, read_models_v0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, KnownModels, Listed, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, KnownModels, read_models
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """How ``asked_at`` is written, in UTC."""

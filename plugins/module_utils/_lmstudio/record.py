@@ -20,14 +20,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import Confirmation, confirm, read_confirmation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import may_be_loaded, total
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_answer, mask_problem
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES, Model, comparable_text
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import (
-    EMBEDDING_TYPES,
-    LIST_MODELS,
-    KnownModels,
-    Model,
-    comparable_text,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, KnownModels
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll, ask_endpoint, read_list
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_known, is_reported
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import EMBEDDING_TYPES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     format_any,

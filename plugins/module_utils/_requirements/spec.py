@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
     FAIL,
     SEVERITIES,

@@ -14,7 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import InputError, OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import secret_warnings, server_warnings
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import (

@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
     parse_assertion,
     why_given_up,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, LOADED_ONLY, NOT_ASKED, at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record

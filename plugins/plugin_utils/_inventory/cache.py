@@ -32,7 +32,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_problem
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import Model, canonical, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, ParsedPoll
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import names_by_server

@@ -17,11 +17,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import canonical_host, is_loopback, is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
     DEFAULT_PORT,
-    OptionError,
     bracketed,
     parts_of_url,
     without_userinfo,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     CONTROLLER_URL,

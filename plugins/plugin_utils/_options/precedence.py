@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, headers_of, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import ProxyVariableError, check_route, tls_context
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import (
     address_url,

@@ -17,13 +17,8 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, connection_options, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
-    MAX_SECONDS,
-    OptionError,
-    bracketed,
-    is_content,
-    without_userinfo,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import MAX_SECONDS, bracketed, is_content, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, parse_all, whole_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable, unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, host_name, names_port, options_from_address

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_unclear
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import canonical
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement

@@ -176,6 +176,7 @@ def test_what_a_plain_answer_on_a_target_imports():
             "_http.response",
             "_http.validate",
         ),
+        "_input_errors",
         *(
             "_lmstudio",
             "_lmstudio.coerce",
@@ -183,6 +184,7 @@ def test_what_a_plain_answer_on_a_target_imports():
             "_lmstudio.documents",
             "_lmstudio.known",
             "_lmstudio.masking",
+            "_lmstudio.models",
             "_lmstudio.models_v0",
             "_lmstudio.models_v1",
             "_lmstudio.poll",

@@ -16,7 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import model_assert_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
     withhold_differing_secrets,

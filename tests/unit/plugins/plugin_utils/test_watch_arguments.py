@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import arguments
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import parse_arguments

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""The :class:`Model` that an entry of either list becomes, and what the two lists share besides."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, List, Mapping, NamedTuple, Tuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
+
+EMBEDDING_TYPES = ("embedding", "embeddings")
+
+
+class Model(NamedTuple):
+    """A model that a server lists."""
+
+    entry: Entry
+    """May be shared with other answers, so it must not be changed."""
+    text: str
+    """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
+
+    @classmethod
+    def from_entry(cls, entry: Entry) -> Model:
+        return cls(entry, canonical(_comparable(entry)))
+
+
+Listed = Tuple[List[Model], List[str]]
+"""The models of an answer, and the warnings about single fields."""
+
+canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+"""Compact JSON. Entries always have their names in the same order, so they are not sorted again: that would take half of the time."""
+
+
+def comparable_text(models: list[Model]) -> str:
+    """One text for a whole answer: equal when nothing but order and remaining TTLs differs."""
+    texts = [text for _key, text in sorted((entry["key"], text) for entry, text in models)]
+    return '["ok",[' + ",".join(texts) + "]]"
+
+
+def _comparable(entry: Entry) -> Entry:
+    reasoning = entry["capabilities"]["reasoning"]
+    if len(entry["variants"]) < 2 and len(reasoning["allowed_options"]) < 2 and not entry["loaded"]:
+        return entry
+    comparable = {
+        **entry,
+        "variants": sorted(entry["variants"]),
+        "capabilities": {
+            **entry["capabilities"],
+            "reasoning": {**reasoning, "allowed_options": sorted(reasoning["allowed_options"])},
+        },
+    }
+    if entry["loaded"]:
+        lasting = [
+            {name: value for name, value in instance.items() if name != "remaining_ttl_seconds"} for instance in entry["loaded_instances"]
+        ]
+        comparable["loaded_instances"] = sorted(lasting, key=canonical)
+    return comparable
+
+
+def has_error(document: Mapping[str, Any], listed: list[Any]) -> bool:
+    """Whether a document reports an error, so that its list may be incomplete."""
+    return reports_error(document) or (not listed and document.get("detail") is not None)
+
+
+def reports_error(document: Mapping[str, Any]) -> bool:
+    return document.get("error") not in (None, False, "")
+
+
+def error_and(listed: Any) -> ApiError:
+    """The failure for a document that reports an error, with or without a list."""
+    return ApiError("invalid", f"sent an error {'beside a model list, which may be incomplete' if listed else 'instead of a model list'}")
