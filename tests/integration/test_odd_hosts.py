@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -354,6 +355,38 @@ def test_a_lookup_works_in_a_variable_that_another_host_reads(run, start, tmp_pa
     assert "no term is given, and there is no host of a task" in refused(first.replace("TERM, ", ""))
 
 
+@pytest.mark.matrix
+def test_an_implicit_localhost_among_the_hosts_of_a_play_is_one_of_them(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "localhost": {"payload": "none_loaded.json"}})
+    play = """
+- name: Gate
+  hosts: HOSTS
+  gather_facts: false
+  serial: SERIAL
+  tasks:
+    - name: Say where it is
+      ansible.builtin.set_fact:
+        lmstudio_controller_url: "{{ urls[inventory_hostname] }}"
+    - name: Gate
+      gpufleet.lmstudio.fleet_assert:
+        require: [{model: qwen/qwen3-8b}]
+      run_once: true
+    - name: Deploy
+      ansible.builtin.debug:
+        msg: "deployed {{ inventory_hostname }}"
+"""
+    urls = json.dumps({"urls": fleet.urls})
+    for hosts, serial, deployed in (
+        ("localhost,gpu01", "0", set()),
+        ("gpu01,localhost", "0", set()),
+        ("gpu01,localhost", "1", {"gpu01"}),
+        ("localhost", "0", set()),
+    ):
+        outcome = run(play.replace("HOSTS", hosts).replace("SERIAL", serial), {"gpu01": {}}, "-e", urls, ends=2)
+        assert set(re.findall(r"deployed (\w+)", outcome.output)) == deployed, (hosts, serial)
+        assert "qwen/qwen3-8b is not loaded" in words(outcome)
+
+
 @pytest.mark.parametrize("source", ["controller", "target", "variable"])
 def test_an_audit_refuses_to_run_under_serial(run, start, tmp_path, source):
     fleet = start({"gpu01": {}, "gpu02": {}, "gpu03": {}})
@@ -377,7 +410,7 @@ def test_an_audit_refuses_to_run_under_serial(run, start, tmp_path, source):
         outcome = run(play.replace("SERIAL", serial), hosts, "-i", "lmstudio.yml", "-e", json.dumps({"leave": leave}), ends=2)
         assert "one run of the role fleet_audit is one audit" in words(outcome)
         assert not (tmp_path / "fleet_audit").exists()
-    # The implicit localhost is in no batch, and all hosts in one are one audit.
+    # All hosts in one batch are one audit, the implicit localhost among them.
     (tmp_path / "first.yml").write_text(play.replace("hosts: all", "hosts: localhost,all").replace("serial: SERIAL", "serial: 0"))
     first = run_in(tmp_path, ["ansible-playbook", "-i", "inventory.yml", "-i", "lmstudio.yml", "first.yml"], {})
     assert "is one audit" not in first.stdout + first.stderr

@@ -39,19 +39,19 @@ def names_unknown(pattern: list[str], groups: Mapping[str, Iterable[str]]) -> li
 def batch_hosts(task_vars: Mapping[str, Any]) -> list[str]:
     """The hosts of the current batch of the play, including those that failed before."""
     # ansible_play_batch leaves out those that failed, and ansible_play_hosts_all ignores batches. The inventory that the
-    # play itself uses is restricted to the batch.
-    batch = {host.name for host in task_vars["hostvars"]._inventory.get_hosts()}
-    # An implicit localhost is not a host of the inventory.
-    return [name for name in task_vars["ansible_play_hosts_all"] if name in batch] or list(task_vars["ansible_play_batch"])
+    # play itself uses is restricted to the batch, and has an implicit localhost only where a pattern names it.
+    names = task_vars["ansible_play_hosts_all"]
+    pattern = ["all", *(name for name in names if name in constants.LOCALHOST)]
+    batch = {host.name for host in task_vars["hostvars"]._inventory.get_hosts(pattern)}
+    return [name for name in names if name in batch]
 
 
 def refuse_batches_of_an_audit(task_vars: Mapping[str, Any]) -> None:
     """Raise an ``AnsibleError`` in the role ``fleet_audit`` under ``serial``, where each batch would overwrite the reports of the one before."""
     if task_vars.get("ansible_role_name") != "gpufleet.lmstudio.fleet_audit":
         return
-    # The implicit localhost is in no batch.
-    batch, play = batch_hosts(task_vars), set(task_vars["ansible_play_hosts_all"]).intersection(task_vars["groups"]["all"])
-    if not play.issubset(batch):
+    batch, play = batch_hosts(task_vars), task_vars["ansible_play_hosts_all"]
+    if len(batch) < len(play):
         raise AnsibleError(
             f"one run of the role fleet_audit is one audit, but this batch has {len(batch)} of the {len(play)} hosts of the play, and the next "
             "one would overwrite its reports. Do not use the role in a play with serial: audit in a play of its own."
