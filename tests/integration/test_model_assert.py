@@ -132,6 +132,26 @@ def test_the_gate_of_a_role_is_for_each_host_even_where_the_play_imports_it_once
     assert not fleet.posts("gpu02")
 
 
+@pytest.mark.matrix
+def test_a_role_that_a_play_has_twice_runs_twice(run, start, tmp_path):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    unload = {"name": "Unload", "gpufleet.lmstudio.model": {"model": "qwen/qwen3-8b", "state": "unloaded"}}
+    (tmp_path / "roles" / "unload" / "tasks").mkdir(parents=True)
+    (tmp_path / "roles" / "unload" / "tasks" / "main.yml").write_text(json.dumps([unload]))
+    audit = {"fleet_audit_policy": {"require": REQUIRED}, "fleet_audit_fail_on": ["violations"]}
+    for role, variables, ends in (
+        ("require_models", {"require_models_require": REQUIRED}, 2),
+        ("serve_models", {"serve_models_models": REQUIRED}, 0),
+        ("fleet_audit", audit, 2),
+    ):
+        name = f"gpufleet.lmstudio.{role}"
+        fleet.change("gpu01", payload="two_loaded.json")
+        play = {"name": "Gate", "hosts": "all", "gather_facts": False, "roles": [name, "unload", name]}
+        run(json.dumps([play]), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], **variables}}, ends=ends)
+        loaded = [model["key"] for model in fleet.state("gpu01")["models"] if model["loaded_instances"]]
+        assert ("qwen/qwen3-8b" in loaded) == (role == "serve_models")
+
+
 def test_it_passes_with_warnings_of_each_host(run, start):
     fleet = start({name: {"payload": "two_loaded.json"} for name in ("gpu01", "gpu02")})
     play = """
