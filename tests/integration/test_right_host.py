@@ -213,6 +213,23 @@ def test_a_task_that_runs_once_says_that_other_hosts_get_its_answer(run, start):
 
 
 @pytest.mark.matrix
+def test_a_gate_that_is_included_once_says_that_the_other_hosts_are_not_asked(run, start, tmp_path):
+    fleet = start({name: {"payload": "two_loaded.json"} for name in ("gpu01", "gpu02")})
+    hosts = {name: {"lmstudio_url": url, "require_models_require": [{"type": "llm"}]} for name, url in fleet.urls.items()}
+    (tmp_path / "gate.yml").write_text("[{import_role: {name: gpufleet.lmstudio.require_models}}]")
+    role = {"include_role": {"name": "gpufleet.lmstudio.require_models"}}
+    warning = "gpu01: an include with run_once is for this host alone, and gpu02 will not be asked."
+
+    def warnings_of(task):
+        play = [{"name": "Gate", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Gate", **task}]}]
+        return " ".join(run(json.dumps(play), hosts).output.split()).count(warning)
+
+    assert warnings_of({**role, "run_once": True}) == 1
+    assert warnings_of({"block": [{"include_tasks": "gate.yml"}], "run_once": True}) == 1
+    assert warnings_of(role) == 0 and warnings_of({**role, "run_once": True, "vars": {"require_models_min_hosts": 2}}) == 0
+
+
+@pytest.mark.matrix
 def test_a_delegated_task_that_passes_on_the_hosts_loopback_url_is_refused(run, start):
     """In the task, or in module_defaults, which is not the task. A loopback address that is the task's own is that of the delegate."""
     fleet = start({"delegate": {"payload": "two_loaded.json"}})

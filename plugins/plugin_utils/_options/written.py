@@ -84,7 +84,7 @@ def written_environment(task: Any) -> Written:
 def variables_of_includes(task: Any) -> dict[str, Any]:
     """The variables that includes around a task have evaluated for one host, as they are written. Those of a loop are None."""
     found: dict[str, Any] = {}
-    for include in _includes_around(task):
+    for include in includes_around(task):
         found.update({**dict.fromkeys(_loop_variables(include)), **_applied_variables(include)})
     return found
 
@@ -94,7 +94,7 @@ def as_written(task: Any, here: Host, there: Host) -> Host:
 
     What an include applies is as it is written. The variables of a loop are those of `here` if the loop comes to the same there, and else None.
     """
-    levels = [(include, _loop_variables(include), _applied_variables(include)) for include in _includes_around(task)]
+    levels = [(include, _loop_variables(include), _applied_variables(include)) for include in includes_around(task)]
     if task.loop:
         names = (*(str(here.variables.get(variable)) for variable in ("ansible_loop_var", "ansible_index_var")), "ansible_loop")
         levels.append((task, {name: here.variables[name] for name in names if name in here.variables}, {}))
@@ -116,7 +116,7 @@ def _is_same_loop(task: Any, here: Host, there: Host) -> bool:
         return False
 
 
-def _includes_around(task: Any) -> list[Any]:
+def includes_around(task: Any) -> list[Any]:
     """The includes around a task that were carried out for one host, the outermost first."""
     found: list[Any] = []
     parent = task._parent

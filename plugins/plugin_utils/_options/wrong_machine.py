@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     variables_in_task,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import Resolved
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written, includes_around
 
 _SET_URL = "set lmstudio_controller_url to a URL of it"
 _FROM_CONTROLLER = "query it from the controller, with model_info or model_assert and via: controller"
@@ -152,14 +152,15 @@ def one_server_warning(
 
 
 def run_once_warning(task: Any, task_vars: Mapping[str, Any]) -> str | None:
-    """A warning that other hosts get the result of a task about a server of this one."""
+    """A warning that a task asks a server of this host alone: others get its result, or go on without."""
     others = [name for name in task_vars["ansible_play_batch"] if name != task_vars["inventory_hostname"]]
-    if not others or not task.run_once:
+    if others and task.run_once:
+        alone = f"a task with run_once asks this host alone, and Ansible gives its result to {format_names(others)} as well."
+    elif others and any(include.run_once is True for include in includes_around(task)):
+        alone = f"an include with run_once is for this host alone, and {format_names(others)} will not be asked."
+    else:
         return None
-    return (
-        f"a task with run_once asks this host alone, and Ansible gives its result to {format_names(others)} as well. Remove run_once, "
-        "or use fleet_info or fleet_assert, which ask all hosts at once."
-    )
+    return f"{alone} Remove run_once, or use fleet_info or fleet_assert, which ask all hosts at once."
 
 
 def _base(url: Any) -> str:
