@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, is_set, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import nothing_gathered
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, host_of_inventory, host_of_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import PROTECTION, withhold_from_server
@@ -44,7 +45,13 @@ class ActionModule(NormalAction):
             return {"failed": True, "msg": str(exc)}
         for warning in filter(None, warnings):
             self._display.warning(f"{name}: {warning}")
-        return dict(super().run(tmp, task_vars))
+        try:
+            return dict(super().run(tmp, task_vars))
+        except AnsibleConnectionFailure as exc:
+            # With ignore_unreachable, the facts of before would count as the answer.
+            if not self._task.ignore_unreachable:
+                raise
+            return {"changed": False, "ansible_facts": {"lmstudio": nothing_gathered({"msg": str(exc)})}}
 
     def _check(self, name: str, task_vars: dict[str, Any]) -> list[str | None]:
         given = only_set(self._task.args)

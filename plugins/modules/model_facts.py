@@ -22,7 +22,8 @@ description:
     delegate, so it fails unless the task names that O(url) itself, or C(delegate_facts) makes the facts the delegate's. It also fails on
     connections that run modules on the controller, as those of network devices do.
   - As a task, a O(url) that is not one of the host's own servers takes no secret of the host from C(module_defaults), and a warning names them.
-  - Under C(gather_facts) nothing checks this.
+  - As a task with C(ignore_unreachable), it replaces the facts of a host that Ansible cannot reach by a record with the status V(not_asked).
+  - Under C(gather_facts) nothing checks or replaces this.
   - Ansible gathers the facts of several modules side by side, and ends each after about five seconds with C(Timeout exceeded), which
     removes the host from the play. Set the variable C(ansible_facts_parallel) to V(false), as the examples do. One after the
     other, they have the time that they need.

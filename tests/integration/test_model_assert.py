@@ -108,6 +108,43 @@ def test_a_host_that_is_kept_in_the_play_although_it_cannot_be_reached_does_not_
         )
 
 
+@pytest.mark.matrix
+@pytest.mark.skipif(not shutil.which("ssh"), reason="there is no ssh here")
+def test_facts_of_before_are_not_those_of_a_host_that_is_kept_although_it_cannot_be_reached(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    play = """
+- name: Gather facts
+  hosts: gpu01
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_facts:
+        url: "{{ lmstudio_url }}"
+- name: Gate
+  hosts: gpu01
+  gather_facts: false
+  ignore_unreachable: true
+  vars: {ansible_connection: ssh, ansible_host: 127.0.0.1, ansible_port: 9, ansible_ssh_retries: 0}
+  tasks:
+    - name: Ask again
+      gpufleet.lmstudio.model_facts:
+        url: "{{ lmstudio_url }}"
+    - name: Gate
+      gpufleet.lmstudio.model_assert:
+        record: "{{ ansible_facts.lmstudio }}"
+        require: [{type: llm}]
+    - name: Deploy
+      ansible.builtin.debug:
+        msg: deployed
+"""
+    outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, ends=2)
+    assert "deployed" not in outcome.output
+    assert re.search("Nothing was gathered from this host: .*connect to host 127.0.0.1 port 9", outcome.output)
+    assert len(fleet.requests("gpu01")) == 1
+    outcome = run(play.replace("  ignore_unreachable: true\n", ""), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, ends=4)
+    assert "unreachable=1" in outcome.output
+
+
 def test_the_gate_of_a_role_is_for_each_host_even_where_the_play_imports_it_once(run, start):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}})
     play = """
