@@ -190,7 +190,8 @@ def sent(server):
     return [(path.rpartition("/")[2], body.get("model", body.get("instance_id"))) for path, body in server.posts()]
 
 
-def test_a_gateway_that_waits_no_longer_does_not_cause_a_second_load(run):
+@pytest.mark.parametrize("answer", [error(500, "timeout_error", "upstream request timed out"), Response(302), Response(307)])
+def test_a_gateway_that_does_not_tell_what_came_of_a_load_does_not_cause_a_second_one(run, answer):
     server = ClockworkServer([listed("qwen", instance("qwen"))])
 
     def give_up(body):
@@ -204,7 +205,7 @@ def test_a_gateway_that_waits_no_longer_does_not_cause_a_second_load(run):
                 server.models[0]["loaded_instances"].append(instance("qwen", 8192))
 
         server.hooks.append(list_it_later)
-        return error(500, "timeout_error", "upstream request timed out")
+        return answer
 
     server.refusal = give_up
     result = act(run, {"gpu01": (server, {"model": "qwen", "config": {"context_length": 8192}})})["gpu01"]

@@ -229,6 +229,7 @@ def test_without_the_older_list_a_load_whose_answer_is_missing_stays_unconfirmed
 
 GATEWAYS = [
     *(Response(status, b"wait", content_type="text/plain") for status in (408, 424, 425, 429, 460, 499)),
+    *(Response(status, location="http://gpu01:1234/login") for status in (302, 303, 307)),
     error(429, "rate_limit_error", "Too many requests"),
     error(500, "timeout_error", "upstream request timed out"),
     error(500, "model_not_found", "upstream has no such model"),
@@ -238,7 +239,7 @@ GATEWAYS = [
 
 @pytest.mark.parametrize("answer", GATEWAYS, ids=lambda answer: f"{answer.http_status} {answer.body[:30]}")
 @pytest.mark.parametrize("route", ["/load", "/unload", "/download"])
-def test_a_proxy_that_waits_no_longer_says_nothing_about_what_was_requested(route, answer):
+def test_a_proxy_that_waits_no_longer_or_redirects_says_nothing_about_what_was_requested(route, answer):
     server, wanted = scenario("download" if route == "/download" else "reload")
 
     def waits_no_longer(request):
