@@ -11,6 +11,7 @@ Never a load without a list, never a second load after one whose answer is missi
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
@@ -170,7 +171,11 @@ class _Run:
                 if failure.reason not in ("option_unsupported", "request_rejected"):
                     break
             else:
-                return RESTORED
+                with contextlib.suppress(Failure):
+                    # It may be gone again.
+                    self._check_expected()
+                    return RESTORED
+                return PERHAPS_RESTORED
         return NOT_RESTORED
 
     def _check_expected(self) -> None:
@@ -204,6 +209,8 @@ class _Run:
         while True:
             if not self.record["ok"]:
                 raise no_list(self.record)
+            if not ids_of(self.record, self.wanted.model):
+                return
             doubt = self.client.doubt(self.record, self.wanted.model)
             if doubt is None or doubt == CANNOT_TELL:
                 self.outcome.confirmed = doubt is None

@@ -539,6 +539,22 @@ def test_that_it_is_not_known_whether_it_is_loaded_again_is_told():
     assert result["msg"].endswith("It is not known whether what was loaded before is loaded again.")
 
 
+def test_what_was_loaded_again_and_is_gone_is_not_told_to_be_there():
+    server, wanted = scenario("reload")
+    server.refusal = lambda body: error(500, "model_load_failed", MEMORY) if body["context_length"] == 8192 else None
+
+    def lose(request):
+        if server.loads:
+            server.models[0]["loaded_instances"].clear()
+
+    server.hooks.append(lose)
+    result = server.run(wanted)
+    assert server.loads == 1 and result["lmstudio"]["loaded"] == [] and result["restored"] is False
+    assert result["msg"].endswith(
+        "Already done: unloaded qwen, loaded qwen. It is not known whether what was loaded before is loaded again."
+    )
+
+
 def test_what_may_be_loaded_again_may_be_all_that_has_changed():
     server, wanted = scenario("reload", has_v0=False)
     server.refusal = lambda body: error(500, "model_load_failed", MEMORY) if body["context_length"] == 8192 else None
@@ -667,6 +683,20 @@ def test_another_instance_that_comes_while_the_end_is_confirmed_is_noticed():
         and "should have the instance qwen now, but has the instances qwen, qwen:2" in result["msg"]
         and result["changed"] is True
     )
+
+
+def test_what_goes_while_the_end_is_confirmed_is_not_confirmed():
+    server = ClockworkServer([QWEN])
+    fault_of_older_list(server, server.html_error, until=100)
+
+    def somebody(request):
+        if server.now > 60:
+            server.models[0]["loaded_instances"].clear()
+
+    server.hooks.append(somebody)
+    result = server.run(parse_options("qwen", confirm_loaded=True))
+    assert result["reason"] == "changed_meanwhile" and "should have the instance qwen now, but has no instance" in result["msg"]
+    assert result["confirmed"] is None
 
 
 def lower_its_context(server):
