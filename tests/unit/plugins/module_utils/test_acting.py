@@ -935,6 +935,7 @@ def test_what_cannot_be_downloaded_or_is_listed_under_another_key(catalogue, rea
     result = server.run(parse_options("qwen", state="downloaded", source=next(iter(catalogue), "qwen")))
     assert result["reason"] == reason and words in result["msg"]
     assert result["changed"] == bool(catalogue) and actions_of(result) == [("download", "qwen")] * len(catalogue)
+    assert result["lmstudio"]["available"] == ["gemma", *catalogue]
 
 
 def test_what_an_unload_did_is_not_known_when_nobody_answers_any_more():
