@@ -17,7 +17,7 @@ from typing import Any, Mapping
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import CANNOT_TELL, PATIENCE, Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download, list_with
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import NOT_CHECKED, Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
     DOWNLOAD,
     LOAD,
@@ -184,9 +184,7 @@ class _Run:
             # It may lag behind what was answered.
             self.record = self.client.list_until(lambda record: ids_of(record, self.wanted.model) == self.expected, PATIENCE / 4)
             if not self.record["ok"]:
-                self.record = self.client.first_list()
-            if not self.record["ok"]:
-                raise no_list(self.record, "what was done could not be checked: ")
+                raise no_list(self.record, NOT_CHECKED)
             self.is_current = True
         listed = ids_of(self.record, self.wanted.model)
         if listed != self.expected:

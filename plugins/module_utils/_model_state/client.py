@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confir
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.post_requests import MODEL_NOT_FOUND, NotDone, load, unload
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list, unsuccessful
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import NOT_CHECKED, Failure, no_list, unsuccessful
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import ids_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -86,15 +86,17 @@ class Client:
         return ask(self.endpoint, self.fetch, FULL)
 
     def list_until(self, reached: Callable[[Record], bool], seconds: float) -> Record:
-        """The first list that is `reached`, or the last answer when the time is over."""
-        wait = self.waiter(seconds)
+        """The first list that is `reached`, or the last answer when the time is over: a server that restarts has none for a while."""
+        wait, wait_for_a_list = self.waiter(seconds), self.waiter(max(seconds, PATIENCE))
         while True:
             record = self.list()
-            if (record["ok"] and reached(record)) or not wait():
+            if record["ok"] and reached(record):
+                return record
+            if not (wait() if record["ok"] else wait_for_a_list()):
                 return record
 
     def first_list(self) -> Record:
-        """The first list that the server gives. A server that restarts has none for a while."""
+        """The first list that the server gives."""
         return self.list_until(lambda _record: True, PATIENCE)
 
     def doubt(self, record: Record, model: str) -> Doubt | None:
@@ -171,7 +173,7 @@ class Client:
         patience = max(self.endpoint.timeout, PATIENCE / 2) if failure else PATIENCE / 4
         record = self.list_until(lambda record: instance_id not in ids_of(record, model), patience)
         if not record["ok"]:
-            raise no_list(record, f"it is not known whether {name} is unloaded: ", unclear)
+            raise no_list(record, f"it is not known whether {name} is unloaded: " if failure else NOT_CHECKED, unclear)
         if instance_id not in ids_of(record, model):
             return record
         if failure and not unclear:

@@ -49,6 +49,9 @@ _OF_CHANGES = {
 }
 """Next steps that differ from the usual ones, because the server does give its list."""
 
+NOT_CHECKED = "what was done could not be checked: "
+"""How a sentence begins about a list that is missing after a request that was answered."""
+
 _MEMORY = ("insufficient system resources", "requires approximately", "insufficient memory", "not enough memory", "out of memory")
 
 

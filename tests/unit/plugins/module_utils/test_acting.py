@@ -947,6 +947,16 @@ def test_what_an_unload_did_is_not_known_when_nobody_answers_any_more():
     assert "diff" not in result
 
 
+def test_a_server_that_restarts_after_an_unload_is_waited_for_and_else_what_it_said_is_told():
+    for failed_lists, ends_as in ((12, None), (200, "refused")):
+        server, wanted = scenario("reload")
+        server.faults.update(dict.fromkeys(range(2, 2 + failed_lists), server.refused))
+        result = server.run(wanted)
+        assert result.get("reason") == ends_as, result["msg"]
+        assert actions_of(result) == [("unload", "qwen"), ("load", "qwen")][: 1 if ends_as else 2]
+    assert server.now >= 60 and result["msg"].startswith("what was done could not be checked: http://gpu01:1234 refused the connection.")
+
+
 def test_a_full_disk_ends_the_application():
     server, wanted = scenario("download")
     server.faults.update({1: server.dropped, **dict.fromkeys(range(2, 200), server.refused)})
