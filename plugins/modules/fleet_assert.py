@@ -16,7 +16,7 @@ description:
   - It asks all hosts at once from the controller, as M(gpufleet.lmstudio.fleet_info) does and with the variables of each host, once or
     until enough of them meet the requirements. Or it judges records that were gathered before, with O(records).
   - It never adds up what hosts said at different times. While it waits, the hosts that do not meet everything are asked again. Before it
-    passes, all hosts are asked once more in one round, and that round alone counts.
+    passes or fails, all hosts are asked once more in one round, and that round alone counts.
   - A host that does not answer meets no requirement, not even that a model is absent.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection

@@ -143,7 +143,7 @@ def ask_until_met(
 ) -> dict[str, Any]:
     """The result of asking until enough hosts meet the requirements in one round, or until time is up.
 
-    A round asks several hosts at once. Only a round over all of them can pass, because what one host said some rounds ago may have
+    A round asks several hosts at once. Only a round over all of them can pass or fail, because what one host said some rounds ago may have
     changed since. `timeout` is the longest that one host takes.
     """
     wait_timeout, delay, give_up_on = (assertion.options[name] for name in ("wait_timeout", "delay", "give_up_on"))
@@ -179,8 +179,10 @@ def ask_until_met(
         if pause > 0:
             sleep(pause)
         inconsistent = any(violation["check"] == "consistent" for violation in violations)
+        # Giving up is a verdict, too.
+        may_be_lost = len(counted) - len(hopeless) < required
         # A sleep may last longer than intended.
-        everyone = met or inconsistent or not pending or left <= pause or clock() - began >= wait_timeout
+        everyone = met or inconsistent or may_be_lost or not pending or left <= pause or clock() - began >= wait_timeout
         asked = counted if everyone else pending
 
 

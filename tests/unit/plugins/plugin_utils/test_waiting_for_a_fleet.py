@@ -325,6 +325,12 @@ def test_it_gives_up_when_too_few_are_left(says, options, waited):
     assert ("Gave up" in result["msg"]) is (waited < 300)
 
 
+def test_what_it_says_when_it_gives_up_is_of_one_moment():
+    result = Fleet({"a": [(0, GOOD), (7, "refused")], "b": [(0, "auth")]}).run(wait_timeout=300.0, quiet=False)
+    assert "Gave up after 30 seconds" in result["msg"] and result["msg"].startswith("0 of 2 hosts serve m")
+    assert result["serving"] == {"m": []} and list(result["reasons"]) == ["a", "b"] and result["hosts"]["a"]["status"] == "refused"
+
+
 def test_it_says_why_it_gave_up():
     result = always(a=GOOD, b="auth", c="forbidden").run(wait_timeout=300.0, min_hosts=2)
     assert (
@@ -372,11 +378,12 @@ def test_it_passes_only_if_enough_hosts_met_it_at_one_moment(hosts, data, wait, 
     result = fleet.run(wait_timeout=wait, delay=delay, min_hosts=least)
     last, asked = fleet.rounds[-1]
     meeting = [name for name in timelines if fleet.says(name, last) == GOOD]
+    assert asked == list(timelines) and result["serving"] == {"m": meeting}
     if result["met"]:
-        assert asked == list(timelines) and len(meeting) >= least and result["serving"] == {"m": meeting}
+        assert len(meeting) >= least
     else:
-        assert result["failed"] and result["violations"]
-        assert "Gave up" in result["msg"] or (asked == list(timelines) and fleet.now >= wait and len(meeting) < least)
+        assert result["failed"] and result["violations"] and len(meeting) < least
+        assert "Gave up" in result["msg"] or fleet.now >= wait
     assert fleet.now <= wait + max(TIMEOUT, seconds)
     for name in timelines:
         assert all(later - earlier >= min(delay, wait) - 1e-9 for earlier, later in itertools.pairwise(fleet.times(name)))
