@@ -128,7 +128,7 @@ class _Round(Generic[T]):
         thread.join()
         self._receive(0)
         self._read()
-        problem = f"had not answered within fleet_timeout ({round(fleet_timeout, 1):g} s)"
+        problem = f"had not answered within the time for all hosts ({round(fleet_timeout, 1):g} s)"
         for endpoint in self._times_given.keys() - self._results.keys():
             self._add_result(endpoint, parse(endpoint, poll_after(0, ApiError("timeout", problem, "whole fleet")))._replace(cut_short=True))
         return self._results

@@ -189,7 +189,8 @@ def test_the_deadline_of_the_fleet_leaves_a_record_for_everyone():
         released.set()
     assert [record["status"] for record in records] == ["ok"] + ["timeout"] * 8
     assert (
-        "had not answered within fleet_timeout (2 s)" in records[8]["error"]["message"] and "fleet_timeout" in records[8]["error"]["hint"]
+        "had not answered within the time for all hosts (2 s)" in records[8]["error"]["message"]
+        and "fleet_timeout" in records[8]["error"]["hint"]
     )
 
 
@@ -421,7 +422,7 @@ def test_who_is_silent_is_left_at_the_deadline_of_the_fleet(monkeypatch, first):
     finally:
         released.set()
     assert {record["status"] for record in records} == {"timeout"}
-    assert all("fleet_timeout" in record["error"]["message"] for record in records)
+    assert all("within the time for all hosts" in record["error"]["message"] for record in records)
     assert len(server.asked) == 3
 
 
