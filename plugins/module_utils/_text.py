@@ -8,12 +8,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Iterable
 
 MASK = "********"
 """Shown instead of a secret."""
 _MASK_OF_ANSIBLE = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 """What Ansible shows instead of a text that is a secret as a whole. Where it is a part of the text, Ansible's mask is the same as ours."""
+_IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""What Unicode lets a program not show (Default_Ignorable_Code_Point), and Python takes for printable: fillers and variation selectors."""
 
 
 def is_masked(text: str) -> bool:
@@ -42,11 +45,16 @@ def is_pattern(name: str) -> bool:
     return any(letter in name for letter in "*?[")
 
 
+def is_visible(letter: str) -> bool:
+    """Whether a reader can see a character. A plain space counts, as Python has it."""
+    return letter.isprintable() and not _IGNORABLE.match(letter)
+
+
 def printable(text: str, limit: int = 80) -> str:
     """Untrusted text for a message: one line, no control or invisible characters, not longer than `limit`."""
     shown = text
-    if not text.isprintable():
-        shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    if not text.isprintable() or _IGNORABLE.search(text):
+        shown = "".join(letter if is_visible(letter) else letter.encode("unicode_escape").decode("ascii") for letter in text)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 

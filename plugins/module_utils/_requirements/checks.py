@@ -25,7 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
     one_or_list,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, IDENTITY, KINDS, LOADED, Requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, is_masked, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, is_masked, is_visible, printable
 
 NOT_CONFIRMED = "not confirmed"
 """The state of a model that is listed as loaded, where it is not known whether it is."""
@@ -226,7 +226,7 @@ def may_mean(pattern: str, name: str) -> bool:
 
 def as_read(text: str) -> str:
     """A text without what a reader may overlook: capitals, needless spaces, characters that cannot be seen, and how an accent is encoded."""
-    seen = "".join(letter for letter in text if letter.isprintable() or letter.isspace())
+    seen = "".join(letter for letter in text if is_visible(letter) or letter.isspace())
     return unicodedata.normalize("NFC", " ".join(seen.split()).casefold())
 
 

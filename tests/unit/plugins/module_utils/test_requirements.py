@@ -1233,6 +1233,9 @@ def test_capitals_make_no_other_kind(requirement):
     [
         "qwen/qwen3-8b\u200b", "\ufeffqwen/qwen3-8b", "qwen\u00ad/*", "qwen/qwen3-8b\u200b@q4_k_m", "qwen/qwen3-8b\u2060:2",
         "Qwen/Qwen3-8B", "QWEN/*", "[Q]wen/*", "Qwen/Qwen3-8B@Q4_K_M", "Qwen/Qwen3-8B:2",
+        # A combining joiner, Hangul fillers, Khmer vowels and variation selectors are letters or marks, and nobody sees them.
+        "qwen\u034f/qwen3-8b", "\u115fqwen/*", "qwen/qwen3-8b\u1160", "qwen/\u17b5qwen3-8b", "qwen/qwen3-8b\u180b", "qwen\u180f/*",
+        "qwen/qwen3-8b\u3164", "qwen/qwen3-8b\ufe00@q4_k_m", "qwen/qwen3-8b\ufe0f:2", "qwen/\uffa0qwen3-8b", "qwen/qwen3-8b\U000e01ef",
     ],
 )  # fmt: skip
 def test_a_name_that_reads_like_that_of_a_model_does_not_pass_for_its_absence(name):

@@ -41,6 +41,7 @@ def test_a_text_may_be_one_in_which_something_is_masked(text, masked, may_be):
 
 def test_printable_is_one_bounded_line():
     assert printable("a\x1b[31m\nb\u202e\x9b") == "a\\x1b[31m\\nb\\u202e\\x9b"
+    assert printable("qwen\ufe0f\u3164 \u00e9\u00fc") == "qwen\\ufe0f\\u3164 \u00e9\u00fc"
     assert len(printable("x" * 1000)) == 80
 
 
