@@ -356,6 +356,7 @@ WRONG = [
     ({"fleet_audit_baseline": "nowhere.json"}, "baseline: nowhere.json cannot be read: No such file or directory."),
     ({"fleet_audit_baseline": "words.txt"}, "baseline: words.txt is not JSON."),
     ({"fleet_audit_baseline": "other.json"}, "baseline: other.json: it is not a JSON report of fleet_audit."),
+    ({"fleet_audit_baseline": "types.json"}, "baseline: types.json: ok of gpu1 must be true or false."),
     ({"fleet_audit_dest": "play.yml"}, "cannot be written to"),
     ({"fleet_audit_formats": ["pdf"]}, "value of fleet_audit_formats must be one or more of: html, json, csv, markdown, junit, prometheus"),
     ({"fleet_audit_fail_on": ["violation"]}, "value of fleet_audit_fail_on must be one or more of: violations, not_ok, drift"),
@@ -374,6 +375,8 @@ WRONG = [
 def test_what_cannot_be_used_is_named_and_loses_no_report(run, start, tmp_path):
     fleet = start({"gpu1": {}})
     (tmp_path / "other.json").write_text("[]")
+    edited = {"schema_version": 2, "run": {"audited_at": ""}, "hosts": [{"name": "gpu1", "ok": "no"}]}
+    (tmp_path / "types.json").write_text(json.dumps(edited))
     (tmp_path / "words.txt").write_text("words")
     (tmp_path / "audit").mkdir()
     for ending in FORMATS.values():

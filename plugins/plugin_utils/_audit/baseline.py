@@ -14,13 +14,16 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import listed_models, reports_less
 
 SCHEMA_VERSION = 2
 _READ = (1, SCHEMA_VERSION)
+_UNCHANGED = "Give the fleet_audit.json of an earlier run, unchanged."
 _KNOWN = ("ok", "status", "detail", "models")
+_TYPES = {"ok": (bool, "true or false"), "models": (list, "a list"), **dict.fromkeys(("status", "detail", "seen_at"), (str, "a string"))}
+"""What each has to be."""
 
 
 class Baseline(NamedTuple):
@@ -51,10 +54,10 @@ def parse_baseline(document: Any) -> Baseline:
     version = document.get("schema_version") if isinstance(document, Mapping) else None
     if version is None:
         raise OptionError("baseline", "it is not a JSON report of fleet_audit. Give the fleet_audit.json of an earlier run.")
-    if version not in _READ:
+    if version not in _READ or isinstance(version, bool):
         raise OptionError(
             "baseline",
-            f"it has schema_version {printable(str(version))}, and this collection reads {' and '.join(map(str, _READ))}. Run an audit to make a new one.",
+            f"it has schema_version {format_value(version)}, and this collection reads {' and '.join(map(str, _READ))}. Run an audit to make a new one.",
         )
     try:
         audited_at = str(document["run"]["audited_at"])
@@ -62,23 +65,24 @@ def parse_baseline(document: Any) -> Baseline:
         hosts.update((str(host["name"]), _known(host, str(host["seen_at"]))) for host in document.get("carried_over", []))
         times = Counter(str(host["name"]) for host in [*document["hosts"], *document.get("carried_over", [])])
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
-        raise OptionError("baseline", "it is not complete. Give the fleet_audit.json of an earlier run, unchanged.") from None
+        raise OptionError("baseline", f"it is not complete. {_UNCHANGED}") from None
     repeated = [name for name, number in times.items() if number > 1]
     if repeated:
         # Only one of them would be compared.
-        raise OptionError(
-            "baseline", f"it has {format_names(repeated)} more than once. Give the fleet_audit.json of an earlier run, unchanged."
-        )
+        raise OptionError("baseline", f"it has {format_names(repeated)} more than once. {_UNCHANGED}")
     return Baseline(audited_at, hosts)
 
 
 def _known(host: Mapping[str, Any], seen_at: str) -> dict[str, Any]:
     before = host.get("last_known")
+    for name, value in [*host.items(), *(before or {}).items()]:
+        required, in_words = _TYPES.get(name, (object, ""))
+        if not isinstance(value, required):
+            raise OptionError("baseline", f"{name} of {printable(str(host['name']))} must be {in_words}. {_UNCHANGED}")
     # An earlier release did not record the API, and knew only one.
     api = host.get("api", V1 if host["ok"] else None)
     known = {**{key: host[key] for key in _KNOWN}, "api": api, "seen_at": seen_at}
     if before:
         known.update({"api": V1, **before, "ok": True, "status": "ok"})
     listed_models(known)
-    known.update(ok=bool(known["ok"]), **{key: str(known[key]) for key in ("status", "detail", "seen_at")})
     return known

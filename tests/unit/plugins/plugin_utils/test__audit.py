@@ -184,11 +184,29 @@ def test_hosts_that_cannot_be_compared_are_named():
             },
             "it is not complete",
         ),
+        ({"schema_version": True, "run": {"audited_at": ""}, "hosts": []}, "it has schema_version true, and this collection reads 1 and 2"),
     ],
 )
 def test_a_baseline_that_cannot_be_used_is_named(document, message):
     with pytest.raises(OptionError, match="^baseline: .*" + message):
         parse_baseline(document)
+
+
+@pytest.mark.parametrize("part", ["hosts", "carried_over", "last_known"])
+@pytest.mark.parametrize(
+    "key, value, words", [("ok", "no", "true or false"), ("status", None, "a string"), ("detail", 1, "a string"), ("models", {}, "a list")]
+)
+def test_a_baseline_of_another_type_is_named(part, key, value, words):
+    document = audited({"a": DOWN}, baseline=after(audited({"a": having(model("m"))})))
+    (host,) = document["hosts"]
+    if part == "carried_over":
+        document.update(hosts=[], carried_over=[{**host, "seen_at": WHEN}])
+        (host,) = document["carried_over"]
+    (host["last_known"] if part == "last_known" else host)[key] = value
+    with pytest.raises(
+        OptionError, match=f"^baseline: {key} of a must be {words}. Give the fleet_audit.json of an earlier run, unchanged."
+    ):
+        after(document)
 
 
 @pytest.mark.parametrize("second", ["hosts", "carried_over"])
