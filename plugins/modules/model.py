@@ -123,7 +123,7 @@ options:
   keep:
     description:
       - What O(exclusive) leaves loaded, as keys, variants, identifiers of instances, or patterns of them. Consider naming embedding models here.
-      - An entry that is empty is an error, because it would keep nothing.
+      - An entry that is empty is an error, because it would keep nothing. So is one that what would be unloaded matches in other capitals only.
     type: list
     elements: str
     default: []

@@ -80,6 +80,7 @@ def make_plan(record: Record, wanted: Wanted) -> Plan:
     if UNLOAD in planned:
         _refuse_masked_names(record, wanted)
         _refuse_shared(record, plan.actions)
+        _refuse_meant_to_be_kept(record, wanted, plan.actions)
     return plan
 
 
@@ -147,13 +148,14 @@ def _unloads_of_others(record: Record, wanted: Wanted) -> list[Action]:
     """The unloads of other models that ``exclusive`` requires."""
     if not wanted.exclusive:
         return []
-    variants = {entry["key"]: entry["selected_variant"] for entry in record["models"]}
+    others = _unloads(instance for instance in record["instances"] if instance["model"] != wanted.model)
+    return [action for action in others if not any(matches(pattern, name) for name in _names_of(record, action) for pattern in wanted.keep)]
 
-    def is_kept(instance: Instance) -> bool:
-        names = (instance["model"], variants.get(instance["model"]), instance["id"])
-        return any(matches(pattern, name) for pattern in wanted.keep for name in names if name)
 
-    return _unloads(instance for instance in record["instances"] if instance["model"] != wanted.model and not is_kept(instance))
+def _names_of(record: Record, action: Action) -> list[str]:
+    """The names by which what is unloaded can be kept."""
+    variants = [entry["selected_variant"] for entry in record["models"] if entry["key"] == action.model]
+    return [name for name in (action.model, *variants, action.instance) if name]
 
 
 def _unloads(instances: Iterable[Instance]) -> list[Action]:
@@ -279,3 +281,17 @@ def _refuse_shared(record: Record, actions: Iterable[Action]) -> None:
         if len(models) > 1:
             sentence = f"{printable(str(action.instance))} would be unloaded, but each of {format_names(sorted(models))} has an instance of that identifier"
             raise Failure("shared_identifier", f"{sentence}, and it is not known which one LM Studio would unload")
+
+
+def _refuse_meant_to_be_kept(record: Record, wanted: Wanted, actions: Iterable[Action]) -> None:
+    """Refuse to unload what reads like an entry of ``keep``. What is only similar may be another model of the same family."""
+    for action in actions:
+        if action.action != UNLOAD or action.model == wanted.model:
+            continue
+        for pattern in wanted.keep:
+            meant = next((name for name in _names_of(record, action) if may_mean(pattern, name)), None)
+            if meant:
+                sentence = (
+                    f"{printable(meant)} would be unloaded, because {printable(pattern)} in keep is written differently; did you mean "
+                )
+                raise Failure("model_unknown", f"{sentence}{printable(meant)}?", "Write it as model_info lists it, capitals included.")

@@ -111,6 +111,12 @@ SHARED = [model("qwen", instance("chat")), model("gemma", instance("chat")), mod
         pytest.param([model("qwen", QWEN), GEMMA], {"exclusive": True}, [("unload", "gemma")], id="others have to go"),
         pytest.param([model("qwen", QWEN), GEMMA], {"exclusive": True, "keep": ["gem*"]}, [], id="but those to keep"),
         pytest.param(
+            [model("qwen"), GEMMA],
+            {"exclusive": True, "keep": ["gemmas"]},
+            [("unload", "gemma"), ("load", "qwen")],
+            id="a similar one is another",
+        ),
+        pytest.param(
             [model("qwen"), GEMMA, model("nomic", instance("nomic"), type="embedding")],
             {"exclusive": True},
             [("unload", "gemma"), ("unload", "nomic"), ("load", "qwen")],
@@ -157,6 +163,15 @@ def test_what_has_to_be_done(models, options, expected):
         ([model("qwen", QWEN, variants=["qwen@4bit"])], {"name": "qwen@4bit", "state": "unloaded"}, "option_unsupported", "is a variant"),
         ([model("qwen", QWEN)], {"name": "Qwen", "state": "unloaded"}, "model_unknown", "Qwen is not listed by this host; did you mean"),
         ([model("qwen", SECOND)], {"name": "qwen:2\u200b", "state": "unloaded"}, "model_unknown", "did you mean qwen:2?"),
+        *(
+            (
+                [model("qwen"), GEMMA],
+                {"exclusive": True, "keep": [name]},
+                "model_unknown",
+                f"{shown} in keep is written differently; did you mean gemma?",
+            )
+            for name, shown in (("Gemma", "Gemma"), ("GEM*", "GEM*"), ("gemma\ufe0f", "gemma\\ufe0f"))
+        ),
         (
             [model("qwen")],
             {"config": {"context_length": 99999}},
