@@ -452,6 +452,10 @@ def test_the_size_of_a_model_that_is_not_loaded_may_not_be_known_either():
     assert [host["size_bytes"] for host in found["hosts"]] == [{"available": None, "loaded": 5_000_000_000}] * 2
     assert found["notes"] == ["The size of a model is not known on full, loaded. Sums of sizes with it leave the host out."]
     assert summary_of(records)["size_bytes"] == {"available": None, "loaded": 10_000_000_000}
+    # What is loaded on them is no part of what others list.
+    with_another = make_audit({**records, "other": answering(*listed[:1])}, [], None, "2026-11-22T20:00:00Z")
+    assert "15.0 GB <small>listed size not known</small>" in FORMATS["html"][1](with_another)
+    assert "5.0 GB <small>of 5.0 GB listed</small>" in FORMATS["html"][1](make_audit({"other": answering(*listed[:1])}, [], None, ""))
     # A record of an earlier release, as in a cache of facts, counted it as 0.
     kept = {**records["full"], "size_bytes": {"available": 5_000_000_000, "loaded": 5_000_000_000}}
     (host,) = make_audit({"full": kept}, [], None, "2026-11-22T20:00:00Z")["hosts"]
