@@ -245,13 +245,16 @@ def test_what_follows_an_at_in_the_password_of_a_proxy_is_not_taken_for_the_prox
 
 def test_a_proxy_gets_nothing_of_a_host_in_no_proxy(run):
     # Nobody can connect to these addresses, so whoever tries to is told at once.
-    networks, names = ["http://255.255.255.255:1234", "http://[ff0e:0::1]:1234"], ["http://gpu.invalid.:1234", "http://other.invalid:1234"]
+    networks, names = (
+        ["http://255.255.255.255:1234", "http://[ff0e:0::1]:1234"],
+        ["http://gpu.invalid.:1234", "http://dot.invalid:1234", "http://other.invalid:1234"],
+    )
     hosts = {
         f"gpu{number}": {"lmstudio_url": url, "lmstudio_use_proxy": True, "lmstudio_token": TOKEN}
         for number, url in enumerate([*networks, *names])
     }
     asked = []
     with Answering(lambda _method, url: asked.append(url) or listing(model("m"))) as proxy:
-        no_proxy = "10.0.0.0/8, 255.255.255.0/24, [ff0e::1], gpu.invalid"
+        no_proxy = "10.0.0.0/8, 255.255.255.0/24, [ff0e::1], gpu.invalid, dot.invalid."
         run(PROXIED, hosts, env={"http_proxy": f"http://127.0.0.1:{proxy.port}", "no_proxy": no_proxy})
     assert asked == ["http://other.invalid:1234/api/v1/models"] * 3

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import os
+import re
 import ssl
 from typing import Iterable, Mapping, NamedTuple
 from urllib.parse import urlsplit
@@ -106,12 +107,13 @@ def proxy_of(endpoint: Endpoint) -> Proxy | None:
 
 
 def _is_in_no_proxy(endpoint: Endpoint, proxies: Mapping[str, str]) -> bool:
-    names = {endpoint.host, endpoint.host.rstrip(".")}
-    if any(proxy_bypass_environment(f"{name}:{endpoint.port}", proxies) for name in names):
+    # With a dot at its end or without, a name is the same host. An entry may have a port.
+    entries = re.sub(r"\.+(?=(:\d+)?\s*(,|\Z))", "", proxies.get("no", ""))
+    if proxy_bypass_environment(f"{endpoint.host.rstrip('.')}:{endpoint.port}", {"no": entries}):
         return True
     # Python compares texts, and knows no networks.
     address = canonical_host(endpoint.host).partition("%")[0]
-    for entry in proxies.get("no", "").split(","):
+    for entry in entries.split(","):
         try:
             if ipaddress.ip_address(address) in ipaddress.ip_network(entry.strip(" []"), strict=False):
                 return True

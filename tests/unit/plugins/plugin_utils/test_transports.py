@@ -484,10 +484,21 @@ class TestProxy:
         assert head.startswith("GET http://gpu01.invalid:1234/x/api/v1/models HTTP/1.1\r\nHost: gpu01.invalid:1234\r\n")
         assert "Proxy-Authorization: Basic " + base64.b64encode(b"some body:pass").decode() in head
 
-    def test_no_proxy_counts(self, asking, proxy, monkeypatch):
+    @pytest.mark.parametrize(
+        "no_proxy", [".invalid", "gpu01.invalid", "gpu01.invalid.", ".INVALID.", "other, gpu01.invalid.:1234 ,", "invalid..", "*"]
+    )
+    @pytest.mark.parametrize("host", ["gpu01.invalid", "GPU01.invalid."])
+    def test_no_proxy_counts(self, asking, proxy, monkeypatch, no_proxy, host):
         monkeypatch.setenv("http_proxy", "http://" + proxy.address)
-        monkeypatch.setenv("no_proxy", ".invalid")
-        assert record_of(asking, "http://gpu01.invalid:1234", use_proxy=True)["status"] == "dns"
+        monkeypatch.setenv("no_proxy", no_proxy)
+        assert record_of(asking, f"http://{host}:1234", use_proxy=True)["status"] == "dns"
+        assert proxy.heads == []
+
+    @pytest.mark.parametrize("no_proxy", ["gpu01.invalid.:1235", "gpu0", "01.invalid.", "."])
+    def test_no_proxy_counts_for_what_it_names_alone(self, asking, proxy, monkeypatch, no_proxy):
+        monkeypatch.setenv("http_proxy", "http://" + proxy.address)
+        monkeypatch.setenv("no_proxy", no_proxy)
+        assert record_of(asking, "http://gpu01.invalid:1234", use_proxy=True)["ok"]
 
     def test_https_goes_through_a_tunnel_that_does_not_see_the_token(self, asking, forbidding_proxy, monkeypatch):
         monkeypatch.setenv("https_proxy", "http://a:b@" + forbidding_proxy.address)
