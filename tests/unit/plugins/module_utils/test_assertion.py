@@ -97,6 +97,34 @@ def test_no_question_takes_longer_than_what_is_left():
     assert allowed == [8, 0.8] and late["waited"] == 9.8
 
 
+def wait_until_cut_short(cut, first, then, **requirement):
+    """The result of waiting for a server that is asked for two lists, where the last poll gets no answer to `cut`. It has these models."""
+    now, states = [0.0], {"data": [{"id": "m", "state": "loading"}]}
+
+    def fetch(endpoint, request):
+        is_last = endpoint.timeout < 8
+        if is_last and request.path == cut:
+            raise ApiError("timeout", "did not answer in time")
+        models = {"models": then if is_last else first}
+        return Response(200, json.dumps(models if request.path == "/api/v1/models" else states).encode())
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    assertion = asserted(wait_timeout=20, confirm_loaded=True, require=[{"model": "m", **requirement}])
+    return poll_until_met(assertion, make_endpoint({"timeout": 8}, "http://gpu01"), fetch, lambda: now[0], sleep)
+
+
+@pytest.mark.parametrize("cut", ["/api/v1/models", "/api/v0/models"])
+def test_the_reason_is_that_of_the_last_poll_that_the_deadline_did_not_cut_short(cut):
+    result = wait_until_cut_short(cut, [LOADED], [LOADED])
+    assert [violation["message"] for violation in result["violations"]] == ["m is still loading"] and not result["met"]
+
+
+def test_what_needs_no_second_list_is_met_where_the_deadline_cut_that_short():
+    assert wait_until_cut_short("/api/v0/models", [], [LOADED], state="available")["met"]
+
+
 def test_it_says_why_it_gave_up_and_what_to_do():
     lines = wait_for("auth")["msg"].splitlines()
     assert lines[1] == (
