@@ -186,7 +186,9 @@ def _state_reason(record: Record, requirement: Requirement, actual: str | None) 
 
 
 def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
-    found = [(value, name) for name, record in records.items() if record["ok"] for value in _values_on(record, requirement, attribute)]
+    answered = {name: record for name, record in records.items() if record["ok"]}
+    found = [(value, name) for name, record in answered.items() for value in _values_on(record, requirement, attribute)]
+    found += [(_NOT_KNOWN, name) for name, record in answered.items() for _key in Matches(record, requirement).unlisted_names()]
     # A host may have several models or instances with one value.
     hosts_of = {value: list(dict.fromkeys(names)) for value, names in grouped(found).items()}
     # Two unknown values may differ.

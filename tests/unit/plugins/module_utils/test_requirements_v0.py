@@ -342,3 +342,15 @@ def test_exclusive_forbids_a_model_that_only_the_older_list_has():
     assert judge(host, parse_all([{"model": [CHAT, OLD, SEE]}]), exclusive=True) == []
     (violation,) = judge(host, parse_all([{"model": [CHAT, SEE]}]), exclusive=True)
     assert violation["message"] == f"it is not known whether anything else is loaded, because only /api/v0/models lists {OLD} (exclusive)"
+
+
+@pytest.mark.parametrize("attribute", CONSISTENT)
+def test_of_a_model_that_only_the_older_list_has_nothing_is_known_to_be_the_same(attribute):
+    def compared(unlisted, **requirement):
+        hosts = {"new": newer(), "racing": {**record([], "v1"), "confirmed": True, "unlisted": unlisted}}
+        return [each["message"] for each in judge_fleet(hosts, parse_all([requirement]), 1, (attribute,))]
+
+    for requirement in ({"model": CHAT}, {"model": "qwen/*"}, {"type": "llm"}):
+        (message,) = compared([CHAT], **requirement)
+        assert "may have different" in message and message.endswith("(not known) on racing")
+    assert compared([OLD], model=CHAT) == [] == compared([], type="llm")
