@@ -47,16 +47,8 @@ else:
     MISSING = None
 
     _current = threading.local()
-
-    class _Silence(logging.Filter):
-        """Keeps urllib3 from logging what a server sent, such as headers it cannot parse: Ansible's log would show it raw."""
-
-        def filter(self, record: logging.LogRecord) -> bool:
-            return not hasattr(_current, "deadline")
-
-    # A filter only applies to the logger it is added to, so each logger gets one.
-    for _name in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
-        logging.getLogger(f"urllib3.{_name}").addFilter(_Silence())
+    # Ansible's log would show what a server sent, such as headers that urllib3 cannot parse. This process runs one task.
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 
     class _Watched:
         """A connection made as the driver on the target makes it, watched by the deadline of the running exchange."""

@@ -308,14 +308,10 @@ def test_a_token_that_is_echoed_is_nowhere(asking, caplog, name, beginning):
     assert QUOTED not in caplog.text
 
 
-def test_what_urllib3_logs_of_other_requests_is_still_logged(caplog):
+def test_urllib3_logs_nothing_of_what_a_server_sent(caplog):
     with Server(framed(b"foo", b"Content-Length: 14")) as server:
         assert record_of(ASK["requests"], server)["ok"]
-        assert not caplog.records
-        import requests
-
-        requests.get(f"http://127.0.0.1:{server.port}/", timeout=5)
-    assert "Failed to parse headers" in caplog.text
+    assert not caplog.records
 
 
 HOSTILE_NAMES = ["{{ lookup('pipe', 'id') }}", "\x1b]0;title\x07\x1b[31m", "a" * 60, TOKEN]
