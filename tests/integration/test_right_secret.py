@@ -787,6 +787,31 @@ def test_what_protects_a_secret_on_its_way_is_not_that_of_the_first_host(run, st
     assert all(f"first: {urls[name]} is not a server of this host, {withheld}" in outcome for name in ("untrusted", "proxied"))
 
 
+@pytest.mark.matrix
+def test_the_port_that_a_template_makes_for_the_first_host_is_not_that_of_others(run, start):
+    """Another server may listen there, which would get the token."""
+    fleet = start({"gpu01": {}})
+    local = {"ansible_host": "127.0.0.1", "ansible_connection": "local"}
+    hosts = {name: {**local, "lmstudio_token": token_of(name)} for name in ("gpu01", "gpu02")}
+    hosts["gpu01"]["lmstudio_port"] = int(fleet.urls["gpu01"].rpartition(":")[2])
+    play = """
+- name: Ask all at the port of the first
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.fleet_info:
+        port: "{{ lmstudio_port }}"
+      run_once: true
+"""
+    outcome = words(run(play, hosts))
+    assert (
+        "port is a template that has another value, or none, for hosts without lmstudio_port: gpu02. So it does not apply to them."
+        in outcome
+    )
+    assert sent_to(fleet, "gpu01") == [f"Bearer {token_of('gpu01')}"]
+
+
 def test_a_default_that_ends_like_base64_is_not_taken_for_one_that_is_made_of_a_secret(run, start):
     fleet = start({"other": {}})
     play = """

@@ -87,12 +87,14 @@ def withhold_differing_secrets(
     hosts: Iterable[Host],
     variables_of: Callable[[Host], Mapping[str, Any]],
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """What takes the place of secrets in `options`, and of what protects them, that a template makes for one host and would not make for another one.
+    """What takes the place of secrets in `options`, of what protects them, and of the port to which they are sent, that a template makes for one
+    host and would not make for another one.
 
     `arguments` are the options as they were evaluated for the host of the task, and `variables_of` has the variables that the task would have on
     another host. A value is sent to another host only if the template has the same value there. Returns the options by host, and warnings.
     """
-    given = [option for option in (*SECRETS, *PROTECTION) if is_set(arguments.get(option)) and options.get(option) not in (None, {})]
+    among = (*SECRETS, *PROTECTION, "port")
+    given = [option for option in among if is_set(arguments.get(option)) and options.get(option) not in (None, {})]
     templates = [option for option in given if written.is_template(option)]
     instead: dict[str, dict[str, Any]] = {}
     without: dict[str, list[str]] = {}
