@@ -21,8 +21,14 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confir
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.post_requests import MODEL_NOT_FOUND, NotDone, load, unload
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import NOT_CHECKED, Failure, no_list, unsuccessful
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import ids_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import (
+    NOT_CHECKED,
+    Failure,
+    no_list,
+    unsuccessful,
+    what_came_of,
+)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import LOAD, UNLOAD, ids_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
@@ -121,11 +127,11 @@ class Client:
             with _reporting(lambda so_far: self.progress(f"still loading, {so_far:.0f} of at most {seconds:.0f} seconds")):
                 return load(self.endpoint, self.fetch, model, config, seconds, before)
         except NotDone as exc:
+            doing = what_came_of(LOAD, printable(model), exc)
             if exc.is_clear:
-                raise unsuccessful(exc, f"{printable(model)} was not loaded", "load_failed") from None
+                raise unsuccessful(exc, doing, "load_failed") from None
             self.progress(f"{printable(model)}: the answer to the load is missing ({printable(exc.problem)}). Reading the list")
-            why = f"the answer to the load of {printable(model)} is missing: {exc.what_came}"
-            return self._find_loaded(model, before, wait, why)
+            return self._find_loaded(model, before, wait, f"{doing}: {exc.what_came}")
 
     def _find_loaded(self, model: str, before: set[str], wait: Callable[[], bool], why: str) -> str:
         """The id of an instance that may have been loaded, once it is loaded. It is listed as soon as its load begins."""
@@ -156,7 +162,7 @@ class Client:
         try:
             unload(self.endpoint, self.fetch, instance_id)
         except NotDone as exc:
-            failure = unsuccessful(exc, f"{printable(instance_id)} was not unloaded", "still_loaded")
+            failure = unsuccessful(exc, what_came_of(UNLOAD, printable(instance_id), exc), "still_loaded")
             if failure.unclear or MODEL_NOT_FOUND in exc.kinds:
                 return failure
             raise failure from None

@@ -19,8 +19,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.post_r
     download_status,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import PATIENCE, SECONDS_BETWEEN_LINES, Client
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list, unsuccessful
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import is_listed
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list, unsuccessful, what_came_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import DOWNLOAD, is_listed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
@@ -105,7 +105,7 @@ class _Download:
             try:
                 answer = begin_download(self.client.endpoint, self.client.fetch, self.wanted.source, self.wanted.quantization)
             except NotDone as exc:
-                failure = unsuccessful(exc, f"{self.wanted.name} was not downloaded", "download_failed")
+                failure = unsuccessful(exc, what_came_of(DOWNLOAD, self.wanted.name, exc), "download_failed")
                 self.may_run |= failure.unclear
                 if not failure.unclear or self.attempts >= _ATTEMPTS:
                     raise failure from None

@@ -82,6 +82,11 @@ def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> F
     return Failure(record["status"], what_was_done + explain(record), "", unclear)
 
 
+def what_came_of(request: str, name: str, why: NotDone) -> str:
+    """How a sentence begins about a load, an unload or a download that did not succeed, or may not have."""
+    return f"{name} was not {request}ed" if why.is_clear else f"the answer to the {request} of {name} is missing"
+
+
 def unsuccessful(why: NotDone, doing: str, default_reason: str) -> Failure:
     """Why a request did not succeed. The failure is unclear where the server may have done it anyway.
 

@@ -236,6 +236,8 @@ GATEWAYS = [
     error(502, "server_error", "upstream closed the connection"),
 ]
 
+SILENCE = "silence"
+
 
 @pytest.mark.parametrize("answer", GATEWAYS, ids=lambda answer: f"{answer.http_status} {answer.body[:30]}")
 @pytest.mark.parametrize("route", ["/load", "/unload", "/download"])
@@ -252,6 +254,22 @@ def test_a_proxy_that_waits_no_longer_or_redirects_says_nothing_about_what_was_r
     result = server.run(wanted)
     assert "failed" not in result and "restored" not in result, result["msg"]
     assert server.loads == (0 if route == "/download" else 1) and server.unloaded in ([], ["qwen"]) and len(server.jobs) <= 1
+
+
+@pytest.mark.parametrize("answer", [*GATEWAYS, Response(200, b"{}"), SILENCE], ids=str)
+@pytest.mark.parametrize("name, route", [("load", "load"), ("unload one", "unload"), ("download", "download")])
+def test_what_is_unclear_is_not_said_not_to_be_done(name, route, answer):
+    server, wanted = scenario(name)
+
+    def keep_silent(request):
+        if request.path.endswith("/" + route):
+            server.faults[len(server.requests) - 1] = server.silent if answer == SILENCE else lambda request: answer
+
+    server.hooks.append(keep_silent)
+    result = server.run(wanted)
+    assert result["failed"] and result["changed"] is True and "was not" not in result["msg"]
+    assert f"the answer to the {route} of {'qwen:2' if route == 'unload' else 'qwen'} is missing: http://gpu01:1234 " in result["msg"]
+    assert len(server.posts()) == (3 if route == "download" else 1)
 
 
 @pytest.mark.parametrize("answer", [error(500, "model_load_failed", "Crashed"), error(500, "not_implemented", "No quantization")])
