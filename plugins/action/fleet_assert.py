@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_records
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, warnings_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.action import FleetAction
@@ -17,9 +18,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
     FleetAssertion,
     ask_until_met,
     fleet_assert_spec,
-    judge_records,
+    judge_given_records,
     parse_fleet_assertion,
-    records_given,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import batch_hosts, refuse_other_values
@@ -62,11 +62,11 @@ class ActionModule(FleetAction):
     def _judge_given(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         if options["hosts"] is not None:
             raise OptionError("records", "they say which hosts are meant. Remove one of records and hosts.")
-        records = records_given(options["records"])
+        records = extract_records(options["records"], "records")
         # The loopback address of a host that asked itself is not that of another one.
         on_loopback = [name for name, record in records.items() if is_loopback_url(record.get("url"))]
         machines = machines_of(on_loopback, task_vars["hostvars"], self._templar)
-        return judge_records(assertion, records, sharing_records(records, machines))
+        return judge_given_records(assertion, records, sharing_records(records, machines))
 
     def _ask(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         names = self.names_of(options["hosts"], task_vars)

@@ -10,7 +10,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
     Assertion,
-    judge_given,
+    judge_given_record,
     judge_record,
     model_assert_spec,
     parse_assertion,
@@ -47,7 +47,7 @@ class ActionModule(OneHostAction):
         if not is_set(args.get("record")):
             return None
         options = validate_options(self.spec(False), given_options(args))
-        return judge_given(self.parse(options), options["record"])
+        return judge_given_record(self.parse(options), options["record"])
 
     def parse(self, options: dict[str, Any]) -> Assertion:
         return parse_assertion(options)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record, extract_records
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import judge_fleet, parse_fleet_terms
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge, selected
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     parse_all,
     parse_bool,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import extract_records, requirement_from_args, template_plugin
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import requirement_from_args, template_plugin
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing_records
 
 
@@ -40,12 +40,12 @@ def violations(record: Any, require: Any, exclusive: Any = False) -> list[Any]:
 @template_plugin
 def hosts_serving(hosts: Any, model: Any, **attributes: Any) -> list[str]:
     requirement = requirement_from_args(model, LOADED, attributes)
-    return [name for name, record in extract_records(hosts).items() if not judge(record, [requirement])]
+    return [name for name, record in extract_records(hosts, "hosts").items() if not judge(record, [requirement])]
 
 
 @template_plugin
 def fleet_violations(hosts: Any, require: Any, min_hosts: Any = None, consistent: Any = ()) -> list[Any]:
-    records, (least, same) = extract_records(hosts), parse_fleet_terms(min_hosts, consistent)
+    records, (least, same) = extract_records(hosts, "hosts"), parse_fleet_terms(min_hosts, consistent)
     # Without a number every host is judged, whoever shares its server.
     shared = sharing_records(records, {}) if least else {}
     return judge_fleet({name: record for name, record in records.items() if name not in shared}, parse_all(require), least, same)

@@ -79,7 +79,7 @@ def parse_assertion(options: Mapping[str, Any]) -> Assertion:
     return assertion
 
 
-def judge_given(assertion: Assertion, given: Any) -> dict[str, Any]:
+def judge_given_record(assertion: Assertion, given: Any) -> dict[str, Any]:
     """The result of judging what was gathered before. Raises :class:`InputError`."""
     if assertion.options["wait_timeout"]:
         raise OptionError("wait_timeout", "a record gathered before does not change. Remove one of record and wait_timeout.")

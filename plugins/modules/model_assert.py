@@ -183,7 +183,7 @@ msg:
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
-    judge_given,
+    judge_given_record,
     model_assert_spec,
     parse_assertion,
     poll_until_met,
@@ -197,7 +197,7 @@ def main() -> None:
 
     def result() -> dict[str, Any]:
         assertion, record = parse_assertion(module.params), module.params["record"]
-        return poll_until_met(assertion, module.endpoint(), fetch) if record is None else judge_given(assertion, record)
+        return poll_until_met(assertion, module.endpoint(), fetch) if record is None else judge_given_record(assertion, record)
 
     module.end_with(result)
 

@@ -14,9 +14,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_omitted
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError, OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement, RequirementError, parse
 
 _NOT_HERE = ("name", "state", "severity")
@@ -57,18 +55,3 @@ def requirement_from_args(model: Any, state: str, attributes: Mapping[str, Any])
         if name in attributes:
             raise RequirementError(f"{name} has no meaning here. Remove it.")
     return parse({"model": model, "state": state, **attributes}, "requirement")
-
-
-def extract_records(value: Any) -> dict[str, Record]:
-    """The records of hosts, by name."""
-    if not isinstance(value, Mapping):
-        raise OptionError("hosts", "must be a mapping of host names to records. Give the hosts of a registered result of fleet_info.")
-    found = {}
-    for name, record in value.items():
-        try:
-            found[str(name)] = extract_record(record)
-        except OptionError:
-            raise OptionError(
-                "hosts", f"the value of {name} is not a host record. Give the hosts of a registered result of fleet_info."
-            ) from None
-    return found

@@ -46,6 +46,21 @@ def extract_record(value: Any) -> Record:
     )
 
 
+def extract_records(value: Any, option: str) -> dict[str, Record]:
+    """The records of many hosts, by their names, in what a user passes as this option. Raises :class:`OptionError`."""
+    if not isinstance(value, Mapping):
+        raise OptionError(option, "must be a mapping of host names to records. Give the hosts of a registered result of fleet_info.")
+    found = {}
+    for name, record in value.items():
+        try:
+            found[str(name)] = extract_record(record)
+        except OptionError as exc:
+            problem = exc.problem.partition(". ")[0]
+            advice = "Give the hosts of a registered result of fleet_info, or unchanged records by the names of their hosts."
+            raise OptionError(option, f"the record of {printable(str(name))} cannot be used: {problem}. {advice}") from None
+    return found
+
+
 def nothing_gathered(result: Any) -> Record:
     """The record for a host from which none was gathered, with the reason if `result` has one."""
     why = (result.get("msg") or result.get("skip_reason")) if isinstance(result, Mapping) else None

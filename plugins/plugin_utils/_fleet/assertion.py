@@ -28,7 +28,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
     why_given_up,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, LOADED_ONLY, NOT_ASKED, at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import (
@@ -106,18 +105,7 @@ def parse_fleet_assertion(options: Mapping[str, Any]) -> FleetAssertion:
     return assertion
 
 
-def records_given(value: Mapping[str, Any]) -> dict[str, Record]:
-    """The records that a user passes, by the name of their host. Raises :class:`OptionError`."""
-    found = {}
-    for name, record in value.items():
-        try:
-            found[str(name)] = extract_record(record)
-        except OptionError as exc:
-            raise OptionError("records", f"the record of {printable(str(name))} cannot be used: {exc.problem}") from None
-    return found
-
-
-def judge_records(assertion: FleetAssertion, records: Records, shared: Mapping[str, str]) -> dict[str, Any]:
+def judge_given_records(assertion: FleetAssertion, records: Records, shared: Mapping[str, str]) -> dict[str, Any]:
     """The result of judging records that were gathered before. Raises :class:`InputError`."""
     if assertion.options["wait_timeout"]:
         raise OptionError("wait_timeout", "records gathered before do not change. Remove one of records and wait_timeout.")

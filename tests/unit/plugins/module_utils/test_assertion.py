@@ -11,7 +11,7 @@ import json
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
     describe_round,
-    judge_given,
+    judge_given_record,
     parse_assertion,
     poll_until_met,
 )
@@ -215,4 +215,4 @@ def test_where_it_cannot_be_told_the_newer_list_counts_and_there_is_one_warning(
 
 def test_a_record_cannot_be_confirmed():
     with pytest.raises(OptionError, match="confirm_loaded: a record gathered before cannot be confirmed"):
-        judge_given(asserted(confirm_loaded=True, wait_timeout=0), {"ok": True, "status": "ok", "fingerprint": "", "instances": []})
+        judge_given_record(asserted(confirm_loaded=True, wait_timeout=0), {"ok": True, "status": "ok", "fingerprint": "", "instances": []})

@@ -15,14 +15,14 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_records
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask as ask_one
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import (
     ask_until_met,
-    judge_records,
+    judge_given_records,
     parse_fleet_assertion,
-    records_given,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing
 from hypothesis import given
@@ -151,7 +151,7 @@ def test_what_to_do_next_is_said_once_and_first_what_helps_most_hosts():
     # One status may have several next steps.
     known = {name: record(name, "tls") for name in "abc"}
     known["b"]["error"]["hint"] = known["c"]["error"]["hint"] = "Renew the certificate."
-    steps = judge_records(asserted(), known, {})["msg"].splitlines()[1:]
+    steps = judge_given_records(asserted(), known, {})["msg"].splitlines()[1:]
     assert steps[0] == "(tls) such as b: http://b:1234 is tls. Renew the certificate." and len(steps) == 2
     assert steps[1].startswith("(tls) a: http://a:1234 is tls. Check the certificate and the name in the URL")
 
@@ -245,10 +245,10 @@ def test_hosts_with_one_url_count_once():
 
 
 def test_records_are_judged_without_asking():
-    records = records_given({name: record(name, says) for name, says in SIX.items()})
-    result = judge_records(asserted(min_hosts=2), records, {})
+    records = extract_records({name: record(name, says) for name, says in SIX.items()}, "records")
+    result = judge_given_records(asserted(min_hosts=2), records, {})
     assert (result["met"], result["polls"]) == (False, 0) and "Waited" not in result["msg"]
-    assert judge_records(asserted(min_hosts=1), records, {})["met"]
+    assert judge_given_records(asserted(min_hosts=1), records, {})["met"]
     for options, given_records, says in (
         ({"confirm_loaded": True}, records, "confirm_loaded: records gathered before cannot be confirmed"),
         ({"wait_timeout": 1.0}, records, "wait_timeout: records gathered before"),
@@ -256,10 +256,14 @@ def test_records_are_judged_without_asking():
         ({}, {"a": {**record("a", GOOD), "models": None}}, "records: one is not complete"),
     ):
         with pytest.raises(OptionError) as caught:
-            judge_records(asserted(**options), given_records, {})
+            judge_given_records(asserted(**options), given_records, {})
         assert says in str(caught.value)
-    with pytest.raises(OptionError, match="records: the record of a cannot be used"):
-        records_given({"a": {"loaded": []}})
+    for value, problem in (
+        ({"loaded": []}, "it is not a host record"),
+        ({**record("a", GOOD), "ok": "no"}, "its ok is neither true nor false"),
+    ):
+        with pytest.raises(OptionError, match=f"records: the record of a cannot be used: {problem}. Give the hosts of a registered result"):
+            extract_records({"a": value}, "records")
 
 
 def test_while_it_waits_only_those_that_are_not_there_are_asked():
