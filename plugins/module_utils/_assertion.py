@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_unconfirmed
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import lacks_states
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, NOT_ASKED, Fetch, ask, at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, count
@@ -119,7 +119,7 @@ def poll_until_met(
         polls += 1
         violations = judge(record, assertion.requirements, options["exclusive"])
         # A poll that was cut short by the deadline, even if only its second list was, says less than the one before.
-        cut_short = allowed < endpoint.timeout and (record["status"] == "timeout" or is_unconfirmed(record))
+        cut_short = allowed < endpoint.timeout and (record["status"] == "timeout" or lacks_states(record))
         if last is None or not cut_short or is_met(violations):
             last = record, violations
         hopeless = hopeless and record["status"] in options["give_up_on"]

@@ -60,8 +60,10 @@ def is_unclear(entry: Mapping[str, Any]) -> bool:
     return not entry["loaded"] and (entry.get("loaded_context_length") is not None or unsettled)
 
 
-def is_unconfirmed(record: Mapping[str, Any]) -> bool:
-    """Whether the older list was asked what is loading and gave no usable answer: any model without an instance may be loading then."""
+def lacks_states(record: Mapping[str, Any]) -> bool:
+    """Whether the older list was asked for the states of models and gave no usable answer: any model without an instance may be loading then.
+    It is another thing where a server has no such list: `confirmed` is false there.
+    """
     return bool(record["ok"]) and record.get("confirmed", True) is None
 
 

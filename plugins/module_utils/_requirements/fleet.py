@@ -16,7 +16,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known 
     is_older,
     is_reported,
     is_unclear,
-    is_unconfirmed,
+    lacks_states,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
@@ -181,7 +181,7 @@ def _state_reason(record: Record, requirement: Requirement, actual: str | None) 
         return "unclear whether loaded" if actual is None and unclear else "not loaded"
     if actual is not None:
         return "loaded" if requirement.state == UNLOADED else "listed"
-    unclear = any(is_unclear(entry) for entry in record["models"]) and not (is_older(record) or is_unconfirmed(record))
+    unclear = any(is_unclear(entry) for entry in record["models"]) and not (is_older(record) or lacks_states(record))
     return "unclear whether loaded" if unclear else "not known"
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Iterable, Sequence
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import (
     is_older,
     is_unclear,
-    is_unconfirmed,
+    lacks_states,
     may_be_loaded,
     unlisted_models,
 )
@@ -51,7 +51,7 @@ _FAILING_SHOWN = 5
 _OLDER_LIST = LIST_MODELS_V0.path
 """While just-in-time loading is off, it leaves out models that are not loaded. It never shows how many instances there are."""
 _LEFT_OUT = f"because {_OLDER_LIST} may leave out models"
-_UNCONFIRMED = f"because {_OLDER_LIST} did not say what is still loading"
+_NO_STATES = f"because {_OLDER_LIST} did not say what is still loading"
 
 
 def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool = False) -> list[Violation]:
@@ -139,8 +139,8 @@ def _why_not_known(found: Matches, counted: Sequence[Candidate] = ()) -> str | N
     unlisted = found.unlisted_names()
     if unlisted:
         return _only_in_older_list(unlisted)
-    if found.requirement.state != ABSENT and is_unconfirmed(found.record):
-        return _UNCONFIRMED
+    if found.requirement.state != ABSENT and lacks_states(found.record):
+        return _NO_STATES
     return _LEFT_OUT if found.may_hide() or (found.requirement.state == ABSENT and is_older(found.record)) else None
 
 
@@ -226,8 +226,8 @@ def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vio
         for key in others
     }
     unlisted = [name for name in unlisted_models(record) if not any(name in requirement.model for requirement in wanted)]
-    if unlisted or (not found and (is_older(record) or is_unconfirmed(record))):
-        why = _only_in_older_list(unlisted) if unlisted else _LEFT_OUT if is_older(record) else _UNCONFIRMED
+    if unlisted or (not found and (is_older(record) or lacks_states(record))):
+        why = _only_in_older_list(unlisted) if unlisted else _LEFT_OUT if is_older(record) else _NO_STATES
         found[None] = f"it is not known whether anything else is loaded, {why} (exclusive)"
     allowed = [requirement.label for requirement in wanted]
     return [violation("exclusive", "exclusive", allowed, key, FAIL, message) for key, message in found.items()]

@@ -55,8 +55,8 @@ def format_number(number: float) -> str:
 
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
     """The warnings of a result: the violations that do not fail the task, and what could not be confirmed."""
-    unconfirmed = [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
-    return [*unconfirmed, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]
+    no_older_list = [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
+    return [*no_older_list, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]
 
 
 def one_or_list(values: tuple[Any, ...]) -> Any:
