@@ -70,7 +70,7 @@ def test_it_fails_with_every_violation_from_everywhere(run, start):
       vars:
         said:
           - Not ready.
-          - "chat model: qwen/qwen3-8b has the quantization Q4_K_M, Q8_0 is required"
+          - "chat model: qwen/qwen3-8b has the quantization Q4_K_M, but Q8_0 is required"
           - "chat model: qwen/qwen3-8b is loaded with a context of 16384, at least 32768 is required"
           - "chat model: qwen/qwen3-8b (instance qwen/qwen3-8b:2) is loaded with a context of 4096, at least 32768 is required"
           - nothing is not listed by this host

@@ -54,7 +54,7 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         if self.setting == "pinned":
             return f"{printable(self.instance)} unloads when it is idle"
-        wanted = f"{'at least ' if self.compare == AT_LEAST else ''}{format_value(self.expected)}"
+        wanted = f"{'at least' if self.compare == AT_LEAST else 'but'} {format_value(self.expected)}"
         return f"{printable(self.instance)} has {printable(self.setting)} {format_value(self.actual)}, {wanted} is required"
 
 

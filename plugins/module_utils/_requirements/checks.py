@@ -113,7 +113,7 @@ def _identity_checks(requirement: Requirement, entry: Entry, older: bool) -> lis
         if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and is_reported(entry, key, older):
             # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
             met = False
-        message = f"has the {key} {format_value(actual)}, {format_any(accepted)} is required"
+        message = f"has the {key} {format_value(actual)}, but {format_any(accepted)} is required"
         checks.append(Check(key, one_or_list(accepted), actual, met, message))
     return checks
 
@@ -165,11 +165,9 @@ def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
     for setting, accepted in requirement.config:
         actual = config.get(setting)
         met = _any([same_setting(actual, item) for item in accepted])
-        message = f"is loaded with {printable(setting)} {format_value(actual)}, {format_any(accepted)} is required"
+        message = f"is loaded with {printable(setting)} {format_value(actual)}, but {format_any(accepted)} is required"
         if setting not in config:
-            message = (
-                f"has no setting {printable(setting)}, {format_any(accepted)} is required. The settings are {format_names(list(config))}"
-            )
+            message = f"has no setting {printable(setting)}, but {format_any(accepted)} is required. The settings are {format_names(list(config))}"
         checks.append(Check("config", {setting: one_or_list(accepted)}, actual, met, message))
     return checks
 

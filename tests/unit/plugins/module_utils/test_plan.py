@@ -186,6 +186,12 @@ def test_what_has_to_be_done(models, options, expected):
         ),
         ([model("qwen", QWEN)], {"config": {"context_length": 99999}}, "option_unsupported", "at most 32768"),
         ([model("qwen", QWEN)], {"config": EIGHT, "reload": "never"}, "effective_config_differs", "context_length 4096, at least 8192 is"),
+        (
+            [model("qwen", instance("qwen", flash_attention=True))],
+            {"config": {"flash_attention": False}, "reload": "never"},
+            "effective_config_differs",
+            "qwen has flash_attention true, but false is required",
+        ),
         ([model("qwen", instance("qwen", ttl=9))], {"reload": "never"}, "effective_config_differs", "qwen unloads when it is idle"),
         *(
             (SHARED, options, "shared_identifier", "chat would be unloaded, but each of gemma, qwen has an instance of that identifier")

@@ -346,7 +346,7 @@ def test_met(requirement):
             # Both must hold on every instance.
             {"model": "qwen/qwen3-8b", "min_context_length": 8192, "config": {"flash_attention": False}},
             [
-                ("config", {"flash_attention": False}, True, "qwen/qwen3-8b is loaded with flash_attention true, false is required"),
+                ("config", {"flash_attention": False}, True, "qwen/qwen3-8b is loaded with flash_attention true, but false is required"),
                 ("min_context_length", 8192, 4096, f"{SECOND} is loaded with a context of 4096, at least 8192 is required"),
             ],
         ),
@@ -411,7 +411,7 @@ def test_met(requirement):
                     "config",
                     {"flash_attention": [True, False]},
                     None,
-                    "bare/model (instance My Own Name) is loaded with flash_attention (not known), true or false is required",
+                    "bare/model (instance My Own Name) is loaded with flash_attention (not known), but true or false is required",
                 ),
             ],
         ),
@@ -425,12 +425,12 @@ def test_met(requirement):
                 "capabilities": ["vision"],
             },
             [
-                ("type", "llm", None, "bare/model (instance My Own Name) has the type (not known), llm is required"),
+                ("type", "llm", None, "bare/model (instance My Own Name) has the type (not known), but llm is required"),
                 (
                     "quantization",
                     ["Q8_0", "8bit"],
                     None,
-                    "bare/model (instance My Own Name) has the quantization (not known), Q8_0 or 8bit is required",
+                    "bare/model (instance My Own Name) has the quantization (not known), but Q8_0 or 8bit is required",
                 ),
                 (
                     "min_bits_per_weight",
@@ -458,10 +458,10 @@ def test_met(requirement):
                 "format": "z",
             },
             [
-                ("publisher", "x", "qwen", "qwen/qwen3-8b has the publisher qwen, x is required"),
-                ("architecture", "y", "qwen3", "qwen/qwen3-8b has the architecture qwen3, y is required"),
-                ("format", "z", "gguf", "qwen/qwen3-8b has the format gguf, z is required"),
-                ("quantization", "Q8_0", "Q4_K_M", "qwen/qwen3-8b has the quantization Q4_K_M, Q8_0 is required"),
+                ("publisher", "x", "qwen", "qwen/qwen3-8b has the publisher qwen, but x is required"),
+                ("architecture", "y", "qwen3", "qwen/qwen3-8b has the architecture qwen3, but y is required"),
+                ("format", "z", "gguf", "qwen/qwen3-8b has the format gguf, but z is required"),
+                ("quantization", "Q8_0", "Q4_K_M", "qwen/qwen3-8b has the quantization Q4_K_M, but Q8_0 is required"),
                 ("min_bits_per_weight", 4.5, 4, "qwen/qwen3-8b has 4 bits per weight, at least 4.5 is required"),
                 ("max_size", 4_900_000_000, 5_000_000_000, "qwen/qwen3-8b has a size of 5.0 GB, at most 4.9 GB is allowed"),
             ],
@@ -537,7 +537,7 @@ def test_repeated_keys_and_instances_over_entries():
     # An instance is judged with its own entry.
     eight_bit = {**other, "quantization": {"name": "8bit"}}
     assert messages({"model": "qwen/qwen3-8b", "quantization": "Q4_K_M"}, record(CHAT, eight_bit)) == [
-        "qwen/qwen3-8b (instance other) has the quantization 8bit, Q4_K_M is required"
+        "qwen/qwen3-8b (instance other) has the quantization 8bit, but Q4_K_M is required"
     ]
     # An entry without instances is not loaded, and does not count.
     assert violations({"model": "qwen/qwen3-8b", "quantization": "Q4_K_M"}, record(CHAT, {**eight_bit, "loaded_instances": []})) == []
@@ -569,7 +569,7 @@ def test_the_closest_model_is_explained():
     assert found == ["qwen/other is loaded with parallel 2, at least 4 is required"]
     found = messages({"model": "qwen/qwen3-8b", "min_parallel": 2, "config": {"flash_attention": False}, "min_context_length": 4096})
     assert found == [
-        "qwen/qwen3-8b is loaded with flash_attention true, false is required",
+        "qwen/qwen3-8b is loaded with flash_attention true, but false is required",
         f"{SECOND} is loaded with parallel 1, at least 2 is required",
     ]
     many = {**CHAT, "loaded_instances": [instance(f"i{number}", 1) for number in range(9)]}
@@ -595,7 +595,7 @@ def test_names_of_a_long_list_are_few():
 def test_server_text_in_a_message_is_printable():
     entry = {"key": "m\u202e\x1b[31m", "quantization": {"name": "q\n"}, "loaded_instances": [instance("i\u2028")]}
     (said,) = messages({"model": "m*", "quantization": "x"}, record(entry))
-    assert said == "m\\u202e\ufffd[31m (instance i\\u2028) has the quantization q\\n, x is required"
+    assert said == "m\\u202e\ufffd[31m (instance i\\u2028) has the quantization q\\n, but x is required"
 
 
 def test_exclusive_forbids_every_other_loaded_model():
@@ -1328,7 +1328,9 @@ def test_settings_that_are_numbers(accepted, met):
 
 def test_a_setting_that_does_not_exist_is_named_with_those_that_do():
     (found,) = messages({"model": "qwen/*", "config": {"flash_atention": True}}, record({**CHAT, "loaded_instances": [instance("x")]}))
-    assert found.startswith("qwen/qwen3-8b (instance x) has no setting flash_atention, true is required. The settings are context_length")
+    assert found.startswith(
+        "qwen/qwen3-8b (instance x) has no setting flash_atention, but true is required. The settings are context_length"
+    )
 
 
 @pytest.mark.parametrize("value, expected", [(True, True), ("yes", True), (" FALSE ", False), ("off", False)])

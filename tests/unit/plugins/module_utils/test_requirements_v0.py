@@ -83,7 +83,7 @@ NOT_MET = [
     ({"model": "qwen/*", "min_context_length": 1}, f"{ONE_ROW} a context of at least 1. Remove", None),
     ({"model": CHAT, "config": {"context_length": 8192}}, f"context_length 8192 according to {ONE_ROW} context_length 8192. Remove", None),
     ({"model": CHAT, "config": {"context_length": [4096, "8192"]}}, f"{ONE_ROW} context_length 4096 or 8192. Remove", None),
-    ({"model": CHAT, "config": {"context_length": 4096}}, "context_length 8192, 4096 is required", 8192),
+    ({"model": CHAT, "config": {"context_length": 4096}}, "context_length 8192, but 4096 is required", 8192),
     # Another instance may have what this row does not tell.
     ({"model": CHAT, "min_context_length": 8193, "min_instances": 0, "max_instances": 0}, "1 loaded instance may meet", 1),
     ({"model": OLD, "min_context_length": 1}, "context of (not known)", None),
