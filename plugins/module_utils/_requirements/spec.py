@@ -250,6 +250,7 @@ class Key(NamedTuple):
     """What belongs to a key of a requirement. ``checks.py`` checks it of an instance, ``judge.py`` what is about several, such as their number."""
 
     read: Callable[[Any], Any]
+    """Returns the checked value, or raises ``ValueError`` with what it has to be: the end of the sentence "X is not ..." of :func:`parse`."""
     spec: dict[str, Any]
     """Its argument spec, in which a key that takes one value or several is a list."""
     describe: Callable[[Any], str] | None = None

@@ -95,7 +95,7 @@ def _attributes(entries: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
 def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
     """What a host has, by model key. Raises whatever Python raises if something is missing."""
     if not all(isinstance(entry["key"], str) for entry in host["models"]):
-        raise TypeError("key")
+        raise TypeError("a key is not a string")
     of_key = grouped((entry["key"], entry) for entry in host["models"])
     return {key: Listed(entries) for key, entries in of_key.items()}
 

@@ -25,7 +25,7 @@ def read_history(text: str) -> list[Run]:
     """The runs of a history, the oldest first. Raises ``ValueError`` for anything else."""
     runs = json.loads(text)["runs"]
     if not isinstance(runs, list) or not all(isinstance(run, Mapping) for run in runs):
-        raise ValueError("runs")
+        raise ValueError("runs is not a list of mappings")
     return runs
 
 

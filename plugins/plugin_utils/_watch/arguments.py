@@ -203,6 +203,7 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     return read
 
 
+# Each returns the checked value, or raises ``ValueError`` with what it has to be: the end of the sentence "X is not ...".
 _OWN: dict[str, Callable[[Any], Any]] = {
     "interval": _seconds,
     "down_after": whole_number(1),
