@@ -64,7 +64,7 @@ def extract_records(value: Any, option: str) -> dict[str, Record]:
 def nothing_gathered(result: Any) -> Record:
     """The record for a host from which none was gathered, with the reason if `result` has one."""
     why = (result.get("msg") or result.get("skip_reason")) if isinstance(result, Mapping) else None
-    reason = _BEFORE_THE_REASON.sub("", str(why), count=1) if why else ""
+    reason = _BEFORE_THE_REASON.sub("", str(why), count=1).strip() if why else ""
     return not_asked_record(
         "Nothing was gathered from this host" + (f": {printable(reason, 300)}" if reason else "."),
         "Ansible could not reach it, or the task that queries it failed or did not run. See the output of the play.",

@@ -20,6 +20,7 @@ REFUSED = "ssh: connect to host 198.51.100.7 port 22: Connection refused"
         (f"Task failed: Failed to connect to the host via ssh: {REFUSED}", REFUSED),
         (f'Data could not be sent to remote host "198.51.100.7". Make sure this host can be reached over ssh: {REFUSED}', REFUSED),
         (f'Task failed: Data could not be sent to remote host "gpu". Make sure this host can be reached over ssh: {REFUSED}', REFUSED),
+        (f'Data could not be sent to remote host "gpu". Make sure this host can be reached over ssh: {REFUSED}\r\n', REFUSED),
         # What ssh itself says is whole, and so is what no connection says.
         ("Failed to connect to the host via ssh: first ssh: second", "first ssh: second"),
         ("Task failed: winrm connection error", "winrm connection error"),
