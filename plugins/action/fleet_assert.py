@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
@@ -39,6 +40,11 @@ class ActionModule(FleetAction):
     spec = staticmethod(fleet_assert_spec)
 
     def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        if not self._task.run_once and _is_in_block_with_rescue_or_always(self._task):
+            # ansible-core 2.16 would go on with the others.
+            raise AnsibleError(
+                "in a block with rescue or always, a task without run_once: true may stop the first host alone. Set run_once: true on it."
+            )
         refuse_other_values(self._task, task_vars, batch_hosts(task_vars))
         args = self._task.args
         for name in ("min_hosts", "min_percent"):
@@ -86,3 +92,13 @@ class ActionModule(FleetAction):
     def _show_progress(self, line: str) -> None:
         if not self._task.no_log:
             self._display.v(f"{self.MODULE}: {line}")
+
+
+def _is_in_block_with_rescue_or_always(task: Any) -> bool:
+    """Whether any block around a task has one of them."""
+    around = task._parent
+    while around:
+        if getattr(around, "rescue", None) or getattr(around, "always", None):
+            return True
+        around = around._parent
+    return False

@@ -44,5 +44,6 @@ attributes:
     details: >-
       The result is registered on one host only, unless the task also has C(run_once=true), so always set it. Without it the
       task warns. O(ignore:when) and templates in options see the variables of the first host. The strategy C(free) cannot run
-      it. A failure fails the task for all hosts.
+      it. A failure fails the task for all hosts. Without C(run_once=true), in a block with C(rescue) or C(always),
+      ansible-core 2.16 goes on with the others.
 """

@@ -147,6 +147,24 @@ def test_run_once_forgotten_and_hosts_that_share_a_url_are_warned_of(run, start)
     assert len(fleet.requests("gpu01")) == 1
 
 
+@pytest.mark.matrix
+def test_it_does_not_run_where_its_failure_could_stop_one_host_alone(run, start):
+    """Without run_once, in a block with rescue or always, ansible-core 2.16 goes on with the other hosts."""
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "two_loaded.json"}})
+    gate = {"name": "Gate", "gpufleet.lmstudio.fleet_assert": {"require": WANTED}}
+    end = [{"name": "End", "ansible.builtin.debug": {"msg": "ended {{ inventory_hostname }}"}}]
+
+    def ended(task, ends, **block):
+        play = {"name": "Gate", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Outer", "block": [{"block": [task]}], **block}]}
+        outcome = run(json.dumps([play]), hosts_of(fleet), ends=ends)
+        assert ("Set run_once: true on it" in words(outcome)) == (ends == 2)
+        return len(fleet.requests("gpu02"))
+
+    assert ended(gate, 2, always=end) == 0
+    assert ended({**gate, "run_once": True}, 0, always=end) == ended({**gate, "run_once": True}, 0, rescue=end) - 1 == 1
+    assert ended(gate, 0) == 3
+
+
 def test_records_of_one_server_count_once_where_it_is_the_controller(run, start):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}})
     url = fleet.urls["gpu01"]
