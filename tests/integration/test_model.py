@@ -246,6 +246,7 @@ def test_what_changes_during_a_load_or_an_unload_is_noticed_before_more_is_cut_o
     reloaded = ClockworkServer([listed("qwen", instance("qwen"), instance("qwen:2"))])
     # A tool of somebody else gives an identifier again, to a model that is to be kept.
     reused = ClockworkServer([listed("qwen"), listed("old", instance("old")), listed("other", instance("chat")), listed("kept")])
+    lost = ClockworkServer([listed("qwen", instance("qwen")), listed("old", instance("old")), listed("other", instance("other"))])
 
     def load_another(request):
         if request.path.endswith("/load"):
@@ -257,18 +258,25 @@ def test_what_changes_during_a_load_or_an_unload_is_noticed_before_more_is_cut_o
             reused.hooks.clear()
             reused.models[3]["loaded_instances"].append(reused.models[2]["loaded_instances"].pop())
 
+    def unload_it(request):
+        if request.path.endswith("/unload"):
+            lost.hooks.clear()
+            lost.models[0]["loaded_instances"].clear()
+
     reloaded.hooks.append(load_another)
     reused.hooks.append(give_again)
+    lost.hooks.append(unload_it)
     results = act(
         run,
         {
             "reloaded": (reloaded, {"model": "qwen", "config": {"context_length": 8192}}),
             "reused": (reused, {"model": "qwen", "exclusive": True, "keep": ["kept"]}),
+            "lost": (lost, {"model": "qwen", "exclusive": True}),
         },
     )
-    assert {name: result["reason"] for name, result in results.items()} == {"reloaded": "changed_meanwhile", "reused": "changed_meanwhile"}
+    assert {result["reason"] for result in results.values()} == {"changed_meanwhile"}
     assert "chat is an instance of kept now, and was one of other" in results["reused"]["msg"]
-    assert sent(reloaded) == [("unload", "qwen"), ("load", "qwen")] and sent(reused) == [("unload", "old")]
+    assert sent(reloaded) == [("unload", "qwen"), ("load", "qwen")] and sent(reused) == sent(lost) == [("unload", "old")]
 
 
 def test_what_is_written_differently_in_keep_is_not_unloaded(run):

@@ -123,8 +123,11 @@ class _Run:
 
     def _check_planned(self, model: str, instance_id: str) -> None:
         """Check that an unload still is what was planned: a load takes long enough for somebody else to act. Raises :class:`Failure`."""
-        # If nothing is loaded afterwards, it does not matter that an instance is gone already.
-        if any(planned.action == LOAD for planned in self.outcome.plan.actions):
+        if self.wanted.state == LOADED:
+            plan = self.outcome.plan.actions
+            if not any(planned.action == LOAD for planned in plan):
+                # If nothing is loaded afterwards, it does not matter that what is to be unloaded is gone already.
+                self.expected -= {planned.instance for planned in plan} - ids_of(self.record, self.wanted.model)
             self._check_expected()
         others = {instance["model"] for instance in self.record["instances"] if instance["id"] == instance_id} - {model}
         if others:

@@ -317,6 +317,25 @@ def test_what_somebody_else_unloads_of_several_is_done_already(options):
     assert "failed" not in result, result["msg"]
 
 
+@pytest.mark.parametrize("options", [{"duplicates": "remove"}, {"exclusive": True}])
+def test_where_somebody_else_unloads_what_is_to_be_kept_the_rest_is_not_unloaded_too(options):
+    if "exclusive" in options:
+        models = [model("qwen", instance("qwen")), GEMMA, model("nomic", instance("nomic"))]
+    else:
+        models = [model("qwen", instance("qwen"), instance("qwen:2"), instance("qwen:3"))]
+    server = ClockworkServer(models)
+
+    def unload_the_one_to_keep(request):
+        if request.path.endswith("/unload"):
+            server.hooks.clear()
+            server.models[0]["loaded_instances"].pop(0)
+
+    server.hooks.append(unload_the_one_to_keep)
+    result = server.run(parse_options("qwen", **options))
+    assert result["reason"] == "changed_meanwhile" and len(server.posts()) == 1
+    assert [each["id"] for each in server.record()["instances"]] == ["nomic" if "exclusive" in options else "qwen:3"]
+
+
 def test_what_somebody_else_has_unloaded_is_no_change_in_an_outage_either():
     server, wanted = scenario("unload one")
 
