@@ -43,6 +43,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _UNUSABLE_ID = "Its identifier may have characters that cannot be shown, and so cannot be sent, or it has just gone and come back. Unload it in LM Studio."
 """What to do about an instance that the server lists but does not know."""
 
+_GONE = (
+    "Look at LM Studio's log on that host (lms log stream): it may have failed, LM Studio may have restarted, or something else has unloaded it. "
+    "Then run the task again."
+)
+"""What to do about a load of which no more is known than that it has ended."""
 _NOT_TOLD = (
     "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream) until it is loaded. "
     "With confirm_loaded: true, the task needs an answer to GET /api/v0/models. Without it, a model counts as loaded as soon as it is listed."
@@ -146,7 +151,7 @@ class Client:
             if found and doubt is None:
                 return found.pop()
             if began and record["ok"] and not found:
-                raise Failure("load_failed", f"{why}, and the instance that was listed is gone")
+                raise Failure("load_failed", f"{why}, and the instance that was listed is gone", _GONE)
             began = began or bool(found)
             if (doubt and not doubt.worth_waiting) or not wait():
                 if doubt:
