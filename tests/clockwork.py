@@ -202,6 +202,11 @@ class ClockworkServer:
         self.gives_up_early(request)
         return error(500, "timeout_error", "upstream request timed out")
 
+    def redirects(self, request: Request) -> Response:
+        """The same, but the proxy sends on to another page."""
+        self.gives_up_early(request)
+        return Response(302, location="http://gpu01:1234/login")
+
     def refused(self, request: Request) -> Response:
         failure = ApiError("refused", "refused the connection")
         failure.sent = False

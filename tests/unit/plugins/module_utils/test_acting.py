@@ -26,6 +26,7 @@ FAULTS = (
     "answer_lost",
     "gives_up_early",
     "gateway_error",
+    "redirects",
     "refused",
     "silent",
     "restarts",
@@ -108,7 +109,7 @@ def test_whatever_goes_wrong_nothing_is_done_twice_and_a_second_run_gets_there(n
             go_wrong(name, fault, number, has_v0)
 
 
-STATUSES = ("refused", "disconnected", "timeout", "http_error", "not_lmstudio", "forbidden", "unavailable")
+STATUSES = ("refused", "disconnected", "timeout", "http_error", "not_lmstudio", "forbidden", "unavailable", "redirect")
 
 
 def go_wrong(name, fault, number, has_v0):
