@@ -284,14 +284,14 @@ def _refuse_shared(record: Record, actions: Iterable[Action]) -> None:
 
 
 def _refuse_meant_to_be_kept(record: Record, wanted: Wanted, actions: Iterable[Action]) -> None:
-    """Refuse to unload what reads like an entry of ``keep``. What is only similar may be another model of the same family."""
+    """Refuse to unload what reads like an entry of ``keep``, unless that is the name of another one. What is only similar may well be another
+    model of the same family.
+    """
+    not_listed = [pattern for pattern in wanted.keep if not is_listed(record, pattern)]
     for action in actions:
         if action.action != UNLOAD or action.model == wanted.model:
             continue
-        for pattern in wanted.keep:
-            meant = next((name for name in _names_of(record, action) if may_mean(pattern, name)), None)
-            if meant:
-                sentence = (
-                    f"{printable(meant)} would be unloaded, because {printable(pattern)} in keep is written differently; did you mean "
-                )
-                raise Failure("model_unknown", f"{sentence}{printable(meant)}?", "Write it as model_info lists it, capitals included.")
+        for pattern in not_listed:
+            for meant in (printable(name) for name in _names_of(record, action) if may_mean(pattern, name)):
+                sentence = f"{meant} would be unloaded, because {printable(pattern)} in keep is written differently; did you mean {meant}?"
+                raise Failure("model_unknown", sentence, "Write it as model_info lists it, capitals included.")

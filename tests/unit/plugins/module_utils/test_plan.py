@@ -117,6 +117,12 @@ SHARED = [model("qwen", instance("chat")), model("gemma", instance("chat")), mod
             id="a similar one is another",
         ),
         pytest.param(
+            [model("qwen"), GEMMA, model("Gemma", instance("Gemma"))],
+            {"exclusive": True, "keep": ["Gemma"]},
+            [("unload", "gemma"), ("load", "qwen")],
+            id="one that reads alike is another as well",
+        ),
+        pytest.param(
             [model("qwen"), GEMMA, model("nomic", instance("nomic"), type="embedding")],
             {"exclusive": True},
             [("unload", "gemma"), ("unload", "nomic"), ("load", "qwen")],
