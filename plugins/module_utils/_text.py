@@ -45,15 +45,15 @@ def is_pattern(name: str) -> bool:
     return any(letter in name for letter in "*?[")
 
 
-def is_visible(letter: str) -> bool:
-    """Whether a reader can see a character. A plain space counts, as Python has it."""
-    return letter.isprintable() and not _IGNORABLE.match(letter)
+def is_visible(text: str) -> bool:
+    """Whether a reader can see every character of a text. Plain spaces count, as Python has it."""
+    return text.isprintable() and not _IGNORABLE.search(text)
 
 
 def printable(text: str, limit: int = 80) -> str:
     """Untrusted text for a message: one line, no control or invisible characters, not longer than `limit`."""
     shown = text
-    if not text.isprintable() or _IGNORABLE.search(text):
+    if not is_visible(text):
         shown = "".join(letter if is_visible(letter) else letter.encode("unicode_escape").decode("ascii") for letter in text)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 

@@ -224,7 +224,7 @@ def may_mean(pattern: str, name: str) -> bool:
 
 def as_read(text: str) -> str:
     """A text without what a reader may overlook: capitals, needless spaces, characters that cannot be seen, and how an accent is encoded."""
-    seen = "".join(letter for letter in text if is_visible(letter) or letter.isspace())
+    seen = text if is_visible(text) else "".join(letter for letter in text if is_visible(letter) or letter.isspace())
     return unicodedata.normalize("NFC", " ".join(seen.split()).casefold())
 
 
