@@ -123,7 +123,8 @@ options:
   keep:
     description:
       - What O(exclusive) leaves loaded, as keys, variants, identifiers of instances, or patterns of them. Consider naming embedding models here.
-      - An entry that is empty is an error, because it would keep nothing. So is one that what would be unloaded matches in other capitals only.
+      - An entry that is empty is an error, because it would keep nothing. So is one that differs in nothing but capitals, spaces or invisible
+        characters from what would be unloaded.
     type: list
     elements: str
     default: []
