@@ -69,7 +69,7 @@ EXAMPLES = r"""
 
 - name: Each host uses its own record
   ansible.builtin.debug:
-    msg: "{{ inventory_hostname }} is {{ fleet.hosts[inventory_hostname].status }}"
+    msg: "{{ inventory_hostname }}: {{ fleet.hosts[inventory_hostname].status }}"
 
 - name: Ask the hosts that are left, without those that failed or that meta end_host took out
   gpufleet.lmstudio.fleet_info:

@@ -304,8 +304,8 @@ def test_the_first_play_of_the_troubleshooting_says_who_is_not_ok_and_why(run, s
     play = next(block for page, block in BLOCKS if page == "docs/troubleshooting.md")
     fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"token": "a-token-of-gpu02"}})
     outcome = run(grouped(play), {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
-    assert f"gpu02 is auth. {fleet.urls['gpu02']} answered HTTP 401" in outcome.output
-    assert "gpu01 is" not in outcome.output
+    assert f"gpu02: status auth. {fleet.urls['gpu02']} answered HTTP 401" in outcome.output
+    assert "gpu01: status" not in outcome.output
 
 
 def commands_in(pipeline):
@@ -419,4 +419,4 @@ def test_the_overview_shows_the_fleet_of_the_demonstration(run, start):
     text = "\n".join(words)
     assert "gpu01 can take long conversations." in text and "gpu02 can take" not in text
     assert "gpu02 is idle and could load" in text and "left-out" not in text
-    assert f"{fleet.urls['gpu01']} is ok, loaded: openai/gpt-oss-20b, qwen/qwen3-8b." in text
+    assert f"{fleet.urls['gpu01']}: status ok, loaded: openai/gpt-oss-20b, qwen/qwen3-8b." in text
