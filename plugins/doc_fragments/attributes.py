@@ -13,7 +13,7 @@ attributes:
   check_mode:
     description: Can run in C(check_mode), and reports what would change.
     support: full
-    details: It changes nothing, so check mode makes no difference.
+    details: It changes nothing, so it does the same in check mode.
   diff_mode:
     description: Returns details of what has changed in diff mode.
     support: N/A
@@ -42,8 +42,7 @@ attributes:
     description: Runs once for all hosts of the batch, with the variables of its first host.
     support: full
     details: >-
-      The result is registered on one host only, unless the task also has C(run_once=true), so always set it. Without it the
-      task warns. O(ignore:when) and templates in options see the variables of the first host. The strategy C(free) cannot run
-      it. A failure fails the task for all hosts. Without C(run_once=true), in a block with C(rescue) or C(always),
-      ansible-core 2.16 goes on with the others.
+      Always set C(run_once=true). Without it, the result is registered for one host only, and the task warns. O(ignore:when) and templates
+      in options see the variables of the first host. The strategy C(free) cannot run it. A failure fails the task for all hosts.
+      Without C(run_once=true), in a block with C(rescue) or C(always), ansible-core 2.16 goes on with the others.
 """

@@ -12,12 +12,12 @@ class ModuleDocFragment:
 options:
   require:
     description:
-      - What is required. Every requirement of the list must hold. Within one requirement, all of its keys must hold for the same model, and on every
+      - What is required. Every requirement of the list must be met. Within one requirement, all keys must hold for the same model and for every
         instance of it, because LM Studio chooses which of them serves a request. With a pattern, or without O(require[].model), one
-        model that meets it is enough.
+        model that meets the requirement is enough.
       - At least one of O(require[].model), O(require[].type), O(require[].publisher), O(require[].architecture),
         O(require[].format), O(require[].quantization) and O(require[].capabilities) is needed, to say which model is meant.
-      - A key that is a list takes one value as well. A comma is part of a value.
+      - A key that takes a list also takes a single value. A comma is part of a value.
       - Unknown keys, wrong values and contradictions are errors, and so are a key without a value and an empty list.
       - What a server does not report meets no requirement.
     type: list
@@ -29,73 +29,71 @@ options:
         type: str
       model:
         description:
-          - The key of a model, the name of one of its variants, or the identifier of an instance, which means that instance alone. Any
-            of the list will do.
-          - It may have the wildcards C(*), C(?) and C([...]), and case matters. Where the model must not be there, as with
-            O(require[].state=absent), a name that only reads like it counts as well, such as one in other capitals or with characters that
-            cannot be seen.
-          - Of a variant that is not selected only the name is known.
+          - The key of a model, the name of one of its variants, or the identifier of an instance, which means that instance alone. Of a list, any
+            one will do.
+          - The wildcards C(*), C(?) and C([...]) are allowed, and case matters. If the model must not be there, as with
+            O(require[].state=absent), a listed name also matches if it only looks the same, as with different case or invisible characters.
+          - Of a variant that is not selected, only the name is known.
         type: list
         elements: str
       state:
         description:
-          - V(loaded) means that an instance is there, V(available) that the model is listed, V(unloaded) that no instance is there,
+          - V(loaded) means that the model has an instance, V(available) that it is listed, V(unloaded) that it has no instance, whether it is
             listed or not, and V(absent) that it is not listed.
         type: str
         choices: [loaded, available, unloaded, absent]
         default: loaded
       type:
         description:
-          - V(llm), V(embedding), V(drafter), V(imageGen), V(transcription), V(tts), or whatever else a server lists. Any of the list
+          - V(llm), V(embedding), V(drafter), V(imageGen), V(transcription), V(tts), or whatever else a server lists. Of a list, any one
             will do, and case does not matter.
-          - Any other word is an error where a misspelling would pass, as with O(require[].state=absent).
+          - Any other word is an error if a misspelling would pass, as with O(require[].state=absent).
         type: list
         elements: str
       publisher:
         description:
-          - As the server reports it, such as V(qwen). Any of the list will do, and case does not matter.
+          - As the server reports it, such as V(qwen). Of a list, any one will do, and case does not matter.
         type: list
         elements: str
       architecture:
         description:
-          - As the server reports it, such as V(qwen3). Any of the list will do, and case does not matter.
+          - As the server reports it, such as V(qwen3). Of a list, any one will do, and case does not matter.
         type: list
         elements: str
       format:
         description:
-          - The format of the file, such as V(gguf) and V(mlx). Any of the list will do, and case does not matter.
+          - The format of the file, such as V(gguf) and V(mlx). Of a list, any one will do, and case does not matter.
         type: list
         elements: str
       quantization:
         description:
-          - The name of the quantization, such as V(Q4_K_M) and V(4bit). Any of the list will do, and case does not matter.
+          - The name of the quantization, such as V(Q4_K_M) and V(4bit). Of a list, any one will do, and case does not matter.
         type: list
         elements: str
       min_bits_per_weight:
         description:
-          - The least number of bits per weight of the file.
+          - The minimum number of bits per weight of the file.
         type: float
       min_context_length:
         description:
-          - The least context, in tokens, that an instance must be loaded with. With O(require[].state=available) it is about what the
-            model supports.
+          - The minimum context, in tokens, that an instance must be loaded with. With O(require[].state=available) it is the minimum that
+            the model must support.
         type: int
       min_parallel:
         description:
-          - How many requests an instance has to take at the same time, at least.
+          - The minimum number of requests that an instance must be able to take at the same time.
         type: int
       min_instances:
         description:
-          - How many instances of models that meet the rest have to be loaded, at least. One if it is not given.
+          - How many instances of models that meet the rest have to be loaded, at least. Unset means 1.
         type: int
       max_instances:
         description:
-          - How many instances that meet the rest may be loaded, at most. Those of which that is not known are included. Unlimited if it
-            is not given.
+          - How many instances that meet the rest may be loaded, at most. Those that might meet it count, too. Unset means no limit.
         type: int
       capabilities:
         description:
-          - What the model must be able to do, all of the list. V(reasoning) needs an option other than V(off).
+          - What the model must be able to do. All of a list are required. V(reasoning) needs an option other than V(off).
         type: list
         elements: str
         choices: [vision, trained_for_tool_use, reasoning]
@@ -105,12 +103,12 @@ options:
         type: raw
       config:
         description:
-          - Settings with which an instance is loaded, by name, such as a C(flash_attention) of V(true). Each has one value or a list of
-            values, any of which will do.
+          - Settings that an instance must be loaded with, by name, such as C(flash_attention) with V(true). Each takes one value, or a list
+            of which any one will do.
         type: dict
       severity:
         description:
-          - Whether a violation fails, or is a warning that lets the host pass.
+          - Whether a violation is a failure, or a warning that lets the host pass.
         type: str
         choices: [fail, warn]
         default: fail
@@ -121,9 +119,9 @@ options:
 options:
   exclusive:
     description:
-      - Whether any other loaded model, of any type, is a violation. That is a model that no requirement of state V(loaded)
-        or V(available) is about. A pattern, and a requirement without O(require[].model), are about models with the type, publisher,
-        architecture, format, quantization and capabilities that it names.
+      - Whether any other loaded model, of any type, is a violation. These are models that no requirement of state V(loaded)
+        or V(available) is about. A pattern, or a requirement without O(require[].model), is about models with the type, publisher,
+        architecture, format, quantization and capabilities that the requirement names.
     type: bool
     default: false
 """
@@ -139,20 +137,20 @@ options:
     type: str
   success_msg:
     description:
-      - Text in place of RV(msg) when all requirements are met.
+      - Text to return as RV(msg) if all requirements are met.
     type: str
   confirm_loaded:
     description:
       - Whether to ask C(/api/v0/models) as well, which says whether a model is still loading. LM Studio 0.4 lists an instance as soon as its
         load begins, so without this a model counts as loaded before it can serve a request.
       - A model that is still loading, with all its instances, meets no requirement for a loaded one, and O(wait_timeout) waits for it. The same
-        holds for a model that this list does not report as loaded, and for every model if an error comes in place of the list.
-      - A model that this list calls loading or loaded is not C(unloaded) either, and C(max_instances) and C(exclusive) count it, even where the
-        newer list has no instance of it yet. If an error comes in place of the list, these are not met.
+        holds for a model that this list does not report as loaded, and for every model if an error comes instead of the list.
+      - A model that this list calls loading or loaded is not C(unloaded) either, and C(max_instances) and C(exclusive) count it, even if the
+        newer list has no instance of it yet. If an error comes instead of the list, these are not met.
       - A model that only this list has, and calls loading or loaded, is not C(absent) either.
-      - Both requests together have the O(timeout). The second one goes to the same server with the same token and headers.
-      - Where LM Studio has no C(/api/v0/models), a warning says that this cannot be told, and the newer list alone counts.
-      - It is an error with records that were gathered before, because those do not say what is still loading.
+      - The O(timeout) is for both requests together. The second one goes to the same server with the same token and headers.
+      - If LM Studio has no C(/api/v0/models), a warning says that this is not known, and the newer list alone counts.
+      - With records that were gathered before, this is an error, because they do not say what is still loading.
     version_added: 2.0.0
     type: bool
     default: false
