@@ -12,11 +12,11 @@ version_added: 1.0.0
 author:
   - gpufleet (@gpufleet)
 description:
-  - Asks C(GET /api/v1/models) of many hosts from the controller, all at once, and returns a record for each and a summary.
-  - Each host is asked with its own variables, as M(gpufleet.lmstudio.model_info) with C(via=controller) does. The options of
-    the connection are defaults for hosts that have none of their own. There is no C(url), because every host has its own.
-  - A thousand hosts take seconds, because there is no process and no connection per host. The servers must listen on the
-    network. Nothing is needed on the hosts, and nothing but Python on the controller.
+  - Sends C(GET /api/v1/models) to many hosts at once from the controller, and returns a record for each and a summary.
+  - Each host is asked with its own variables, as by M(gpufleet.lmstudio.model_info) with C(via=controller). The connection options
+    are defaults for hosts that set none of their own. There is no C(url), because every host has its own.
+  - A thousand hosts take seconds, because no host needs a process or a login. The servers must listen on the
+    network. Nothing is needed on the hosts, and only Python on the controller.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.fleet
@@ -26,18 +26,18 @@ extends_documentation_fragment:
 options:
   detail:
     description:
-      - V(loaded) returns in C(models) of each record only the entries of loaded models, V(full) those of all models.
-      - All the rest of a record is the same at either detail. Every entry costs time and memory again in each task that uses the
-        result, so ask for V(full) only where the fleet is small or the entries are needed.
+      - Whether C(models) of each record has only the entries of loaded models (V(loaded)), or those of all models (V(full)).
+      - The rest of a record is the same with either. Every entry costs time and memory again in each task that uses the
+        result, so ask for V(full) only if the fleet is small or the entries are needed.
     type: str
     choices: [full, loaded]
     default: loaded
   on_error:
     description:
-      - What happens when a host does not return a model list, whatever the reason. Options that cannot be used always fail the task. A host whose
+      - What happens if a host does not return a model list, whatever the reason. Options that cannot be used always fail the task. A host whose
         own variables or address cannot be used has the status V(not_asked), and the others are asked.
-      - V(report) returns its record as data. V(warn) also warns. V(fail) fails the task for all hosts, names each without
-        a model list, and still returns the records. Ansible prints them then, some 2 MB for 500 hosts, unless O(quiet=true) is set.
+      - V(report) returns its record as data. V(warn) also warns. V(fail) fails the task for all hosts, names each host without
+        a model list, and still returns the records. Ansible then prints them, some 2 MB for 500 hosts, unless O(quiet=true) is set.
     type: str
     choices: [fail, warn, report]
     default: report
@@ -48,7 +48,7 @@ options:
     type: bool
     default: false
 notes:
-  - C(delegate_to) has no effect. A warning names hosts that have the same URL, because one answer is used for all of them then.
+  - C(delegate_to) has no effect. A warning names hosts that have the same URL, because one answer is then used for all of them.
 seealso:
   - module: gpufleet.lmstudio.model_info
   - module: gpufleet.lmstudio.fleet_assert
@@ -71,13 +71,13 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ inventory_hostname }}: {{ fleet.hosts[inventory_hostname].status }}"
 
-- name: Ask the hosts that are left, without those that failed or that meta end_host took out
+- name: Ask the hosts that are left, without those that failed or that meta end_host removed
   gpufleet.lmstudio.fleet_info:
     hosts: "{{ ansible_play_hosts }}"
   run_once: true
   register: left
 
-- name: Ask a part of the inventory, whatever the play is, and stop unless all answer
+- name: Ask a part of the inventory, regardless of the play, and stop unless all answer
   gpufleet.lmstudio.fleet_info:
     hosts: gpu:!gpu_spare
     timeout: 5
@@ -128,11 +128,11 @@ summary:
       type: dict
       sample: {"qwen/qwen3-8b": ["gpu01", "gpu02"]}
     counts:
-      description: The C(counts) of the records, summed over all hosts. Null where that of a record is null.
+      description: The C(counts) of the records, summed over all hosts. A sum is null if it is null in one of the records.
       type: dict
     size_bytes:
       description:
-        - The C(size_bytes) of the records, summed over all hosts, in bytes. Null where that of a record is null.
-        - A server that lists the models of linked machines counts theirs too.
+        - The C(size_bytes) of the records, summed over all hosts, in bytes. A sum is null if it is null in one of the records.
+        - If a server lists the models of linked machines, those count, too.
       type: dict
 """

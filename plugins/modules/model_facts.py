@@ -12,21 +12,21 @@ version_added: 1.0.0
 author:
   - gpufleet (@gpufleet)
 description:
-  - Asks C(GET /api/v1/models) of LM Studio 0.4 or later on the host itself and returns the answer as C(ansible_facts.lmstudio).
+  - Sends C(GET /api/v1/models) to LM Studio 0.4 or later on the host itself and returns the answer as C(ansible_facts.lmstudio).
   - Works as a task, and under C(gather_facts) with C(ansible_facts_modules).
-  - It never fails because of the server. A host whose server is down keeps its place in the play, and its
-    C(ansible_facts.lmstudio.ok) is false.
-  - Host variables such as C(lmstudio_token) are not used by themselves, because C(gather_facts) calls the module directly. Name them in
-    C(module_defaults), as the examples do.
-  - As a task, it fails where the facts would be those of another machine. With C(delegate_to), a loopback address is a server of the
-    delegate, so it fails unless the task names that O(url) itself, or C(delegate_facts) makes the facts the delegate's. It also fails on
-    connections that run modules on the controller, as those of network devices do.
-  - As a task, a O(url) that is not one of the host's own servers takes no secret of the host from C(module_defaults), and a warning names them.
-  - As a task with C(ignore_unreachable), it replaces the facts of a host that Ansible cannot reach by a record with the status V(not_asked).
-  - Under C(gather_facts) nothing checks or replaces this.
-  - Ansible gathers the facts of several modules side by side, and ends each after about five seconds with C(Timeout exceeded), which
-    removes the host from the play. Set the variable C(ansible_facts_parallel) to V(false), as the examples do. One after the
-    other, they have the time that they need.
+  - It never fails because of the server. A host whose server is down stays in the play, and its C(ansible_facts.lmstudio.ok) is false.
+  - Host variables such as C(lmstudio_token) are not used by themselves, because C(gather_facts) calls the module directly. Pass them in
+    the task or in C(module_defaults), as the examples do.
+  - As a task, it fails if the facts would be those of another machine. With C(delegate_to), a loopback address is a server of the
+    delegate, so it fails unless the task sets that O(url) itself, or C(delegate_facts) makes the facts the delegate's. It also fails with
+    connections that run modules on the controller, such as those to network devices.
+  - As a task, it sends no secret of the host from C(module_defaults) to a O(url) that is not one of the host's own servers. A warning names what
+    was left out.
+  - As a task with C(ignore_unreachable), it replaces the facts of a host that Ansible cannot reach with a record whose status is V(not_asked).
+  - Under C(gather_facts), it does none of these three.
+  - Ansible gathers the facts of several modules in parallel, and ends each module after about five seconds with C(Timeout exceeded), which
+    removes the host from the play. Set the variable C(ansible_facts_parallel) to V(false), as the examples do. Then the modules run one after
+    another, without this limit.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.url
@@ -35,7 +35,7 @@ attributes:
   action:
     description: Has an action plugin, so parts of it run on the controller.
     support: full
-    details: It refuses what would be facts of another machine, and keeps the host's secrets from other servers.
+    details: It refuses facts that would be those of another machine, and keeps the host's secrets from other servers.
   facts:
     description: Returns C(ansible_facts), which become facts of the host.
     support: full
@@ -44,7 +44,7 @@ options:
     description:
       - V(loaded) returns in RV(ansible_facts.lmstudio) the entries of loaded models only, which keeps facts small.
         V(full) returns every model.
-      - All the rest of the record is the same at either detail.
+      - The rest of the record is the same with either.
     type: str
     choices: [full, loaded]
     default: loaded
@@ -58,7 +58,7 @@ EXAMPLES = r"""
   gather_facts: true
   vars:
     ansible_facts_modules: [ansible.legacy.setup, gpufleet.lmstudio.model_facts]
-    ansible_facts_parallel: false    # side by side, Ansible would end each after five seconds
+    ansible_facts_parallel: false    # in parallel, Ansible would end each module after five seconds
   module_defaults:
     gpufleet.lmstudio.model_facts:
       url: "{{ lmstudio_url | default('') }}"

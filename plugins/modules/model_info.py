@@ -12,15 +12,15 @@ version_added: 1.0.0
 author:
   - gpufleet (@gpufleet)
 description:
-  - Asks C(GET /api/v1/models) of LM Studio 0.4 or later and returns the answer as a record. With O(api) it asks the older list of 0.3.
+  - Sends C(GET /api/v1/models) to LM Studio 0.4 or later and returns the answer as a record. With O(api) it asks for the older list of 0.3.
   - The record has the same keys whatever the server said. RV(lmstudio.ok) and RV(lmstudio.status) say what happened.
-  - An option of the connection that the task does not set is taken from the variables of the host, where they are set. Each is
-    named like its option with C(lmstudio_) in front, such as C(lmstudio_url) and C(lmstudio_token). Only O(max_response_bytes) has none.
-  - When the O(url) of the task is not one of the host's own servers, none of these variables is used, so that the token of a host goes to
+  - A connection option that the task does not set is taken from the host's variables, if one is set. Each is named like its option with
+    C(lmstudio_) in front, such as C(lmstudio_url) and C(lmstudio_token). Only O(max_response_bytes) has none.
+  - If the O(url) of the task is not one of the host's own servers, none of these variables is used, so that the token of a host goes to
     no other server. A warning names those that are not used. The host's own servers are those that C(lmstudio_url), C(lmstudio_port) and
-    C(lmstudio_controller_url) name, the address of the host with the same port, and 127.0.0.1 where that is the host.
-  - With C(delegate_to) the variables, and the host that is asked, stay those of the host of the task. With O(via=target) it fails where a
-    loopback address would be a server of the delegate, unless the task names that O(url) itself.
+    C(lmstudio_controller_url) name, the address of the host with the same port, and 127.0.0.1 if that is the host.
+  - C(delegate_to) changes neither the host that is asked nor whose variables count. With O(via=target) it fails if a loopback address would be a
+    server of the delegate, unless the task sets that O(url) itself.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.url
@@ -36,29 +36,29 @@ options:
   via:
     description:
       - Which machine sends the request. The host variable C(lmstudio_via) sets it for a host, such as a Windows host.
-      - V(target) is the host itself, in a module. It needs nothing there but Python 3.8, and reaches a server that is bound
-        to 127.0.0.1. It fails on connections that run modules on the controller, as those of network devices do.
-      - V(controller) is Ansible's own process. It runs nothing on the host, so Windows hosts and hosts without
-        Python work. The server must listen on the network. Over TLS, or with O(use_proxy), the controller needs the Python
+      - V(target) is the host itself. It needs only Python 3.8 or later there, and reaches a server that is bound
+        to 127.0.0.1. It fails with connections that run modules on the controller, such as those to network devices.
+      - V(controller) is Ansible's own process. Nothing runs on the host, so it also works for Windows hosts and hosts without
+        Python. The server must listen on the network. Over TLS, or with O(use_proxy), the controller needs the Python
         library requests.
-      - With V(controller), a loopback address in C(lmstudio_url) means the host itself, so the host's address is asked instead,
+      - With V(controller), a loopback address in C(lmstudio_url) means the host itself, so the host's address is used instead,
         unless its connection is local. The host variable C(lmstudio_controller_url) overrides that.
-      - With V(controller), a host whose address is the controller itself, although its connection is not local, is not asked. That is a
-        forwarded port, such as that of a virtual machine. Set C(lmstudio_controller_url) for it.
+      - With V(controller), a host whose address is that of the controller, although its connection is not local, is not asked. This happens
+        with forwarded ports, such as those of a virtual machine. Set C(lmstudio_controller_url) for it.
     type: str
     choices: [target, controller]
     default: target
   detail:
     description:
       - V(full) returns every model. V(loaded) returns in RV(lmstudio.models) only those that are loaded.
-      - All the rest of the record is the same at either detail.
+      - The rest of the record is the same with either.
     type: str
     choices: [full, loaded]
     default: full
   on_error:
     description:
-      - What happens when there is no model list, whatever the reason. Options that cannot be used always fail the task.
-      - V(fail) fails the task and returns the record all the same.
+      - What happens if there is no model list, whatever the reason. Options that cannot be used always fail the task.
+      - V(fail) fails the task, but still returns the record.
       - V(report) returns the record as data.
     type: str
     choices: [fail, report]
@@ -114,7 +114,7 @@ lmstudio:
       type: dict
       contains:
         message:
-          description: What happened, to which URL.
+          description: What happened, and at which URL.
           type: str
           sample: http://gpu01:1234 refused the connection.
         hint:
@@ -124,22 +124,22 @@ lmstudio:
           description: The HTTP status code, or null without an answer.
           type: int
     url:
-      description: The base URL of the server that was asked. Null when none was.
+      description: The base URL of the server that was asked. Null if none was asked.
       type: str
       sample: http://127.0.0.1:1234
     api:
       description:
-        - Which list of models it is, V(v1) of C(/api/v1/models) or V(v0) of C(/api/v0/models), which O(api) chooses. Null without a list.
-        - The older list has one state for each model, and no instances. A model that is loaded has one instance here, whose C(id) is the
-          key. It has no size, no display name, no number of parameters, no variants, no settings but the context, and does not say whether a
-          model unloads when idle. Before LM Studio 0.3.16 it does not say C(trained_for_tool_use), and before 0.3.17 not the context
+        - Which list of models was used, V(v1) for C(/api/v1/models) or V(v0) for C(/api/v0/models), as O(api) says. Null without a list.
+        - The older list has one state for each model, and no instances. So a loaded model has one instance here, whose C(id) is the
+          key. The list has no sizes, display names, numbers of parameters or variants, no settings but the context, and does not say whether a
+          model unloads when idle. Before LM Studio 0.3.16 it does not report C(trained_for_tool_use), and before 0.3.17 not the context
           of a loaded model.
-        - Models that are not loaded are missing in it while just-in-time loading is off.
+        - While just-in-time loading is off, it leaves out models that are not loaded.
       version_added: 2.0.0
       type: str
       sample: v1
     asked_at:
-      description: When the server was asked, in UTC, by the clock of the machine that sent the request. Null when none was.
+      description: When the server was asked, in UTC, by the clock of the machine that sent the request. Null if none was asked.
       type: str
       sample: "2026-11-22T20:00:00Z"
     response_ms:
@@ -153,8 +153,8 @@ lmstudio:
     models:
       description:
         - The entries of the list, in the order of the server. One key can occur in several entries.
-        - What the server does not report is null (false for C(vision) and C(trained_for_tool_use), empty for a list). Fields that the API has beyond
-          these pass through under their own names, such as C(state) of the older API, which is C(loaded), C(not-loaded) or C(loading).
+        - What the server does not report is null (false for C(vision) and C(trained_for_tool_use), empty for a list). Other fields of the API
+          keep their own names, such as C(state) of the older list, which is C(loaded), C(not-loaded) or C(loading).
         - Control characters in texts, except tabs and line feeds, are replaced by U+FFFD, so that no name can control a terminal.
       type: list
       elements: dict
@@ -205,7 +205,7 @@ lmstudio:
               description: The identifier of the instance.
               type: str
             remaining_ttl_seconds:
-              description: Seconds until it unloads when idle. Null for one that stays, and where C(unreadable) of its model names it.
+              description: Seconds until it unloads if idle. Null for one that stays, and if C(unreadable) of its model names it.
               type: float
             config:
               description: The configuration with which it was loaded.
@@ -224,13 +224,13 @@ lmstudio:
                   description: Whether flash attention is on.
                   type: bool
                 num_experts:
-                  description: The number of active experts, of a model that has experts.
+                  description: The number of active experts, if the model has experts.
                   type: int
                 offload_kv_cache_to_gpu:
-                  description: Whether the cache of keys and values is in the memory of the GPU.
+                  description: Whether the key-value cache is in GPU memory.
                   type: bool
         max_context_length:
-          description: The context that the model supports, in tokens. The effective one is that of a loaded instance.
+          description: The longest context that the model supports, in tokens. The effective context is that of a loaded instance.
           type: int
         format:
           description: Usually V(gguf) or V(mlx).
@@ -254,7 +254,7 @@ lmstudio:
                   type: list
                   elements: str
                 default:
-                  description: The setting that it has unless told otherwise.
+                  description: The default setting.
                   type: str
         description:
           description: A description.
@@ -267,8 +267,8 @@ lmstudio:
           description: The variant in use.
           type: str
         unreadable:
-          description: Fields that had an unexpected type, such as C(capabilities.vision). Their values are not known, whatever this entry has in
-            their place.
+          description: Fields that had an unexpected type, such as C(capabilities.vision). Their values are not known, whatever this entry has
+            instead.
           type: list
           elements: str
           returned: when there are any
@@ -291,7 +291,7 @@ lmstudio:
           description: The effective context, in tokens.
           type: int
         remaining_ttl_seconds:
-          description: Seconds until it unloads when idle. Null for one that stays.
+          description: Seconds until it unloads if idle. Null for one that stays.
           type: float
         config:
           description: Its configuration, as in C(loaded_instances) of its model.
@@ -321,10 +321,10 @@ lmstudio:
           description: Those with a loaded instance.
           type: int
         instances:
-          description: Loaded instances. Null where RV(lmstudio.api) is V(v0), which does not say how many there are.
+          description: Loaded instances. Null if RV(lmstudio.api) is V(v0), which does not say how many there are.
           type: int
     size_bytes:
-      description: Bytes on disk, summed over entries. Null where one of the sizes is not known, and where RV(lmstudio.api) is V(v0), which reports no size.
+      description: Bytes on disk, summed over entries. Null if one of the sizes is not known, and if RV(lmstudio.api) is V(v0), which reports no sizes.
       type: dict
       contains:
         available:
@@ -334,7 +334,7 @@ lmstudio:
           description: Of those with a loaded instance.
           type: int
     fingerprint:
-      description: Changes when anything but order and remaining TTLs changes. The same at either detail. Null unless RV(lmstudio.ok).
+      description: A digest that changes if anything but order and remaining TTLs changes. The same with either O(detail). Null unless RV(lmstudio.ok).
       type: str
     warnings:
       description: Fields that had an unexpected type and are treated as unknown.
