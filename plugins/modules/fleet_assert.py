@@ -15,8 +15,8 @@ description:
   - Judges the models of many hosts together, and fails with one message that gives a reason for each host that falls short.
   - It asks all hosts at once from the controller, as M(gpufleet.lmstudio.fleet_info) does and with the variables of each host, once or
     until enough of them meet the requirements. Or it judges records that were gathered before, with O(records).
-  - It never adds up what hosts said at different times. While it waits, the hosts that do not meet everything are asked again. Before it
-    passes or fails, all hosts are asked once more in one round, and that round alone counts.
+  - It never adds up answers from different times. While it waits, the hosts that do not meet everything are asked again. Before it
+    passes or fails, all hosts are asked once more in one round, and only that round counts.
   - A host that does not answer meets no requirement, not even that a model is absent.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
@@ -29,19 +29,19 @@ extends_documentation_fragment:
 options:
   records:
     description:
-      - Judge these records, and ask no server. A mapping of host names to records, such as RV(gpufleet.lmstudio.fleet_info#module:hosts), or
-        to whatever O(gpufleet.lmstudio.model_assert#module:record) takes.
-      - The connection options are not used then. An empty text and null are errors here, although they mean unset elsewhere.
+      - Judge these records instead of asking the servers. A mapping of host names to records, such as
+        RV(gpufleet.lmstudio.fleet_info#module:hosts), or to anything that O(gpufleet.lmstudio.model_assert#module:record) takes.
+      - The connection options are then not used. An empty string and null are errors here, although they mean unset elsewhere.
     type: dict
   min_hosts:
     description:
       - How many hosts have to meet each requirement, at least. Each requirement is counted by itself, so different hosts may meet different
         ones.
-      - Unset means every host, unless O(min_percent) is set. If there are fewer hosts, that is an error before any server is asked.
+      - Unset means every host, unless O(min_percent) is set. Requiring more hosts than there are is an error, and no server is asked.
     type: int
   min_percent:
     description:
-      - The same as a percentage of all selected hosts, those that do not answer included, rounded up.
+      - The same as a percentage of all selected hosts, including those that do not answer, rounded up.
     type: float
   consistent:
     description:
@@ -51,9 +51,9 @@ options:
     choices: [quantization, selected_variant, context_length]
   wait_timeout:
     description:
-      - Seconds to keep asking until enough hosts meet the requirements. Failures are part of the wait, even when servers are down. With
+      - Seconds to keep asking until enough hosts meet the requirements. Errors do not end the wait, even if servers are down. With
         C(-v) each round says what is still missing.
-      - The last round begins when they are over, at the latest, and takes at most half a second more than the longest O(timeout) of a
+      - The last round begins no later than the end of this time, and takes at most half a second more than the longest O(timeout) of a
         host. V(0) asks once.
     type: float
     default: 0
@@ -64,23 +64,23 @@ options:
     default: 5
   give_up_on:
     description:
-      - Statuses that waiting does not change. A host is given up when each of its answers since the wait began had one of these statuses,
-        after at least two rounds and 30 seconds, and at once where it cannot be asked (V(not_asked)).
-      - The wait ends early when too few hosts are left that could still meet the requirements. An empty list never gives up.
+      - Statuses that waiting does not change. A host is given up if it has had only these statuses since the wait began,
+        after at least two rounds and 30 seconds, and at once if it cannot be asked (V(not_asked)).
+      - The wait ends early if too few hosts are left that could still meet the requirements. With an empty list no host is given up.
     type: list
     elements: str
     default: [auth, forbidden, not_asked]
   quiet:
     description:
-      - Leave RV(hosts) out of the result. Ansible prints the whole result of a task that fails, which with the records of 500 hosts is some
-        2 MB.
+      - Leave RV(hosts) out of the result. Ansible prints the whole result of a task that fails, which is some 2 MB with the records of
+        500 hosts.
     type: bool
     default: true
 notes:
   - Hosts with the same URL count once, as the first of them, because they may be one machine. A warning names them. Records with a
-    loopback URL are taken to come from hosts that asked themselves. Each counts, but hosts whose variable C(ansible_connection) is V(local), which
-    are the controller, count once, and so do hosts that have the same address, port and arguments of SSH.
-  - O(fleet_timeout) is for each round.
+    loopback URL are taken to come from hosts that asked themselves, so each of them counts. But hosts whose variable C(ansible_connection) is
+    V(local) are the controller and count once, and so do hosts with the same address, port and SSH arguments.
+  - O(fleet_timeout) applies to each round.
   - C(delegate_to) has no effect.
 seealso:
   - module: gpufleet.lmstudio.fleet_info
@@ -102,7 +102,7 @@ EXAMPLES = r"""
     timeout: 5
   run_once: true
 
-- name: Four of five hosts of this batch have it, all in the same quantization
+- name: Stop unless four of five hosts of this batch serve it, all in the same quantization
   gpufleet.lmstudio.fleet_assert:
     require:
       - model: qwen/qwen3-8b
@@ -138,19 +138,19 @@ met:
   type: bool
 violations:
   description:
-    - What is violated, in the order of the requirements. One entry for each requirement that too few hosts meet, and one for each thing
+    - What is violated, in the order of the requirements. One entry for each requirement that too few hosts meet, and one for each attribute
       that is not O(consistent).
     - Each has the keys of RV(gpufleet.lmstudio.model_assert#module:violations), and C(host), which is null.
   returned: when the requirements were judged
   type: list
   elements: dict
 reasons:
-  description: A sentence for each host that does not meet everything, or does not count, that says why, by the name of the host.
+  description: By the name of the host, a sentence that says why it does not meet everything, or does not count.
   returned: when the requirements were judged
   type: dict
   sample: {"gpu03": "http://gpu03:1234 refused the connection."}
 serving:
-  description: The names of the hosts that meet each requirement, by the C(name) of the requirement, or else by what it is about.
+  description: By the C(name) of the requirement, or else by what it is about, the names of the hosts that meet it.
   returned: when the requirements were judged
   type: dict
   sample: {"chat model": ["gpu01", "gpu02"]}
@@ -177,8 +177,8 @@ hosts:
   type: dict
 msg:
   description:
-    - All violations, one per line, and what to do next, or a sentence that all requirements are met.
-    - With many hosts, a line counts those that have the same reason, and names some of them. RV(reasons) has each host.
+    - All violations, one per line, and what to do next, or a sentence which says that all requirements are met.
+    - With many hosts, a line counts those that have the same reason, and names some of them. RV(reasons) has every host.
   returned: always
   type: str
 """

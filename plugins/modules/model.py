@@ -12,12 +12,12 @@ version_added: 2.0.0
 author:
   - gpufleet (@gpufleet)
 description:
-  - Brings one model of one host into a state, over the REST API of LM Studio 0.4 or later, and changes nothing where it is in that state.
+  - Brings one model of one host into a state over the REST API of LM Studio 0.4 or later, and changes nothing if it is in that state already.
   - It reads the list of models, makes a plan, carries it out one request at a time, and reads the list again.
-  - It loads nothing that is already loaded. When the answer to a load is missing, it does not load again, because that would make a second
-    instance. It then reads the list until the instance is loaded, and fails with a RV(reason) of V(load_unconfirmed) if that stays unclear.
-  - Options of the connection are taken from the variables of the host, as for M(gpufleet.lmstudio.model_info). An O(api) of V(v0) is an
-    error, and V(auto) means V(v1) here.
+  - It loads nothing that is already loaded. If the answer to a load is missing, it does not load again, because that would make a second
+    instance. It reads the list until the instance is loaded, and fails with the RV(reason) V(load_unconfirmed) if that stays unclear.
+  - Connection options are taken from the host's variables, as for M(gpufleet.lmstudio.model_info). O(api=v0) is an error, and O(api=auto) means
+    V(v1) here.
   - There is no C(absent). LM Studio has no request that deletes a model.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
@@ -31,12 +31,12 @@ attributes:
   diff_mode:
     description: Returns details of what has changed in diff mode.
     support: full
-    details: The loaded instances with their settings, without what changes by itself. In check mode, what the server chooses is guessed.
+    details: The loaded instances with their settings, without remaining TTLs. In check mode, settings that the server chooses are guessed.
   idempotent:
     description: When run twice in a row with the same options, the second run reports no change.
     support: full
     details: >-
-      This holds even where the server gives a larger context than requested, or does not report a setting. Where it gives a smaller one,
+      This holds even if the server gives a larger context than requested, or does not report a setting. If it gives a smaller one,
       the task fails each time.
   action:
     description: Has an action plugin, so parts of it run on the controller.
@@ -56,7 +56,7 @@ options:
     required: true
   state:
     description:
-      - V(loaded) means that the model has a loaded instance as O(config) and O(pinned) say, V(unloaded) that it has none, whether the
+      - V(loaded) means that the model has a loaded instance that matches O(config) and O(pinned), V(unloaded) that it has none, whether the
         model is listed or not.
       - V(downloaded) means that it is listed.
     type: str
@@ -66,8 +66,8 @@ options:
     description:
       - Settings to load it with, by name. C(context_length), C(eval_batch_size), C(flash_attention), C(num_experts),
         C(offload_kv_cache_to_gpu), C(parallel), and whatever else this LM Studio accepts.
-      - Only what is given is sent and compared. A setting that the server does not report is in RV(unverified), and is no reason to reload.
-        A name that is close to one of these, such as C(contextLength), is an error.
+      - Only these settings are sent and compared. One that the server does not report is listed in RV(unverified), and is no reason to reload.
+        A name that is similar to one of these six, such as C(contextLength), is an error.
     type: dict
     default: {}
   compare:
@@ -79,7 +79,7 @@ options:
     default: {}
   download:
     description:
-      - Whether a model that is not listed is downloaded. O(state=downloaded) implies it.
+      - Whether to download the model if it is not listed. O(state=downloaded) implies this.
     type: bool
     default: false
   source:
@@ -90,47 +90,46 @@ options:
     type: str
   quantization:
     description:
-      - The quantization to download, such as V(Q4_K_M). Only with a URL in O(source).
-      - It is used for the download only. A model that is already listed is not compared with it.
+      - The quantization to download, such as V(Q4_K_M). Only allowed with a URL in O(source).
+      - A model that is already listed is not compared with it.
     type: str
   reload:
     description:
-      - What happens to a loaded instance that is not as O(config) and O(pinned) say. LM Studio cannot change it, so it has to be
+      - What happens to a loaded instance that does not match O(config) and O(pinned). LM Studio cannot change it, so it has to be
         unloaded and loaded again.
-      - V(when_different) does that. V(never) fails, and names the differences.
+      - V(when_different) does that. V(never) fails and names the differences.
     type: str
     choices: [when_different, never]
     default: when_different
   pinned:
     description:
-      - Whether the instance must be one that stays loaded when idle. Just-in-time loading makes instances that do not. Those are
-        then loaded again.
+      - Whether the instance must stay loaded when idle. Instances made by just-in-time loading do not, so they are unloaded and loaded again.
     type: bool
     default: true
   duplicates:
     description:
-      - What happens to further instances of the model. V(keep) keeps them, and loads again those that are not as they should be.
+      - What happens to further instances of the model. V(keep) keeps them, and reloads those that do not match.
       - V(remove) unloads all but one.
     type: str
     choices: [keep, remove]
     default: keep
   exclusive:
     description:
-      - Whether every other loaded model is unloaded, of any type, before this one is loaded.
-      - What it unloads is not loaded again, even if this model cannot be loaded.
+      - Whether to unload every other loaded model, of any type, before this one is loaded.
+      - Those models are not loaded again, even if this one cannot be loaded.
     type: bool
     default: false
   keep:
     description:
-      - What O(exclusive) leaves loaded, as keys, variants, identifiers of instances, or patterns of them. Consider naming embedding models here.
-      - An entry that is empty is an error, because it would keep nothing. So is one that differs in nothing but capitals, spaces or invisible
-        characters from what would be unloaded.
+      - What O(exclusive) leaves loaded. Keys, variants, identifiers of instances, or patterns for them. Consider adding embedding models.
+      - An empty entry is an error, because it would keep nothing. So is one that differs only in case, in spaces or in invisible characters
+        from what would be unloaded.
     type: list
     elements: str
     default: []
   load_timeout:
     description:
-      - Seconds to allow for each load. LM Studio answers only when the load has ended. If the answer is missing, the list is read for the
+      - Seconds for each load. LM Studio answers only when the load has ended. If the answer is missing, the list is read for the
         rest of this time.
     type: float
     default: 600
@@ -148,9 +147,9 @@ options:
     description:
       - LM Studio lists an instance while it is still loading. With V(true), C(/api/v0/models) is asked as well, which says whether
         it still is. Before anything is unloaded or loaded, the task waits up to O(load_timeout) until the listed instances of the model
-        are loaded. Where that cannot be told, the task fails with a RV(reason) of V(load_unconfirmed). Where this LM Studio does not have that list, a
+        are loaded. If that stays unclear, the task fails with the RV(reason) V(load_unconfirmed). If this LM Studio does not have that list, a
         warning says so.
-      - Check mode asks once, and fails where a run would wait.
+      - Check mode asks once, and fails if a run would have to wait.
     type: bool
     default: false
   via:
@@ -161,8 +160,8 @@ options:
     choices: [target, controller]
     default: target
 notes:
-  - A request that an instance is serving when it is unloaded is cut off. LM Studio does not say whether there is one.
-  - A token needs the permission to load, unload and download.
+  - Unloading an instance cuts off the requests that it is serving. LM Studio does not say whether there are any.
+  - The token needs permission to load, unload and download.
 seealso:
   - module: gpufleet.lmstudio.model_assert
 """
@@ -174,7 +173,7 @@ EXAMPLES = r"""
     config:
       context_length: 8192
 
-- name: Download it first where it is missing, and make room for it
+- name: Download it first if it is missing, and make room for it
   gpufleet.lmstudio.model:
     model: qwen/qwen3-8b
     download: true
@@ -210,16 +209,16 @@ actions:
       description: How long it took. Null in check mode.
       type: float
     note:
-      description: A remark on it, such as that an unload cuts off requests. Null if there is none.
+      description: A remark, for example that an unload cuts off requests. Null if there is none.
       type: str
 instance:
-  description: The identifier of the loaded instance, or of the one of several that serves requests for the key. Null if none is loaded.
+  description: The identifier of the loaded instance. Of several, the one that serves requests for the key. Null if none is loaded.
   returned: when the server was asked
   type: str
   sample: qwen/qwen3-8b
 differences:
   description:
-    - Why an instance is loaded again. With a RV(reason) of V(effective_config_differs), what the server gives in place of what was requested.
+    - Why an instance is loaded again. With the RV(reason) V(effective_config_differs), what the server gave instead of what was requested.
   returned: when the server was asked
   type: list
   elements: dict
@@ -240,7 +239,7 @@ differences:
       description: How it was compared.
       type: str
 unverified:
-  description: Settings of O(config) that the server does not report, and V(pinned) where it cannot be read whether an instance unloads when idle.
+  description: Settings of O(config) that the server does not report, and V(pinned) if it is not known whether an instance unloads when idle.
   returned: when the server was asked
   type: list
   elements: str
@@ -254,14 +253,14 @@ reason:
   type: str
 confirmed:
   description:
-    - Whether C(/api/v0/models) says that the model is loaded. V(false) where this LM Studio does not have that list, null where it did not say or
-      was not asked, and in check mode where something would be loaded.
+    - Whether C(/api/v0/models) says that the model is loaded. V(false) if this LM Studio does not have that list. Null if it did not say or
+      was not asked, and in check mode if something would be loaded.
   returned: when the server was asked, and O(confirm_loaded=true)
   type: bool
 restored:
   description:
-    - Whether the instance that was unloaded was loaded again, with the settings that LM Studio accepts, because the one to replace it could not
-      be loaded. It then stays loaded when idle, even if it did not before. V(false) also where that is not known, which RV(msg) says.
+    - Whether the unloaded instance was loaded again, with the settings that LM Studio accepts, because its replacement could not
+      be loaded. It then stays loaded when idle, even if it did not before. V(false) also if this is not known, which RV(msg) says.
   returned: when an instance was unloaded and none could be loaded in its place
   type: bool
 lmstudio:

@@ -34,14 +34,14 @@ attributes:
 options:
   record:
     description:
-      - Judge this record, and ask no server. C(ansible_facts.lmstudio), C(lmstudio_record) of the inventory plugin, a registered result of
+      - Judge this record instead of asking the server. C(ansible_facts.lmstudio), C(lmstudio_record) of the inventory plugin, a registered result of
         M(gpufleet.lmstudio.model_info), or one of the records of M(gpufleet.lmstudio.fleet_info).
       - The result of a host that Ansible could not reach meets no requirement.
-      - The connection options are not used then. An empty text and null are errors here, although they mean unset elsewhere.
+      - The connection options are then not used. An empty string and null are errors here, although they mean unset elsewhere.
     type: dict
   via:
     description:
-      - Which machine asks, as for M(gpufleet.lmstudio.model_info). It also judges the answer.
+      - Which machine asks and judges the answer, as for M(gpufleet.lmstudio.model_info).
       - For a long O(wait_timeout), V(controller) is the better choice. With V(target) a module waits on the host, which keeps an
         SSH session open for the whole time.
     type: str
@@ -49,24 +49,24 @@ options:
     default: target
   wait_timeout:
     description:
-      - Seconds to keep asking until the requirements are met. Failures are part of the wait, even when the server is down.
-      - Then the task fails with the last violations. V(0) asks once.
-      - With C(-v) and O(via=controller), the task says each time what is still missing.
+      - Seconds to keep asking until the requirements are met. Errors do not end the wait, even if the server is down.
+      - After this time the task fails with the last violations. V(0) asks once.
+      - With C(-v) and O(via=controller), the task says after each answer what is still missing.
     type: float
     default: 0
   delay:
     description:
       - Seconds between the end of one request and the start of the next. A request that the server does not answer takes up to
-        O(timeout), so give O(timeout) a small value where a server may hang while it starts.
+        O(timeout), so set O(timeout) to a small value if a server may hang while it starts.
     type: float
     default: 5
   give_up_on:
     description:
-      - Statuses that waiting does not change. The wait ends early when every answer since it began had one of these statuses, after at least two
-        answers and 30 seconds.
-      - Any status of the record but V(ok), as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes them. A proxy may redirect, and
-        certificates may change, while what is behind it restarts, so the wait goes on for those unless they are named here.
-      - An empty list never gives up.
+      - Statuses that waiting does not change. The wait ends early if the host has had only these statuses since the wait began, after at least
+        two requests and 30 seconds.
+      - Any status except V(ok), as RV(gpufleet.lmstudio.model_info#module:lmstudio.status) lists them. While a server restarts, its proxy may
+        redirect, and certificates may change, so the wait goes on for those statuses unless they are named here.
+      - With an empty list the wait never ends early.
     version_added: 2.0.0
     type: list
     elements: str
@@ -123,7 +123,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 met:
-  description: Whether no requirement of severity V(fail) is violated.
+  description: Whether all requirements of severity V(fail) are met.
   returned: when the requirements were judged
   type: bool
 violations:
@@ -142,7 +142,7 @@ violations:
       description: What is required.
       type: raw
     actual:
-      description: What is there. Null if there is none, or if it is not known.
+      description: What is there. Null if there is nothing, or if it is not known.
       type: raw
     severity:
       description: V(fail) or V(warn).
@@ -161,7 +161,7 @@ waited:
   type: float
 confirmed:
   description:
-    - Whether LM Studio said at C(/api/v0/models) what is still loading. V(false) where it does not have that list, and null where it did
+    - Whether LM Studio reported at C(/api/v0/models) what is still loading. V(false) if it does not have that list, and null if it did
       not answer with one.
   returned: when the requirements were judged, and O(confirm_loaded=true)
   type: bool
@@ -169,13 +169,13 @@ lmstudio:
   description:
     - The record that was judged, as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes it, with the entries of loaded
       models only.
-    - With O(confirm_loaded), the entry of a loaded model also has C(state), which is C(loaded) or C(loading), or else C(unconfirmed), a
-      sentence that says why that is not known. That of a model without an instance has C(state) where C(/api/v0/models) calls it anything but
-      not-loaded. The record has C(confirmed), and C(unlisted) where only that list has a model, and may call it loaded.
+    - With O(confirm_loaded), the entry of a loaded model also has C(state), which is C(loaded) or C(loading), or C(unconfirmed), a
+      sentence that says why the state is not known. A model without an instance has C(state) if C(/api/v0/models) calls it anything but
+      not-loaded. The record has C(confirmed), and C(unlisted) for models that only that list has and may call loaded.
   returned: when the requirements were judged, unless O(quiet)
   type: dict
 msg:
-  description: All violations, one per line, or a sentence that all requirements are met.
+  description: All violations, one per line, or a sentence which says that all requirements are met.
   returned: always
   type: str
 """
