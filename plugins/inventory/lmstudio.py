@@ -6,17 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: lmstudio
-short_description: Hosts, groups and variables from what LM Studio servers answer
+short_description: Hosts, groups and variables from the answers of LM Studio servers
 version_added: 1.0.0
 author:
   - gpufleet (@gpufleet)
 description:
-  - Asks C(GET /api/v1/models) of many LM Studio servers from the controller, all at once. Each host gets one variable with its
-    record, and is in groups that say whether it answered and what it has loaded.
-  - It takes hosts that the inventory has already, hosts of its own, or both.
+  - Sends C(GET /api/v1/models) to many LM Studio servers at once from the controller. Each host gets one variable with its
+    record, and is added to groups that say whether it answered and what it has loaded.
+  - It asks hosts that the inventory has already, adds hosts of its own, or both.
   - The name of the file must end in C(lmstudio.yml) or C(lmstudio.yaml).
-  - A host that does not return a model list stays in the inventory. Its record says what happened. One whose own variables or address cannot be
-    used is V(not_asked), and the others are asked.
+  - A host that does not return a model list stays in the inventory. Its record says what happened. A host whose own variables or address cannot
+    be used has the status V(not_asked), and the others are asked.
   - It never sets a variable that says how to connect, such as C(ansible_host) or C(lmstudio_url).
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
@@ -34,9 +34,9 @@ options:
     description:
       - A pattern, as in the C(hosts) of a play, or a list of them. Matching hosts of earlier sources of the inventory are asked with
         their own variables, which are those of the inventory and extra variables.
-      - Sources are read in the order of C(-i), and the files of a folder by name. So this file has to come after them, as in
-        C(-i hosts.yml -i lmstudio.yml), or as C(90-lmstudio.yml) next to C(10-hosts.yml). A pattern that matches nothing
-        causes a warning.
+      - Sources are read in the order of C(-i), and the files of a folder in the order of their names. So this file has to come after the
+        sources of these hosts, as in C(-i hosts.yml -i lmstudio.yml), or as C(90-lmstudio.yml) next to C(10-hosts.yml). A pattern that
+        matches nothing causes a warning.
       - May be a template.
     type: list
     elements: str
@@ -44,10 +44,10 @@ options:
   endpoints:
     description:
       - Servers to add as hosts. Each is a URL, a name or address, or C(NAME:PORT), and may have ranges such as C(gpu[01:40]).
-      - The host gets the name in it, as it is written, or as the inventory already has it. If the list has several servers with the
-        same name, each of them is called C(NAME_PORT).
+      - The host is called as in the endpoint, as it is written there, or as the inventory already has it. If the list has several servers with
+        the same name, each of them is called C(NAME_PORT).
       - If the inventory has a host of that name already, its own variables win.
-      - C(localhost) becomes a host that takes the place of the implicit one of Ansible, so plays on it log in over SSH.
+      - C(localhost) becomes a host that replaces Ansible's implicit localhost, so plays on it log in over SSH.
       - May be a template.
     type: list
     elements: str
@@ -60,15 +60,15 @@ options:
     default: lmstudio_record
   detail:
     description:
-      - V(loaded) keeps in C(models) of a record only the entries of loaded models, V(full) those of all models.
-      - All the rest of a record is the same at either detail. Variables cost time and memory in every task of every play, so keep
-        V(full) for small fleets.
+      - Whether C(models) of a record has only the entries of loaded models (V(loaded)), or those of all models (V(full)).
+      - The rest of a record is the same with either. Variables cost time and memory in every task of every play, so use
+        V(full) only for small fleets.
     type: str
     choices: [full, loaded]
     default: loaded
   on_error:
     description:
-      - What happens when a host does not return a model list, whatever the reason. Options that cannot be used always fail the source.
+      - What happens if a host does not return a model list, whatever the reason. Options that cannot be used always fail the source.
       - V(warn) warns, with a line for each status. V(report) says nothing. V(fail) fails the source, which Ansible reports as a
         warning unless C(ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED) is set.
     type: str
@@ -76,34 +76,34 @@ options:
     default: warn
   use_vars_plugins:
     description:
-      - Whether variables in C(host_vars) and C(group_vars) next to the sources of the inventory are read for hosts that are asked.
+      - Whether to read variables in C(host_vars) and C(group_vars) next to the sources of the inventory for hosts that are asked.
     type: bool
     default: true
   token:
     description:
-      - The API token for hosts that have none of their own, sent as a bearer token. It goes to every one of them.
+      - The API token for hosts that have none of their own, sent as a bearer token. It goes to each of them.
       - May be a template or vaulted.
   headers:
     description:
-      - More request headers, for hosts that have none of their own. Values may be templates or vaulted.
+      - Additional request headers, for hosts that have none of their own. Values may be templates or vaulted.
 notes:
   - Every host is in C(lmstudio_ok) or in C(lmstudio_not_ok), and in C(lmstudio_status_STATUS). It is in C(lmstudio_loaded_MODEL)
-    for each model with a loaded instance. In the name of a group, every character of MODEL but letters of English, digits and
-    C(_) becomes C(_), so two models may share a group. The exact keys are in the variable.
-  - Where C(enable_plugins) of the configuration has no C(auto), it has to name this plugin.
+    for each model with a loaded instance. In the name of a group, characters of MODEL other than English letters, digits and
+    C(_) become C(_), so two models may share a group. The exact keys are in the variable.
+  - If C(enable_plugins) in the configuration does not contain C(auto), it has to name this plugin.
   - A host that has the name of a group is added to groups as a host. In a pattern that name means the group.
   - C(ansible_connection), or else the command line, decides whether a connection is local. The keyword C(connection) of a play is not
     available yet, nor are variables in C(group_vars) and C(host_vars) next to the playbook.
-  - It warns of hosts that have the same URL, because one answer is used for all of them then.
-  - Templates in variables of hosts see the variables of that host. C(groups) and C(hostvars) are not available yet.
-  - Where several sources of this plugin ask a host, its groups are those of the last one.
+  - A warning names hosts that have the same URL, because one answer is then used for all of them.
+  - Templates in host variables see the variables of that host. C(groups) and C(hostvars) are not available yet.
+  - If several sources of this plugin ask a host, its groups are those of the last one.
   - E(LM_API_TOKEN) is not used here, because one token must not go to the whole fleet by accident.
-  - A cache keeps the answers, and which hosts could not be reached, with the time when each was asked. Options of this file apply
-    at once, because they are applied to what is in the cache, and a host whose connection is changed is queried again. So is one
+  - A cache keeps the answers, and which hosts could not be reached, with the time when each was asked. A change to the options of this file
+    applies at once, because they are applied to what is in the cache. A host whose connection is changed is asked again, and so is one
     that answered with an error. A cache that cannot be used causes a warning. C(ansible-playbook --flush-cache) and
-    C(meta=refresh_inventory) query all hosts again.
-  - A cache contains no token, nor anything derived from one, so it does not notice that a token or a header was changed. Flush it then.
-    Files of a cache are readable by their owner only.
+    C(meta=refresh_inventory) ask all hosts again.
+  - A cache contains no token, nor anything derived from one, so it does not notice a changed token or header. Then flush it.
+    The files of a cache are readable only by their owner.
 seealso:
   - module: gpufleet.lmstudio.fleet_info
   - plugin: ansible.builtin.constructed
@@ -126,7 +126,7 @@ endpoints:
 token: "{{ lookup('ansible.builtin.env', 'FLEET_TOKEN') }}"
 
 ---
-# Make variables and groups of what the servers answer, and keep the answers for ten minutes
+# Make variables and groups from the answers of the servers, and keep the answers for ten minutes
 plugin: gpufleet.lmstudio.lmstudio
 hosts: gpu
 cache: true

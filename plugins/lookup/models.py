@@ -11,9 +11,9 @@ version_added: 1.0.0
 author:
   - gpufleet (@gpufleet)
 description:
-  - Asks C(GET /api/v1/models) of every LM Studio server that a term names, all at once and from the controller, and returns one
-    item per term, in order, or with O(as=dict) a dictionary by term. Equal servers are asked once.
-  - It needs nothing on the servers or on the controller.
+  - Sends C(GET /api/v1/models) from the controller to all LM Studio servers that its terms name, at once, and returns one item per
+    term, in order, or with O(as=dict) a dictionary by term. Equal requests are sent once.
+  - It needs nothing on the servers, and only Python on the controller.
 extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.fleet
@@ -21,30 +21,30 @@ options:
   _terms:
     description:
       - What to ask. Without a term, the host of the task is asked.
-      - A URL, such as C(http://gpu01:1234). It is asked with the options, and without O(token), with the token in E(LM_API_TOKEN).
-        The variables of the host that runs the task do not count, so that the token of one host never goes to another server.
+      - A URL, such as C(http://gpu01:1234). It is asked with the options of the lookup, and if O(token) is not set, with the token in
+        E(LM_API_TOKEN). Host variables do not count, so that the token of one host never goes to another server.
       - The name of a host of the inventory. Its own variables count, as for M(gpufleet.lmstudio.model_info) with C(via=controller),
         and the options are defaults for what it does not set. Only variables of the inventory, facts and extra variables count
         here, not those of the play, of the task or of roles, nor the keyword C(connection) of the play.
       - In a variable that another host reads through C(hostvars), only the host that has the variable can be named. In the C(hosts) of the
         first play no host can be named, because there are no variables of hosts yet. A URL can be given anywhere.
       - Any other name or address, or C(NAME:PORT), which is never looked up in the inventory.
-      - The name of a group is not one of a host. Give its hosts, such as C(groups['gpu']).
+      - The name of a group is not a host. Give the hosts of the group, such as C(groups['gpu']).
     type: list
     elements: str
   select:
     description:
       - What the item of a term is.
       - V(record) is the whole record, as RV(gpufleet.lmstudio.model_info#module:lmstudio) describes it.
-      - V(models) is its list of entries, V(loaded) and V(available) are its lists of keys. They are empty where there is no answer.
+      - V(models) is its list of entries, V(loaded) and V(available) are its lists of keys. They are empty if there is no model list.
     type: str
     choices: [record, models, loaded, available]
     default: record
   as:
     description:
       - V(list) returns one item per term, in the order of the terms.
-      - V(dict) returns one dictionary that has the item of each term under that term. So the filters over hosts, such as
-        P(gpufleet.lmstudio.hosts_serving#filter), take the answer as it is. C(query) returns a list that holds this one dictionary.
+      - V(dict) returns one dictionary with the terms as its keys. Filters over hosts, such as
+        P(gpufleet.lmstudio.hosts_serving#filter), take it as it is. C(query) returns a list that holds this one dictionary.
     type: str
     choices: [list, dict]
     default: list
@@ -57,8 +57,8 @@ options:
     default: full
   on_error:
     description:
-      - What happens when a server does not return a model list, whatever the reason. Wrong terms and options always fail. A host whose own variables
-        or address cannot be used is V(not_asked), and the others are asked.
+      - What happens if a server does not return a model list, whatever the reason. Wrong terms and options always fail. A host whose own variables
+        or address cannot be used has the status V(not_asked), and the others are asked.
       - V(fail) fails, after all terms were asked, and names every server without a model list.
       - V(warn) warns and returns the record as data. V(report) only returns it.
     type: str

@@ -24,7 +24,7 @@ attributes:
   check_mode:
     description: Can run in C(check_mode), and reports what would change.
     support: full
-    details: In check mode no file is written, and RV(ignore:changed) says whether one would be.
+    details: In check mode no file is written. RV(ignore:changed) says whether one would change.
   diff_mode:
     description: Returns details of what has changed in diff mode.
     support: none
@@ -33,21 +33,20 @@ attributes:
     description: When run twice in a row with the same options, the second run reports no change.
     support: full
     details: >-
-      A report that differs from the last one only in its times is written, but does not count as a change. Nor does the history of
-      O(history).
+      A report that differs from the last one only in its times is written, but does not count as a change. Nor does the file of O(history).
   action_group:
     description: The group for C(module_defaults), as in C(group/gpufleet.lmstudio.lmstudio).
     support: none
     details: It asks no server, so connection options do not apply to it.
     membership: []
   bypass_host_loop:
-    details: Set C(run_once=true), so that every host has the registered result.
+    details: Set C(run_once=true), so that the result is registered for every host.
 options:
   hosts:
     description:
-      - The records, by the name of the host. C(hosts) of a registered result of M(gpufleet.lmstudio.fleet_info), or a mapping of
+      - The records, by the name of the host. Either C(hosts) of a registered result of M(gpufleet.lmstudio.fleet_info), or a mapping of
         names to records or to registered results of M(gpufleet.lmstudio.model_info).
-      - A host whose value has no record is reported with the status V(not_asked).
+      - A host without a record is reported with the status V(not_asked).
     type: dict
     required: true
   policy:
@@ -62,7 +61,7 @@ options:
         elements: dict
       exclusive:
         description:
-          - Whether any other loaded model is a violation. Whatever a policy that applies to the host requires may be loaded.
+          - Whether any other loaded model is a violation. A model may be loaded if any part of the policy that applies to the host requires it.
         type: bool
         default: false
       fleet:
@@ -89,24 +88,24 @@ options:
             choices: [quantization, selected_variant, context_length]
       groups:
         description:
-          - By the name of a group of the inventory, O(policy.require), O(policy.exclusive) and O(policy.fleet) for the hosts of that
+          - By the name of an inventory group, O(policy.require), O(policy.exclusive) and O(policy.fleet) for the hosts of that
             group. A group that the inventory does not have is an error.
         type: dict
   baseline:
     description:
-      - The path of a JSON report of an earlier run, or the word V(last), which is what the last run left as C(fleet_audit.last.json)
+      - The path of a JSON report of an earlier run, or the word V(last), which means what the last run left as C(fleet_audit.last.json)
         in O(dest). For a file called C(last), write C(./last).
-      - With V(last), the first run has nothing to compare with, and says so. A host without an answer keeps what it had before, and
-        so does a host of the inventory that is not in this run, so nothing is missed behind an outage or a C(--limit). So does one
-        whose answer shows no change but leaves out what was known, such as one over the older list.
-      - It cannot be one of the files that are written into O(dest), because a run that fails for drift would then be the baseline of the
+      - With V(last), the first run has nothing to compare with, and says so. A host without an answer keeps its previous state. So do hosts of the
+        inventory that are not in this run, and hosts whose answer shows no change but leaves out what was known, such as one with the older
+        list. So no change is missed because of an outage or C(--limit).
+      - It cannot be one of the files that are written into O(dest), because a run that fails because of drift would then be the baseline of the
         next one. Give a copy, or V(last).
     type: path
   drift:
     description:
       - Which changes since the baseline count. V(added) and V(removed) are about what a host lists, V(loaded), V(unloaded) and
         V(context) about its instances, V(quantization) about the weights, V(variant) about the selected variant and those on disk.
-      - V(just_in_time) is about instances that unload when idle. They come and go by themselves, so it is not among the defaults.
+      - V(just_in_time) is about instances that unload when idle. They come and go by themselves, so it is not in the default.
       - Order, remaining TTLs and how often a key is listed never count.
     version_added: 2.0.0
     type: list
@@ -115,21 +114,21 @@ options:
     default: [added, removed, loaded, unloaded, context, quantization, variant]
   accept:
     description:
-      - Whether this run becomes what O(baseline=last) compares with, even if it found changes or could compare no host. Any other run
-        always does. With V(false) the same is found again, until a run accepts it.
+      - Whether this run becomes what O(baseline=last) compares with even if it found changes or could compare no host. Any other run
+        always does. With V(false), the same changes are found again until a run accepts them.
     version_added: 2.0.0
     type: bool
     default: true
   history:
     description:
-      - How many runs to keep in C(fleet_audit.history.json) in O(dest), this one included, each with its figures. V(0) writes no history.
-      - The history does not count for RV(changed). If it cannot be read, a warning says so, and it starts over.
+      - How many runs to keep with their figures in C(fleet_audit.history.json) in O(dest), including this one. V(0) writes no history.
+      - The history does not affect RV(changed). If it cannot be read, a warning says so, and a new one is started.
     version_added: 2.0.0
     type: int
     default: 0
   formats:
     description:
-      - Which reports to write. V(html) is for people, V(markdown) for a pull request or the summary of a job, V(csv) for a
+      - Which reports to write. V(html) is for people, V(markdown) for a pull request or a job summary, V(csv) for a
         spreadsheet, V(junit) for a CI system, V(prometheus) for the textfile collector of node_exporter, V(json) for everything
         else and as a baseline.
     type: list
@@ -140,8 +139,8 @@ options:
     description:
       - The folder for the reports, on the controller. It is created if it does not exist. A relative path starts where Ansible was
         started.
-      - The files are called C(fleet_audit) with C(.html), C(.json), C(.csv), C(.md), C(.xml) and C(.prom). Each is complete at any
-        moment, however the run ends.
+      - The files are called C(fleet_audit) with C(.html), C(.json), C(.csv), C(.md), C(.xml) and C(.prom). None is ever incomplete,
+        however the run ends.
     type: path
     default: fleet_audit
   mode:
@@ -190,7 +189,7 @@ EXAMPLES = r"""
 RETURN = r"""
 changed:
   description:
-    - Whether a report is new, or has changed in more than its times. New times alone do not count, although they are written.
+    - Whether a report is new, or has changed in more than its times.
   returned: always
   type: bool
 msg:
@@ -208,14 +207,14 @@ summary:
   returned: success
   type: dict
 problems:
-  description: What is wrong, a sentence for each finding, with the hosts. The most important come first.
+  description: What is wrong, with one sentence for each finding, the most important first.
   returned: success
   type: dict
   contains:
     violations:
       description:
-        - Rules of the fleet and requirements of severity C(fail) that are not met, and the hosts without an answer of which
-          something is required.
+        - Rules of the fleet and requirements of severity V(fail) that are not met, and hosts without an answer for which there are
+          requirements.
       type: list
       elements: str
     not_ok:
@@ -224,8 +223,8 @@ problems:
       elements: str
     drift:
       description:
-        - Changes since the baseline. Hosts with the same change share a sentence. Where no host could be compared with it, the
-          sentence says that.
+        - Changes since the baseline. Hosts with the same change share a sentence. If no host could be compared with it, a
+          sentence says so.
       type: list
       elements: str
 lines:
