@@ -11,68 +11,68 @@ version_added: 2.0.0
 author:
   - gpufleet (@gpufleet)
 description:
-  - An ansible-rulebook event source plugin that asks C(GET /api/v1/models) of every endpoint again and again, and sends an event when
+  - An ansible-rulebook event source plugin that polls C(GET /api/v1/models) of every endpoint, and sends an event when
     something has changed. Nothing is sent while nothing changes.
   - An event is C({lmstudio{event, host, url, model, instance, previous, current, status, at}, meta{hosts}}). C(meta.hosts) is the name of the
     host, so that C(run_playbook) is limited to it.
   - C(host_down) is sent after O(down_after) failed polls, and C(host_up) with the first answer after that. C(previous) and C(current) are
     lists of sentences that say what is wrong, and C(status) is the status of the host record.
-  - C(model_loaded) is sent when a model gets its first instance, C(model_unloaded) when its last one has gone, with its instances before and
+  - C(model_loaded) is sent when a model gets its first instance, C(model_unloaded) when its last one is gone, with its instances before and
     after in C(previous) and C(current), and the first of them in C(instance).
-  - C(instance_changed) is sent when a model stays loaded and one of its instances comes, goes, or has another configuration. C(previous) and
-    C(current) are that instance, or null. The time that an instance has left never makes an event, nor does an answer with the other list of
-    models than before (O(api=auto)), because the two lists do not show the same of an instance.
+  - C(instance_changed) is sent when a model stays loaded and one of its instances appears, disappears or changes its configuration. C(previous)
+    and C(current) are that instance, or null. Neither a remaining TTL causes an event, nor an answer with the other list of models than before
+    (O(api=auto)), because the two lists do not report the same about an instance.
   - C(violated) is sent when a requirement that was met is no longer met, and C(met) when all of them are met again. C(previous) and
-    C(current) are lists of sentences that say what is not met. A host that comes up with unmet requirements always makes a C(violated).
-    Another reason for a requirement that was not met already makes none.
-  - A poll that fails says nothing about models and requirements. It never makes a C(model_unloaded), a C(violated) or a C(met).
+    C(current) are lists of sentences that say what is not met. A host that comes up with unmet requirements always causes a C(violated).
+    While a requirement is not met, another reason for it causes none.
+  - A failed poll says nothing about models and requirements. It never causes a C(model_unloaded), a C(violated) or a C(met).
   - No text of an event is a template, nor becomes one when it is read as a literal or joined with others. Each C({), backslash, C(#) and C($)
     in it is replaced by the character U+FF5B, U+FF3C, U+FF03 or U+FF04. A text of more than 1000 characters is cut, and ends with an ellipsis and a digest.
   - Wrong arguments end the source when it starts. After that, nothing that a server does ends it.
 options:
   endpoints:
     description:
-      - Whom to watch. An endpoint is a URL, the name or address of a host, C(NAME:PORT), or a mapping of a C(name), a C(url) and the connection options
-        of this source.
-      - The name of a host is C(name), or else that in its URL. It must be its name in the inventory, or playbooks do not reach it. With the
-        name of a group, they would run on the whole group.
+      - The servers to watch. An endpoint is a URL, the name or address of a host, C(NAME:PORT), or a mapping of C(name), C(url) and the connection
+        options of this source.
+      - The name of a host is C(name), or else the one in its URL. It must be the host's name in the inventory, or playbooks do not reach it. With
+        the name of a group, they would run on the whole group.
       - Without a C(url), C(http://NAME) is asked with O(port).
     type: list
     elements: raw
     required: true
   interval:
     description:
-      - Seconds from one poll of a host to the next, give or take a tenth. Each host has its own pace, whatever the others do.
+      - Seconds from one poll of a host to the next, give or take a tenth of that. No host waits for the others.
     type: float
     default: 30
   down_after:
     description:
-      - After how many consecutive failed polls a host is down.
+      - The number of consecutive failed polls after which a host is down.
     type: int
     default: 2
   require:
     description:
-      - Requirements to watch on each host, with the keys of O(gpufleet.lmstudio.model_assert#module:require). One with C(severity=warn) is
-        always met here.
+      - Requirements to watch on each host, with the keys of O(gpufleet.lmstudio.model_assert#module:require). One with C(severity=warn) always
+        counts as met here.
     type: list
     elements: dict
   events:
     description:
-      - Which events are sent. Unset means all of them.
+      - Which events to send. Unset means all of them.
     type: list
     elements: str
     choices: [host_down, host_up, model_loaded, model_unloaded, instance_changed, violated, met]
   initial:
     description:
-      - Whether what is found first makes events, too.
-      - V(none) sends no events for it, unless the host was down before. V(snapshot) sends C(host_up) or C(host_down), C(model_loaded) for each
+      - Whether to send events for what the first polls find.
+      - V(none) sends no such events, unless the host was down before. V(snapshot) sends C(host_up) or C(host_down), C(model_loaded) for each
         loaded model, and C(violated) or C(met).
     type: str
     choices: [none, snapshot]
     default: none
   port:
     description:
-      - The port of endpoints that have neither a port nor a URL. Unset means 1234 there.
+      - The port of endpoints that have neither a port nor a URL. Unset means 1234.
     type: int
   token:
     description:
@@ -81,7 +81,7 @@ options:
     type: str
   headers:
     description:
-      - More request headers, for endpoints that have none of their own.
+      - Additional request headers, for endpoints that have none of their own.
     type: dict
   timeout:
     description:
@@ -117,7 +117,7 @@ options:
     default: 16777216
   api:
     description:
-      - Which list of models is asked for, as for O(gpufleet.lmstudio.model_info#module:api).
+      - Which list of models to ask for, as for O(gpufleet.lmstudio.model_info#module:api).
     type: str
     choices: [v1, v0, auto]
     default: v1
