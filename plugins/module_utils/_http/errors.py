@@ -33,7 +33,7 @@ HINTS = {
     # Where what was seen says more than the status.
     "refused: no port": "The URL names no port, so the default port of its scheme was used (80 or 443). LM Studio listens on 1234 unless told "
     "otherwise: write it in the URL.",
-    "refused: this machine": "Start LM Studio's server on this very host (lms server start), or set url or port to where it listens.",
+    "refused: this machine": "Start LM Studio's server on this host (lms server start), or set url or port to where it listens.",
     "refused: IPv6": "LM Studio listens on IPv4 only: give the IPv4 address of the host (ansible_host, lmstudio_url or url). "
     "If a proxy is to answer on IPv6, start the proxy.",
     "dns: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
@@ -41,18 +41,18 @@ HINTS = {
     "and at any proxy in between. Then try again.",
     "no_route: open files": "The machine that sends the request has too many files open: raise its limit (ulimit -n, LimitNOFILE), or ask fewer "
     "hosts at once (concurrency, forks).",
-    "no_route: memory": "The machine that sends the request has no memory left for a connection: see what uses it, or ask fewer hosts at once "
+    "no_route: memory": "The machine that sends the request has no memory left for a connection: check what uses it, or ask fewer hosts at once "
     "(concurrency, forks).",
     "no_route: not permitted": "The machine that sends the request does not permit the connection: check its own firewall, and what confines the "
     "process there (SELinux, AppArmor, a container).",
     "no_route: own address": "The machine that sends the request has no address of its own for this connection: check that it has IPv6 if the "
     "address is an IPv6 one, and that a link-local address names its zone (%25eth0). It may also have no free port left.",
-    "no_route: other": "The machine that sends the request gives the reason in brackets. Check it there, and that the address is right.",
+    "no_route: other": "The reason in brackets comes from the machine that sends the request. Look into it there, and check that the address is right.",
     "no_route: proxy": "Check the proxy that the environment names, or set use_proxy to false.",
     "tls: not TLS": "Check that this port speaks TLS. LM Studio itself does not: without a proxy in front of it, write http://.",
     "tls: closed": "Check that this port speaks TLS. LM Studio itself does not: without a proxy in front of it, write http://. With one, look at "
     "its log: it may not serve this name, require a client certificate (client_cert, client_key), or still be starting.",
-    "tls: clock": "Check the clock of the machine that sends the request, and that of the server which signed the certificate.",
+    "tls: clock": "Check the clock of the machine that sends the request, and that of the machine that signed the certificate.",
     "tls: expired": "Renew the certificate on the server. If it is new, check the clock of the machine that sends the request.",
     "tls: self-signed": "Set ca_path to this certificate if you trust it, or have it signed by a CA that you trust.",
     "tls: own CA": "Set ca_path to the CA at the end of the server's chain if you trust it.",
@@ -68,14 +68,14 @@ HINTS = {
     "A port forward (WSL, SSH, a container) accepts connections although nothing listens behind it. Or raise timeout.",
     "timeout: proxy": "Check that the host is up, and that the proxy which the environment names reaches it. Or set use_proxy to false.",
     "timeout: no proxy": "Check the proxy that the environment names, or set use_proxy to false.",
-    "timeout: whole fleet": "The time for all hosts was over before this one had answered: raise fleet_timeout (or wait_timeout, while "
+    "timeout: whole fleet": "The time for all hosts was over before this one answered: raise fleet_timeout (or wait_timeout, while "
     "an assertion waits). A lower timeout spends less of it on silent hosts, and a higher concurrency asks more hosts at once.",
     "auth: headers": "Set headers to what that server, or the proxy in front of it, accepts.",
     "auth: Basic": "A proxy in front of it requires a user name and a password, not a token. In headers, set Authorization to "
     "the word Basic and the base64 of USER:PASSWORD, and set no token.",
     "forbidden: nothing sent": "This is not about a token: none was sent, and LM Studio would answer that with 401. Another program may "
-    "refuse the name in the URL (Ollama and Jan do so with a Host header that they do not know), or a proxy may "
-    "require a client certificate (client_cert, client_key) or let in other machines only. Check url and port, and the rules of that program.",
+    "refuse the name in the URL (Ollama and Jan do so if they do not know the Host header), or a proxy may "
+    "require a client certificate (client_cert, client_key) or only let in other machines. Check url and port, and the rules of that program.",
     "unsupported: path": "Check the path of the URL first: /api/v1/models is added to it. "
     "If it is right, LM Studio there is older than 0.4: update it, or set api: auto (lmstudio_api).",
     "unsupported: /api": "Remove /api from the end of the URL, unless it is the prefix of a proxy: /api/v1/models is added to it. "
@@ -90,10 +90,10 @@ HINTS = {
     "redirect: login": "A proxy in front of the server requires a login. Set headers to what it accepts from a program, "
     "such as a service token. Do not set url to the login page: that would send it the token.",
     "redirect: other host": "Redirects are not followed, so that a token goes nowhere else. Is it a login page? Then set headers "
-    "to what the proxy accepts. Only if you know that LM Studio is there now, set url to it.",
-    "redirect: same host": "Set url to where it leads: scheme, port and path as the server expects them.",
+    "to what the proxy accepts. Set url to it only if you know that LM Studio is there now.",
+    "redirect: same host": "Set url to where the redirect leads: with the scheme, port and path that the server expects.",
     "redirect: without TLS": "Correct the proxy: it redirects from TLS to plain HTTP, where everyone on the way could read the token.",
-    "redirect: path": "Check the path of the URL: /api/v1/models is added to it. If it is right, a proxy redirects, "
+    "redirect: path": "Check the path of the URL: /api/v1/models is added to it. If it is right, it is a proxy that redirects, "
     "because LM Studio does not: perhaps to a login page, which headers could avoid, or by mistake.",
     "redirect: itself": "Correct the proxy: it redirects to itself. It may not know that the request came over TLS (X-Forwarded-Proto), or require "
     "a cookie.",
@@ -103,16 +103,16 @@ HINTS = {
     "not_lmstudio: TLS behind": "The proxy connects without TLS to the server behind it, which expects TLS. Let the proxy use https:// there.",
     "not_lmstudio: page of a 400": "A proxy such as nginx answers like this when it requires a client certificate that it accepts (client_cert, "
     "client_key), or when a header is too long. Its error log has the reason.",
-    "not_lmstudio: page of a 429": "It limits how often it is asked: ask fewer hosts at once (concurrency), or less often.",
+    "not_lmstudio: page of a 429": "It limits the rate of requests: ask fewer hosts at once (concurrency), or less often.",
     "not_lmstudio: page of an error": "If there is a proxy, its error log has the reason. "
     "If there is none, check url and port: something else answers there.",
     "http_error: TLS": "This port expects TLS: write https:// in the URL.",
     "http_error: TLS behind": "The proxy connects without TLS to the server behind it, which expects TLS. Let the proxy use https:// there.",
-    "http_error: 429": "It limits how often it is asked: ask fewer hosts at once (concurrency), or less often.",
+    "http_error: 429": "It limits the rate of requests: ask fewer hosts at once (concurrency), or less often.",
     "invalid: size": "If the library really is that large, raise max_response_bytes.",
     "invalid: empty": "LM Studio never sends an empty answer. A proxy without a route for this URL does (such as Caddy): check url and port, and "
     "the routes of the proxy.",
-    "invalid: compressed": "A proxy compresses the answer, although that was not requested. Switch it off there for this path.",
+    "invalid: compressed": "A proxy compresses the answer, although that was not requested. Switch compression off there for this path.",
     "invalid: framing": "Look at the proxy in between, or check url and port: something else may answer there.",
     "invalid: not HTTP": "Check url and port: another kind of server listens there. If it speaks TLS, write https://.",
     "invalid: HTTP/2": "Something there speaks HTTP/2 only, and LM Studio speaks HTTP/1.1. Check url and port, "

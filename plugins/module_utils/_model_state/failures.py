@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 REASONS = {
     "model_unknown": "Give the key as model_info lists it under available. If the model is not on this host yet, set download: true.",
-    "option_unsupported": "Change or remove that option. config takes what this LM Studio's load endpoint knows.",
+    "option_unsupported": "Change or remove that option. config takes only settings that the load endpoint of this LM Studio knows.",
     "request_rejected": "Correct what the server names. Repeating the same request gives the same answer.",
     "insufficient_memory": "Unload other models (exclusive: true, or state: unloaded), load this one with a smaller context, or choose a smaller one.",
     "load_failed": "Look at LM Studio's log on that host (lms log stream). It will keep failing until the cause is removed.",
-    "effective_config_differs": "The server decides what it gives: MLX ignores some settings, and auto-fit lowers the context to what fits. Ask for what it "
-    "gives, or set compare for that setting to at_least or ignore, or pinned to false for an instance that unloads when it is idle.",
+    "effective_config_differs": "The server has the last word: MLX ignores some settings, and auto-fit lowers the context to what fits. Ask for what it "
+    "gives, set compare for that setting to at_least or ignore, or set pinned to false if an instance may unload when idle.",
     "load_unconfirmed": "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream), "
     "and run the task again with confirm_loaded: true, which waits until it is loaded. Raise load_timeout if loads take longer.",
-    "changed_meanwhile": "Something else loads or unloads on this host: another play, a person, just-in-time loading, or a restart of LM Studio. "
-    "Run one at a time, then try again.",
+    "changed_meanwhile": "Something else loads or unloads models on this host: another play, a person, just-in-time loading, or a restart of LM Studio. "
+    "Let only one of them act at a time, then try again.",
     "masked_names": "Give another token or other headers, so that no name in the list contains the token, its first 10 characters, or the value of a header.",
     "shared_identifier": "Unload both in LM Studio, or load one of them there under another identifier. Then run the task again.",
     "still_loaded": "A client may have loaded it again at once (just-in-time loading): stop the client, or switch that off. Or look at LM Studio's log "
@@ -41,11 +41,11 @@ REASONS = {
 """Every reason other than the statuses of the record, and what to do next. docs/troubleshooting.md has them all, in these words."""
 
 _OF_CHANGES = {
-    "forbidden": "The token may list models, but not do this. Give it the permission to load, unload or download (Manage tokens), or check the rules "
+    "forbidden": "The token may list models, but not do this. Give it permission to load, unload or download (Manage Tokens), or check the rules "
     "of the proxy.",
     "unsupported": "LM Studio there does not know this request: update it. Before 0.4 this cannot be done over its API. Or check the path of the "
     "URL, if it has one.",
-    "not_lmstudio": "It lists models, but answers this request differently. A proxy in front of it may let only reads through, or LM Studio "
+    "not_lmstudio": "It lists models, but answers this request differently. A proxy in front of it may only let reads through, or LM Studio "
     "there may be too old: update it.",
 }
 """Next steps that differ from the usual ones, because the server does give its list."""

@@ -476,9 +476,9 @@ MEMORY = "Model loading was stopped due to insufficient system resources. It req
         (error(400, "unrecognized_keys", "Unrecognized key(s) in object: 'ttl'"), "option_unsupported", "'ttl'"),
         (error(400, "invalid_request", "context_length must be positive"), "request_rejected", "must be positive"),
         (error(404, "model_not_found", "No model"), "model_unknown", "No model"),
-        (Response(403), "forbidden", "Give it the permission to load"),
+        (Response(403), "forbidden", "Give it permission to load"),
         (Response(404, b'{"error": "Unexpected endpoint or method. (POST /api/v1/models/load)"}'), "unsupported", "update it"),
-        (Response(404, b"404 page not found"), "not_lmstudio", "A proxy in front of it may let only reads through"),
+        (Response(404, b"404 page not found"), "not_lmstudio", "A proxy in front of it may only let reads through"),
     ],
 )
 def test_why_a_load_fails_is_told_and_what_was_there_is_loaded_again(answer, reason, words):
