@@ -510,7 +510,7 @@ def test_where_no_host_could_be_compared_it_fails_until_that_is_accepted(audit, 
             failed = audit(hosts, *arguments, ends=2, **GATE).output.split("Fail on what")[1]
             assert NOTHING_COMPARED in failed
             assert ("To compare with this run instead, run it once with -e fleet_audit_accept=true." in failed) is advice
-            assert "The next run fails again, unless a host can be compared then." in failed
+            assert "The next run will fail again, unless a host can then be compared." in failed
         assert last.read_bytes() == before
 
     def accepted(hosts, *arguments):
