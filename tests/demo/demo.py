@@ -27,29 +27,29 @@ ROOT = Path(__file__).resolve().parents[2]
 TOKENS = {"gpu03": "demo-token-of-gpu03", "gpu04": "an-old-token-of-gpu04"}
 POLICY = {"require": [{"name": "chat", "model": "qwen/*", "min_context_length": 8192}]}
 FIRST = """
-This fleet is simulated: seven servers on this machine. Some are broken on purpose, to show what that looks like:
-gpu02 has nothing loaded, gpu04 has a new token, gpu05 is older than LM Studio 0.4, and gpu06 is down.
-The audit requires a qwen model with a context of 8192 of every host, so they break its policy.
+This fleet is simulated: seven servers on this machine. Some have problems on purpose, to show what that looks like:
+an instance on gpu01 has too little context, gpu02 has nothing loaded, gpu04 has a new token, gpu05 is older than LM Studio 0.4,
+and gpu06 is down. The audit requires every host to serve a qwen model with a context of 8192, so these five do not meet its policy.
 """
 LAST = """
-Open {report} in a browser: the report of the audit.
+Open {report} in a browser: it is the report of the audit.
 
-Next, with hosts of your own:
+What you can do next:
 
 {own_server}  - Install the collection where you run Ansible:
       ansible-galaxy collection install --force {tarball}
       pip install 'requests>=2.31' 'urllib3>=2'     (only for via: controller over TLS or through a proxy)
-  - Run the same overview on your inventory. The hosts are asked over their own connection, so LM Studio
-    may stay bound to 127.0.0.1. Put tokens into lmstudio_token, other addresses into lmstudio_url:
+  - Run the same overview on your own inventory. The hosts are asked over their own connection, so LM Studio
+    may stay bound to 127.0.0.1. Put tokens into lmstudio_token, and other addresses into lmstudio_url:
       ansible-playbook -i YOUR_INVENTORY gpufleet.lmstudio.overview
   - Copy {playbook} into your project and change it.
 """
 OWN_SERVER = """  - Ask a server that you can reach from here:
       LMSTUDIO_URL=http://gpu01:1234 make demo
-  - Or try plays of your own on the simulated fleet: make demo KEEP=1
+  - Try plays of your own on the simulated fleet: make demo KEEP=1
 """
 KEPT = """
-The simulated fleet stays until you press Ctrl-C. In another terminal, in this folder, plays for hosts: gpu run on it:
+The simulated fleet keeps running until you press Ctrl-C. To run plays for hosts: gpu on it, use another terminal, in this folder:
 
   export ANSIBLE_CONFIG={config}
   {ansible_playbook} YOUR_PLAY.yml
