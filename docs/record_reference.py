@@ -25,13 +25,12 @@ Documented = dict[str, Any]
 EXAMPLE = Path(__file__).parents[1] / "tests" / "simulator" / "payloads" / "mac.json"
 INTRODUCTION = """# The record
 
-What a host answered is a record, the same from every plugin: `ansible_facts.lmstudio` of
+The answer of a host is a record, which is the same from every plugin: `ansible_facts.lmstudio` of
 [model_facts](model_facts_module.rst), `lmstudio` in the result of [model_info](model_info_module.rst), each of `hosts` in that of
 [fleet_info](fleet_info_module.rst), each answer of the [lookup](models_lookup.rst), and the variable `lmstudio_record` of the
 [inventory plugin](lmstudio_inventory.rst).
 
-All keys are always there, but for `unreadable` of a model. What a server does not report is null, false or an empty list. Every other
-plugin that returns a record returns this one, so this is the only place that describes it.
+All keys are always there, except `unreadable` of a model. What a server does not report is null, false or an empty list.
 """
 MODEL: dict[str, Any] = {**reader._ENTRY, "loaded_instances": reader._INSTANCE}
 """The fields of a model as it is read from an answer: a table stands for an object."""

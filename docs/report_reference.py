@@ -16,9 +16,9 @@ Schema = dict[str, Any]
 SCHEMA = Path(__file__).parents[1] / "roles" / "fleet_audit" / "files" / "fleet_audit.schema.json"
 INTRODUCTION = """# The JSON report
 
-What an [audit](../audit.md) writes as `fleet_audit.json`. All other reports are views of it, and it can be the baseline of a
-later audit. This table says what its JSON Schema says, which is `roles/fleet_audit/files/fleet_audit.schema.json` of the
-collection and can check a report. `*` stands for any name, `[]` for each entry of a list.
+An [audit](../audit.md) writes this document as `fleet_audit.json`. All other reports are views of it, and it can be the baseline of a
+later audit. The table is made from its JSON Schema, `roles/fleet_audit/files/fleet_audit.schema.json` in the
+collection, which can check a report. `*` stands for any name, `[]` for each entry of a list.
 
 | key | type | what it is |
 | --- | --- | --- |
