@@ -155,7 +155,7 @@ options:
   via:
     description:
       - Which machine sends the requests, as for M(gpufleet.lmstudio.model_info).
-      - V(target) supports C(async). V(controller) reports progress every few seconds.
+      - V(target) supports C(async). V(controller) reports progress every 15 seconds.
     type: str
     choices: [target, controller]
     default: target
