@@ -3,18 +3,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """What the process that forked_ansible.py forks reads in advance, because otherwise each command, or each of its workers, reads it: the
-table of what Ansible has moved, the documentation of plugins that a play may need, and what Jinja needs for its first template."""
+table of what Ansible has moved, the documentation of plugins that a play may need, and what Jinja needs for its first template. And what
+they import of the collection is not compiled again."""
 
 from __future__ import annotations
 
 import gc
 import importlib
+from importlib.machinery import SourceFileLoader
+from types import CodeType
 
 import ansible.template
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins import loader
-from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+from ansible.utils.collection_loader import _collection_finder
 
+
+def _compiled(source: bytes, filename: str, **options: object) -> CodeType:
+    """As Python itself imports a file: from its .pyc. Ansible compiles each file of a collection in each process that imports it."""
+    return SourceFileLoader(filename, filename).get_code(filename)
+
+
+_collection_finder.compile = _compiled
 loader.init_plugin_loader()
 try:
     importlib.import_module("ansible_collections.ansible.builtin")
@@ -24,6 +34,6 @@ try:
     ansible.template.Templar(DataLoader(), {}).template(_trusted("{{ {} | combine({'numbers': [1] | map('int') | list}) is search('x') }}"))
 finally:
     # Each command begins with a finder of collections of its own.
-    _AnsibleCollectionFinder._remove()
+    _collection_finder._AnsibleCollectionFinder._remove()
 # A fork that collects garbage would copy all of this to look at it.
 gc.freeze()
