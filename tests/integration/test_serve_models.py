@@ -209,3 +209,27 @@ def test_models_whose_keys_differ_only_in_capitals_are_two(run, start):
     fleet = start({"gpu01": {"payload": {"models": models}}})
     serve(run, fleet, {"gpu01": {"serve_models_models": [{"model": "lab/Chat"}, {"model": "lab/chat"}]}})
     assert sorted(model for _path, model in posts(fleet)["gpu01"]) == ["lab/Chat", "lab/chat"]
+
+
+@pytest.mark.matrix
+def test_what_a_server_does_not_report_stays_with_its_host_under_delegate_facts(run, start):
+    servers = {"gpu01": {"loads": {"unreported": ["flash_attention"]}}, "gpu02": {}}
+    fleet = start({name: {"payload": "none_loaded.json", **settings} for name, settings in servers.items()})
+    wanted = {"serve_models_models": [{"model": CHAT, "config": {"flash_attention": True}}], "serve_models_via": "controller"}
+    play = """
+- name: Serve
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Serve the models
+      ansible.builtin.include_role:
+        name: gpufleet.lmstudio.serve_models
+        apply: {delegate_to: gpu02, delegate_facts: true}
+    - name: Show what was not reported
+      ansible.builtin.debug:
+        msg: "NOT REPORTED {{ inventory_hostname }} {{ serve_models_unverified[item] | join }}"
+      loop: ["CHAT"]
+"""
+    hosts = {name: {"lmstudio_url": url, **wanted} for name, url in fleet.urls.items()}
+    output = run(play.replace("CHAT", CHAT), hosts).output
+    assert "NOT REPORTED gpu01 flash_attention" in output and 'NOT REPORTED gpu02 "' in output
