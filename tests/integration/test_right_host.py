@@ -208,6 +208,8 @@ def test_a_task_that_runs_once_says_that_other_hosts_get_its_answer(run, start):
     for module, task in tasks.items():
         assert warnings_of({**task, "run_once": True}) == 1, module
     assert warnings_of(tasks["model_info"]) == warnings_of({**tasks["model_info"], "run_once": True}, serial=1) == 0
+    # There, each host is asked, and each answer is registered for all.
+    assert warnings_of({**tasks["model_info"], "run_once": True}, strategy="free") == 1
     # A server that the task names is that of nobody.
     assert warnings_of({"gpufleet.lmstudio.model_info": {"url": fleet.urls["elsewhere"]}, "run_once": True}) == 0
 
@@ -220,13 +222,14 @@ def test_a_gate_that_is_included_once_says_that_the_other_hosts_are_not_asked(ru
     role = {"include_role": {"name": "gpufleet.lmstudio.require_models"}}
     warning = "gpu01: an include with run_once is for this host alone, and gpu02 will not be asked."
 
-    def warnings_of(task):
-        play = [{"name": "Gate", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Gate", **task}]}]
+    def warnings_of(task, **keywords):
+        play = [{"name": "Gate", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Gate", **task}], **keywords}]
         return " ".join(run(json.dumps(play), hosts).output.split()).count(warning)
 
     assert warnings_of({**role, "run_once": True}) == 1
     assert warnings_of({"block": [{"include_tasks": "gate.yml"}], "run_once": True}) == 1
-    assert warnings_of(role) == 0 and warnings_of({**role, "run_once": True, "vars": {"require_models_min_hosts": 2}}) == 0
+    assert warnings_of(role) == warnings_of({**role, "run_once": True}, strategy="ansible.builtin.host_pinned") == 0
+    assert warnings_of({**role, "run_once": True, "vars": {"require_models_min_hosts": 2}}) == 0
 
 
 @pytest.mark.matrix

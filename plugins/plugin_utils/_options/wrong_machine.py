@@ -156,11 +156,17 @@ def run_once_warning(task: Any, task_vars: Mapping[str, Any]) -> str | None:
     others = [name for name in task_vars["ansible_play_batch"] if name != task_vars["inventory_hostname"]]
     if others and task.run_once:
         alone = f"a task with run_once asks this host alone, and Ansible gives its result to {format_names(others)} as well."
-    elif others and any(include.run_once is True for include in includes_around(task)):
+    elif others and _is_included_once(task):
         alone = f"an include with run_once is for this host alone, and {format_names(others)} will not be asked."
     else:
         return None
     return f"{alone} Remove run_once, or use fleet_info or fleet_assert, which ask all hosts at once."
+
+
+def _is_included_once(task: Any) -> bool:
+    """Whether an include around a task is carried out for one host. With some strategies it is for each, as Ansible warns."""
+    once = any(include.run_once is True for include in includes_around(task))
+    return once and str(task.get_play().strategy).rpartition(".")[2] not in ("free", "host_pinned")
 
 
 def _base(url: Any) -> str:
