@@ -233,3 +233,14 @@ def test_what_a_server_does_not_report_stays_with_its_host_under_delegate_facts(
     hosts = {name: {"lmstudio_url": url, **wanted} for name, url in fleet.urls.items()}
     output = run(play.replace("CHAT", CHAT), hosts).output
     assert "NOT REPORTED gpu01 flash_attention" in output and 'NOT REPORTED gpu02 "' in output
+
+
+@pytest.mark.matrix
+def test_what_one_server_does_not_report_is_still_required_of_others_where_the_role_is_imported_once(run, start):
+    fleet = start({"gpu01": {"payload": "none_loaded.json", "loads": {"unreported": ["flash_attention"]}}, "gpu02": {}})
+    wanted = {"serve_models_models": [{"model": CHAT, "config": {"flash_attention": False}}], "serve_models_via": "controller"}
+    hosts = {name: {"lmstudio_url": url, **wanted} for name, url in fleet.urls.items()}
+    output = run(PLAY.replace("      tags: [serve]\n", "      run_once: true\n", 1), hosts, ends=2).output
+    assert "SERVES gpu01" in output and "SERVES gpu02" not in output
+    assert f"{CHAT} is loaded with flash_attention true, false is required" in output
+    assert not fleet.posts("gpu02")
