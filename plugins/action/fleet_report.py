@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
 
     def _report(self, task_vars: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         """The result of judging the records and writing the reports. Warnings go into `result` at once."""
-        refuse_batches_of_an_audit(task_vars)
+        refuse_batches_of_an_audit(self._task, task_vars)
         refuse_other_values(self._task, task_vars, task_vars.get("ansible_play_hosts_all", ()))
         options = report_options(only_set(self._task.args))
         folder = Path(os.path.abspath(options["dest"]))

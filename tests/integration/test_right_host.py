@@ -899,6 +899,49 @@ def test_the_controller_does_not_answer_in_silence_for_a_host_with_another_addre
 
 
 @pytest.mark.matrix
+@pytest.mark.parametrize("hosts", ["localhost", "{{ play_on }}"])
+def test_a_host_that_a_play_adds_is_not_one_of_its_hosts(run, fleet, controller, tmp_path, hosts):
+    port = port_of(fleet.urls["one"])
+    play = f"""
+- name: A play on the controller adds hosts
+  hosts: "{hosts}"
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Add
+      ansible.builtin.add_host:
+        name: "{{{{ item }}}}"
+        groups: added
+        ansible_host: "{{{{ {{'one': '{ONE}', 'vm1': '127.0.0.1'}}[item] }}}}"
+        lmstudio_url: http://127.0.0.1:{port}
+        lmstudio_token: token-of-{{{{ item }}}}
+      loop: [one, vm1]
+    - name: Ask
+      gpufleet.lmstudio.fleet_info:
+        hosts: added
+      run_once: true
+      register: answers
+    - name: Each at its own address
+      ansible.builtin.assert:
+        that:
+          - answers.hosts.one.url == '{fleet.urls["one"]}'
+          - answers.hosts.vm1.status == 'not_asked'
+    - name: Ask the hosts of the play
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: answers
+    - name: It is one
+      ansible.builtin.assert:
+        that: answers.hosts | list == ['localhost']
+    - name: Audit them
+      ansible.builtin.include_role:
+        name: gpufleet.lmstudio.fleet_audit
+"""
+    run(play, {}, "-e", "play_on=localhost", connection={})
+    assert sent_to(fleet, "one") == ["Bearer token-of-one"] and controller.requests("controller") == []
+
+
+@pytest.mark.matrix
 def test_the_connection_of_a_play_is_that_of_its_hosts_and_that_of_a_task_of_nobody(run, start):
     controller = start({"controller": {"payload": "two_loaded.json"}})
     port = port_of(controller.urls["controller"])

@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection
     batch_hosts,
     match_pattern,
     names_unknown,
+    play_hosts,
     refuse_batches_of_an_audit,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
@@ -67,7 +68,7 @@ class FleetAction(ActionBase):
                 "Set run_once: true on this task."
             )
         try:
-            refuse_batches_of_an_audit(task_vars or {})
+            refuse_batches_of_an_audit(self._task, task_vars or {})
             if self._task.args.get("hosts", self) in ("", None):
                 raise OptionError("hosts", f"it has no value. {_GIVE_A_PATTERN}")
             options = validate_options(self.spec(), given_options(self._task.args))
@@ -96,7 +97,7 @@ class FleetAction(ActionBase):
 
     def resolve(self, names: list[str], options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Endpoint | NotAsked]:
         """The endpoint of each host, or why it has none."""
-        in_play = set(task_vars["ansible_play_hosts_all"])
+        in_play = play_hosts(self._task, task_vars)
         connections = {True: connection_of_play(self._task, self._templar), False: connection_of_command_line()}
 
         def host_of(name: str) -> Host:

@@ -36,6 +36,12 @@ def names_unknown(pattern: list[str], groups: Mapping[str, Iterable[str]]) -> li
     return [name for name in plain if name not in known]
 
 
+def play_hosts(task: Any, task_vars: Mapping[str, Any]) -> set[str]:
+    """The hosts of the play of a task, in all its batches. ansible_play_hosts_all has those that its tasks have added, too."""
+    inventory = task_vars["hostvars"]._inventory
+    return {host.name for host in inventory.get_hosts(task.get_play().hosts, ignore_restrictions=True)}
+
+
 def batch_hosts(task_vars: Mapping[str, Any]) -> list[str]:
     """The hosts of the current batch of the play, including those that failed before."""
     # ansible_play_batch leaves out those that failed, and ansible_play_hosts_all ignores batches. The inventory that the
@@ -46,11 +52,11 @@ def batch_hosts(task_vars: Mapping[str, Any]) -> list[str]:
     return [name for name in names if name in batch]
 
 
-def refuse_batches_of_an_audit(task_vars: Mapping[str, Any]) -> None:
+def refuse_batches_of_an_audit(task: Any, task_vars: Mapping[str, Any]) -> None:
     """Raise an ``AnsibleError`` in the role ``fleet_audit`` under ``serial``, where each batch would overwrite the reports of the one before."""
     if task_vars.get("ansible_role_name") != "gpufleet.lmstudio.fleet_audit":
         return
-    batch, play = batch_hosts(task_vars), task_vars["ansible_play_hosts_all"]
+    batch, play = batch_hosts(task_vars), play_hosts(task, task_vars)
     if len(batch) < len(play):
         raise AnsibleError(
             f"one run of the role fleet_audit is one audit, but this batch has {len(batch)} of the {len(play)} hosts of the play, and the next "
