@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, normalise_url
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import canonical_host, is_loopback, is_this_machine
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
     DEFAULT_PORT,
     bracketed,
@@ -31,17 +31,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     VariableError,
     host_of_inventory,
 )
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server import THIS_MACHINE, Server, server_of
 
-_THIS_MACHINE = "localhost"
 Machines = Mapping[str, tuple[str, ...]]
 """Which machine each host is: equal for hosts that are one, empty for the controller."""
-
-
-class Server(NamedTuple):
-    scheme: str
-    host: str
-    port: int
-    path: str
 
 
 def reason_not_asked(host: Host, address: str) -> NotAsked | None:
@@ -77,7 +70,7 @@ def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: b
     asked = _server(overrides["url"], overrides.get("port"))
     if asked is None:
         return True  # Nothing is sent: the URL is refused later, with the reason.
-    return any(_server(*server) == asked for server in own) and (host.sends_request(on_controller) or asked.host != _THIS_MACHINE)
+    return any(_server(*server) == asked for server in own) and (host.sends_request(on_controller) or asked.host != THIS_MACHINE)
 
 
 def leads_to(url: str, options: Mapping[str, Any], default_url: str) -> bool:
@@ -93,8 +86,7 @@ def _server(url: Any, port: Any) -> Server | None:
         endpoint = Endpoint(normalise_url(str(url), None if port is None else int(port)))
     except (OptionError, OverflowError, TypeError, ValueError):
         return None
-    host = _THIS_MACHINE if is_this_machine(endpoint.host) else canonical_host(endpoint.host)
-    return Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
+    return server_of(endpoint)
 
 
 def machines_of(names: Iterable[str], hostvars: Mapping[str, Any], templar: Any) -> Machines:

@@ -23,6 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server import server_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import SOURCE, Arguments, Watched
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import Event, State, advance
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.no_template import without_templates
@@ -39,7 +40,7 @@ class Queue(Protocol):
 
 async def watch(queue: Queue, arguments: Arguments) -> None:
     """Watch all hosts. It ends when it is cancelled, and then leaves nothing behind."""
-    for names in grouped((host.endpoint.url, host.name) for host in arguments.hosts).values():
+    for names in grouped((server_of(host.endpoint), host.name) for host in arguments.hosts).values():
         if len(names) > 1:
             _LOG.warning("%s have the same URL: one machine under several names, or several behind one address.", format_names(names))
     reader = AnswerReader()

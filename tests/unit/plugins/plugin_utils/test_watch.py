@@ -325,6 +325,20 @@ def test_a_bug_at_one_endpoint_ends_nothing_and_is_one_sentence(monkeypatch, cap
     assert "server said" not in str(events) and fleet.log["good"] > 20
 
 
+def test_names_of_one_server_are_told_however_its_url_is_written(monkeypatch, caplog):
+    Fleet(monkeypatch, {name: [(0, answer_of({}))] for name in ("gpu01", "gpu01.", "gpu02")})
+
+    async def a_moment():
+        async with watching(asyncio.Queue(), endpoints=["gpu01", {"name": "twin", "url": "http://GPU01.:1234/"}, "gpu02"]):
+            await asyncio.sleep(1)
+
+    with caplog.at_level(logging.WARNING):
+        run_on_clock(a_moment())
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("gpufleet")] == [
+        "gpu01, twin have the same URL: one machine under several names, or several behind one address."
+    ]
+
+
 def test_a_filter_that_fails_loses_its_event_with_a_sentence_and_no_other_one(monkeypatch, caplog):
     Fleet(monkeypatch, {"gpu01": [(0, answer_of({})), (100, answer_of({"a": 1})), (200, answer_of({})), (300, answer_of({"b": 1}))]})
     seen = []

@@ -1,0 +1,28 @@
+# Copyright (c) 2026, the gpufleet.lmstudio authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
+
+"""Which server an endpoint is, in a form that can be compared, however its URL is written."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import canonical_host, is_this_machine
+
+THIS_MACHINE = "localhost"
+
+
+class Server(NamedTuple):
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+def server_of(endpoint: Endpoint) -> Server:
+    host = THIS_MACHINE if is_this_machine(endpoint.host) else canonical_host(endpoint.host)
+    return Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
