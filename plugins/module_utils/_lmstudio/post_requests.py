@@ -31,7 +31,9 @@ _LOAD, _UNLOAD, _DOWNLOAD = "/load", "/unload", "/download"
 _OWN_FAILURES = {_ROUTES + _LOAD: ("model_load_failed",), _ROUTES + _DOWNLOAD: ("not_implemented",)}
 """What LM Studio itself calls it, with a status of 500 or above, when it did not do what was requested."""
 _UNCLEAR = (408, 424, 425, 429, 460, 499)
-"""HTTP statuses from 400 to 499 with which something in front of a server says that it no longer waits, or that the request should come again."""
+"""HTTP statuses from 400 to 499 with which something in front of a server says that it no longer waits, or that the request should come
+again.
+"""
 
 
 class NotDone(Exception):

@@ -44,8 +44,8 @@ _UNUSABLE_ID = "Its identifier may have characters that cannot be shown, and so 
 """What to do about an instance that the server lists but does not know."""
 
 _GONE = (
-    "Look at LM Studio's log on that host (lms log stream): it may have failed, LM Studio may have restarted, or something else has unloaded it. "
-    "Then run the task again."
+    "Look at LM Studio's log on that host (lms log stream): it may have failed, LM Studio may have restarted, or something else has "
+    "unloaded it. Then run the task again."
 )
 """What to do about a load of which no more is known than that it has ended."""
 _NOT_TOLD = (
@@ -97,7 +97,10 @@ class Client:
         return ask(self.endpoint, self.fetch, FULL)
 
     def list_until(self, reached: Callable[[Record], bool], seconds: float) -> Record:
-        """The first list that is `reached`, or the last answer when the time is over: a server that restarts has none for a while."""
+        """The first list that is `reached`, or the last answer when the time is over.
+
+        A server that restarts has no list for a while, so without one it waits for :data:`PATIENCE`.
+        """
         wait, wait_for_a_list = self.waiter(seconds), self.waiter(max(seconds, PATIENCE))
         while True:
             record = self.list()

@@ -27,8 +27,8 @@ REASONS = {
     "gives, set compare for that setting to at_least or ignore, or set pinned to false if an instance may unload when idle.",
     "load_unconfirmed": "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream), "
     "and run the task again with confirm_loaded: true, which waits until it is loaded. Raise load_timeout if loads take longer.",
-    "changed_meanwhile": "Something else loads or unloads models on this host: another play, a person, just-in-time loading, or a restart of LM Studio. "
-    "Let only one of them act at a time, then try again.",
+    "changed_meanwhile": "Something else loads or unloads models on this host: another play, a person, just-in-time loading, or a restart of "
+    "LM Studio. Let only one of them act at a time, then try again.",
     "masked_names": "Give another token or other headers, so that no name in the list contains the token, its first 10 characters, or the value of a header.",
     "shared_identifier": "Unload both in LM Studio, or load one of them there under another identifier. Then run the task again.",
     "still_loaded": "A client may have loaded it again at once (just-in-time loading): stop the client, or switch that off. Or look at LM Studio's log "
