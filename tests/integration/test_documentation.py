@@ -119,6 +119,22 @@ def test_links_to_headings_lead_to_headings(page):
     assert [(str(target), anchor) for target, anchor in targets if anchor not in anchors_in(target)] == []
 
 
+REFERENCES = {"architecture", "metrics", "performance", "threat_model", "troubleshooting"}
+"""Pages in which people look something up. The others are guides, which they read."""
+WORDS = 10_000
+LICENCE = re.compile(r"(?ms)^<!--[^\n]*\n.*?-->[^\n]*\n")
+
+
+@pytest.mark.once
+def test_the_guides_stay_short():
+    """Counted as by ``sed '/^<!--/,/-->/d' docs/gate.md | wc -w``, for all guides together."""
+    guides = [page for page in (ROOT / "docs").glob("*.md") if page.stem not in REFERENCES]
+    words = {page.name: len(LICENCE.sub("", page.read_text(encoding="utf-8")).split()) for page in guides}
+    longest = ", ".join(f"{name} ({words[name]})" for name in sorted(words, key=lambda name: -words[name])[:5])
+    total = sum(words.values())
+    assert total <= WORDS, f"The guides have {total} words, {total - WORDS} more than {WORDS}. The longest are {longest}."
+
+
 def test_the_pages_have_plays_and_sources():
     assert len(PLAYS) >= 7
     assert len(SOURCES) >= 3
