@@ -107,7 +107,7 @@ from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, authorizes, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import bracketed
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import bracketed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import check_seconds
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import lacks_states

@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
     authorizes,
     make_endpoint,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import is_content, is_header_name, without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import is_content, is_header_name, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import (
     DEFAULT_PORT,
     MAX_PORT,
     bracketed,

@@ -19,8 +19,8 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import canonical_host, is_loopback
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import bracketed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import basic_authorization
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import bracketed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 

@@ -14,7 +14,7 @@ from typing import Any, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, is_set, via_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import check_seconds
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_value

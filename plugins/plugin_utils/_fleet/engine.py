@@ -30,7 +30,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedPoll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import AnswerReader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
 
 PROGRESS_SECONDS = 2.0

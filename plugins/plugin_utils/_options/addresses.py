@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, normalise_url
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import (
     DEFAULT_PORT,
     bracketed,
     parts_of_url,

@@ -17,7 +17,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback, is_this_machine
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import without_userinfo
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import leads_to
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (

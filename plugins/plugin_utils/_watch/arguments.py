@@ -16,8 +16,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, connection_options, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import (
+    MAX_SECONDS,
+    bracketed,
+    is_content,
+    without_userinfo,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import MAX_SECONDS, bracketed, is_content, without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, parse_all, whole_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable, unknown_names

@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import AnswerReader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server import server_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import SOURCE, Arguments, Watched

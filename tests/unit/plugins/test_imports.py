@@ -174,7 +174,7 @@ def test_what_a_plain_answer_on_a_target_imports():
             "_http.errors",
             "_http.request",
             "_http.response",
-            "_http.validate",
+            "_http.option_checks",
         ),
         "_input_errors",
         *(

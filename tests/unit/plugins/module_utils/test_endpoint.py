@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.validate import without_userinfo
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS

@@ -26,7 +26,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine, known_answers
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import answer_cache, engine
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import LATE, exchange_in_threads
@@ -73,7 +73,7 @@ def test_order_is_kept_and_concurrency_is_bounded():
 def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
     """When the memory for answers is used up, all of it is freed before anybody is asked."""
     monkeypatch.setattr(engine, "_UNREAD_BYTES", 20 * len(EMPTY.body))
-    read_answer, done = known_answers.read_answer, []
+    read_answer, done = answer_cache.read_answer, []
 
     def slow_read(*arguments):
         done.append("read")
@@ -84,7 +84,7 @@ def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
         done.append("asked")
         return EMPTY._replace(content_type=endpoint.url)  # Equal ones are read once.
 
-    monkeypatch.setattr(known_answers, "read_answer", slow_read)
+    monkeypatch.setattr(answer_cache, "read_answer", slow_read)
     assert all(record["ok"] for record in ask_all(endpoints(400), exchange, concurrency=1))
     unread = [done[:end].count("asked") - done[:end].count("read") for end in range(len(done))]
     assert max(unread) <= 21
@@ -458,8 +458,8 @@ def test_no_file_is_left_open_although_nobody_collects_garbage():
 
 def test_equal_answers_are_read_once_and_belong_to_nobody_else(monkeypatch):
     body = json.dumps({"models": [{"type": "llm", "key": "sk-lm-0123456789", "loaded_instances": [{"id": "m"}]}]}).encode()
-    read_answer, reads = known_answers.read_answer, []
-    monkeypatch.setattr(known_answers, "read_answer", lambda *arguments: reads.append(1) or read_answer(*arguments))
+    read_answer, reads = answer_cache.read_answer, []
+    monkeypatch.setattr(answer_cache, "read_answer", lambda *arguments: reads.append(1) or read_answer(*arguments))
 
     def exchange(endpoint, request, deadline):
         return Response(200, body)

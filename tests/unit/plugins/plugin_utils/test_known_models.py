@@ -16,7 +16,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import _MAX_KNOWN, _MAX_KNOWN_BYTES, Reader, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, read_answer, record_of, with_answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import engine, known_answers
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import answer_cache, engine
 from ansible_collections.gpufleet.lmstudio.tests.strategies import entries, valid_entries
 from ansible_collections.gpufleet.lmstudio.tests.transports import exchange_in_threads
 from hypothesis import given
@@ -112,7 +112,7 @@ def test_what_is_remembered_has_bounds(fleet):
 
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_a_fleet_reads_each_model_once(monkeypatch, token):
-    monkeypatch.setattr(known_answers, "_MODELS", {})
+    monkeypatch.setattr(answer_cache, "_MODELS", {})
     new, reading = [], Reader.read
     monkeypatch.setattr(Reader, "read", lambda self, raw, number: new.append(raw["key"]) or reading(self, raw, number))
     asked = [make_endpoint({"token": token}, f"http://h{number}.invalid") for number in range(5)]

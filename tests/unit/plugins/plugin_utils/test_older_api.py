@@ -21,9 +21,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import parse_all
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import AnswerReader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import ask_until_met, parse_fleet_assertion
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all, poll_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.known_answers import AnswerReader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
