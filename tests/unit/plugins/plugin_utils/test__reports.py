@@ -299,8 +299,10 @@ def test_every_format_is_documented():
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text(encoding="utf-8"))
     assert module["choices"] == spec["fleet_audit_formats"]["choices"] == list(FORMATS)
     assert module["default"] == spec["fleet_audit_formats"]["default"] == defaults["fleet_audit_formats"] == list(DEFAULT_FORMATS)
-    rows = re.findall(r"^\| `(\w+)` \| `(fleet_audit\.\w+)` \|", (ROOT / "docs" / "audit.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert rows == [(name, file_name) for name, (file_name, _render) in FORMATS.items()]
+    page = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)`( \(default\))? \| `(fleet_audit\.\w+)` \|", page, re.MULTILINE)
+    assert [(name, file_name) for name, _default, file_name in rows] == [(name, file_name) for name, (file_name, _render) in FORMATS.items()]
+    assert [name for name, default, _file_name in rows if default] == list(DEFAULT_FORMATS)
 
 
 def test_what_passed_says_what_it_asked():
