@@ -13,7 +13,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_records
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, warnings_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.action import FleetAction
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import (
     FleetAssertion,

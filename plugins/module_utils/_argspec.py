@@ -67,10 +67,10 @@ def without_suboptions(spec: Mapping[str, Any]) -> dict[str, Any]:
 
     The validator drops nulls, splits strings at commas, takes true for a number, and never says which key was meant.
     """
-    return {name: _judged_here(option) if "options" in option else option for name, option in spec.items()}
+    return {name: _as_raw(option) if "options" in option else option for name, option in spec.items()}
 
 
-def _judged_here(option: Mapping[str, Any]) -> dict[str, Any]:
+def _as_raw(option: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "raw" if option["type"] == "list" else option["type"], "required": option.get("required", False)}
 
 

@@ -20,9 +20,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gather
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import lacks_states
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, NOT_ASKED, Fetch, ask, at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, count
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement, parse_all, requirements_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import full_stop, printable, unknown_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, full_stop, printable, unknown_names
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record

@@ -4,12 +4,12 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Names that are patterns or masked, and how values, sizes and misspelt words read in messages."""
+"""Names that are patterns or masked, and how values, names, numbers, sizes and misspelt words read in messages."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable
+from typing import Any, Iterable, Sequence
 
 MASK = "********"
 """Shown instead of a secret."""
@@ -17,6 +17,7 @@ _MASK_OF_ANSIBLE = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 """What Ansible shows instead of a text that is a secret as a whole. Where it is a part of the text, Ansible's mask is the same as ours."""
 _IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 """What Unicode lets a program not show (Default_Ignorable_Code_Point), and Python takes for printable: fillers and variation selectors."""
+NAMES_SHOWN = 5
 
 
 def is_masked(text: str) -> bool:
@@ -32,7 +33,7 @@ def may_be_masked_as(text: str, masked: str) -> bool:
     if not text.startswith(first):
         return False
     place = len(first)
-    # Not a regular expression: a name with many masks would take it for ever.
+    # Not a regular expression: a name with many masks would take exponential time.
     for part in between:
         place = text.find(part, place) + len(part)
         if place < len(part):
@@ -89,3 +90,28 @@ def did_you_mean(words: Iterable[str], known: Iterable[str], least: float = 0.6,
     known_as = {name.lower(): name for name in known}
     close = [known_as[found] for word in words for found in difflib.get_close_matches(word.lower(), known_as, 1, least)]
     return f"{begins} you mean {' or '.join(printable(word) for word in dict.fromkeys(close))}?" if close else ""
+
+
+def format_names(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
+    """Some of the names, and the number of the others."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(printable(name) or "''" for name in names[:most]) or "nothing") + more
+
+
+def count(number: float, noun: str) -> str:
+    """Such as "1 host", "0 hosts", "2.5 seconds"."""
+    return f"{format_number(number)} {noun}" if number == 1 else f"{format_number(number)} {noun}s"
+
+
+def format_number(number: float) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
+
+
+def format_any(values: Iterable[Any]) -> str:
+    return " or ".join(format_value(value) for value in values)
+
+
+def format_value(value: Any) -> str:
+    if value is None:
+        return "(not known)"
+    return str(value).lower() if isinstance(value, bool) else printable(str(value))

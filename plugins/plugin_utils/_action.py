@@ -50,10 +50,11 @@ class OneHostAction(ActionBase):
     spec: Callable[[bool], dict[str, Any]]
     """The argument spec of the module, with the environment of the machine that sends the request or without."""
 
+    def check_given(self) -> None:
+        """Raise an ``InputError`` for options that Ansible's own check would take for others."""
+
     def early_result(self) -> dict[str, Any] | None:
-        """The result where no server has to be asked, or None. Raises an ``InputError`` for options that Ansible's own check would take for
-        others.
-        """
+        """The result where no server has to be asked, or None."""
         return None
 
     def parse(self, options: dict[str, Any]) -> Any:
@@ -72,6 +73,7 @@ class OneHostAction(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         try:
+            self.check_given()
             early = self.early_result()
             answer, args = self._ask(task_vars) if early is None else (early, {})
         except (AnsibleError, InputError) as exc:

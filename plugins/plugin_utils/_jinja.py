@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement, RequirementError, parse
 
-_NOT_HERE = ("name", "state", "severity")
+_IMPLIED_KEYS = ("name", "state", "severity")
 
 
 def template_plugin(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,7 +51,7 @@ def _without_omitted(value: Any) -> Any:
 
 def requirement_from_args(model: Any, state: str, attributes: Mapping[str, Any]) -> Requirement:
     """The requirement for a model in a state, with attributes from the arguments."""
-    for name in _NOT_HERE:
+    for name in _IMPLIED_KEYS:
         if name in attributes:
             raise RequirementError(f"{name} has no meaning here. Remove it.")
     return parse({"model": model, "state": state, **attributes}, "requirement")

@@ -14,12 +14,12 @@ from typing import Callable, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
 
 _CHUNK = 65536
-_MAX_ANNOUNCEMENTS = 100
+_MAX_INTERIM_RESPONSES = 100
 CUT_OFF = "closed the connection before the answer was complete"
 _NO_BODY = (*range(200), 204, 304, 401, 403)
 """HTTP statuses whose body is not read: most have none, and LM Studio quotes the token in those of 401 and 403."""
 
-Header = Callable[[str], "str | None"]
+GetHeader = Callable[[str], "str | None"]
 """Gives the value of a header, or None."""
 
 
@@ -42,15 +42,15 @@ class Response(NamedTuple):
 class ParsedResponse(http.client.HTTPResponse):
     """Skips interim (1xx) responses, and rejects a chunk size below zero."""
 
-    _announcements = 0
+    _interim_responses = 0
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]
         # 101 ends HTTP on the connection. http.client itself skips no interim response but 100.
         if 100 <= status < 200 and status != 101:
             status = http.client.CONTINUE
-            self._announcements += 1
-            if self._announcements > _MAX_ANNOUNCEMENTS:
+            self._interim_responses += 1
+            if self._interim_responses > _MAX_INTERIM_RESPONSES:
                 raise ApiError("invalid", "sent too many interim (1xx) responses", "framing")
         return version, status, reason
 
@@ -59,7 +59,7 @@ class ParsedResponse(http.client.HTTPResponse):
         return chunk_size(super()._read_next_chunk_size())  # type: ignore[misc]
 
 
-def read_response(http_status: int, header: Header, read: Callable[[int], bytes], limit: int) -> Response:
+def read_response(http_status: int, header: GetHeader, read: Callable[[int], bytes], limit: int) -> Response:
     """Read a body up to `limit` bytes, whatever length it declares. What follows the declared length is not part of it."""
     length = declared_length(http_status, header)
     wanted = bytes_to_read(length, limit)
@@ -77,7 +77,7 @@ def bytes_to_read(length: int | None, limit: int) -> int:
     return limit + 1 if length is None else length if length <= limit else 0
 
 
-def make_response(http_status: int, header: Header, length: int | None, body: bytes | bytearray, limit: int) -> Response:
+def make_response(http_status: int, header: GetHeader, length: int | None, body: bytes | bytearray, limit: int) -> Response:
     """The response, with what was read of its body."""
     if length is not None and len(body) < length <= limit:
         raise ApiError("disconnected", CUT_OFF)
@@ -86,7 +86,7 @@ def make_response(http_status: int, header: Header, length: int | None, body: by
     return Response(http_status, b"" if too_large else bytes(body), too_large, *(header(name) or "" for name in names))
 
 
-def declared_length(http_status: int, header: Header) -> int | None:
+def declared_length(http_status: int, header: GetHeader) -> int | None:
     """The declared length of a body, or None where chunks or the end of the connection end it. Several headers are one text with commas.
 
     Raises :class:`ApiError` where it is unclear where the body ends: libraries guess differently there.

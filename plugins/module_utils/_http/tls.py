@@ -60,7 +60,7 @@ def _tls_context(validate_certs: bool, ca_path: str | None, client_cert: str | N
     return context
 
 
-def check_files(endpoints: Iterable[Endpoint]) -> None:
+def check_routes(endpoints: Iterable[Endpoint]) -> None:
     """Read the TLS files and the environment's proxies again, before many endpoints are queried. Raises :class:`OptionError`."""
     _tls_context.cache_clear()
     for endpoint in endpoints:

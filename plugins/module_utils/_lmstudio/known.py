@@ -62,7 +62,7 @@ def is_unclear(entry: Mapping[str, Any]) -> bool:
 
 def lacks_states(record: Mapping[str, Any]) -> bool:
     """Whether the older list was asked for the states of models and gave no usable answer: any model without an instance may be loading then.
-    It is another thing where a server has no such list: `confirmed` is false there.
+    A server without such a list is another case: there `confirmed` is false.
     """
     return bool(record["ok"]) and record.get("confirmed", True) is None
 

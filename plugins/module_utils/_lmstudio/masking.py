@@ -17,7 +17,7 @@ from typing import Any, Iterator, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import basic_authorization
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Listed, Model, canonical, comparable_text
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, ModelList, canonical, comparable_text
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry, Reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
 
@@ -89,7 +89,7 @@ def short_secret_warning(endpoint: Endpoint) -> str | None:
     )
 
 
-def mask_answer(endpoint: Endpoint, models: list[Model], warnings: list[str]) -> Listed | None:
+def mask_answer(endpoint: Endpoint, models: list[Model], warnings: list[str]) -> ModelList | None:
     """The models and the warnings with the secrets masked that were sent to the server, wherever it put them. None if there are none in them."""
     secrets = secrets_of(endpoint)
     if not secrets:

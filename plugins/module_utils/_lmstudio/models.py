@@ -30,7 +30,7 @@ class Model(NamedTuple):
         return cls(entry, canonical(_comparable(entry)))
 
 
-Listed = Tuple[List[Model], List[str]]
+ModelList = Tuple[List[Model], List[str]]
 """The models of an answer, and the warnings about single fields."""
 
 canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

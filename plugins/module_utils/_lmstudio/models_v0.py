@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import WrongType, coerce, invalid_field, json_type
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Listed, Model, error_and, has_error
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, ModelList, error_and, has_error
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import MAX_WARNINGS, Entry, Reader, check_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
@@ -37,7 +37,7 @@ _TYPES = {"vlm": "llm", "embeddings": "embedding"}
 _TRANSLATED = ("id", "object", "arch", "compatibility_type", "loaded_context_length")
 
 
-def read_models_v0(response: Response, endpoint: Endpoint) -> Listed:
+def read_models_v0(response: Response, endpoint: Endpoint) -> ModelList:
     """The models of an answer, and the warnings about single fields. Raises :class:`ApiError`."""
     rows = _rows(response, endpoint)
     reader = Reader()

@@ -17,20 +17,26 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import invalid_field, json_type
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Listed, Model, error_and, has_error, reports_error
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import (
+    Model,
+    ModelList,
+    error_and,
+    has_error,
+    reports_error,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Reader, check_number
 
 LIST_MODELS = Request("GET", "/api/v1/models")
 
-KnownModels = Dict[bytes, Model]
+ModelCache = Dict[bytes, Model]
 """Models that were read before, by their decoded JSON as bytes: most hosts of a fleet have the same ones."""
-_MAX_KNOWN = 4096
-_MAX_KNOWN_BYTES = 4096
+_MAX_MODELS = 4096
+_MAX_MODEL_BYTES = 4096
 """How many models are remembered, and the most bytes that the decoded JSON of one may have."""
 
 
-def list_models(document: Any, known: KnownModels | None = None) -> Listed:
-    """The models that a document lists. Raises :class:`ApiError`. `known` is looked up, and added to."""
+def list_models(document: Any, cache: ModelCache | None = None) -> ModelList:
+    """The models that a document lists. Raises :class:`ApiError`. `cache` is looked up, and added to."""
     models = document.get("models") if isinstance(document, dict) else None
     if not isinstance(models, list) or (not models and "data" in document) or has_error(document, models):
         raise _no_list(document)
@@ -38,12 +44,12 @@ def list_models(document: Any, known: KnownModels | None = None) -> Listed:
     if models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
     reader = Reader()
-    known = {} if known is None else known
-    return [_read_unless_known(reader, raw, number, known) for number, raw in enumerate(models)], reader.warnings()
+    cache = {} if cache is None else cache
+    return [_read_unless_cached(reader, raw, number, cache) for number, raw in enumerate(models)], reader.warnings()
 
 
-def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels) -> Model:
-    """A model, from `known` if it was read before. Not kept there: models with instances, which change, and those with warnings, which each
+def _read_unless_cached(reader: Reader, raw: Any, number: int, cache: ModelCache) -> Model:
+    """A model, from `cache` if it was read before. Not kept there: models with instances, which change, and those with warnings, which each
     host must get.
     """
     try:
@@ -51,15 +57,15 @@ def _read_unless_known(reader: Reader, raw: Any, number: int, known: KnownModels
         key = marshal.dumps(raw)
     except ValueError:
         return Model.from_entry(reader.read(raw, number))
-    model = known.get(key)
+    model = cache.get(key)
     if model:
         return model
     warned = reader.warned
     model = Model.from_entry(reader.read(raw, number))
-    if len(key) <= _MAX_KNOWN_BYTES and not model.entry["loaded"] and reader.warned == warned:
-        if len(known) >= _MAX_KNOWN:
-            known.clear()
-        known[key] = model
+    if len(key) <= _MAX_MODEL_BYTES and not model.entry["loaded"] and reader.warned == warned:
+        if len(cache) >= _MAX_MODELS:
+            cache.clear()
+        cache[key] = model
     return model
 
 
@@ -83,6 +89,6 @@ NOWHERE = Endpoint(TARGET_URL)
 """For answers that did not come from a server, such as those of a cache."""
 
 
-def read_models(response: Response, endpoint: Endpoint = NOWHERE, known: KnownModels | None = None) -> Listed:
-    """The models of an answer and the warnings about single fields. Raises :class:`ApiError`. `known` is as in :func:`list_models`."""
-    return read_document(response, endpoint, LIST_MODELS, lambda document: list_models(document, known))
+def read_models(response: Response, endpoint: Endpoint = NOWHERE, cache: ModelCache | None = None) -> ModelList:
+    """The models of an answer and the warnings about single fields. Raises :class:`ApiError`. `cache` is as in :func:`list_models`."""
+    return read_document(response, endpoint, LIST_MODELS, lambda document: list_models(document, cache))

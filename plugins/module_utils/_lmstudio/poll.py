@@ -16,9 +16,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Listed
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import ModelList
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, read_models_v0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, KnownModels, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, ModelCache, read_models
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """How ``asked_at`` is written, in UTC."""
@@ -44,9 +44,9 @@ def poll_after(seconds: float, answer: Response | ApiError) -> Poll:
     return Poll(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
 
 
-def read_list(answer: Response, endpoint: Endpoint, api: str, known: KnownModels | None) -> Listed:
-    """The models of an answer to the list `api`. Raises :class:`ApiError`. `known` is as in :func:`read_models`."""
-    return read_models_v0(answer, endpoint) if api == V0 else read_models(answer, endpoint, known)
+def read_list(answer: Response, endpoint: Endpoint, api: str, cache: ModelCache | None) -> ModelList:
+    """The models of an answer to the list `api`. Raises :class:`ApiError`. `cache` is as in :func:`read_models`."""
+    return read_models_v0(answer, endpoint) if api == V0 else read_models(answer, endpoint, cache)
 
 
 async def ask_endpoint(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Awaitable[Response]]) -> Poll:

@@ -22,7 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_answer, mask_problem
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES, Model, comparable_text
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, KnownModels
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, ModelCache
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll, ask_endpoint, read_list
 
 if TYPE_CHECKING:
@@ -94,11 +94,11 @@ def parse(endpoint: Endpoint, poll: Poll) -> ParsedPoll:
         return with_answer(endpoint, poll, exc)
 
 
-def read_answer(endpoint: Endpoint, poll: Poll, known: KnownModels | None = None) -> ParsedAnswer:
-    """The list of a poll, with the secrets in it. Raises :class:`ApiError`. `known` is as in :func:`read_models`."""
+def read_answer(endpoint: Endpoint, poll: Poll, cache: ModelCache | None = None) -> ParsedAnswer:
+    """The list of a poll, with the secrets in it. Raises :class:`ApiError`. `cache` is as in :func:`read_models`."""
     if isinstance(poll.answer, ApiError):
         raise poll.answer
-    return ParsedAnswer(*read_list(poll.answer, endpoint, poll.api, known), poll.api)
+    return ParsedAnswer(*read_list(poll.answer, endpoint, poll.api, cache), poll.api)
 
 
 def with_answer(endpoint: Endpoint, poll: Poll, answer: ParsedAnswer | ApiError) -> ParsedPoll:

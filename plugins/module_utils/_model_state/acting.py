@@ -35,8 +35,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.res
     Outcome,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, Wanted
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names, printable
 
 _SMALLER = "Load this one with a smaller context, or choose a smaller one."
 _WITHOUT_OTHERS = f"The other models were unloaded for it (exclusive), and stay unloaded. {_SMALLER}"
@@ -92,10 +91,7 @@ class _Run:
                 sentence = f"during the download of {self.wanted.name} something else was loaded: {format_names(more)}"
                 raise Failure("changed_meanwhile", sentence)
         for action in actions:
-            if action.action == UNLOAD:
-                self._unload(action)
-            else:
-                self._load(action)
+            {UNLOAD: self._unload, LOAD: self._load}[action.action](action)
 
     def _download(self, action: Action) -> None:
         began = self.client.clock()

@@ -29,8 +29,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.fai
     what_came_of,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import LOAD, UNLOAD, ids_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -43,12 +42,12 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _UNUSABLE_ID = "Its identifier may have characters that cannot be shown, and so cannot be sent, or it has just gone and come back. Unload it in LM Studio."
 """What to do about an instance that the server lists but does not know."""
 
-_GONE = (
+_LOAD_ENDED_HINT = (
     "Look at LM Studio's log on that host (lms log stream): it may have failed, LM Studio may have restarted, or something else has "
     "unloaded it. Then run the task again."
 )
 """What to do about a load of which no more is known than that it has ended."""
-_NOT_TOLD = (
+_LOAD_UNKNOWN_HINT = (
     "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream) until it is loaded. "
     "With confirm_loaded: true, the task needs an answer to GET /api/v0/models. Without it, a model counts as loaded as soon as it is listed."
 )
@@ -69,7 +68,9 @@ class Doubt(NamedTuple):
     def failure(self, what_is_listed: str, unclear: bool = False) -> Failure:
         """The failure to raise once nothing more is waited for."""
         after = " after load_timeout" if self.worth_waiting else ""
-        return Failure("load_unconfirmed", f"{what_is_listed}, but{after} {self}", None if self.why == LOADING else _NOT_TOLD, unclear)
+        return Failure(
+            "load_unconfirmed", f"{what_is_listed}, but{after} {self}", None if self.why == LOADING else _LOAD_UNKNOWN_HINT, unclear
+        )
 
 
 CANNOT_TELL = Doubt(f"this LM Studio has no {LIST_MODELS_V0.path}")
@@ -154,7 +155,7 @@ class Client:
             if found and doubt is None:
                 return found.pop()
             if began and record["ok"] and not found:
-                raise Failure("load_failed", f"{why}, and the instance that was listed is gone", _GONE)
+                raise Failure("load_failed", f"{why}, and the instance that was listed is gone", _LOAD_ENDED_HINT)
             began = began or bool(found)
             if (doubt and not doubt.worth_waiting) or not wait():
                 if doubt:

@@ -22,8 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.cli
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list, unsuccessful, what_came_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import DOWNLOAD, is_listed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, format_size, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record

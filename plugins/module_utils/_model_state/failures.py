@@ -40,7 +40,7 @@ REASONS = {
 }
 """Every reason other than the statuses of the record, and what to do next. docs/troubleshooting.md has them all, in these words."""
 
-_OF_CHANGES = {
+_HINTS_FOR_CHANGES = {
     "forbidden": "The token may list models, but not do this. Give it permission to load, unload or download (Manage Tokens), or check the rules "
     "of the proxy.",
     "unsupported": "LM Studio there does not know this request: update it. Before 0.4 this cannot be done over its API. Or check the path of the "
@@ -79,7 +79,7 @@ class Failure(Exception):
 def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> Failure:
     """Why nothing is known about a host."""
     if record["status"] == "unsupported" and record["error"]:
-        return Failure("unsupported", what_was_done + record["error"]["message"], _OF_CHANGES["unsupported"], unclear)
+        return Failure("unsupported", what_was_done + record["error"]["message"], _HINTS_FOR_CHANGES["unsupported"], unclear)
     return Failure(record["status"], what_was_done + explain(record), "", unclear)
 
 
@@ -94,7 +94,7 @@ def unsuccessful(why: NotDone, doing: str, default_reason: str) -> Failure:
     `doing` begins the sentence, `default_reason` counts where nothing more is known.
     """
     if not why.kinds:
-        return Failure(why.status, f"{doing}: {why.what_came}", _OF_CHANGES.get(why.status, why.hint), not why.is_clear)
+        return Failure(why.status, f"{doing}: {why.what_came}", _HINTS_FOR_CHANGES.get(why.status, why.hint), not why.is_clear)
     if not why.is_clear:
         return Failure(default_reason, f"{doing}: {why.what_came}", unclear=True)
     says = f"LM Studio says {why.said!r}" if why.said else why.kind

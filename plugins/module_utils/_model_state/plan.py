@@ -24,8 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spe
     Wanted,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import matches, may_mean, same_setting
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, is_masked, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_names, format_value, is_masked, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Instance, Record

@@ -14,6 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
     DOWNLOAD,
+    LOAD,
     UNLOAD,
     Action,
     Plan,
@@ -22,8 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     is_listed,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED, Wanted
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names, format_value, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Instance, Record
@@ -114,7 +114,7 @@ def _predicted(before: Record, plan: Plan, wanted: Wanted) -> dict[str, Any]:
             shown["downloaded"] = True
         elif action.action == UNLOAD:
             instances.pop(action.instance, None)
-        else:
+        elif action.action == LOAD:
             names = [action.model, *(f"{action.model}:{number}" for number in range(2, len(instances) + 3))]
             instances[next(name for name in names if name not in instances)] = _settings(action.model, wanted.config)
     return shown

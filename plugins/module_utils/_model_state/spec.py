@@ -17,16 +17,15 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_value
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, whole_number
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_value, printable
 
 LOADED, UNLOADED, DOWNLOADED = STATES = ("loaded", "unloaded", "downloaded")
 AT_LEAST, EXACT, IGNORE = COMPARISONS = ("at_least", "exact", "ignore")
 WHEN_DIFFERENT, NEVER = RELOADS = ("when_different", "never")
 KEEP, REMOVE = DUPLICATES = ("keep", "remove")
 _MAX_SECONDS = 7 * 86400
-_OF_THE_MODULE = ("model", "echo_load_config")
+_RESERVED_LOAD_KEYS = ("model", "echo_load_config")
 """Keys of a load that are not settings."""
 _MISSPELT = 0.85
 """How alike a word and a documented setting are that were meant to be the same. Settings of a newer LM Studio are not that alike."""
@@ -160,7 +159,7 @@ def _parse_config(config: Mapping[str, Any]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for given, value in config.items():
         name = given.strip() if isinstance(given, str) else ""
-        if not name or name in _OF_THE_MODULE:
+        if not name or name in _RESERVED_LOAD_KEYS:
             raise OptionError("config", f"{format_value(given)} is not a setting of an instance. Remove it.")
         # What the server does not report is not compared, so a misspelt setting would pass where the model is loaded already.
         meant = "" if name in SETTINGS else did_you_mean([name], SETTINGS, _MISSPELT)

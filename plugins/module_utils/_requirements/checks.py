@@ -17,15 +17,18 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import one_or_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, IDENTITY, LOADED, SELECTORS, Requirement
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import (
     format_any,
     format_names,
     format_number,
+    format_size,
     format_value,
-    one_or_list,
+    is_masked,
+    is_visible,
+    printable,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, IDENTITY, KINDS, LOADED, Requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, is_masked, is_visible, printable
 
 NOT_CONFIRMED = "not confirmed"
 """The state of a model that is listed as loaded, where it is not known whether it is."""
@@ -63,7 +66,7 @@ class Candidate(NamedTuple):
     @property
     def is_required_kind(self) -> bool:
         """Whether it is of the kind that a requirement without a model describes. What is not known does not count as a match."""
-        return all(check.met for check in self.checks if check.name in KINDS)
+        return all(check.met for check in self.checks if check.name in SELECTORS)
 
     @property
     def subject(self) -> str:

@@ -23,14 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import NOT_CONFIRMED
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
-    NAMES_SHOWN,
-    Violation,
-    count,
-    format_names,
-    format_value,
-    make_violation,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, make_violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     ABSENT,
     AVAILABLE,
@@ -41,7 +34,14 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     RequirementError,
     whole_number,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import (
+    NAMES_SHOWN,
+    count,
+    format_names,
+    format_size,
+    format_value,
+    printable,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record

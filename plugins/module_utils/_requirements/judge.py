@@ -28,8 +28,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
     FAIL,
     Violation,
     could_not_check,
-    count,
-    format_names,
     make_violation,
     one_or_list,
     violation,
@@ -42,7 +40,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     Requirement,
     RequirementError,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, is_pattern, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, did_you_mean, format_names, is_pattern, printable
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -243,7 +241,7 @@ def _unmet(requirement: Requirement, candidate: Candidate, check: Check) -> Viol
 
 
 def _not_loaded(found: Matches) -> Violation:
-    record, requirement = found
+    record, requirement = found.record, found.requirement
     listed = found.listed_keys() or [candidate.entry["key"] for candidate in found.listed_models()]
     unclear = [entry for entry in record["models"] if is_unclear(entry) and entry["key"] in listed]
     names = format_names([entry["key"] for entry in unclear])
@@ -261,7 +259,7 @@ def _not_loaded(found: Matches) -> Violation:
 
 
 def _not_listed(found: Matches) -> Violation:
-    record, requirement = found
+    record, requirement = found.record, found.requirement
     missing = f"{requirement.subject} is not listed" if requirement.model else f"no model with {requirement.kind} is listed"
     # The listed keys that come closest to its names.
     meant = did_you_mean([name for name in requirement.model if not is_pattern(name)], record["available"], begins="; did")

@@ -27,7 +27,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ch
     matches,
     may_mean,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     ABSENT,
     LOADED,
@@ -35,10 +34,14 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     Requirement,
     RequirementError,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_masked, is_pattern, may_be_masked_as
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names, is_masked, is_pattern, may_be_masked_as
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+
+
+_ANOTHER = ""
+"""In place of the name of a variant: one that is not selected, whichever it is."""
 
 
 class _NamedModel(NamedTuple):
@@ -80,7 +83,7 @@ class Matches(NamedTuple):
                 if not self.requirement.model or self._names_any(name for name in names if name not in others):
                     found.append(self._candidate(entry, instance))
                 elif self._names_any(others):
-                    found.append(self._candidate(entry, instance, ""))
+                    found.append(self._candidate(entry, instance, _ANOTHER))
         return [candidate for candidate in found if candidate.possible]
 
     def possible_names(self) -> list[str]:

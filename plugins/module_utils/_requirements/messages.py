@@ -4,11 +4,11 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Violations, and how values and names read in their messages."""
+"""Violations and their messages."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 FAIL, WARN = SEVERITIES = ("fail", "warn")
 Violation = Dict[str, Any]
 """``{requirement, check, expected, actual, severity, message}``"""
-NAMES_SHOWN = 5
 
 
 def violation(label: str, check: str, expected: Any, actual: Any, severity: str, message: str) -> Violation:
@@ -38,21 +37,6 @@ def could_not_check(record: Record, what: str) -> str:
     return f"could not check {what}: {printable(str(error.get('message') or record['status']), 300)}"
 
 
-def format_names(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
-    """Some of the names, and the number of the others."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(printable(name) or "''" for name in names[:most]) or "nothing") + more
-
-
-def count(number: float, noun: str) -> str:
-    """Such as "1 host", "0 hosts", "2.5 seconds"."""
-    return f"{format_number(number)} {noun}" if number == 1 else f"{format_number(number)} {noun}s"
-
-
-def format_number(number: float) -> str:
-    return f"{number:g}" if isinstance(number, float) else str(number)
-
-
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
     """The warnings of a result: the violations that do not fail the task, and what could not be confirmed."""
     no_older_list = [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
@@ -61,13 +45,3 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
 
 def one_or_list(values: tuple[Any, ...]) -> Any:
     return values[0] if len(values) == 1 else list(values)
-
-
-def format_any(values: Iterable[Any]) -> str:
-    return " or ".join(format_value(value) for value in values)
-
-
-def format_value(value: Any) -> str:
-    if value is None:
-        return "(not known)"
-    return str(value).lower() if isinstance(value, bool) else printable(str(value))

@@ -12,14 +12,16 @@ import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
-    FAIL,
-    SEVERITIES,
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, SEVERITIES
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import (
     count,
+    did_you_mean,
     format_any,
+    format_size,
     format_value,
+    printable,
+    unknown_names,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_size, printable, unknown_names
 
 LOADED, AVAILABLE, UNLOADED, ABSENT = STATES = ("loaded", "available", "unloaded", "absent")
 CAPABILITIES = ("vision", "trained_for_tool_use", "reasoning")
@@ -70,7 +72,7 @@ class Requirement(NamedTuple):
     @property
     def kind(self) -> str:
         """What kind of model it is about, such as "the type llm and the capability vision". Empty for any."""
-        return " and ".join(self._in_words(KINDS))
+        return " and ".join(self._in_words(SELECTORS))
 
     @property
     def terms(self) -> list[str]:
@@ -80,7 +82,7 @@ class Requirement(NamedTuple):
     @property
     def description(self) -> str:
         """All that it asks for, such as "qwen/* with a context of at least 8192"."""
-        terms = self.terms if self.model else self._in_words(key for key in VOCABULARY if key not in KINDS)
+        terms = self.terms if self.model else self._in_words(key for key in VOCABULARY if key not in SELECTORS)
         return f"{self.subject} {'with' if self.model else 'and'} {' and '.join(terms)}" if terms else self.subject
 
     def _in_words(self, names: Iterable[str]) -> list[str]:
@@ -90,7 +92,7 @@ class Requirement(NamedTuple):
 
 KEYS = Requirement._fields
 IDENTITY = ("type", "publisher", "architecture", "format", "quantization")
-KINDS = (*IDENTITY, "capabilities")
+SELECTORS = (*IDENTITY, "capabilities")
 """The keys that say which model is meant, and so can replace its name."""
 
 
@@ -132,7 +134,7 @@ def _check_sense(requirement: Requirement, where: str) -> None:
     """Refuse what contradicts itself, and what could never fail."""
     state = requirement.state
     if not requirement.model and not requirement.kind:
-        keys = ", ".join(("model", *KINDS))
+        keys = ", ".join(("model", *SELECTORS))
         raise RequirementError(f"{where} does not say which model it is about. Give at least one of {keys}.")
     for name, key in VOCABULARY.items():
         if state not in key.states and getattr(requirement, name) not in (None, ()):

@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import DEFAULT_KINDS, KINDS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import CHANGE_KINDS, DEFAULT_CHANGE_KINDS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.history import MAX_RUNS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
@@ -37,7 +37,7 @@ def fleet_report_spec() -> dict[str, Any]:
         "hosts": {"type": "dict", "required": True},
         "policy": {"type": "dict", "options": {**of_hosts, "groups": {"type": "dict"}}},
         "baseline": {"type": "path"},
-        "drift": {"type": "list", "elements": "str", "choices": list(KINDS), "default": list(DEFAULT_KINDS)},
+        "drift": {"type": "list", "elements": "str", "choices": list(CHANGE_KINDS), "default": list(DEFAULT_CHANGE_KINDS)},
         "accept": {"type": "bool", "default": True},
         "history": {"type": "int", "default": 0},
         "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": list(DEFAULT_FORMATS)},

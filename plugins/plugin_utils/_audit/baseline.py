@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names, format_value
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import listed_models, reports_less
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names, format_value, printable
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import reports_less, snapshots_of
 
 SCHEMA_VERSION = 2
 _READ = (1, SCHEMA_VERSION)
@@ -84,5 +83,5 @@ def _known(host: Mapping[str, Any], seen_at: str) -> dict[str, Any]:
     known = {**{key: host[key] for key in _KNOWN}, "api": api, "seen_at": seen_at}
     if before:
         known.update({"api": V1, **before, "ok": True, "status": "ok"})
-    listed_models(known)
+    snapshots_of(known)
     return known

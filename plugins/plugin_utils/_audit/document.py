@@ -23,10 +23,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, total
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import SCHEMA_VERSION, Baseline
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import DEFAULT_KINDS, compare_with_baseline
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, find
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import DEFAULT_CHANGE_KINDS, compare_with_baseline
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS, find
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.host_entry import describe_host, load_record, natural_order
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import Policy, check_policies, notes_on_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import Machines
@@ -77,7 +77,7 @@ def make_audit(
     baseline: Baseline | None,
     audited_at: str,
     scope: Scope = _ANYTHING,
-    drift_kinds: Collection[str] = DEFAULT_KINDS,
+    drift_kinds: Collection[str] = DEFAULT_CHANGE_KINDS,
 ) -> Audit:
     """The document. `hosts` holds what was gathered about each host: a record, a result with one, or nothing usable.
 
@@ -207,18 +207,18 @@ def _summary(
         "models": {
             "distinct": len(models),
             "distinct_loaded": sum(model["hosts_loaded"] > 0 for model in models),
-            "instances": _sum(host["counts"]["instances"] for host in hosts),
+            "instances": _sum_of_known(host["counts"]["instances"] for host in hosts),
         },
-        "size_bytes": {name: _sum(host["size_bytes"][name] for host in hosts) for name in ("available", "loaded")},
+        "size_bytes": {name: _sum_of_known(host["size_bytes"][name] for host in hosts) for name in ("available", "loaded")},
         "checks": {"total": len(checks), "passed": sum(check["outcome"] == "passed" for check in checks)},
         "violations": {"fail": severities["fail"], "warn": severities["warn"]},
-        "findings": {kind: kinds[kind] for kind in KINDS},
+        "findings": {kind: kinds[kind] for kind in FINDING_KINDS},
         "drift": None if drift is None else len(drift["changes"]),
         "not_compared": None if drift is None else len(drift["not_compared"]),
     }
 
 
-def _sum(values: Iterable[int | None]) -> int | None:
+def _sum_of_known(values: Iterable[int | None]) -> int | None:
     """The sum of the known values. None if none is known."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None

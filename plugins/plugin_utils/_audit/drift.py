@@ -18,8 +18,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.host_entry import natural_order
 
 JUST_IN_TIME = "just_in_time"
-KINDS = ("added", "removed", "loaded", "unloaded", "context", "quantization", "variant", JUST_IN_TIME)
-DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != JUST_IN_TIME)
+CHANGE_KINDS = ("added", "removed", "loaded", "unloaded", "context", "quantization", "variant", JUST_IN_TIME)
+DEFAULT_CHANGE_KINDS = tuple(kind for kind in CHANGE_KINDS if kind != JUST_IN_TIME)
 """Instances that unload when idle come and go by themselves."""
 _ATTRIBUTES = {"quantization": "quantization", "selected_variant": "variant"}
 """Attributes of a model, with the kind of change."""
@@ -29,7 +29,7 @@ Change = tuple[str, str, "list[Any] | None", "list[Any] | None", str]
 
 
 def compare_with_baseline(
-    hosts: Iterable[Mapping[str, Any]], before: Mapping[str, Mapping[str, Any]], kinds: Collection[str] = DEFAULT_KINDS
+    hosts: Iterable[Mapping[str, Any]], before: Mapping[str, Mapping[str, Any]], kinds: Collection[str] = DEFAULT_CHANGE_KINDS
 ) -> dict[str, Any]:
     """The changes of these kinds, and the hosts that could not be compared. `before` is what the baseline knows of each host."""
     changes: list[dict[str, Any]] = []
@@ -44,7 +44,7 @@ def compare_with_baseline(
             if kind in kinds:
                 message = f"{name}: {printable(key)} {sentence}"
                 changes.append({"host": name, "model": key, "change": kind, "before": was, "now": has, "message": message})
-    return {"kinds": [kind for kind in KINDS if kind in kinds], "changes": changes, "not_compared": not_compared}
+    return {"kinds": [kind for kind in CHANGE_KINDS if kind in kinds], "changes": changes, "not_compared": not_compared}
 
 
 def _not_comparable(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
@@ -59,7 +59,7 @@ def _not_comparable(before: Mapping[str, Any] | None, now: Mapping[str, Any] | N
     return ""
 
 
-class Listed:
+class ModelSnapshot:
     """What a host has for one model key, as far as it counts as drift. Order never counts, nor does how often a key is listed."""
 
     def __init__(self, entries: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -92,24 +92,24 @@ def _attributes(entries: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
     return {name: {str(entry[name]) for entry in entries if entry[name] is not None} for name in _ATTRIBUTES}
 
 
-def listed_models(host: Mapping[str, Any]) -> dict[str, Listed]:
+def snapshots_of(host: Mapping[str, Any]) -> dict[str, ModelSnapshot]:
     """What a host has, by model key. Raises whatever Python raises if something is missing."""
     if not all(isinstance(entry["key"], str) for entry in host["models"]):
         raise TypeError("a key is not a string")
     of_key = grouped((entry["key"], entry) for entry in host["models"])
-    return {key: Listed(entries) for key, entries in of_key.items()}
+    return {key: ModelSnapshot(entries) for key, entries in of_key.items()}
 
 
 def reports_less(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether an answer leaves out what was known of a host, so that a later change of that would go unnoticed."""
-    if _only_older(now, before) or before["detail"] == FULL != now["detail"]:
+    if _only_older(now, before) or (before["detail"] == FULL and now["detail"] != FULL):
         return True
-    old, new = listed_models(before), listed_models(now)
+    old, new = snapshots_of(before), snapshots_of(now)
     return any(new[key].contexts and new[key].unknown() - old[key].unknown() for key in {*old}.intersection(new))
 
 
 def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collection[str]) -> Iterator[Change]:
-    before, now = listed_models(earlier), listed_models(host)
+    before, now = snapshots_of(earlier), snapshots_of(host)
     # An attribute that only one of the two has, such as the quantization of a model that was not loaded then, is not a change.
     both_complete = host["detail"] == earlier["detail"] == FULL
     for key in sorted({*before, *now}):
@@ -120,7 +120,7 @@ def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collect
         elif new is None and "removed" in kinds and not _only_older(host, earlier):
             yield key, "removed", before[key].contexts, None, "is no longer listed"
         else:
-            yield from _instance_changes(key, old or Listed(), new or Listed(), is_older(earlier) == is_older(host))
+            yield from _instance_changes(key, old or ModelSnapshot(), new or ModelSnapshot(), is_older(earlier) == is_older(host))
             if old and new:
                 yield from _attribute_changes(key, old, new, both_complete)
 
@@ -130,7 +130,7 @@ def _only_older(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return is_older(one) and not is_older(other)
 
 
-def _instance_changes(key: str, old: Listed, new: Listed, same_list: bool) -> Iterator[Change]:
+def _instance_changes(key: str, old: ModelSnapshot, new: ModelSnapshot, same_list: bool) -> Iterator[Change]:
     before, now = old.contexts, new.contexts
     both_report_idle = old.reports_idle and new.reports_idle
     pinned_before, pinned_now = (old.pinned, new.pinned) if both_report_idle else (before, now)
@@ -156,7 +156,7 @@ def _nothing_in_common(before: list[int | None], now: list[int | None]) -> bool:
     return None not in before + now and not set(before) & set(now)
 
 
-def _attribute_changes(key: str, old: Listed, new: Listed, both_complete: bool) -> Iterator[Change]:
+def _attribute_changes(key: str, old: ModelSnapshot, new: ModelSnapshot, both_complete: bool) -> Iterator[Change]:
     for name, kind in _ATTRIBUTES.items():
         pairs = [(old.loaded_attributes[name], new.loaded_attributes[name])]
         pairs += [(old.attributes[name], new.attributes[name])] if both_complete else []

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS, NO_ANSWER
 
 FLEET, UNANSWERED, REQUIREMENT, DRIFT, WARNING = ("fleet", "no_answer", "requirement", "drift", "warning")
@@ -34,7 +33,7 @@ class Kind(NamedTuple):
         return f"{number} {more}{self.one if number == 1 else self.many}"
 
 
-KINDS = {
+FINDING_KINDS = {
     FLEET: Kind("Rules of the fleet that are not met", "rule of the fleet", "rules of the fleet", "not met", 4),
     UNANSWERED: Kind(
         "Hosts without an answer", "finding about hosts without an answer", "findings about hosts without an answer", "no answer", 4
@@ -60,7 +59,7 @@ def find(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: Mappi
     ]
     of_hosts = _requirement_findings([check for check in checks if check["host"] is not None])
     found = [*of_fleet, *_without_answer(hosts), *of_hosts, *_drift_findings(drift["changes"] if drift else [])]
-    return [finding for kind in KINDS for finding in found if finding["kind"] == kind]
+    return [finding for kind in FINDING_KINDS for finding in found if finding["kind"] == kind]
 
 
 def cause_lines(finding: Finding, names: int = 5) -> list[str]:

@@ -21,20 +21,14 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
     what_is_asked,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_exclusive, judge_requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
-    FAIL,
-    Violation,
-    count,
-    format_names,
-    make_violation,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, make_violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     Requirement,
     RequirementError,
     parse_all,
     parse_bool,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable, unknown_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable, unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import Machines, sharing_records
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, count
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, full_stop, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_size, full_stop, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, hosts_compared
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
     DRIFT,
+    FINDING_KINDS,
     FLEET,
-    KINDS,
     REQUIREMENT,
     UNANSWERED,
     WARNING,
@@ -35,13 +35,13 @@ def headline(audit: Audit) -> str:
     summary, found = audit["summary"], audit["summary"]["findings"]
     parts = [f"{summary['hosts']['ok']} of {count(summary['hosts']['total'], 'host')} answered"]
     if summary["checks"]["total"]:
-        unmet = [KINDS[kind].counted(found[kind]) for kind in (FLEET, REQUIREMENT) if found[kind]]
+        unmet = [FINDING_KINDS[kind].counted(found[kind]) for kind in (FLEET, REQUIREMENT) if found[kind]]
         not_checked = any(check["reason"] == NO_ANSWER for check in audit["checks"])
         parts.append(
             f"{' and '.join(unmet)} not met" if unmet else "not all of the policy could be checked" if not_checked else "the policy is met"
         )
         if found[WARNING]:
-            parts.append(KINDS[WARNING].counted(found[WARNING]))
+            parts.append(FINDING_KINDS[WARNING].counted(found[WARNING]))
     if audit["policy"] and not summary["checks"]["total"]:
         parts.append("the policy judged nothing")
     if audit["run"]["first_run"]:

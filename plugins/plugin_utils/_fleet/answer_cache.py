@@ -11,7 +11,7 @@ from __future__ import annotations
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import KnownModels
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import ModelCache
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import (
     ParsedAnswer,
@@ -21,9 +21,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
     with_answer,
 )
 
-_MAX_KNOWN, _MAX_KNOWN_BYTES = 64, 256 * 1024
+_MAX_ANSWERS, _MAX_ANSWER_BYTES = 64, 256 * 1024
 """How many answers are remembered, and the size of the largest."""
-_MODELS: KnownModels = {}
+_MODELS: ModelCache = {}
 
 
 class AnswerReader:
@@ -37,16 +37,16 @@ class AnswerReader:
         if isinstance(poll.answer, ApiError) or poll.answer.http_status != 200:
             return parse(endpoint, poll)
         key = poll.answer, endpoint.max_response_bytes, poll.api
-        known = self._answers.get(key)
-        if known is None:
+        answer = self._answers.get(key)
+        if answer is None:
             # Without the endpoint's secrets: they are looked for separately for each host that sends this answer.
             without_secrets = endpoint._replace(token=None, headers=(), use_proxy=False)
             try:
-                known = read_answer(without_secrets, poll, _MODELS)
+                answer = read_answer(without_secrets, poll, _MODELS)
             except ApiError:
                 return parse(endpoint, poll)
-            if len(poll.answer.body) <= _MAX_KNOWN_BYTES:
-                if len(self._answers) >= _MAX_KNOWN:
+            if len(poll.answer.body) <= _MAX_ANSWER_BYTES:
+                if len(self._answers) >= _MAX_ANSWERS:
                     self._answers.clear()
-                self._answers[key] = known
-        return with_answer(endpoint, poll, known)
+                self._answers[key] = answer
+        return with_answer(endpoint, poll, answer)

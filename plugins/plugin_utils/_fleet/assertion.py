@@ -37,9 +37,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
     parse_fleet_terms,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge, judge_requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, count, format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import full_stop, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, full_stop, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import next_steps, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_spec
 

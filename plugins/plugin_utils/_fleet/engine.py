@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_routes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll, ask_endpoint, poll_after
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedPoll, parse, record_of
@@ -72,7 +72,7 @@ def _ask(
     if not 0 < fleet_timeout < math.inf:
         raise OptionError("fleet_timeout", f"{fleet_timeout:g} is not a usable number of seconds. Give more than 0.")
     times_given = Counter(endpoints)
-    check_files(times_given)
+    check_routes(times_given)
     with allow_open_files(min(concurrency, len(times_given))) as possible:
         results = _Round(times_given, result_of, possible, progress).run(fleet_timeout)
     return [results[endpoint].pop() for endpoint in endpoints]

@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import names_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked

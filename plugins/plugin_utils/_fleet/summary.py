@@ -15,8 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import RESERVED_KEYS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import total
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Counts, Record, Sizes
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable
 
 
 def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templat
 
 CONTROLLER_URL = "lmstudio_controller_url"
 VARIABLES = {option: f"lmstudio_{option}" for option in connection_options() if option != "max_response_bytes"}
-"""The host variable of each option that has one. How much is read protects who asks, so no host decides it."""
+"""The host variable of each option that has one. The limit of bytes protects the controller, so no host variable sets it."""
 SECRETS = {option: VARIABLES[option] for option in ("token", "headers", "client_cert", "client_key")}
 """The host variable of each option that identifies who asks."""
 VIA = "lmstudio_via"
@@ -39,7 +39,7 @@ _LOCAL_CONNECTIONS = ("local", "ansible.builtin.local", "ansible.legacy.local")
 # the host may be that of something else.
 _PREFIXES = {"ssh": "ssh", "smart": "ssh", "paramiko": "ssh", "paramiko_ssh": "ssh", "local": "ssh", "winrm": "winrm", "psrp": "psrp"}
 # With these, one address may be that of several machines.
-_ON_THE_WAY = (
+_JUMP_HOST_VARIABLES = (
     "ansible_ssh_common_args",
     "ansible_ssh_extra_args",
     "ansible_ssh_args",
@@ -91,7 +91,7 @@ class Host(NamedTuple):
             return None
         raw = self.variables[name]
         if isinstance(raw, str) and not is_template(raw):
-            # For a thousand hosts, Ansible's way to the same text takes a twentieth of what asking them takes.
+            # Shortcut: for a thousand hosts, templating takes a twentieth of what asking them takes.
             return raw if is_set(raw) else None
         try:
             value = decrypted(self.template(raw))
@@ -151,7 +151,7 @@ class Host(NamedTuple):
         if self.connection.rpartition(".")[2] not in _PREFIXES:
             return (self.name,)
         port = self.variable("ansible_port") or self.variable(self._connection_variable("port")) or 22
-        return (canonical_host(self.address), str(port), *(str(self.variable(name)) for name in _ON_THE_WAY))
+        return (canonical_host(self.address), str(port), *(str(self.variable(name)) for name in _JUMP_HOST_VARIABLES))
 
     def leads_to_controller(self, address: str) -> bool:
         """Whether its address is one of the controller itself although its connection leads elsewhere, as through a forwarded port.

@@ -28,7 +28,7 @@ from ansible.utils.path import unfrackpath
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of, is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import CREDENTIALS, texts_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, VARIABLES, Host, VariableError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written, as_written, written_environment
@@ -186,7 +186,7 @@ def _without(host: Host, variable: str) -> Host:
     if "hostvars" in variables:
         hostvars: Any = copy.copy(variables["hostvars"])
         raw_get = variables["hostvars"].raw_get
-        # Every look into it begins with this.
+        # All lookups in hostvars go through it.
         hostvars.raw_get = lambda name: others(raw_get(name)) if name == host.name else raw_get(name)
         variables["hostvars"] = hostvars
     return host._replace(variables=variables)

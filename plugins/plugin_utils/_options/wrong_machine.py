@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback, is_this_machine
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import format_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import leads_to
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     CONTROLLER_URL,
@@ -79,7 +79,7 @@ def _may_be_another_machine(host: Host) -> bool:
     """Whether the controller may answer in place of a host, because its connection is local."""
     try:
         return host.is_local and _has_other_address(host) and not host.has(CONTROLLER_URL)
-    except VariableError:  # Its URL needed no connection, which need not be usable then.
+    except VariableError:  # The connection was not needed, so it may be unusable.
         return False
 
 

@@ -22,7 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_che
     is_content,
     without_userinfo,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_files
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_routes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, parse_all, whole_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable, unknown_names
@@ -68,7 +68,7 @@ def parse_arguments(raw: Mapping[str, Any]) -> Arguments:
     # Check the defaults on their own, so that an error names the default and not an endpoint.
     make_endpoint(defaults, "http://localhost")
     hosts = _hosts(raw.get("endpoints"), defaults)
-    check_files(host.endpoint for host in hosts)
+    check_routes(host.endpoint for host in hosts)
     rules = Rules(own.get("down_after", 2), own.get("require", ()), own.get("initial") == "snapshot")
     return Arguments(hosts, own.get("interval", 30.0), rules, frozenset(own.get("events", EVENTS)))
 

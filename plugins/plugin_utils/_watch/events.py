@@ -25,9 +25,9 @@ MODEL_LOADED, MODEL_UNLOADED, INSTANCE_CHANGED = "model_loaded", "model_unloaded
 VIOLATED, MET = "violated", "met"
 EVENTS = (HOST_DOWN, HOST_UP, MODEL_LOADED, MODEL_UNLOADED, INSTANCE_CHANGED, VIOLATED, MET)
 
-Instance = dict[str, Any]
+WatchedInstance = dict[str, Any]
 """``{id, context_length, config}``: the parts of an instance whose change makes an event. Its remaining lifetime is not one of them."""
-Models = dict[str, dict[str, Instance]]
+Models = dict[str, dict[str, WatchedInstance]]
 """The loaded models by their keys, each with its instances by their ids."""
 Event = dict[str, Any]
 """``{event, model, instance, previous, current}``"""
@@ -94,7 +94,7 @@ def _loaded_models(record: Record, before: Models) -> Models:
     for listed in record["instances"]:
         instance = {"id": listed["id"], "context_length": listed["context_length"], "config": listed["config"]}
         instances = models.setdefault(listed["model"], {})
-        # Of two instances with the same id, the same one counts at each poll, whatever their order.
+        # Of two instances with one id, always take the same one, whatever their order.
         instances[listed["id"]] = min(instance, instances.get(listed["id"], instance), key=canonical)
     # Whether a model is loaded may be unclear. Then nothing has changed.
     unclear = {entry["key"] for entry in record["models"] if is_unclear(entry)}
@@ -121,7 +121,7 @@ def _changes_of_instances(before: Models, after: Models, keys: Iterable[str]) ->
     return events
 
 
-def _listed(instances: dict[str, Instance]) -> list[Instance]:
+def _listed(instances: dict[str, WatchedInstance]) -> list[WatchedInstance]:
     return [instances[name] for name in sorted(instances)]
 
 

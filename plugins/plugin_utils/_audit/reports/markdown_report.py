@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, cause_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS, cause_lines
 
 _MAX_ROWS = 200
 
@@ -24,10 +24,10 @@ def as_markdown(audit: Audit) -> str:
     summary = audit["summary"]
     lines = ["# LM Studio fleet", "", sentences.headline(audit), ""]
     for kind, findings in sentences.findings_of(audit).items():
-        lines += [f"## {KINDS[kind].title}", ""]
+        lines += [f"## {FINDING_KINDS[kind].title}", ""]
         for finding in findings[:_MAX_ROWS]:
             lines += [f"- {_code(finding['message'])}", *(f"  - {_code(line)}" for line in cause_lines(finding))]
-        lines += ["", *_left_out(findings, KINDS[kind].one, KINDS[kind].many)]
+        lines += ["", *_left_out(findings, FINDING_KINDS[kind].one, FINDING_KINDS[kind].many)]
     if audit["carried_over"]:
         names = _names([host["name"] for host in audit["carried_over"]], _MAX_ROWS)
         lines += ["## Hosts of the baseline that are not in this run", "", names, ""]

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, silent_first
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, Finding, Kind, cause_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS, Finding, Kind, cause_lines
 
 _MAX_LINES = 40
 _WIDTH = 200
@@ -26,7 +25,7 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     """The summary for a terminal: at most 40 lines, what is wrong first, and where the reports are."""
     lines = [sentences.headline(audit)]
     for kind, findings in sentences.findings_of(audit).items():
-        lines += [f"{KINDS[kind].title}:", *(f"  {line}" for line in _finding_lines(KINDS[kind], findings))]
+        lines += [f"{FINDING_KINDS[kind].title}:", *(f"  {line}" for line in _finding_lines(FINDING_KINDS[kind], findings))]
     where = [f"  {name:<10} {path}" for name, path in paths.items()]
     notes = [printable(note, _WIDTH) for note in audit["notes"][:3]]
     room = _MAX_LINES - len(lines) - len(notes) - (len(where) + 1 if where else 0)

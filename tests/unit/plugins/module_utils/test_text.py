@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import (
     MASK,
+    count,
     did_you_mean,
+    format_names,
     format_size,
     may_be_masked_as,
     printable,

@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit, violations_by_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import KINDS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import CHANGE_KINDS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 
 ENDPOINT = make_endpoint({"url": "http://gpu:1234"}, "")
@@ -56,7 +56,7 @@ def each_at_its_url(hosts):
 
 
 def audited(hosts, policy=None, groups=None, baseline=None, **scope):
-    return make_audit(each_at_its_url(hosts), parse_policies(policy, groups or {}), baseline, WHEN, Scope(**scope), KINDS)
+    return make_audit(each_at_its_url(hosts), parse_policies(policy, groups or {}), baseline, WHEN, Scope(**scope), CHANGE_KINDS)
 
 
 def after(document):
@@ -330,7 +330,10 @@ def test_only_the_kinds_that_were_asked_for_are_drift(kinds, expected):
     baseline = after(audited({"a": having(model("m"), model("o", 1))}))
     now = {"a": having(model("m", 1), model("n", 1))}
     found = make_audit(now, [], baseline, WHEN, drift_kinds=kinds)["drift"]
-    assert ([change["change"] for change in found["changes"]], found["kinds"]) == (expected, [kind for kind in KINDS if kind in kinds])
+    assert ([change["change"] for change in found["changes"]], found["kinds"]) == (
+        expected,
+        [kind for kind in CHANGE_KINDS if kind in kinds],
+    )
 
 
 def test_what_was_checked_is_in_the_document():

@@ -13,7 +13,12 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import _MAX_KNOWN, _MAX_KNOWN_BYTES, Reader, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import (
+    _MAX_MODEL_BYTES,
+    _MAX_MODELS,
+    Reader,
+    read_models,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, read_answer, record_of, with_answer
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import answer_cache, engine
@@ -106,8 +111,8 @@ def test_what_is_remembered_has_bounds(fleet):
     for number in range(3):
         fleet.record(listing([on_disk(key=f"{number}/{index}") for index in range(3000)]))
         fleet.record(listing([on_disk(key="x" * 100_000)]))
-        assert 0 < len(fleet.known) <= _MAX_KNOWN
-    assert max(map(len, fleet.known)) <= _MAX_KNOWN_BYTES
+        assert 0 < len(fleet.known) <= _MAX_MODELS
+    assert max(map(len, fleet.known)) <= _MAX_MODEL_BYTES
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])

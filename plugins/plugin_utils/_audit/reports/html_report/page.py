@@ -24,11 +24,10 @@ from typing import Any
 import jinja2
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import believable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import count, format_names
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_size, printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first, violations_by_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import KINDS, cause_lines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS, cause_lines
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.history import Run, all_runs
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS
 
@@ -62,7 +61,7 @@ def as_html(audit: Audit) -> str:
         audit=audit,
         headline=sentences.headline(audit),
         passed=not any(sentences.problems(audit).values()),
-        kinds=KINDS,
+        kinds=FINDING_KINDS,
         findings=sentences.findings_of(audit),
         checked=sentences.what_was_checked(audit),
         models=models,
