@@ -242,5 +242,5 @@ def test_what_one_server_does_not_report_is_still_required_of_others_where_the_r
     hosts = {name: {"lmstudio_url": url, **wanted} for name, url in fleet.urls.items()}
     output = run(PLAY.replace("      tags: [serve]\n", "      run_once: true\n", 1), hosts, ends=2).output
     assert "SERVES gpu01" in output and "SERVES gpu02" not in output
-    assert f"{CHAT} is loaded with flash_attention true, false is required" in output
+    assert f"{CHAT} is loaded with flash_attention true, but false is required" in output
     assert not fleet.posts("gpu02")
