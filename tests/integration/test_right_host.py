@@ -899,8 +899,8 @@ def test_the_controller_does_not_answer_in_silence_for_a_host_with_another_addre
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("hosts", ["localhost", "{{ play_on }}"])
-def test_a_host_that_a_play_adds_is_not_one_of_its_hosts(run, fleet, controller, tmp_path, hosts):
+@pytest.mark.parametrize(("hosts", "inventory"), [("localhost", {}), ("{{ play_on }}", {}), ("all", {"localhost": {}})])
+def test_a_host_that_a_play_adds_is_not_one_of_its_hosts(run, fleet, controller, tmp_path, hosts, inventory):
     port = port_of(fleet.urls["one"])
     play = f"""
 - name: A play on the controller adds hosts
@@ -937,7 +937,7 @@ def test_a_host_that_a_play_adds_is_not_one_of_its_hosts(run, fleet, controller,
       ansible.builtin.include_role:
         name: gpufleet.lmstudio.fleet_audit
 """
-    run(play, {}, "-e", "play_on=localhost", connection={})
+    run(play, inventory, "-e", "play_on=localhost", connection={})
     assert sent_to(fleet, "one") == ["Bearer token-of-one"] and controller.requests("controller") == []
 
 

@@ -38,8 +38,9 @@ def names_unknown(pattern: list[str], groups: Mapping[str, Iterable[str]]) -> li
 
 def play_hosts(task: Any, task_vars: Mapping[str, Any]) -> set[str]:
     """The hosts of the play of a task, in all its batches. ansible_play_hosts_all has those that its tasks have added, too."""
-    inventory = task_vars["hostvars"]._inventory
-    return {host.name for host in inventory.get_hosts(task.get_play().hosts, ignore_restrictions=True)}
+    inventory, play = task_vars["hostvars"]._inventory, task.get_play()
+    # Without serial the batch is the play, and the inventory is restricted to it. A host that is added later may match the pattern.
+    return {host.name for host in inventory.get_hosts(play.hosts, ignore_restrictions=any(play.serial))}
 
 
 def batch_hosts(task_vars: Mapping[str, Any]) -> list[str]:
