@@ -172,9 +172,9 @@ def test_what_a_plain_answer_on_a_target_imports():
             "_http.deadline",
             "_http.endpoint",
             "_http.errors",
+            "_http.option_checks",
             "_http.request",
             "_http.response",
-            "_http.option_checks",
         ),
         "_input_errors",
         *(

@@ -301,7 +301,9 @@ def test_every_format_is_documented():
     assert module["default"] == spec["fleet_audit_formats"]["default"] == defaults["fleet_audit_formats"] == list(DEFAULT_FORMATS)
     page = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)`( \(default\))? \| `(fleet_audit\.\w+)` \|", page, re.MULTILINE)
-    assert [(name, file_name) for name, _default, file_name in rows] == [(name, file_name) for name, (file_name, _render) in FORMATS.items()]
+    assert [(name, file_name) for name, _default, file_name in rows] == [
+        (name, file_name) for name, (file_name, _render) in FORMATS.items()
+    ]
     assert [name for name, default, _file_name in rows if default] == list(DEFAULT_FORMATS)
 
 
