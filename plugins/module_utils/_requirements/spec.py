@@ -254,7 +254,7 @@ class Key(NamedTuple):
     read: Callable[[Any], Any]
     """Returns the checked value, or raises ``ValueError`` with what it has to be: the end of the sentence "X is not ..." of :func:`parse`."""
     spec: dict[str, Any]
-    """Its argument spec, in which a key that takes one value or several is a list."""
+    """Its argument spec, for ansible-doc and editors: `read` decides. A key that takes one value or several is a list there."""
     describe: Callable[[Any], str] | None = None
     """What it asks for besides a name, after "a model with"."""
     noun: str = ""

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
@@ -24,8 +24,14 @@ DEFAULT_CHANGE_KINDS = tuple(kind for kind in CHANGE_KINDS if kind != JUST_IN_TI
 _ATTRIBUTES = {"quantization": "quantization", "selected_variant": "variant"}
 """Attributes of a model, with the kind of change."""
 
-Change = tuple[str, str, "list[Any] | None", "list[Any] | None", str]
-"""The model, the kind, what it was before and is now, and what happened to the model."""
+
+class Change(NamedTuple):
+    model: str
+    kind: str
+    before: list[Any] | None
+    now: list[Any] | None
+    sentence: str
+    """What happened to the model, without its name."""
 
 
 def compare_with_baseline(
@@ -40,10 +46,19 @@ def compare_with_baseline(
         if why:
             not_compared.append({"host": name, "message": f"{name} {why}"})
             continue
-        for key, kind, was, has, sentence in _changes(before[name], now[name], kinds):
-            if kind in kinds:
-                message = f"{name}: {printable(key)} {sentence}"
-                changes.append({"host": name, "model": key, "change": kind, "before": was, "now": has, "message": message})
+        for change in _changes(before[name], now[name], kinds):
+            if change.kind in kinds:
+                message = f"{name}: {printable(change.model)} {change.sentence}"
+                changes.append(
+                    {
+                        "host": name,
+                        "model": change.model,
+                        "change": change.kind,
+                        "before": change.before,
+                        "now": change.now,
+                        "message": message,
+                    }
+                )
     return {"kinds": [kind for kind in CHANGE_KINDS if kind in kinds], "changes": changes, "not_compared": not_compared}
 
 
@@ -116,9 +131,9 @@ def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collect
         old, new = before.get(key), now.get(key)
         # A model that is no longer listed is no longer loaded either, which is reported where only that counts.
         if old is None and "added" in kinds and not _only_older(earlier, host):
-            yield key, "added", None, now[key].contexts, "is listed now, but was not before"
+            yield Change(key, "added", None, now[key].contexts, "is listed now, but was not before")
         elif new is None and "removed" in kinds and not _only_older(host, earlier):
-            yield key, "removed", before[key].contexts, None, "is no longer listed"
+            yield Change(key, "removed", before[key].contexts, None, "is no longer listed")
         else:
             yield from _instance_changes(key, old or ModelSnapshot(), new or ModelSnapshot(), is_older(earlier) == is_older(host))
             if old and new:
@@ -135,15 +150,17 @@ def _instance_changes(key: str, old: ModelSnapshot, new: ModelSnapshot, same_lis
     both_report_idle = old.reports_idle and new.reports_idle
     pinned_before, pinned_now = (old.pinned, new.pinned) if both_report_idle else (before, now)
     if pinned_before and not pinned_now:
-        yield key, "unloaded", before, now, "unloads when idle now, and stayed loaded before" if now else "is no longer loaded"
+        yield Change(key, "unloaded", before, now, "unloads when idle now, and stayed loaded before" if now else "is no longer loaded")
     elif pinned_now and not pinned_before:
         sentence = "stays loaded now, and unloaded when idle before" if before else "is loaded now, but was not before"
-        yield key, "loaded", before, now, sentence
+        yield Change(key, "loaded", before, now, sentence)
     elif _differ(pinned_before, pinned_now) and (same_list or _nothing_in_common(pinned_before, pinned_now)):
-        yield key, "context", pinned_before, pinned_now, f"now has the context {_joined(pinned_now)} instead of {_joined(pinned_before)}"
+        yield Change(
+            key, "context", pinned_before, pinned_now, f"now has the context {_joined(pinned_now)} instead of {_joined(pinned_before)}"
+        )
     if both_report_idle and _differ(old.idle, new.idle):
         sentence = f"has instances that unload when idle: context {_joined(new.idle) or 'none'} instead of {_joined(old.idle) or 'none'}"
-        yield key, JUST_IN_TIME, before, now, sentence
+        yield Change(key, JUST_IN_TIME, before, now, sentence)
 
 
 def _differ(before: list[int | None], now: list[int | None]) -> bool:
@@ -162,12 +179,14 @@ def _attribute_changes(key: str, old: ModelSnapshot, new: ModelSnapshot, both_co
         pairs += [(old.attributes[name], new.attributes[name])] if both_complete else []
         for was, has in pairs:
             if was and has and was != has:
-                yield key, kind, sorted(was), sorted(has), f"now has the {kind} {_joined(sorted(has))} instead of {_joined(sorted(was))}"
+                yield Change(
+                    key, kind, sorted(was), sorted(has), f"now has the {kind} {_joined(sorted(has))} instead of {_joined(sorted(was))}"
+                )
                 break
     if None not in (old.variants, new.variants) and old.variants != new.variants:
         was_there, is_there = sorted(old.variants or ()), sorted(new.variants or ())
         sentence = f"now has the variants {_joined(is_there) or 'none'} on disk instead of {_joined(was_there) or 'none'}"
-        yield key, "variant", was_there, is_there, sentence
+        yield Change(key, "variant", was_there, is_there, sentence)
 
 
 def _joined(values: Iterable[Any]) -> str:
