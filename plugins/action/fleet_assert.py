@@ -24,7 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
     parse_fleet_assertion,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import batch_hosts, refuse_other_values
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_other_values
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import (
     is_loopback_url,
     machines_of,
@@ -46,7 +46,7 @@ class ActionModule(FleetAction):
             raise AnsibleError(
                 "in a block with rescue or always, a task without run_once: true may stop the first host alone. Set run_once: true on it."
             )
-        refuse_other_values(self._task, task_vars, batch_hosts(task_vars))
+        refuse_other_values(self._task, task_vars)
         args = self._task.args
         for name in ("min_hosts", "min_percent"):
             # Ansible would take true for 1.

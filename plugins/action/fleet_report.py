@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
     def _report(self, task_vars: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         """The result of judging the records and writing the reports. Warnings go into `result` at once."""
         refuse_batches_of_an_audit(self._task, task_vars)
-        refuse_other_values(self._task, task_vars, task_vars.get("ansible_play_hosts_all", ()))
+        refuse_other_values(self._task, task_vars)
         options = report_options(only_set(self._task.args))
         folder = Path(os.path.abspath(options["dest"]))
         audit = self._audit(options, folder, task_vars, result)

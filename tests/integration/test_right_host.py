@@ -899,7 +899,9 @@ def test_the_controller_does_not_answer_in_silence_for_a_host_with_another_addre
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize(("hosts", "inventory"), [("localhost", {}), ("{{ play_on }}", {}), ("all", {"localhost": {}})])
+@pytest.mark.parametrize(
+    ("hosts", "inventory"), [("localhost", {}), ("{{ play_on }}", {}), ("all", {"localhost": {"fleet_audit_dest": "audit"}})]
+)
 def test_a_host_that_a_play_adds_is_not_one_of_its_hosts(run, fleet, controller, tmp_path, hosts, inventory):
     port = port_of(fleet.urls["one"])
     play = f"""

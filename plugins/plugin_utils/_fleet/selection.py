@@ -65,8 +65,8 @@ def refuse_batches_of_an_audit(task: Any, task_vars: Mapping[str, Any]) -> None:
         )
 
 
-def refuse_other_values(task: Any, task_vars: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Raise an ``AnsibleError`` in a role that judges these hosts with one value of a variable, where one of them has another value.
+def refuse_other_values(task: Any, task_vars: Mapping[str, Any]) -> None:
+    """Raise an ``AnsibleError`` in a role that judges the hosts of the batch with one value of a variable, where one of them has another value.
 
     The task of the role has two lists in its vars: ROLE_judged_by, the names of such variables, and ROLE_judged_together_if, variables that
     make the role judge all hosts together: a host that has none of them is judged by itself. Values are compared as they are written, so a
@@ -79,7 +79,7 @@ def refuse_other_values(task: Any, task_vars: Mapping[str, Any], names: Iterable
         return
     owner, hostvars = task_vars["inventory_hostname"], task_vars["hostvars"]
     own = variables_in_inventory(owner, hostvars)
-    for name in names:
+    for name in batch_hosts(task_vars):
         others = variables_in_inventory(name, hostvars)
         # A host that the play has lost does not have what tasks have set since.
         variables = [variable for variable in judged_by if variable in others or name in task_vars["ansible_play_hosts"]]
