@@ -51,7 +51,11 @@ class ActionModule(NormalAction):
             # With ignore_unreachable, the facts of before would count as the answer.
             if not self._task.ignore_unreachable:
                 raise
-            return {"changed": False, "ansible_facts": {"lmstudio": nothing_gathered({"msg": str(exc)})}}
+            record = nothing_gathered({"msg": str(exc)})
+            why = str(record["error"] and record["error"]["message"])
+            # A result that is unreachable would have no facts, so Ansible shows this one as ok.
+            self._display.warning(f"{name}: {why}")
+            return {"changed": False, "msg": why, "ansible_facts": {"lmstudio": record}}
 
     def _check(self, name: str, task_vars: dict[str, Any]) -> list[str | None]:
         given = only_set(self._task.args)

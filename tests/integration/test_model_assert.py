@@ -139,7 +139,10 @@ def test_facts_of_before_are_not_those_of_a_host_that_is_kept_although_it_cannot
 """
     outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, ends=2)
     assert "deployed" not in outcome.output
-    assert re.search("Nothing was gathered from this host: .*connect to host 127.0.0.1 port 9", outcome.output)
+    # Ansible shows the task as ok.
+    assert re.search(
+        r"WARNING\]: gpu01: Nothing was gathered from this host: .{0,300}connect to host 127.0.0.1 port 9", " ".join(outcome.output.split())
+    )
     assert len(fleet.requests("gpu01")) == 1
     outcome = run(play.replace("  ignore_unreachable: true\n", ""), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, ends=4)
     assert "unreachable=1" in outcome.output
