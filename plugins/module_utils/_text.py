@@ -53,9 +53,10 @@ def is_visible(text: str) -> bool:
 
 def printable(text: str, limit: int = 80) -> str:
     """Untrusted text for a message: one line, no control or invisible characters, not longer than `limit`."""
-    shown = text
-    if not is_visible(text):
-        shown = "".join(letter if is_visible(letter) else letter.encode("unicode_escape").decode("ascii") for letter in text)
+    # A server may send many megabytes, of which no more is shown.
+    shown = text[: limit + 1]
+    if not is_visible(shown):
+        shown = "".join(letter if is_visible(letter) else letter.encode("unicode_escape").decode("ascii") for letter in shown)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 

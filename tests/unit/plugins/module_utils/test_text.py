@@ -44,6 +44,7 @@ def test_printable_is_one_bounded_line():
     assert printable("a\x1b[31m\nb\u202e\x9b") == "a\\x1b[31m\\nb\\u202e\\x9b"
     assert printable("qwen\ufe0f\u3164 \u00e9\u00fc") == "qwen\\ufe0f\\u3164 \u00e9\u00fc"
     assert len(printable("x" * 1000)) == 80
+    assert printable("x\n" * 1_000_000) == "x\\n" * 25 + "x\\..."
 
 
 @pytest.mark.parametrize(
