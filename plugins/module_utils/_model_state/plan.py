@@ -79,7 +79,8 @@ def make_plan(record: Record, wanted: Wanted) -> Plan:
     if UNLOAD in planned:
         _refuse_masked_names(record, wanted)
         _refuse_shared(record, plan.actions)
-        _refuse_meant_to_be_kept(record, wanted, plan.actions)
+        if wanted.exclusive:
+            _refuse_meant_to_be_kept(record, wanted, plan.actions)
     return plan
 
 
@@ -286,7 +287,8 @@ def _refuse_meant_to_be_kept(record: Record, wanted: Wanted, actions: Iterable[A
     """Refuse to unload what reads like an entry of ``keep``, unless that is the name of another one. What is only similar may well be another
     model of the same family.
     """
-    not_listed = [pattern for pattern in wanted.keep if not is_listed(record, pattern)]
+    ids = {instance["id"] for instance in record["instances"]}
+    not_listed = [pattern for pattern in wanted.keep if pattern not in ids and not is_listed(record, pattern)]
     for action in actions:
         if action.action != UNLOAD or action.model == wanted.model:
             continue

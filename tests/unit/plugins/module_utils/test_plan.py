@@ -111,6 +111,18 @@ SHARED = [model("qwen", instance("chat")), model("gemma", instance("chat")), mod
         pytest.param([model("qwen", QWEN), GEMMA], {"exclusive": True}, [("unload", "gemma")], id="others have to go"),
         pytest.param([model("qwen", QWEN), GEMMA], {"exclusive": True, "keep": ["gem*"]}, [], id="but those to keep"),
         pytest.param(
+            [model("qwen", QWEN), model("other", instance("chat")), model("Chat", instance("Chat"))],
+            {"exclusive": True, "keep": ["chat"]},
+            [("unload", "Chat")],
+            id="to be kept by the name of its instance, which another one has in capitals",
+        ),
+        pytest.param(
+            [model("qwen", SECOND)],
+            {"name": "qwen:2", "state": "unloaded", "keep": ["Qwen"]},
+            [("unload", "qwen:2")],
+            id="keep is about exclusive alone",
+        ),
+        pytest.param(
             [model("qwen"), GEMMA],
             {"exclusive": True, "keep": ["gemmas"]},
             [("unload", "gemma"), ("load", "qwen")],
