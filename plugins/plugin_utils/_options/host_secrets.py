@@ -198,7 +198,7 @@ def _common(given: Any, one: Any, other: Any) -> Any:
         return {
             name: text for name, text in given.items() if name in one and name in other and _text(one[name]) == _text(other[name])
         } or None
-    return given if one == other else None
+    return given if _text(one) == _text(other) else None
 
 
 def _value(option: str, raw: Any) -> Any:
