@@ -139,7 +139,7 @@ class Client:
             doing = what_came_of(LOAD, printable(model), exc)
             if exc.is_clear:
                 raise unsuccessful(exc, doing, "load_failed") from None
-            self.progress(f"{printable(model)}: the answer to the load is missing ({printable(exc.problem)}). Reading the list")
+            self.progress(f"{printable(model)}: it is not known whether it was loaded ({printable(exc.problem)}). Reading the list")
             return self._find_loaded(model, before, wait, f"{doing}: {exc.what_came}")
 
     def _find_loaded(self, model: str, before: set[str], wait: Callable[[], bool], why: str) -> str:

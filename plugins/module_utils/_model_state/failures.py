@@ -85,7 +85,7 @@ def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> F
 
 def what_came_of(request: str, name: str, why: NotDone) -> str:
     """How a sentence begins about a load, an unload or a download that did not succeed, or may not have."""
-    return f"{name} was not {request}ed" if why.is_clear else f"the answer to the {request} of {name} is missing"
+    return f"{name} was not {request}ed" if why.is_clear else f"it is not known whether {name} was {request}ed"
 
 
 def unsuccessful(why: NotDone, doing: str, default_reason: str) -> Failure:

@@ -271,7 +271,7 @@ def test_what_is_unclear_is_not_said_not_to_be_done(name, route, answer):
     server.hooks.append(keep_silent)
     result = server.run(wanted)
     assert result["failed"] and result["changed"] is True and "was not" not in result["msg"]
-    assert f"the answer to the {route} of {'qwen:2' if route == 'unload' else 'qwen'} is missing: http://gpu01:1234 " in result["msg"]
+    assert f"it is not known whether {'qwen:2' if route == 'unload' else 'qwen'} was {route}ed: http://gpu01:1234 " in result["msg"]
     assert len(server.posts()) == (3 if route == "download" else 1)
 
 
