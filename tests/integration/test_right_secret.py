@@ -810,6 +810,11 @@ def test_the_port_that_a_template_makes_for_the_first_host_is_not_that_of_others
         in outcome
     )
     assert sent_to(fleet, "gpu01") == [f"Bearer {token_of('gpu01')}"]
+    # A number and a text are one port.
+    port = hosts["gpu01"].pop("lmstudio_port")
+    hosts["gpu01"]["our_port"], hosts["gpu02"]["our_port"] = port, str(port)
+    assert "port is a template" not in words(run(play.replace("lmstudio_port", "our_port"), hosts))
+    assert sorted(sent_to(fleet, "gpu01")[1:]) == [f"Bearer {token_of(name)}" for name in sorted(hosts)]
 
 
 def test_a_default_that_ends_like_base64_is_not_taken_for_one_that_is_made_of_a_secret(run, start):
