@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible.release import __version__
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
@@ -34,18 +34,23 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.address
 
 _GRACE_SECONDS = 0.5
 """A host whose own timeout ends together with its round reports its own failure, not that the round was over."""
+_WITHOUT_RUN_ONCE = (
+    "in a block with rescue or always, a task without run_once: true may stop the first host alone. Set run_once: true on it."
+)
 
 
 class ActionModule(FleetAction):
     MODULE = "fleet_assert"
     spec = staticmethod(fleet_assert_spec)
 
-    def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         if not self._task.run_once and _is_in_block_with_rescue_or_always(self._task):
-            # ansible-core 2.16 would go on with the others.
-            raise AnsibleError(
-                "in a block with rescue or always, a task without run_once: true may stop the first host alone. Set run_once: true on it."
-            )
+            # After any failure, ansible-core 2.16 would go on with the others. If the host of the task is unreachable, it stops them all.
+            how = "unreachable" if __version__.startswith("2.16.") else "failed"
+            return {how: True, "msg": _WITHOUT_RUN_ONCE}
+        return super().run(tmp, task_vars)
+
+    def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         refuse_other_values(self._task, task_vars)
         args = self._task.args
         for name in ("min_hosts", "min_percent"):

@@ -152,17 +152,21 @@ def test_it_does_not_run_where_its_failure_could_stop_one_host_alone(run, start)
     """Without run_once, in a block with rescue or always, ansible-core 2.16 goes on with the other hosts."""
     fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "two_loaded.json"}})
     gate = {"name": "Gate", "gpufleet.lmstudio.fleet_assert": {"require": WANTED}}
-    end = [{"name": "End", "ansible.builtin.debug": {"msg": "ended {{ inventory_hostname }}"}}]
+    deploy, end = ([{"name": word, "ansible.builtin.debug": {"msg": word + " {{ inventory_hostname }}"}}] for word in ("deployed", "ended"))
 
     def ended(task, ends, **block):
-        play = {"name": "Gate", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Outer", "block": [{"block": [task]}], **block}]}
-        outcome = run(json.dumps([play]), hosts_of(fleet), ends=ends)
-        assert ("Set run_once: true on it" in words(outcome)) == (ends == 2)
-        return len(fleet.requests("gpu02"))
+        tasks = [{"name": "Outer", "block": [{"block": [task]}, *deploy], **block}]
+        outcome = run(json.dumps([{"name": "Gate", "hosts": "all", "gather_facts": False, "tasks": tasks}]), hosts_of(fleet), ends=ends)
+        refused = "Set run_once: true on it" in words(outcome)
+        assert ("deployed gpu01" in outcome.output, "deployed gpu02" in outcome.output) == (not refused, not refused)
+        return len(fleet.requests("gpu02")), refused
 
-    assert ended(gate, 2, always=end) == 0
-    assert ended({**gate, "run_once": True}, 0, always=end) == ended({**gate, "run_once": True}, 0, rescue=end) - 1 == 1
-    assert ended(gate, 0) == 3
+    once = {**gate, "run_once": True}
+    assert ended(gate, 2, always=end) == (0, True)
+    wrong = {"name": "Gate", "gpufleet.lmstudio.fleet_assert": {"require": "nothing"}}
+    assert ended(wrong, 2, always=end) == (0, True)
+    assert ended(once, 0, always=end) == (1, False) and ended(once, 0, rescue=end) == (2, False)
+    assert ended(gate, 0) == (3, False)
 
 
 def test_records_of_one_server_count_once_where_it_is_the_controller(run, start):
