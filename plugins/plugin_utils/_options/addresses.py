@@ -31,7 +31,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     VariableError,
     host_of_inventory,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server import THIS_MACHINE, Server, server_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import THIS_MACHINE, Server, server_of
 
 Machines = Mapping[str, tuple[str, ...]]
 """Which machine each host is: equal for hosts that are one, empty for the controller."""

@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import for
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import AnswerReader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server import server_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import server_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import SOURCE, Arguments, Watched
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import Event, State, advance
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.no_template import without_templates
