@@ -11,7 +11,6 @@ Never a load without a list, never a second load after one whose answer is missi
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Mapping
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
@@ -170,11 +169,11 @@ class _Run:
                 if failure.reason not in ("option_unsupported", "request_rejected"):
                     break
             else:
-                with contextlib.suppress(Failure):
-                    # It may be gone again.
+                try:
                     self._check_expected()
-                    return RESTORED
-                return PERHAPS_RESTORED
+                except Failure:  # It may be gone again.
+                    return PERHAPS_RESTORED
+                return RESTORED
         return NOT_RESTORED
 
     def _check_expected(self) -> None:
