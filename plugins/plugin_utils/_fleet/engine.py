@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import queue
 import threading
 import time
 from collections import Counter, deque
@@ -34,10 +33,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_ca
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
 
 PROGRESS_SECONDS = 2.0
-_TICK = 0.2
-"""How late the end of fleet_timeout may be noticed, in seconds."""
 _AT_FIRST, _SLOW = 64, 0.05
-"""How many are asked at once at first, which keeps a core busy. For each slow one (in seconds), another is asked, up to `concurrency`."""
+"""How many are asked at once at first, which keeps a core busy. For each slow one (in seconds), another is asked, up to `concurrency`.
+Both threads look at what there is to do as often.
+"""
 _UNREAD_BYTES = 32 * 1024 * 1024
 """With this many bytes of unread answers, no other endpoint is asked until they are read."""
 
@@ -95,38 +94,36 @@ class _Round(Generic[T]):
         self._results: dict[Endpoint, list[T]] = {}
         self._not_ok = 0
         self._reader = AnswerReader()
-        self._unread: list[tuple[Endpoint, Poll]] = []
         self._read_bytes = 0
-        # From the loop to the calling thread: the outcome of asking an endpoint, or an error.
-        # Not a SimpleQueue, which on Python 3.10 may wait forever with a timeout of 0.
-        self._arrived: queue.Queue[tuple[Endpoint, Poll] | BaseException] = queue.Queue()
         # Changed in the loop alone: the endpoints not asked yet, since when others are being asked, and the bytes of all answers.
         self._waiting = deque(times_given)
         self._asked: dict[Endpoint, float] = {}
         self._arrived_bytes = 0
+        # From the loop to the calling thread.
+        self._arrived: deque[tuple[Endpoint, Poll]] = deque()
+        self._error: BaseException | None = None
         self._loop = asyncio.new_event_loop()
         self._asking: asyncio.Task[None]
 
     def run(self, fleet_timeout: float) -> dict[Endpoint, list[T]]:
-        end = time.monotonic() + fleet_timeout
-        thread = threading.Thread(target=self._run_loop, daemon=True, name="lmstudio loop")
+        thread = threading.Thread(target=self._run_loop, args=[time.monotonic() + fleet_timeout], daemon=True, name="lmstudio loop")
         thread.start()
         try:
             next_progress = time.monotonic() + PROGRESS_SECONDS
-            while len(self._results) < len(self._times_given) and time.monotonic() < end:
+            while thread.is_alive():
                 if time.monotonic() >= next_progress:
                     next_progress = time.monotonic() + PROGRESS_SECONDS
                     hosts = f"{len(self._times_given):,} host{'s' if len(self._times_given) > 1 else ''}"
                     self._progress(f"{len(self._results):,} of {hosts} done, {self._not_ok:,} without an answer")
-                self._receive(min(_TICK, max(end - time.monotonic(), 0)))
+                thread.join(_SLOW)
                 if not self._waiting or self._is_full():
                     self._read()
         finally:
-            # The loop closes by itself, and has if all have answered. A thread that resolves a name may take longer, and is not waited for.
+            # For an interrupt: otherwise the loop is closed by now.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._stop)
-        thread.join()
-        self._receive(0)
+        if self._error:
+            raise self._error
         self._read()
         problem = f"had not answered within the time for all hosts ({round(fleet_timeout, 1):g} s)"
         for endpoint in self._times_given.keys() - self._results.keys():
@@ -139,21 +136,14 @@ class _Round(Generic[T]):
 
     # --- in the calling thread ---
 
-    def _receive(self, seconds: float) -> None:
-        """Wait for an answer, at most this long, and take all that have arrived."""
-        with contextlib.suppress(queue.Empty):
-            arrived = self._arrived.get(timeout=seconds)
-            while True:
-                if isinstance(arrived, BaseException):
-                    raise arrived
-                self._unread.append(arrived)
-                arrived = self._arrived.get_nowait()
-
     def _read(self) -> None:
-        for endpoint, poll in self._unread:
+        """Read all answers that have arrived, before others are asked again."""
+        read_bytes = 0
+        while self._arrived:
+            endpoint, poll = self._arrived.popleft()
             self._add_result(endpoint, self._reader.read(endpoint, poll))
-        self._read_bytes += sum(_size(poll) for _endpoint, poll in self._unread)
-        self._unread.clear()
+            read_bytes += _size(poll)
+        self._read_bytes += read_bytes
 
     def _add_result(self, endpoint: Endpoint, poll: ParsedPoll) -> None:
         self._not_ok += isinstance(poll.answer, ApiError)
@@ -161,28 +151,26 @@ class _Round(Generic[T]):
 
     # --- in the thread of the loop ---
 
-    def _run_loop(self) -> None:
-        self._asking = self._loop.create_task(self._ask_each())
+    def _run_loop(self, end: float) -> None:
+        self._asking = self._loop.create_task(self._ask_each(end))
         try:
             self._loop.run_until_complete(self._asking)
-        except asyncio.CancelledError:
-            pass  # The rest is no longer needed.
         except BaseException as exc:
-            self._arrived.put(exc)
+            self._error = exc
         finally:
             self._loop.close()
 
     def _stop(self) -> None:
         self._asking.cancel()
 
-    async def _ask_each(self) -> None:
+    async def _ask_each(self, end: float) -> None:
         tasks: set[asyncio.Task[None]] = set()
         try:
-            while tasks or self._waiting:
+            while (tasks or self._waiting) and time.monotonic() < end:
                 slow = sum(time.monotonic() - began >= _SLOW for began in self._asked.values())
                 more = min(len(self._waiting), min(self._concurrency, _AT_FIRST + slow) - len(tasks))
                 tasks |= {asyncio.create_task(self._ask_some()) for _number in range(more)}
-                done, tasks = await asyncio.wait(tasks, timeout=_SLOW if self._waiting else None, return_when=asyncio.FIRST_EXCEPTION)
+                done, tasks = await asyncio.wait(tasks, timeout=_SLOW, return_when=asyncio.FIRST_EXCEPTION)
                 for task in done:
                     task.result()
         finally:
@@ -200,7 +188,7 @@ class _Round(Generic[T]):
             poll = await ask_endpoint(endpoint, event_loop.fetch)
             del self._asked[endpoint]
             self._arrived_bytes += _size(poll)
-            self._arrived.put((endpoint, poll))
+            self._arrived.append((endpoint, poll))
 
 
 def _size(poll: Poll) -> int:
