@@ -9,11 +9,9 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import http.client
 import io
 import socket
-import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -110,20 +108,10 @@ async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Wait for blocking work in a thread of its own. Unlike the thread of an executor, it does not keep Python from exiting."""
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
-    # From here on, whoever no longer waits for the result cannot cancel it.
-    future.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as exc:
-            future.set_exception(exc)
-
+    """Wait for blocking work in a thread of its own."""
     while True:
         try:
-            threading.Thread(target=run, daemon=True, name="lmstudio").start()
+            future = blocking.in_thread(work)
             break
         except RuntimeError:
             # The system allows no more threads now, as in a container with a limit.
