@@ -32,24 +32,21 @@ class Request(NamedTuple):
 
     def headers(self, endpoint: Endpoint) -> dict[str, str]:
         """The headers, the same from every driver."""
-        headers = {
-            "Host": endpoint.authority,
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "gpufleet.lmstudio",
-            "Connection": "close",
-        }
+        headers = [
+            ("Host", endpoint.authority),
+            ("Accept", "application/json"),
+            ("Accept-Encoding", "identity"),
+            ("User-Agent", "gpufleet.lmstudio"),
+            ("Connection", "close"),
+        ]
         if endpoint.token:
-            headers["Authorization"] = "Bearer " + endpoint.token
-        names = {name.lower(): name for name in headers}
-        for name, value in endpoint.headers:
-            headers.pop(names.get(name.lower(), ""), None)
-            headers[name] = value
+            headers.append(("Authorization", "Bearer " + endpoint.token))
+        headers += endpoint.headers
         if self.body:
-            # Headers from the options apply to every request, so they cannot describe this body.
-            headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
-            headers.update({"Content-Type": "application/json", "Content-Length": str(len(self.body))})
-        return headers
+            # After those of the options, which apply to every request and so cannot describe this body.
+            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(self.body)))]
+        # A later one replaces an earlier one of the same name.
+        return dict({name.lower(): (name, value) for name, value in headers}.values())
 
     def encoded(self, endpoint: Endpoint) -> bytes:
         """What is sent. Its parts were checked when the endpoint was made."""
