@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import CUT_OFF, too_many_headers
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import CUT_OFF
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
@@ -75,7 +75,7 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
         return _system_failure(exc, endpoint, deadline)
     if isinstance(exc, http.client.LineTooLong) or str(exc).startswith("got more than"):
         # http.client has no exception of its own for too many headers.
-        return too_many_headers()
+        return ApiError("invalid", "sent more HTTP headers, or longer ones, than are accepted", "framing")
     if isinstance(exc, http.client.BadStatusLine) and _HTTP2_FRAME.match(str(exc.args[0])):
         return ApiError("invalid", "answered with HTTP/2, which was not requested", "HTTP/2")
     return ApiError("invalid", "does not speak HTTP", "not HTTP")

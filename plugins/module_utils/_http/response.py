@@ -55,8 +55,11 @@ class ParsedResponse(http.client.HTTPResponse):
         return version, status, reason
 
     def _read_next_chunk_size(self) -> int:
-        # http.client would read until the connection ends, however much that is.
-        return chunk_size(super()._read_next_chunk_size())  # type: ignore[misc]
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            # http.client would read until the connection ends, however much that is.
+            raise ApiError("invalid", "sent a chunk whose size is below zero", "framing")
+        return size
 
 
 def read_response(http_status: int, header: GetHeader, read: Callable[[int], bytes], limit: int) -> Response:
@@ -106,14 +109,3 @@ def declared_length(http_status: int, header: GetHeader) -> int | None:
 
 def unclear_length() -> ApiError:
     return ApiError("invalid", "sent an answer whose Content-Length is not one number", "framing")
-
-
-def chunk_size(size: int) -> int:
-    """The size, unless it is below zero."""
-    if size < 0:
-        raise ApiError("invalid", "sent a chunk whose size is below zero", "framing")
-    return size
-
-
-def too_many_headers() -> ApiError:
-    return ApiError("invalid", "sent more HTTP headers, or longer ones, than are accepted", "framing")

@@ -27,10 +27,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
     ParsedResponse,
     Response,
     bytes_to_read,
-    chunk_size,
     declared_length,
     make_response,
-    too_many_headers,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of, tls_context
 
@@ -124,7 +122,7 @@ async def receive(reader: asyncio.StreamReader, limit: int) -> Response:
     head = await _read_head(reader)
     length = declared_length(head.status, head.getheader)
     wanted = bytes_to_read(length, limit)
-    body = await _read_chunks(reader, limit) if head.chunked and wanted else await _read(reader, wanted)
+    body = await _read_chunks(reader, head, limit) if head.chunked and wanted else await _read(reader, wanted)
     return make_response(head.status, head.getheader, length, body, limit)
 
 
@@ -140,7 +138,7 @@ async def _read_head(reader: asyncio.StreamReader) -> ParsedResponse:
             line = await _read_line(reader)
             heads += line
             if len(heads) > _MAX_HEADS:
-                raise too_many_headers()
+                raise http.client.LineTooLong("head")
     parsed = _parser(heads)
     parsed.begin()
     return parsed
@@ -159,8 +157,8 @@ async def _read(reader: asyncio.StreamReader, size: int) -> bytes:
         return exc.partial
 
 
-async def _read_chunks(reader: asyncio.StreamReader, limit: int) -> bytearray:
-    """The content of a body in chunks, up to one byte beyond `limit`."""
+async def _read_chunks(reader: asyncio.StreamReader, head: ParsedResponse, limit: int) -> bytearray:
+    """The content of a body in chunks, up to one byte beyond `limit`. ``http.client`` interprets their sizes."""
     body, framing, last = bytearray(), 0, False
     while len(body) <= limit:
         # The size of a chunk, or a trailer after the last one.
@@ -171,8 +169,9 @@ async def _read_chunks(reader: asyncio.StreamReader, limit: int) -> bytearray:
         if last and line in _LAST_LINES:
             break
         if not last:
+            head.fp = io.BytesIO(line)  # type: ignore[assignment]
             try:
-                size = chunk_size(int(line.partition(b";")[0], 16))
+                size = head._read_next_chunk_size()
                 body += await reader.readexactly(min(size, limit + 1 - len(body)))
                 if size and len(body) <= limit:
                     await reader.readexactly(len(b"\r\n"))
@@ -187,4 +186,4 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.readline()
     except ValueError:
-        raise too_many_headers() from None
+        raise http.client.LineTooLong("line") from None
