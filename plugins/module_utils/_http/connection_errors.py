@@ -51,7 +51,8 @@ _HTTP2_FRAME = re.compile(r"\A\0..[\x04\x07].\0{4}", re.DOTALL)
 def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:
     """What an exception raised by an exchange means. The deadline knows how far the exchange got."""
     connecting = not deadline.sent
-    if isinstance(exc, socket.timeout):
+    # The system's own timeout is the same exception from Python 3.10 on.
+    if isinstance(exc, (socket.timeout, TimeoutError)):
         return _timed_out(endpoint, deadline)
     if isinstance(exc, ssl.SSLError) and (connecting or not isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))):
         return _tls_failure(exc, endpoint)
@@ -71,8 +72,10 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
         # A server that expects TLS may close the connection without a word.
         is_silent = endpoint.scheme == "http" and isinstance(exc, ConnectionError)
         return ApiError("disconnected", CUT_OFF, "without TLS" if is_silent else None)
+    if isinstance(exc, OSError) and (connecting or exc.errno in _NO_ROUTE):
+        return ApiError("no_route", f"could not be reached ({_reason(exc)})", _NO_ROUTE.get(exc.errno, "other"))
     if isinstance(exc, OSError):
-        return _system_failure(exc, endpoint, deadline)
+        return ApiError("disconnected", f"broke the connection ({_reason(exc)})")
     if isinstance(exc, http.client.LineTooLong) or str(exc).startswith("got more than"):
         # http.client has no exception of its own for too many headers.
         return ApiError("invalid", "sent more HTTP headers, or longer ones, than are accepted", "framing")
@@ -100,14 +103,6 @@ def _refused(endpoint: Endpoint, deadline: Deadline) -> ApiError:
     elif is_loopback(endpoint.host):
         case = "this machine"
     return ApiError("refused", "refused the connection", case)
-
-
-def _system_failure(exc: OSError, endpoint: Endpoint, deadline: Deadline) -> ApiError:
-    if exc.errno == errno.ETIMEDOUT:
-        return _timed_out(endpoint, deadline)
-    if exc.errno in _NO_ROUTE or not deadline.sent:
-        return ApiError("no_route", f"could not be reached ({_reason(exc)})", _NO_ROUTE.get(exc.errno, "other"))
-    return ApiError("disconnected", f"broke the connection ({_reason(exc)})")
 
 
 def _reason(exc: OSError) -> str:
