@@ -132,7 +132,8 @@ async def _read_head(reader: asyncio.StreamReader) -> ParsedResponse:
     while announced:
         line = await _read_line(reader)
         status_lines.fp = io.BytesIO(line)  # type: ignore[assignment]
-        announced = status_lines._read_status()[1] == http.client.CONTINUE
+        # Where there is no more, what came is judged below.
+        announced = line != b"" and status_lines._read_status()[1] == http.client.CONTINUE
         heads += line
         while line not in _LAST_LINES:
             line = await _read_line(reader)

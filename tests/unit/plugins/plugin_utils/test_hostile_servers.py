@@ -92,6 +92,7 @@ ANSWERS = {
     "a hundred announcements": (b"HTTP/1.1 102 Processing\r\n\r\n" * 100 + http(EMPTY), "ok", ""),
     "one announcement too many": (b"HTTP/1.1 102 Processing\r\n\r\n" * 101 + http(EMPTY), "invalid", "too many interim (1xx)"),
     "an announcement of many headers": (b"HTTP/1.1 103 x\r\n" + b"X: y\r\n" * 101 + b"\r\n" + http(EMPTY), "invalid", "more HTTP headers"),
+    "an announcement of many headers, and no answer": (b"HTTP/1.1 103 x\r\n" + b"X: y\r\n" * 101 + b"\r\n", "invalid", "more HTTP headers"),
     "hints and no answer": (b"HTTP/1.1 103 Early Hints\r\n\r\n", "disconnected", "before the answer was complete"),
     "another protocol": (b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n" + http(EMPTY), "http_error", "HTTP 101"),
     # lengths
