@@ -178,9 +178,6 @@ def make_endpoint(
     limit = int(value("max_response_bytes"))
     if limit < 1:
         raise OptionError(name("max_response_bytes"), f"{limit} is not a usable number of bytes. Give 1 or more.")
-    api = str(value("api"))
-    if api not in APIS:
-        raise OptionError(name("api"), f"{printable(api)!r} is not one of {', '.join(APIS)}.")
     for one, other in (("client_cert", "client_key"), ("client_key", "client_cert")):
         if options.get(one) and not options.get(other):
             raise OptionError(name(one), f"it needs {other} as well. If one file holds both, set both options to it.")
@@ -200,6 +197,6 @@ def make_endpoint(
         validate_certs=bool(value("validate_certs")),
         use_proxy=bool(value("use_proxy")),
         max_response_bytes=limit,
-        api=api,
+        api=value("api"),
         **files,
     )
