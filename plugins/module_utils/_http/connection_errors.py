@@ -22,7 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import CUT_OFF
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, printable
 
 _NO_ROUTE: dict[int | None, str | None] = {
     **dict.fromkeys((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)),
@@ -85,7 +85,7 @@ def classify_exception(exc: BaseException, endpoint: Endpoint, deadline: Deadlin
 
 
 def _timed_out(endpoint: Endpoint, deadline: Deadline) -> ApiError:
-    problem = f"did not answer within {deadline.seconds:g} second{'' if deadline.seconds == 1 else 's'}"
+    problem = f"did not answer within {count(deadline.seconds, 'second')}"
     proxy = proxy_of(endpoint)
     if not deadline.connected:
         return ApiError("timeout", f"{problem} (no connection was made{' to the proxy' if proxy else ''})", "no proxy" if proxy else None)
