@@ -72,21 +72,16 @@ def read_response(http_status: int, header: GetHeader, read: Callable[[int], byt
         if not data:
             break
         body += data
-    return make_response(http_status, header, length, body, limit)
-
-
-def bytes_to_read(length: int | None, limit: int) -> int:
-    """The most that is read of a body: one byte more than `limit` shows that it is too large."""
-    return limit + 1 if length is None else length if length <= limit else 0
-
-
-def make_response(http_status: int, header: GetHeader, length: int | None, body: bytes | bytearray, limit: int) -> Response:
-    """The response, with what was read of its body."""
     if length is not None and len(body) < length <= limit:
         raise ApiError("disconnected", CUT_OFF)
     too_large = max(len(body), length or 0) > limit
     names = ("Content-Type", "Content-Encoding", "Location", "WWW-Authenticate", "Server")
     return Response(http_status, b"" if too_large else bytes(body), too_large, *(header(name) or "" for name in names))
+
+
+def bytes_to_read(length: int | None, limit: int) -> int:
+    """The most that is read of a body: one byte more than `limit` shows that it is too large."""
+    return limit + 1 if length is None else length if length <= limit else 0
 
 
 def declared_length(http_status: int, header: GetHeader) -> int | None:

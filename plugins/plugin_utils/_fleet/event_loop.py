@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
     Response,
     bytes_to_read,
     declared_length,
-    make_response,
+    read_response,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of, tls_context
 
@@ -118,12 +118,11 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 
 async def receive(reader: asyncio.StreamReader, limit: int) -> Response:
-    """Read a response as :func:`read_response` does. Raises what ``http.client`` raises, or ``ApiError``."""
+    """Wait for as much of a response as :func:`read_response` reads. Raises what ``http.client`` raises, or ``ApiError``."""
     head = await _read_head(reader)
-    length = declared_length(head.status, head.getheader)
-    wanted = bytes_to_read(length, limit)
+    wanted = bytes_to_read(declared_length(head.status, head.getheader), limit)
     body = await _read_chunks(reader, head, limit) if head.chunked and wanted else await _read(reader, wanted)
-    return make_response(head.status, head.getheader, length, body, limit)
+    return read_response(head.status, head.getheader, io.BytesIO(body).read, limit)
 
 
 async def _read_head(reader: asyncio.StreamReader) -> ParsedResponse:
