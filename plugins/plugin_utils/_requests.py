@@ -15,7 +15,6 @@ import contextlib
 import functools
 import http.client
 import logging
-import threading
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -35,7 +34,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import
 try:
     import requests
     import requests.adapters
-    import urllib3.connection
     import urllib3.exceptions
 
     # urllib3 1 does not pass an IP address to OpenSSL as the host name, so the certificate is not checked for it.
@@ -46,48 +44,44 @@ except Exception as exc:  # A broken installation, whatever is wrong with it, mu
 else:
     MISSING = None
 
-    _current = threading.local()
     # Ansible's log would show what a server sent, such as headers that urllib3 cannot parse. This process runs one task.
     logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 
     class _Watched:
-        """A connection made as the driver on the target makes it, watched by the deadline of the running exchange."""
+        """A connection made as the driver on the target makes it, watched by the deadline of the exchange."""
+
+        deadline: Deadline
+        response_class = ParsedResponse
 
         def _new_conn(self) -> Any:
             try:
-                return connect(self._dns_host.replace("%25", "%"), self.port, _current.deadline)  # type: ignore[attr-defined]
+                return connect(self._dns_host.replace("%25", "%"), self.port, self.deadline)  # type: ignore[attr-defined]
             except OSError as exc:
                 # After some of these errors, urllib3 would go on as if there were a connection.
                 raise urllib3.exceptions.NewConnectionError(self, str(exc)) from exc  # type: ignore[arg-type]
 
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]
-            _current.deadline.sent = True
+            self.deadline.sent = True
             # Whether to verify is the user's choice (validate_certs): no warning about it at each request.
             self.is_verified = True
 
-    class _HTTPConnection(_Watched, urllib3.connection.HTTPConnection):
-        response_class = ParsedResponse
-
-    class _HTTPSConnection(_Watched, urllib3.connection.HTTPSConnection):
-        response_class = ParsedResponse
-
     class _Adapter(requests.adapters.HTTPAdapter):
-        """Uses our connections and one TLS context, whatever CA files the environment names."""
+        """Watches its connections and uses one TLS context, whatever CA files the environment names."""
 
-        def __init__(self, endpoint: Endpoint, proxy_headers: dict[str, str]) -> None:
+        def __init__(self, endpoint: Endpoint, proxy_headers: dict[str, str], deadline: Deadline) -> None:
             super().__init__(pool_connections=1, pool_maxsize=1)
             self._endpoint = endpoint
             self._proxy_headers = proxy_headers
+            self._deadline = deadline
 
         def proxy_headers(self, proxy: Any) -> dict[str, str]:
             return self._proxy_headers
 
         def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
             # Called with the pool that makes the connection, before it does.
-            conn.ConnectionCls = _HTTPConnection
+            conn.ConnectionCls = type("WatchedConnection", (_Watched, conn.ConnectionCls), {"deadline": self._deadline})
             if conn.scheme == "https":
-                conn.ConnectionCls = _HTTPSConnection
                 conn.cert_reqs = "CERT_REQUIRED" if verify else "CERT_NONE"
                 conn.conn_kw["ssl_context"] = tls_context(self._endpoint)
 
@@ -110,9 +104,8 @@ def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Respon
     proxy = proxy_of(endpoint)
     url, headers = endpoint.url + request.path, request.headers(endpoint)
     proxies = {endpoint.scheme: proxy.url} if proxy else None
-    _current.deadline = deadline
     # Without a session, which would read the body of a redirect.
-    with contextlib.closing(_Adapter(endpoint, proxy.headers if proxy else {})) as adapter:
+    with contextlib.closing(_Adapter(endpoint, proxy.headers if proxy else {}, deadline)) as adapter:
         try:
             message = requests.Request(request.method, url, headers, data=request.body or None).prepare()
             with adapter.send(message, stream=True, verify=endpoint.validate_certs, proxies=proxies) as answer:
@@ -123,8 +116,6 @@ def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Respon
             raise unclear_length() from None
         except (*FAILURES, urllib3.exceptions.HTTPError) as exc:
             raise failure(_cause(exc), endpoint, deadline) from None
-        finally:
-            del _current.deadline
 
 
 def _cause(exc: BaseException) -> BaseException:
