@@ -121,10 +121,9 @@ def connect_to_any(addresses: list[Any], deadline: Deadline) -> socket.socket:
         sock = None
         try:
             sock = socket.socket(family, kind, protocol)
-            deadline.watch(sock)
             sock.settimeout(deadline.remaining() / (len(addresses) - number))
             sock.connect(address)
-            deadline.connected = True
+            deadline.watch(sock)
             sock.settimeout(deadline.remaining())
             return sock
         except OSError as exc:

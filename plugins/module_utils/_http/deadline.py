@@ -38,13 +38,12 @@ class Deadline:
         return max(self._end - time.monotonic(), 0.001)
 
     def watch(self, sock: socket.socket) -> None:
-        """Watch this socket instead of the previous one. A handle of our own stays valid when TLS wraps the socket."""
+        """Watch a connection from here on. A handle of our own stays valid when TLS wraps the socket."""
+        self.connected = True
         handle = sock.dup()
         with self._lock:
-            before, self._handle = self._handle, handle
+            self._handle = handle
             over = self._over
-        if before is not None:
-            before.close()
         if over:
             self.cancel()
             raise socket.timeout("the deadline was already over")
