@@ -63,8 +63,8 @@ class ClockworkServer:
         self.hooks: list[Callable[[Request], None]] = []
         """Called before each request is answered: somebody else who acts."""
 
-    def run(self, wanted: Wanted, check_mode: bool = False, **server: Any) -> dict[str, Any]:
-        return ensure_state(wanted, Client(ENDPOINT, self.fetch, clock=lambda: self.now, sleep=self.pass_time, **server), check_mode)
+    def run(self, wanted: Wanted, check_mode: bool = False, endpoint: Endpoint = ENDPOINT, **server: Any) -> dict[str, Any]:
+        return ensure_state(wanted, Client(endpoint, self.fetch, clock=lambda: self.now, sleep=self.pass_time, **server), check_mode)
 
     def pass_time(self, seconds: float) -> None:
         assert seconds >= 0

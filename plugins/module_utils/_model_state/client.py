@@ -19,16 +19,10 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NamedTuple
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import ask_confirmation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.post_requests import MODEL_NOT_FOUND, NotDone, load, unload
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import (
-    NOT_CHECKED,
-    Failure,
-    no_list,
-    unsuccessful,
-    what_came_of,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import LOAD, UNLOAD, ids_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import NOT_CHECKED, Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import ids_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.requests import Requests
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable
 
 if TYPE_CHECKING:
@@ -90,6 +84,7 @@ class Client:
         # Only the newer list has instances.
         self.endpoint = endpoint._replace(api=V1)
         self.fetch = fetch
+        self.requests = Requests(self.endpoint, fetch)
         self.progress = progress
         self.clock = clock
         self.sleep = sleep
@@ -134,13 +129,12 @@ class Client:
         try:
             # The server answers when the load has ended.
             with _reporting(lambda so_far: self.progress(f"still loading, {so_far:.0f} of at most {seconds:.0f} seconds")):
-                return load(self.endpoint, self.fetch, model, config, seconds, before)
-        except NotDone as exc:
-            doing = what_came_of(LOAD, printable(model), exc)
-            if exc.is_clear:
-                raise unsuccessful(exc, doing, "load_failed") from None
-            self.progress(f"{printable(model)}: it is not known whether it was loaded ({printable(exc.problem)}). Reading the list")
-            return self._find_loaded(model, before, wait, f"{doing}: {exc.what_came}")
+                return self.requests.load(model, config, seconds, before)
+        except Failure as failure:
+            if not failure.unclear:
+                raise
+            self.progress(f"{printable(failure.sentence, 200)}. Reading the list")
+            return self._find_loaded(model, before, wait, failure.sentence)
 
     def _find_loaded(self, model: str, before: set[str], wait: Callable[[], bool], why: str) -> str:
         """The id of an instance that may have been loaded, once it is loaded. It is listed as soon as its load begins."""
@@ -169,12 +163,11 @@ class Client:
         Returns one where it may be gone: the answer is unclear, or the server does not know the instance.
         """
         try:
-            unload(self.endpoint, self.fetch, instance_id)
-        except NotDone as exc:
-            failure = unsuccessful(exc, what_came_of(UNLOAD, printable(instance_id), exc), "still_loaded")
-            if failure.unclear or MODEL_NOT_FOUND in exc.kinds:
+            self.requests.unload(instance_id)
+        except Failure as failure:
+            if failure.unclear or failure.reason == "model_unknown":
                 return failure
-            raise failure from None
+            raise
         return None
 
     def list_without(self, model: str, instance_id: str, failure: Failure | None) -> Record:

@@ -10,17 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.post_requests import (
-    ALREADY_DOWNLOADED,
-    COMPLETED,
-    Download,
-    NotDone,
-    begin_download,
-    download_status,
-)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import PATIENCE, SECONDS_BETWEEN_LINES, Client
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list, unsuccessful, what_came_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import DOWNLOAD, is_listed
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import is_listed
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.requests import ALREADY_DOWNLOADED, COMPLETED, Download
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, format_size, printable
 
@@ -64,7 +57,7 @@ class _Download:
         self.attempts = 0
         self.may_run = False
         """Whether this task may have started it."""
-        self.status_failure: NotDone | None = None
+        self.status_failure: Failure | None = None
         """Why the last request for its status failed, if it did."""
 
     def run(self) -> None:
@@ -81,8 +74,7 @@ class _Download:
                 grown_at, most = self.client.clock(), download.downloaded_bytes or 0
             elif self.client.clock() - grown_at >= self.wanted.stall_timeout:
                 if self.status_failure:
-                    why = f"it is not known how far the download of {self.wanted.name} is"
-                    raise unsuccessful(self.status_failure, why, "download_stalled")
+                    raise self.status_failure
                 how = f"{printable(download.status)}, {format_size(int(most)) if most else '0 bytes'} so far"
                 waited = count(self.wanted.stall_timeout, "second")
                 raise Failure("download_stalled", f"the download of {self.wanted.name} has made no progress for {waited} ({how})")
@@ -102,12 +94,12 @@ class _Download:
         while True:
             self.attempts += 1
             try:
-                answer = begin_download(self.client.endpoint, self.client.fetch, self.wanted.source, self.wanted.quantization)
-            except NotDone as exc:
-                failure = unsuccessful(exc, what_came_of(DOWNLOAD, self.wanted.name, exc), "download_failed")
+                answer = self.client.requests.begin_download(self.wanted.name, self.wanted.source, self.wanted.quantization)
+            except Failure as exc:
+                failure = exc
                 self.may_run |= failure.unclear
                 if not failure.unclear or self.attempts >= _ATTEMPTS:
-                    raise failure from None
+                    raise
             else:
                 self.may_run |= answer.status != ALREADY_DOWNLOADED
                 return answer
@@ -120,11 +112,11 @@ class _Download:
         """How far it is now. Without a job to query, or without an answer about it, it is complete once the model is listed."""
         if download.job_id is not None:
             try:
-                now = download_status(self.client.endpoint, self.client.fetch, download.job_id)
-            except NotDone as exc:
-                if exc.kinds and exc.http_status == 404:
+                now = self.client.requests.download_status(self.wanted.name, download.job_id)
+            except Failure as failure:
+                if failure.reason == "download_unavailable":
                     return self._request_again()
-                self.status_failure = exc
+                self.status_failure = failure
             else:
                 self.status_failure = None
                 return now._replace(job_id=download.job_id, total_bytes=now.total_bytes or download.total_bytes)

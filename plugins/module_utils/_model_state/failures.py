@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.post_requests import MODEL_NOT_FOUND, NotDone
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ REASONS = {
 }
 """Every reason other than the statuses of the record, and what to do next. docs/troubleshooting.md has them all, in these words."""
 
-_HINTS_FOR_CHANGES = {
+HINTS_FOR_CHANGES = {
     "forbidden": "The token may list models, but not do this. Give it permission to load, unload or download (Manage Tokens), or check the rules "
     "of the proxy.",
     "unsupported": "LM Studio there does not know this request: update it. Before 0.4 this cannot be done over its API. Or check the path of the "
@@ -52,8 +51,6 @@ _HINTS_FOR_CHANGES = {
 
 NOT_CHECKED = "what was done could not be checked: "
 """How a sentence begins about a list that is missing after a request that was answered."""
-
-_MEMORY = ("insufficient system resources", "requires approximately", "insufficient memory", "not enough memory", "out of memory")
 
 
 class Failure(Exception):
@@ -79,37 +76,5 @@ class Failure(Exception):
 def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> Failure:
     """Why nothing is known about a host."""
     if record["status"] == "unsupported" and record["error"]:
-        return Failure("unsupported", what_was_done + record["error"]["message"], _HINTS_FOR_CHANGES["unsupported"], unclear)
+        return Failure("unsupported", what_was_done + record["error"]["message"], HINTS_FOR_CHANGES["unsupported"], unclear)
     return Failure(record["status"], what_was_done + explain(record), "", unclear)
-
-
-def what_came_of(request: str, name: str, why: NotDone) -> str:
-    """How a sentence begins about a load, an unload or a download that did not succeed, or may not have."""
-    return f"{name} was not {request}ed" if why.is_clear else f"it is not known whether {name} was {request}ed"
-
-
-def unsuccessful(why: NotDone, doing: str, default_reason: str) -> Failure:
-    """Why a request did not succeed. The failure is unclear where the server may have done it anyway.
-
-    `doing` begins the sentence, `default_reason` counts where nothing more is known.
-    """
-    if not why.kinds:
-        return Failure(why.status, f"{doing}: {why.what_came}", _HINTS_FOR_CHANGES.get(why.status, why.hint), not why.is_clear)
-    if not why.is_clear:
-        return Failure(default_reason, f"{doing}: {why.what_came}", unclear=True)
-    says = f"LM Studio says {why.said!r}" if why.said else why.kind
-    return Failure(_reason_of(why, default_reason), f"{doing}: {says}")
-
-
-def _reason_of(why: NotDone, default_reason: str) -> str:
-    if "unrecognized_keys" in why.kinds or "not_implemented" in why.kinds:
-        return "option_unsupported"
-    if default_reason == "download_failed" and why.http_status == 404:
-        return "download_unavailable"
-    if default_reason != "load_failed":
-        return "request_rejected" if why.http_status == 400 else default_reason
-    if MODEL_NOT_FOUND in why.kinds:
-        return "model_unknown"
-    if any(words in why.said.lower() for words in _MEMORY):
-        return "insufficient_memory"
-    return "request_rejected" if (why.http_status or 0) < 500 else default_reason

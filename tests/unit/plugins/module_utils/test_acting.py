@@ -10,10 +10,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.post_requests import NotDone
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state import acting
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import REASONS
@@ -1019,10 +1016,9 @@ def test_the_kind_of_an_error_is_shown_without_the_token_and_compared_as_it_was_
     server.refusal = lambda body: error(400, "\x1b[2J sk-lm-secret-of-gpu01", "")
     result = server.run(parse_options("qwen"))
     assert "qwen was not loaded: \ufffd[2J ********." in result["msg"] and "sk-lm" not in json.dumps(result)
-    unknown = ApiError("http_error", "answered HTTP 404", http_status=404)
-    unknown.document = {"error": {"type": "model_not_found", "message": ""}}
-    why = NotDone(unknown, ENDPOINT._replace(token="model_not_found"), Request("POST", "/api/v1/models/load"))
-    assert why.kinds == ("model_not_found",) and why.kind == "********"
+    server.refusal = lambda body: error(404, "model_not_found", "")
+    unknown = server.run(parse_options("qwen"), endpoint=ENDPOINT._replace(token="model_not_found"))
+    assert unknown["reason"] == "model_unknown" and "qwen was not loaded: ********." in unknown["msg"]
 
 
 def test_a_server_that_calls_an_instance_like_the_token_does_not_get_it_shown():
