@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import coerce, reader, record, record_type
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import reader, record, record_type
 from ansible_collections.gpufleet.lmstudio.plugins.modules import model_info
 from antsibull_docs_parser.md import to_md
 from antsibull_docs_parser.parser import Context, parse
@@ -101,7 +101,7 @@ def _of_field(name: str, expected_type: type | None) -> str:
     """What the documentation calls the values of a field."""
     if expected_type is None:
         return "list of str"
-    return "float" if name in coerce.FRACTIONS else expected_type.__name__
+    return "float" if name in reader.FRACTIONS else expected_type.__name__
 
 
 def _same_keys(keys: Set[str], documented: Documented, where: str) -> None:

@@ -19,10 +19,18 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import WrongType, coerce, invalid_field, json_type
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, ModelList, error_and, has_error
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import MAX_WARNINGS, Entry, Reader, check_number
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import (
+    MAX_WARNINGS,
+    Entry,
+    Reader,
+    WrongType,
+    check_number,
+    coerce,
+    invalid_field,
+    json_type,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 
 LIST_MODELS_V0 = Request("GET", "/api/v0/models")

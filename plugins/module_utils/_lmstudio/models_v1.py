@@ -15,7 +15,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import invalid_field, json_type
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import (
     Model,
@@ -24,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
     has_error,
     reports_error,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Reader, check_number
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Reader, check_number, invalid_field, json_type
 
 LIST_MODELS = Request("GET", "/api/v1/models")
 

@@ -15,9 +15,9 @@ from urllib.parse import quote
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import believable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import Read, read_document
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_text, secrets_of
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import believable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import HINTS_FOR_CHANGES, Failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import DOWNLOAD, LOAD, UNLOAD

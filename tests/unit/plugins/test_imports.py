@@ -179,7 +179,6 @@ def test_what_a_plain_answer_on_a_target_imports():
         "_input_errors",
         *(
             "_lmstudio",
-            "_lmstudio.coerce",
             "_lmstudio.confirmation",
             "_lmstudio.documents",
             "_lmstudio.known",

@@ -23,7 +23,7 @@ from typing import Any
 
 import jinja2
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.coerce import believable
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import believable
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, format_size, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first, violations_by_host
