@@ -4,14 +4,13 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The :class:`Model` that an entry of either list becomes, and what the two lists share besides."""
+"""The :class:`Model` that an entry of either list becomes."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, List, Mapping, NamedTuple, Tuple
+from typing import List, NamedTuple, Tuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 
 EMBEDDING_TYPES = ("embedding", "embeddings")
@@ -61,17 +60,3 @@ def _comparable(entry: Entry) -> Entry:
         ]
         comparable["loaded_instances"] = sorted(lasting, key=canonical)
     return comparable
-
-
-def has_error(document: Mapping[str, Any], listed: list[Any]) -> bool:
-    """Whether a document reports an error, so that its list may be incomplete."""
-    return reports_error(document) or (not listed and document.get("detail") is not None)
-
-
-def reports_error(document: Mapping[str, Any]) -> bool:
-    return document.get("error") not in (None, False, "")
-
-
-def error_and(listed: Any) -> ApiError:
-    """The failure for a document that reports an error, with or without a list."""
-    return ApiError("invalid", f"sent an error {'beside a model list, which may be incomplete' if listed else 'instead of a model list'}")

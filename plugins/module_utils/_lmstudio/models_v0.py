@@ -20,13 +20,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, ModelList, error_and, has_error
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, ModelList
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import (
     MAX_WARNINGS,
     Entry,
     Reader,
     WrongType,
-    check_number,
+    check_list,
     coerce,
     invalid_field,
     json_type,
@@ -76,9 +76,7 @@ def _checked(document: Any) -> list[Entry]:
     if not isinstance(rows, list):
         what = "an object without data" if isinstance(document, dict) else json_type(document)
         raise ApiError("invalid", f"sent {what} instead of a model list")
-    if has_error(document, rows):
-        raise error_and(rows)
-    check_number(rows)
+    check_list(document, rows)
     if rows and not any(isinstance(row, dict) and "state" in row for row in rows):
         raise ApiError("not_lmstudio", "is not LM Studio: it answered like an OpenAI-style server (a list of models without a state)")
     for number, row in enumerate(rows):

@@ -16,14 +16,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import (
-    Model,
-    ModelList,
-    error_and,
-    has_error,
-    reports_error,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Reader, check_number, invalid_field, json_type
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, ModelList
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Reader, check_list, invalid_field, json_type
 
 LIST_MODELS = Request("GET", "/api/v1/models")
 
@@ -34,12 +28,18 @@ _MAX_MODEL_BYTES = 4096
 """How many models are remembered, and the most bytes that the decoded JSON of one may have."""
 
 
-def list_models(document: Any, cache: ModelCache | None = None) -> ModelList:
-    """The models that a document lists. Raises :class:`ApiError`. `cache` is looked up, and added to."""
-    models = document.get("models") if isinstance(document, dict) else None
-    if not isinstance(models, list) or (not models and "data" in document) or has_error(document, models):
-        raise _no_list(document)
-    check_number(models)
+def _list_models(document: Any, cache: ModelCache | None) -> ModelList:
+    """The models that a document lists. Raises :class:`ApiError`."""
+    if not isinstance(document, dict):
+        raise ApiError("invalid", f"sent {json_type(document)} instead of a model list")
+    models = document.get("models")
+    if "data" in document and not (models and isinstance(models, list)):
+        raise ApiError("not_lmstudio", "is not LM Studio: it answered like an OpenAI-style server (a list called data)")
+    if not isinstance(models, (list, type(None))):
+        raise invalid_field("models", "a list", models)
+    check_list(document, models)
+    if models is None:
+        raise ApiError("invalid", "sent an object without models instead of a model list")
     if models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
     reader = Reader()
@@ -68,26 +68,10 @@ def _read_unless_cached(reader: Reader, raw: Any, number: int, cache: ModelCache
     return model
 
 
-def _no_list(document: Any) -> ApiError:
-    """Why a document has no list of models."""
-    if not isinstance(document, dict):
-        return ApiError("invalid", f"sent {json_type(document)} instead of a model list")
-    if "data" in document:
-        return ApiError("not_lmstudio", "is not LM Studio: it answered like an OpenAI-style server (a list called data)")
-    models = document.get("models")
-    if models is not None and not isinstance(models, list):
-        return invalid_field("models", "a list", models)
-    if reports_error(document):
-        return error_and(models)
-    return ApiError(
-        "invalid", f"sent {'a problem document' if 'detail' in document else 'an object without models'} instead of a model list"
-    )
-
-
 NOWHERE = Endpoint(TARGET_URL)
 """For answers that did not come from a server, such as those of a cache."""
 
 
 def read_models(response: Response, endpoint: Endpoint = NOWHERE, cache: ModelCache | None = None) -> ModelList:
-    """The models of an answer and the warnings about single fields. Raises :class:`ApiError`. `cache` is as in :func:`list_models`."""
-    return read_document(response, endpoint, LIST_MODELS, lambda document: list_models(document, cache))
+    """The models of an answer and the warnings about single fields. Raises :class:`ApiError`. `cache` is looked up, and added to."""
+    return read_document(response, endpoint, LIST_MODELS, lambda document: _list_models(document, cache))

@@ -28,6 +28,15 @@ RESERVED_KEYS = ("__ansible_", "__payload__")
 FRACTIONS = ("bits_per_weight", "remaining_ttl_seconds")
 """Numbers that need not be whole."""
 _MAX_DEPTH = 16
+_JSON_TYPES = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+}
 
 SETTINGS = {
     "context_length": int,
@@ -69,18 +78,13 @@ class WrongType(Exception):
     """A value of a type that the field cannot have. Its text says what was expected."""
 
 
-def _whole_number(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, float) and value.is_integer() and abs(value) < 10**MAX_DIGITS:
-        return int(value)
-    raise WrongType("a whole number")
-
-
-def _number(value: Any) -> Any:
+def _number(value: Any, whole: bool) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return int(value) if float(value).is_integer() and abs(value) < 10**MAX_DIGITS else value
-    raise WrongType("a number")
+        if float(value).is_integer() and abs(value) < 10**MAX_DIGITS:
+            return int(value)
+        if not whole:
+            return value
+    raise WrongType("a whole number" if whole else "a number")
 
 
 def _anything(value: Any, depth: int = 0) -> Any:
@@ -107,11 +111,15 @@ def coerce(value: Any, name: str, expected_type: type | None) -> Any:
     if expected_type is object:
         return _anything(value)
     if expected_type is int:
-        return _number(value) if name in FRACTIONS else _whole_number(value)
+        return _number(value, name not in FRACTIONS)
     kind: Any = expected_type or list
     if isinstance(value, kind) and (expected_type or all(isinstance(item, str) for item in value)):
         return value
     raise WrongType(_EXPECTED[expected_type])
+
+
+def json_type(value: Any) -> str:
+    return _JSON_TYPES[type(value)]
 
 
 def believable(value: Any) -> float | None:
@@ -119,18 +127,6 @@ def believable(value: Any) -> float | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**MAX_DIGITS:
         return value
     return None
-
-
-def json_type(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, str):
-        return "a string"
-    return "a list" if isinstance(value, list) else "an object"
 
 
 def entry_name(raw: Any, number: int) -> str:
@@ -143,9 +139,15 @@ def invalid_field(where: str, expected: str, value: Any) -> ApiError:
     return ApiError("invalid", f"sent a model list in which {where} is {json_type(value)}, not {expected}")
 
 
-def check_number(listed: list[Any]) -> None:
-    """Raises :class:`ApiError` where a list has too many models."""
-    if len(listed) > MAX_ENTRIES:
+def check_list(document: Mapping[str, Any], listed: list[Any] | None) -> None:
+    """Raises :class:`ApiError` where a document reports an error, so that its list may be incomplete, or lists too many models."""
+    if document.get("error") not in (None, False, ""):
+        raise ApiError(
+            "invalid", f"sent an error {'beside a model list, which may be incomplete' if listed else 'instead of a model list'}"
+        )
+    if not listed and document.get("detail") is not None:
+        raise ApiError("invalid", "sent a problem document instead of a model list")
+    if listed and len(listed) > MAX_ENTRIES:
         raise ApiError("invalid", f"listed {len(listed)} models, more than the {MAX_ENTRIES} that are accepted")
 
 

@@ -157,7 +157,8 @@ def test_what_cannot_be_trusted_is_no_list(rows, status, problem):
 def test_an_empty_list_beside_an_error_is_no_list(error):
     answer = Response(200, json.dumps({"data": [], **error}).encode())
     record = Server(v0=answer).record(api="v0")
-    assert record["status"] == "invalid" and "sent an error instead of a model list" in record["error"]["message"]
+    sent = "a problem document" if "detail" in error else "an error"
+    assert record["status"] == "invalid" and f"sent {sent} instead of a model list" in record["error"]["message"]
     assert Server(v1=newer("a"), v0=answer).record(confirm=True)["confirmed"] is None
     assert Server(v0=Response(200, b'{"data": [], "error": null}')).record(api="v0")["ok"]
 
