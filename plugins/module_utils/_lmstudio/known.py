@@ -29,16 +29,14 @@ def is_known(value: Any) -> bool:
     return value is not None and not (isinstance(value, str) and is_masked(value))
 
 
-def is_reported(entry: Mapping[str, Any], field: str, older: bool = False) -> bool:
-    """Whether a null, false or empty field of a model is what the server reported, rather than unknown. `older`: the entry is from the
-    older list.
-    """
-    return not is_unreadable(entry, field) and (not older or field in _IN_OLDER_LIST)
+def is_reported(record: Mapping[str, Any], entry: Mapping[str, Any], field: str) -> bool:
+    """Whether a null, false or empty field of a model is what the server reported, rather than unknown."""
+    return not is_unreadable(entry, field) and (not is_older(record) or field in _IN_OLDER_LIST)
 
 
-def reports_ttl(entry: Mapping[str, Any], number: int, older: bool = False) -> bool:
+def reports_ttl(record: Mapping[str, Any], entry: Mapping[str, Any], number: int) -> bool:
     """Whether a null TTL of an instance (counted from 0) means that it stays loaded when idle, rather than that its TTL is unknown."""
-    return is_reported(entry, f"loaded_instances[{number}].remaining_ttl_seconds", older)
+    return is_reported(record, entry, f"loaded_instances[{number}].remaining_ttl_seconds")
 
 
 def is_unreadable(entry: Mapping[str, Any], field: str) -> bool:

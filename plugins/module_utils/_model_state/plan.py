@@ -170,7 +170,7 @@ def compare(record: Record, instances: list[Instance], wanted: Wanted) -> tuple[
         for entry in record["models"]
         if entry["key"] == wanted.model
         for number, instance in enumerate(entry["loaded_instances"])
-        if not reports_ttl(entry, number)
+        if not reports_ttl(record, entry, number)
     }
     differences = []
     unverified = []

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_known, is_reported
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_known, is_older, is_reported
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
@@ -29,6 +29,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import (
     is_visible,
     printable,
 )
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 
 NOT_CONFIRMED = "not confirmed"
 """The state of a model that is listed as loaded, where it is not known whether it is."""
@@ -76,17 +79,17 @@ class Candidate(NamedTuple):
         return f"{key} (instance {printable(self.instance['id'])})"
 
 
-def make_candidate(
-    requirement: Requirement, entry: Entry, instance: Entry | None, variant: str | None = None, older: bool = False
-) -> Candidate:
-    """An entry or an instance with its checks. `variant` is the one by which the requirement named it: of any but the selected one, only
-    the name is known. `older` says that the entry is from the older list, which lacks some fields.
+def make_candidate(record: Record, requirement: Requirement, entry: Entry, instance: Entry | None, variant: str | None = None) -> Candidate:
+    """An entry or an instance of a record, with its checks. `variant` is the one by which the requirement named it: of any but the selected
+    one, only the name is known.
     """
-    checks = _entry_checks(requirement, entry, older)
+    checks = _entry_checks(record, requirement, entry)
     if instance is not None:
         of_instance = _instance_checks(requirement, instance["config"])
         checks += _loading_checks(entry)
-        checks += [(_unknown_for_older_list(check) if older else check)._replace(of_instance=True) for check in of_instance]
+        if is_older(record):
+            of_instance = list(map(_unknown_for_older_list, of_instance))
+        checks += [check._replace(of_instance=True) for check in of_instance]
     else:
         checks += _minimums(requirement, ("min_context_length", entry["max_context_length"], "supports a context of {}"))
     if variant is not None and variant != entry["selected_variant"]:
@@ -97,23 +100,23 @@ def make_candidate(
     return Candidate(entry, instance, checks)
 
 
-def _entry_checks(requirement: Requirement, entry: Entry, older: bool) -> list[Check]:
+def _entry_checks(record: Record, requirement: Requirement, entry: Entry) -> list[Check]:
     return [
-        *_identity_checks(requirement, entry, older),
+        *_identity_checks(record, requirement, entry),
         *_minimums(requirement, ("min_bits_per_weight", entry["quantization"]["bits_per_weight"], "has {} bits per weight")),
         *_size_checks(requirement, entry["size_bytes"]),
-        *_capability_checks(requirement, entry, older),
+        *_capability_checks(record, requirement, entry),
     ]
 
 
-def _identity_checks(requirement: Requirement, entry: Entry, older: bool) -> list[Check]:
+def _identity_checks(record: Record, requirement: Requirement, entry: Entry) -> list[Check]:
     checks = []
     for key in IDENTITY:
         accepted, actual = getattr(requirement, key), entry["quantization"]["name"] if key == "quantization" else entry[key]
         if not accepted:
             continue
         met = _any([_same_kind(key, actual, item) for item in accepted]) if is_known(actual) else None
-        if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and is_reported(entry, key, older):
+        if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and is_reported(record, entry, key):
             # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
             met = False
         message = f"has the {key} {format_value(actual)}, but {format_any(accepted)} is required"
@@ -132,11 +135,11 @@ def _size_checks(requirement: Requirement, size: int | None) -> list[Check]:
     return [Check("max_size", requirement.max_size, size, met, f"has a size of {shown}, at most {most} is allowed")]
 
 
-def _capability_checks(requirement: Requirement, entry: Entry, older: bool) -> list[Check]:
+def _capability_checks(record: Record, requirement: Requirement, entry: Entry) -> list[Check]:
     checks, abilities = [], entry["capabilities"]
     for name in requirement.capabilities:
         able = _can_reason(abilities["reasoning"]) if name == "reasoning" else abilities[name]
-        if not able and not is_reported(entry, f"capabilities.{name}", older):
+        if not able and not is_reported(record, entry, f"capabilities.{name}"):
             able = None
         wording = "is not known to have" if able is None else "does not have"
         checks.append(Check("capabilities", name, able, able, f"{wording} the capability {name}, which is required"))

@@ -217,8 +217,7 @@ def _values_on(record: Record, requirement: Requirement, attribute: str) -> list
     may_have = (matching.may_hide() and not loaded) or bool(matching.unreadable_names())
     if not candidates and not may_have:
         return []
-    older = is_older(record)
-    if attribute == "context_length" and older:
+    if attribute == "context_length" and is_older(record):
         # It has one row for all instances of a model, which may differ.
         return [_NOT_KNOWN] * 2
     if not candidates:
@@ -228,18 +227,18 @@ def _values_on(record: Record, requirement: Requirement, attribute: str) -> list
         contexts = [instance["config"]["context_length"] for instance in instances.values()]
         return [(True, context) if is_known(context) else _NOT_KNOWN for context in contexts]
     entries = {id(each.entry): each.entry for each in candidates}
-    return [_value_of(entry, attribute, older) for entry in entries.values()]
+    return [_value_of(record, entry, attribute) for entry in entries.values()]
 
 
 def _hosts(names: list[str]) -> str:
     return format_names(names) if len(names) <= NAMES_SHOWN else f"{len(names)} hosts ({format_names(names)})"
 
 
-def _value_of(entry: Entry, attribute: str, older: bool) -> tuple[bool, Any]:
-    """Whether the value of an attribute is known, and the value. `older` says that the entry is from the older list."""
+def _value_of(record: Record, entry: Entry, attribute: str) -> tuple[bool, Any]:
+    """Whether the value of an attribute is known, and the value."""
     value = entry["quantization"]["name"] if attribute == "quantization" else entry[attribute]
     # A model without variants has none selected.
-    none_selected = value is None and attribute == "selected_variant" and is_reported(entry, attribute, older)
+    none_selected = value is None and attribute == "selected_variant" and is_reported(record, entry, attribute)
     return (True, value) if is_known(value) or none_selected else _NOT_KNOWN
 
 

@@ -190,7 +190,7 @@ class Matches(NamedTuple):
         return bool(self.record["detail"] == FULL or len(self.record["models"]) == self.record["counts"]["models"])
 
     def _candidate(self, entry: Entry, instance: Entry | None = None, variant: str | None = None) -> Candidate:
-        return make_candidate(self.requirement, entry, instance, variant, is_older(self.record))
+        return make_candidate(self.record, self.requirement, entry, instance, variant)
 
     def _may_mean_other_variant(self, entry: Entry) -> bool:
         """Whether an unreadable name may be that of a variant that is not selected. Unless the requirement is for absence, a model that it

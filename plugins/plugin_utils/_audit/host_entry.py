@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record, nothing_gathered
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, is_reported, reports_ttl, total
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_reported, reports_ttl, total
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -60,8 +60,7 @@ def describe_host(name: str, record: Record) -> dict[str, Any]:
     times = Counter(entry["key"] for entry in record["models"])
     # At detail loaded, what is listed twice but not loaded is only counted.
     complete = record["detail"] == FULL or not duplicates
-    older = is_older(record)
-    models = [_describe_model(entry, times[entry["key"]] if complete else None, older) for entry in record["models"]]
+    models = [_describe_model(record, entry, times[entry["key"]] if complete else None) for entry in record["models"]]
     # What a record of detail loaded has of a model that is not loaded is its key.
     unknown = dict.fromkeys(_ATTRIBUTES)
     models += [_model(key, "available", 1 if complete else None, unknown, []) for key in record["available"] if key not in described]
@@ -91,14 +90,13 @@ def _known_sums(record: Record) -> dict[str, int | None]:
     return {name: sums[name] if known[name] else None for name in summed}
 
 
-def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) -> dict[str, Any]:
-    """`older` says that the entry is from the older list."""
+def _describe_model(record: Record, entry: Mapping[str, Any], times: int | None) -> dict[str, Any]:
     instances = [
         {
             "id": instance["id"],
             "context_length": instance["config"]["context_length"],
             "parallel": instance["config"]["parallel"],
-            "unloads_when_idle": instance["remaining_ttl_seconds"] is not None if reports_ttl(entry, number, older) else None,
+            "unloads_when_idle": instance["remaining_ttl_seconds"] is not None if reports_ttl(record, entry, number) else None,
         }
         for number, instance in enumerate(entry["loaded_instances"])
     ]
@@ -106,7 +104,7 @@ def _describe_model(entry: Mapping[str, Any], times: int | None, older: bool) ->
         **entry,
         "quantization": entry["quantization"]["name"],
         "bits_per_weight": entry["quantization"]["bits_per_weight"],
-        "variants": sorted(set(entry["variants"])) if is_reported(entry, "variants", older) else None,
+        "variants": sorted(set(entry["variants"])) if is_reported(record, entry, "variants") else None,
     }
     state = "loaded" if entry["loaded"] else "loading" if entry.get("state") == LOADING else "available"
     return _model(entry["key"], state, times, known, instances)
