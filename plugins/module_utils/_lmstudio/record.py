@@ -86,27 +86,20 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
     raise AssertionError("fetch_now has waited")
 
 
-def parse(endpoint: Endpoint, poll: Poll) -> ParsedPoll:
-    """The result of a poll."""
+def read_answer(endpoint: Endpoint, answer: Response, api: str, cache: ModelCache | None = None) -> ParsedAnswer:
+    """The list in an answer, as any endpoint gets it: with the secrets in it. Raises :class:`ApiError`. `cache` is as in :func:`read_models`."""
+    return ParsedAnswer(*read_list(answer, endpoint, api, cache), api)
+
+
+def parse(endpoint: Endpoint, poll: Poll, read: Callable[[Endpoint, Response, str], ParsedAnswer] = read_answer) -> ParsedPoll:
+    """The result of a poll. The secrets that were sent to the endpoint are masked."""
+    answer: ParsedAnswer | ApiError
     try:
-        return with_answer(endpoint, poll, read_answer(endpoint, poll))
+        if isinstance(poll.answer, ApiError):
+            raise poll.answer
+        answer = read(endpoint, poll.answer, poll.api).mask(endpoint)
     except ApiError as exc:
-        return with_answer(endpoint, poll, exc)
-
-
-def read_answer(endpoint: Endpoint, poll: Poll, cache: ModelCache | None = None) -> ParsedAnswer:
-    """The list of a poll, with the secrets in it. Raises :class:`ApiError`. `cache` is as in :func:`read_models`."""
-    if isinstance(poll.answer, ApiError):
-        raise poll.answer
-    return ParsedAnswer(*read_list(poll.answer, endpoint, poll.api, cache), poll.api)
-
-
-def with_answer(endpoint: Endpoint, poll: Poll, answer: ParsedAnswer | ApiError) -> ParsedPoll:
-    """The result of a poll whose answer was read. The secrets that were sent to the endpoint are masked."""
-    if isinstance(answer, ParsedAnswer):
-        answer = answer.mask(endpoint)
-    else:
-        answer = mask_problem(endpoint, answer)
+        answer = mask_problem(endpoint, exc)
         if (endpoint.api, poll.api) == (AUTO, V0) and answer.status != "unsupported":
             answer.problem += f" (asked for {LIST_MODELS_V0.path}, because it does not know {LIST_MODELS.path})"
     return ParsedPoll(answer, poll.asked_at, poll.response_ms, read_confirmation(endpoint, poll.states) if poll.states else None)

@@ -9,17 +9,10 @@
 from __future__ import annotations
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import ModelCache
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import (
-    ParsedAnswer,
-    ParsedPoll,
-    parse,
-    read_answer,
-    with_answer,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, ParsedPoll, parse, read_answer
 
 _MAX_ANSWERS, _MAX_ANSWER_BYTES = 64, 256 * 1024
 """How many answers are remembered, and the size of the largest."""
@@ -34,19 +27,17 @@ class AnswerReader:
 
     def read(self, endpoint: Endpoint, poll: Poll) -> ParsedPoll:
         """The result of a poll. Hosts that are set up alike often send the very same answer, which is then read once."""
-        if isinstance(poll.answer, ApiError) or poll.answer.http_status != 200:
-            return parse(endpoint, poll)
-        key = poll.answer, endpoint.max_response_bytes, poll.api
-        answer = self._answers.get(key)
-        if answer is None:
-            # Without the endpoint's secrets: they are looked for separately for each host that sends this answer.
-            without_secrets = endpoint._replace(token=None, headers=(), use_proxy=False)
-            try:
-                answer = read_answer(without_secrets, poll, _MODELS)
-            except ApiError:
-                return parse(endpoint, poll)
-            if len(poll.answer.body) <= _MAX_ANSWER_BYTES:
+        return parse(endpoint, poll, self._read)
+
+    def _read(self, endpoint: Endpoint, answer: Response, api: str) -> ParsedAnswer:
+        # A list is the same for every endpoint: secrets are looked for separately in that of each host. An error, which depends on what was
+        # sent, is raised.
+        key = answer, endpoint.max_response_bytes, api
+        found = self._answers.get(key)
+        if found is None:
+            found = read_answer(endpoint, answer, api, _MODELS)
+            if len(answer.body) <= _MAX_ANSWER_BYTES:
                 if len(self._answers) >= _MAX_ANSWERS:
                     self._answers.clear()
-                self._answers[key] = answer
-        return with_answer(endpoint, poll, answer)
+                self._answers[key] = found
+        return found

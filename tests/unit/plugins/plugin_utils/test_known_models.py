@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
     Reader,
     read_models,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, read_answer, record_of, with_answer
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, read_answer, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import answer_cache, engine
 from ansible_collections.gpufleet.lmstudio.tests.strategies import entries, valid_entries
@@ -48,7 +48,7 @@ class Fleet:
     def record(self, body, **options):
         endpoint = make_endpoint(options, "http://gpu01")
         poll = Poll(Response(200, body), "", 1)
-        return record_of(endpoint, with_answer(endpoint, poll, read_answer(endpoint, poll, self.known)), "full")
+        return record_of(endpoint, parse(endpoint, poll, lambda *answer: read_answer(*answer, self.known)), "full")
 
 
 @pytest.fixture
