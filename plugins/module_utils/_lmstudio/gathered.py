@@ -24,9 +24,9 @@ _BEFORE_THE_REASON = re.compile(r"(Task failed: )?((Data could not be sent to|Fa
 
 
 def extract_record(value: Any) -> Record:
-    """The record in what a user passes in: itself, facts with it, or the registered result of a module that queried the server.
+    """The record in what a user passes in: itself, facts with it, or the registered result of a module that asked the server.
 
-    A result of a host that Ansible could not reach, or on which the task failed or was skipped, has none: no server was queried.
+    A result of a host that Ansible could not reach, or on which the task failed or was skipped, has none: no server was asked.
     Raises :class:`OptionError`.
     """
     for path in ((), ("lmstudio",), ("ansible_facts", "lmstudio")):

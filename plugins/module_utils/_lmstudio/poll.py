@@ -49,7 +49,7 @@ def read_list(answer: Response, endpoint: Endpoint, api: str, cache: ModelCache 
     return read_models_v0(answer, endpoint) if api == V0 else read_models(answer, endpoint, cache)
 
 
-async def ask_endpoint(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Awaitable[Response]]) -> Poll:
+async def poll_endpoint(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Awaitable[Response]]) -> Poll:
     """Send the requests and leave the answers unparsed. The timeout is for all requests together. Nothing that a server does raises."""
     began = time.monotonic()
 

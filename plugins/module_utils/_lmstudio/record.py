@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.maskin
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES, Model, comparable_text
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, ModelCache
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll, ask_endpoint, read_list
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll, poll_endpoint, read_list
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Error, Instance, Record
@@ -33,7 +33,7 @@ Fetch = Callable[[Endpoint, Request], Response]
 
 FULL, LOADED_ONLY = DETAILS = ("full", "loaded")
 NOT_ASKED = "not_asked"
-"""The status of a host that could not be queried. The others are those of :class:`ApiError`, and ok."""
+"""The status of a host that could not be asked. The others are those of :class:`ApiError`, and ok."""
 _CONSTANT_TYPES = {str, int, float, bool, type(None)}
 """The types of JSON whose values cannot be changed."""
 
@@ -61,7 +61,7 @@ class ParsedAnswer:
 
 
 class ParsedPoll(NamedTuple):
-    """The result of querying one endpoint, with its answers read and its secrets masked."""
+    """The result of a poll, with its answers read and its secrets masked."""
 
     answer: ParsedAnswer | ApiError
     asked_at: str
@@ -80,7 +80,7 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
 
     try:
         # fetch_now never waits, so this runs to its end without an event loop.
-        ask_endpoint(endpoint, fetch_now).send(None)
+        poll_endpoint(endpoint, fetch_now).send(None)
     except StopIteration as end:
         return record_of(endpoint, parse(endpoint, end.value), detail)
     raise AssertionError("fetch_now has waited")
@@ -131,7 +131,7 @@ def at_detail_loaded(record: Record) -> Record:
 
 
 def not_asked_record(message: str, hint: str, detail: str) -> Record:
-    """The record of a host that could not be queried."""
+    """The record of a host that could not be asked."""
     return _make_record(NOT_ASKED, {"message": message, "hint": hint, "http_status": None}, {}, detail)
 
 

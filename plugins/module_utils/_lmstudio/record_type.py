@@ -50,7 +50,7 @@ class Record(TypedDict):
     status: str
     error: Error | None
     url: str | None
-    """Null when no server was queried, and so is the time."""
+    """Null when no server was asked, and so is the time."""
     api: str | None
     """Null without a list."""
     asked_at: str | None

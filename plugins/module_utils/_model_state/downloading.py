@@ -109,7 +109,7 @@ class _Download:
                 raise Failure("download_failed", f"{failure.sentence}, and it no longer answers ({record['status']})")
 
     def _status(self, download: Download) -> Download:
-        """How far it is now. Without a job to query, or without an answer about it, it is complete once the model is listed."""
+        """How far it is now. Without a job to ask about, or without an answer about it, it is complete once the model is listed."""
         if download.job_id is not None:
             try:
                 now = self.client.requests.download_status(self.wanted.name, download.job_id)

@@ -78,7 +78,7 @@ class Outcome:
 
 
 def not_asked_result(wanted: Wanted, record: Record) -> dict[str, Any]:
-    """The result for a host that cannot be queried."""
+    """The result for a host that cannot be asked."""
     return Outcome(wanted, record).result(record, no_list(record))
 
 

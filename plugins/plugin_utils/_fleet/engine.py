@@ -25,7 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors imp
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_routes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll, ask_endpoint, poll_after
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll, poll_after, poll_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedPoll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
@@ -185,7 +185,7 @@ class _Round(Generic[T]):
             while self._is_full():
                 await asyncio.sleep(_SLOW)
             self._asked[endpoint] = time.monotonic()
-            poll = await ask_endpoint(endpoint, event_loop.fetch)
+            poll = await poll_endpoint(endpoint, event_loop.fetch)
             del self._asked[endpoint]
             self._arrived_bytes += _size(poll)
             self._arrived.append((endpoint, poll))

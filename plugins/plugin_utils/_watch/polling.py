@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import ask_endpoint, poll_after
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import poll_after, poll_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
@@ -83,7 +83,7 @@ class _Watcher:
         rules = self._arguments.rules
         try:
             async with self._room:
-                poll = await ask_endpoint(self._endpoint, event_loop.fetch)
+                poll = await poll_endpoint(self._endpoint, event_loop.fetch)
             record = record_of(self._endpoint, self._reader.read(self._endpoint, poll), FULL)
             self._state, events = advance(self._state, record, rules)
             self._logged = ""

@@ -134,7 +134,7 @@ class Fleet:
         self.scripts = scripts
         """For each host, its changes: the time, and its answer from then on."""
         self.log = Counter()
-        monkeypatch.setattr(polling, "ask_endpoint", self.ask)
+        monkeypatch.setattr(polling, "poll_endpoint", self.ask)
 
     async def ask(self, endpoint, fetch):
         now = asyncio.get_running_loop().time()
@@ -255,13 +255,13 @@ def test_a_storm_makes_as_many_events_as_there_are_edges_and_its_reader_may_be_s
 
 def test_a_slow_host_delays_no_other(monkeypatch):
     fleet = Fleet(monkeypatch, {"quick": [(0, answer_of({}))], "slow": [(0, answer_of({}))]})
-    ask = polling.ask_endpoint
+    ask = polling.poll_endpoint
 
     async def slowly(endpoint, fetch):
         await asyncio.sleep(600 if endpoint.host == "slow" else 0)
         return await ask(endpoint, fetch)
 
-    monkeypatch.setattr(polling, "ask_endpoint", slowly)
+    monkeypatch.setattr(polling, "poll_endpoint", slowly)
 
     async def hour():
         async with watching(asyncio.Queue(), endpoints=["quick", "slow"], interval=30):
@@ -274,13 +274,13 @@ def test_a_slow_host_delays_no_other(monkeypatch):
 def test_polls_are_spread(monkeypatch):
     names = [f"gpu{number:03}" for number in range(200)]
     fleet = Fleet(monkeypatch, dict.fromkeys(names, ((0, answer_of({})),)))
-    ask, asked = polling.ask_endpoint, []
+    ask, asked = polling.poll_endpoint, []
 
     async def noted(endpoint, fetch):
         asked.append(asyncio.get_running_loop().time())
         return await ask(endpoint, fetch)
 
-    monkeypatch.setattr(polling, "ask_endpoint", noted)
+    monkeypatch.setattr(polling, "poll_endpoint", noted)
 
     async def some_minutes():
         async with watching(asyncio.Queue(), endpoints=names, interval=30):
