@@ -10,7 +10,7 @@ of models shows that it is still loading.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, NamedTuple, Sequence, cast
+from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -24,8 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
     LOADING,
     NOT_LOADED,
     STATES,
-    States,
-    read_states,
+    read_rows,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -41,10 +40,8 @@ CANNOT_CONFIRM = f"confirm_loaded: it is not known whether a model is still load
 class Confirmation(NamedTuple):
     """The older list, as far as it is needed to confirm the newer one."""
 
-    states: States | None
-    """What it says of each model. None if the server sent no such list."""
-    unsettled: Sequence[str] = ()
-    """The models that it calls anything but not-loaded, with the secrets in their names masked."""
+    states: Mapping[str, set[str]] | None
+    """The states of each model, by its name, which the list may have more than once. Secrets are masked. None if the server sent no such list."""
     problem: str = ""
     """Why it sent none, as a sentence without its full stop."""
     has_older_list: bool = True
@@ -99,12 +96,13 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
     try:
         if isinstance(answer, ApiError):
             raise answer
-        secrets, states = secrets_of(endpoint), read_states(answer, endpoint)
-        # A state that LM Studio does not have is text of the server, which a message may show. So is a name.
-        return Confirmation(
-            {name: {each if each in STATES else mask_text(secrets, each) for each in found} for name, found in states.items()},
-            sorted({mask_text(secrets, name) for name, found in states.items() if _least_settled(found) != NOT_LOADED}),
-        )
+        secrets = secrets_of(endpoint)
+        states: dict[str, set[str]] = {}
+        for row in read_rows(answer, endpoint):
+            # A state that LM Studio does not have is text of the server, which a message may show. So is a name.
+            state = row["state"] if row["state"] in STATES else mask_text(secrets, row["state"])
+            states.setdefault(mask_text(secrets, row["id"]), set()).add(state)
+        return Confirmation(states)
     except ApiError as exc:
         has_older_list = exc.status != "unsupported" and exc.http_status != 404
         problem = f"{endpoint.url}{LIST_MODELS_V0.path} {mask_problem(endpoint, exc).problem}"
@@ -126,7 +124,9 @@ def confirm(record: Record, confirmation: Confirmation | None) -> Record:
         confirmed = (found.states is not None or None) if found.has_older_list else False
         explained = {*record["loaded"], *(instance["id"] for instance in record["instances"])}
         listed = explained.union(record["available"], *([entry["selected_variant"], *entry["variants"]] for entry in record["models"]))
-        unlisted = [name for name in found.unsettled if name not in listed]
+        unlisted = sorted(
+            name for name, states in (found.states or {}).items() if name not in listed and _least_settled(states) != NOT_LOADED
+        )
         for entry in record["models"] if found.has_older_list else ():
             if not entry["loaded"]:
                 state = found.state_without_instance(entry, explained)

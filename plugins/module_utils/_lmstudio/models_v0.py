@@ -13,7 +13,7 @@ loaded are left out, so a model that is not listed may still exist.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Set
+from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
@@ -36,8 +36,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import pri
 LIST_MODELS_V0 = Request("GET", "/api/v0/models")
 LOADED, NOT_LOADED, LOADING = STATES = ("loaded", "not-loaded", "loading")
 """The states of a row."""
-States = Dict[str, Set[str]]
-"""The states of each model, by its name, which a list may have more than once."""
 
 _TYPES = {"vlm": "llm", "embeddings": "embedding"}
 """What the newer API calls these types."""
@@ -47,7 +45,7 @@ _TRANSLATED = ("id", "object", "arch", "compatibility_type", "loaded_context_len
 
 def read_models_v0(response: Response, endpoint: Endpoint) -> ModelList:
     """The models of an answer, and the warnings about single fields. Raises :class:`ApiError`."""
-    rows = _rows(response, endpoint)
+    rows = read_rows(response, endpoint)
     reader = Reader()
     models = [Model.from_entry(reader.read(_entry(row), number)) for number, row in enumerate(rows)]
     odd = [
@@ -58,15 +56,7 @@ def read_models_v0(response: Response, endpoint: Endpoint) -> ModelList:
     return models, reader.warnings() + odd[:MAX_WARNINGS]
 
 
-def read_states(response: Response, endpoint: Endpoint) -> States:
-    """The states of an answer, by the name of the model. Raises :class:`ApiError`."""
-    states: States = {}
-    for row in _rows(response, endpoint):
-        states.setdefault(row["id"], set()).add(row["state"])
-    return states
-
-
-def _rows(response: Response, endpoint: Endpoint) -> list[Entry]:
+def read_rows(response: Response, endpoint: Endpoint) -> list[Entry]:
     """The rows of an answer, in which every field that a decision rests on has the expected type. Raises :class:`ApiError`."""
     return read_document(response, endpoint, LIST_MODELS_V0, _checked)
 

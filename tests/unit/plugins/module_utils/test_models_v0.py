@@ -381,6 +381,15 @@ def test_a_secret_that_comes_back_is_masked_in_what_is_not_confirmed():
     assert token[:10] not in json.dumps(odd) and entries(odd)["a"][1].endswith("says that its state is of ********")
 
 
+@pytest.mark.parametrize("state, listed", [("loaded", True), ("loading", True), ("loading", False)])
+def test_a_model_whose_name_is_masked_has_its_state_in_both_lists(state, listed):
+    token = "sk-lm-0123456789abcdef"
+    key = f"a-{token}"
+    models = {"models": [{"type": "llm", "key": key, "loaded_instances": [{"id": key}] if listed else []}]}
+    server = Server(v1=Response(200, json.dumps(models).encode()), v0=older([row(key, state)]))
+    assert entries(server.record(confirm=True, token=token)) == {"a-********": (state, None)}
+
+
 @pytest.mark.parametrize("token", ["loaded", "loading", "load"])
 def test_a_token_that_is_a_word_for_a_state_changes_no_state(token):
     server = Server(v1=newer("qwen/chat", "big/slow"), v0=older(LIBRARY))
