@@ -107,20 +107,18 @@ def parse(endpoint: Endpoint, poll: Poll, read: Callable[[Endpoint, Response, st
 
 def record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
     """The record of an endpoint that was asked."""
-    if endpoint.confirm_loaded:
-        # Of all models: one that is still loading need not be listed as loaded.
-        record = confirm(_record_of(endpoint, poll, FULL), poll.confirmation)
-        return at_detail_loaded(record) if detail == LOADED_ONLY else record
-    return _record_of(endpoint, poll, detail)
-
-
-def _record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
+    # What is confirmed is all models: one that is still loading need not be listed as loaded.
+    first = FULL if endpoint.confirm_loaded else detail
     asked = {"url": endpoint.url, "asked_at": poll.asked_at, "response_ms": poll.response_ms}
     answer = poll.answer
     if isinstance(answer, ParsedAnswer):
-        return _make_record("ok", None, {**asked, "api": answer.api}, detail, answer.facts(detail))
-    error: Error = {"message": f"{endpoint.url} {answer.problem}.", "hint": answer.hint, "http_status": answer.http_status}
-    return _make_record(answer.status, error, asked, detail)
+        record = _make_record("ok", None, {**asked, "api": answer.api}, first, answer.facts(first))
+    else:
+        error: Error = {"message": f"{endpoint.url} {answer.problem}.", "hint": answer.hint, "http_status": answer.http_status}
+        record = _make_record(answer.status, error, asked, first)
+    if endpoint.confirm_loaded:
+        record = confirm(record, poll.confirmation)
+    return at_detail_loaded(record) if detail == LOADED_ONLY else record
 
 
 def at_detail_loaded(record: Record) -> Record:
