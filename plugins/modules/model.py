@@ -122,8 +122,7 @@ options:
   keep:
     description:
       - What O(exclusive) leaves loaded. Keys, variants, identifiers of instances, or patterns for them. Consider adding embedding models.
-      - An empty entry is an error, because it would keep nothing. So is one that differs only in case, in spaces or in invisible characters
-        from what would be unloaded.
+      - Case, needless spaces and invisible characters do not matter. An empty entry is an error, because it would keep nothing.
     type: list
     elements: str
     default: []

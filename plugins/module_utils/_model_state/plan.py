@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spe
     UNLOADED,
     Wanted,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import matches, may_mean, same_setting
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import may_mean, same_setting
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_names, format_value, is_masked, printable
 
 if TYPE_CHECKING:
@@ -79,8 +79,6 @@ def make_plan(record: Record, wanted: Wanted) -> Plan:
     if UNLOAD in planned:
         _refuse_masked_names(record, wanted)
         _refuse_shared(record, plan.actions)
-        if wanted.exclusive:
-            _refuse_meant_to_be_kept(record, wanted, plan.actions)
     return plan
 
 
@@ -149,7 +147,10 @@ def _unloads_of_others(record: Record, wanted: Wanted) -> list[Action]:
     if not wanted.exclusive:
         return []
     others = _unloads(instance for instance in record["instances"] if instance["model"] != wanted.model)
-    return [action for action in others if not any(matches(pattern, name) for name in _names_of(record, action) for pattern in wanted.keep)]
+    # What only reads like an entry is kept, too: what is unloaded by mistake may serve somebody.
+    return [
+        action for action in others if not any(may_mean(pattern, name) for name in _names_of(record, action) for pattern in wanted.keep)
+    ]
 
 
 def _names_of(record: Record, action: Action) -> list[str]:
@@ -281,18 +282,3 @@ def _refuse_shared(record: Record, actions: Iterable[Action]) -> None:
         if len(models) > 1:
             sentence = f"{printable(str(action.instance))} would be unloaded, but each of {format_names(sorted(models))} has an instance of that identifier"
             raise Failure("shared_identifier", f"{sentence}, and it is not known which one LM Studio would unload")
-
-
-def _refuse_meant_to_be_kept(record: Record, wanted: Wanted, actions: Iterable[Action]) -> None:
-    """Refuse to unload what reads like an entry of ``keep``, unless that is the name of another one. What is only similar may well be another
-    model of the same family.
-    """
-    ids = {instance["id"] for instance in record["instances"]}
-    not_listed = [pattern for pattern in wanted.keep if pattern not in ids and not is_listed(record, pattern)]
-    for action in actions:
-        if action.action != UNLOAD or action.model == wanted.model:
-            continue
-        for pattern in not_listed:
-            for meant in (printable(name) for name in _names_of(record, action) if may_mean(pattern, name)):
-                sentence = f"{meant} would be unloaded, because {printable(pattern)} in keep is written differently; did you mean {meant}?"
-                raise Failure("model_unknown", sentence, "Write it as model_info lists it, capitals included.")
