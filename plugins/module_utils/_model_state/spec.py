@@ -157,16 +157,13 @@ def _check_source(model: str, source: str | None, quantization: str | None) -> s
 
 def _parse_config(config: Mapping[str, Any]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
-    for given, value in config.items():
-        name = given.strip() if isinstance(given, str) else ""
-        if not name or name in _RESERVED_LOAD_KEYS:
-            raise OptionError("config", f"{format_value(given)} is not a setting of an instance. Remove it.")
+    for name, value in config.items():
+        if not isinstance(name, str) or name != name.strip() or name in ("", *_RESERVED_LOAD_KEYS):
+            raise OptionError("config", f"{format_value(name)} is not a setting of an instance. Remove it.")
         # What the server does not report is not compared, so a misspelt setting would pass where the model is loaded already.
         meant = "" if name in SETTINGS else did_you_mean([name], SETTINGS, _MISSPELT)
         if meant:
             raise OptionError("config", f"{printable(name)} is not a setting of an instance.{meant}")
-        if name in parsed:
-            raise OptionError("config", f"{printable(name)} is there twice. Remove one of the two.")
         parsed[name] = _setting(name, value)
     return parsed
 

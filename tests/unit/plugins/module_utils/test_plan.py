@@ -292,7 +292,7 @@ def test_a_loaded_model_with_enough_context_is_not_refused_for_what_it_supports(
         ({"keep": [1]}, "keep: 1 is not a string"),
         ({"keep": [["gem*"]]}, "keep: ['gem*'] is not a string"),
         ({"download": True, "source": " "}, "source: it is empty"),
-        ({"config": {"context_length": 1, " context_length": 2}}, "config: context_length is there twice"),
+        ({"config": {"context_length": 1, " context_length": 2}}, "config:  context_length is not a setting"),
         ({"state": "unloaded", "config": EIGHT}, "config: it has no effect with state: unloaded"),
         ({"state": "downloaded", "exclusive": True}, "exclusive: it has no effect"),
         ({"source": "https://example.org/model"}, "source: it applies only where the model is downloaded"),
