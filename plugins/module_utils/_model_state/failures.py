@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Sequence
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import full_stop
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -70,7 +71,7 @@ class Failure(Exception):
 
     @property
     def message(self) -> str:
-        return f"{self.sentence}{'' if self.sentence.endswith('?') else '.'} {self.next_step}".rstrip()
+        return f"{full_stop(self.sentence)} {self.next_step}".rstrip()
 
 
 def no_list(record: Record, what_was_done: str = "", unclear: bool = False) -> Failure:
