@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names, format_value, printable
@@ -60,16 +60,16 @@ def parse_baseline(document: Any) -> Baseline:
         )
     try:
         audited_at = str(document["run"]["audited_at"])
-        hosts = {str(host["name"]): _known(host, audited_at) for host in document["hosts"]}
-        hosts.update((str(host["name"]), _known(host, str(host["seen_at"]))) for host in document.get("carried_over", []))
-        times = Counter(str(host["name"]) for host in [*document["hosts"], *document.get("carried_over", [])])
+        seen = [(host, audited_at) for host in document["hosts"]]
+        seen += [(host, str(host["seen_at"])) for host in document.get("carried_over", [])]
+        known = grouped((str(host["name"]), _known(host, seen_at)) for host, seen_at in seen)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         raise OptionError("baseline", f"it is not complete. {_UNCHANGED}") from None
-    repeated = [name for name, number in times.items() if number > 1]
+    repeated = [name for name, found in known.items() if len(found) > 1]
     if repeated:
         # Only one of them would be compared.
         raise OptionError("baseline", f"it has {format_names(repeated)} more than once. {_UNCHANGED}")
-    return Baseline(audited_at, hosts)
+    return Baseline(audited_at, {name: found[0] for name, found in known.items()})
 
 
 def _known(host: Mapping[str, Any], seen_at: str) -> dict[str, Any]:
