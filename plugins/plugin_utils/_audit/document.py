@@ -97,8 +97,9 @@ def make_audit(
     drift = None
     if baseline is not None:
         carried_over = baseline.carried_over(records, None if scope.keep_missing else scope.inventory)
-        left_out = {host["name"] for host in carried_over if host["name"] in scope.inventory}
-        drift = compare_with_baseline(described, {name: host for name, host in baseline.hosts.items() if name not in left_out}, drift_kinds)
+        # A host that the inventory has and this run leaves out is no change.
+        before = {name: host for name, host in baseline.hosts.items() if name in records or name not in scope.inventory}
+        drift = compare_with_baseline(described, before, drift_kinds)
     changed = {change["host"] for change in drift["changes"]} if drift else set()
     for host in described:
         host["last_known"] = baseline.still_known(host) if baseline and host["name"] not in changed else None
