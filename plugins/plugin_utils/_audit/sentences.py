@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_size, full_stop, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, hosts_compared
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
@@ -64,11 +63,7 @@ def problems(audit: Audit) -> dict[str, list[str]]:
     """What is wrong, a sentence for each finding, by the name that `fleet_audit_fail_on` has for it."""
     found = findings_of(audit)
     # A host without an answer violates what is required of it, because it could not be checked.
-    unchecked = any(
-        check["host"] is not None and violation["check"] == "status" and violation["severity"] == FAIL
-        for check in audit["checks"]
-        for violation in check["violations"]
-    )
+    unchecked = any(check["reason"] == NO_ANSWER and check["outcome"] == "failed" for check in audit["checks"])
     violations = [*found.get(FLEET, []), *(found.get(UNANSWERED, []) if unchecked else []), *found.get(REQUIREMENT, [])]
     nothing = ["The policy judged nothing: no host of this audit is in its groups."] if audit["policy"] and not audit["checks"] else []
     return {

@@ -29,19 +29,14 @@ def as_junit(audit: Audit) -> str:
     for check in audit["checks"]:
         if check["host"] is None:
             _judged(suites, check)
-    silent = {}
     for host in audit["hosts"]:
         case = suites.case("hosts answer", host["name"], "answers")
         if not host["ok"]:
-            silent[host["name"]] = host["status"]
             _fail(case, host["status"], [host["error"]["message"], host["error"]["hint"]])
         elif is_older(host):
             ElementTree.SubElement(case, "system-out").text = f"answered over {LIST_MODELS_V0.path}, which does not report everything"
     for check in audit["checks"]:
-        if check["host"] in silent:
-            case = suites.case(check["policy"], check["host"], check["requirement"])
-            ElementTree.SubElement(case, "skipped", {"message": _printable(f"{NO_ANSWER} ({silent[check['host']]})")})
-        elif check["host"] is not None:
+        if check["host"] is not None:
             _judged(suites, check)
     for change in drift_of(audit)["changes"]:
         case = suites.case("drift", change["host"], f"{change['model']} {change['change']}")
@@ -57,8 +52,12 @@ def as_junit(audit: Audit) -> str:
 
 
 def _judged(suites: _Suites, check: Mapping[str, Any]) -> None:
-    """Add a case that says what was asked."""
+    """Add a case that says what was asked, or why it could not be judged."""
     case = suites.case(check["policy"], check["host"] or "the fleet", check["requirement"])
+    if check["reason"] == NO_ANSWER:
+        status = check["violations"][0]["actual"]
+        ElementTree.SubElement(case, "skipped", {"message": _printable(f"{NO_ANSWER} ({status})")})
+        return
     messages = [violation["message"] for violation in check["violations"]]
     if check["outcome"] == "failed":
         _fail(case, check["violations"][0]["check"], messages)

@@ -22,6 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, hosts_compared, violations_by_host
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import NO_ANSWER
 
 _LABEL_LENGTH = 1000
 _PASSED, _WARNED, _FAILED, _NOT_KNOWN = _OUTCOMES = ("passed", "warned", "failed", "not known")
@@ -90,13 +91,12 @@ def _drift_changes(audit: Audit) -> Samples:
 
 def _outcomes(audit: Audit, of_fleet: bool) -> dict[tuple[str, str], dict[str | None, str]]:
     """The outcome for each host, or for the hosts together, by policy and requirement. The worst of several with the same name counts."""
-    silent = {host["name"] for host in audit["hosts"] if not host["ok"]}
     found: dict[tuple[str, str], dict[str | None, str]] = {}
     for check in audit["checks"]:
         host = check["host"]
         if (host is None) is of_fleet:
             outcomes = found.setdefault((_shown(check["policy"]), _shown(check["requirement"])), {})
-            outcome = _NOT_KNOWN if host in silent else check["outcome"]
+            outcome = _NOT_KNOWN if check["reason"] == NO_ANSWER else check["outcome"]
             outcomes[host] = max(outcome, outcomes.get(host, outcome), key=_OUTCOMES.index)
     return found
 
