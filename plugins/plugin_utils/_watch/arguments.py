@@ -17,15 +17,15 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, connection_options, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import (
-    MAX_SECONDS,
     bracketed,
+    check_seconds,
     is_content,
     without_userinfo,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_routes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, parse_all, whole_number
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable, unknown_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, full_stop, printable, unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, host_name, names_port, options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import EVENTS, MET, VIOLATED, Rules
 
@@ -69,8 +69,9 @@ def parse_arguments(raw: Mapping[str, Any]) -> Arguments:
     make_endpoint(defaults, "http://localhost")
     hosts = _hosts(raw.get("endpoints"), defaults)
     check_routes(host.endpoint for host in hosts)
+    interval = check_seconds("interval", own.get("interval", 30.0), _LEAST_SECONDS)
     rules = Rules(own.get("down_after", 2), own.get("require", ()), own.get("initial") == "snapshot")
-    return Arguments(hosts, own.get("interval", 30.0), rules, frozenset(own.get("events", EVENTS)))
+    return Arguments(hosts, interval, rules, frozenset(own.get("events", EVENTS)))
 
 
 def _hosts(endpoints: Any, defaults: Mapping[str, Any]) -> list[Watched]:
@@ -142,8 +143,7 @@ def _read(raw: Mapping[str, Any], readers: Mapping[str, Callable[[Any], Any]], w
             found[name] = read(value)
         except ValueError as exc:
             shown = "it" if name in ("token", "headers") or is_content(value) else _quoted(str(value))
-            sentence = f"{shown} is not {exc}"
-            raise OptionError(where + name, sentence if sentence.endswith(("?", ".")) else f"{sentence}.") from None
+            raise OptionError(where + name, full_stop(f"{shown} is not {exc}")) from None
     return found
 
 
@@ -186,13 +186,6 @@ def _number(value: Any) -> float:
     return number
 
 
-def _seconds(value: Any) -> float:
-    number = _number(value)
-    if not _LEAST_SECONDS <= number <= MAX_SECONDS:
-        raise ValueError(f"a usable number of seconds. Give {_LEAST_SECONDS} or more and at most {MAX_SECONDS}")
-    return number
-
-
 def _headers(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping) or any(isinstance(text, (Mapping, list, tuple)) for text in value.values()):
         raise ValueError("a mapping of names and texts")
@@ -210,7 +203,7 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
 
 # Each returns the checked value, or raises ``ValueError`` with what it has to be: the end of the sentence "X is not ...".
 _OWN: dict[str, Callable[[Any], Any]] = {
-    "interval": _seconds,
+    "interval": _number,
     "down_after": whole_number(1),
     "initial": _one_of(("none", "snapshot")),
     "require": parse_all,
