@@ -184,7 +184,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     return (str(value).strip(),)
 
 
-def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+def one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in choices:
             raise ValueError(f"one of {', '.join(choices)}")
@@ -272,8 +272,8 @@ _LISTED = (LOADED, AVAILABLE)
 VOCABULARY = {
     "name": Key(_text, {"type": "str"}),
     "model": Key(_texts, _TEXTS),
-    "state": Key(_one_of(STATES), {"type": "str", "choices": list(STATES), "default": LOADED}),
-    "severity": Key(_one_of(SEVERITIES), {"type": "str", "choices": list(SEVERITIES), "default": FAIL}),
+    "state": Key(one_of(STATES), {"type": "str", "choices": list(STATES), "default": LOADED}),
+    "severity": Key(one_of(SEVERITIES), {"type": "str", "choices": list(SEVERITIES), "default": FAIL}),
     # The others in the order in which a description has them.
     **{name: _identity(name) for name in IDENTITY},
     "capabilities": Key(

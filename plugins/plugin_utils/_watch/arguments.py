@@ -24,8 +24,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_che
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_routes
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, parse_all, whole_number
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, full_stop, printable, unknown_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, one_of, parse_all, whole_number
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import full_stop, printable, unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, host_name, names_port, options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import EVENTS, MET, VIOLATED, Rules
 
@@ -192,20 +192,11 @@ def _headers(value: Any) -> dict[str, str]:
     return {str(name): "" if text is None else str(text) for name, text in value.items()}
 
 
-def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f"one of {', '.join(choices)}.{did_you_mean([str(value)], choices)}")
-        return str(value)
-
-    return read
-
-
 # Each returns the checked value, or raises ``ValueError`` with what it has to be: the end of the sentence "X is not ...".
 _OWN: dict[str, Callable[[Any], Any]] = {
     "interval": _number,
     "down_after": whole_number(1),
-    "initial": _one_of(("none", "snapshot")),
+    "initial": one_of(("none", "snapshot")),
     "require": parse_all,
     "events": _events,
 }
@@ -217,9 +208,5 @@ _BY_TYPE: dict[str, Callable[[Any], Any]] = {
     "bool": boolean,
     "dict": _headers,
 }
-_CONNECTION = {
-    name: _one_of(tuple(option["choices"])) if "choices" in option else _BY_TYPE[option["type"]]
-    for name, option in connection_options().items()
-    if name != "url"
-}
+_CONNECTION = {name: _BY_TYPE[option["type"]] for name, option in connection_options().items() if name != "url"}
 _OF_ENDPOINT = {"name": _string, "url": _url, **_CONNECTION}
