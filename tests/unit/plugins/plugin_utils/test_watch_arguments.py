@@ -180,11 +180,16 @@ def test_schema_documentation_and_code_have_the_same_arguments():
     assert set(options) == set(SCHEMA["properties"]) == {"endpoints", *arguments._OWN, *arguments._CONNECTION}
     connection = connection_spec(environment=False)
     assert set(arguments._CONNECTION) == connection.keys() - {"url"}
-    assert set(SCHEMA["$defs"]["endpoint"]["properties"]) == {"name", "url", *arguments._CONNECTION}
+    of_endpoint = SCHEMA["$defs"]["endpoint"]["properties"]
+    assert set(of_endpoint) == {"name", "url", *arguments._CONNECTION}
     types = {"list": "array", "float": "number", "int": "integer", "bool": "boolean", "dict": "object"}
     for name, option in options.items():
         assert option["description"]
         listed = SCHEMA["properties"][name]
+        if name in connection:
+            # What it may be is said once, for one endpoint.
+            assert listed["$ref"] == f"#/$defs/endpoint/properties/{name}"
+            listed = {**of_endpoint[name], **listed}
         assert types.get(option["type"], "string") in listed["type"], name
         assert option.get("default") == listed.get("default"), name
         if name in connection:
