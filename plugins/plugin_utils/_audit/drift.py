@@ -26,11 +26,13 @@ _ATTRIBUTES = {"quantization": "quantization", "selected_variant": "variant"}
 
 
 class Change(NamedTuple):
+    """As the document has it, without the host."""
+
     model: str
-    kind: str
+    change: str
     before: list[Any] | None
     now: list[Any] | None
-    sentence: str
+    message: str
     """What happened to the model, without its name."""
 
 
@@ -47,18 +49,9 @@ def compare_with_baseline(
             not_compared.append({"host": name, "message": f"{name} {why}"})
             continue
         for change in _changes(before[name], now[name], kinds):
-            if change.kind in kinds:
-                message = f"{name}: {printable(change.model)} {change.sentence}"
-                changes.append(
-                    {
-                        "host": name,
-                        "model": change.model,
-                        "change": change.kind,
-                        "before": change.before,
-                        "now": change.now,
-                        "message": message,
-                    }
-                )
+            if change.change in kinds:
+                message = f"{name}: {printable(change.model)} {change.message}"
+                changes.append({"host": name, **change._asdict(), "message": message})
     return {"kinds": [kind for kind in CHANGE_KINDS if kind in kinds], "changes": changes, "not_compared": not_compared}
 
 
