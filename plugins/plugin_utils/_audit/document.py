@@ -26,7 +26,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import SCHEMA_VERSION, Baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import DEFAULT_CHANGE_KINDS, compare_with_baseline
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS, find
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS, Finding, find
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.host_entry import describe_host, load_record, natural_order
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import Policy, check_policies, notes_on_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import Machines
@@ -195,7 +195,7 @@ def _summary(
     models: list[dict[str, Any]],
     checks: list[dict[str, Any]],
     drift: dict[str, Any] | None,
-    findings: list[dict[str, Any]],
+    findings: list[Finding],
 ) -> dict[str, Any]:
     severities = Counter(violation["severity"] for check in checks for violation in check["violations"])
     kinds = Counter(finding["kind"] for finding in findings)

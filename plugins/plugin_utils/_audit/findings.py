@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable
@@ -45,8 +45,23 @@ FINDING_KINDS = {
 """The most important first."""
 _DRIFT_ORDER = ("removed", "unloaded", "context", "quantization", "variant", "loaded", "added", "just_in_time")
 
-Finding = dict[str, Any]
-"""``{kind, policy, requirement, message, causes: [{cause, hosts, example}]}``"""
+
+class Cause(TypedDict):
+    """Why it was found on some hosts."""
+
+    cause: str
+    hosts: list[str]
+    example: str
+    """The sentence about the first of them."""
+
+
+class Finding(TypedDict):
+    kind: str
+    """One of :data:`FINDING_KINDS`."""
+    policy: str | None
+    requirement: str | None
+    message: str
+    causes: list[Cause]
 
 
 def find(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: Mapping[str, Any] | None) -> list[Finding]:

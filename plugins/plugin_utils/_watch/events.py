@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_unclear
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical
@@ -29,8 +29,17 @@ WatchedInstance = dict[str, Any]
 """``{id, context_length, config}``: the parts of an instance whose change makes an event. Its remaining lifetime is not one of them."""
 Models = dict[str, dict[str, WatchedInstance]]
 """The loaded models by their keys, each with its instances by their ids."""
-Event = dict[str, Any]
-"""``{event, model, instance, previous, current}``"""
+
+
+class Event(TypedDict):
+    """What changed. Its documentation is that of the event source."""
+
+    event: str
+    """One of :data:`EVENTS`."""
+    model: str | None
+    instance: str | None
+    previous: Any
+    current: Any
 
 
 class Rules(NamedTuple):
