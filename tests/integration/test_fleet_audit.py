@@ -642,7 +642,7 @@ def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path):
     assert json.loads((folder / "fleet_audit.json").read_bytes())["hosts"][0]["ok"]
     assert "<p>The last 2 runs.</p>" in (folder / "fleet_audit.html").read_text()
 
-    for broken in ("[]", '{"runs": 1}', "[" * 10_000, "\x00"):
+    for broken in ("[]", '{"runs": 1}', '{"runs": [{"requirements": [1]}]}', "[" * 10_000, "\x00"):
         (folder / "fleet_audit.history.json").write_text(broken)
         outcome = audit(hosts, **settings)
         assert "so the history starts over with this run" in " ".join(outcome.output.split())

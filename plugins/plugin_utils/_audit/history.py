@@ -22,10 +22,10 @@ Run = dict[str, Any]
 
 
 def read_history(text: str) -> list[Run]:
-    """The runs of a history, the oldest first. Raises ``ValueError`` for anything else."""
+    """The runs of a history, the oldest first. Raises ``ValueError``, ``LookupError`` or ``TypeError`` for anything else."""
     runs = json.loads(text)["runs"]
-    if not isinstance(runs, list) or not all(isinstance(run, Mapping) for run in runs):
-        raise ValueError("runs is not a list of mappings")
+    if not isinstance(runs, list) or not all(isinstance(row, Mapping) for run in runs for row in run["requirements"]):
+        raise ValueError("runs is not a list of runs")
     return runs
 
 

@@ -127,12 +127,8 @@ def _history(runs: list[Run]) -> list[dict[str, str]]:
 
 def _hosts_that_met(row: Mapping[str, Any], run: Run) -> Any:
     """In another run, whose figures anybody may have changed in the file."""
-    try:
-        return next(
-            (other["met"] for other in run["requirements"] if all(other[name] == row[name] for name in ("policy", "requirement"))), None
-        )
-    except (LookupError, TypeError):
-        return None
+    same = [other for other in run["requirements"] if all(other.get(name) == row[name] for name in ("policy", "requirement"))]
+    return same[0].get("met") if same else None
 
 
 def _line(title: str, values: list[Any]) -> dict[str, str] | None:
