@@ -47,19 +47,19 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
-            result.update(self._report(task_vars or {}, result))
+            result.update(self._report(task_vars or {}))
         except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             result.update(failed=True, msg=str(exc))
         return result
 
-    def _report(self, task_vars: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-        """The result of judging the records and writing the reports. Warnings go into `result` at once."""
+    def _report(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The result of judging the records and writing the reports."""
         refuse_batches_of_an_audit(self._task, task_vars)
         refuse_other_values(self._task, task_vars)
         options = report_options(only_set(self._task.args))
         folder = Path(os.path.abspath(options["dest"]))
-        audit = self._audit(options, folder, task_vars, result)
+        audit = self._audit(options, folder, task_vars)
         found = problems(audit)
         formats = dict(FORMATS[name] for name in options["formats"])
         if options["baseline"] == LAST and (options["accept"] or not found["drift"]):
@@ -75,12 +75,12 @@ class ActionModule(ActionBase):
             "lines": as_lines(audit, paths, written=not self._task.check_mode),
         }
 
-    def _audit(self, options: dict[str, Any], folder: Path, task_vars: dict[str, Any], result: dict[str, Any]) -> Audit:
+    def _audit(self, options: dict[str, Any], folder: Path, task_vars: dict[str, Any]) -> Audit:
         """The document, compared with what earlier runs left in the folder."""
         groups = task_vars.get("groups", {})
         policies = parse_policies(options["policy"], groups)
         baseline = _baseline(options["baseline"], folder)
-        runs = self._history(folder / history.FILE, result) if options["history"] else None
+        runs = self._history(folder / history.FILE) if options["history"] else None
         judges_together = any(policy.for_fleet for policy in policies)
         scope = Scope(
             policy=json.loads(json.dumps(options["policy"] or None)),
@@ -95,14 +95,14 @@ class ActionModule(ActionBase):
         audited_at = time.strftime(TIME_FORMAT, time.gmtime())
         return make_audit(options["hosts"], policies, baseline, audited_at, scope, options["drift"])
 
-    def _history(self, path: Path, result: dict[str, Any]) -> list[history.Run]:
+    def _history(self, path: Path) -> list[history.Run]:
         """The runs before this one."""
         try:
             return history.read_history(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return []
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
-            result.setdefault("warnings", []).append(f"{path} cannot be read as a history, so the history starts over with this run.")
+            self._display.warning(f"{path} cannot be read as a history, so the history starts over with this run.")
             return []
 
     def _write(self, folder: Path, formats: dict[str, Any], audit: Audit, options: dict[str, Any]) -> bool:
