@@ -157,7 +157,7 @@ def _result(
 
 def conclude(
     assertion: Assertion,
-    violations: list[Violation],
+    violations: Sequence[Violation],
     polls: int,
     waited: float,
     success: str,

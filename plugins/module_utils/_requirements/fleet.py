@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import NOT_CONFIRMED
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import Violation, make_violation
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FleetViolation, Violation, make_violation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     ABSENT,
     AVAILABLE,
@@ -74,8 +74,8 @@ def parse_fleet_terms(min_hosts: Any, consistent: Any, where: str = "") -> tuple
 
 def judge_fleet(
     records: Mapping[str, Record], requirements: Iterable[Requirement], min_hosts: int | None = None, consistent: tuple[str, ...] = ()
-) -> list[Violation]:
-    """Every violation over many hosts, each with its `host`, or null where it is about all of them.
+) -> list[FleetViolation]:
+    """Every violation over many hosts.
 
     Without `min_hosts` every host has to meet every requirement; with it, at least that many. `consistent` names what has to
     be the same on all hosts that have the model: some of :data:`CONSISTENT`. Raises :class:`RequirementError`, also if there
@@ -95,7 +95,7 @@ def judge_fleet(
     return violations
 
 
-def _on_host(host: str | None, violation: Violation) -> Violation:
+def _on_host(host: str | None, violation: Violation) -> FleetViolation:
     message = violation["message"] if host is None else f"{host}: {violation['message']}"
     return {**violation, "host": host, "message": message}
 
@@ -108,7 +108,7 @@ def check_comparable(requirement: Requirement, consistent: tuple[str, ...]) -> N
         raise RequirementError(f"consistent: with state: {state} there is no {what} to compare. Remove it, or write state: loaded.")
 
 
-def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: Mapping[str, list[Violation]], least: int) -> Violation:
+def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: Mapping[str, list[Violation]], least: int) -> FleetViolation:
     meeting = [name for name, found in by_host.items() if not found]
     asked = what_is_asked(requirement, 1 if len(records) == 1 else len(meeting))
     message = f"{len(meeting)} of {count(len(records), 'host')} {asked}"
@@ -185,7 +185,7 @@ def _state_reason(record: Record, requirement: Requirement, actual: str | None) 
     return "unclear whether loaded" if unclear else "not known"
 
 
-def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[Violation]:
+def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, attribute: str) -> list[FleetViolation]:
     answered = {name: record for name, record in records.items() if record["ok"]}
     found = [(value, name) for name, record in answered.items() for value in _values_on(record, requirement, attribute)]
     found += [(_NOT_KNOWN, name) for name, record in answered.items() for _key in Matches(record, requirement).unlisted_names()]

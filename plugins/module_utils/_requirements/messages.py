@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, TypedDict
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -18,8 +18,24 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement
 
 FAIL, WARN = SEVERITIES = ("fail", "warn")
-Violation = Dict[str, Any]
-"""``{requirement, check, expected, actual, severity, message}``"""
+
+
+class Violation(TypedDict):
+    requirement: str
+    """Its label."""
+    check: str
+    """The key of the requirement that is not met, or status where there was no answer."""
+    expected: Any
+    actual: Any
+    severity: str
+    message: str
+
+
+class FleetViolation(Violation):
+    """One over many hosts."""
+
+    host: str | None
+    """Null where it is about all of them."""
 
 
 def violation(label: str, check: str, expected: Any, actual: Any, severity: str, message: str) -> Violation:

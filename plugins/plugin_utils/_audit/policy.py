@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -149,7 +149,7 @@ def _check_together(policy: Policy, number: int, records: Mapping[str, Record]) 
     requirement = policy.requirements[number]
     # Without min_hosts, only the consistency is judged: 0 is always met.
     found = judge_fleet(records, [requirement], policy.min_hosts or 0, policy.consistent)
-    violations = [{key: value for key, value in violation.items() if key != "host"} for violation in found]
+    violations = [cast(Violation, {key: value for key, value in violation.items() if key != "host"}) for violation in found]
     if not violations and not any(record["ok"] for record in records.values()):
         message = f"could not check {requirement.subject}: none of {count(len(records), 'host')} gave an answer"
         violations = [make_violation(requirement, "status", "ok", None, message)]

@@ -37,7 +37,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fl
     parse_fleet_terms,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge, judge_requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, FleetViolation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, full_stop, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import next_steps, summary_of
@@ -87,7 +87,7 @@ class FleetAssertion(Assertion):
             raise OptionError("min_hosts", f"{min_hosts} are required, but {only}. {why}")
         return hosts if min_hosts is None else int(min_hosts)
 
-    def judge(self, records: Records, required: int) -> list[Violation]:
+    def judge(self, records: Records, required: int) -> list[FleetViolation]:
         return judge_fleet(records, self.requirements, required, self.options["consistent"])
 
 
@@ -177,7 +177,7 @@ def ask_until_met(
 def _result(
     assertion: FleetAssertion,
     records: Records,
-    violations: list[Violation],
+    violations: list[FleetViolation],
     required: int,
     shared: Mapping[str, str],
     polls: int,
