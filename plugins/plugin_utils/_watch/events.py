@@ -8,8 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypedDict
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_unclear
@@ -27,8 +26,19 @@ EVENTS = (HOST_DOWN, HOST_UP, MODEL_LOADED, MODEL_UNLOADED, INSTANCE_CHANGED, VI
 
 WatchedInstance = dict[str, Any]
 """``{id, context_length, config}``: the parts of an instance whose change makes an event. Its remaining lifetime is not one of them."""
-Models = dict[str, dict[str, WatchedInstance]]
-"""The loaded models by their keys, each with its instances by their ids."""
+
+
+class Loaded(NamedTuple):
+    """A loaded model."""
+
+    api: str | None
+    """Which list showed its instances. The two lists do not show the same of an instance."""
+    instances: dict[str, WatchedInstance]
+    """By their ids."""
+
+
+Models = dict[str, Loaded]
+"""By their keys."""
 
 
 class Event(TypedDict):
@@ -59,8 +69,6 @@ class State(NamedTuple):
     failed_polls: int = 0
     why_down: tuple[str, ...] = ()
     models: Models | None = None
-    apis: Mapping[str, str | None] = MappingProxyType({})
-    """Which list showed the instances of each of these models."""
     violated: dict[int, list[str]] | None = None
     """The messages about the requirements that are not met, by requirement number. A failed poll says nothing about them."""
 
@@ -69,24 +77,20 @@ def advance(state: State, record: Record, rules: Rules) -> tuple[State, list[Eve
     """The state after a poll, and what changed with it, in a sensible order. `record` must have the detail ``full``."""
     if not record["ok"]:
         return _after_failure(state, record, rules)
-    models = _loaded_models(record, state.models or {})
-    shown = {instance["model"] for instance in record["instances"]}
-    apis = {key: record["api"] if key in shown else state.apis[key] for key in models}
+    before = state.models or {}
+    models = _loaded_models(record, before)
     violated = _violated(record, rules.requirements)
     events = []
     comes_up = state.up is False
     if comes_up or (state.up is None and rules.snapshot):
         events.append(_event(HOST_UP, list(state.why_down), []))
     if state.models is not None or rules.snapshot:
-        events += _changes_of_models(state.models or {}, models)
-        # The two lists do not show the same of an instance.
-        comparable = [key for key in models if state.apis.get(key) == apis[key]]
-        events += _changes_of_instances(state.models or {}, models, comparable)
+        events += [*_changes_of_models(before, models), *_changes_of_instances(before, models)]
     if state.violated is None and rules.snapshot and rules.requirements and not violated:
         events.append(_event(MET, [], []))
     elif state.violated is not None or rules.snapshot or comes_up:
         events += _changes_of_requirements(state.violated or {}, violated, comes_up)
-    return State(True, 0, (), models, apis, violated), events
+    return State(True, 0, (), models, violated), events
 
 
 def _after_failure(state: State, record: Record, rules: Rules) -> tuple[State, list[Event]]:
@@ -102,7 +106,7 @@ def _loaded_models(record: Record, before: Models) -> Models:
     models: Models = {}
     for listed in record["instances"]:
         instance = {"id": listed["id"], "context_length": listed["context_length"], "config": listed["config"]}
-        instances = models.setdefault(listed["model"], {})
+        instances = models.setdefault(listed["model"], Loaded(record["api"], {})).instances
         # Of two instances with one id, always take the same one, whatever their order.
         instances[listed["id"]] = min(instance, instances.get(listed["id"], instance), key=canonical)
     # Whether a model is loaded may be unclear. Then nothing has changed.
@@ -113,25 +117,26 @@ def _loaded_models(record: Record, before: Models) -> Models:
 def _changes_of_models(before: Models, after: Models) -> list[Event]:
     events = []
     for key in sorted(before.keys() - after.keys()):
-        events.append(_event(MODEL_UNLOADED, _listed(before[key]), [], key, min(before[key])))
+        events.append(_event(MODEL_UNLOADED, _listed(before[key]), [], key, min(before[key].instances)))
     for key in sorted(after.keys() - before.keys()):
-        events.append(_event(MODEL_LOADED, [], _listed(after[key]), key, min(after[key])))
+        events.append(_event(MODEL_LOADED, [], _listed(after[key]), key, min(after[key].instances)))
     return events
 
 
-def _changes_of_instances(before: Models, after: Models, keys: Iterable[str]) -> list[Event]:
-    """The changes within these models, which stay loaded."""
+def _changes_of_instances(before: Models, after: Models) -> list[Event]:
+    """The changes within the models that stay loaded, and that the same list shows."""
     events = []
-    for key in sorted(keys):
-        for name in sorted(before[key].keys() | after[key].keys()):
-            previous, current = before[key].get(name), after[key].get(name)
+    for key in sorted(key for key in before.keys() & after.keys() if before[key].api == after[key].api):
+        was, now = before[key].instances, after[key].instances
+        for name in sorted(was.keys() | now.keys()):
+            previous, current = was.get(name), now.get(name)
             if previous != current:
                 events.append(_event(INSTANCE_CHANGED, previous, current, key, name))
     return events
 
 
-def _listed(instances: dict[str, WatchedInstance]) -> list[WatchedInstance]:
-    return [instances[name] for name in sorted(instances)]
+def _listed(model: Loaded) -> list[WatchedInstance]:
+    return [instance for _name, instance in sorted(model.instances.items())]
 
 
 def _violated(record: Record, requirements: Sequence[Requirement]) -> dict[int, list[str]]:
