@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def read_text(path: Path) -> str | None:
 
 
 def write_all(folder: Path, texts: Mapping[str, str], mode: int | None = None) -> None:
-    """Write files by name. All new files are written beside the existing ones before the first is replaced.
+    """Write files by name. All new files are written, in a folder of their own beside the existing ones, before the first is replaced.
 
     Without a `mode`, an existing file keeps its own.
     Raises ``OSError``. The existing files are then unchanged, unless it happened between two of the final renames.
@@ -34,20 +34,14 @@ def write_all(folder: Path, texts: Mapping[str, str], mode: int | None = None) -
     for name in texts:
         if (folder / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(folder / name))
-    unfinished: dict[Path, Path] = {}
-    try:
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".unfinished", dir=folder) as unfinished:
         for name, text in texts.items():
             path = folder / name
-            unfinished[path] = folder / f".{name}.{secrets.token_hex(4)}.unfinished"
-            with open(unfinished[path], "x", encoding="utf-8", newline="") as file:
+            with open(Path(unfinished, name), "x", encoding="utf-8", newline="") as file:
                 if mode is not None or path.exists():
                     os.fchmod(file.fileno(), path.stat().st_mode & 0o7777 if mode is None else mode)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-        for path, written in list(unfinished.items()):
-            os.replace(written, path)
-            del unfinished[path]
-    finally:
-        for written in unfinished.values():
-            written.unlink(missing_ok=True)
+        for name in texts:
+            os.replace(Path(unfinished, name), folder / name)
