@@ -12,7 +12,6 @@ Unknown values have no sample. No label is called `instance` or `job`: the scrap
 from __future__ import annotations
 
 import calendar
-import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -61,12 +60,10 @@ def _labelled(metric: Metric, values: tuple[str, ...]) -> str:
     return f"{metric.name}{{{labels}}}" if labels else metric.name
 
 
-@functools.lru_cache(maxsize=4096)
 def _escaped(text: str) -> str:
     return _shown(text).replace("\\", "\\\\").replace('"', '\\"')
 
 
-@functools.lru_cache(maxsize=4096)
 def _shown(text: str) -> str:
     return printable(text, _LABEL_LENGTH)
 
