@@ -57,7 +57,7 @@ def report_options(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _file_mode(given: Any) -> int | None:
-    if given is None or given == "":
+    if given is None:
         return None
     # Numbers are refused: YAML reads 0644 as octal and 440 as decimal, which is another mode.
     if not isinstance(given, str) or not re.fullmatch("0?[0-7]{3}", given):
