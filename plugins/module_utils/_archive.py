@@ -13,11 +13,14 @@ of this collection cost. Loaded before all others.
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from typing import Any, Sequence
 from zipimport import ZipImportError, zipimporter
 
 _PACKAGE = __name__.rpartition(".")[0] + "."
+# One for each folder: to make one, each part of its path is looked up on disk.
+_importer_of = lru_cache(maxsize=None)(zipimporter)
 
 
 class Finder:
@@ -27,7 +30,7 @@ class Finder:
         if not path or not name.startswith(_PACKAGE):
             return None
         try:
-            importer = zipimporter(path[0])
+            importer = _importer_of(path[0])
             is_package = importer.is_package(name)
         except ZipImportError:
             return None
