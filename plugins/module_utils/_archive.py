@@ -7,7 +7,7 @@
 """Imports the files of this collection from the archive that Ansible sends to a target, without compiling each of them twice.
 
 Python's own import from an archive compiles a file once to learn its name, and once more to run it. That was most of what a module
-of this collection cost. Loaded before all others.
+of this collection cost. Each module imports it before all others.
 """
 
 from __future__ import annotations

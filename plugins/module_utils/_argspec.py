@@ -13,7 +13,6 @@ from typing import Any, Mapping
 from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.errors import AnsibleFallbackNotFound
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import DETAILS
 

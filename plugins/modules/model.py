@@ -279,6 +279,7 @@ msg:
   sample: qwen/qwen3-8b is loaded as qwen/qwen3-8b, with a context of 8192.
 """
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import ensure_state
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client

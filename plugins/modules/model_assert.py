@@ -182,6 +182,7 @@ msg:
 
 from typing import Any
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
     judge_given_record,
     model_assert_spec,

@@ -94,6 +94,7 @@ ansible_facts:
       type: dict
 """
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
 

@@ -342,6 +342,7 @@ lmstudio:
       elements: str
 """
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import model_info_spec
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import info_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule

@@ -115,6 +115,11 @@ def test_what_runs_on_targets_needs_python_and_ansible_only():
             assert each.imported.split(".")[0] != "ansible" or each.imported.startswith("ansible.module_utils"), each
 
 
+def test_modules_import_the_finder_of_files_first():
+    first = {each.importer: each.imported for each in reversed(IMPORTS) if each.importer.startswith("modules.") and each.imported in FILES}
+    assert len(first) == 4 and set(first.values()) == {"module_utils._archive"}
+
+
 def reached_from(names: set[str]) -> set[str]:
     """These files, and all that they import, however far away."""
     reached: set[str] = set()
@@ -149,8 +154,7 @@ def test_the_event_source_needs_python_alone():
 
 PLAIN_ANSWER = """
 import sys
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _module
-before = set(sys.modules)
+from ansible_collections.gpufleet.lmstudio.plugins.modules import model_info
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
