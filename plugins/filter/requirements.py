@@ -22,14 +22,16 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import requirement_from_args, template_plugin
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing_records
 
+_ANY = object()
+
 
 @template_plugin
-def select_models(record: Any, **requirement: Any) -> list[Any]:
+def select_models(record: Any, model: Any = _ANY, **attributes: Any) -> list[Any]:
     for name in ("name", "severity", "min_instances", "max_instances"):
-        if name in requirement:
+        if name in attributes:
             raise RequirementError(f"{name} selects nothing. Remove it.")
-    anything = {"model": "*"} if requirement else {}
-    return selected(extract_record(record), parse({**anything, **requirement}, "requirement"))
+    requirement = attributes if model is _ANY else {"model": model, **attributes}
+    return selected(extract_record(record), parse({"model": "*", **requirement} if requirement else {}, "requirement"))
 
 
 @template_plugin

@@ -82,6 +82,8 @@ def test_filters(run, start):
         that:
           - answer | gpufleet.lmstudio.select_models(type='llm') | map(attribute='key') == ['qwen/qwen3-8b', 'openai/gpt-oss-20b']
           - answer | gpufleet.lmstudio.select_models(type='llm', state='available') | length == 3
+          - answer | gpufleet.lmstudio.select_models('qwen/*') | map(attribute='key') == ['qwen/qwen3-8b']
+          - answer | gpufleet.lmstudio.select_models(['qwen/*', 'google/*'], state='available') | length == 2
           - answer | gpufleet.lmstudio.select_models(state='loaded') | map(attribute='key') == ['qwen/qwen3-8b', 'openai/gpt-oss-20b']
           - answer | gpufleet.lmstudio.select_models(type='llm', state='unloaded') | map(attribute='key') == ['google/gemma-3-27b']
           - ansible_facts.lmstudio | gpufleet.lmstudio.select_models(type='llm', min_context_length=20000) | map(attribute='key') == ['openai/gpt-oss-20b']
@@ -173,6 +175,8 @@ WRONG = [
     ("answer | gpufleet.lmstudio.violations([])", "violations: require: it is empty"),
     ("answer | gpufleet.lmstudio.violations([{'model':'m'}], exclusive='maybe')", "violations: exclusive: maybe is not true or false"),
     ("answer | gpufleet.lmstudio.select_models", "select_models: requirement does not say which model it is about"),
+    ("answer | gpufleet.lmstudio.select_models(none)", "select_models: requirement: model has no value"),
+    ("answer | gpufleet.lmstudio.select_models('m', 8192)", "select_models: takes"),
     ("answer | gpufleet.lmstudio.select_models(typ='llm')", "select_models: requirement: unknown key typ. Did you mean type?"),
     ("answer | gpufleet.lmstudio.select_models(model='m', min_instances=2)", "select_models: min_instances selects nothing"),
     ("answer | gpufleet.lmstudio.select_models(model='m', state='absent')", "select_models: state: absent selects nothing"),
