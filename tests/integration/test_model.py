@@ -31,6 +31,10 @@ STATES = """
     - name: Load it again
       gpufleet.lmstudio.model: {model: qwen/qwen3-8b, config: {context_length: 8192}}
       register: again
+    - name: Another spelling
+      gpufleet.lmstudio.model: {model: qwen/Qwen3-8B, state: unloaded}
+      register: misspelt
+      ignore_errors: true
     - name: That is too small
       gpufleet.lmstudio.model: {model: qwen/qwen3-8b, config: {context_length: 16384, flash_attention: "{{ true }}"}, reload: never}
       register: never
@@ -65,6 +69,8 @@ STATES = """
           - other.actions | map(attribute='action') == ['download', 'unload', 'load']
           - unloaded is changed and unloaded.instance is none and unloaded.lmstudio.loaded == []
           - unknown is failed and unknown.reason == 'model_unknown' and 'did you mean qwen/qwen3-8b?' in unknown.msg
+          - misspelt is failed and 'did you mean qwen/qwen3-8b?' in misspelt.msg
+          - misspelt.msg is search('To load a model that is not on this host yet, set download')
           - pattern is failed and 'is not the key of one model' in pattern.msg
 """
 

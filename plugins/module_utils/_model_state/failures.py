@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import Difference
 
 REASONS = {
-    "model_unknown": "Give the key as model_info lists it under available. If the model is not on this host yet, set download: true.",
+    "model_unknown": "Give the key as model_info lists it under available. To load a model that is not on this host yet, set download: true.",
     "option_unsupported": "Change or remove that option. config takes only settings that the load endpoint of this LM Studio knows.",
     "request_rejected": "Correct what the server names. Repeating the same request gives the same answer.",
     "insufficient_memory": "Unload other models (exclusive: true, or state: unloaded), load this one with a smaller context, or choose a smaller one.",
