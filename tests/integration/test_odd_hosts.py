@@ -49,7 +49,8 @@ ODD = {
     "odd-url": ({"lmstudio_url": "gpu01"}, "lmstudio_url: 'gpu01' is not a URL"),
     "userinfo": (
         {"lmstudio_url": "http://somebody:hunter2hunter2@gpu01"},
-        "lmstudio_url: a URL with a user name or password in it is refused",
+        "lmstudio_url: a URL with a user name or password in it is refused, because URLs are shown and logged. Remove the part before the @ and "
+        "set the secret as token or headers. An @ in a path is written %40.",
     ),
     "odd-timeout": ({"lmstudio_timeout": -1}, "lmstudio_timeout: -1 is not a usable number of seconds"),
     "odd-headers": ({"lmstudio_headers": "hunter2hunter2"}, "lmstudio_headers: it is not a mapping of names and texts"),

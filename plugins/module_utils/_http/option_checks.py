@@ -53,7 +53,7 @@ def parts_of_url(url: str, option: str) -> tuple[str, str, int | None, str]:
         raise OptionError(
             option,
             "a URL with a user name or password in it is refused, because URLs are shown and logged. "
-            "Remove the part before the @ and set the secret as token or headers. (An @ in a path is written %40.)",
+            "Remove the part before the @ and set the secret as token or headers. An @ in a path is written %40.",
         )
 
     def refused(problem: str) -> OptionError:
