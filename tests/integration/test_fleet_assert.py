@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+from ansible.release import __version__ as ansible_version
 
 WANTED = [{"name": "chat", "model": "qwen/qwen3-8b", "min_context_length": 4096}]
 
@@ -167,6 +168,25 @@ def test_it_does_not_run_where_its_failure_could_stop_one_host_alone(run, start)
     assert ended(wrong, 2, always=end) == (0, True)
     assert ended(once, 0, always=end) == (1, False) and ended(once, 0, rescue=end) == (2, False)
     assert ended(gate, 0) == (3, False)
+
+
+@pytest.mark.matrix
+def test_who_goes_on_after_its_failure(run, start):
+    """docs/plugins.md says so, because Ansible drops the others without a word."""
+    fleet = start({"gpu01": {"payload": "none_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}})
+    gate = {"name": "Gate", "gpufleet.lmstudio.fleet_assert": {"require": WANTED}, "run_once": True, "register": "fleet"}
+    went_on = {"name": "Go on", "ansible.builtin.debug": {"msg": "{{ inventory_hostname }} went on, met: {{ fleet.met }}"}}
+
+    def going_on(*tasks, ends):
+        outcome = run(
+            json.dumps([{"name": "Gate", "hosts": "all", "gather_facts": False, "tasks": [*tasks, went_on]}]), hosts_of(fleet), ends=ends
+        )
+        return [name for name in fleet.urls if f"{name} went on, met: False" in outcome.output]
+
+    rescued = {"name": "Rescued", "block": [gate], "rescue": [{"name": "Say so", "ansible.builtin.debug": {"msg": "rescued"}}]}
+    oldest = ansible_version.startswith("2.16.")
+    assert going_on(rescued, ends=0 if oldest else 2) == (["gpu01", "gpu02"] if oldest else ["gpu01"])
+    assert going_on({**gate, "ignore_errors": True}, ends=0) == ["gpu01", "gpu02"]
 
 
 def test_records_of_one_server_count_once_where_it_is_the_controller(run, start):
