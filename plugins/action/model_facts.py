@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, is_set, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, connection_options, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import nothing_gathered
@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_m
     run_once_warning,
 )
 
-_ADDRESS_SPEC = {name: connection_spec()[name] for name in ("url", "port")}
+_ADDRESS_SPEC = {name: connection_options()[name] for name in ("url", "port")}
 
 
 class ActionModule(NormalAction):

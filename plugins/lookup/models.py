@@ -99,14 +99,13 @@ _raw:
   elements: raw
 """
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, authorizes, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, only_set, with_token_of_environment
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import bracketed
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
@@ -187,9 +186,9 @@ class LookupModule(LookupBase):
         """What a term names that is not a host of the inventory."""
         options = options_from_address(options, term)
         is_url = "://" in term
-        if is_url and not options["token"] and not authorizes(options["headers"]):
-            options["token"] = os.environ.get(TOKEN_VARIABLE)
-        endpoint = make_endpoint(options, f"http://{bracketed(term)}", {"url": f"term {number}"})
+        endpoint = make_endpoint(
+            with_token_of_environment(options) if is_url else options, f"http://{bracketed(term)}", {"url": f"term {number}"}
+        )
         return endpoint._replace(token_advice=_ADVICE_FOR_URL if is_url else _ADVICE_FOR_NAME)
 
     def _host(self, name: str, variables: Mapping[str, Any]) -> Host:

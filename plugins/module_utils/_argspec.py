@@ -8,35 +8,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Mapping
 
-from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.common.validation import check_type_dict
-from ansible.module_utils.errors import AnsibleFallbackNotFound
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes, connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import DETAILS
 
 TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)
 OMITTED = "__omit_place_holder__"
-
-
-def connection_spec(environment: bool = True) -> dict[str, Any]:
-    """The options of the connection.
-
-    `environment` says whether an unset token is taken from the environment of the machine that sends the request.
-    """
-    spec = connection_options()
-    if environment:
-        spec["token"]["fallback"] = (_set_in_environment, [TOKEN_VARIABLE])
-    return spec
-
-
-def _set_in_environment(name: str) -> str:
-    value: str = env_fallback(name)
-    # The keyword environment may hold omit.
-    if not is_set(value):
-        raise AnsibleFallbackNotFound
-    return value
 
 
 def detail_spec(default: str) -> dict[str, Any]:
@@ -51,10 +31,10 @@ def confirm_spec() -> dict[str, Any]:
     return {"confirm_loaded": {"type": "bool", "default": False}}
 
 
-def model_info_spec(environment: bool = True) -> dict[str, Any]:
+def model_info_spec() -> dict[str, Any]:
     """The options of ``model_info``: one spec for the module and for its action plugin."""
     return {
-        **connection_spec(environment),
+        **connection_options(),
         **detail_spec("full"),
         **via_spec(),
         "on_error": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
@@ -97,3 +77,12 @@ def only_set(options: Mapping[str, Any]) -> dict[str, Any]:
     if "headers" in given:
         given["headers"] = headers_of(given["headers"])
     return given
+
+
+def with_token_of_environment(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with the token in the environment of this machine, unless they have a token, or an Authorization header in its place."""
+    token = os.environ.get(TOKEN_VARIABLE)
+    # The keyword environment may hold omit.
+    if is_set(options.get("token")) or authorizes(options.get("headers")) or not is_set(token):
+        return dict(options)
+    return {**options, "token": token}

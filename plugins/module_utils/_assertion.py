@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, via_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, via_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
@@ -49,10 +49,10 @@ def assertion_spec(quiet: bool) -> dict[str, Any]:
     }
 
 
-def model_assert_spec(environment: bool = True) -> dict[str, Any]:
+def model_assert_spec() -> dict[str, Any]:
     """The options of ``model_assert``: one spec for the module and for its action plugin."""
     return {
-        **connection_spec(environment),
+        **connection_options(),
         **assertion_spec(quiet=False),
         **via_spec(),
         "exclusive": {"type": "bool", "default": False},

@@ -12,13 +12,12 @@ import re
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set, without_suboptions
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set, with_token_of_environment, without_suboptions
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import (
     TARGET,
     TARGET_URL,
     Endpoint,
-    authorizes,
     make_endpoint,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import is_content, is_header_name, without_userinfo
@@ -42,10 +41,7 @@ class LMStudioModule(AnsibleModule):
     def _load_params(self) -> None:
         super()._load_params()
         self.argument_spec = without_suboptions(self.argument_spec)
-        self.params = only_set(self.params)
-        if authorizes(self.params.get("headers")):
-            # It replaces a token of the environment.
-            self.argument_spec["token"].pop("fallback", None)
+        self.params = with_token_of_environment(only_set(self.params))
         # Masked here, before Ansible notes the options in the system's log and in results. What is left is still refused.
         for name in self.params:
             # What is misspelt may be a secret.

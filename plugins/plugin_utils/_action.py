@@ -13,9 +13,9 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set, with_token_of_environment
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, authorizes, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
@@ -47,8 +47,8 @@ class OneHostAction(ActionBase):
     TRANSFERS_FILES = False
     MODULE: str
     """The short name of the module."""
-    spec: Callable[[bool], dict[str, Any]]
-    """The argument spec of the module, with the environment of the machine that sends the request or without."""
+    spec: Callable[[], dict[str, Any]]
+    """The argument spec of the module."""
 
     def check_given(self) -> None:
         """Raise an ``InputError`` for options that Ansible's own check would take for others."""
@@ -99,10 +99,9 @@ class OneHostAction(ActionBase):
         withheld = resolved.withheld
         if withheld is not None:
             withheld += withhold_from_server(self, host, resolved.options, written, except_for=written.own(self._templar)).values()
-        # An Authorization header replaces a token of the environment.
-        environment = resolved.on_controller and not authorizes(resolved.options.get("headers"))
+        given = with_token_of_environment(resolved.options) if resolved.on_controller else resolved.options
         # Checked for modules, too, because only here is it known where an option was set.
-        options = validate_options(self.spec(environment), resolved.options, resolved.names)
+        options = validate_options(self.spec(), given, resolved.names)
         parsed = self.parse(options)
         if resolved.not_asked:
             return self.result_of(resolved.not_asked.record(options.get("detail", FULL)), parsed), {}

@@ -12,8 +12,8 @@ import math
 import re
 from typing import Any, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, connection_spec, is_set, via_spec
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, is_set, via_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0, connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
@@ -31,10 +31,10 @@ _MISSPELT = 0.85
 """How alike a word and a documented setting are that were meant to be the same. Settings of a newer LM Studio are not that alike."""
 
 
-def model_spec(environment: bool = True) -> dict[str, Any]:
+def model_spec() -> dict[str, Any]:
     """The options of ``model``: one spec for the module and for its action plugin."""
     return {
-        **connection_spec(environment),
+        **connection_options(),
         "model": {"type": "str", "required": True},
         "state": {"type": "str", "choices": list(STATES), "default": LOADED},
         "config": {"type": "dict", "default": {}},

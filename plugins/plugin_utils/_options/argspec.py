@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, detail_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import detail_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
 
 
 def fleet_spec() -> dict[str, Any]:
-    """The options of all plugins that ask many servers.
-
-    Each host has its own URL, and the environment's token is for one server, not for a fleet.
-    """
-    spec = connection_spec(environment=False)
+    """The options of all plugins that ask many servers. Each host has its own URL."""
+    spec = connection_options()
     del spec["url"]
     return {**spec, "concurrency": {"type": "int", "default": 1000}, "fleet_timeout": {"type": "float", "default": 600}}
 

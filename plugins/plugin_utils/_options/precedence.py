@@ -16,8 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec, headers_of, only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import headers_of, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import (
+    TARGET_URL,
+    Endpoint,
+    connection_options,
+    make_endpoint,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import ProxyVariableError, check_route, tls_context
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
@@ -103,7 +108,7 @@ def resolve_fleet(
 
     Raises ``AnsibleError`` or :class:`OptionError` for options that cannot be used. An error of one host only affects that host.
     """
-    spec = connection_spec(environment=False)
+    spec = connection_options()
     defaults = only_set({option: value for option, value in options.items() if option in spec})
     # Checked first, so that a later error of a host is an error in its variables, and not in the options.
     for_all = make_endpoint(validate_options(spec, defaults), TARGET_URL)

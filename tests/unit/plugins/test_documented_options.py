@@ -12,12 +12,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.doc_fragments import connecti
 from ansible_collections.gpufleet.lmstudio.plugins.inventory import lmstudio
 from ansible_collections.gpufleet.lmstudio.plugins.lookup import models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import (
-    connection_spec,
     detail_spec,
     model_info_spec,
     without_suboptions,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import model_assert_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, requirements_spec
 from ansible_collections.gpufleet.lmstudio.plugins.modules import (
     fleet_assert,
@@ -81,14 +81,14 @@ def documented_options(plugin):
 
 def visible(spec):
     """A spec without what documentation does not have."""
-    return {name: {key: value for key, value in option.items() if key not in ("no_log", "fallback")} for name, option in spec.items()}
+    return {name: {key: value for key, value in option.items() if key != "no_log"} for name, option in spec.items()}
 
 
 @pytest.mark.parametrize(
     ("module", "spec"),
     [
         (model_info, model_info_spec()),
-        (model_facts, {**connection_spec(), **detail_spec("loaded")}),
+        (model_facts, {**connection_options(), **detail_spec("loaded")}),
         (model_assert, model_assert_spec()),
         (fleet_info, fleet_info_spec()),
         (fleet_assert, fleet_assert_spec()),

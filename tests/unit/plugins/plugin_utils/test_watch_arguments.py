@@ -14,7 +14,7 @@ import sys
 import jsonschema
 import pytest
 import yaml
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import connection_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import arguments
@@ -178,7 +178,7 @@ def test_schema_documentation_and_code_have_the_same_arguments():
     source = runpy.run_path(str(INSTALLED))
     options = yaml.safe_load(source["DOCUMENTATION"])["options"]
     assert set(options) == set(SCHEMA["properties"]) == {"endpoints", *arguments._OWN, *arguments._CONNECTION}
-    connection = connection_spec(environment=False)
+    connection = connection_options()
     assert set(arguments._CONNECTION) == connection.keys() - {"url"}
     of_endpoint = SCHEMA["$defs"]["endpoint"]["properties"]
     assert set(of_endpoint) == {"name", "url", *arguments._CONNECTION}
