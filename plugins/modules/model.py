@@ -243,6 +243,13 @@ unverified:
   type: list
   elements: str
   sample: [flash_attention]
+requirement:
+  description:
+    - What O(gpufleet.lmstudio.model_assert#module:require) has to have for the same state, without what is RV(unverified) and what
+      a requirement cannot compare.
+  returned: when the server was asked
+  type: dict
+  sample: {"model": "qwen/qwen3-8b", "min_context_length": 8192}
 reason:
   description:
     - Null, or why the task failed, in one word. V(model_unknown), V(option_unsupported), V(request_rejected), V(insufficient_memory),

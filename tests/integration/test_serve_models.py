@@ -225,14 +225,14 @@ def test_what_a_server_does_not_report_stays_with_its_host_under_delegate_facts(
       ansible.builtin.include_role:
         name: gpufleet.lmstudio.serve_models
         apply: {delegate_to: gpu02, delegate_facts: true}
-    - name: Show what was not reported
+    - name: Show what is required
       ansible.builtin.debug:
-        msg: "NOT REPORTED {{ inventory_hostname }} {{ serve_models_unverified[item] | join }}"
+        msg: "REQUIRED {{ inventory_hostname }} {{ serve_models_required[item].config | default('nothing') }}"
       loop: ["CHAT"]
 """
     hosts = {name: {"lmstudio_url": url, **wanted} for name, url in fleet.urls.items()}
     output = run(play.replace("CHAT", CHAT), hosts).output
-    assert "NOT REPORTED gpu01 flash_attention" in output and 'NOT REPORTED gpu02 "' in output
+    assert "REQUIRED gpu01 nothing" in output and "REQUIRED gpu02 {'flash_attention': True}" in output
 
 
 @pytest.mark.matrix

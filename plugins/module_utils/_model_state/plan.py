@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterable, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Container, Iterable, NamedTuple, cast
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_unclear, reports_ttl
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure
@@ -24,6 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spe
     Wanted,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import may_mean, same_setting
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import AVAILABLE
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_names, format_value, is_masked, printable
 
 if TYPE_CHECKING:
@@ -191,6 +192,21 @@ def compare(record: Record, instances: list[Instance], wanted: Wanted) -> tuple[
         elif wanted.pinned and instance["id"] in unreadable:
             unverified.append("pinned")
     return differences, sorted(set(unverified))
+
+
+def as_requirement(wanted: Wanted, unverified: Container[str]) -> dict[str, Any]:
+    """What an assertion has to require for the same state. What cannot be compared is left out."""
+    if wanted.state != LOADED:
+        return {"model": wanted.model, "state": UNLOADED if wanted.state == UNLOADED else AVAILABLE}
+    requirement: dict[str, Any] = {"model": wanted.model}
+    if wanted.duplicates == REMOVE:
+        requirement["max_instances"] = 1
+    comparable = {name: value for name, value in wanted.config.items() if name not in unverified}
+    for name in ("context_length", "parallel"):
+        if name in comparable and wanted.compare[name] == AT_LEAST:
+            requirement[f"min_{name}"] = comparable[name]
+    exact = {name: value for name, value in comparable.items() if wanted.compare[name] == EXACT}
+    return {**requirement, "config": exact} if exact else requirement
 
 
 def _is_met(actual: Any, expected: Any, how: str) -> bool | None:

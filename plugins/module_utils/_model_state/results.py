@@ -18,6 +18,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     UNLOAD,
     Action,
     Plan,
+    as_requirement,
     compare,
     instances_of,
     is_listed,
@@ -55,12 +56,14 @@ class Outcome:
         if check_mode:
             actions = [_action(action, action.instance if action.action == UNLOAD else None) for action in self.plan.actions]
         own = instances_of(after, wanted.model)
+        unverified = compare(after, own, wanted)[1] if wanted.state == LOADED else []
         result: dict[str, Any] = {
             "changed": bool(actions) or (failure is not None and failure.unclear),
             "actions": actions,
             "instance": _instance(own, wanted) if wanted.state == LOADED and not (check_mode and actions) else None,
             "differences": [difference._asdict() for difference in (failure and failure.differences) or self.plan.differences],
-            "unverified": compare(after, own, wanted)[1] if wanted.state == LOADED else [],
+            "unverified": unverified,
+            "requirement": as_requirement(wanted, unverified),
             "reason": failure and failure.reason,
             "lmstudio": at_detail_loaded(after),
         }

@@ -615,6 +615,7 @@ def test_a_context_other_than_the_one_that_was_asked_for(given, compare, failed)
     wanted = parse_options("qwen", config={**EIGHT, "flash_attention": True}, compare=compare)
     result = server.run(wanted)
     assert result["unverified"] == ["flash_attention"]
+    assert result["requirement"] == {"model": "qwen", **({} if compare else {"min_context_length": 8192})}
     assert failed or result["msg"].endswith(" Not compared, because the server does not report it: flash_attention.")
     assert bool(result.get("failed")) == failed
     if failed:

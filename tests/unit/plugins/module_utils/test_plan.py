@@ -14,7 +14,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import compare, instances_of, make_plan
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import as_requirement, compare, instances_of, make_plan
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import check_given, model_spec, parse_wanted
 
 ENDPOINT = make_endpoint({}, "http://gpu01")
@@ -411,3 +411,22 @@ def test_the_older_api_cannot_load():
     with pytest.raises(OptionError, match="api: v0 can only list models"):
         wanted(api="v0")
     assert wanted(api="auto")
+
+
+@pytest.mark.parametrize(
+    ("item", "unverified", "required"),
+    [
+        ({}, [], {}),
+        ({"state": "unloaded"}, [], {"state": "unloaded"}),
+        ({"state": "downloaded"}, [], {"state": "available"}),
+        ({"duplicates": "remove"}, [], {"max_instances": 1}),
+        ({"config": {"context_length": 8192}}, [], {"min_context_length": 8192}),
+        ({"config": {"context_length": 8192}, "compare": {"context_length": "exact"}}, [], {"config": {"context_length": 8192}}),
+        ({"config": {"context_length": 8192}, "compare": {"context_length": "ignore"}}, [], {}),
+        ({"config": {"parallel": 2}, "compare": {"parallel": "at_least"}}, [], {"min_parallel": 2}),
+        ({"config": {"eval_batch_size": 2}, "compare": {"eval_batch_size": "at_least"}}, [], {}),
+        ({"config": {"flash_attention": True, "parallel": 2}}, ["parallel"], {"config": {"flash_attention": True}}),
+    ],
+)
+def test_a_state_as_a_requirement(item, unverified, required):
+    assert as_requirement(wanted("qwen's", **item), unverified) == {"model": "qwen's", **required}

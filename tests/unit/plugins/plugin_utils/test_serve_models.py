@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import ansible.template
-import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
@@ -79,7 +78,7 @@ def test_its_gate_is_met_by_what_it_has_done(models, items, exclusive, unreporte
     }
     keys = [item["model"] for item in items if item.get("state", "loaded") == "loaded"]
     exclusive = exclusive and bool(keys)
-    unverified = {}
+    required = []
     # In the order of the role.
     for item in sorted(items, key=lambda item: ["downloaded", "unloaded", "loaded"].index(item.get("state", "loaded"))):
         only_once = {"exclusive": exclusive, "keep": [*keys, *keep]} if item["model"] == next(iter(keys), None) else {}
@@ -87,35 +86,8 @@ def test_its_gate_is_met_by_what_it_has_done(models, items, exclusive, unreporte
         if result.get("failed"):
             event("the role stops before its gate")
             return
-        unverified[item["model"]] = result["unverified"]
-    required = rendered(
-        "serve_models_requirements",
-        serve_models_models=items,
-        serve_models_exclusive=exclusive,
-        serve_models_keep=keep,
-        serve_models_unverified=unverified,
-    )
+        required.append(result["requirement"])
+    required += rendered("serve_models_kept", serve_models_exclusive=exclusive, serve_models_keep=keep)
     violations = judge(server.record(), parse_all(required), exclusive)
     assert is_met(violations), [violation["message"] for violation in violations]
     event("the gate is met")
-
-
-@pytest.mark.parametrize(
-    ("item", "unverified", "required"),
-    [
-        ({}, [], {}),
-        ({"state": "unloaded"}, [], {"state": "unloaded"}),
-        ({"state": "downloaded"}, [], {"state": "available"}),
-        ({"duplicates": "remove"}, [], {"max_instances": 1}),
-        ({"config": {"context_length": 8192}}, [], {"min_context_length": 8192}),
-        ({"config": {"context_length": 8192}, "compare": {"context_length": "exact"}}, [], {"config": {"context_length": 8192}}),
-        ({"config": {"context_length": 8192}, "compare": {"context_length": "ignore"}}, [], {}),
-        ({"config": {"parallel": 2}, "compare": {"parallel": "at_least"}}, [], {"min_parallel": 2}),
-        ({"config": {"eval_batch_size": 2}, "compare": {"eval_batch_size": "at_least"}}, [], {}),
-        ({"config": {"flash_attention": True, "parallel": 2}}, ["parallel"], {"config": {"flash_attention": True}}),
-    ],
-)
-def test_a_model_to_serve_as_a_requirement(item, unverified, required):
-    model = {"model": "qwen's", **item}
-    given_variables = {"serve_models_models": [model], "serve_models_unverified": {"qwen's": unverified}}
-    assert rendered("serve_models_requirements", **given_variables) == [{"model": "qwen's", **required}]
