@@ -129,7 +129,10 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
     servers = {
         "small": {"payload": "none_loaded.json", "loads": {"fails": {LARGE: "memory"}}},
         **{name: {"payload": "none_loaded.json"} for name in NOT_USABLE},
-        **{name: {"payload": "workstation.json", "downloads": {"catalogue": CATALOGUE}} for name in ("unknown", "too_large", "masked", "idle")},
+        **{
+            name: {"payload": "workstation.json", "downloads": {"catalogue": CATALOGUE}}
+            for name in ("unknown", "too_large", "masked", "idle")
+        },
         "shared": {
             "payload": {"models": [{"type": "llm", "key": key, "loaded_instances": [{"id": "chat"}]} for key in (CHAT, LARGE)]},
             "downloads": {"catalogue": CATALOGUE},

@@ -124,14 +124,14 @@ def _judge_max_instances(found: Matches, most: int) -> list[Violation]:
     if is_older(found.record) and (possible or found.may_hide()):
         why: str | None = f"because {_OLDER_LIST} does not list instances"
     else:
-        why = _why_not_known(found, possible)
+        why = _why_not_known(found)
     message = f"it is not known how many loaded instances meet the requirement, {why}"
     return [_count_violation(found.requirement, "max_instances", most, None, message)] if why else []
 
 
-def _why_not_known(found: Matches, counted: Sequence[Candidate] = ()) -> str | None:
+def _why_not_known(found: Matches) -> str | None:
     """Why a model that was not found may still be there, as the end of a sentence. None if it cannot be."""
-    hidden = found.unreadable_names(counted)
+    hidden = found.unreadable_names()
     if hidden:
         return f"because {format_names(hidden)} may be it: a name there is masked, as the token and headers are, or has an unexpected type"
     unlisted = found.unlisted_names()

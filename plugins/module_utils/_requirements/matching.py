@@ -100,16 +100,16 @@ class Matches(NamedTuple):
                 found += [name for name in _other_variants(entry) if self._names_any([name])]
         return list(dict.fromkeys(found))
 
-    def unreadable_names(self, counted: Sequence[Candidate] = ()) -> list[str]:
-        """The keys of models that may have a name of the requirement, because a name of theirs is masked or had an unexpected type.
-        Models whose instances are all in `counted` are left out.
+    def unreadable_names(self) -> list[str]:
+        """The keys of models that may have a name of the requirement, because a name of theirs is masked or had an unexpected type. Unless the
+        requirement is for absence, a model that it names in a readable form is meant by that name.
         """
         loaded = self.requirement.state in (LOADED, UNLOADED)
         found = [
             entry["key"]
             for entry in self.record["models"]
             if (may_be_loaded(entry) or not loaded)
-            and not _has_all_its_instances(entry, counted)
+            and (self.requirement.state == ABSENT or not self._names_any((entry["key"], entry["selected_variant"])))
             and any(_may_have(entry, name) for name in self.requirement.model)
             and (self._candidate(entry).possible or self._may_mean_other_variant(entry))
         ]
@@ -193,11 +193,7 @@ class Matches(NamedTuple):
         return make_candidate(self.record, self.requirement, entry, instance, variant)
 
     def _may_mean_other_variant(self, entry: Entry) -> bool:
-        """Whether an unreadable name may be that of a variant that is not selected. Unless the requirement is for absence, a model that it
-        names in a readable form is meant by that name.
-        """
-        if self.requirement.state != ABSENT and self._names_any((entry["key"], entry["selected_variant"])):
-            return False
+        """Whether an unreadable name may be that of a variant that is not selected."""
         names, unreadable = self.requirement.model, is_unreadable(entry, "variants")
         return any(_may_be_masked(name, _other_variants(entry)) or (unreadable and _may_be_variant(name, entry["key"])) for name in names)
 
@@ -238,11 +234,6 @@ class Matches(NamedTuple):
 
 def _match_any(patterns: Sequence[str], names: Iterable[str | None], same: Callable[[str, str], bool] = matches) -> bool:
     return any(same(pattern, name) for name in names if name is not None for pattern in patterns)
-
-
-def _has_all_its_instances(entry: Entry, candidates: Sequence[Candidate]) -> bool:
-    number = sum(candidate.entry is entry for candidate in candidates)
-    return number > 0 and number == len(entry["loaded_instances"])
 
 
 def _may_have(entry: Entry, name: str) -> bool:

@@ -788,6 +788,15 @@ def test_a_variant_that_is_not_known_may_be_there_under_a_pattern_but_is_not_the
     assert violations({**requirement, "state": "unloaded"}, unknown) == []
 
 
+def test_a_model_that_is_named_is_judged_by_what_it_reports_also_where_its_variants_are_not_known():
+    requirement = {"model": "qwen/*", "min_context_length": 9000, "min_instances": 0, "max_instances": 0}
+    assert violations(requirement, record({**CHAT, "variants": [7], "loaded_instances": [instance("i")]})) == []
+    assert (
+        violations({**requirement, "min_context_length": 8000}, record({**CHAT, "variants": [7], "loaded_instances": [instance("i")]}))
+        != []
+    )
+
+
 def test_a_model_that_is_counted_does_not_hide_another_one_of_its_key_whose_variants_are_not_known():
     counted = {**CHAT, "variants": ["qwen/qwen3-8b@q4_k_m"], "loaded_instances": [instance("i")]}
     hidden = {"key": CHAT["key"], "variants": [7], "loaded_instances": [instance("j")]}
