@@ -15,9 +15,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ju
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     LOADED,
     RequirementError,
+    boolean,
     parse,
     parse_all,
-    parse_bool,
+    read_value,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import requirement_from_args, template_plugin
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing_records
@@ -36,7 +37,7 @@ def select_models(record: Any, model: Any = _ANY, **attributes: Any) -> list[Any
 
 @template_plugin
 def violations(record: Any, require: Any, exclusive: Any = False) -> list[Any]:
-    return judge(extract_record(record), parse_all(require), parse_bool(exclusive, "exclusive"))
+    return judge(extract_record(record), parse_all(require), read_value(boolean, exclusive, "exclusive"))
 
 
 @template_plugin

@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, whole_number
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, read_value, whole_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_value, printable
 
 LOADED, UNLOADED, DOWNLOADED = STATES = ("loaded", "unloaded", "downloaded")
@@ -95,7 +95,7 @@ def check_given(given: Mapping[str, Any]) -> None:
 
 
 def parse_wanted(options: Mapping[str, Any]) -> Wanted:
-    """The checked options. Raises :class:`OptionError`."""
+    """The checked options. Raises :class:`InputError`."""
     model = _text("model", options["model"])
     # A bracket may be part of a key.
     if "*" in model or "?" in model:
@@ -173,10 +173,7 @@ def _setting(name: str, value: Any) -> Any:
     if value is None or (isinstance(value, str) and not value.strip()):
         raise OptionError("config", f"{printable(name)} has no value. Give one, or remove it.")
     if name in SETTINGS:
-        try:
-            return boolean(value) if SETTINGS[name] is bool else whole_number(1)(value)
-        except ValueError as exc:
-            raise OptionError("config", f"{name}: {format_value(value)} is not {exc}.") from None
+        return read_value(boolean if SETTINGS[name] is bool else whole_number(1), value, f"config: {name}")
     if not isinstance(value, (str, bool, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
         raise OptionError("config", f"{printable(name)} needs a string, a number, true or false.")
     # Ansible's strings may be of a class of its own.

@@ -32,6 +32,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     VOCABULARY,
     Requirement,
     RequirementError,
+    read_value,
     whole_number,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import (
@@ -58,10 +59,7 @@ _VERBS = {
 
 def parse_fleet_terms(min_hosts: Any, consistent: Any, where: str = "") -> tuple[int | None, tuple[str, ...]]:
     """The other arguments of :func:`judge_fleet`, checked. Raises :class:`RequirementError`."""
-    try:
-        least = None if min_hosts is None else whole_number(1)(min_hosts)
-    except ValueError as exc:
-        raise RequirementError(f"{where}min_hosts: {format_value(min_hosts)} is not {exc}.") from None
+    least = None if min_hosts is None else read_value(whole_number(1), min_hosts, f"{where}min_hosts")
     if consistent is None or isinstance(consistent, str):
         consistent = (consistent,) if consistent else ()
     if not isinstance(consistent, (list, tuple)):

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Iterable, Mapping, NamedTuple
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, TypeVar
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, SEVERITIES
@@ -28,6 +28,7 @@ CAPABILITIES = ("vision", "trained_for_tool_use", "reasoning")
 TYPES = ("llm", "embedding", "embeddings", "drafter", "imageGen", "transcription", "tts")
 """The known types. A server may list others, and a requirement may name others where a wrong word fails the gate."""
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT])(i?)B\Z|([0-9]{1,18})\s*B\Z", re.IGNORECASE)
+Value = TypeVar("Value")
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 BOOLEANS = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
 
@@ -121,10 +122,7 @@ def parse(raw: Any, where: str = "requirement") -> Requirement:
     for key, value in raw.items():
         if value is None:
             raise RequirementError(f"{where}: {key} has no value. Give one, or remove the key.")
-        try:
-            values[key] = VOCABULARY[key].read(value)
-        except ValueError as exc:
-            raise RequirementError(f"{where}: {key}: {format_value(value)} is not {exc}.") from None
+        values[key] = read_value(VOCABULARY[key].read, value, f"{where}: {key}")
     requirement = Requirement(**values)
     _check_sense(requirement, where)
     return requirement
@@ -155,10 +153,10 @@ def _check_sense(requirement: Requirement, where: str) -> None:
         raise RequirementError(f"{where}: min_instances 0 without max_instances can never fail. Remove it, or give max_instances.")
 
 
-def parse_bool(value: Any, where: str) -> bool:
-    """True or false. Raises :class:`RequirementError`."""
+def read_value(read: Callable[[Any], Value], value: Any, where: str) -> Value:
+    """What a function of this file reads from a value. Raises :class:`RequirementError`."""
     try:
-        return boolean(value)
+        return read(value)
     except ValueError as exc:
         raise RequirementError(f"{where}: {format_value(value)} is not {exc}.") from None
 
@@ -252,7 +250,7 @@ class Key(NamedTuple):
     """What belongs to a key of a requirement. ``checks.py`` checks it of an instance, ``judge.py`` what is about several, such as their number."""
 
     read: Callable[[Any], Any]
-    """Returns the checked value, or raises ``ValueError`` with what it has to be: the end of the sentence "X is not ..." of :func:`parse`."""
+    """Returns the checked value, or raises ``ValueError`` with what it has to be: the end of the sentence "X is not ..." of :func:`read_value`."""
     spec: dict[str, Any]
     """Its argument spec, for ansible-doc and editors: `read` decides. A key that takes one value or several is a list there."""
     describe: Callable[[Any], str] | None = None

@@ -25,8 +25,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     Requirement,
     RequirementError,
+    boolean,
     parse_all,
-    parse_bool,
+    read_value,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable, unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import Machines, sharing_records
@@ -81,7 +82,7 @@ def parse_policies(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy
 
 def _parse_part(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset[str] | None) -> list[Policy]:
     found = []
-    exclusive = parse_bool(keys.get("exclusive", False), f"{where}.exclusive")
+    exclusive = read_value(boolean, keys.get("exclusive", False), f"{where}.exclusive")
     if "require" in keys:
         found.append(Policy(name, hosts, parse_all(keys["require"], f"{where}.require"), exclusive))
     elif exclusive:

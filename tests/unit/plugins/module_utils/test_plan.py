@@ -11,7 +11,7 @@ import json
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import as_requirement, compare, instances_of, make_plan
@@ -320,7 +320,7 @@ def test_a_loaded_model_with_enough_context_is_not_refused_for_what_it_supports(
     ],
 )
 def test_options_that_cannot_be_used_are_named(options, words):
-    with pytest.raises(OptionError) as error:
+    with pytest.raises(InputError) as error:
         wanted(**options)
     assert words in str(error.value)
     assert "secret" not in str(error.value)

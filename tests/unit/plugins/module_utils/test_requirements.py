@@ -20,9 +20,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     KEYS,
     VOCABULARY,
     RequirementError,
+    boolean,
     parse,
     parse_all,
-    parse_bool,
+    read_value,
 )
 
 
@@ -1344,12 +1345,12 @@ def test_a_setting_that_does_not_exist_is_named_with_those_that_do():
 
 @pytest.mark.parametrize("value, expected", [(True, True), ("yes", True), (" FALSE ", False), ("off", False)])
 def test_flags(value, expected):
-    assert parse_bool(value, "x") is expected
+    assert read_value(boolean, value, "x") is expected
 
 
 def test_what_is_not_a_flag_is_refused():
     with pytest.raises(RequirementError, match="^x: 1 is not true or false.$"):
-        parse_bool(1, "x")
+        read_value(boolean, 1, "x")
 
 
 def test_terms_of_a_fleet():
