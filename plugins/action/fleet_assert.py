@@ -52,12 +52,7 @@ class ActionModule(FleetAction):
 
     def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         refuse_other_values(self._task, task_vars)
-        args = self._task.args
-        for name in ("min_hosts", "min_percent"):
-            # Ansible would take true for 1.
-            if isinstance(args.get(name), bool):
-                raise OptionError(name, f"{str(args[name]).lower()} is not a number.")
-        if args.get("records", self) in ("", None):
+        if self._task.args.get("records", self) in ("", None):
             raise OptionError("records", "it is empty. Give what was gathered, or remove the option to ask the hosts.")
         assertion = parse_fleet_assertion(options)
         result = (

@@ -83,10 +83,7 @@ class Wanted(NamedTuple):
 
 
 def check_given(given: Mapping[str, Any]) -> None:
-    """Refuse values that Ansible's argument check would convert: null into a name, true into 1. Raises :class:`OptionError`."""
-    for name, option in model_spec().items():
-        if option["type"] in ("int", "float") and isinstance(given.get(name), bool):
-            raise OptionError(name, f"{format_value(given[name])} is not a number.")
+    """Refuse values that Ansible's argument check would convert into a name. Raises :class:`OptionError`."""
     for name in ("model", "source", "quantization", "keep"):
         value = given.get(name)
         if is_set(value):

@@ -16,7 +16,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import without_suboptions
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_value, unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS
 
 _TYPES = {
@@ -38,6 +38,10 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
     unknown = sorted(set(options) - set(spec))
     if unknown:
         raise AnsibleError(unknown_names("option", unknown, sorted(spec)))
+    for name, value in options.items():
+        # Ansible would take true for 1.
+        if isinstance(value, bool) and spec[name]["type"] in ("int", "float"):
+            raise AnsibleError(f"{(names or {}).get(name, name)}: {format_value(value)} is not a number.")
     known = without_suboptions(spec)
     # Ansible's check would leave these as they are, but copies all that it is given, which takes longer than judging a record.
     as_given = {name: value for name, value in options.items() if _is_not_converted(known[name], value)}

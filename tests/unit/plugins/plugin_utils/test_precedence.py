@@ -90,6 +90,9 @@ def test_of_a_secret_only_types_that_are_known_are_taken():
     [
         ({"timeout": "soon"}, "lmstudio_timeout: it is not a number"),
         ({"port": "12x34"}, "lmstudio_port: it is not a whole number"),
+        ({"port": True}, "lmstudio_port: true is not a number."),
+        ({"timeout": False}, "lmstudio_timeout: false is not a number."),
+        ({"wait_timeout": True}, "wait_timeout: true is not a number."),
         ({"validate_certs": "perhaps"}, "validate_certs: it is not true or false"),
         ({"record": 7}, "record: it is not a mapping"),
         ({"port": "12x34", "timeout": "soon"}, "lmstudio_port: it is not a whole number; lmstudio_timeout: it is not a number"),
