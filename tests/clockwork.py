@@ -25,13 +25,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import ensure_state
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted, model_spec, parse_wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import MODEL_SPEC, Wanted, parse_wanted
 
 ENDPOINT = make_endpoint({"token": "sk-lm-secret-of-gpu01"}, "http://gpu01")
 
 
 def parse_options(model: str, **options: Any) -> Wanted:
-    defaults = {option: spec.get("default") for option, spec in model_spec().items()}
+    defaults = {option: spec.get("default") for option, spec in MODEL_SPEC.items()}
     return parse_wanted({**defaults, "model": model, **options})
 
 

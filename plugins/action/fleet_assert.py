@@ -17,9 +17,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.action import FleetAction
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import (
+    FLEET_ASSERT_SPEC,
     FleetAssertion,
     ask_until_met,
-    fleet_assert_spec,
     judge_given_records,
     parse_fleet_assertion,
 )
@@ -41,7 +41,7 @@ _WITHOUT_RUN_ONCE = (
 
 class ActionModule(FleetAction):
     MODULE = "fleet_assert"
-    spec = staticmethod(fleet_assert_spec)
+    spec = FLEET_ASSERT_SPEC
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         if not self._task.run_once and _is_in_block_with_rescue_or_always(self._task):

@@ -9,12 +9,12 @@ from typing import Any
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.action import FleetAction
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning, summary_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_info_spec
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import FLEET_INFO_SPEC
 
 
 class ActionModule(FleetAction):
     MODULE = "fleet_info"
-    spec = staticmethod(fleet_info_spec)
+    spec = FLEET_INFO_SPEC
 
     def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         names = self.names_of(options["hosts"], task_vars)

@@ -12,13 +12,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import ensure_state
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import not_asked_result
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted, check_given, model_spec, parse_wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import MODEL_SPEC, Wanted, check_given, parse_wanted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
 
 
 class ActionModule(OneHostAction):
     MODULE = "model"
-    spec = staticmethod(model_spec)
+    spec = MODEL_SPEC
     _supports_async = True
     """With ``via: target``."""
 

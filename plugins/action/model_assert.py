@@ -9,10 +9,10 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
+    MODEL_ASSERT_SPEC,
     Assertion,
     judge_given_record,
     judge_record,
-    model_assert_spec,
     parse_assertion,
     poll_until_met,
 )
@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validat
 
 class ActionModule(OneHostAction):
     MODULE = "model_assert"
-    spec = staticmethod(model_assert_spec)
+    spec = MODEL_ASSERT_SPEC
 
     def _execute_module(self, **given: Any) -> dict[str, Any]:
         try:
@@ -37,7 +37,7 @@ class ActionModule(OneHostAction):
             # With ignore_unreachable, a host that cannot be reached would count as passed.
             if not self._task.ignore_unreachable:
                 raise
-            options = validate_options(self.spec(), given_options(self._task.args))
+            options = validate_options(self.spec, given_options(self._task.args))
             return self.result_of(nothing_gathered({"msg": str(exc)}), self.parse(options))
 
     def early_result(self) -> dict[str, Any] | None:
@@ -46,7 +46,7 @@ class ActionModule(OneHostAction):
             raise OptionError("record", "it is empty. Give what was gathered, or remove the option to ask the server.")
         if not is_set(args.get("record")):
             return None
-        options = validate_options(self.spec(), given_options(args))
+        options = validate_options(self.spec, given_options(args))
         return judge_given_record(self.parse(options), options["record"])
 
     def parse(self, options: dict[str, Any]) -> Assertion:

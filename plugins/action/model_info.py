@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import model_info_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import MODEL_INFO_SPEC
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch, ask, info_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import O
 
 class ActionModule(OneHostAction):
     MODULE = "model_info"
-    spec = staticmethod(model_info_spec)
+    spec = MODEL_INFO_SPEC
 
     def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, parsed: dict[str, Any]) -> dict[str, Any]:
         return self.result_of(ask(endpoint, fetch, parsed["detail"]), parsed)

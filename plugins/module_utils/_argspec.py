@@ -17,28 +17,16 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 
 TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)
 OMITTED = "__omit_place_holder__"
-
-
-def detail_spec(default: str) -> dict[str, Any]:
-    return {"detail": {"type": "str", "choices": list(DETAILS), "default": default}}
-
-
-def via_spec() -> dict[str, Any]:
-    return {"via": {"type": "str", "choices": ["target", "controller"], "default": "target"}}
-
-
-def confirm_spec() -> dict[str, Any]:
-    return {"confirm_loaded": {"type": "bool", "default": False}}
-
-
-def model_info_spec() -> dict[str, Any]:
-    """The options of ``model_info``: one spec for the module and for its action plugin."""
-    return {
-        **connection_options(),
-        **detail_spec("full"),
-        **via_spec(),
-        "on_error": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
-    }
+DETAIL = {"type": "str", "choices": list(DETAILS)}
+VIA = {"type": "str", "choices": ["target", "controller"], "default": "target"}
+CONFIRM_LOADED = {"type": "bool", "default": False}
+MODEL_INFO_SPEC: dict[str, Any] = {
+    **connection_options(),
+    "detail": {**DETAIL, "default": "full"},
+    "via": VIA,
+    "on_error": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+}
+"""The options of ``model_info``: one spec for the module and for its action plugin."""
 
 
 def without_suboptions(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, via_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import CONFIRM_LOADED, VIA
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import check_seconds
@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, NOT_ASKED, Fetch, ask, at_detail_loaded
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement, parse_all, requirements_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import REQUIRE, Requirement, parse_all
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, full_stop, printable, unknown_names
 
 if TYPE_CHECKING:
@@ -35,29 +35,25 @@ _LEAST_POLLS, _LEAST_SECONDS = 2, 30
 """A server that restarts may refuse its tokens for a moment."""
 
 
-def assertion_spec(quiet: bool) -> dict[str, Any]:
-    """The options of every assertion."""
-    return {
-        "require": {**requirements_spec(), "required": True},
-        **confirm_spec(),
-        "wait_timeout": {"type": "float", "default": 0},
-        "delay": {"type": "float", "default": 5},
-        "give_up_on": {"type": "list", "elements": "str", "default": ["auth", "forbidden", NOT_ASKED]},
-        "fail_msg": {"type": "str"},
-        "success_msg": {"type": "str"},
-        "quiet": {"type": "bool", "default": quiet},
-    }
-
-
-def model_assert_spec() -> dict[str, Any]:
-    """The options of ``model_assert``: one spec for the module and for its action plugin."""
-    return {
-        **connection_options(),
-        **assertion_spec(quiet=False),
-        **via_spec(),
-        "exclusive": {"type": "bool", "default": False},
-        "record": {"type": "dict"},
-    }
+ASSERTION_SPEC: dict[str, Any] = {
+    "require": {**REQUIRE, "required": True},
+    "confirm_loaded": CONFIRM_LOADED,
+    "wait_timeout": {"type": "float", "default": 0},
+    "delay": {"type": "float", "default": 5},
+    "give_up_on": {"type": "list", "elements": "str", "default": ["auth", "forbidden", NOT_ASKED]},
+    "fail_msg": {"type": "str"},
+    "success_msg": {"type": "str"},
+}
+"""The options of every assertion. Each has ``quiet``, too, with its own default."""
+MODEL_ASSERT_SPEC: dict[str, Any] = {
+    **connection_options(),
+    **ASSERTION_SPEC,
+    "via": VIA,
+    "exclusive": {"type": "bool", "default": False},
+    "record": {"type": "dict"},
+    "quiet": {"type": "bool", "default": False},
+}
+"""The options of ``model_assert``: one spec for the module and for its action plugin."""
 
 
 class Assertion(NamedTuple):

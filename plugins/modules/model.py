@@ -290,12 +290,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import ensure_state
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import model_spec, parse_wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import MODEL_SPEC, parse_wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
 
 
 def main() -> None:
-    module = LMStudioModule(argument_spec=model_spec(), supports_check_mode=True)
+    module = LMStudioModule(argument_spec=MODEL_SPEC, supports_check_mode=True)
     module.end_with(lambda: ensure_state(parse_wanted(module.params), Client(module.endpoint(), fetch), module.check_mode))
 
 

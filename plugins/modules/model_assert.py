@@ -184,8 +184,8 @@ from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
+    MODEL_ASSERT_SPEC,
     judge_given_record,
-    model_assert_spec,
     parse_assertion,
     poll_until_met,
 )
@@ -194,7 +194,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import L
 
 
 def main() -> None:
-    module = LMStudioModule(argument_spec=model_assert_spec(), supports_check_mode=True)
+    module = LMStudioModule(argument_spec=MODEL_ASSERT_SPEC, supports_check_mode=True)
 
     def result() -> dict[str, Any]:
         assertion, record = parse_assertion(module.params), module.params["record"]

@@ -95,7 +95,7 @@ ansible_facts:
 """
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import detail_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import DETAIL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
 
@@ -106,7 +106,7 @@ ADVICE_ON_401 = (
 
 
 def main() -> None:
-    module = LMStudioModule(argument_spec={**connection_options(), **detail_spec("loaded")}, supports_check_mode=True)
+    module = LMStudioModule(argument_spec={**connection_options(), "detail": {**DETAIL, "default": "loaded"}}, supports_check_mode=True)
     module.token_advice = ADVICE_ON_401
     module.end_with(lambda: {"ansible_facts": {"lmstudio": module.ask()}})
 

@@ -343,13 +343,13 @@ lmstudio:
 """
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import model_info_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import MODEL_INFO_SPEC
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import info_result
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
 
 
 def main() -> None:
-    module = LMStudioModule(argument_spec=model_info_spec(), supports_check_mode=True)
+    module = LMStudioModule(argument_spec=MODEL_INFO_SPEC, supports_check_mode=True)
     module.end_with(lambda: info_result(module.ask(), module.params["on_error"]))
 
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -47,7 +46,7 @@ class OneHostAction(ActionBase):
     TRANSFERS_FILES = False
     MODULE: str
     """The short name of the module."""
-    spec: Callable[[], dict[str, Any]]
+    spec: dict[str, Any]
     """The argument spec of the module."""
 
     def check_given(self) -> None:
@@ -101,7 +100,7 @@ class OneHostAction(ActionBase):
             withheld += withhold_from_server(self, host, resolved.options, written, except_for=written.own(self._templar)).values()
         given = with_token_of_environment(resolved.options) if resolved.on_controller else resolved.options
         # Checked for modules, too, because only here is it known where an option was set.
-        options = validate_options(self.spec(), given, resolved.names)
+        options = validate_options(self.spec, given, resolved.names)
         parsed = self.parse(options)
         if resolved.not_asked:
             return self.result_of(resolved.not_asked.record(options.get("detail", FULL)), parsed), {}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 import yaml
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import requirements_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import REQUIRE
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, TARGET_PYTHON, run_in
 
@@ -231,7 +231,7 @@ def test_ansible_doc_knows_every_key_of_require_and_of_policy(tmp_path):
     modules = ["gpufleet.lmstudio.model_assert", "gpufleet.lmstudio.fleet_report"]
     done = run_in(tmp_path, ["ansible-doc", "--json", *modules], {})
     options = {name: module["doc"]["options"] for name, module in json.loads(done.stdout).items()}
-    for name, spec in requirements_spec()["options"].items():
+    for name, spec in REQUIRE["options"].items():
         documented = options[modules[0]]["require"]["suboptions"][name]
         assert {key: documented.get(key) for key in spec} == spec
     policy = options[modules[1]]["policy"]["suboptions"]

@@ -12,7 +12,7 @@ import math
 import re
 from typing import Any, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import confirm_spec, is_set, via_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import CONFIRM_LOADED, VIA, is_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0, connection_options
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
@@ -31,28 +31,27 @@ _MISSPELT = 0.85
 """How alike a word and a documented setting are that were meant to be the same. Settings of a newer LM Studio are not that alike."""
 
 
-def model_spec() -> dict[str, Any]:
-    """The options of ``model``: one spec for the module and for its action plugin."""
-    return {
-        **connection_options(),
-        "model": {"type": "str", "required": True},
-        "state": {"type": "str", "choices": list(STATES), "default": LOADED},
-        "config": {"type": "dict", "default": {}},
-        "compare": {"type": "dict", "default": {}},
-        "download": {"type": "bool", "default": False},
-        "source": {"type": "str"},
-        "quantization": {"type": "str"},
-        "reload": {"type": "str", "choices": list(RELOADS), "default": WHEN_DIFFERENT},
-        "pinned": {"type": "bool", "default": True},
-        "duplicates": {"type": "str", "choices": list(DUPLICATES), "default": KEEP},
-        "exclusive": {"type": "bool", "default": False},
-        "keep": {"type": "list", "elements": "str", "default": []},
-        "load_timeout": {"type": "float", "default": 600},
-        "download_timeout": {"type": "float", "default": 7200},
-        "stall_timeout": {"type": "float", "default": 600},
-        **confirm_spec(),
-        **via_spec(),
-    }
+MODEL_SPEC: dict[str, Any] = {
+    **connection_options(),
+    "model": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": list(STATES), "default": LOADED},
+    "config": {"type": "dict", "default": {}},
+    "compare": {"type": "dict", "default": {}},
+    "download": {"type": "bool", "default": False},
+    "source": {"type": "str"},
+    "quantization": {"type": "str"},
+    "reload": {"type": "str", "choices": list(RELOADS), "default": WHEN_DIFFERENT},
+    "pinned": {"type": "bool", "default": True},
+    "duplicates": {"type": "str", "choices": list(DUPLICATES), "default": KEEP},
+    "exclusive": {"type": "bool", "default": False},
+    "keep": {"type": "list", "elements": "str", "default": []},
+    "load_timeout": {"type": "float", "default": 600},
+    "download_timeout": {"type": "float", "default": 7200},
+    "stall_timeout": {"type": "float", "default": 600},
+    "confirm_loaded": CONFIRM_LOADED,
+    "via": VIA,
+}
+"""The options of ``model``: one spec for the module and for its action plugin."""
 
 
 class Wanted(NamedTuple):

@@ -294,6 +294,5 @@ VOCABULARY = {
 }
 
 
-def requirements_spec() -> dict[str, Any]:
-    """The argument spec of a list of requirements. The documentation fragment ``requirements`` describes it."""
-    return {"type": "list", "elements": "dict", "options": {name: VOCABULARY[name].spec for name in KEYS}}
+REQUIRE = {"type": "list", "elements": "dict", "options": {name: VOCABULARY[name].spec for name in KEYS}}
+"""The argument spec of a list of requirements. The documentation fragment ``requirements`` describes it."""

@@ -23,32 +23,34 @@ LAST = "last"
 """The word for the baseline that the last run left."""
 
 
-def fleet_report_spec() -> dict[str, Any]:
-    """The argument spec."""
-    require = {"type": "list", "elements": "dict"}
-    consistent = {"type": "list", "elements": "str", "choices": list(CONSISTENT)}
-    of_fleet = {"require": {**require, "required": True}, "min_hosts": {"type": "int"}, "consistent": consistent}
-    of_hosts = {
-        "require": require,
-        "exclusive": {"type": "bool", "default": False},
-        "fleet": {"type": "list", "elements": "dict", "options": of_fleet},
-    }
-    return {
-        "hosts": {"type": "dict", "required": True},
-        "policy": {"type": "dict", "options": {**of_hosts, "groups": {"type": "dict"}}},
-        "baseline": {"type": "path"},
-        "drift": {"type": "list", "elements": "str", "choices": list(CHANGE_KINDS), "default": list(DEFAULT_CHANGE_KINDS)},
-        "accept": {"type": "bool", "default": True},
-        "history": {"type": "int", "default": 0},
-        "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": list(DEFAULT_FORMATS)},
-        "dest": {"type": "path", "default": "fleet_audit"},
-        "mode": {"type": "raw"},
-    }
+_REQUIRE = {"type": "list", "elements": "dict"}
+_OF_FLEET = {
+    "require": {**_REQUIRE, "required": True},
+    "min_hosts": {"type": "int"},
+    "consistent": {"type": "list", "elements": "str", "choices": list(CONSISTENT)},
+}
+_POLICY = {
+    "require": _REQUIRE,
+    "exclusive": {"type": "bool", "default": False},
+    "fleet": {"type": "list", "elements": "dict", "options": _OF_FLEET},
+    "groups": {"type": "dict"},
+}
+FLEET_REPORT_SPEC: dict[str, Any] = {
+    "hosts": {"type": "dict", "required": True},
+    "policy": {"type": "dict", "options": _POLICY},
+    "baseline": {"type": "path"},
+    "drift": {"type": "list", "elements": "str", "choices": list(CHANGE_KINDS), "default": list(DEFAULT_CHANGE_KINDS)},
+    "accept": {"type": "bool", "default": True},
+    "history": {"type": "int", "default": 0},
+    "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": list(DEFAULT_FORMATS)},
+    "dest": {"type": "path", "default": "fleet_audit"},
+    "mode": {"type": "raw"},
+}
 
 
 def report_options(given: dict[str, Any]) -> dict[str, Any]:
     """The checked options. Raises :class:`OptionError`."""
-    options = validate_options(fleet_report_spec(), given)
+    options = validate_options(FLEET_REPORT_SPEC, given)
     if not options["hosts"]:
         raise OptionError("hosts", "must name at least one host. Pass the hosts of a registered result of fleet_info.")
     if not 0 <= options["history"] <= MAX_RUNS:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -53,7 +53,7 @@ class FleetAction(ActionBase):
     BYPASS_HOST_LOOP = True
     MODULE: str
     """The short name of the module."""
-    spec: Callable[[], dict[str, Any]]
+    spec: dict[str, Any]
     """The argument spec of the module."""
 
     def result_of(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class FleetAction(ActionBase):
             refuse_batches_of_an_audit(self._task, task_vars or {})
             if self._task.args.get("hosts", self) in ("", None):
                 raise OptionError("hosts", f"it has no value. {_GIVE_A_PATTERN}")
-            options = validate_options(self.spec(), given_options(self._task.args))
+            options = validate_options(self.spec, given_options(self._task.args))
             result.update(self.result_of(options, task_vars or {}))
         except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.

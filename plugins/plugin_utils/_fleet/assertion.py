@@ -18,9 +18,9 @@ from fractions import Fraction
 from typing import Any
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
+    ASSERTION_SPEC,
     LAST_SECONDS,
     Assertion,
-    assertion_spec,
     conclude,
     describe_round,
     may_give_up,
@@ -41,7 +41,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.me
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, full_stop, printable
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import next_steps, summary_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import fleet_spec
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import FLEET_SPEC
 
 Records = Mapping[str, Record]
 Ask = Callable[[Sequence[str], float], Records]
@@ -49,19 +49,17 @@ Ask = Callable[[Sequence[str], float], Records]
 _LEAST_SECONDS = 0.1
 """The least time that a round before the last one is given, however late it begins."""
 _STEPS_SHOWN = 5
-
-
-def fleet_assert_spec() -> dict[str, Any]:
-    """The options of ``fleet_assert``."""
-    return {
-        **fleet_spec(),
-        **assertion_spec(quiet=True),
-        "hosts": {"type": "list", "elements": "str"},
-        "records": {"type": "dict"},
-        "min_hosts": {"type": "int"},
-        "min_percent": {"type": "float"},
-        "consistent": {"type": "list", "elements": "str", "choices": list(CONSISTENT)},
-    }
+FLEET_ASSERT_SPEC: dict[str, Any] = {
+    **FLEET_SPEC,
+    **ASSERTION_SPEC,
+    "hosts": {"type": "list", "elements": "str"},
+    "records": {"type": "dict"},
+    "min_hosts": {"type": "int"},
+    "min_percent": {"type": "float"},
+    "consistent": {"type": "list", "elements": "str", "choices": list(CONSISTENT)},
+    "quiet": {"type": "bool", "default": True},
+}
+"""The options of ``fleet_assert``."""
 
 
 class FleetAssertion(Assertion):

@@ -10,27 +10,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import detail_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import DETAIL
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
 
-
-def fleet_spec() -> dict[str, Any]:
-    """The options of all plugins that ask many servers. Each host has its own URL."""
-    spec = connection_options()
-    del spec["url"]
-    return {**spec, "concurrency": {"type": "int", "default": 1000}, "fleet_timeout": {"type": "float", "default": 600}}
-
-
-def records_spec(detail: str, on_error: str) -> dict[str, Any]:
-    """The options of plugins that return the records, with these defaults."""
-    return {**detail_spec(detail), "on_error": {"type": "str", "choices": ["fail", "warn", "report"], "default": on_error}}
-
-
-def fleet_info_spec() -> dict[str, Any]:
-    """The options of ``fleet_info``."""
-    return {
-        **fleet_spec(),
-        **records_spec("loaded", "report"),
-        "hosts": {"type": "list", "elements": "str"},
-        "quiet": {"type": "bool", "default": False},
-    }
+FLEET_SPEC: dict[str, Any] = {
+    **{name: option for name, option in connection_options().items() if name != "url"},
+    "concurrency": {"type": "int", "default": 1000},
+    "fleet_timeout": {"type": "float", "default": 600},
+}
+"""The options of all plugins that ask many servers. Each host has its own URL."""
+FLEET_INFO_SPEC: dict[str, Any] = {
+    **FLEET_SPEC,
+    "detail": {**DETAIL, "default": "loaded"},
+    "on_error": {"type": "str", "choices": ["fail", "warn", "report"], "default": "report"},
+    "hosts": {"type": "list", "elements": "str"},
+    "quiet": {"type": "bool", "default": False},
+}
+"""The options of ``fleet_info``."""

@@ -12,13 +12,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.doc_fragments import connecti
 from ansible_collections.gpufleet.lmstudio.plugins.inventory import lmstudio
 from ansible_collections.gpufleet.lmstudio.plugins.lookup import models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import (
-    detail_spec,
-    model_info_spec,
+    DETAIL,
+    MODEL_INFO_SPEC,
     without_suboptions,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import model_assert_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import MODEL_ASSERT_SPEC
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, requirements_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, REQUIRE
 from ansible_collections.gpufleet.lmstudio.plugins.modules import (
     fleet_assert,
     fleet_info,
@@ -27,12 +27,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.modules import (
     model_facts,
     model_info,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.argspec import fleet_report_spec
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import fleet_assert_spec
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.argspec import FLEET_REPORT_SPEC
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import FLEET_ASSERT_SPEC
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import (
-    fleet_info_spec,
-    fleet_spec,
-    records_spec,
+    FLEET_INFO_SPEC,
+    FLEET_SPEC,
 )
 
 COLLECTION = "gpufleet.lmstudio."
@@ -45,7 +44,7 @@ FRAGMENTS = {
     COLLECTION + "requirements.exclusive": requirements.ModuleDocFragment.EXCLUSIVE,
     COLLECTION + "requirements.assertion": requirements.ModuleDocFragment.ASSERTION,
 }
-REPORT = fleet_report_spec()
+REPORT = FLEET_REPORT_SPEC
 
 
 def spec_of(documented):
@@ -59,9 +58,9 @@ def spec_of(documented):
 
 def test_requirements_are_documented_key_by_key():
     documented = yaml.safe_load(requirements.ModuleDocFragment.DOCUMENTATION)["options"]
-    assert spec_of(documented["require"]) == requirements_spec()
-    assert tuple(requirements_spec()["options"]) == KEYS
-    assert model_assert_spec()["require"] == {**requirements_spec(), "required": True}
+    assert spec_of(documented["require"]) == REQUIRE
+    assert tuple(REQUIRE["options"]) == KEYS
+    assert MODEL_ASSERT_SPEC["require"] == {**REQUIRE, "required": True}
 
 
 def test_a_report_is_documented_option_by_option():
@@ -87,22 +86,28 @@ def visible(spec):
 @pytest.mark.parametrize(
     ("module", "spec"),
     [
-        (model_info, model_info_spec()),
-        (model_facts, {**connection_options(), **detail_spec("loaded")}),
-        (model_assert, model_assert_spec()),
-        (fleet_info, fleet_info_spec()),
-        (fleet_assert, fleet_assert_spec()),
+        (model_info, MODEL_INFO_SPEC),
+        (model_facts, {**connection_options(), "detail": {**DETAIL, "default": "loaded"}}),
+        (model_assert, MODEL_ASSERT_SPEC),
+        (fleet_info, FLEET_INFO_SPEC),
+        (fleet_assert, FLEET_ASSERT_SPEC),
     ],
 )
 def test_a_module_is_documented_option_by_option(module, spec):
     assert documented_options(module) == visible(spec)
 
 
+def shared(detail, on_error):
+    """The options of fleet_info that other plugins have, too, with their defaults."""
+    defaults = {"detail": detail, "on_error": on_error}
+    return {**FLEET_SPEC, **{name: {**FLEET_INFO_SPEC[name], "default": default} for name, default in defaults.items()}}
+
+
 @pytest.mark.parametrize(
     ("plugin", "spec", "others"),
     [
-        (models, {**fleet_spec(), **records_spec("full", "fail")}, {"_terms", "select", "as"}),
-        (lmstudio, {**fleet_spec(), **records_spec("loaded", "warn")}, {"plugin", "hosts", "endpoints", "variable", "use_vars_plugins"}),
+        (models, shared("full", "fail"), {"_terms", "select", "as"}),
+        (lmstudio, shared("loaded", "warn"), {"plugin", "hosts", "endpoints", "variable", "use_vars_plugins"}),
     ],
 )
 def test_what_other_plugins_share_with_modules_is_documented_alike(plugin, spec, others):
@@ -113,6 +118,6 @@ def test_what_other_plugins_share_with_modules_is_documented_alike(plugin, spec,
 
 
 def test_only_what_has_suboptions_is_kept_from_the_validator():
-    spec = model_assert_spec()
+    spec = MODEL_ASSERT_SPEC
     assert without_suboptions(spec) == {**spec, "require": {"type": "raw", "required": True}}
     assert without_suboptions(REPORT)["policy"] == {"type": "dict", "required": False}

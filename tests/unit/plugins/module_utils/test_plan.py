@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import as_requirement, compare, instances_of, make_plan
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import check_given, model_spec, parse_wanted
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import MODEL_SPEC, check_given, parse_wanted
 
 ENDPOINT = make_endpoint({}, "http://gpu01")
 
@@ -33,7 +33,7 @@ def instance(instance_id, context_length=4096, ttl=None, **config):
 
 
 def wanted(name="qwen", **options):
-    defaults = {option: spec.get("default") for option, spec in model_spec().items()}
+    defaults = {option: spec.get("default") for option, spec in MODEL_SPEC.items()}
     return parse_wanted({**defaults, "model": name, **options})
 
 

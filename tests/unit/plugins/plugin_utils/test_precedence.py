@@ -14,7 +14,7 @@ from ansible import template
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import model_assert_spec
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import MODEL_ASSERT_SPEC
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked
@@ -72,17 +72,17 @@ def test_a_file_of_an_option_that_holds_something_else_is_not_blamed_on_a_host(s
 
 def test_options_get_their_types_and_records_and_requirements_are_not_copied_for_that():
     record, require = {"ok": True}, [{"model": "one"}]
-    options = validate_options(model_assert_spec(), {"record": record, "require": require, "quiet": "yes"})
+    options = validate_options(MODEL_ASSERT_SPEC, {"record": record, "require": require, "quiet": "yes"})
     assert options["record"] is record and options["require"] is require
     assert (options["quiet"], options["exclusive"]) == (True, False)
-    assert validate_options(model_assert_spec(), {"record": '{"ok": true}', "require": []})["record"] == record
+    assert validate_options(MODEL_ASSERT_SPEC, {"record": '{"ok": true}', "require": []})["record"] == record
 
 
 def test_of_a_secret_only_types_that_are_known_are_taken():
     for value in (datetime.datetime(2026, 1, 1), object()):
         options = {"headers": {"X-When": value}, "token": 7, "require": []}
         with pytest.raises(AnsibleError, match="^lmstudio_headers: it is not a mapping of names and texts.$"):
-            validate_options(model_assert_spec(), options, {"headers": "lmstudio_headers"})
+            validate_options(MODEL_ASSERT_SPEC, options, {"headers": "lmstudio_headers"})
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_of_a_secret_only_types_that_are_known_are_taken():
 def test_what_is_wrong_with_another_option_is_said_in_plain_words(wrong, said):
     options = {"headers": {"X-Key": "hunter2hunter2"}, "token": "hunter2hunter2", "require": []}
     with pytest.raises(AnsibleError, match=f"^{said}$"):
-        validate_options(model_assert_spec(), {**options, **wrong}, {name: f"lmstudio_{name}" for name in ("api", "port", "timeout")})
+        validate_options(MODEL_ASSERT_SPEC, {**options, **wrong}, {name: f"lmstudio_{name}" for name in ("api", "port", "timeout")})
 
 
 def test_a_mapping_that_is_no_dictionary_is_one_for_the_check_of_options():
     # As all variables of a host are, where Jinja keeps types.
     record = decrypted(MappingProxyType({"ok": True, "error": MappingProxyType({})}))
-    assert validate_options(model_assert_spec(), {"record": record, "require": []})["record"] == {"ok": True, "error": {}}
+    assert validate_options(MODEL_ASSERT_SPEC, {"record": record, "require": []})["record"] == {"ok": True, "error": {}}
 
 
 def test_a_secret_is_withheld_wherever_it_is_and_an_option_of_the_task_itself_is_not_looked_at():
