@@ -174,8 +174,11 @@ class LookupModule(LookupBase):
         for_hosts, warnings = dict(options), list[str]()
         own_name = variables.get("inventory_hostname")
         if hosts and own_name:
+            own = self._host(own_name, variables)
+            # A template of the play takes precedence over the host's own variable, and may have a value for this host alone.
             of_play = [name for name in SECRETS.values() if is_template(variables.get(name))]
-            warnings = withhold_foreign_secrets(for_hosts, self._host(own_name, variables), variables, of_play, hosts)
+            warnings = withhold_foreign_secrets(for_hosts, own._replace(variables=variables), hosts, of_play)
+            warnings += withhold_foreign_secrets(for_hosts, own, hosts)
         of_hosts = resolve_fleet(for_hosts, hosts, variables)
         resolved = {term: of_hosts.get(term) or self._server(number, term, options) for number, term in enumerate(terms, 1)}
         self._warn([*warnings, *secret_warnings(resolved), *server_warnings(hosts, of_hosts)])

@@ -278,6 +278,7 @@ def test_a_template_that_comes_to_the_same_is_for_all_hosts(run, start):
         ({"token": "{{ ours }}"}, {}),
         ({"token": "{{ any }}"}, {"vars": {"any": "{{ ours }}"}}),
         ({"token": "{{ any }}"}, {"vars": {"any": KEY}}),
+        ({"token": "{{ lmstudio_token }}"}, {"vars": {"lmstudio_token": "{{ ours }}"}}),
         ({"token": "{{ hostvars.gpu01.ours }}"}, {}),
         ({"token": "{{ lookup('ansible.builtin.env', 'TOKEN_OF_ALL') }}"}, {}),
         (None, {"module_defaults": {DEFAULTS: {"token": "{{ ours }}"}}}),
@@ -324,8 +325,8 @@ def test_a_secret_that_the_play_has_for_one_host_is_no_default_for_others(run, s
       run_once: true
 """
     outcome = run(play, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
-    assert sent_to(fleet, "gpu01") == sent_to(fleet, "gpu02") == [None]
-    assert "token is the lmstudio_token of gpu01, so it is not sent to hosts that have none: gpu02" in words(outcome)
+    assert sent_to(fleet, "gpu01") == [f"Bearer {token_of('gpu01')}"] and sent_to(fleet, "gpu02") == [None]
+    assert "token is a template that has another value, or none, for hosts without lmstudio_token: gpu02. So" in words(outcome)
     # It is one also where it stands in front of a variable of the inventory, or of another one of the play.
     before = {name: len(fleet.requests(name)) for name in fleet.urls}
     of_inventory = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}

@@ -25,7 +25,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection
     refuse_batches_of_an_audit,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
-    SECRETS,
     Host,
     NotAsked,
     connection_of_command_line,
@@ -39,9 +38,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
     withhold_foreign_secrets,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import given_options, resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import is_template
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions, as_written, variables_of_includes
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions, as_written
 
 _GIVE_A_PATTERN = "Give a pattern. Without this option, the hosts of the play are asked."
 
@@ -112,10 +110,8 @@ class FleetAction(ActionBase):
 
         hosts = [host_of(name) for name in names]
         owner = task_vars["inventory_hostname"]
-        # Besides the owner's variables, templates see those of the play, which may be templates too, or come from a file for each host.
-        of_task = [name for name in SECRETS.values() if name in task_vars and not _is_constant(name, self._task, task_vars)]
         own = host_of_task(self._task, task_vars, self._templar)
-        warnings = withhold_foreign_secrets(options, host_of(owner), own.variables, of_task, hosts)
+        warnings = withhold_foreign_secrets(options, host_of(owner), hosts)
         others = [host for host in hosts if host.name != owner]
         written = WrittenOptions(self._task, f"gpufleet.lmstudio.{self.MODULE}")
         instead, withheld = withhold_differing_secrets(options, self._task.args, written, others, variables_of)
@@ -124,9 +120,3 @@ class FleetAction(ActionBase):
         for warning in [*warnings, *secret_warnings(resolved), *server_warnings(hosts, resolved)]:
             self._display.warning(warning)
         return resolved
-
-
-def _is_constant(variable: str, task: Any, task_vars: dict[str, Any]) -> bool:
-    """Whether a variable has the value that the play or the task sets, the same for all hosts. A variables file may have overridden it."""
-    written = {**task.get_play().get_vars(), **task.get_vars(), **variables_of_includes(task)}
-    return variable in written and not is_template(written[variable]) and written[variable] == task_vars[variable]

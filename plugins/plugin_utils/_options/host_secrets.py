@@ -59,24 +59,20 @@ def withhold_from_server(
 
 
 def withhold_foreign_secrets(
-    options: dict[str, Any], owner: Host, seen: Mapping[str, Any], of_play: Sequence[str], hosts: Sequence[Host]
+    options: dict[str, Any], owner: Host, hosts: Sequence[Host], variables: Iterable[str] = tuple(SECRETS.values())
 ) -> list[str]:
-    """Do not use a secret of one host, the `owner`, as a default for others. Returns warnings.
-
-    `seen` are the variables that templates see. Those in it that are `of_play` take precedence over the owner's, and may come out for it alone.
-    """
+    """Do not use a secret of one host, the `owner`, which is in one of these `variables`, as a default for others. Returns warnings."""
     warnings = []
-    for secrets in (_secrets_in(owner._replace(variables=seen), of_play), _secrets_in(owner)):
-        found = _take_secrets(options, secrets, SECRETS)
-        if "client_cert" in found:
-            found.pop("client_key", None)
-        for option, variable in found.items():
-            without = [host.name for host in hosts if host.name != owner.name and not host.has(SECRETS[option])]
-            if without:
-                warnings.append(
-                    f"{option} {'is' if variable == SECRETS[option] else 'holds'} the {variable} of {owner.name}, so it is not sent to hosts that have "
-                    f"none: {format_names(without)}. Set it as a variable of those hosts if it is meant for them too."
-                )
+    found = _take_secrets(options, _secrets_in(owner, variables), SECRETS)
+    if "client_cert" in found:
+        found.pop("client_key", None)
+    for option, variable in found.items():
+        without = [host.name for host in hosts if host.name != owner.name and not host.has(SECRETS[option])]
+        if without:
+            warnings.append(
+                f"{option} {'is' if variable == SECRETS[option] else 'holds'} the {variable} of {owner.name}, so it is not sent to hosts that have "
+                f"none: {format_names(without)}. Set it as a variable of those hosts if it is meant for them too."
+            )
     return warnings
 
 

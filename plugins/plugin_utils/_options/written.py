@@ -81,14 +81,6 @@ def written_environment(task: Any) -> Written:
     return Written([*_written_around(task, "environment"), *_as_list((task.get_ds() or {}).get("environment"))])
 
 
-def variables_of_includes(task: Any) -> dict[str, Any]:
-    """The variables that includes around a task have evaluated for one host, as they are written. Those of a loop are None."""
-    found: dict[str, Any] = {}
-    for include in includes_around(task):
-        found.update({**dict.fromkeys(_loop_variables(include)), **_applied_variables(include)})
-    return found
-
-
 def as_written(task: Any, here: Host, there: Host) -> Host:
     """`there`, which has the variables of a task, without what loops and includes have evaluated for `here`.
 
