@@ -155,12 +155,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import poll_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import (
-    ask_hosts,
-    secret_warnings,
-    server_warnings,
-    show_progress,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts, endpoint_warnings, show_progress
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import match_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
@@ -198,7 +193,7 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             variables = Variables(inventory, loader, [*inventory.processed_sources, path] if options["use_vars_plugins"] else [])
             hosts = [self._host(name, variables, listed=name in before) for name in names]
             resolved = resolve_fleet(options, hosts, defaults_of={name: options_from_address({}, text) for name, text in addresses.items()})
-            for warning in [*secret_warnings(resolved), *server_warnings(hosts, resolved)]:
+            for warning in endpoint_warnings(hosts, resolved):
                 self.display.warning(warning)
             records = self._records(resolved, options, path, cache)
             self._report(records, options["on_error"])

@@ -111,11 +111,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import (
-    ask_hosts,
-    secret_warnings,
-    server_warnings,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts, endpoint_warnings
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import options_from_address
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
     SECRETS,
@@ -181,7 +177,7 @@ class LookupModule(LookupBase):
             warnings += withhold_foreign_secrets(for_hosts, own, hosts)
         of_hosts = resolve_fleet(for_hosts, hosts, variables)
         resolved = {term: of_hosts.get(term) or self._server(number, term, options) for number, term in enumerate(terms, 1)}
-        self._warn([*warnings, *secret_warnings(resolved), *server_warnings(hosts, of_hosts)])
+        self._warn([*warnings, *endpoint_warnings(hosts, resolved)])
         return resolved
 
     @staticmethod

@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import secret_warnings, server_warnings
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import endpoint_warnings
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import (
     batch_hosts,
     match_pattern,
@@ -117,6 +117,6 @@ class FleetAction(ActionBase):
         instead, withheld = withhold_differing_secrets(options, self._task.args, written, others, variables_of)
         warnings += withheld
         resolved = resolve_fleet(options, hosts, task_vars, instead)
-        for warning in [*warnings, *secret_warnings(resolved), *server_warnings(hosts, resolved)]:
+        for warning in [*warnings, *endpoint_warnings(hosts, resolved)]:
             self._display.warning(warning)
         return resolved

@@ -40,21 +40,17 @@ def show_progress(line: str) -> None:
         Display().display(f"gpufleet.lmstudio: {line}", stderr=True)
 
 
-def secret_warnings(resolved: Mapping[str, Endpoint | NotAsked]) -> list[str]:
-    """Warnings about secrets that can be used, but should not."""
-    return sorted({short_secret_warning(endpoint) or "" for endpoint in resolved.values() if isinstance(endpoint, Endpoint)} - {""})
-
-
-def server_warnings(hosts: Iterable[Host], resolved: Mapping[str, Endpoint | NotAsked]) -> list[str]:
-    """Warnings about hosts for which another machine may answer, and about those with the same URL, whose answer is used for each of them."""
+def endpoint_warnings(hosts: Iterable[Host], resolved: Mapping[str, Endpoint | NotAsked]) -> list[str]:
+    """Warnings about secrets that can be used, but should not, about hosts for which another machine may answer, and about those with the same
+    URL, whose answer is used for each of them. What is resolved may have servers besides the hosts.
+    """
     endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}
-    loopback = loopback_warning((host, endpoints[host.name]) for host in hosts if host.name in endpoints)
-    return [
-        *([loopback] if loopback else []),
-        *(
-            f"{format_names(names)} have the same URL, {endpoints[names[0]].url}: one machine under several names, or several machines behind one "
-            "address. The answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."
-            for names in names_by_server({name: endpoint.url for name, endpoint in endpoints.items()})
-            if len(names) > 1
-        ),
-    ]
+    asked = [(host, endpoints[host.name]) for host in hosts if host.name in endpoints]
+    warnings = [*sorted({short_secret_warning(endpoint) or "" for endpoint in endpoints.values()}), loopback_warning(asked)]
+    for names in names_by_server({host.name: endpoint.url for host, endpoint in asked}):
+        if len(names) > 1:
+            warnings.append(
+                f"{format_names(names)} have the same URL, {endpoints[names[0]].url}: one machine under several names, or several machines behind one "
+                "address. The answer from there is used for each of them. If they are several machines, give each its own lmstudio_controller_url."
+            )
+    return [warning for warning in warnings if warning]
