@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, connection_options, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
@@ -20,12 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import Resolved
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import (
-    check_target,
-    foreign_url_warning,
-    one_server_warning,
-    run_once_warning,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import check_target, check_task
 
 _ADDRESS_SPEC = {name: connection_options()[name] for name in ("url", "port")}
 
@@ -57,7 +52,7 @@ class ActionModule(NormalAction):
             self._display.warning(f"{name}: {why}")
             return {"changed": False, "msg": why, "ansible_facts": {"lmstudio": record}}
 
-    def _check(self, name: str, task_vars: dict[str, Any]) -> list[str | None]:
+    def _check(self, name: str, task_vars: dict[str, Any]) -> Sequence[str | None]:
         given = only_set(self._task.args)
         try:
             address = validate_options(_ADDRESS_SPEC, {option: given[option] for option in _ADDRESS_SPEC if option in given})
@@ -66,7 +61,7 @@ class ActionModule(NormalAction):
             return []  # The module says what is wrong with it.
         host = host_of_task(self._task, task_vars, self._templar)
         written = WrittenOptions(self._task, "gpufleet.lmstudio.model_facts")
-        is_own = "url" not in given or is_server_of_host(given, host, on_controller=False)
+        resolved = _resolve(given, host)
         if host.delegate and self._task.delegate_facts:
             # The facts are the delegate's, so the server has to be, too.
             delegate = host_of_inventory(host.delegate, task_vars["hostvars"], self._templar, host.default_connection)
@@ -78,25 +73,19 @@ class ActionModule(NormalAction):
                         f"Set it to that of {delegate.name}, such as hostvars[{delegate.name!r}].{SECRETS.get(option, SECRETS['token'])}."
                     )
                 return [check_target(self._connection, delegate, endpoint, None)]
-            if is_own and not is_server_of_host(given, delegate, on_controller=False):
+            if resolved.withheld is None and not is_server_of_host(given, delegate, on_controller=False):
                 raise AnsibleError(
                     f"{endpoint.url} is a server of {name}, and with delegate_facts its answer would become facts of {delegate.name}. "
                     f"Remove delegate_facts, or set url to a server of {delegate.name}."
                 )
-        named_url = written.own_url(given, self._templar)
-        warnings = [
-            check_target(self._connection, host, endpoint, named_url),
-            None if is_set(named_url) else one_server_warning(self._task, host, endpoint, written, _resolve, task_vars),
-        ]
-        if not is_own:
-            withheld = withhold_from_server(self, host, given, written, except_for=written.own(self._templar))
-            self._task.args = given
-            warnings.append(foreign_url_warning(endpoint, withheld.values(), host, on_controller=False))
-        else:
-            warnings.append(run_once_warning(self._task, task_vars))
-        return warnings
+        if resolved.withheld is not None:
+            resolved.withheld.extend(withhold_from_server(self, host, resolved.options, written, written.own(self._templar)).values())
+            self._task.args = resolved.options
+        return check_task(self, host, endpoint, resolved, written, _resolve, task_vars)
 
 
-def _resolve(options: Mapping[str, Any], _host: Host) -> Resolved:
+def _resolve(options: Mapping[str, Any], host: Host) -> Resolved:
     """What a host is asked with. Its variables do not count."""
-    return Resolved(only_set(options), {}, TARGET_URL, on_controller=False)
+    given = only_set(options)
+    is_own = "url" not in given or is_server_of_host(given, host, on_controller=False)
+    return Resolved(given, {}, TARGET_URL, on_controller=False, withheld=None if is_own else [])

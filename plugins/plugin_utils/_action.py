@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, is_set, with_token_of_environment
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, with_token_of_environment
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
@@ -25,13 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import (
-    check_target,
-    foreign_url_warning,
-    loopback_warning,
-    one_server_warning,
-    run_once_warning,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import check_task
 
 _ENVIRONMENT_ADVICE = (
     f"{TOKEN_VARIABLE} in the keyword environment applies to modules that run on hosts. With via: controller, give token or "
@@ -95,9 +89,8 @@ class OneHostAction(ActionBase):
         host = host_of_task(self._task, task_vars, self._templar)
         written = WrittenOptions(self._task, "gpufleet.lmstudio." + self.MODULE)
         resolved = resolve_task(self._task.args, host)
-        withheld = resolved.withheld
-        if withheld is not None:
-            withheld += withhold_from_server(self, host, resolved.options, written, except_for=written.own(self._templar)).values()
+        if resolved.withheld is not None:
+            resolved.withheld.extend(withhold_from_server(self, host, resolved.options, written, written.own(self._templar)).values())
         given = with_token_of_environment(resolved.options) if resolved.on_controller else resolved.options
         # Checked for modules, too, because only here is it known where an option was set.
         options = validate_options(self.spec, given, resolved.names)
@@ -106,15 +99,7 @@ class OneHostAction(ActionBase):
             return self.result_of(resolved.not_asked.record(options.get("detail", FULL)), parsed), {}
         self._check_via(resolved.on_controller)
         endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if resolved.on_controller else None)
-        named_url = written.own_url(self._task.args, self._templar)
-        warnings = [
-            loopback_warning([(host, endpoint)]) if resolved.on_controller else check_target(self._connection, host, endpoint, named_url),
-            None if is_set(named_url) else one_server_warning(self._task, host, endpoint, written, resolve_task, task_vars),
-            run_once_warning(self._task, task_vars)
-            if withheld is None
-            else foreign_url_warning(endpoint, withheld, host, resolved.on_controller),
-        ]
-        for warning in filter(None, warnings):
+        for warning in check_task(self, host, endpoint, resolved, written, resolve_task, task_vars):
             self._display.warning(f"{host.name}: {warning}")
         if resolved.on_controller:
             return self._query_from_controller(endpoint, parsed), {}

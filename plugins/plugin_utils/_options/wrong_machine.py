@@ -28,12 +28,37 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     variables_in_task,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import Resolved
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written, includes_around
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions, includes_around
 
 _SET_URL = "set lmstudio_controller_url to a URL of it"
 _FROM_CONTROLLER = "query it from the controller, with model_info or model_assert and via: controller"
 _WHERE = ("url", "port", "via")
 """The options that decide which server is asked."""
+
+
+def check_task(
+    action: Any,
+    host: Host,
+    endpoint: Endpoint,
+    resolved: Resolved,
+    written: WrittenOptions,
+    resolve: Callable[[Mapping[str, Any], Host], Resolved],
+    task_vars: Mapping[str, Any],
+) -> list[str]:
+    """Warnings about the server that a task asks for its host. Raises an ``AnsibleError`` where it would be that of another one.
+
+    `resolve` says what a host is asked with, from the options that the task has on it.
+    """
+    task, on_controller = action._task, resolved.on_controller
+    named_url = written.own_url(task.args, action._templar)
+    warnings = [loopback_warning([(host, endpoint)]) if on_controller else check_target(action._connection, host, endpoint, named_url)]
+    if not is_set(named_url):
+        warnings.append(_one_server_warning(task, host, endpoint, on_controller, written, resolve, task_vars))
+    if resolved.withheld is None:
+        warnings.append(_run_once_warning(task, task_vars))
+    else:
+        warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, on_controller))
+    return [warning for warning in warnings if warning]
 
 
 def check_target(connection: Any, host: Host, endpoint: Endpoint, named_url: Any) -> str | None:
@@ -109,23 +134,22 @@ def foreign_url_warning(endpoint: Endpoint, withheld: Iterable[str], host: Host,
     )
 
 
-def one_server_warning(
+def _one_server_warning(
     task: Any,
     host: Host,
     endpoint: Endpoint,
-    written: Written,
+    on_controller: bool,
+    written: WrittenOptions,
     resolve: Callable[[Mapping[str, Any], Host], Resolved],
     task_vars: Mapping[str, Any],
 ) -> str | None:
     """A warning that one server of the controller answers for several hosts of the play, because their connection is local.
 
-    `resolve` says what a host is asked with, from the options that the task has on it. The first host says it for all: if each looked at
-    the others, a task would take time that grows with the square of their number.
+    The first host says it for all: if each looked at the others, a task would take time that grows with the square of their number.
     """
     batch = task_vars["ansible_play_batch"]
     if host.name not in batch[:1] or task.run_once or host.delegate or not is_loopback(endpoint.host):
         return None
-    on_controller = resolve(task.args, host).on_controller
     if (on_controller and host.has(CONTROLLER_URL)) or not host.is_local:
         return None
 
@@ -151,7 +175,7 @@ def one_server_warning(
     )
 
 
-def run_once_warning(task: Any, task_vars: Mapping[str, Any]) -> str | None:
+def _run_once_warning(task: Any, task_vars: Mapping[str, Any]) -> str | None:
     """A warning that a task asks a server of this host alone: others get its result, or go on without."""
     others = [name for name in task_vars["ansible_play_batch"] if name != task_vars["inventory_hostname"]]
     if others and task.run_once:
