@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import headers_of, only_set
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import (
     TARGET_URL,
     Endpoint,
@@ -159,10 +159,7 @@ def _of_host(host: Host, on_controller: bool) -> Resolved:
         names["url"] = CONTROLLER_URL
         # The port of the host belongs to the URL that this one replaces.
         del names["port"]
-    values = {option: controller_url if name == CONTROLLER_URL else host.variable(name) for option, name in names.items()}
-    own = {option: value for option, value in values.items() if value is not None}
-    if "headers" in own:
-        own["headers"] = headers_of(own["headers"])
+    own = only_set({option: controller_url if name == CONTROLLER_URL else host.variable(name) for option, name in names.items()})
     names = {option: names[option] for option in own}
     if not on_controller:
         return Resolved(own, names, TARGET_URL, on_controller)
