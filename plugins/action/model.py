@@ -22,7 +22,7 @@ class ActionModule(OneHostAction):
     _supports_async = True
     """With ``via: target``."""
 
-    def check_given(self) -> None:
+    def early_result(self) -> None:
         check_given(self._task.args)
 
     def parse(self, options: dict[str, Any]) -> Wanted:

@@ -43,11 +43,8 @@ class OneHostAction(ActionBase):
     spec: dict[str, Any]
     """The argument spec of the module."""
 
-    def check_given(self) -> None:
-        """Raise an ``InputError`` for options that Ansible's own check would take for others."""
-
     def early_result(self) -> dict[str, Any] | None:
-        """The result where no server has to be asked, or None."""
+        """The result where no server has to be asked, or None. Raises an ``InputError`` for options that Ansible's own check would take for others."""
         return None
 
     def parse(self, options: dict[str, Any]) -> Any:
@@ -66,12 +63,12 @@ class OneHostAction(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         try:
-            self.check_given()
-            early = self.early_result()
-            answer, args = self._ask(task_vars) if early is None else (early, {})
+            answer = self.early_result()
+            if answer is None:
+                answer, args = self._ask(task_vars)
         except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
-            answer, args = {"failed": True, "msg": str(exc)}, {}
+            answer = {"failed": True, "msg": str(exc)}
         if answer is None:
             # Outside of the try, so that a host that cannot be reached stays unreachable.
             in_background = bool(self._task.async_val) and not self._connection.has_native_async
