@@ -256,7 +256,7 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
 
     def _host(self, name: str, variables: Variables, listed: bool) -> Host:
         own = combine_vars(variables.of_host(name), self._vars)
-        return Host(name, own, self.templar, connection_of_command_line(), lambda: own if listed else {})
+        return Host(name, own, self.templar, connection_of_command_line(), own if listed else {})
 
     def _records(self, resolved: dict[str, Endpoint | NotAsked], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:
         """The record of each host, from the cache where that is allowed."""

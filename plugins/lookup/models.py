@@ -196,7 +196,7 @@ class LookupModule(LookupBase):
             return host_of_inventory(name, variables["hostvars"], self._templar, connection)
         if name == variables.get("inventory_hostname"):
             # In a variable of this host that another one reads, Ansible shows the variables of this one only.
-            return Host(name, variables, self._templar, connection, lambda: variables)
+            return Host(name, variables, self._templar, connection, variables)
         raise AnsibleLookupError(
             f"the variables of host {name} are not available here, as in the hosts of the first play, or in a variable that another host reads. "
             "Name its URL as the term, or use the inventory plugin gpufleet.lmstudio.lmstudio to choose hosts."

@@ -12,7 +12,7 @@ the delegate there, so these two are then read from the inventory. Where many ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible import constants, context, errors
@@ -80,8 +80,8 @@ class Host(NamedTuple):
     templar: Any
     default_connection: str
     """Its connection where no variable sets one."""
-    in_inventory: Callable[[], Mapping[str, Any]]
-    """Its variables in the inventory, as they are written. Empty for a host that is not in it. Looked up only where needed, because that takes milliseconds."""
+    in_inventory: Mapping[str, Any]
+    """Its variables in the inventory, as they are written. Empty for a host that is not in it."""
     delegate: str | None = None
     """The host that runs a task of it in its place."""
 
@@ -141,8 +141,7 @@ class Host(NamedTuple):
 
     def has_port(self) -> bool:
         """Whether the inventory gives its connection a port."""
-        own = self.in_inventory()
-        return any(is_set(own.get(name)) for name in ("ansible_port", self._connection_variable("port")))
+        return any(is_set(self.in_inventory.get(name)) for name in ("ansible_port", self._connection_variable("port")))
 
     def machine(self) -> tuple[str, ...]:
         """Which machine it is: equal for hosts that are logged in to in the same way, and empty for the controller."""
@@ -159,7 +158,7 @@ class Host(NamedTuple):
         Plain ``localhost``, without an address and a port of its own, is the controller. A host that is not in the inventory is a
         server that the user named.
         """
-        if not is_this_machine(address) or self.is_local or not self.in_inventory():
+        if not is_this_machine(address) or self.is_local or not self.in_inventory:
             return False
         return self.has_port() or self.name != "localhost" or address != self.name
 
@@ -167,16 +166,11 @@ class Host(NamedTuple):
 def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
     """The host of a task, wherever the task is delegated to."""
     name = task_vars["inventory_hostname"]
-
-    def in_inventory() -> Mapping[str, Any]:
-        return variables_in_inventory(name, task_vars["hostvars"])
-
+    own = variables_in_inventory(name, task_vars["hostvars"])
     connection = connection_of_play(task, templar)
     delegate = str(task.delegate_to) if is_set(task.delegate_to) and task.delegate_to != name else None
-    variables: Any = (
-        _without_delegate(task_vars, in_inventory()) if delegate else _without_keyword(task, task_vars, connection, in_inventory)
-    )
-    host = Host(name, variables, templar, connection, in_inventory, delegate=delegate)
+    variables: Any = _without_delegate(task_vars, own) if delegate else _without_keyword(task, task_vars, connection, own)
+    host = Host(name, variables, templar, connection, own, delegate=delegate)
     if delegate:
         # Ansible fills it in for a host without one, and a template may use it.
         variables.setdefault("ansible_host", host.address)
@@ -186,7 +180,7 @@ def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
 def host_of_inventory(name: str, hostvars: Mapping[str, Any], templar: Any, default_connection: str) -> Host:
     """A host of the inventory, with the variables that are its own: those of the inventory, facts and extra variables."""
     variables = variables_in_inventory(name, hostvars)
-    return Host(name, variables, templar, default_connection, lambda: variables)
+    return Host(name, variables, templar, default_connection, variables)
 
 
 def variables_in_inventory(name: str, hostvars: Any) -> Mapping[str, Any]:
@@ -209,14 +203,12 @@ def variables_in_task(task: Any, name: str, task_vars: Mapping[str, Any]) -> dic
     return {**found, "hostvars": hostvars}
 
 
-def _without_keyword(
-    task: Any, task_vars: Mapping[str, Any], connection: str, in_inventory: Callable[[], Mapping[str, Any]]
-) -> Mapping[str, Any]:
+def _without_keyword(task: Any, task_vars: Mapping[str, Any], connection: str, own: Mapping[str, Any]) -> Mapping[str, Any]:
     """The variables of a task as users wrote them, without the connection that Ansible fills in from the keyword of a task.
 
     That keyword says how a module gets to the host, or that it does not go there at all, but not which machine the host is.
     """
-    if task_vars.get("ansible_connection") == connection or "ansible_connection" in in_inventory():
+    if task_vars.get("ansible_connection") == connection or "ansible_connection" in own:
         return task_vars
     written = variables_in_task(task, task_vars["inventory_hostname"], task_vars)
     return {name: value for name, value in task_vars.items() if name != "ansible_connection" or name in written}

@@ -30,7 +30,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_m
 
 
 def host(name: str = "gpu01", **variables: object) -> Host:
-    return Host(name, variables, Templar(loader=DataLoader()), "ssh", lambda: variables)
+    return Host(name, variables, Templar(loader=DataLoader()), "ssh", variables)
 
 
 def trusted(text: str) -> str:
