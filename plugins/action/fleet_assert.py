@@ -25,12 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_other_values
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import (
-    is_loopback_url,
-    machines_of,
-    sharing,
-    sharing_records,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import machine_by_variables, sharing, sharing_records
 
 _GRACE_SECONDS = 0.5
 """A host whose own timeout ends together with its round reports its own failure, not that the round was over."""
@@ -70,10 +65,8 @@ class ActionModule(FleetAction):
         if options["hosts"] is not None:
             raise OptionError("records", "they say which hosts are meant. Remove one of records and hosts.")
         records = extract_records(options["records"], "records")
-        # The loopback address of a host that asked itself is not that of another one.
-        on_loopback = [name for name, record in records.items() if is_loopback_url(record.get("url"))]
-        machines = machines_of(on_loopback, task_vars["hostvars"], self._templar)
-        return judge_given_records(assertion, records, sharing_records(records, machines))
+        shared = sharing_records(records, machine_by_variables(task_vars["hostvars"], self._templar))
+        return judge_given_records(assertion, records, shared)
 
     def _ask(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         names = self.names_of(options["hosts"], task_vars)

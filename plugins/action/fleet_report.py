@@ -31,7 +31,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.t
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.sentences import headline, problems
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit, refuse_other_values
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import machines_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import machine_by_variables
 
 _LAST_FILE = "fleet_audit.last.json"
 _FILES = (*(name for name, _render in FORMATS.values()), _LAST_FILE, history.FILE)
@@ -81,12 +81,11 @@ class ActionModule(ActionBase):
         policies = parse_policies(options["policy"], groups)
         baseline = _baseline(options["baseline"], folder)
         runs = self._history(folder / history.FILE) if options["history"] else None
-        judges_together = any(policy.for_fleet for policy in policies)
         scope = Scope(
             policy=json.loads(json.dumps(options["policy"] or None)),
             limit=task_vars.get("ansible_limit"),
             inventory=frozenset(groups.get("all", ())),
-            machines=machines_of(options["hosts"], task_vars["hostvars"], self._templar) if judges_together else {},
+            machine_of=machine_by_variables(task_vars["hostvars"], self._templar),
             collection_version=collection_version(),
             history=None if runs is None else runs[max(0, len(runs) + 1 - options["history"]) :],
             first_run=options["baseline"] == LAST and baseline is None,

@@ -50,7 +50,7 @@ def hosts_serving(hosts: Any, model: Any, **attributes: Any) -> list[str]:
 def fleet_violations(hosts: Any, require: Any, min_hosts: Any = None, consistent: Any = ()) -> list[Any]:
     records, (least, same) = extract_records(hosts, "hosts"), parse_fleet_terms(min_hosts, consistent)
     # Without a number every host is judged, whoever shares its server.
-    shared = sharing_records(records, {}) if least else {}
+    shared = sharing_records(records) if least else {}
     return judge_fleet({name: record for name, record in records.items() if name not in shared}, parse_all(require), least, same)
 
 

@@ -15,7 +15,6 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
@@ -29,7 +28,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift imp
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS, Finding, find
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.host_entry import describe_host, load_record, natural_order
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import Policy, check_policies, notes_on_policies
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import Machines
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import MachineOf, machine_by_name
 
 Audit = dict[str, Any]
 
@@ -45,8 +44,8 @@ class Scope(NamedTuple):
     """Of the command line (``--limit``)."""
     inventory: Collection[str] = ()
     """The names of all hosts of the inventory."""
-    machines: Machines = MappingProxyType({})
-    """Which of the hosts are one, as in :func:`sharing_records`."""
+    machine_of: MachineOf = machine_by_name
+    """Which machine a host is, to find hosts that are one."""
     collection_version: str | None = None
     history: Sequence[dict[str, Any]] | None = None
     """The figures of the runs before this one, or None where none are kept. The JSON report leaves them out."""
@@ -92,7 +91,7 @@ def make_audit(
         except (KeyError, TypeError, AttributeError) as exc:
             problem = f"the record of {name} is not complete: {exc} is missing or wrong. Pass the records unchanged."
             raise OptionError("hosts", problem) from None
-    checks = check_policies(policies, records, scope.machines)
+    checks = check_policies(policies, records, scope.machine_of)
     carried_over: list[dict[str, Any]] = []
     drift = None
     if baseline is not None:
@@ -125,7 +124,7 @@ def make_audit(
         "checks": checks,
         "drift": drift,
         "carried_over": carried_over,
-        "notes": [*notes_on_policies(policies, records, scope.machines), *_notes_on_lists(described)],
+        "notes": [*notes_on_policies(policies, records, scope.machine_of), *_notes_on_lists(described)],
     }
 
 

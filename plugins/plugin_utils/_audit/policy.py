@@ -30,7 +30,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     read_value,
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable, unknown_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import Machines, sharing_records
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import MachineOf, sharing_records
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
 NO_ANSWER = "gave no answer"
@@ -114,8 +114,8 @@ def _check_keys(raw: Any, where: str, known: tuple[str, ...]) -> Mapping[str, An
     return raw
 
 
-def check_policies(policies: Sequence[Policy], records: Mapping[str, Record], machines: Machines) -> list[dict[str, Any]]:
-    """One check for each requirement on each host it is about, or one for the hosts together. `machines` is as in :func:`sharing_records`."""
+def check_policies(policies: Sequence[Policy], records: Mapping[str, Record], machine_of: MachineOf) -> list[dict[str, Any]]:
+    """One check for each requirement on each host it is about, or one for the hosts together."""
     checks = []
     for policy in policies:
         in_scope = {name: record for name, record in records.items() if policy.is_about(name)}
@@ -124,7 +124,7 @@ def check_policies(policies: Sequence[Policy], records: Mapping[str, Record], ma
         # Without hosts and without min_hosts there is nothing to judge. A note says so.
         elif in_scope or policy.min_hosts is not None:
             # Several names of one server are one host.
-            shared = sharing_records(in_scope, machines)
+            shared = sharing_records(in_scope, machine_of)
             servers = {name: record for name, record in in_scope.items() if name not in shared}
             checks += [_check_together(policy, number, servers) for number in range(len(policy.requirements))]
     return checks
@@ -177,14 +177,14 @@ def _check(
     }
 
 
-def notes_on_policies(policies: Iterable[Policy], records: Mapping[str, Record], machines: Machines) -> list[str]:
+def notes_on_policies(policies: Iterable[Policy], records: Mapping[str, Record], machine_of: MachineOf) -> list[str]:
     without_hosts = dict.fromkeys(
         policy.name
         for policy in policies
         if policy.hosts is not None and policy.min_hosts is None and not policy.hosts.intersection(records)
     )
     notes = [f"The policy of {name} judged nothing, because no host of this audit is in it." for name in without_hosts]
-    shared = sharing_records(records, machines) if any(policy.for_fleet for policy in policies) else {}
+    shared = sharing_records(records, machine_of) if any(policy.for_fleet for policy in policies) else {}
     if shared:
         pairs = format_names([f"{name} (as {first})" for name, first in shared.items()])
         notes.append(f"Hosts with the same URL count once in the rules of the fleet: {pairs}.")

@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import functools
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,8 +34,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import THIS_MACHINE, Server, server_of
 
-Machines = Mapping[str, tuple[str, ...]]
-"""Which machine each host is: equal for hosts that are one, empty for the controller."""
+MachineOf = Callable[[str], tuple[str, ...]]
+"""Which machine the host of a name is: equal for hosts that are one, empty for the controller."""
 
 
 def reason_not_asked(host: Host, address: str) -> NotAsked | None:
@@ -89,41 +90,42 @@ def _server(url: Any, port: Any) -> Server | None:
     return server_of(endpoint)
 
 
-def machines_of(names: Iterable[str], hostvars: Mapping[str, Any], templar: Any) -> Machines:
-    """Which machine each host is, as its own variables say. The keyword of a play does not count, because records may have been gathered in
+def machine_by_variables(hostvars: Mapping[str, Any], templar: Any) -> MachineOf:
+    """Which machine a host is, as its own variables say. The keyword of a play does not count, because records may have been gathered in
     another play.
     """
 
+    @functools.lru_cache(maxsize=None)
     def machine_of(name: str) -> tuple[str, ...]:
         try:
             return host_of_inventory(name, hostvars, templar, "ssh").machine()
         except VariableError:
             return (name,)
 
-    return {name: machine_of(name) for name in names}
+    return machine_of
 
 
-def names_by_server(urls: Mapping[str, str | None], machines: Machines | None = None) -> Collection[list[str]]:
-    """The hosts of each server that URLs name, however they are written.
+def machine_by_name(name: str) -> tuple[str, ...]:
+    return (name,)
 
-    With `machines`, which says which hosts are one, a loopback URL means the host itself: hosts asked themselves.
-    """
+
+def names_by_server(urls: Mapping[str, str | None], machine_of: MachineOf = lambda _name: ()) -> Collection[list[str]]:
+    """The hosts of each server that URLs name, however they are written. A loopback URL means the machine of its host, by default the controller."""
 
     def server(name: str, url: str) -> tuple[Any, ...]:
-        own = machines is not None and is_loopback_url(url)
-        return (_server(url, None) or str(url), *((machines or {}).get(name, (name,)) if own else ()))
+        return (_server(url, None) or str(url), *(machine_of(name) if is_loopback_url(url) else ()))
 
     return grouped((server(name, url), name) for name, url in urls.items() if url is not None).values()
 
 
-def sharing(urls: Mapping[str, str | None], machines: Machines | None = None) -> dict[str, str]:
+def sharing(urls: Mapping[str, str | None], machine_of: MachineOf = lambda _name: ()) -> dict[str, str]:
     """For each host whose URL names the server of an earlier host, the name of that earlier host."""
-    return {name: first for first, *others in names_by_server(urls, machines) for name in others}
+    return {name: first for first, *others in names_by_server(urls, machine_of) for name in others}
 
 
-def sharing_records(records: Mapping[str, Any], machines: Machines) -> dict[str, str]:
+def sharing_records(records: Mapping[str, Any], machine_of: MachineOf = machine_by_name) -> dict[str, str]:
     """For each host whose record is of the server of an earlier host, the name of that earlier host."""
-    return sharing({name: record.get("url") for name, record in records.items()}, machines)
+    return sharing({name: record.get("url") for name, record in records.items()}, machine_of)
 
 
 def address_url(address: str) -> str:
