@@ -25,7 +25,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
 )
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_other_values
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import machine_by_variables, sharing, sharing_records
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import machine_by_variables, sharing_records
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import names_by_server, sharing
 
 _GRACE_SECONDS = 0.5
 """A host whose own timeout ends together with its round reports its own failure, not that the round was over."""
@@ -80,7 +81,7 @@ class ActionModule(FleetAction):
             of_round = {**options, "detail": assertion.detail, "fleet_timeout": min(options["fleet_timeout"], seconds + _GRACE_SECONDS)}
             return ask_hosts({name: resolved[name] for name in asked}, of_round)
 
-        shared = sharing({name: endpoint.url for name, endpoint in endpoints.items()})
+        shared = sharing(names_by_server(endpoints.items()))
         return ask_until_met(assertion, names, shared, timeout, ask, progress=self._show_progress)
 
     def _show_progress(self, line: str) -> None:

@@ -18,8 +18,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.maskin
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import names_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import names_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import loopback_warning
 
 # Evaluated at import, because Ansible loads action and inventory plugins before it starts its workers, which have no terminal. The
@@ -47,7 +47,7 @@ def endpoint_warnings(hosts: Iterable[Host], resolved: Mapping[str, Endpoint | N
     endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}
     asked = [(host, endpoints[host.name]) for host in hosts if host.name in endpoints]
     warnings = [*sorted({short_secret_warning(endpoint) or "" for endpoint in endpoints.values()}), loopback_warning(asked)]
-    for names in names_by_server({host.name: endpoint.url for host, endpoint in asked}):
+    for names in names_by_server((host.name, endpoint) for host, endpoint in asked):
         if len(names) > 1:
             warnings.append(
                 f"{format_names(names)} have the same URL, {endpoints[names[0]].url}: one machine under several names, or several machines behind one "

@@ -36,7 +36,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import TIME_FORMAT
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, ParsedPoll
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import names_by_server
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import names_by_server
 
 
 def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, ParsedPoll]) -> str:
@@ -118,7 +118,7 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
 def _with_known_server(endpoints: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
     """The hosts without those that share a server and differ in their secrets: a cache does not know whose answer it has, because it has no secret."""
     known: dict[str, Endpoint] = {}
-    for names in names_by_server({name: endpoint.url for name, endpoint in endpoints.items()}):
+    for names in names_by_server(endpoints.items()):
         if len({(endpoints[name].token, endpoints[name].headers) for name in names}) == 1:
             known.update({name: endpoints[name] for name in names})
     return known

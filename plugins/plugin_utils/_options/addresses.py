@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +32,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     VariableError,
     host_of_inventory,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import THIS_MACHINE, Server, server_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import THIS_MACHINE, Server, server_of, sharing
 
 MachineOf = Callable[[str], tuple[str, ...]]
 """Which machine the host of a name is: equal for hosts that are one, empty for the controller."""
@@ -109,23 +109,14 @@ def machine_by_name(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-def names_by_server(urls: Mapping[str, str | None], machine_of: MachineOf = lambda _name: ()) -> Collection[list[str]]:
-    """The hosts of each server that URLs name, however they are written. A loopback URL means the machine of its host, by default the controller."""
+def sharing_records(records: Mapping[str, Any], machine_of: MachineOf = machine_by_name) -> dict[str, str]:
+    """For each host whose record is of the server of an earlier host, the name of that earlier host. A loopback URL is one of the host's machine."""
+    urls = {name: record["url"] for name, record in records.items() if record.get("url") is not None}
 
     def server(name: str, url: str) -> tuple[Any, ...]:
         return (_server(url, None) or str(url), *(machine_of(name) if is_loopback_url(url) else ()))
 
-    return grouped((server(name, url), name) for name, url in urls.items() if url is not None).values()
-
-
-def sharing(urls: Mapping[str, str | None], machine_of: MachineOf = lambda _name: ()) -> dict[str, str]:
-    """For each host whose URL names the server of an earlier host, the name of that earlier host."""
-    return {name: first for first, *others in names_by_server(urls, machine_of) for name in others}
-
-
-def sharing_records(records: Mapping[str, Any], machine_of: MachineOf = machine_by_name) -> dict[str, str]:
-    """For each host whose record is of the server of an earlier host, the name of that earlier host."""
-    return sharing({name: record.get("url") for name, record in records.items()}, machine_of)
+    return sharing(grouped((server(name, url), name) for name, url in urls.items()).values())
 
 
 def address_url(address: str) -> str:

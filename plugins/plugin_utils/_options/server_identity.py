@@ -4,12 +4,14 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Which server an endpoint is, in a form that can be compared, however its URL is written."""
+"""Which server an endpoint is, in a form that can be compared, however its URL is written, and which hosts have the same one."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import canonical_host, is_this_machine
 
@@ -26,3 +28,13 @@ class Server(NamedTuple):
 def server_of(endpoint: Endpoint) -> Server:
     host = THIS_MACHINE if is_this_machine(endpoint.host) else canonical_host(endpoint.host)
     return Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
+
+
+def names_by_server(endpoints: Iterable[tuple[str, Endpoint]]) -> Collection[list[str]]:
+    """The names of the hosts of each server."""
+    return grouped((server_of(endpoint), name) for name, endpoint in endpoints).values()
+
+
+def sharing(names_of_servers: Iterable[list[str]]) -> dict[str, str]:
+    """For each host that comes after another one of the same server, the name of the first one there."""
+    return {name: first for first, *others in names_of_servers for name in others}

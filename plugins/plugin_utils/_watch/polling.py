@@ -13,7 +13,6 @@ import logging
 import random
 from typing import Any, Protocol
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import poll_after, poll_endpoint
@@ -23,7 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import for
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import AnswerReader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import server_of
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import names_by_server
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import SOURCE, Arguments, Watched
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import Event, State, advance
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.no_template import without_templates
@@ -40,7 +39,7 @@ class Queue(Protocol):
 
 async def watch(queue: Queue, arguments: Arguments) -> None:
     """Watch all hosts. It ends when it is cancelled, and then leaves nothing behind."""
-    for names in grouped((server_of(host.endpoint), host.name) for host in arguments.hosts).values():
+    for names in names_by_server(arguments.hosts):
         if len(names) > 1:
             _LOG.warning("%s have the same URL: one machine under several names, or several behind one address.", format_names(names))
     reader = AnswerReader()

@@ -24,7 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
     judge_given_records,
     parse_fleet_assertion,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing_records
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -199,6 +199,11 @@ def test_what_cannot_be_used_is_named(options, says):
     assert fleet.rounds == []
 
 
+def shared_of(urls):
+    """Hosts that are all one machine."""
+    return sharing_records({name: {"url": url} for name, url in urls.items()}, lambda _name: ())
+
+
 def test_a_server_is_one_however_its_url_is_written():
     urls = {
         "a": "http://127.0.0.1:1234",
@@ -218,7 +223,7 @@ def test_a_server_is_one_however_its_url_is_written():
         "o": "http://[2001:0DB8:0:0:0:0:0:1]:80/",
         "p": "HTTP://GPU01.:80",
     }
-    assert sharing(urls) == {"b": "a", "c": "a", "f": "e", "g": "e", "k": "a", "l": "d", "m": "d", "o": "n", "p": "e"}
+    assert shared_of(urls) == {"b": "a", "c": "a", "f": "e", "g": "e", "k": "a", "l": "d", "m": "d", "o": "n", "p": "e"}
 
 
 def test_a_round_after_a_sleep_that_lasted_too_long_is_the_last_one():
@@ -233,7 +238,7 @@ def test_a_round_after_a_sleep_that_lasted_too_long_is_the_last_one():
 
 
 def test_hosts_with_one_url_count_once():
-    shared = sharing({"a": "http://x", "b": "http://y", "c": "http://x", "d": None, "e": None, "f": "http://x"})
+    shared = shared_of({"a": "http://x", "b": "http://y", "c": "http://x", "d": None, "e": None, "f": "http://x"})
     assert shared == {"c": "a", "f": "a"}
     fleet = always(a=GOOD, b=IDLE, c=GOOD)
     result = fleet.run(shared={"c": "a"}, min_hosts=2)
