@@ -35,7 +35,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import
 _NO_THREAD_SECONDS = 0.05
 _END_SECONDS = 0.5
 """How long a cancelled exchange may take to end. It should take no time."""
-_MAX_HEADS = 256 * 1024
+_MAX_HEAD = 256 * 1024
 _MAX_FRAMING = 1024 * 1024
 """Bytes by which the sizes and extensions of chunks may exceed the body."""
 _LAST_LINES = (b"\r\n", b"\n", b"")
@@ -127,26 +127,23 @@ async def receive(reader: asyncio.StreamReader, limit: int) -> Response:
 
 async def _read_head(reader: asyncio.StreamReader) -> ParsedResponse:
     """The head of the answer, after any that only announce it (100 Continue). ``http.client`` interprets them."""
-    heads, status_lines, announced = bytearray(), _parser(b""), True
-    while announced:
-        line = await _read_line(reader)
-        status_lines.fp = io.BytesIO(line)  # type: ignore[assignment]
-        # Where there is no more, what came is judged below.
-        announced = line != b"" and status_lines._read_status()[1] == http.client.CONTINUE
-        heads += line
+    # http.client asks a socket for its file.
+    parsed = ParsedResponse(SimpleNamespace(makefile=lambda _mode: None))  # type: ignore[arg-type]
+    while True:
+        head, line = bytearray(), b"-"
         while line not in _LAST_LINES:
             line = await _read_line(reader)
-            heads += line
-            if len(heads) > _MAX_HEADS:
+            head += line
+            if len(head) > _MAX_HEAD:
                 raise http.client.LineTooLong("head")
-    parsed = _parser(heads)
-    parsed.begin()
-    return parsed
-
-
-def _parser(data: bytes | bytearray) -> ParsedResponse:
-    # http.client asks a socket for its file.
-    return ParsedResponse(SimpleNamespace(makefile=lambda _mode: io.BytesIO(data)))  # type: ignore[arg-type]
+        parsed.fp = io.BytesIO(head)  # type: ignore[assignment]
+        try:
+            parsed.begin()
+            return parsed
+        except http.client.RemoteDisconnected:
+            # There is nothing after an announcement yet, or nothing came.
+            if not head:
+                raise
 
 
 async def _read(reader: asyncio.StreamReader, size: int) -> bytes:
