@@ -4,7 +4,9 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Why a server did not give the requested answer: every status, and every next step."""
+"""Why a server did not give the requested answer: every status, and every next step. Those that only ``_lmstudio`` finds are here, too, because
+an error has its next step from the beginning.
+"""
 
 from __future__ import annotations
 
