@@ -233,6 +233,11 @@ def test_the_request_has_one_host_and_one_authorization():
     assert [value for name, value in headers.items() if name.lower() == "user-agent"] == ["mine"]
 
 
+def test_of_a_header_in_two_spellings_the_later_one_is_sent():
+    headers = Request("GET", "/").headers(endpoint(headers={"X-Key": "a", "x-key": "b"}))
+    assert {name: value for name, value in headers.items() if name.lower() == "x-key"} == {"x-key": "b"}
+
+
 def test_an_endpoint_does_not_show_its_secrets():
     made = endpoint(token="hunter2hunter2", headers={"X-Key": "hunter2hunter2"})
     assert "hunter2" not in repr(made) + str(made)
