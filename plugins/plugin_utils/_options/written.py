@@ -71,10 +71,6 @@ class WrittenOptions(Written):
         evaluated = templar.template(for_all) if for_all else None
         return {**(evaluated if isinstance(evaluated, Mapping) else {}), **own}
 
-    def own_url(self, args: Mapping[str, Any], templar: Any) -> Any:
-        """The URL that the task itself has, and not `module_defaults`, as it is in its evaluated options."""
-        return args.get("url") if "url" in self.own(templar) else None
-
 
 def written_environment(task: Any) -> Written:
     """The keyword ``environment`` of a task and of what is around it."""

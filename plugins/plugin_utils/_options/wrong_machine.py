@@ -50,7 +50,8 @@ def check_task(
     `resolve` says what a host is asked with, from the options that the task has on it.
     """
     task, on_controller = action._task, resolved.on_controller
-    named_url = written.own_url(task.args, action._templar)
+    # That of module_defaults is not the task's own.
+    named_url = task.args.get("url") if "url" in written.own(action._templar) else None
     warnings = [loopback_warning([(host, endpoint)]) if on_controller else check_target(action._connection, host, endpoint, named_url)]
     if not is_set(named_url):
         warnings.append(_one_server_warning(task, host, endpoint, on_controller, written, resolve, task_vars))
