@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import check_seconds
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, read_value, whole_number
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, one_of, read_value, whole_number
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_value, printable
 
 LOADED, UNLOADED, DOWNLOADED = STATES = ("loaded", "unloaded", "downloaded")
@@ -182,8 +182,7 @@ def _parse_compare(compare: Mapping[str, Any], config: Mapping[str, Any]) -> dic
             raise OptionError(
                 "compare", f"{format_value(name)} is not in config, so there is nothing to compare. Add it there, or remove it."
             )
-        if how not in COMPARISONS:
-            raise OptionError("compare", f"{printable(name)}: {format_value(how)} is not one of {', '.join(COMPARISONS)}.")
+        read_value(one_of(COMPARISONS), how, f"compare: {printable(name)}")
         if how == AT_LEAST and isinstance(config[name], (bool, str)):
             raise OptionError("compare", f"{printable(name)}: at_least compares numbers, and {format_value(config[name])} is not one.")
     return {name: str(compare.get(name, AT_LEAST if name == "context_length" else EXACT)) for name in config}

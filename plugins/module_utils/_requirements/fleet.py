@@ -32,6 +32,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
     VOCABULARY,
     Requirement,
     RequirementError,
+    one_of,
     read_value,
     whole_number,
 )
@@ -64,10 +65,7 @@ def parse_fleet_terms(min_hosts: Any, consistent: Any, where: str = "") -> tuple
         consistent = (consistent,) if consistent else ()
     if not isinstance(consistent, (list, tuple)):
         raise RequirementError(f"{where}consistent: {format_value(consistent)} is not a list.")
-    for name in consistent:
-        if name not in CONSISTENT:
-            raise RequirementError(f"{where}consistent: {format_value(name)} is not one of {', '.join(CONSISTENT)}.")
-    return least, tuple(str(name) for name in consistent)
+    return least, tuple(read_value(one_of(CONSISTENT), name, f"{where}consistent") for name in consistent)
 
 
 def judge_fleet(

@@ -19,6 +19,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import (
     format_any,
     format_size,
     format_value,
+    full_stop,
     printable,
     unknown_names,
 )
@@ -158,7 +159,7 @@ def read_value(read: Callable[[Any], Value], value: Any, where: str) -> Value:
     try:
         return read(value)
     except ValueError as exc:
-        raise RequirementError(f"{where}: {format_value(value)} is not {exc}.") from None
+        raise RequirementError(full_stop(f"{where}: {format_value(value)} is not {exc}")) from None
 
 
 def boolean(value: Any) -> bool:
@@ -185,7 +186,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 def one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in choices:
-            raise ValueError(f"one of {', '.join(choices)}")
+            raise ValueError(f"one of {', '.join(choices)}.{did_you_mean([str(value)], choices)}")
         return str(value)
 
     return read

@@ -208,5 +208,9 @@ _BY_TYPE: dict[str, Callable[[Any], Any]] = {
     "bool": boolean,
     "dict": _headers,
 }
-_CONNECTION = {name: _BY_TYPE[option["type"]] for name, option in connection_options().items() if name != "url"}
+_CONNECTION = {
+    name: one_of(tuple(option["choices"])) if "choices" in option else _BY_TYPE[option["type"]]
+    for name, option in connection_options().items()
+    if name != "url"
+}
 _OF_ENDPOINT = {"name": _string, "url": _url, **_CONNECTION}

@@ -111,6 +111,7 @@ def messages(requirement, of=None):
         ({"model": "m", "name": ""}, "name:  is not a string."),
         ({"model": "m", "state": "present"}, "state: present is not one of loaded, available, unloaded, absent."),
         ({"model": "m", "state": ["loaded"]}, "state: ['loaded'] is not one of loaded, available, unloaded, absent."),
+        ({"model": "m", "state": "Absent"}, "Absent is not one of loaded, available, unloaded, absent. Did you mean absent?"),
         ({"model": "m", "severity": "info"}, "severity: info is not one of fail, warn."),
         ({"model": "m", "min_context_length": "lots"}, "min_context_length: lots is not a whole number of 1 or more."),
         ({"model": "m", "min_context_length": True}, "min_context_length: true is not a whole number of 1 or more."),

@@ -45,7 +45,7 @@ WRONG = {
     "interval": ({**ONE, "interval": "soon"}, "interval: 'soon' is not a number."),
     "interval of nothing": ({**ONE, "interval": 0}, "interval: 0 is not a usable number of seconds. Give 0.1 or more and at most 86400."),
     "down_after": ({**ONE, "down_after": 0}, "down_after: '0' is not a whole number of 1 or more."),
-    "initial": ({**ONE, "initial": "snapshoot"}, "initial: 'snapshoot' is not one of none, snapshot."),
+    "initial": ({**ONE, "initial": "snapshoot"}, "initial: 'snapshoot' is not one of none, snapshot. Did you mean snapshot?"),
     "no event": ({**ONE, "events": []}, "events: must be a list of at least one event."),
     "unknown event": (
         {**ONE, "events": ["host_dwn"]},
