@@ -27,7 +27,7 @@ PLAY = """
         msg: "SERVES {{ inventory_hostname }} {{ serve_models_result.msg | default('nothing that was judged') }}"
       tags: [serve]
 """
-NOT_USABLE = ("empty", "twice", "nothing", "misspelled", "useless", "text", "pattern", "spaces", "nameless", "blank", "null")
+NOT_USABLE = ("empty", "twice", "nothing", "misspelled", "useless", "pattern", "spaces", "nameless", "blank", "null")
 """Hosts whose options are refused before any request."""
 CATALOGUE = {NEW: {"size_bytes": 2_000_000_000}}
 SERVERS = {
@@ -49,7 +49,7 @@ WANTED = {
     },
     "mac": {
         "serve_models_models": [
-            {"model": "mistral/devstral-24b", "config": {"context_length": "8192"}},
+            {"model": "mistral/devstral-24b", "config": "context_length=8192"},
             {"model": CHAT, "config": {"context_length": 4096, "eval_batch_size": 512}, "compare": {"eval_batch_size": "ignore"}},
         ],
         "serve_models_via": "controller",
@@ -170,7 +170,6 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         "twice": {"serve_models_models": [{"model": CHAT}, {"model": CHAT, "state": "unloaded"}]},
         "nothing": {"serve_models_models": [{"model": CHAT, "state": "unloaded"}], "serve_models_exclusive": True},
         "misspelled": {"serve_models_models": [{"model": CHAT, "conifg": {}}]},
-        "text": {"serve_models_models": [{"model": CHAT, "config": "context_length=8192"}]},
         "pattern": {"serve_models_models": [{"model": CHAT}], "serve_models_exclusive": True, "serve_models_keep": "text-*"},
         "useless": {"serve_models_models": [{"model": CHAT}], "serve_models_keep": ["text-*"]},
         "spaces": {"serve_models_models": [{"model": CHAT}, {"model": f"{LARGE} "}], "serve_models_exclusive": True},
@@ -192,7 +191,6 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         "names a model twice",
         "serve_models_exclusive needs a model to load",
         "serve_models_keep is what serve_models_exclusive leaves loaded",
-        "has a config or compare that is text",
         "serve_models_keep is text",
         "serve_models_models has a key that is empty, or begins or ends with a space",
         "serve_models_keep has an entry that is empty or not a string",
