@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The parts of every plugin's argument spec, and what counts as an option that is not set."""
+"""The parts of every plugin's argument spec, what counts as an option that is not set, and the token of the environment."""
 
 from __future__ import annotations
 
