@@ -24,7 +24,7 @@ MAX_SECONDS = 86400
 _NAME_OR_IPV4 = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
 _IPV6 = re.compile(r"(?=.*:)[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\Z")
 # An @ that is written wide or escaped counts as well. In a path %40 is fine.
-_USERINFO = re.compile(r"\s*([a-z][a-z0-9+.-]*:/*)?(?:.*[@\uff20\ufe6b]|[^/]*%40)", re.IGNORECASE | re.DOTALL)
+_USERINFO = re.compile(r"\s*([\w+.-]+:/*)?(?:.*[@\uff20\ufe6b]|[^/]*%40)", re.DOTALL)
 _OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
 
 
