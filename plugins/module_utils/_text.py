@@ -15,7 +15,7 @@ MASK = "********"
 """Shown instead of a secret."""
 _MASK_OF_ANSIBLE = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 """What Ansible shows instead of a text that is a secret as a whole. Where it is a part of the text, Ansible's mask is the same as ours."""
-_IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_IGNORABLE = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 """What Unicode lets a program not show (Default_Ignorable_Code_Point), and Python takes for printable: fillers and variation selectors."""
 NAMES_SHOWN = 5
 
@@ -48,7 +48,8 @@ def is_pattern(name: str) -> bool:
 
 def is_visible(text: str) -> bool:
     """Whether a reader can see every character of a text. Plain spaces count, as Python has it."""
-    return text.isprintable() and not _IGNORABLE.search(text)
+    # The expression takes long to compile, and few texts need it.
+    return text.isprintable() and (text.isascii() or not re.search(_IGNORABLE, text))
 
 
 def printable(text: str, limit: int = 80) -> str:
