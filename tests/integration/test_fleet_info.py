@@ -239,6 +239,9 @@ def test_without_run_once_it_warns(run, start):
     assert warning in " ".join(outcome.output.split())
     assert [len(fleet.requests(name)) for name in TOKENS] == [1, 1, 1]
     assert warning not in " ".join(run(play + "      run_once: true\n", hosts_of(fleet)).output.split())
+    alone = play.replace("hosts: all", "hosts: localhost").replace("fleet_info:", "fleet_info: {hosts: all}")
+    assert warning not in " ".join(run(alone, hosts_of(fleet)).output.split())
+    assert [len(fleet.requests(name)) for name in TOKENS] == [3, 3, 3]
 
 
 def test_on_error_says_who_and_why(run, start):

@@ -60,17 +60,18 @@ class FleetAction(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        if not self._task.run_once:
+        task_vars = task_vars or {}
+        if not self._task.run_once and len(task_vars["ansible_play_batch"]) > 1:
             self._display.warning(
                 f"{self.MODULE} asks all hosts once, but without run_once: true Ansible registers its result on one host only. "
                 "Set run_once: true on this task."
             )
         try:
-            refuse_batches_of_an_audit(self._task, task_vars or {})
+            refuse_batches_of_an_audit(self._task, task_vars)
             if self._task.args.get("hosts", self) in ("", None):
                 raise OptionError("hosts", f"it has no value. {_GIVE_A_PATTERN}")
             options = validate_options(self.spec, given_options(self._task.args))
-            result.update(self.result_of(options, task_vars or {}))
+            result.update(self.result_of(options, task_vars))
         except (AnsibleError, InputError) as exc:
             # Not raised again: Ansible would show where in the code it happened, which helps nobody.
             result.update(failed=True, msg=str(exc))
