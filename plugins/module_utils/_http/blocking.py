@@ -12,11 +12,10 @@ There is no netrc, no redirect, no cookie, no shared opener and no proxy unless 
 
 from __future__ import annotations
 
-import concurrent.futures
 import http.client
 import socket
 import threading
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
@@ -28,7 +27,8 @@ FAILURES = (OSError, ValueError, http.client.HTTPException)
 """What a failed exchange raises. :func:`failure` says what it means."""
 _IMPORTING = threading.Lock()
 """Before Python 3.10, the thread that waits for the deadline can see a file of an archive half loaded while the exchange loads it."""
-T = TypeVar("T")
+
+
 Exchange = Callable[[Endpoint, Request, Deadline], Response]
 """How a driver sends a request."""
 
@@ -59,28 +59,26 @@ def fetch(endpoint: Endpoint, request: Request, exchange: Exchange = exchange) -
     The exchange has a thread of its own, because a name resolution that hangs cannot be abandoned otherwise.
     """
     deadline = Deadline(request.timeout or endpoint.timeout)
-    try:
-        return in_thread(lambda: exchange(endpoint, request, deadline)).result(deadline.remaining())
-    except concurrent.futures.TimeoutError:
-        raise failure(socket.timeout(), endpoint, deadline) from None
-    finally:
-        deadline.cancel()
-
-
-def in_thread(work: Callable[[], T]) -> concurrent.futures.Future[T]:
-    """The result of blocking work in a thread of its own. Unlike the thread of an executor, it does not keep Python from exiting."""
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
-    # From here on, whoever no longer waits for the result cannot cancel it.
-    future.set_running_or_notify_cancel()
+    ended: list[Response | BaseException] = []
 
     def run() -> None:
         try:
-            future.set_result(work())
+            ended.append(exchange(endpoint, request, deadline))
         except BaseException as exc:
-            future.set_exception(exc)
+            ended.append(exc)
 
-    threading.Thread(target=run, daemon=True, name="lmstudio").start()
-    return future
+    thread = threading.Thread(target=run, daemon=True, name="lmstudio")
+    thread.start()
+    try:
+        thread.join(deadline.remaining())
+        # Judged before the socket is shut, which ends the exchange with another error.
+        in_time = bool(ended)
+    finally:
+        deadline.cancel()
+    result = ended[0] if in_time else failure(socket.timeout(), endpoint, deadline)
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 def is_direct(endpoint: Endpoint) -> bool:

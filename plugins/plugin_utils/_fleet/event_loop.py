@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import http.client
 import io
 import socket
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -106,10 +108,20 @@ async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Wait for blocking work in a thread of its own."""
+    """Wait for blocking work in a thread of its own. Unlike the thread of an executor, it does not keep Python from exiting."""
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    # From here on, whoever no longer waits for the result cannot cancel it.
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as exc:
+            future.set_exception(exc)
+
     while True:
         try:
-            future = blocking.in_thread(work)
+            threading.Thread(target=run, daemon=True, name="lmstudio").start()
             break
         except RuntimeError:
             # The system allows no more threads now, as in a container with a limit.
