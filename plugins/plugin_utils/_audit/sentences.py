@@ -135,6 +135,11 @@ def size(number: int | None) -> str:
     return "not known" if number is None else format_size(number)
 
 
+def number_listed(host: Mapping[str, Any]) -> str:
+    """How many models a host lists, in a table. One that it lists twice counts twice, as everywhere."""
+    return "-" if host["counts"]["models"] is None else str(host["counts"]["models"])
+
+
 def loaded_size(host: Mapping[str, Any]) -> str:
     return size(host["size_bytes"]["loaded"]) if host["ok"] else "-"
 

@@ -60,8 +60,8 @@ def as_markdown(audit: Audit) -> str:
         ],
     )  # fmt: skip
     rows = [
-        (_code(host["name"]), _code(host["status"]), len({model["key"] for model in host["models"]}) if host["ok"] else "-",
-         sentences.loaded_size(host), _names(sentences.loaded_models(host), 20))
+        (_code(host["name"]), _code(host["status"]), sentences.number_listed(host), sentences.loaded_size(host),
+         _names(sentences.loaded_models(host), 20))
         for host in silent_first(audit)
     ]  # fmt: skip
     lines += _table(("host", "status", "listed", "loaded size", "models (context)"), rows)

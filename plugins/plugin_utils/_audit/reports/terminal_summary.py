@@ -74,9 +74,8 @@ def _hosts(audit: Audit, room: int) -> list[str]:
     lines = [f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTED':>6}  {'LOADED SIZE':>11}  MODELS (CONTEXT)"]
     for host in hosts:
         shown = ", ".join(sentences.loaded_models(host)) if host["ok"] else host["error"]["message"]
-        listed = "-" if host["counts"]["models"] is None else host["counts"]["models"]
         lines.append(
-            f"{printable(host['name'], width):<{width}}  {printable(host['status']):<12}  {listed:>6}  "
+            f"{printable(host['name'], width):<{width}}  {printable(host['status']):<12}  {sentences.number_listed(host):>6}  "
             f"{sentences.loaded_size(host):>11}  {printable(shown, 110) or '-'}"
         )
     if len(lines) <= room:
