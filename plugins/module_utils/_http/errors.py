@@ -14,7 +14,7 @@ from typing import Any
 
 HINTS = {
     "refused": "Start LM Studio's server on that host (lms server start) and check url and port. "
-    "Is it bound to 127.0.0.1? Then ask on the host itself (via: target), or start it with --bind 0.0.0.0.",
+    "Is it bound to 127.0.0.1? Then ask on the host itself (model_info with via: target), or start it with --bind 0.0.0.0.",
     "no_route": "Check that the host is up, that the address is right, and that no firewall is in between.",
     "dns": "Check the spelling, or set url (for one host: lmstudio_url or ansible_host) to an address that resolves.",
     "tls": "Check the certificate and the name in the URL, and set ca_path to the CA that signed it.",
