@@ -74,8 +74,8 @@ def reading(body: str) -> list[float]:
     known_models: dict[bytes, Model] = {}
 
     def read(models: dict[bytes, Model]) -> None:
-        answer = record.read_answer(endpoint, outcome, models)
-        record.record_of(endpoint, record.with_answer(endpoint, outcome, answer), "loaded")
+        parsed = record.parse(endpoint, outcome, lambda *answer: record.read_answer(*answer, models))
+        record.record_of(endpoint, parsed, "loaded")
 
     def known() -> None:
         read(known_models)
