@@ -8,7 +8,7 @@
 
 Plugins for one host: the task's option, then the host's variable, then the environment of the machine that sends the request, then the default.
 Plugins for many hosts: the host's own variable, then the option, then the default; never the environment, because one token must not
-go to the fleet. The environment and the defaults are those of the argument spec.
+go to the fleet. ``with_token_of_environment`` adds the token of the environment, and the argument spec has the defaults.
 """
 
 from __future__ import annotations
