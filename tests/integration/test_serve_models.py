@@ -131,7 +131,7 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         **{name: {"payload": "none_loaded.json"} for name in NOT_USABLE},
         **{
             name: {"payload": "workstation.json", "downloads": {"catalogue": CATALOGUE}}
-            for name in ("unknown", "too_large", "masked", "idle")
+            for name in ("unknown", "too_large", "masked", "idle", "fetched")
         },
         "shared": {
             "payload": {"models": [{"type": "llm", "key": key, "loaded_instances": [{"id": "chat"}]} for key in (CHAT, LARGE)]},
@@ -166,6 +166,7 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         },
         # What has no effect in a state is refused as by model itself.
         "idle": {"serve_models_models": [{"model": EMBEDDING, "state": "unloaded", "config": {"context_length": 4096}}]},
+        "fetched": {"serve_models_models": [{"model": EMBEDDING, "state": "unloaded", "download": True}]},
         "empty": {"serve_models_models": []},
         "twice": {"serve_models_models": [{"model": CHAT}, {"model": CHAT, "state": "unloaded"}]},
         "nothing": {"serve_models_models": [{"model": CHAT, "state": "unloaded"}], "serve_models_exclusive": True},
@@ -198,6 +199,7 @@ def test_what_is_wrong_stops_it_before_anything_is_done_or_at_once(run, start):
         "did you mean qwen/qwen3-8b",
         "reload: never forbids",
         "config: it has no effect with state: unloaded",
+        "download: it has no effect with state: unloaded",
         "but 9999999 is required",
         f"{NEW} is not listed by this host",
         "insufficient system resources",
