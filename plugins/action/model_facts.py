@@ -36,7 +36,7 @@ class ActionModule(NormalAction):
         name = variables["inventory_hostname"]
         try:
             warnings = self._check(name, variables)
-        except AnsibleError as exc:
+        except (AnsibleError, OptionError) as exc:
             return {"failed": True, "msg": str(exc)}
         for warning in filter(None, warnings):
             self._display.warning(f"{name}: {warning}")
@@ -54,11 +54,8 @@ class ActionModule(NormalAction):
 
     def _check(self, name: str, task_vars: dict[str, Any]) -> Sequence[str | None]:
         given = only_set(self._task.args)
-        try:
-            address = validate_options(_ADDRESS_SPEC, {option: given[option] for option in _ADDRESS_SPEC if option in given})
-            endpoint = make_endpoint(address, TARGET_URL)
-        except (AnsibleError, OptionError):
-            return []  # The module says what is wrong with it.
+        address = validate_options(_ADDRESS_SPEC, {option: given[option] for option in _ADDRESS_SPEC if option in given})
+        endpoint = make_endpoint(address, TARGET_URL)
         host = host_of_task(self._task, task_vars, self._templar)
         written = WrittenOptions(self._task, "gpufleet.lmstudio.model_facts")
         resolved = _resolve(given, host)
