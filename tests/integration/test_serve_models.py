@@ -57,7 +57,7 @@ WANTED = {
     "exclusive": {
         "serve_models_models": [{"model": LARGE, "config": {"num_experts": "4", "flash_attention": "yes"}}],
         "serve_models_exclusive": True,
-        "serve_models_keep": ["text-embedding-*"],
+        "serve_models_keep": ["Text-Embedding-*"],
         "serve_models_via": "controller",
     },
 }

@@ -124,8 +124,8 @@ class Matches(NamedTuple):
             return is_required_kind
         meant = [name for name in self.requirement.model if is_required_kind or not is_pattern(name)]
         ids = [instance["id"] for instance in entry["loaded_instances"]]
-        names_each_instance = ids and all(_match_any(meant, [name]) for name in ids)
-        return _match_any(meant, (entry["key"], entry["selected_variant"])) or bool(names_each_instance)
+        names_each_instance = ids and all(_match_any(meant, [name], self._same) for name in ids)
+        return _match_any(meant, (entry["key"], entry["selected_variant"]), self._same) or bool(names_each_instance)
 
     def may_hide(self) -> bool:
         """Whether a model that is not listed may be meant: yes, unless the requirement names only models that are listed."""

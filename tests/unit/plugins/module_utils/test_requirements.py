@@ -618,6 +618,10 @@ def test_exclusive_forbids_every_other_loaded_model():
     wanted = [{"model": ["qwen/*", "My Own Name"]}, {"name": "vectors", "type": "embedding", "state": "available"}]
     assert judge(record(), parse_all(wanted), exclusive=True) == []
     # What must not be there is not asked for.
+    # What a requirement counts under another spelling is what it is about.
+    few = {"model": "Qwen/*", "min_instances": 0, "max_instances": 2}
+    assert violations(few, record(CHAT), exclusive=True) == []
+    assert [violation["check"] for violation in violations({**few, "max_instances": 1}, record(CHAT), exclusive=True)] == ["max_instances"]
     found = judge(record(CHAT), parse_all([{"model": "idle/model"}, {"model": "qwen/*", "state": "unloaded"}]), exclusive=True)
     assert [violation["check"] for violation in found] == ["model", "state", "exclusive"]
 
