@@ -154,8 +154,10 @@ def _check_source(model: str, source: str | None, quantization: str | None) -> s
 def _parse_config(config: Mapping[str, Any]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for name, value in config.items():
-        if not isinstance(name, str) or name != name.strip() or name in ("", *_RESERVED_LOAD_KEYS):
+        if not isinstance(name, str) or name in ("", *_RESERVED_LOAD_KEYS):
             raise OptionError("config", f"{format_value(name)} is not a setting of an instance. Remove it.")
+        if name != name.strip():
+            raise OptionError("config", f"{printable(name)!r} begins or ends with a space. Write it without.")
         # What the server does not report is not compared, so a misspelt setting would pass where the model is loaded already.
         meant = "" if name in SETTINGS else did_you_mean([name], SETTINGS, _MISSPELT)
         if meant:
