@@ -35,7 +35,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_file
 PROGRESS_SECONDS = 2.0
 _AT_FIRST, _SLOW = 64, 0.05
 """How many are asked at once at first, which keeps a core busy. For each slow one (in seconds), another is asked, up to `concurrency`.
-Both threads look at what there is to do as often.
+Both threads look that often for what there is to do.
 """
 _UNREAD_BYTES = 32 * 1024 * 1024
 """With this many bytes of unread answers, no other endpoint is asked until they are read."""

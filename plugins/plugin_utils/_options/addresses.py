@@ -110,7 +110,7 @@ def machine_by_name(name: str) -> tuple[str, ...]:
 
 
 def sharing_records(records: Mapping[str, Any], machine_of: MachineOf = machine_by_name) -> dict[str, str]:
-    """For each host whose record is of the server of an earlier host, the name of that earlier host. A loopback URL is one of the host's machine."""
+    """For each host whose record is of the server of an earlier host, the name of that earlier host. A loopback URL means the machine of its host."""
     urls = {name: record["url"] for name, record in records.items() if record.get("url") is not None}
 
     def server(name: str, url: str) -> tuple[Any, ...]:
