@@ -177,7 +177,7 @@ def lint(session: nox.Session) -> None:
     # What is started as a folder imports its files by their bare names.
     simulator = {**env, "MYPYPATH": f"{collections_path()}:tests/simulator"}
     session.run(str(tools / "mypy"), "tests/simulator/client.py", "tests/simulator/__main__.py", "tests/demo/demo.py", env=simulator)
-    session.run(str(tools / "mypy"), "tests/lab/__main__.py", env=env)
+    session.run(str(tools / "mypy"), "tests/lab/__main__.py", "tests/performance/in_process.py", env=env)
     session.run(str(tools / "mypy"), "extensions/eda/plugins/event_source/watch.py", env=env)
     session.run(str(tools / "ansible-lint"), "--offline", "--strict", env=env)
     # Only tracked files are checked: other sessions make files meanwhile, and reuse may take those for ours, although git ignores them.

@@ -26,6 +26,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests  # noqa: E402
 
 CLOCK: Callable[[], float] = getattr(time, sys.argv[3])
@@ -69,12 +70,12 @@ def reading(body: str) -> list[float]:
     """The seconds to make a record of an answer whose models are all known, of one whose models are all new, and to decode and
     encode the same JSON."""
     endpoint = make_endpoint({"url": "http://127.0.0.1:1234"}, "")
-    outcome = record.Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
+    outcome = Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
 
     known_models: dict[bytes, Model] = {}
 
     def read(models: dict[bytes, Model]) -> None:
-        parsed = record.parse(endpoint, outcome, lambda *answer: record.read_answer(*answer, models))
+        parsed = record.parse(endpoint, outcome, lambda asked, answer, api: record.read_answer(asked, answer, api, models))
         record.record_of(endpoint, parsed, "loaded")
 
     def known() -> None:
@@ -93,7 +94,7 @@ def reading(body: str) -> list[float]:
 
 def ready(body: str, number: int, path: str) -> list[float]:
     """Write what `fleet_info` returns of that many hosts, as far as it depends on their number."""
-    outcome = record.Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
+    outcome = Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
     urls = {f"gpu{index:05}": f"http://127.0.0.1:1234/{index}" for index in range(number)}
     endpoints = {name: make_endpoint({"url": url}, "") for name, url in urls.items()}
     hosts = {name: record.record_of(endpoint, record.parse(endpoint, outcome), "loaded") for name, endpoint in endpoints.items()}
@@ -108,4 +109,5 @@ def dead(urls: list[str], timeout: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"lookup": lookup, "reading": reading, "ready": ready, "dead": dead}[sys.argv[1]](*json.loads(sys.argv[2]))))
+    measures: dict[str, Callable[..., list[float]]] = {"lookup": lookup, "reading": reading, "ready": ready, "dead": dead}
+    print(json.dumps(measures[sys.argv[1]](*json.loads(sys.argv[2]))))
