@@ -20,9 +20,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import ask_confirmation
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.api_requests import Requests
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import NOT_CHECKED, Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import ids_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.requests import Requests
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable
 
 if TYPE_CHECKING:

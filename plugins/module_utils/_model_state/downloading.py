@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.api_requests import ALREADY_DOWNLOADED, COMPLETED, Download
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import PATIENCE, SECONDS_BETWEEN_LINES, Client
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import is_listed
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.requests import ALREADY_DOWNLOADED, COMPLETED, Download
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, format_size, printable
 
