@@ -33,10 +33,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_ca
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
 
 PROGRESS_SECONDS = 2.0
+_TICK = 0.05
+"""How often both threads look for what there is to do, in seconds."""
 _AT_FIRST, _SLOW = 64, 0.05
-"""How many are asked at once at first, which keeps a core busy. For each slow one (in seconds), another is asked, up to `concurrency`.
-Both threads look that often for what there is to do.
-"""
+"""How many are asked at once at first, which keeps a core busy. For each slow one (in seconds), another is asked, up to `concurrency`."""
 _UNREAD_BYTES = 32 * 1024 * 1024
 """With this many bytes of unread answers, no other endpoint is asked until they are read."""
 
@@ -115,7 +115,7 @@ class _Round(Generic[T]):
                     next_progress = time.monotonic() + PROGRESS_SECONDS
                     hosts = f"{len(self._times_given):,} host{'s' if len(self._times_given) > 1 else ''}"
                     self._progress(f"{len(self._results):,} of {hosts} done, {self._not_ok:,} without an answer")
-                thread.join(_SLOW)
+                thread.join(_TICK)
                 if not self._waiting or self._is_full():
                     self._read()
         finally:
@@ -170,7 +170,7 @@ class _Round(Generic[T]):
                 slow = sum(time.monotonic() - began >= _SLOW for began in self._asked.values())
                 more = min(len(self._waiting), min(self._concurrency, _AT_FIRST + slow) - len(tasks))
                 tasks |= {asyncio.create_task(self._ask_some()) for _number in range(more)}
-                done, tasks = await asyncio.wait(tasks, timeout=_SLOW, return_when=asyncio.FIRST_EXCEPTION)
+                done, tasks = await asyncio.wait(tasks, timeout=_TICK, return_when=asyncio.FIRST_EXCEPTION)
                 for task in done:
                     task.result()
         finally:
@@ -183,7 +183,7 @@ class _Round(Generic[T]):
         while self._waiting:
             endpoint = self._waiting.popleft()
             while self._is_full():
-                await asyncio.sleep(_SLOW)
+                await asyncio.sleep(_TICK)
             self._asked[endpoint] = time.monotonic()
             poll = await poll_endpoint(endpoint, event_loop.fetch)
             del self._asked[endpoint]

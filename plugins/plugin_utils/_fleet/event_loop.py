@@ -142,12 +142,14 @@ async def _read_head(reader: asyncio.StreamReader) -> ParsedResponse:
     # http.client asks a socket for its file.
     parsed = ParsedResponse(SimpleNamespace(makefile=lambda _mode: None))  # type: ignore[arg-type]
     while True:
-        head, line = bytearray(), b"-"
-        while line not in _LAST_LINES:
+        head = bytearray()
+        while True:
             line = await _read_line(reader)
             head += line
             if len(head) > _MAX_HEAD:
                 raise http.client.LineTooLong("head")
+            if line in _LAST_LINES:
+                break
         parsed.fp = io.BytesIO(head)  # type: ignore[assignment]
         try:
             parsed.begin()

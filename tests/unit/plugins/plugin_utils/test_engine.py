@@ -428,7 +428,7 @@ def test_who_is_silent_is_left_at_the_deadline_of_the_fleet(monkeypatch, first):
 
 def test_who_waits_for_room_is_asked_as_soon_as_there_is_some(monkeypatch):
     # Who waited for the next look at the deadlines would find them over.
-    monkeypatch.setattr(engine, "_SLOW", 600)
+    monkeypatch.setattr(engine, "_TICK", 600)
     with Server(lambda path: [CHUNKED]) as server:
         records = engine.ask_all(server.endpoints(*(f"/{number}" for number in range(60))), "loaded", 1, 60, lambda line: None)
     assert {record["status"] for record in records} == {"ok"}
