@@ -53,6 +53,7 @@ class ClockworkServer:
         self.catalogue: dict[str, float] = {}
         """What can be downloaded, and how many bytes it has."""
         self.jobs: dict[str, tuple[str, float]] = {}
+        self.no_such_job = error(404, "not_found", "There is no such job")
         self.bytes_per_second = 10e6
         self.most_instances: dict[str, int] = {}
         self.faults: dict[int, Callable[[Request], Response | None]] = {}
@@ -166,7 +167,7 @@ class ClockworkServer:
     def _status(self, job: str, started: bool = False) -> Response:
         job = job.replace("%20", " ").replace("%2F", "/")
         if job not in self.jobs:
-            return error(404, "not_found", "There is no such job")
+            return self.no_such_job
         name, began = self.jobs[job]
         total = self.catalogue[name]
         done = min((self.now - began) * self.bytes_per_second, total)

@@ -156,10 +156,11 @@ def _read_error(document: Any) -> tuple[tuple[str, ...], str]:
 
 def _reason_of(error: ApiError, kinds: tuple[str, ...], said: str, action: str) -> str:
     code = error.http_status or 0
-    if "unrecognized_keys" in kinds or "not_implemented" in kinds:
-        return "option_unsupported"
+    # First, because the download of a job that is lost is requested again.
     if action in (DOWNLOAD, _STATUS) and code == 404:
         return "download_unavailable"
+    if "unrecognized_keys" in kinds or "not_implemented" in kinds:
+        return "option_unsupported"
     if action in (LOAD, UNLOAD) and "model_not_found" in kinds:
         return "model_unknown"
     if action == LOAD and any(words in said.lower() for words in _MEMORY):

@@ -946,9 +946,11 @@ def test_a_download_that_takes_too_long_goes_on_and_is_waited_for_by_the_next_ru
     assert len(server.jobs) == 1
 
 
-def test_a_job_that_is_lost_is_asked_for_again():
+@pytest.mark.parametrize("kind", ["not_found", "not_implemented", "unrecognized_keys"])
+def test_a_job_that_is_lost_is_asked_for_again(kind):
     server, wanted = scenario("download")
     server.bytes_per_second = 1e6
+    server.no_such_job = error(404, kind, "There is no such job")
 
     def lose(request):
         if "/status/" in request.path and server.now > 10:
