@@ -36,6 +36,7 @@ class Metric(NamedTuple):
 
     name: str
     labels: tuple[str, ...]
+    unit: str
     help: str
     samples: Callable[[Audit], Samples]
 
@@ -112,12 +113,12 @@ def _audited_at(audit: Audit) -> float:
     return calendar.timegm(time.strptime(audit["run"]["audited_at"], TIME_FORMAT))
 
 
-def _fleet_gauge(name: str, text: str, value_of: Callable[[Audit], float | None]) -> Metric:
-    return Metric(name, (), text, lambda audit: [((), value_of(audit))])
+def _fleet_gauge(name: str, unit: str, text: str, value_of: Callable[[Audit], float | None]) -> Metric:
+    return Metric(name, (), unit, text, lambda audit: [((), value_of(audit))])
 
 
-def _host_gauge(name: str, text: str, value_of: Callable[[dict[str, Any]], float | None]) -> Metric:
-    return Metric(name, ("host",), text, lambda audit: [((host["name"],), value_of(host)) for host in audit["hosts"]])
+def _host_gauge(name: str, unit: str, text: str, value_of: Callable[[dict[str, Any]], float | None]) -> Metric:
+    return Metric(name, ("host",), unit, text, lambda audit: [((host["name"],), value_of(host)) for host in audit["hosts"]])
 
 
 def _rule_gauge(name: str, text: str, *counted: str, of_fleet: bool = False) -> Metric:
@@ -127,40 +128,45 @@ def _rule_gauge(name: str, text: str, *counted: str, of_fleet: bool = False) -> 
         for names, outcomes in _outcomes(audit, of_fleet).items():
             yield names, sum(outcome in counted for outcome in outcomes.values())
 
-    return Metric(name, _RULE, text, samples)
+    return Metric(name, _RULE, "0 or 1" if of_fleet else "hosts", text, samples)
 
 
 _RULE = ("policy", "requirement")
 
 METRICS = (
-    _fleet_gauge("lmstudio_hosts_expected", "Hosts that should answer.", lambda audit: audit["summary"]["hosts"]["total"]),
-    _fleet_gauge("lmstudio_hosts_answered", "Hosts that answered.", lambda audit: audit["summary"]["hosts"]["ok"]),
-    _host_gauge("lmstudio_host_ok", "Whether the host answered with a model list.", lambda host: host["ok"]),
+    _fleet_gauge("lmstudio_hosts_expected", "hosts", "Hosts that should answer.", lambda audit: audit["summary"]["hosts"]["total"]),
+    _fleet_gauge("lmstudio_hosts_answered", "hosts", "Hosts that answered.", lambda audit: audit["summary"]["hosts"]["ok"]),
+    _host_gauge("lmstudio_host_ok", "0 or 1", "Whether the host answered with a model list.", lambda host: host["ok"]),
     Metric(
         "lmstudio_host_status",
         ("host", "status"),
+        "1",
         "The status of the host.",
         lambda audit: [((host["name"], host["status"]), 1) for host in audit["hosts"]],
     ),
     _host_gauge(
         "lmstudio_host_older_api",
+        "0 or 1",
         "Whether the host answered over the older API, which does not report everything.",
         lambda host: is_older(host) if host["api"] else None,
     ),
-    _host_gauge("lmstudio_models_listed", "Models that the host lists.", lambda host: host["counts"]["models"]),
-    _host_gauge("lmstudio_models_loaded", "Models that are loaded on the host.", lambda host: host["counts"]["loaded"]),
-    _host_gauge("lmstudio_instances", "Loaded instances.", lambda host: host["counts"]["instances"]),
-    _host_gauge("lmstudio_listed_bytes", "Size of all models that the host lists.", lambda host: host["size_bytes"]["available"]),
-    _host_gauge("lmstudio_loaded_bytes", "Size of the models that are loaded on the host.", lambda host: host["size_bytes"]["loaded"]),
-    Metric("lmstudio_instance_context_length", ("host", "model", "model_instance"), "Context of a loaded instance.", _contexts),
+    _host_gauge("lmstudio_models_listed", "models", "Models that the host lists.", lambda host: host["counts"]["models"]),
+    _host_gauge("lmstudio_models_loaded", "models", "Models that are loaded on the host.", lambda host: host["counts"]["loaded"]),
+    _host_gauge("lmstudio_instances", "instances", "Loaded instances.", lambda host: host["counts"]["instances"]),
+    _host_gauge("lmstudio_listed_bytes", "bytes", "Size of all models that the host lists.", lambda host: host["size_bytes"]["available"]),
+    _host_gauge(
+        "lmstudio_loaded_bytes", "bytes", "Size of the models that are loaded on the host.", lambda host: host["size_bytes"]["loaded"]
+    ),
+    Metric("lmstudio_instance_context_length", ("host", "model", "model_instance"), "tokens", "Context of a loaded instance.", _contexts),
     Metric(
         "lmstudio_violations",
         ("severity",),
+        "violations",
         "Violations of the policy, hosts without an answer included.",
         lambda audit: [((severity,), number) for severity, number in audit["summary"]["violations"].items() if audit["checks"]],
     ),
-    Metric("lmstudio_host_violations", ("host",), "Violations of the policy on a host that answered.", _host_violations),
-    Metric("lmstudio_requirement_met", ("host", *_RULE), "Whether a host that answered meets the requirement.", _requirement_met),
+    Metric("lmstudio_host_violations", ("host",), "violations", "Violations of the policy on a host that answered.", _host_violations),
+    Metric("lmstudio_requirement_met", ("host", *_RULE), "0 or 1", "Whether a host that answered meets the requirement.", _requirement_met),
     _rule_gauge("lmstudio_requirement_hosts", "Hosts that the requirement is about.", *_OUTCOMES),
     _rule_gauge("lmstudio_requirement_hosts_met", "Hosts that meet the requirement.", _PASSED),
     _rule_gauge(
@@ -173,13 +179,16 @@ METRICS = (
         _FAILED,
         of_fleet=True,
     ),
-    Metric("lmstudio_drift_changes", ("host",), "Changes since the baseline on a host that was compared with it.", _drift_changes),
+    Metric(
+        "lmstudio_drift_changes", ("host",), "changes", "Changes since the baseline on a host that was compared with it.", _drift_changes
+    ),
     _fleet_gauge(
         "lmstudio_drift_hosts_not_compared",
+        "hosts",
         "Hosts that could not be compared with the baseline.",
         lambda audit: audit["summary"]["not_compared"],
     ),
     # What differs between any two runs comes last.
-    Metric("lmstudio_response_seconds", ("host",), "Time until the host answered.", _response_seconds),
-    _fleet_gauge("lmstudio_audit_timestamp_seconds", "When the fleet was audited.", _audited_at),
+    Metric("lmstudio_response_seconds", ("host",), "seconds", "Time until the host answered.", _response_seconds),
+    _fleet_gauge("lmstudio_audit_timestamp_seconds", "seconds since 1970", "When the fleet was audited.", _audited_at),
 )

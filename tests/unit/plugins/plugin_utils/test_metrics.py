@@ -63,8 +63,8 @@ def test_the_documentation_has_the_table_of_the_code():
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if re.match(r"\| `lmstudio_\w+` \| gauge", line)
     ]
-    assert [[name, kind, labels, text] for name, kind, labels, _unit, text in rows] == [
-        [f"`{metric.name}`", "gauge", ", ".join(f"`{label}`" for label in metric.labels), metric.help] for metric in METRICS
+    assert rows == [
+        [f"`{metric.name}`", "gauge", ", ".join(f"`{label}`" for label in metric.labels), metric.unit, metric.help] for metric in METRICS
     ]
 
 
