@@ -8,25 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible.release import __version__
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_records
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.action import FleetAction
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import (
-    FLEET_ASSERT_SPEC,
-    FleetAssertion,
-    ask_until_met,
-    judge_given_records,
-    parse_fleet_assertion,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_other_values
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import machine_by_variables, sharing_records
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import names_by_server, sharing
+
+from ..module_utils._http.endpoint import Endpoint
+from ..module_utils._input_errors import OptionError
+from ..module_utils._lmstudio.confirmation import CANNOT_CONFIRM
+from ..module_utils._lmstudio.gathered import extract_records
+from ..module_utils._lmstudio.record_type import Record
+from ..module_utils._requirements.messages import warnings_of
+from ..module_utils._text import format_names
+from ..plugin_utils._fleet.action import FleetAction
+from ..plugin_utils._fleet.assertion import FLEET_ASSERT_SPEC, FleetAssertion, ask_until_met, judge_given_records, parse_fleet_assertion
+from ..plugin_utils._fleet.records import ask_hosts
+from ..plugin_utils._fleet.selection import refuse_other_values
+from ..plugin_utils._options.addresses import machine_by_variables, sharing_records
+from ..plugin_utils._options.server_identity import names_by_server, sharing
 
 _GRACE_SECONDS = 0.5
 """A host whose own timeout ends together with its round reports its own failure, not that the round was over."""

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.action import FleetAction
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning, summary_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import FLEET_INFO_SPEC
+from ..plugin_utils._fleet.action import FleetAction
+from ..plugin_utils._fleet.records import ask_hosts
+from ..plugin_utils._fleet.summary import failure_lines, failure_warning, summary_of
+from ..plugin_utils._options.argspec import FLEET_INFO_SPEC
 
 
 class ActionModule(FleetAction):

@@ -12,26 +12,21 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError, OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import TIME_FORMAT
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import history
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.argspec import LAST, report_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import Baseline, parse_baseline
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import (
-    Audit,
-    Scope,
-    collection_version,
-    make_audit,
-    without_times,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import FORMATS, as_json
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.terminal_summary import as_lines
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.sentences import headline, problems
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._files import read_text, write_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import refuse_batches_of_an_audit, refuse_other_values
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import machine_by_variables
+
+from ..module_utils._argspec import only_set
+from ..module_utils._input_errors import InputError, OptionError
+from ..module_utils._lmstudio.poll import TIME_FORMAT
+from ..plugin_utils._audit import history
+from ..plugin_utils._audit.argspec import LAST, report_options
+from ..plugin_utils._audit.baseline import Baseline, parse_baseline
+from ..plugin_utils._audit.document import Audit, Scope, collection_version, make_audit, without_times
+from ..plugin_utils._audit.policy import parse_policies
+from ..plugin_utils._audit.reports.formats import FORMATS, as_json
+from ..plugin_utils._audit.reports.terminal_summary import as_lines
+from ..plugin_utils._audit.sentences import headline, problems
+from ..plugin_utils._files import read_text, write_all
+from ..plugin_utils._fleet.selection import refuse_batches_of_an_audit, refuse_other_values
+from ..plugin_utils._options.addresses import machine_by_variables
 
 _LAST_FILE = "fleet_audit.last.json"
 _FILES = (*(name for name, _render in FORMATS.values()), _LAST_FILE, history.FILE)

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import ensure_state
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import not_asked_result
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import MODEL_SPEC, Wanted, check_given, parse_wanted
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
+from ..module_utils._http.endpoint import Endpoint
+from ..module_utils._lmstudio.record import Fetch
+from ..module_utils._lmstudio.record_type import Record
+from ..module_utils._model_state.acting import ensure_state
+from ..module_utils._model_state.client import Client
+from ..module_utils._model_state.results import not_asked_result
+from ..module_utils._model_state.spec import MODEL_SPEC, Wanted, check_given, parse_wanted
+from ..plugin_utils._action import OneHostAction
 
 
 class ActionModule(OneHostAction):

@@ -7,23 +7,17 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
-    MODEL_ASSERT_SPEC,
-    Assertion,
-    judge_given_record,
-    judge_record,
-    parse_assertion,
-    poll_until_met,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import nothing_gathered
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import given_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+
+from ..module_utils._argspec import is_set
+from ..module_utils._assertion import MODEL_ASSERT_SPEC, Assertion, judge_given_record, judge_record, parse_assertion, poll_until_met
+from ..module_utils._http.endpoint import Endpoint
+from ..module_utils._input_errors import OptionError
+from ..module_utils._lmstudio.gathered import nothing_gathered
+from ..module_utils._lmstudio.record import Fetch
+from ..module_utils._lmstudio.record_type import Record
+from ..plugin_utils._action import OneHostAction
+from ..plugin_utils._options.precedence import given_options
+from ..plugin_utils._options.validate import validate_options
 
 
 class ActionModule(OneHostAction):

@@ -9,18 +9,19 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, connection_options, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import nothing_gathered
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import is_server_of_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, Host, host_of_inventory, host_of_task
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import PROTECTION, withhold_from_server
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import Resolved
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import check_target, check_task
+
+from ..module_utils._argspec import only_set
+from ..module_utils._http.endpoint import TARGET_URL, connection_options, make_endpoint
+from ..module_utils._http.ip_addresses import is_loopback
+from ..module_utils._input_errors import OptionError
+from ..module_utils._lmstudio.gathered import nothing_gathered
+from ..plugin_utils._options.addresses import is_server_of_host
+from ..plugin_utils._options.host import SECRETS, Host, host_of_inventory, host_of_task
+from ..plugin_utils._options.host_secrets import PROTECTION, withhold_from_server
+from ..plugin_utils._options.precedence import Resolved
+from ..plugin_utils._options.validate import validate_options
+from ..plugin_utils._options.written import WrittenOptions
+from ..plugin_utils._options.wrong_machine import check_target, check_task
 
 _ADDRESS_SPEC = {name: connection_options()[name] for name in ("url", "port")}
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import MODEL_INFO_SPEC
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch, ask, info_result
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._action import OneHostAction
+from ..module_utils._argspec import MODEL_INFO_SPEC
+from ..module_utils._http.endpoint import Endpoint
+from ..module_utils._lmstudio.record import Fetch, ask, info_result
+from ..module_utils._lmstudio.record_type import Record
+from ..plugin_utils._action import OneHostAction
 
 
 class ActionModule(OneHostAction):

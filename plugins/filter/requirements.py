@@ -9,19 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record, extract_records
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import judge_fleet, parse_fleet_terms
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge, selected
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
-    LOADED,
-    RequirementError,
-    boolean,
-    parse,
-    parse_all,
-    read_value,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import requirement_from_args, template_plugin
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing_records
+from ..module_utils._lmstudio.gathered import extract_record, extract_records
+from ..module_utils._requirements.fleet import judge_fleet, parse_fleet_terms
+from ..module_utils._requirements.judge import judge, selected
+from ..module_utils._requirements.spec import LOADED, RequirementError, boolean, parse, parse_all, read_value
+from ..plugin_utils._jinja import requirement_from_args, template_plugin
+from ..plugin_utils._options.addresses import sharing_records
 
 _ANY = object()
 

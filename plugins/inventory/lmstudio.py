@@ -149,25 +149,26 @@ from typing import Any
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin
 from ansible.utils.vars import combine_vars
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import record_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import poll_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts, endpoint_warnings, show_progress
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import match_pattern
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache_that_may_fail import CacheThatMayFail
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import ConstructedFromRecords, set_record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import addresses_by_name, check_variable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.variables import Variables
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import options_from_address
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked, connection_of_command_line
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import explain_template
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import explain_refusal
+
+from ..module_utils._http.endpoint import Endpoint
+from ..module_utils._input_errors import OptionError
+from ..module_utils._lmstudio.record import record_of
+from ..module_utils._lmstudio.record_type import Record
+from ..module_utils._text import unknown_names
+from ..plugin_utils._fleet.engine import poll_all
+from ..plugin_utils._fleet.records import ask_hosts, endpoint_warnings, show_progress
+from ..plugin_utils._fleet.selection import match_pattern
+from ..plugin_utils._fleet.summary import failure_lines, failure_warning
+from ..plugin_utils._inventory.cache import dump, load
+from ..plugin_utils._inventory.cache_that_may_fail import CacheThatMayFail
+from ..plugin_utils._inventory.groups import ConstructedFromRecords, set_record
+from ..plugin_utils._inventory.naming import addresses_by_name, check_variable
+from ..plugin_utils._inventory.variables import Variables
+from ..plugin_utils._options.combine import options_from_address
+from ..plugin_utils._options.host import Host, NotAsked, connection_of_command_line
+from ..plugin_utils._options.precedence import resolve_fleet
+from ..plugin_utils._options.templates import explain_template
+from ..plugin_utils._options.validate import explain_refusal
 
 _TEMPLATES = ("token", "headers", "hosts", "endpoints")
 

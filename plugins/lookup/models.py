@@ -104,26 +104,21 @@ from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, only_set, with_token_of_environment
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import bracketed
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import unknown_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import ask_hosts, endpoint_warnings
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import options_from_address
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
-    SECRETS,
-    Host,
-    NotAsked,
-    connection_of_command_line,
-    host_of_inventory,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_foreign_secrets
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import is_template
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import explain_refusal
+
+from ..module_utils._argspec import TOKEN_VARIABLE, only_set, with_token_of_environment
+from ..module_utils._http.endpoint import Endpoint, make_endpoint
+from ..module_utils._http.option_checks import bracketed
+from ..module_utils._input_errors import OptionError
+from ..module_utils._lmstudio.record import explain
+from ..module_utils._lmstudio.record_type import Record
+from ..module_utils._text import unknown_names
+from ..plugin_utils._fleet.records import ask_hosts, endpoint_warnings
+from ..plugin_utils._options.combine import options_from_address
+from ..plugin_utils._options.host import SECRETS, Host, NotAsked, connection_of_command_line, host_of_inventory
+from ..plugin_utils._options.host_secrets import withhold_foreign_secrets
+from ..plugin_utils._options.precedence import resolve_fleet
+from ..plugin_utils._options.templates import is_template
+from ..plugin_utils._options.validate import explain_refusal
 
 _ADVICE_FOR_URL = (
     f"Set the option token, or {TOKEN_VARIABLE} in the environment of the controller, to an API token that is valid on that server. Variables of "

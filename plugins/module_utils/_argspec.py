@@ -12,8 +12,9 @@ import os
 from typing import Any, Mapping
 
 from ansible.module_utils.common.validation import check_type_dict
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes, connection_options
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import DETAILS
+
+from ._http.endpoint import authorizes, connection_options
+from ._lmstudio.record import DETAILS
 
 TOKEN_VARIABLE = "LM_API_TOKEN"  # noqa: S105 (a name)
 OMITTED = "__omit_place_holder__"

@@ -11,21 +11,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import CONFIRM_LOADED, VIA
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, connection_options
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import check_seconds
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import lacks_states
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, NOT_ASKED, Fetch, ask, at_detail_loaded
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import REQUIRE, Requirement, parse_all
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, full_stop, printable, unknown_names
+from ._argspec import CONFIRM_LOADED, VIA
+from ._http.endpoint import Endpoint, connection_options
+from ._http.errors import STATUSES
+from ._http.option_checks import check_seconds
+from ._input_errors import OptionError
+from ._lmstudio.gathered import extract_record
+from ._lmstudio.known import lacks_states
+from ._lmstudio.record import FULL, NOT_ASKED, Fetch, ask, at_detail_loaded
+from ._requirements.judge import is_met, judge
+from ._requirements.messages import FAIL, Violation
+from ._requirements.spec import REQUIRE, Requirement, parse_all
+from ._text import count, full_stop, printable, unknown_names
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from ._lmstudio.record_type import Record
 
 _NEVER_MET = (NOT_ASKED, *(status for status in STATUSES if status != "ok"))
 """Every status with which a host meets nothing."""

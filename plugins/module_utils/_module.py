@@ -12,22 +12,18 @@ import re
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set, with_token_of_environment, without_suboptions
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import (
-    TARGET,
-    TARGET_URL,
-    Endpoint,
-    make_endpoint,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import is_content, is_header_name, without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
+
+from ._argspec import only_set, with_token_of_environment, without_suboptions
+from ._http.blocking import fetch
+from ._http.endpoint import TARGET, TARGET_URL, Endpoint, make_endpoint
+from ._http.option_checks import is_content, is_header_name, without_userinfo
+from ._input_errors import InputError
+from ._lmstudio.masking import short_secret_warning
+from ._lmstudio.record import ask
+from ._text import MASK
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from ._lmstudio.record_type import Record
 
 
 class LMStudioModule(AnsibleModule):

@@ -286,12 +286,12 @@ msg:
   sample: qwen/qwen3-8b is loaded as qwen/qwen3-8b, with a context of 8192.
 """
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.acting import ensure_state
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import MODEL_SPEC, parse_wanted
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
+from ..module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
+from ..module_utils._http.blocking import fetch
+from ..module_utils._model_state.acting import ensure_state
+from ..module_utils._model_state.client import Client
+from ..module_utils._model_state.spec import MODEL_SPEC, parse_wanted
+from ..module_utils._module import LMStudioModule
 
 
 def main() -> None:

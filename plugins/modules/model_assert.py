@@ -182,15 +182,10 @@ msg:
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
-    MODEL_ASSERT_SPEC,
-    judge_given_record,
-    parse_assertion,
-    poll_until_met,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
+from ..module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
+from ..module_utils._assertion import MODEL_ASSERT_SPEC, judge_given_record, parse_assertion, poll_until_met
+from ..module_utils._http.blocking import fetch
+from ..module_utils._module import LMStudioModule
 
 
 def main() -> None:

@@ -94,10 +94,10 @@ ansible_facts:
       type: dict
 """
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import DETAIL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
+from ..module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
+from ..module_utils._argspec import DETAIL
+from ..module_utils._http.endpoint import connection_options
+from ..module_utils._module import LMStudioModule
 
 ADVICE_ON_401 = (
     "Set token, in the task or in module_defaults, to an API token that is valid on that server, or LM_API_TOKEN in the environment of the host. "

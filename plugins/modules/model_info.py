@@ -342,10 +342,10 @@ lmstudio:
       elements: str
 """
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import MODEL_INFO_SPEC
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import info_result
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._module import LMStudioModule
+from ..module_utils import _archive  # noqa: F401  # pylint: disable=unused-import
+from ..module_utils._argspec import MODEL_INFO_SPEC
+from ..module_utils._lmstudio.record import info_result
+from ..module_utils._module import LMStudioModule
 
 
 def main() -> None:

@@ -12,20 +12,21 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, with_token_of_environment
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import host_of_task
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import withhold_from_server
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_task
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import check_task
+
+from ..module_utils._argspec import TOKEN_VARIABLE, with_token_of_environment
+from ..module_utils._http import blocking
+from ..module_utils._http.endpoint import CONTROLLER, Endpoint, make_endpoint
+from ..module_utils._input_errors import InputError
+from ..module_utils._lmstudio.masking import short_secret_warning
+from ..module_utils._lmstudio.record import FULL, Fetch
+from ..module_utils._lmstudio.record_type import Record
+from ..module_utils._requirements.messages import warnings_of
+from ._options.host import host_of_task
+from ._options.host_secrets import withhold_from_server
+from ._options.precedence import resolve_task
+from ._options.validate import validate_options
+from ._options.written import WrittenOptions
+from ._options.wrong_machine import check_task
 
 _ENVIRONMENT_ADVICE = (
     f"{TOKEN_VARIABLE} in the keyword environment applies to modules that run on hosts. With via: controller, give token or "
@@ -118,7 +119,7 @@ class OneHostAction(ActionBase):
         fetch: Fetch = blocking.fetch
         if not blocking.is_direct(endpoint):
             # Imported here, because nothing else needs its libraries, and each worker would have to load them.
-            from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._requests import fetch
+            from ._requests import fetch
 
         warning = short_secret_warning(endpoint)
         if warning:

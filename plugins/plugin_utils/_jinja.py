@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_omitted
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement, RequirementError, parse
+
+from ..module_utils._argspec import is_omitted
+from ..module_utils._input_errors import InputError
+from ..module_utils._requirements.spec import Requirement, RequirementError, parse
 
 _IMPLIED_KEYS = ("name", "state", "severity")
 

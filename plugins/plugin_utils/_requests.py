@@ -18,18 +18,14 @@ import logging
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, connect, failure
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import (
-    ParsedResponse,
-    Response,
-    read_response,
-    unclear_length,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of, tls_context
+
+from ..module_utils._http import blocking
+from ..module_utils._http.blocking import FAILURES, connect, failure
+from ..module_utils._http.deadline import Deadline
+from ..module_utils._http.endpoint import Endpoint
+from ..module_utils._http.request import Request
+from ..module_utils._http.response import ParsedResponse, Response, read_response, unclear_length
+from ..module_utils._http.tls import proxy_of, tls_context
 
 try:
     import requests

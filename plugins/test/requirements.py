@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import AVAILABLE, LOADED, parse, parse_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._jinja import requirement_from_args, template_plugin
+from ..module_utils._lmstudio.gathered import extract_record
+from ..module_utils._requirements.judge import judge
+from ..module_utils._requirements.spec import AVAILABLE, LOADED, parse, parse_all
+from ..plugin_utils._jinja import requirement_from_args, template_plugin
 
 
 @template_plugin

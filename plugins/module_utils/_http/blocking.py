@@ -17,11 +17,11 @@ import socket
 import threading
 from typing import Any, Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import ParsedResponse, Response, read_response
+from .deadline import Deadline
+from .endpoint import Endpoint
+from .errors import ApiError
+from .request import Request
+from .response import ParsedResponse, Response, read_response
 
 FAILURES = (OSError, ValueError, http.client.HTTPException)
 """What a failed exchange raises. :func:`failure` says what it means."""
@@ -93,7 +93,7 @@ def _connection(endpoint: Endpoint, request: Request) -> tuple[http.client.HTTPC
         return http.client.HTTPConnection(endpoint.host, endpoint.port), target, headers
     with _IMPORTING:
         # Imported here, because most hosts are queried in the clear, and Ansible compiles what a module imports for every task.
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import tls
+        from . import tls
 
     proxy = tls.proxy_of(endpoint)
     address = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
@@ -142,7 +142,7 @@ def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiEr
     """What an exception raised by an exchange means."""
     with _IMPORTING:
         # Imported here, because most hosts answer, and Ansible compiles what a module imports for every task.
-        from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.connection_errors import classify_exception
+        from .connection_errors import classify_exception
 
     error = classify_exception(exc, endpoint, deadline)
     error.sent = deadline.sent

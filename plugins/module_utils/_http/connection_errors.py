@@ -16,13 +16,13 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import CUT_OFF
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, printable
+from .._text import count, printable
+from .deadline import Deadline
+from .endpoint import Endpoint
+from .errors import ApiError
+from .ip_addresses import is_loopback
+from .response import CUT_OFF
+from .tls import proxy_of
 
 _NO_ROUTE: dict[int | None, str | None] = {
     **dict.fromkeys((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)),

@@ -14,19 +14,9 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import (
-    DEFAULT_PORT,
-    MAX_PORT,
-    bracketed,
-    check_file,
-    check_headers,
-    check_seconds,
-    is_content,
-    is_plain,
-    parts_of_url,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from .._input_errors import OptionError
+from .._text import printable
+from .option_checks import DEFAULT_PORT, MAX_PORT, bracketed, check_file, check_headers, check_seconds, is_content, is_plain, parts_of_url
 
 CONTROLLER = "the controller"
 TARGET = "the host that runs the module"

@@ -14,8 +14,8 @@ import re
 from typing import Any, Mapping
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
+from .._input_errors import OptionError
+from .._text import MASK, printable
 
 DEFAULT_PORT = 1234
 MAX_PORT = 65535

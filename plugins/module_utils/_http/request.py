@@ -12,7 +12,7 @@ import base64
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
+from .endpoint import Endpoint
 
 
 def basic_authorization(userinfo: str) -> str:

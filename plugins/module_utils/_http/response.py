@@ -11,7 +11,7 @@ from __future__ import annotations
 import http.client
 from typing import Callable, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
+from .errors import MAX_DIGITS, ApiError
 
 _CHUNK = 65536
 _MAX_INTERIM_RESPONSES = 100

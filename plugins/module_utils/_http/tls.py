@@ -17,12 +17,12 @@ from typing import Iterable, Mapping, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import canonical_host, is_loopback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import bracketed
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import basic_authorization
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from .._input_errors import OptionError
+from .._text import printable
+from .endpoint import Endpoint
+from .ip_addresses import canonical_host, is_loopback
+from .option_checks import bracketed
+from .request import basic_authorization
 
 
 class ProxyVariableError(OptionError):

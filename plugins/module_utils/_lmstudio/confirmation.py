@@ -12,25 +12,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_problem, mask_text, secrets_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import (
-    LIST_MODELS_V0,
-    LOADED,
-    LOADING,
-    NOT_LOADED,
-    STATES,
-    read_rows,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from .._http.endpoint import Endpoint
+from .._http.errors import ApiError
+from .._http.request import Request
+from .._http.response import Response
+from .._text import printable
+from .known import is_older
+from .masking import mask_problem, mask_text, secrets_of
+from .models_v0 import LIST_MODELS_V0, LOADED, LOADING, NOT_LOADED, STATES, read_rows
+from .reader import Entry
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from .record_type import Record
 
 
 CANNOT_CONFIRM = f"confirm_loaded: it is not known whether a model is still loading, because {{}} has no {LIST_MODELS_V0.path}."

@@ -17,11 +17,11 @@ import re
 import zlib
 from typing import Any, Callable, TypeVar
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from .._http.endpoint import Endpoint
+from .._http.errors import MAX_DIGITS, ApiError
+from .._http.request import Request
+from .._http.response import Response
+from .._text import printable
 
 Read = TypeVar("Read")
 _CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
@@ -133,7 +133,7 @@ def _document(response: Response, endpoint: Endpoint, request: Request) -> Any:
     if response.http_status == 200 and isinstance(document, dict) and not {"error", "message", "detail"} & document.keys():
         return document
     # Imported here, because most hosts send what was requested, and Ansible compiles what a module imports for every task.
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.response_errors import classify_response
+    from .response_errors import classify_response
 
     why = classify_response(response, endpoint, request, body, document, unreadable)
     if why:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Mapping, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import LOADED_ONLY, not_asked_record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from .._http.endpoint import V1
+from .._input_errors import OptionError
+from .._text import printable
+from .record import LOADED_ONLY, not_asked_record
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from .record_type import Record
 
 _BEFORE_THE_REASON = re.compile(r"(Task failed: )?((Data could not be sent to|Failed to connect to) .{0,300}? ssh: )?", re.IGNORECASE)
 """What Ansible puts before the words of ssh. With pipelining it may be either of the two, and both are long."""

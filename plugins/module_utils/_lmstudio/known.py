@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_masked
+from .._http.endpoint import V0
+from .._text import is_masked
 
 _IN_OLDER_LIST = ("capabilities.vision",)
 """Fields that the older list always has."""

@@ -14,12 +14,12 @@ import os
 import re
 from typing import Any, Iterator, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import basic_authorization
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, ModelList, canonical, comparable_text
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry, Reader
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK, printable
+from .._http.endpoint import Endpoint
+from .._http.errors import ApiError
+from .._http.request import basic_authorization
+from .._text import MASK, printable
+from .models import Model, ModelList, canonical, comparable_text
+from .reader import Entry, Reader
 
 _SHORT_SECRET = 12
 _LEAST_IN_HEADER = 8

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import List, NamedTuple, Tuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
+from .reader import Entry
 
 EMBEDDING_TYPES = ("embedding", "embeddings")
 

@@ -15,23 +15,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, ModelList
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import (
-    MAX_WARNINGS,
-    Entry,
-    Reader,
-    WrongType,
-    check_list,
-    coerce,
-    invalid_field,
-    json_type,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from .._http.endpoint import Endpoint
+from .._http.errors import ApiError
+from .._http.request import Request
+from .._http.response import Response
+from .._text import printable
+from .documents import read_document
+from .models import Model, ModelList
+from .reader import MAX_WARNINGS, Entry, Reader, WrongType, check_list, coerce, invalid_field, json_type
 
 LIST_MODELS_V0 = Request("GET", "/api/v0/models")
 LOADED, NOT_LOADED, LOADING = STATES = ("loaded", "not-loaded", "loading")

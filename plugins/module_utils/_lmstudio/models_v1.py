@@ -11,13 +11,13 @@ from __future__ import annotations
 import marshal
 from typing import Any, Dict
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, ModelList
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Reader, check_list, invalid_field, json_type
+from .._http.endpoint import TARGET_URL, Endpoint
+from .._http.errors import ApiError
+from .._http.request import Request
+from .._http.response import Response
+from .documents import read_document
+from .models import Model, ModelList
+from .reader import Reader, check_list, invalid_field, json_type
 
 LIST_MODELS = Request("GET", "/api/v1/models")
 

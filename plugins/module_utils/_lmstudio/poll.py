@@ -11,14 +11,14 @@ from __future__ import annotations
 import time
 from typing import Awaitable, Callable, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V0, V1, Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import ModelList
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, read_models_v0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, ModelCache, read_models
+from .._http.endpoint import AUTO, V0, V1, Endpoint
+from .._http.errors import ApiError
+from .._http.request import Request
+from .._http.response import Response
+from .documents import read_document
+from .models import ModelList
+from .models_v0 import LIST_MODELS_V0, read_models_v0
+from .models_v1 import LIST_MODELS, ModelCache, read_models
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """How ``asked_at`` is written, in UTC."""

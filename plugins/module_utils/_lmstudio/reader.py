@@ -15,8 +15,8 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, Mapping
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import MAX_DIGITS, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from .._http.errors import MAX_DIGITS, ApiError
+from .._text import printable
 
 Entry = Dict[str, Any]
 

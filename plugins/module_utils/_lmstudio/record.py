@@ -13,20 +13,20 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V0, V1, Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import Confirmation, confirm, read_confirmation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import may_be_loaded, total
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_answer, mask_problem
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES, Model, comparable_text
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, ModelCache
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll, poll_endpoint, read_list
+from .._http.endpoint import AUTO, V0, V1, Endpoint
+from .._http.errors import ApiError
+from .._http.request import Request
+from .._http.response import Response
+from .confirmation import Confirmation, confirm, read_confirmation
+from .known import may_be_loaded, total
+from .masking import mask_answer, mask_problem
+from .models import EMBEDDING_TYPES, Model, comparable_text
+from .models_v0 import LIST_MODELS_V0
+from .models_v1 import LIST_MODELS, ModelCache
+from .poll import Poll, poll_endpoint, read_list
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Error, Instance, Record
+    from .record_type import Error, Instance, Record
 
 Fetch = Callable[[Endpoint, Request], Response]
 """Sends a request. It raises :class:`ApiError` when there is no answer, and keeps the endpoint's deadline."""

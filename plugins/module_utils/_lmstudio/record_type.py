@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
+from .reader import Entry
 
 
 class Error(TypedDict):

@@ -15,12 +15,12 @@ import re
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import AUTO, V0, Endpoint, authorizes
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import bracketed
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from .._http.endpoint import AUTO, V0, Endpoint, authorizes
+from .._http.errors import ApiError
+from .._http.option_checks import bracketed
+from .._http.request import Request
+from .._http.response import Response
+from .._text import printable
 
 _GATEWAY = (502, 503, 504)
 _ORIGIN = (*range(520, 528), 530)

@@ -13,28 +13,14 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import CANNOT_TELL, PATIENCE, Client
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import download, list_with
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import NOT_CHECKED, Failure, no_list
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
-    DOWNLOAD,
-    LOAD,
-    UNLOAD,
-    Action,
-    check_reached,
-    ids_of,
-    instances_of,
-    make_plan,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.results import (
-    NOT_RESTORED,
-    PERHAPS_RESTORED,
-    RESTORED,
-    Outcome,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, Wanted
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names, printable
+from .._lmstudio.reader import SETTINGS
+from .._text import format_names, printable
+from .client import CANNOT_TELL, PATIENCE, Client
+from .downloading import download, list_with
+from .failures import NOT_CHECKED, Failure, no_list
+from .plan import DOWNLOAD, LOAD, UNLOAD, Action, check_reached, ids_of, instances_of, make_plan
+from .results import NOT_RESTORED, PERHAPS_RESTORED, RESTORED, Outcome
+from .spec import LOADED, Wanted
 
 _SMALLER = "Load this one with a smaller context, or choose a smaller one."
 _WITHOUT_OTHERS = f"The other models were unloaded for it (exclusive), and stay unloaded. {_SMALLER}"

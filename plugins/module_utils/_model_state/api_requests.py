@@ -12,16 +12,16 @@ import json
 from typing import Any, Callable, Mapping, NamedTuple
 from urllib.parse import quote
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.documents import Read, read_document
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_text, secrets_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import believable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Fetch
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import HINTS_FOR_CHANGES, Failure
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import DOWNLOAD, LOAD, UNLOAD
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from .._http.endpoint import Endpoint
+from .._http.errors import ApiError
+from .._http.request import Request
+from .._lmstudio.documents import Read, read_document
+from .._lmstudio.masking import mask_text, secrets_of
+from .._lmstudio.reader import believable
+from .._lmstudio.record import Fetch
+from .._text import printable
+from .failures import HINTS_FOR_CHANGES, Failure
+from .plan import DOWNLOAD, LOAD, UNLOAD
 
 _STATUS = "status"
 """The question how far a download is."""

@@ -16,17 +16,17 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1, Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import ask_confirmation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, Fetch, ask
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.api_requests import Requests
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import NOT_CHECKED, Failure, no_list
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import ids_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable
+from .._http.endpoint import V1, Endpoint
+from .._lmstudio.confirmation import ask_confirmation
+from .._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
+from .._lmstudio.record import FULL, Fetch, ask
+from .._text import count, format_names, printable
+from .api_requests import Requests
+from .failures import NOT_CHECKED, Failure, no_list
+from .plan import ids_of
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from .._lmstudio.record_type import Record
 
 PATIENCE = 60.0
 """Seconds for a server that restarts, and for a list that lags behind."""

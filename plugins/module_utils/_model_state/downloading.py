@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.api_requests import ALREADY_DOWNLOADED, COMPLETED, Download
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import PATIENCE, SECONDS_BETWEEN_LINES, Client
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import is_listed
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import Wanted
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, format_size, printable
+from .._text import count, format_names, format_size, printable
+from .api_requests import ALREADY_DOWNLOADED, COMPLETED, Download
+from .client import PATIENCE, SECONDS_BETWEEN_LINES, Client
+from .failures import Failure, no_list
+from .plan import is_listed
+from .spec import Wanted
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from .._lmstudio.record_type import Record
 
 _ATTEMPTS = 3
 """How often a download is requested. The same request again attaches to the one that is running."""

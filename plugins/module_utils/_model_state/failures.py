@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import full_stop
+from .._lmstudio.record import explain
+from .._text import full_stop
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import Difference
+    from .._lmstudio.record_type import Record
+    from .plan import Difference
 
 REASONS = {
     "model_unknown": "Give the key as model_info lists it under available. To load a model that is not on this host yet, set download: true.",

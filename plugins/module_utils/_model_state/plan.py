@@ -10,25 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Container, Iterable, NamedTuple, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_unclear, reports_ttl
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import (
-    AT_LEAST,
-    DOWNLOADED,
-    EXACT,
-    IGNORE,
-    LOADED,
-    NEVER,
-    REMOVE,
-    UNLOADED,
-    Wanted,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import may_mean, same_setting
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import AVAILABLE
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_names, format_value, is_masked, printable
+from .._lmstudio.known import is_unclear, reports_ttl
+from .._requirements.checks import may_mean, same_setting
+from .._requirements.spec import AVAILABLE
+from .._text import did_you_mean, format_names, format_value, is_masked, printable
+from .failures import Failure
+from .spec import AT_LEAST, DOWNLOADED, EXACT, IGNORE, LOADED, NEVER, REMOVE, UNLOADED, Wanted
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Instance, Record
+    from .._lmstudio.record_type import Instance, Record
 
 DOWNLOAD, UNLOAD, LOAD = "download", "unload", "load"
 

@@ -10,24 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import at_detail_loaded
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure, no_list
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
-    DOWNLOAD,
-    LOAD,
-    UNLOAD,
-    Action,
-    Plan,
-    as_requirement,
-    compare,
-    instances_of,
-    is_listed,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import LOADED, UNLOADED, Wanted
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names, format_value, printable
+from .._lmstudio.record import at_detail_loaded
+from .._text import format_names, format_value, printable
+from .failures import Failure, no_list
+from .plan import DOWNLOAD, LOAD, UNLOAD, Action, Plan, as_requirement, compare, instances_of, is_listed
+from .spec import LOADED, UNLOADED, Wanted
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Instance, Record
+    from .._lmstudio.record_type import Instance, Record
 
 RESTORED = "What was loaded before is loaded again."
 NOT_RESTORED = "What was loaded before was not loaded again."

@@ -12,13 +12,13 @@ import math
 import re
 from typing import Any, Mapping, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import CONFIRM_LOADED, VIA, is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V0, connection_options
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import check_seconds
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import SETTINGS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, one_of, read_value, whole_number
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, format_value, printable
+from .._argspec import CONFIRM_LOADED, VIA, is_set
+from .._http.endpoint import V0, connection_options
+from .._http.option_checks import check_seconds
+from .._input_errors import OptionError
+from .._lmstudio.reader import SETTINGS
+from .._requirements.spec import boolean, one_of, read_value, whole_number
+from .._text import did_you_mean, format_value, printable
 
 LOADED, UNLOADED, DOWNLOADED = STATES = ("loaded", "unloaded", "downloaded")
 AT_LEAST, EXACT, IGNORE = COMPARISONS = ("at_least", "exact", "ignore")

@@ -13,25 +13,16 @@ import unicodedata
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_known, is_older, is_reported
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import EMBEDDING_TYPES
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import one_or_list
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import BOOLEANS, IDENTITY, LOADED, SELECTORS, Requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import (
-    format_any,
-    format_names,
-    format_number,
-    format_size,
-    format_value,
-    is_masked,
-    is_visible,
-    printable,
-)
+from .._lmstudio.known import is_known, is_older, is_reported
+from .._lmstudio.models import EMBEDDING_TYPES
+from .._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
+from .._lmstudio.reader import Entry
+from .._text import format_any, format_names, format_number, format_size, format_value, is_masked, is_visible, printable
+from .messages import one_or_list
+from .spec import BOOLEANS, IDENTITY, LOADED, SELECTORS, Requirement
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from .._lmstudio.record_type import Record
 
 NOT_CONFIRMED = "not confirmed"
 """The state of a model that is listed as loaded, where it is not known whether it is."""

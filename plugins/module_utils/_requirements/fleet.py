@@ -10,43 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import (
-    is_known,
-    is_older,
-    is_reported,
-    is_unclear,
-    lacks_states,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import NOT_CONFIRMED
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FleetViolation, Violation, make_violation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
-    ABSENT,
-    AVAILABLE,
-    LOADED,
-    UNLOADED,
-    VOCABULARY,
-    Requirement,
-    RequirementError,
-    one_of,
-    read_value,
-    whole_number,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import (
-    NAMES_SHOWN,
-    count,
-    format_names,
-    format_size,
-    format_value,
-    printable,
-)
+from .._grouping import grouped
+from .._lmstudio.known import is_known, is_older, is_reported, is_unclear, lacks_states
+from .._lmstudio.models_v0 import LOADING
+from .._lmstudio.reader import Entry
+from .._text import NAMES_SHOWN, count, format_names, format_size, format_value, printable
+from .checks import NOT_CONFIRMED
+from .judge import judge_requirement
+from .matching import Matches
+from .messages import FleetViolation, Violation, make_violation
+from .spec import ABSENT, AVAILABLE, LOADED, UNLOADED, VOCABULARY, Requirement, RequirementError, one_of, read_value, whole_number
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from .._lmstudio.record_type import Record
 
 _GROUPS_SHOWN = 5
 _ADJECTIVES = ("not loaded", "not listed", "loaded", "listed", "unclear whether loaded", "still loading", "not confirmed", "not known")

@@ -13,37 +13,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterable, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import (
-    is_older,
-    is_unclear,
-    lacks_states,
-    may_be_loaded,
-    unlisted_models,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import Candidate, Check
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.matching import Matches
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import (
-    FAIL,
-    Violation,
-    could_not_check,
-    make_violation,
-    one_or_list,
-    violation,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
-    ABSENT,
-    AVAILABLE,
-    LOADED,
-    UNLOADED,
-    Requirement,
-    RequirementError,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, did_you_mean, format_names, is_pattern, printable
+from .._lmstudio.known import is_older, is_unclear, lacks_states, may_be_loaded, unlisted_models
+from .._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
+from .._lmstudio.reader import Entry
+from .._text import count, did_you_mean, format_names, is_pattern, printable
+from .checks import Candidate, Check
+from .matching import Matches
+from .messages import FAIL, Violation, could_not_check, make_violation, one_or_list, violation
+from .spec import ABSENT, AVAILABLE, LOADED, UNLOADED, Requirement, RequirementError
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from .._lmstudio.record_type import Record
 
 _FAILING_SHOWN = 5
 _OLDER_LIST = LIST_MODELS_V0.path

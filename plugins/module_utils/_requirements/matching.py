@@ -11,33 +11,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Callable, Iterable, NamedTuple, Sequence
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import (
-    is_older,
-    is_unreadable,
-    may_be_loaded,
-    unlisted_models,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Entry
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.checks import (
-    Candidate,
-    as_read,
-    make_candidate,
-    matches,
-    may_mean,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
-    ABSENT,
-    LOADED,
-    UNLOADED,
-    Requirement,
-    RequirementError,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names, is_masked, is_pattern, may_be_masked_as
+from .._grouping import grouped
+from .._lmstudio.known import is_older, is_unreadable, may_be_loaded, unlisted_models
+from .._lmstudio.reader import Entry
+from .._lmstudio.record import FULL
+from .._text import format_names, is_masked, is_pattern, may_be_masked_as
+from .checks import Candidate, as_read, make_candidate, matches, may_mean
+from .spec import ABSENT, LOADED, UNLOADED, Requirement, RequirementError
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+    from .._lmstudio.record_type import Record
 
 
 _ANOTHER = ""

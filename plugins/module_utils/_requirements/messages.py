@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Mapping, TypedDict
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.confirmation import CANNOT_CONFIRM
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from .._lmstudio.confirmation import CANNOT_CONFIRM
+from .._text import printable
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-    from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement
+    from .._lmstudio.record_type import Record
+    from .spec import Requirement
 
 FAIL, WARN = SEVERITIES = ("fail", "warn")
 

@@ -11,18 +11,9 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, TypeVar
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, SEVERITIES
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import (
-    count,
-    did_you_mean,
-    format_any,
-    format_size,
-    format_value,
-    full_stop,
-    printable,
-    unknown_names,
-)
+from .._input_errors import InputError
+from .._text import count, did_you_mean, format_any, format_size, format_value, full_stop, printable, unknown_names
+from .messages import FAIL, SEVERITIES
 
 LOADED, AVAILABLE, UNLOADED, ABSENT = STATES = ("loaded", "available", "unloaded", "absent")
 CAPABILITIES = ("vision", "trained_for_tool_use", "reasoning")

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import CHANGE_KINDS, DEFAULT_CHANGE_KINDS
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.history import MAX_RUNS
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+from ...module_utils._input_errors import OptionError
+from ...module_utils._requirements.fleet import CONSISTENT
+from ...module_utils._text import printable
+from .._options.validate import validate_options
+from .drift import CHANGE_KINDS, DEFAULT_CHANGE_KINDS
+from .history import MAX_RUNS
+from .reports.formats import DEFAULT_FORMATS, FORMATS
 
 LAST = "last"
 """The word for the baseline that the last run left."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import V1
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names, format_value, printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import reports_less, snapshots_of
+from ...module_utils._grouping import grouped
+from ...module_utils._http.endpoint import V1
+from ...module_utils._input_errors import OptionError
+from ...module_utils._text import format_names, format_value, printable
+from .drift import reports_less, snapshots_of
 
 SCHEMA_VERSION = 2
 _READ = (1, SCHEMA_VERSION)

@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older, total
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import SCHEMA_VERSION, Baseline
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import DEFAULT_CHANGE_KINDS, compare_with_baseline
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS, Finding, find
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.host_entry import describe_host, load_record, natural_order
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import Policy, check_policies, notes_on_policies
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import MachineOf, machine_by_name
+
+from ...module_utils._grouping import grouped
+from ...module_utils._input_errors import OptionError
+from ...module_utils._lmstudio.known import is_older, total
+from ...module_utils._lmstudio.models_v0 import LIST_MODELS_V0
+from ...module_utils._text import format_names
+from .._options.addresses import MachineOf, machine_by_name
+from .baseline import SCHEMA_VERSION, Baseline
+from .drift import DEFAULT_CHANGE_KINDS, compare_with_baseline
+from .findings import FINDING_KINDS, Finding, find
+from .host_entry import describe_host, load_record, natural_order
+from .policy import Policy, check_policies, notes_on_policies
 
 Audit = dict[str, Any]
 

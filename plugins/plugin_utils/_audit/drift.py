@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.host_entry import natural_order
+from ...module_utils._grouping import grouped
+from ...module_utils._lmstudio.known import is_older
+from ...module_utils._lmstudio.record import FULL
+from ...module_utils._text import printable
+from .host_entry import natural_order
 
 JUST_IN_TIME = "just_in_time"
 CHANGE_KINDS = ("added", "removed", "loaded", "unloaded", "context", "quantization", "variant", JUST_IN_TIME)

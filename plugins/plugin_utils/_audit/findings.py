@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypedDict
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS, NO_ANSWER
+from ...module_utils._grouping import grouped
+from ...module_utils._text import count, format_names, printable
+from .policy import ALL_HOSTS, NO_ANSWER
 
 FLEET, UNANSWERED, REQUIREMENT, DRIFT, WARNING = ("fleet", "no_answer", "requirement", "drift", "warning")
 

@@ -12,8 +12,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.sentences import what_was_checked
+from .document import Audit
+from .sentences import what_was_checked
 
 FILE = "fleet_audit.history.json"
 MAX_RUNS = 10_000

@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record, nothing_gathered
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_reported, reports_ttl, total
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LOADING
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
+from ...module_utils._input_errors import OptionError
+from ...module_utils._lmstudio.gathered import extract_record, nothing_gathered
+from ...module_utils._lmstudio.known import is_reported, reports_ttl, total
+from ...module_utils._lmstudio.models_v0 import LOADING
+from ...module_utils._lmstudio.record import FULL
+from ...module_utils._lmstudio.record_type import Record
 
 _ATTRIBUTES = (
     "type", "display_name", "publisher", "architecture", "format", "quantization", "bits_per_weight", "selected_variant",

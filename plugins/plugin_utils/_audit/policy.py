@@ -11,26 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import (
-    after_number,
-    judge_fleet,
-    parse_fleet_terms,
-    reason,
-    what_is_asked,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_exclusive, judge_requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, Violation, make_violation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
-    Requirement,
-    RequirementError,
-    boolean,
-    parse_all,
-    read_value,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable, unknown_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import MachineOf, sharing_records
+from ...module_utils._input_errors import OptionError
+from ...module_utils._lmstudio.record_type import Record
+from ...module_utils._requirements.fleet import after_number, judge_fleet, parse_fleet_terms, reason, what_is_asked
+from ...module_utils._requirements.judge import judge_exclusive, judge_requirement
+from ...module_utils._requirements.messages import FAIL, Violation, make_violation
+from ...module_utils._requirements.spec import Requirement, RequirementError, boolean, parse_all, read_value
+from ...module_utils._text import count, format_names, printable, unknown_names
+from .._options.addresses import MachineOf, sharing_records
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
 NO_ANSWER = "gave no answer"

@@ -11,20 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_size, full_stop, printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, hosts_compared
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import (
-    DRIFT,
-    FINDING_KINDS,
-    FLEET,
-    REQUIREMENT,
-    UNANSWERED,
-    WARNING,
-    Finding,
-    cause_lines,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import NO_ANSWER
+from ...module_utils._grouping import grouped
+from ...module_utils._text import count, format_size, full_stop, printable
+from .document import Audit, hosts_compared
+from .findings import DRIFT, FINDING_KINDS, FLEET, REQUIREMENT, UNANSWERED, WARNING, Finding, cause_lines
+from .policy import NO_ANSWER
 
 _LINE = 5000
 

@@ -13,18 +13,11 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError, OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import did_you_mean, printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.records import endpoint_warnings
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import (
-    batch_hosts,
-    match_pattern,
-    names_unknown,
-    play_hosts,
-    refuse_batches_of_an_audit,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
+
+from ...module_utils._http.endpoint import Endpoint
+from ...module_utils._input_errors import InputError, OptionError
+from ...module_utils._text import did_you_mean, printable
+from .._options.host import (
     Host,
     NotAsked,
     connection_of_command_line,
@@ -33,13 +26,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host im
     host_of_task,
     variables_in_task,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_secrets import (
-    withhold_differing_secrets,
-    withhold_foreign_secrets,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import given_options, resolve_fleet
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions, as_written
+from .._options.host_secrets import withhold_differing_secrets, withhold_foreign_secrets
+from .._options.precedence import given_options, resolve_fleet
+from .._options.validate import validate_options
+from .._options.written import WrittenOptions, as_written
+from .records import endpoint_warnings
+from .selection import batch_hosts, match_pattern, names_unknown, play_hosts, refuse_batches_of_an_audit
 
 _GIVE_A_PATTERN = "Give a pattern. Without this option, the hosts of the play are asked."
 

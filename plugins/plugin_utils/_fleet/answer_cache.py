@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import ModelCache
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, ParsedPoll, parse, read_answer
+from ...module_utils._http.endpoint import Endpoint
+from ...module_utils._http.response import Response
+from ...module_utils._lmstudio.models_v1 import ModelCache
+from ...module_utils._lmstudio.poll import Poll
+from ...module_utils._lmstudio.record import ParsedAnswer, ParsedPoll, parse, read_answer
 
 _MAX_ANSWERS, _MAX_ANSWER_BYTES = 64, 256 * 1024
 """How many answers are remembered, and the size of the largest."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import (
+from ...module_utils._assertion import (
     ASSERTION_SPEC,
     LAST_SECONDS,
     Assertion,
@@ -27,21 +27,16 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion impor
     parse_assertion,
     why_given_up,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, LOADED_ONLY, NOT_ASKED, at_detail_loaded
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import (
-    CONSISTENT,
-    check_comparable,
-    judge_fleet,
-    parse_fleet_terms,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import is_met, judge, judge_requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL, FleetViolation
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import ABSENT, AVAILABLE
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, full_stop, printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import next_steps, summary_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec import FLEET_SPEC
+from ...module_utils._input_errors import OptionError
+from ...module_utils._lmstudio.record import FULL, LOADED_ONLY, NOT_ASKED, at_detail_loaded
+from ...module_utils._lmstudio.record_type import Record
+from ...module_utils._requirements.fleet import CONSISTENT, check_comparable, judge_fleet, parse_fleet_terms
+from ...module_utils._requirements.judge import is_met, judge, judge_requirement
+from ...module_utils._requirements.messages import FAIL, FleetViolation
+from ...module_utils._requirements.spec import ABSENT, AVAILABLE
+from ...module_utils._text import count, format_names, full_stop, printable
+from .._options.argspec import FLEET_SPEC
+from .summary import next_steps, summary_of
 
 Records = Mapping[str, Record]
 Ask = Callable[[Sequence[str], float], Records]

@@ -20,17 +20,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_routes
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll, poll_after, poll_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedPoll, parse, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import AnswerReader
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
+from ...module_utils._http.endpoint import Endpoint
+from ...module_utils._http.errors import ApiError
+from ...module_utils._http.response import Response
+from ...module_utils._http.tls import check_routes
+from ...module_utils._input_errors import OptionError
+from ...module_utils._lmstudio.poll import Poll, poll_after, poll_endpoint
+from ...module_utils._lmstudio.record import ParsedPoll, parse, record_of
+from ...module_utils._lmstudio.record_type import Record
+from . import event_loop
+from .answer_cache import AnswerReader
+from .open_files import allow_open_files
 
 PROGRESS_SECONDS = 2.0
 _TICK = 0.05

@@ -18,21 +18,14 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import FAILURES, connect_to_any, failure, resolve
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline import Deadline
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request import Request
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import (
-    CUT_OFF,
-    ParsedResponse,
-    Response,
-    bytes_to_read,
-    declared_length,
-    read_response,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import proxy_of, tls_context
+from ...module_utils._http import blocking
+from ...module_utils._http.blocking import FAILURES, connect_to_any, failure, resolve
+from ...module_utils._http.deadline import Deadline
+from ...module_utils._http.endpoint import Endpoint
+from ...module_utils._http.errors import ApiError
+from ...module_utils._http.request import Request
+from ...module_utils._http.response import CUT_OFF, ParsedResponse, Response, bytes_to_read, declared_length, read_response
+from ...module_utils._http.tls import proxy_of, tls_context
 
 _NO_THREAD_SECONDS = 0.05
 _END_SECONDS = 0.5

@@ -13,14 +13,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.utils.display import Display
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import short_secret_warning
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host, NotAsked
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import names_by_server
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.wrong_machine import loopback_warning
+
+from ...module_utils._http.endpoint import Endpoint
+from ...module_utils._lmstudio.masking import short_secret_warning
+from ...module_utils._lmstudio.record_type import Record
+from ...module_utils._text import format_names
+from .._options.host import Host, NotAsked
+from .._options.server_identity import names_by_server
+from .._options.wrong_machine import loopback_warning
+from .engine import ask_all
 
 # Evaluated at import, because Ansible loads action and inventory plugins before it starts its workers, which have no terminal. The
 # terminal's width, as Ansible knows it, reaches a lookup as well.

@@ -15,8 +15,9 @@ from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager, split_host_pattern
 from ansible.parsing.dataloader import DataLoader
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import is_pattern
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import variables_in_inventory, variables_in_task
+
+from ...module_utils._text import is_pattern
+from .._options.host import variables_in_inventory, variables_in_task
 
 
 def match_pattern(pattern: list[str], groups: Mapping[str, Iterable[str]], loader: DataLoader) -> list[str]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import total
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import RESERVED_KEYS
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Counts, Record, Sizes
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, printable
+from ...module_utils._grouping import grouped
+from ...module_utils._lmstudio.known import total
+from ...module_utils._lmstudio.reader import RESERVED_KEYS
+from ...module_utils._lmstudio.record_type import Counts, Record, Sizes
+from ...module_utils._text import count, format_names, printable
 
 
 def summary_of(records: Mapping[str, Record]) -> dict[str, Any]:

@@ -27,16 +27,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, AUTO, PUBLIC_OPTIONS, Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import mask_problem
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model, canonical
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import read_models
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import TIME_FORMAT
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ParsedAnswer, ParsedPoll
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import names_by_server
+from ...module_utils._http.endpoint import APIS, AUTO, PUBLIC_OPTIONS, Endpoint
+from ...module_utils._http.errors import STATUSES, ApiError
+from ...module_utils._http.ip_addresses import is_loopback
+from ...module_utils._http.response import Response
+from ...module_utils._lmstudio.masking import mask_problem
+from ...module_utils._lmstudio.models import Model, canonical
+from ...module_utils._lmstudio.models_v1 import read_models
+from ...module_utils._lmstudio.poll import TIME_FORMAT
+from ...module_utils._lmstudio.record import ParsedAnswer, ParsedPoll
+from .._options.server_identity import names_by_server
 
 
 def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, ParsedPoll]) -> str:

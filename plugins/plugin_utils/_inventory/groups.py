@@ -12,10 +12,11 @@ import re
 from typing import Any
 
 from ansible.plugins.inventory import Constructable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import group_name
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.variables import Variables
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import make_unsafe
+
+from ...module_utils._lmstudio.record_type import Record
+from .._unsafe import make_unsafe
+from .naming import group_name
+from .variables import Variables
 
 _PLUGIN_GROUP = re.compile(r"lmstudio_(ok|not_ok|status_.*|loaded_.*)\Z")
 

@@ -15,11 +15,12 @@ from collections.abc import Collection, Iterable
 
 from ansible.errors import AnsibleError
 from ansible.plugins.inventory import expand_hostname_range
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import bracketed, without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import host_name, options_from_address
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import CONTROLLER_URL, VARIABLES
+
+from ...module_utils._http.endpoint import Endpoint, make_endpoint
+from ...module_utils._http.option_checks import bracketed, without_userinfo
+from ...module_utils._input_errors import OptionError
+from .._options.combine import host_name, options_from_address
+from .._options.host import CONTROLLER_URL, VARIABLES
 
 _MAX_NAME = 200
 _RANGE = re.compile(r"\[[0-9A-Za-z]*:[0-9A-Za-z]+(:[0-9]+)?\]")

@@ -13,26 +13,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import TARGET_URL, Endpoint, normalise_url
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import (
-    DEFAULT_PORT,
-    bracketed,
-    parts_of_url,
-    without_userinfo,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
-    CONTROLLER_URL,
-    VARIABLES,
-    Host,
-    NotAsked,
-    VariableError,
-    host_of_inventory,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import THIS_MACHINE, Server, server_of, sharing
+from ...module_utils._grouping import grouped
+from ...module_utils._http.endpoint import TARGET_URL, Endpoint, normalise_url
+from ...module_utils._http.ip_addresses import is_loopback
+from ...module_utils._http.option_checks import DEFAULT_PORT, bracketed, parts_of_url, without_userinfo
+from ...module_utils._input_errors import OptionError
+from ...module_utils._text import printable
+from .host import CONTROLLER_URL, VARIABLES, Host, NotAsked, VariableError, host_of_inventory
+from .server_identity import THIS_MACHINE, Server, server_of, sharing
 
 MachineOf = Callable[[str], tuple[str, ...]]
 """Which machine the host of a name is: equal for hosts that are one, empty for the controller."""

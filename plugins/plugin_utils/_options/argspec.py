@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import DETAIL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
+from ...module_utils._argspec import DETAIL
+from ...module_utils._http.endpoint import connection_options
 
 FLEET_SPEC: dict[str, Any] = {
     **{name: option for name, option in connection_options().items() if name != "url"},

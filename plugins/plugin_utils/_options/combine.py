@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes
+from ...module_utils._http.endpoint import authorizes
 
 
 def combine(overrides: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 
 from ansible import constants, context, errors
 from ansible.errors import AnsibleError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import canonical_host, is_this_machine
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import not_asked_record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted, explain_template, is_template
+
+from ...module_utils._argspec import is_set
+from ...module_utils._http.endpoint import connection_options
+from ...module_utils._http.ip_addresses import canonical_host, is_this_machine
+from ...module_utils._lmstudio.record import not_asked_record
+from ...module_utils._lmstudio.record_type import Record
+from ...module_utils._text import printable
+from .templates import decrypted, explain_template, is_template
 
 CONTROLLER_URL = "lmstudio_controller_url"
 VARIABLES = {option: f"lmstudio_{option}" for option in connection_options() if option != "max_response_bytes"}

@@ -25,13 +25,14 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.utils.path import unfrackpath
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import TOKEN_VARIABLE, headers_of, is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import authorizes
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.masking import CREDENTIALS, texts_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS, VARIABLES, Host, VariableError
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written, as_written, written_environment
+
+from ...module_utils._argspec import TOKEN_VARIABLE, headers_of, is_set
+from ...module_utils._http.endpoint import authorizes
+from ...module_utils._lmstudio.masking import CREDENTIALS, texts_of
+from ...module_utils._text import format_names
+from .host import SECRETS, VARIABLES, Host, VariableError
+from .templates import decrypted
+from .written import Written, as_written, written_environment
 
 _CERTIFICATE = ("client_cert", "client_key")
 """One is of no use without the other."""

@@ -16,34 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import only_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import (
-    TARGET_URL,
-    Endpoint,
-    connection_options,
-    make_endpoint,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import ProxyVariableError, check_route, tls_context
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import (
-    address_url,
-    is_loopback_url,
-    is_server_of_host,
-    reason_not_asked,
-    with_host,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
-    CONTROLLER_URL,
-    VARIABLES,
-    VIA,
-    Host,
-    NotAsked,
-    VariableError,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
+from ...module_utils._argspec import only_set
+from ...module_utils._http.endpoint import TARGET_URL, Endpoint, connection_options, make_endpoint
+from ...module_utils._http.tls import ProxyVariableError, check_route, tls_context
+from ...module_utils._input_errors import OptionError
+from ...module_utils._text import printable
+from .addresses import address_url, is_loopback_url, is_server_of_host, reason_not_asked, with_host
+from .combine import combine
+from .host import CONTROLLER_URL, VARIABLES, VIA, Host, NotAsked, VariableError
+from .templates import decrypted
+from .validate import validate_options
 
 _ADVICE_FOR_MANY = (
     "Set lmstudio_token of that host in the inventory, or the option token for all hosts without one, to an API token that is valid on that "

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import canonical_host, is_this_machine
+from ...module_utils._grouping import grouped
+from ...module_utils._http.endpoint import Endpoint
+from ...module_utils._http.ip_addresses import canonical_host, is_this_machine
 
 THIS_MACHINE = "localhost"
 

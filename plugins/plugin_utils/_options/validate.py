@@ -14,10 +14,11 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import without_suboptions
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_value, unknown_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import SECRETS
+
+from ...module_utils._argspec import without_suboptions
+from ...module_utils._http.endpoint import connection_options
+from ...module_utils._text import format_value, unknown_names
+from .host import SECRETS
 
 _TYPES = {
     "bool": "true or false",

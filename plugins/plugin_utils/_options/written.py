@@ -13,8 +13,9 @@ from typing import Any
 
 from ansible.parsing.mod_args import ModuleArgsParser
 from ansible.playbook.task_include import TaskInclude
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import Host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import is_template
+
+from .host import Host
+from .templates import is_template
 
 
 class Written:

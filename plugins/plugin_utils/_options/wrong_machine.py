@@ -14,21 +14,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import is_set
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import is_loopback, is_this_machine
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import without_userinfo
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import leads_to
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host import (
-    CONTROLLER_URL,
-    VARIABLES,
-    Host,
-    VariableError,
-    variables_in_task,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import Resolved
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import WrittenOptions, includes_around
+
+from ...module_utils._argspec import is_set
+from ...module_utils._http.endpoint import Endpoint
+from ...module_utils._http.ip_addresses import is_loopback, is_this_machine
+from ...module_utils._http.option_checks import without_userinfo
+from ...module_utils._text import format_names
+from .addresses import leads_to
+from .host import CONTROLLER_URL, VARIABLES, Host, VariableError, variables_in_task
+from .precedence import Resolved
+from .written import WrittenOptions, includes_around
 
 _SET_URL = "set lmstudio_controller_url to a URL of it"
 _FROM_CONTROLLER = "query it from the controller, with model_info or model_assert and via: controller"

@@ -15,19 +15,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, connection_options, make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.option_checks import (
-    bracketed,
-    check_seconds,
-    is_content,
-    without_userinfo,
-)
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.tls import check_routes
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import boolean, one_of, parse_all, whole_number
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import full_stop, printable, unknown_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.combine import combine, host_name, names_port, options_from_address
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import EVENTS, MET, VIOLATED, Rules
+from ...module_utils._http.endpoint import Endpoint, connection_options, make_endpoint
+from ...module_utils._http.option_checks import bracketed, check_seconds, is_content, without_userinfo
+from ...module_utils._http.tls import check_routes
+from ...module_utils._input_errors import OptionError
+from ...module_utils._requirements.spec import boolean, one_of, parse_all, whole_number
+from ...module_utils._text import full_stop, printable, unknown_names
+from .._options.combine import combine, host_name, names_port, options_from_address
+from .events import EVENTS, MET, VIOLATED, Rules
 
 SOURCE = "gpufleet.lmstudio.watch"
 _LEAST_SECONDS = 0.1

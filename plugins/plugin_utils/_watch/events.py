@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypedDict
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_unclear
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import canonical
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import explain
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge_requirement
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import FAIL
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import Requirement
+from ...module_utils._lmstudio.known import is_unclear
+from ...module_utils._lmstudio.models import canonical
+from ...module_utils._lmstudio.record import explain
+from ...module_utils._lmstudio.record_type import Record
+from ...module_utils._requirements.judge import judge_requirement
+from ...module_utils._requirements.messages import FAIL
+from ...module_utils._requirements.spec import Requirement
 
 HOST_DOWN, HOST_UP = "host_down", "host_up"
 MODEL_LOADED, MODEL_UNLOADED, INSTANCE_CHANGED = "model_loaded", "model_unloaded", "instance_changed"

@@ -13,19 +13,19 @@ import logging
 import random
 from typing import Any, Protocol
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import poll_after, poll_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, parse, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record_type import Record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import format_names
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import AnswerReader
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.open_files import allow_open_files
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.server_identity import names_by_server
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import SOURCE, Arguments, Watched
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import Event, State, advance
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.no_template import without_templates
+from ...module_utils._http.errors import ApiError
+from ...module_utils._input_errors import OptionError
+from ...module_utils._lmstudio.poll import poll_after, poll_endpoint
+from ...module_utils._lmstudio.record import FULL, parse, record_of
+from ...module_utils._lmstudio.record_type import Record
+from ...module_utils._text import format_names
+from .._fleet import event_loop
+from .._fleet.answer_cache import AnswerReader
+from .._fleet.open_files import allow_open_files
+from .._options.server_identity import names_by_server
+from .arguments import SOURCE, Arguments, Watched
+from .events import Event, State, advance
+from .no_template import without_templates
 
 _JITTER = 0.1
 """The part of an interval by which a poll comes earlier or later, so that the hosts are not all asked at once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib.util import resolve_name
 from typing import NamedTuple
 
 import pytest
@@ -45,9 +46,10 @@ def found() -> list[Import]:
                 continue
             names = []
             if isinstance(child, ast.ImportFrom):
+                package = resolve_name("." * child.level + (child.module or ""), f"{OURS}{importer}".rpartition(".")[0])
                 # Of a package, its files are what is imported.
-                deeper = [f"{child.module}.{alias.name}" for alias in child.names]
-                names = [name if name.removeprefix(OURS) in FILES else child.module for name in deeper]
+                deeper = [f"{package}.{alias.name}" for alias in child.names]
+                names = [name if name.removeprefix(OURS) in FILES else package for name in deeper]
             elif isinstance(child, ast.Import):
                 names = [alias.name for alias in child.names]
             imports.extend(Import(importer, name.removeprefix(OURS), inside) for name in names)

@@ -12,8 +12,8 @@ import csv
 import io
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
+from ....module_utils._text import printable
+from ..document import Audit
 
 _CSV_COLUMNS = (
     "host", "status", "model", "state", "times_listed", "instances", "context_lengths", "quantization", "bits_per_weight",

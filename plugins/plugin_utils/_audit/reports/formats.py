@@ -14,12 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.csv_report import as_csv
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.html_report.page import as_html
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.junit_report import as_junit
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.markdown_report import as_markdown
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.prometheus_report import as_prometheus
+from ..document import Audit
+from .csv_report import as_csv
+from .html_report.page import as_html
+from .junit_report import as_junit
+from .markdown_report import as_markdown
+from .prometheus_report import as_prometheus
 
 
 def as_json(audit: Audit) -> str:

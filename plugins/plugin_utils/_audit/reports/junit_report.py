@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import LIST_MODELS_V0
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import NO_ANSWER
+from ....module_utils._lmstudio.known import is_older
+from ....module_utils._lmstudio.models_v0 import LIST_MODELS_V0
+from ....module_utils._text import printable
+from ..document import Audit, drift_of
+from ..policy import NO_ANSWER
 
 
 def as_junit(audit: Audit) -> str:

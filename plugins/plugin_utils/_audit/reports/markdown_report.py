@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS, cause_lines
+from ....module_utils._text import printable
+from .. import sentences
+from ..document import Audit, drift_of, silent_first
+from ..findings import FINDING_KINDS, cause_lines
 
 _MAX_ROWS = 200
 

@@ -17,11 +17,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.known import is_older
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import TIME_FORMAT
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, hosts_compared, violations_by_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import NO_ANSWER
+from ....module_utils._lmstudio.known import is_older
+from ....module_utils._lmstudio.poll import TIME_FORMAT
+from ....module_utils._text import printable
+from ..document import Audit, drift_of, hosts_compared, violations_by_host
+from ..policy import NO_ANSWER
 
 _LABEL_LENGTH = 1000
 _PASSED, _WARNED, _FAILED, _NOT_KNOWN = _OUTCOMES = ("passed", "warned", "failed", "not known")

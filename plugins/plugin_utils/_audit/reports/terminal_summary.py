@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, silent_first
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS, Finding, Kind, cause_lines
+from ....module_utils._text import count, printable
+from .. import sentences
+from ..document import Audit, silent_first
+from ..findings import FINDING_KINDS, Finding, Kind, cause_lines
 
 _MAX_LINES = 40
 _WIDTH = 200

@@ -22,14 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._grouping import grouped
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import believable
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import count, format_names, format_size, printable
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit import sentences
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Audit, drift_of, silent_first, violations_by_host
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS, cause_lines
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.history import Run, all_runs
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import ALL_HOSTS
+
+from .....module_utils._grouping import grouped
+from .....module_utils._lmstudio.reader import believable
+from .....module_utils._text import count, format_names, format_size, printable
+from ... import sentences
+from ...document import Audit, drift_of, silent_first, violations_by_host
+from ...findings import FINDING_KINDS, cause_lines
+from ...history import Run, all_runs
+from ...policy import ALL_HOSTS
 
 _FOLDER = Path(__file__).parent
 _BREAKS = re.compile(r"(?<=[\w.][/_-])")
