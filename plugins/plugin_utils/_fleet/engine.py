@@ -12,7 +12,6 @@ An event loop in a thread of its own asks them. The calling thread reads their a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import threading
 import time
@@ -102,11 +101,12 @@ class _Round(Generic[T]):
         # From the loop to the calling thread.
         self._arrived: deque[tuple[Endpoint, Poll]] = deque()
         self._error: BaseException | None = None
-        self._loop = asyncio.new_event_loop()
-        self._asking: asyncio.Task[None]
+        # From the calling thread to the loop: when nobody is waited for any longer.
+        self._end = 0.0
 
     def run(self, fleet_timeout: float) -> dict[Endpoint, list[T]]:
-        thread = threading.Thread(target=self._run_loop, args=[time.monotonic() + fleet_timeout], daemon=True, name="lmstudio loop")
+        self._end = time.monotonic() + fleet_timeout
+        thread = threading.Thread(target=self._run_loop, daemon=True, name="lmstudio loop")
         thread.start()
         try:
             next_progress = time.monotonic() + PROGRESS_SECONDS
@@ -119,9 +119,8 @@ class _Round(Generic[T]):
                 if not self._waiting or self._is_full():
                     self._read()
         finally:
-            # For an interrupt: otherwise the loop is closed by now.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._stop)
+            # For an interrupt: otherwise the loop has ended already.
+            self._end = 0.0
         if self._error:
             raise self._error
         self._read()
@@ -151,22 +150,16 @@ class _Round(Generic[T]):
 
     # --- in the thread of the loop ---
 
-    def _run_loop(self, end: float) -> None:
-        self._asking = self._loop.create_task(self._ask_each(end))
+    def _run_loop(self) -> None:
         try:
-            self._loop.run_until_complete(self._asking)
+            asyncio.run(self._ask_each())
         except BaseException as exc:
             self._error = exc
-        finally:
-            self._loop.close()
 
-    def _stop(self) -> None:
-        self._asking.cancel()
-
-    async def _ask_each(self, end: float) -> None:
+    async def _ask_each(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
         try:
-            while (tasks or self._waiting) and time.monotonic() < end:
+            while (tasks or self._waiting) and time.monotonic() < self._end:
                 slow = sum(time.monotonic() - began >= _SLOW for began in self._asked.values())
                 more = min(len(self._waiting), min(self._concurrency, _AT_FIRST + slow) - len(tasks))
                 tasks |= {asyncio.create_task(self._ask_some()) for _number in range(more)}

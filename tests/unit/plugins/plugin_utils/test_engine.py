@@ -517,6 +517,30 @@ def test_a_caller_may_run_an_event_loop_of_its_own():
     assert [record["status"] for record in asyncio.run(caller())] == ["ok", "ok"]
 
 
+def test_after_an_interrupt_nobody_else_is_asked(monkeypatch):
+    monkeypatch.setattr(engine, "PROGRESS_SECONDS", 0.1)
+    released, asked = threading.Event(), []
+
+    class Interrupting(list):
+        def append(self, line):
+            raise KeyboardInterrupt
+
+    def exchange(endpoint, request, deadline):
+        asked.append(endpoint)
+        released.wait(30)
+        return EMPTY
+
+    with pytest.raises(KeyboardInterrupt):
+        ask_all(endpoints(9, timeout=60), exchange, concurrency=3, told=Interrupting())
+    try:
+        for thread in [thread for thread in threading.enumerate() if thread.name == "lmstudio loop"]:
+            thread.join(LATE)
+            assert not thread.is_alive()
+    finally:
+        released.set()
+    assert len(asked) == 3
+
+
 INTERRUPTED = """
 import signal, sys
 # What a shell starts in the background ignores interrupts, and so does all that it starts.
