@@ -267,7 +267,8 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
         key = self.get_cache_key(path)
         polls = load(self.cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
         missing = [name for name in endpoints if name not in polls]
-        asked = poll_all([endpoints[name] for name in missing], options["concurrency"], options["fleet_timeout"], show_progress)
+        to_ask = [endpoints[name] for name in missing]
+        asked = poll_all(to_ask, options["concurrency"], options["fleet_timeout"], show_progress, lambda _endpoint, poll: poll)
         polls.update(zip(missing, asked))
         if missing:
             self._cache[key] = dump(endpoints, polls)

@@ -46,25 +46,21 @@ Progress = Callable[[str], None]
 
 def ask_all(endpoints: Sequence[Endpoint], detail: str, concurrency: int, fleet_timeout: float, progress: Progress) -> list[Record]:
     """One record for each endpoint, in order, whatever happens. Otherwise like :func:`poll_all`."""
-    return _ask(endpoints, lambda endpoint, poll: record_of(endpoint, poll, detail), concurrency, fleet_timeout, progress)
+    return poll_all(endpoints, concurrency, fleet_timeout, progress, lambda endpoint, poll: record_of(endpoint, poll, detail))
 
 
-def poll_all(endpoints: Sequence[Endpoint], concurrency: int, fleet_timeout: float, progress: Progress) -> list[ParsedPoll]:
-    """The outcome of asking each endpoint, in order, with its answer read. Equal endpoints are asked once. An interrupt ends it at once.
+def poll_all(
+    endpoints: Sequence[Endpoint],
+    concurrency: int,
+    fleet_timeout: float,
+    progress: Progress,
+    result_of: Callable[[Endpoint, ParsedPoll], T],
+) -> list[T]:
+    """What `result_of` makes of the outcome of asking each endpoint, in order. Equal endpoints are asked once. An interrupt ends it at once.
 
     Raises ``OptionError``, before any request is sent. `concurrency` bounds how many are asked at once, `fleet_timeout` the seconds for all.
     Whole answers take memory: records of detail ``loaded`` take less.
     """
-    return _ask(endpoints, lambda _endpoint, poll: poll, concurrency, fleet_timeout, progress)
-
-
-def _ask(
-    endpoints: Sequence[Endpoint],
-    result_of: Callable[[Endpoint, ParsedPoll], T],
-    concurrency: int,
-    fleet_timeout: float,
-    progress: Progress,
-) -> list[T]:
     if concurrency < 1:
         raise OptionError("concurrency", f"{concurrency} is not a usable number of hosts. Give 1 or more.")
     if not 0 < fleet_timeout < math.inf:

@@ -267,7 +267,7 @@ def test_equal_bytes_of_both_lists_are_two_answers():
 def test_a_cache_knows_which_list_it_was(fleet):
     for api, host in (("v1", "new"), ("v0", "old"), ("auto", "old"), ("auto", "new")):
         endpoint = endpoint_of(fleet, host, api=api)
-        (poll,) = poll_all([endpoint], 1, 60, print)
+        (poll,) = poll_all([endpoint], 1, 60, print, lambda _endpoint, poll: poll)
         kept = dump({"gpu01": endpoint}, {"gpu01": poll})
         (loaded,) = load(kept, {"gpu01": endpoint}, 0).values()
         assert record_of(endpoint, loaded, "full") == record_of(endpoint, poll, "full")
