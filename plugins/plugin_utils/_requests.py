@@ -20,7 +20,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from ..module_utils._http import blocking
-from ..module_utils._http.blocking import FAILURES, connect, failure
+from ..module_utils._http.blocking import FAILURES, connect
 from ..module_utils._http.deadline import Deadline
 from ..module_utils._http.endpoint import Endpoint
 from ..module_utils._http.request import Request
@@ -96,7 +96,7 @@ def fetch(endpoint: Endpoint, request: Request) -> Response:
 
 
 def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
-    """One request and its response, in the calling thread; the holder of the deadline ends it."""
+    """The same as that of the driver on the target."""
     proxy = proxy_of(endpoint)
     url, headers = endpoint.url + request.path, request.headers(endpoint)
     proxies = {endpoint.scheme: proxy.url} if proxy else None
@@ -111,14 +111,14 @@ def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Respon
             # Raised by urllib3 for contradictory lengths.
             raise unclear_length() from None
         except (*FAILURES, urllib3.exceptions.HTTPError) as exc:
-            raise failure(_cause(exc), endpoint, deadline) from None
+            raise _cause(exc) from None
 
 
 def _cause(exc: BaseException) -> BaseException:
-    """The exception of the system, OpenSSL or http.client that requests and urllib3 have wrapped."""
+    """The exception of the system, OpenSSL or http.client that requests and urllib3 have wrapped. One of their own is about what a server sent."""
     cause: BaseException | None = exc
     while cause is not None:
         if isinstance(cause, (OSError, http.client.HTTPException)) and not isinstance(cause, requests.RequestException):
             return cause
         cause = cause.__cause__ or cause.__context__
-    return exc
+    return http.client.HTTPException()

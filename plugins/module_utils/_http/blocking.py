@@ -34,23 +34,22 @@ Exchange = Callable[[Endpoint, Request, Deadline], Response]
 
 
 def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
-    """One request and its response, in the calling thread; the holder of the deadline ends it."""
+    """One request and its response, in the calling thread; the holder of the deadline ends it. Raises what :data:`FAILURES` has, or
+    :class:`ApiError`.
+    """
+    connection, target, headers = _connection(endpoint, request)
+    # The only hook of http.client for how it connects: ours tries every address, and is watched.
+    connection._create_connection = lambda address, *_args, **_kwargs: connect(address[0], address[1], deadline)  # type: ignore[attr-defined]
+    connection.response_class = ParsedResponse
     try:
-        connection, target, headers = _connection(endpoint, request)
-        # The only hook of http.client for how it connects: ours tries every address, and is watched.
-        connection._create_connection = lambda address, *_args, **_kwargs: connect(address[0], address[1], deadline)  # type: ignore[attr-defined]
-        connection.response_class = ParsedResponse
-        try:
-            connection.connect()
-            deadline.sent = True
-            connection.request(request.method, target, request.body or None, headers)
-            # The response holds the socket by now, so it is what has to be closed.
-            with connection.getresponse() as parsed:
-                return read_response(parsed.status, parsed.getheader, parsed.read, endpoint.max_response_bytes)
-        finally:
-            connection.close()
-    except FAILURES as exc:
-        raise failure(exc, endpoint, deadline) from None
+        connection.connect()
+        deadline.sent = True
+        connection.request(request.method, target, request.body or None, headers)
+        # The response holds the socket by now, so it is what has to be closed.
+        with connection.getresponse() as parsed:
+            return read_response(parsed.status, parsed.getheader, parsed.read, endpoint.max_response_bytes)
+    finally:
+        connection.close()
 
 
 def fetch(endpoint: Endpoint, request: Request, exchange: Exchange = exchange) -> Response:
@@ -72,10 +71,11 @@ def fetch(endpoint: Endpoint, request: Request, exchange: Exchange = exchange) -
     try:
         thread.join(deadline.remaining())
         # Judged before the socket is shut, which ends the exchange with another error.
-        in_time = bool(ended)
+        result = ended[0] if ended else socket.timeout()
     finally:
         deadline.cancel()
-    result = ended[0] if in_time else failure(socket.timeout(), endpoint, deadline)
+    if isinstance(result, FAILURES):
+        raise failure(result, endpoint, deadline)
     if isinstance(result, BaseException):
         raise result
     return result
