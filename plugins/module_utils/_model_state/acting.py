@@ -22,10 +22,6 @@ from .plan import DOWNLOAD, LOAD, UNLOAD, Action, check_reached, ids_of, instanc
 from .results import NOT_RESTORED, PERHAPS_RESTORED, RESTORED, Outcome
 from .spec import LOADED, Wanted
 
-_SMALLER = "Load this one with a smaller context, or choose a smaller one."
-_WITHOUT_OTHERS = f"The other models were unloaded for it (exclusive), and stay unloaded. {_SMALLER}"
-"""What to do where there is too little memory although the others have been unloaded."""
-
 
 def ensure_state(wanted: Wanted, client: Client, check_mode: bool) -> dict[str, Any]:
     """The result of bringing a model into its state, or in check mode of planning that."""
@@ -122,9 +118,6 @@ class _Run:
         try:
             self._load_one(action, self.wanted.config)
         except Failure as failure:
-            if failure.reason == "insufficient_memory" and self.wanted.exclusive:
-                others = [each for each in self.outcome.actions if each["model"] != self.wanted.model]
-                failure.next_step = _WITHOUT_OTHERS if others else _SMALLER
             if action.instance is not None and not failure.unclear:
                 self.outcome.restored = self._restore(action)
                 failure.unclear = self.outcome.restored == PERHAPS_RESTORED

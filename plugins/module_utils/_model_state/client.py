@@ -33,19 +33,6 @@ PATIENCE = 60.0
 SECONDS_BETWEEN_LINES = 15.0
 """Between progress lines."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
-_UNUSABLE_ID = "Its identifier may have characters that cannot be shown, and so cannot be sent, or it has just gone and come back. Unload it in LM Studio."
-"""What to do about an instance that the server lists but does not know."""
-
-_LOAD_ENDED_HINT = (
-    "Look at LM Studio's log on that host (lms log stream): it may have failed, LM Studio may have restarted, or something else has "
-    "unloaded it. Then run the task again."
-)
-"""What to do about a load of which no more is known than that it has ended."""
-_LOAD_UNKNOWN_HINT = (
-    "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream) until it is loaded. "
-    "With confirm_loaded: true, the task needs an answer to GET /api/v0/models. Without it, a model counts as loaded as soon as it is listed."
-)
-"""What to do where it cannot be found out whether a model is still loading."""
 
 
 class Doubt(NamedTuple):
@@ -62,9 +49,7 @@ class Doubt(NamedTuple):
     def failure(self, what_is_listed: str, unclear: bool = False) -> Failure:
         """The failure to raise once nothing more is waited for."""
         after = " after load_timeout" if self.worth_waiting else ""
-        return Failure(
-            "load_unconfirmed", f"{what_is_listed}, but{after} {self}", None if self.why == LOADING else _LOAD_UNKNOWN_HINT, unclear
-        )
+        return Failure("load_unconfirmed", f"{what_is_listed}, but{after} {self}", unclear=unclear)
 
 
 CANNOT_TELL = Doubt(f"this LM Studio has no {LIST_MODELS_V0.path}")
@@ -149,7 +134,7 @@ class Client:
             if found and doubt is None:
                 return found.pop()
             if began and record["ok"] and not found:
-                raise Failure("load_failed", f"{why}, and the instance that was listed is gone", _LOAD_ENDED_HINT)
+                raise Failure("load_failed", f"{why}, and the instance that was listed is gone")
             began = began or bool(found)
             if (doubt and not doubt.worth_waiting) or not wait():
                 if doubt:
@@ -184,8 +169,6 @@ class Client:
             raise no_list(record, f"it is not known whether {name} is unloaded: " if failure else NOT_CHECKED, unclear)
         if instance_id not in ids_of(record, model):
             return record
-        if failure and not unclear:
-            raise Failure("still_loaded", f"{name} is listed as loaded, but LM Studio says that it is not", _UNUSABLE_ID)
         because = f" ({failure.sentence})" if failure else ""
         raise Failure("still_loaded", f"{name} was to be unloaded, but is listed as loaded{because}", unclear=unclear)
 

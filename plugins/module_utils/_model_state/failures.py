@@ -21,12 +21,13 @@ REASONS = {
     "model_unknown": "Give the key as model_info lists it under available. To load a model that is not on this host yet, set download: true.",
     "option_unsupported": "Change or remove that option. config takes only settings that the load endpoint of this LM Studio knows.",
     "request_rejected": "Correct what the server names. Repeating the same request gives the same answer.",
-    "insufficient_memory": "Unload other models (exclusive: true, or state: unloaded), load this one with a smaller context, or choose a smaller one.",
-    "load_failed": "Look at LM Studio's log on that host (lms log stream). It will keep failing until the cause is removed.",
+    "insufficient_memory": "Load this one with a smaller context, choose a smaller one, or unload other models that are still loaded.",
+    "load_failed": "Look at LM Studio's log on that host (lms log stream), and remove the cause. Then run the task again.",
     "effective_config_differs": "The server has the last word: MLX ignores some settings, and auto-fit lowers the context to what fits. Ask for what it "
     "gives, set compare for that setting to at_least or ignore, or set pinned to false if an instance may unload when idle.",
-    "load_unconfirmed": "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream), "
-    "and run the task again with confirm_loaded: true, which waits until it is loaded. Raise load_timeout if loads take longer.",
+    "load_unconfirmed": "Nothing is loaded again, because that could make a second instance. Look at LM Studio on that host (lms ps, lms log stream) "
+    "until it is loaded, or run the task again with confirm_loaded: true, which waits for that if the server answers GET /api/v0/models. "
+    "Raise load_timeout if loads take longer.",
     "changed_meanwhile": "Something else loads or unloads models on this host: another play, a person, just-in-time loading, or a restart of "
     "LM Studio. Let only one of them act at a time, then try again.",
     "masked_names": "Give another token or other headers, so that no name in the list contains the token, its first 10 characters, or the value of a header.",

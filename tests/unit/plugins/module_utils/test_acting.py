@@ -211,8 +211,6 @@ def test_a_load_that_was_listed_and_is_gone_has_failed():
     server.hooks.append(crash)
     result = server.run(parse_options("qwen"))
     assert result["reason"] == "load_failed" and "is gone" in result["msg"] and server.now < 100
-    # It may have been a restart.
-    assert "LM Studio may have restarted" in result["msg"] and "keep failing" not in result["msg"]
 
 
 def test_without_the_older_list_a_load_whose_answer_is_missing_stays_unconfirmed():
@@ -223,7 +221,6 @@ def test_without_the_older_list_a_load_whose_answer_is_missing_stays_unconfirmed
         result["reason"] == "load_unconfirmed"
         and "it is not known whether it is loaded: this LM Studio has no /api/v0/models" in result["msg"]
     )
-    assert "Raise load_timeout" not in result["msg"]
     assert server.loads == 1
 
 
@@ -418,11 +415,11 @@ def test_a_client_that_loads_it_again_before_the_list_is_read_is_noticed_and_the
     assert result["reason"] == "still_loaded" and actions_of(result) == [("unload", "qwen:2")] and result["changed"] is True
 
 
-def test_an_instance_that_is_listed_and_not_known_has_an_unusable_name():
+def test_an_instance_that_is_listed_and_not_known_is_not_unloaded():
     server = ClockworkServer([model("qwen", instance("a\x1bb"))])
     result = server.run(parse_options("qwen", state="unloaded"))
     assert result["reason"] == "still_loaded" and result["changed"] is False and result["actions"] == []
-    assert "a\ufffdb is listed as loaded, but LM Studio says that it is not. Its identifier may have characters" in result["msg"]
+    assert "a\ufffdb was to be unloaded, but is listed as loaded (a\ufffdb was not unloaded: LM Studio says " in result["msg"]
 
 
 def test_what_is_downloaded_already_and_not_listed_is_no_change():
@@ -663,7 +660,7 @@ def test_that_it_is_still_loading_is_said_only_where_the_server_does(fault, word
     fault_of_older_list(server, getattr(server, fault, lambda request: Response(401)))
     result = server.run(parse_options("qwen", confirm_loaded=True))
     assert result["reason"] == "load_unconfirmed" and words in result["msg"], result["msg"]
-    assert "it is still loading" not in result["msg"] and "Raise load_timeout" not in result["msg"]
+    assert "it is still loading" not in result["msg"]
     assert least <= server.now <= most and result["changed"] is answer_is_missing and result["confirmed"] is None
 
 
@@ -804,22 +801,6 @@ def test_a_load_of_somebody_else_that_ends_without_an_instance_is_made_up_for():
     server.hooks.append(crash)
     result = server.run(parse_options("qwen", confirm_loaded=True))
     assert "failed" not in result and actions_of(result) == [("load", "qwen")] and result["diff"]["before"]["instances"] == {}
-
-
-def test_where_exclusive_has_made_room_it_is_not_advised_again():
-    server, wanted = scenario("make room")
-    server.refusal = lambda body: error(500, "model_load_failed", MEMORY)
-    result = server.run(wanted)
-    assert result["reason"] == "insufficient_memory" and "exclusive: true" not in result["msg"] and "stay unloaded" in result["msg"]
-    assert "exclusive: true" in server.run(wanted._replace(exclusive=False))["msg"]
-
-
-def test_where_exclusive_has_unloaded_nothing_it_is_not_told_so():
-    server = ClockworkServer([model("qwen", instance("qwen"))])
-    server.refusal = lambda body: error(500, "model_load_failed", MEMORY) if body["context_length"] == 8192 else None
-    result = server.run(parse_options("qwen", exclusive=True, config=EIGHT))
-    assert result["reason"] == "insufficient_memory" and "exclusive" not in result["msg"]
-    assert "76.69 GB of memory.'. Load this one with a smaller context, or choose a smaller one. Already done" in result["msg"]
 
 
 def test_somebody_else_who_loads_at_once_is_noticed():
