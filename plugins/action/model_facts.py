@@ -64,7 +64,7 @@ class ActionModule(NormalAction):
             # The facts are the delegate's, so the server has to be, too.
             delegate = host_of_inventory(host.delegate, task_vars["hostvars"], self._templar, host.default_connection)
             if is_loopback(endpoint.host):
-                option = next(iter(withhold_from_server(self, host, given, written, except_for=PROTECTION)), None)
+                option = next(iter(withhold_from_server(self, host, resolved, written, except_for=PROTECTION).withheld or ()), None)
                 if option:
                     raise AnsibleError(
                         f"{option} is that of {name}, and with delegate_facts the server is that of {delegate.name}. "
@@ -77,13 +77,13 @@ class ActionModule(NormalAction):
                     f"Remove delegate_facts, or set url to a server of {delegate.name}."
                 )
         if resolved.withheld is not None:
-            resolved.withheld.extend(withhold_from_server(self, host, resolved.options, written, written.own(self._templar)).values())
+            resolved = withhold_from_server(self, host, resolved, written, written.own(self._templar))
             self._task.args = resolved.options
-        return check_task(self, host, endpoint, resolved, written, _resolve, task_vars)
+        return check_task(self, host, endpoint, resolved, written, _resolve)
 
 
 def _resolve(options: Mapping[str, Any], host: Host) -> Resolved:
     """What a host is asked with. Its variables do not count."""
     given = only_set(options)
     is_own = "url" not in given or is_server_of_host(given, host, on_controller=False)
-    return Resolved(given, {}, TARGET_URL, on_controller=False, withheld=None if is_own else [])
+    return Resolved(given, {}, TARGET_URL, on_controller=False, withheld=None if is_own else {})

@@ -88,7 +88,7 @@ class OneHostAction(ActionBase):
         written = WrittenOptions(self._task, "gpufleet.lmstudio." + self.MODULE)
         resolved = resolve_task(self._task.args, host)
         if resolved.withheld is not None:
-            resolved.withheld.extend(withhold_from_server(self, host, resolved.options, written, written.own(self._templar)).values())
+            resolved = withhold_from_server(self, host, resolved, written, written.own(self._templar))
         given = with_token_of_environment(resolved.options) if resolved.on_controller else resolved.options
         # Checked for modules, too, because only here is it known where an option was set.
         options = validate_options(self.spec, given, resolved.names)
@@ -97,7 +97,7 @@ class OneHostAction(ActionBase):
             return self.result_of(resolved.not_asked.record(options.get("detail", FULL)), parsed), {}
         self._check_via(resolved.on_controller)
         endpoint = make_endpoint(options, resolved.default_url, resolved.names, machine=CONTROLLER if resolved.on_controller else None)
-        for warning in check_task(self, host, endpoint, resolved, written, resolve_task, task_vars):
+        for warning in check_task(self, host, endpoint, resolved, written, resolve_task):
             self._display.warning(f"{host.name}: {warning}")
         if resolved.on_controller:
             return self._query_from_controller(endpoint, parsed), {}

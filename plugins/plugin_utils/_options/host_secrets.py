@@ -31,6 +31,7 @@ from ...module_utils._http.endpoint import authorizes
 from ...module_utils._lmstudio.masking import CREDENTIALS, texts_of
 from ...module_utils._text import format_names
 from .host import SECRETS, VARIABLES, Host, VariableError
+from .precedence import Resolved
 from .templates import decrypted
 from .written import Written, as_written, written_environment
 
@@ -42,11 +43,10 @@ PROTECTION = ("ca_path", "validate_certs", "use_proxy")
 _LONG_SECRET = 8
 
 
-def withhold_from_server(
-    action: Any, host: Host, options: dict[str, Any], written: Written, except_for: Container[str] = ()
-) -> dict[str, str]:
-    """Take the secrets of a host out of options, and out of the keyword ``environment``. Returns the variables that have them, by option."""
+def withhold_from_server(action: Any, host: Host, resolved: Resolved, written: Written, except_for: Container[str]) -> Resolved:
+    """What a host is asked with, without its secrets, which the keyword ``environment`` does not have any longer either."""
     among = [option for option in (*SECRETS, *PROTECTION) if option not in except_for]
+    options = dict(resolved.options)
     taken = _take_what_is_made_of_secrets(options, host, action._task, written, among)
     environment: dict[str, Any] = {}
     action._compute_environment_string(environment)
@@ -56,7 +56,7 @@ def withhold_from_server(
             # Of these, the last one counts.
             action._task.environment = [*action._task.environment, {TOKEN_VARIABLE: ""}]
         taken.update(in_environment)
-    return taken
+    return resolved._replace(options=options, withheld={**(resolved.withheld or {}), **taken})
 
 
 def withhold_foreign_secrets(

@@ -51,8 +51,8 @@ class Resolved(NamedTuple):
     """Whether the controller sends the request."""
     not_asked: NotAsked | None = None
     """Why the host cannot be queried."""
-    withheld: list[str] | None = None
-    """The variables of the host that do not apply at the task's own URL. None where that is one of the host's servers."""
+    withheld: dict[str, str] | None = None
+    """The variables of the host that do not apply at the task's own URL, by option. None where that is one of the host's servers."""
 
 
 def resolve_task(task_options: Mapping[str, Any], host: Host) -> Resolved:
@@ -64,7 +64,7 @@ def resolve_task(task_options: Mapping[str, Any], host: Host) -> Resolved:
     on_controller = overrides.get("via", "target") != "target"
     if "url" in overrides and not is_server_of_host(overrides, host, on_controller):
         # Those that would apply at one of the host's servers.
-        withheld = [name for option, name in combine(overrides, VARIABLES).items() if option not in overrides and host.has(name)]
+        withheld = {option: name for option, name in combine(overrides, VARIABLES).items() if option not in overrides and host.has(name)}
         return Resolved(given_options(overrides), names, TARGET_URL, on_controller, withheld=withheld)
     own = _of_host(host, on_controller)
     names |= {option: name for option, name in own.names.items() if option not in overrides}

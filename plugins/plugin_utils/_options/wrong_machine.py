@@ -38,22 +38,19 @@ def check_task(
     resolved: Resolved,
     written: WrittenOptions,
     resolve: Callable[[Mapping[str, Any], Host], Resolved],
-    task_vars: Mapping[str, Any],
 ) -> list[str]:
     """Warnings about the server that a task asks for its host. Raises an ``AnsibleError`` where it would be that of another one.
 
     `resolve` says what a host is asked with, from the options that the task has on it.
     """
-    task, on_controller = action._task, resolved.on_controller
+    task = action._task
     # That of module_defaults is not the task's own.
     named_url = task.args.get("url") if "url" in written.own(action._templar) else None
-    warnings = [loopback_warning([(host, endpoint)]) if on_controller else check_target(action._connection, host, endpoint, named_url)]
-    if not is_set(named_url):
-        warnings.append(_one_server_warning(task, host, endpoint, on_controller, written, resolve, task_vars))
-    if resolved.withheld is None:
-        warnings.append(_run_once_warning(task, task_vars))
-    else:
-        warnings.append(foreign_url_warning(endpoint, resolved.withheld, host, on_controller))
+    warnings = [
+        loopback_warning([(host, endpoint)]) if resolved.on_controller else check_target(action._connection, host, endpoint, named_url),
+        None if is_set(named_url) else _one_server_warning(task, host, endpoint, resolved.on_controller, written, resolve),
+        _run_once_warning(task, host) if resolved.withheld is None else foreign_url_warning(endpoint, resolved, host),
+    ]
     return [warning for warning in warnings if warning]
 
 
@@ -115,12 +112,12 @@ def loopback_warning(asked: Iterable[tuple[Host, Endpoint]]) -> str | None:
     )
 
 
-def foreign_url_warning(endpoint: Endpoint, withheld: Iterable[str], host: Host, on_controller: bool) -> str | None:
-    """A warning that the URL of a task is not one of the host's servers, where that matters. `withheld` are the variables that do not apply."""
-    names = list(dict.fromkeys(withheld))
+def foreign_url_warning(endpoint: Endpoint, resolved: Resolved, host: Host) -> str | None:
+    """A warning that the URL of a task is not one of the host's servers, where that matters."""
+    names = list(dict.fromkeys((resolved.withheld or {}).values()))
     do_not_apply = f", so {', '.join(names)} {'does' if len(names) == 1 else 'do'} not apply there" if names else ""
-    if is_this_machine(endpoint.host) and not host.sends_request(on_controller):
-        who = "the controller" if on_controller else host.delegate
+    if is_this_machine(endpoint.host) and not host.sends_request(resolved.on_controller):
+        who = "the controller" if resolved.on_controller else host.delegate
         return f"{endpoint.url} is a server of {who} here, and its answer is not about {host.name}{do_not_apply}."
     if not names:
         return None
@@ -137,13 +134,12 @@ def _one_server_warning(
     on_controller: bool,
     written: WrittenOptions,
     resolve: Callable[[Mapping[str, Any], Host], Resolved],
-    task_vars: Mapping[str, Any],
 ) -> str | None:
     """A warning that one server of the controller answers for several hosts of the play, because their connection is local.
 
     The first host says it for all: if each looked at the others, a task would take time that grows with the square of their number.
     """
-    batch = task_vars["ansible_play_batch"]
+    batch = host.variables["ansible_play_batch"]
     if host.name not in batch[:1] or task.run_once or host.delegate or not is_loopback(endpoint.host):
         return None
     if (on_controller and host.has(CONTROLLER_URL)) or not host.is_local:
@@ -159,7 +155,7 @@ def _one_server_warning(
         except VariableError:
             return False  # Its own task says so.
 
-    others = (host._replace(name=name, variables=variables_in_task(task, name, task_vars)) for name in batch[1:])
+    others = (host._replace(name=name, variables=variables_in_task(task, name, host.variables)) for name in batch[1:])
     names = [other.name for other in others if is_asked_there(other)]
     if not names:
         return None
@@ -171,9 +167,9 @@ def _one_server_warning(
     )
 
 
-def _run_once_warning(task: Any, task_vars: Mapping[str, Any]) -> str | None:
+def _run_once_warning(task: Any, host: Host) -> str | None:
     """A warning that a task asks a server of this host alone: others get its result, or go on without."""
-    others = [name for name in task_vars["ansible_play_batch"] if name != task_vars["inventory_hostname"]]
+    others = [name for name in host.variables["ansible_play_batch"] if name != host.name]
     if others and task.run_once:
         alone = f"a task with run_once asks this host alone, and Ansible gives its result to {format_names(others)} as well."
     elif others and _is_included_once(task):

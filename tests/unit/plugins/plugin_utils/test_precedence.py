@@ -22,7 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.host_se
     withhold_differing_secrets,
     withhold_from_server,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import resolve_fleet
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.precedence import Resolved, resolve_fleet
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.templates import decrypted
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.validate import validate_options
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.written import Written
@@ -116,19 +116,26 @@ def test_a_secret_is_withheld_wherever_it_is_and_an_option_of_the_task_itself_is
     task = SimpleNamespace(environment=[], _parent=None, get_ds=lambda: None, _get_parent_attribute=lambda _name, omit: None)
     action = SimpleNamespace(_task=task, _compute_environment_string=lambda found: found.update(LM_API_TOKEN="of-gpu01-0123"))
     gpu01 = host(lmstudio_token="of-gpu01-0123")
-    withheld = withhold_from_server(action, gpu01, options, Written([options]))
-    assert options == {"headers": {"X-Env": "test"}}
+
+    def withhold(options, except_for=()):
+        resolved = Resolved(options, {}, "http://gpu01", on_controller=True, withheld={})
+        found = withhold_from_server(action, gpu01, resolved, Written([options]), except_for)
+        return found.options, found.withheld
+
+    withheld = dict.fromkeys(("token", "headers", "LM_API_TOKEN"), "lmstudio_token")
+    assert withhold(options) == ({"headers": {"X-Env": "test"}}, withheld)
     assert task.environment == [{"LM_API_TOKEN": ""}]
-    assert withheld == dict.fromkeys(("token", "headers", "LM_API_TOKEN"), "lmstudio_token")
     own = {"token": "of-gpu01-0123"}
-    assert withhold_from_server(action, gpu01, own, Written([own]), except_for=own) == {} and own == {"token": "of-gpu01-0123"}
+    assert withhold(own, except_for=own) == (own, {})
 
 
 def test_a_variable_that_does_not_apply_is_named_once():
-    warning = foreign_url_warning(Endpoint("http://other"), ["lmstudio_timeout", "lmstudio_token", "lmstudio_token"], host(), True)
-    assert "so lmstudio_timeout, lmstudio_token do not apply there" in warning
-    warning = foreign_url_warning(Endpoint("http://other"), ["lmstudio_token", "lmstudio_token"], host(), True)
-    assert "so lmstudio_token does not apply there" in warning
+    def warning(**withheld):
+        return foreign_url_warning(Endpoint("http://other"), Resolved({}, {}, "", on_controller=True, withheld=withheld), host())
+
+    token = {"token": "lmstudio_token", "headers": "lmstudio_token"}
+    assert "so lmstudio_timeout, lmstudio_token do not apply there" in warning(timeout="lmstudio_timeout", **token)
+    assert "so lmstudio_token does not apply there" in warning(**token)
 
 
 @pytest.mark.parametrize("differs", ["client_cert", "client_key"])
