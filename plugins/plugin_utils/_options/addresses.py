@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from ...module_utils._grouping import grouped
 from ...module_utils._http.endpoint import TARGET_URL, Endpoint, normalise_url
-from ...module_utils._http.ip_addresses import is_loopback
+from ...module_utils._http.ip_addresses import is_loopback, is_this_machine
 from ...module_utils._http.option_checks import DEFAULT_PORT, bracketed, parts_of_url, without_userinfo
 from ...module_utils._input_errors import OptionError
 from ...module_utils._text import printable
@@ -38,7 +38,9 @@ def reason_not_asked(host: Host, address: str) -> NotAsked | None:
             f"its address {printable(without_userinfo(address))!r} {problem}",
             "Set ansible_host to a name or an address, or lmstudio_controller_url to a URL.",
         )
-    if host.leads_to_controller(address):
+    # Plain localhost is the controller. A host that is not in the inventory is a server that the user named.
+    is_plain_localhost = host.name == address == "localhost" and not host.has_port()
+    if is_this_machine(address) and host.in_inventory and not host.is_local and not is_plain_localhost:
         return NotAsked(
             f"its address is {printable(address)}, the controller itself, although its connection ({printable(host.connection)}) is not "
             "local, as with a forwarded port",

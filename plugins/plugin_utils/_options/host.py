@@ -20,7 +20,7 @@ from ansible.errors import AnsibleError
 
 from ...module_utils._argspec import is_set
 from ...module_utils._http.endpoint import connection_options
-from ...module_utils._http.ip_addresses import canonical_host, is_this_machine
+from ...module_utils._http.ip_addresses import canonical_host
 from ...module_utils._lmstudio.record import not_asked_record
 from ...module_utils._lmstudio.record_type import Record
 from ...module_utils._text import printable
@@ -152,16 +152,6 @@ class Host(NamedTuple):
             return (self.name,)
         port = self.variable("ansible_port") or self.variable(self._connection_variable("port")) or 22
         return (canonical_host(self.address), str(port), *(str(self.variable(name)) for name in _JUMP_HOST_VARIABLES))
-
-    def leads_to_controller(self, address: str) -> bool:
-        """Whether its address is one of the controller itself although its connection leads elsewhere, as through a forwarded port.
-
-        Plain ``localhost``, without an address and a port of its own, is the controller. A host that is not in the inventory is a
-        server that the user named.
-        """
-        if not is_this_machine(address) or self.is_local or not self.in_inventory:
-            return False
-        return self.has_port() or self.name != "localhost" or address != self.name
 
 
 def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
