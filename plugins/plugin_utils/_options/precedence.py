@@ -57,7 +57,7 @@ class Resolved(NamedTuple):
 
 def resolve_task(task_options: Mapping[str, Any], host: Host) -> Resolved:
     """The options of a task that queries one host, from the machine that runs it or from the controller."""
-    overrides, names = only_set(task_options), {}
+    overrides, names = given_options(task_options), {}
     # Which machine can ask depends on the host, whichever server the task names.
     if "via" not in overrides and (via := host.variable(VIA)) is not None:
         overrides["via"], names["via"] = via, VIA
@@ -65,11 +65,11 @@ def resolve_task(task_options: Mapping[str, Any], host: Host) -> Resolved:
     if "url" in overrides and not is_server_of_host(overrides, host, on_controller):
         # Those that would apply at one of the host's servers.
         withheld = {option: name for option, name in combine(overrides, VARIABLES).items() if option not in overrides and host.has(name)}
-        return Resolved(given_options(overrides), names, TARGET_URL, on_controller, withheld=withheld)
+        return Resolved(overrides, names, TARGET_URL, on_controller, withheld=withheld)
     own = _of_host(host, on_controller)
     names |= {option: name for option, name in own.names.items() if option not in overrides}
     not_asked = None if "url" in overrides else own.not_asked
-    return own._replace(options=given_options(combine(overrides, own.options)), names=names, not_asked=not_asked)
+    return own._replace(options=combine(overrides, own.options), names=names, not_asked=not_asked)
 
 
 def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def resolve_fleet(
     Raises ``AnsibleError`` or :class:`OptionError` for options that cannot be used. An error of one host only affects that host.
     """
     spec = connection_options()
-    defaults = only_set({option: value for option, value in options.items() if option in spec})
+    defaults = given_options({option: value for option, value in options.items() if option in spec})
     # Checked first, so that a later error of a host is an error in its variables, and not in the options.
     for_all = make_endpoint(validate_options(spec, defaults), TARGET_URL)
     if for_all.ca_path or for_all.client_cert:
@@ -105,7 +105,7 @@ def resolve_fleet(
         if "port" in of_host and of_host["port"] is None:
             # Its URL names the port, whatever the port of the group is.
             own.options.pop("port", None)
-        raw = given_options(combine(own.options, of_host))
+        raw = only_set(combine(own.options, of_host))
         if own.not_asked and ("url" in own.options or not raw.get("url")):
             return own.not_asked
         url = raw.pop("url") if isinstance(raw.get("url"), str) else None
