@@ -107,6 +107,23 @@ def run_in(folder: Path, command: list[str], env: dict[str, str]) -> subprocess.
         raise AssertionError(f"{' '.join(command)} has not ended in {PATIENCE} seconds. It printed:\n{output}") from None
 
 
+def words(outcome: Outcome) -> str:
+    """What was printed, without the line breaks of a terminal."""
+    return " ".join(outcome.output.split())
+
+
+def sent_to(fleet: Simulator, name: str) -> list[str | None]:
+    """The Authorization of each request that a server got."""
+    return [request["headers"].get("authorization") for request in fleet.requests(name)]
+
+
+def vaulted(folder: Path, text: str) -> str:
+    """A text as ansible-vault encrypts it, with the file `password` in that folder."""
+    (folder / "password").write_text("the password of the vault")
+    command = [BINARIES / "ansible-vault", "encrypt_string", "--vault-password-file", "password", text]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, env=settings_in(folder)).stdout
+
+
 def service_command(state: str) -> list[str]:
     """What the service of systemd runs. `state` takes the place of /var/lib."""
     (line,) = re.findall(r"^ExecStart=/usr/bin/(.+)$", (MONITORING / "lmstudio-audit.service").read_text(encoding="utf-8"), re.MULTILINE)

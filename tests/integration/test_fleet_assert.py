@@ -12,16 +12,13 @@ import time
 
 import pytest
 from ansible.release import __version__ as ansible_version
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import words
 
 WANTED = [{"name": "chat", "model": "qwen/qwen3-8b", "min_context_length": 4096}]
 
 
 def hosts_of(fleet):
     return {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
-
-
-def words(outcome):
-    return " ".join(outcome.output.split())
 
 
 @pytest.mark.matrix

@@ -11,8 +11,7 @@ import re
 
 import pytest
 import yaml
-from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in
-from ansible_collections.gpufleet.lmstudio.tests.integration.test_right_secret import vaulted, words
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in, vaulted, words
 
 SSH = {"ansible_connection": "ssh"}
 PLUGIN = {"plugin": "gpufleet.lmstudio.lmstudio"}

@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import sent_to, vaulted
 
 TOKENS = {"gpu01": "token-of-gpu01", "gpu02": "token-of-gpu02"}
 
@@ -149,7 +148,7 @@ def test_a_lookup_of_inventory_hosts_asks_each_with_its_own_variables(run, start
     hosts["gpu01"] |= {"lmstudio_token": TOKENS["gpu01"], "plain": fleet.urls["plain"].partition("//")[2]}
     hosts["gpu02"] |= {"lmstudio_token": "{{ 'token-of-' ~ inventory_hostname }}", "lmstudio_port": ""}
     run(play, hosts, env={"LM_API_TOKEN": "token-of-environment"})
-    sent = {name: {request["headers"].get("authorization") for request in fleet.requests(name)} for name in fleet.urls}
+    sent = {name: set(sent_to(fleet, name)) for name in fleet.urls}
     assert sent["gpu01"] == {"Bearer " + TOKENS["gpu01"]}
     assert sent["gpu02"] == {"Bearer " + TOKENS["gpu02"]}
     assert sent["gpu03"] == {"Bearer token-of-nobody", None}
@@ -330,7 +329,7 @@ def test_what_is_omitted_does_not_count_anywhere(run, start):
         msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=no_such_token | default(omit)) | map(attribute='status') }}"
 """
     run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
-    assert [request["headers"].get("authorization") for request in fleet.requests("gpu01")] == [None] * 4
+    assert sent_to(fleet, "gpu01") == [None] * 4
 
 
 def test_an_authorization_header_stands_in_place_of_the_environment(run, start):
@@ -501,12 +500,7 @@ def test_who_wins(run, start, tmp_path):
 @pytest.mark.matrix
 def test_a_vaulted_token_works_at_every_plugin(run, start, tmp_path):
     fleet = start({"gpu01": {"token": TOKENS["gpu01"]}})
-    (tmp_path / "password").write_text("the password of the vault")
-    command = [Path(sys.executable).parent / "ansible-vault", "encrypt_string", "--vault-password-file", tmp_path / "password"]
-    token, key = (
-        subprocess.run([*command, text], check=True, capture_output=True, text=True, env={**os.environ, "HOME": str(tmp_path)}).stdout
-        for text in (TOKENS["gpu01"], "the-key-of-the-fleet")
-    )
+    token, key = (vaulted(tmp_path, text) for text in (TOKENS["gpu01"], "the-key-of-the-fleet"))
     (tmp_path / "host_vars").mkdir()
     (tmp_path / "host_vars" / "gpu01.yml").write_text(f"lmstudio_token: {token}")
     play = """

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import sent_to, words
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
 
@@ -45,14 +46,6 @@ class Connection(Local):
 
 def port_of(url):
     return urlsplit(url).port
-
-
-def sent_to(fleet, name):
-    return [request["headers"].get("authorization") for request in fleet.requests(name)]
-
-
-def words(outcome):
-    return " ".join(outcome.output.split())
 
 
 @pytest.fixture

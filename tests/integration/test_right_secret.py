@@ -9,14 +9,12 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import subprocess
 import sys
 
 import pytest
 import trustme
 import yaml
-from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES, settings_in
-from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, run_in
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, run_in, sent_to, vaulted, words
 from ansible_collections.gpufleet.lmstudio.tests.raw_server import Answering, http
 
 SSH = {"ansible_connection": "ssh"}
@@ -27,14 +25,6 @@ ENVIRONMENT = "token-of-environment"
 
 def token_of(name):
     return f"token-of-{name}-0123456789"
-
-
-def sent_to(fleet, name):
-    return [request["headers"].get("authorization") for request in fleet.requests(name)]
-
-
-def words(outcome):
-    return " ".join(outcome.output.split())
 
 
 UNLOAD = {"model": "qwen/qwen3-8b", "state": "unloaded"}
@@ -1026,19 +1016,6 @@ def test_headers_as_json_text_stand_in_place_of_the_environment(run, start, tmp_
     )
     run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "lmstudio_headers": '{"Authorization": "Basic eDp5"}'}})
     assert sent_to(fleet, "gpu01")[4:] == ["Basic eDp5"]
-
-
-def vaulted(folder, text):
-    (folder / "password").write_text("the password of the vault")
-    done = subprocess.run(
-        [str(BINARIES / "ansible-vault"), "encrypt_string", "--vault-password-file", "password", text],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
-        env=settings_in(folder),
-    )
-    return done.stdout
 
 
 WRONG = ("vault", "lookup", "undefined", "syntax", "filter", "pipe", "path", "hint", "name", "key")
