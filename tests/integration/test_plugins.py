@@ -97,6 +97,7 @@ def test_a_lookup_gives_one_item_per_term_whatever_it_selects(run, start):
           - query('gpufleet.lmstudio.models', *urls, select='available') | map('length') == [4, 0, 2]
           - query('gpufleet.lmstudio.models', *urls, select='models') | map('length') == [4, 0, 2]
           - query('gpufleet.lmstudio.models', *urls, select='models', detail='loaded') | map('length') == [2, 0, 1]
+          - query('gpufleet.lmstudio.models', urls[2:], urls[1], urls[2], select='loaded') == [['qwen/qwen3-8b'], [], ['qwen/qwen3-8b']]
           - lookup('gpufleet.lmstudio.models', urls[2], select='loaded') == ['qwen/qwen3-8b']
           - lookup('gpufleet.lmstudio.models', urls[1], select='loaded') == []
     - name: As a dictionary by term, which filters over hosts take
