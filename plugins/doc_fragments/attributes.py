@@ -29,6 +29,17 @@ attributes:
       - gpufleet.lmstudio.lmstudio
 """
 
+    # For the modules that ask one host, from the target or from the controller.
+    ONE_HOST = r"""
+attributes:
+  action:
+    description: Has an action plugin, so parts of it run on the controller.
+    support: full
+  async:
+    description: Can be used with C(async).
+    support: none
+"""
+
     # For the modules that run once for many hosts.
     FLEET = r"""
 attributes:

@@ -22,20 +22,14 @@ extends_documentation_fragment:
   - gpufleet.lmstudio.attributes.fleet
 attributes:
   check_mode:
-    description: Can run in C(check_mode), and reports what would change.
-    support: full
     details: In check mode no file is written. RV(ignore:changed) says whether one would change.
   diff_mode:
-    description: Returns details of what has changed in diff mode.
     support: none
     details: The reports can be long. Compare the files themselves.
   idempotent:
-    description: When run twice in a row with the same options, the second run reports no change.
-    support: full
     details: >-
       A report that differs from the last one only in its times is written, but does not count as a change. Nor does the file of O(history).
   action_group:
-    description: The group for C(module_defaults), as in C(group/gpufleet.lmstudio.lmstudio).
     support: none
     details: It asks no server, so connection options do not apply to it.
     membership: []

@@ -23,26 +23,18 @@ extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.url
   - gpufleet.lmstudio.attributes
+  - gpufleet.lmstudio.attributes.one_host
 attributes:
   check_mode:
-    description: Can run in C(check_mode), and reports what would change.
-    support: full
     details: It reads the list, and returns the RV(actions) that it would carry out.
   diff_mode:
-    description: Returns details of what has changed in diff mode.
     support: full
     details: The loaded instances with their settings, without remaining TTLs. In check mode, settings that the server chooses are guessed.
   idempotent:
-    description: When run twice in a row with the same options, the second run reports no change.
-    support: full
     details: >-
       This holds even if the server gives a larger context than requested, or does not report a setting. If it gives a smaller one,
       the task fails each time.
-  action:
-    description: Has an action plugin, so parts of it run on the controller.
-    support: full
   async:
-    description: Can be used with C(async).
     support: full
     details: With O(via=target). With O(via=controller) it fails.
 options:

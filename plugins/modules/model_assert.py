@@ -24,13 +24,7 @@ extends_documentation_fragment:
   - gpufleet.lmstudio.requirements.exclusive
   - gpufleet.lmstudio.requirements.assertion
   - gpufleet.lmstudio.attributes
-attributes:
-  action:
-    description: Has an action plugin, so parts of it run on the controller.
-    support: full
-  async:
-    description: Can be used with C(async).
-    support: none
+  - gpufleet.lmstudio.attributes.one_host
 options:
   record:
     description:

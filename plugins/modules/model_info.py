@@ -25,13 +25,7 @@ extends_documentation_fragment:
   - gpufleet.lmstudio.connection
   - gpufleet.lmstudio.connection.url
   - gpufleet.lmstudio.attributes
-attributes:
-  action:
-    description: Has an action plugin, so parts of it run on the controller.
-    support: full
-  async:
-    description: Can be used with C(async).
-    support: none
+  - gpufleet.lmstudio.attributes.one_host
 options:
   via:
     description:

@@ -24,8 +24,9 @@ def documented(name):
     extended = module["extends_documentation_fragment"]
     assert "gpufleet.lmstudio.attributes" in extended
     found = yaml.safe_load(attributes.ModuleDocFragment.DOCUMENTATION)["attributes"]
-    if "gpufleet.lmstudio.attributes.fleet" in extended:
-        found.update(yaml.safe_load(attributes.ModuleDocFragment.FLEET)["attributes"])
+    for fragment in ("one_host", "fleet"):
+        if f"gpufleet.lmstudio.attributes.{fragment}" in extended:
+            found.update(yaml.safe_load(getattr(attributes.ModuleDocFragment, fragment.upper()))["attributes"])
     for attribute, said in module.get("attributes", {}).items():
         found[attribute] = {**found.get(attribute, {}), **said}
     return found
