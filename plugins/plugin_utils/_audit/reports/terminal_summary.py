@@ -18,7 +18,7 @@ from ..findings import FINDING_KINDS, Finding, Kind, cause_lines
 _MAX_LINES = 40
 _WIDTH = 200
 _MODELS = (3, 6)
-"""The fewest and the most lines for models. In between, hosts come first."""
+"""The fewest and the most lines for models. In between, hosts come first. The fewest are one less if every kind of finding fills its lines."""
 
 
 def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> list[str]:
@@ -30,7 +30,8 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     notes = [printable(note, _WIDTH) for note in audit["notes"][:3]]
     room = _MAX_LINES - len(lines) - len(notes) - (len(where) + 1 if where else 0)
     fewest, most = _MODELS
-    models = _models(audit, min(most, max(fewest, room - len(audit["hosts"]) - 2)))
+    # Both tables have a line of titles, and the hosts at least one more.
+    models = _models(audit, min(most, max(fewest, room - len(audit["hosts"]) - 2), room - 3))
     lines += [*models, *_hosts(audit, room - len(models)), *notes]
     return [*lines, "Reports:" if written else "Reports, not written in check mode:", *where] if where else lines
 

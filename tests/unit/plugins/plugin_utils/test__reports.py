@@ -25,6 +25,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.modules import fleet_report
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit, without_times
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports import terminal_summary
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
@@ -215,6 +216,26 @@ def test_the_summary_is_never_longer_than_a_screen(hosts):
     assert any(line.startswith("gpu0 ") for line in lines) and lines[-1].endswith("/audit/prometheus")
     if hosts == 1:
         assert any(line.startswith("ok0 ") for line in lines)
+
+
+@pytest.mark.parametrize("models", [1, 2, 3, 50])
+def test_the_summary_fits_a_screen_even_if_everything_is_wrong(models):
+    found = make_audit(
+        {f"gpu{number}": answering(*[entry(f"m/{model}") for model in range(models)]) for number in range(9)},
+        [],
+        None,
+        "2026-11-23T08:00:00Z",
+    )
+    wrong = [
+        {"kind": kind, "policy": None, "requirement": None, "message": f"{kind} {number}", "causes": []}
+        for kind in FINDING_KINDS
+        for number in range(9)
+    ]
+    lines = as_lines(
+        {**found, "findings": wrong, "notes": ["One.", "Two.", "Three.", "Four."]}, {name: f"/audit/{name}" for name in FORMATS}
+    )
+    assert len(lines) <= 40
+    assert any(line.startswith("MODEL ") for line in lines) and any(line.startswith("HOST ") for line in lines)
 
 
 @pytest.mark.parametrize(("room", "shown"), [(5, 4), (4, 2), (3, 1), (2, 0), (1, 0), (0, 0), (-3, 0)])
