@@ -20,7 +20,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from ..module_utils._http import blocking
-from ..module_utils._http.blocking import FAILURES, connect
+from ..module_utils._http.blocking import EXCHANGE_ERRORS, connect
 from ..module_utils._http.deadline import Deadline
 from ..module_utils._http.endpoint import Endpoint
 from ..module_utils._http.request import Request
@@ -110,7 +110,7 @@ def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Respon
         except requests.exceptions.InvalidHeader:
             # Raised by urllib3 for contradictory lengths.
             raise unclear_length() from None
-        except (*FAILURES, urllib3.exceptions.HTTPError) as exc:
+        except (*EXCHANGE_ERRORS, urllib3.exceptions.HTTPError) as exc:
             raise _cause(exc) from None
 
 

@@ -660,8 +660,8 @@ def record_of_pieces(data, endpoint, dice):
         deadline.connected = deadline.sent = True
         try:
             return LOOP.run_until_complete(receive(endpoint.max_response_bytes))
-        except blocking.FAILURES as exc:
-            raise blocking.failure(exc, endpoint, deadline) from None
+        except blocking.EXCHANGE_ERRORS as exc:
+            raise blocking.as_api_error(exc, endpoint, deadline) from None
 
     return judged(ask(endpoint, fetch, "full"))
 

@@ -23,8 +23,8 @@ from .errors import ApiError
 from .request import Request
 from .response import ParsedResponse, Response, read_response
 
-FAILURES = (OSError, ValueError, http.client.HTTPException)
-"""What a failed exchange raises. :func:`failure` says what it means."""
+EXCHANGE_ERRORS = (OSError, ValueError, http.client.HTTPException)
+"""What a failed exchange raises. :func:`as_api_error` says what it means."""
 _IMPORTING = threading.Lock()
 """Before Python 3.10, the thread that waits for the deadline can see a file of an archive half loaded while the exchange loads it."""
 
@@ -34,7 +34,7 @@ Exchange = Callable[[Endpoint, Request, Deadline], Response]
 
 
 def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
-    """One request and its response, in the calling thread; the holder of the deadline ends it. Raises what :data:`FAILURES` has, or
+    """One request and its response, in the calling thread; the holder of the deadline ends it. Raises what :data:`EXCHANGE_ERRORS` has, or
     :class:`ApiError`.
     """
     connection, target, headers = _connection(endpoint, request)
@@ -74,8 +74,8 @@ def fetch(endpoint: Endpoint, request: Request, exchange: Exchange = exchange) -
         result = ended[0] if ended else socket.timeout()
     finally:
         deadline.cancel()
-    if isinstance(result, FAILURES):
-        raise failure(result, endpoint, deadline)
+    if isinstance(result, EXCHANGE_ERRORS):
+        raise as_api_error(result, endpoint, deadline)
     if isinstance(result, BaseException):
         raise result
     return result
@@ -138,7 +138,7 @@ def resolve(host: str, port: int, deadline: Deadline, flags: int = 0) -> list[An
     return addresses
 
 
-def failure(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:
+def as_api_error(exc: BaseException, endpoint: Endpoint, deadline: Deadline) -> ApiError:
     """What an exception raised by an exchange means."""
     with _IMPORTING:
         # Imported here, because most hosts answer, and Ansible compiles what a module imports for every task.

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from ...module_utils._http import blocking
-from ...module_utils._http.blocking import FAILURES, connect_to_any, failure, resolve
+from ...module_utils._http.blocking import EXCHANGE_ERRORS, as_api_error, connect_to_any, resolve
 from ...module_utils._http.deadline import Deadline
 from ...module_utils._http.endpoint import Endpoint
 from ...module_utils._http.errors import ApiError
@@ -49,8 +49,8 @@ async def fetch(endpoint: Endpoint, request: Request) -> Response:
         if not task.done():
             raise socket.timeout
         return task.result()
-    except FAILURES as exc:
-        raise failure(exc, endpoint, deadline) from None
+    except EXCHANGE_ERRORS as exc:
+        raise as_api_error(exc, endpoint, deadline) from None
     finally:
         deadline.cancel()
         if task.cancel():
@@ -58,7 +58,7 @@ async def fetch(endpoint: Endpoint, request: Request) -> Response:
 
 
 async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
-    """One request and its response; the caller ends it at the deadline. Raises what :data:`FAILURES` has, or ``ApiError``."""
+    """One request and its response; the caller ends it at the deadline. Raises what :data:`EXCHANGE_ERRORS` has, or ``ApiError``."""
     if proxy_of(endpoint):
         # The proxy has to be asked for the connection first, which asyncio cannot do.
         return await in_thread(lambda: blocking.exchange(endpoint, request, deadline))
