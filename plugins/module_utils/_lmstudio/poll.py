@@ -38,7 +38,7 @@ class Poll(NamedTuple):
     """The older list, where it was requested as well as the newer one."""
 
 
-def poll_after(seconds: float, answer: Response | ApiError) -> Poll:
+def make_poll(seconds: float, answer: Response | ApiError) -> Poll:
     """The poll of an endpoint that was asked `seconds` ago and has just answered."""
     asked_at = time.strftime(TIME_FORMAT, time.gmtime(time.time() - seconds))
     return Poll(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
@@ -71,7 +71,7 @@ async def poll_endpoint(endpoint: Endpoint, fetch: Callable[[Endpoint, Request],
     # Only LM Studio's own words prove that it is an older one: after a refusal or any other error, nothing more is requested.
     if endpoint.api == AUTO and _is_unsupported(answer, endpoint):
         api, answer = V0, await older_list()
-    poll = poll_after(time.monotonic() - began, answer)._replace(api=api)
+    poll = make_poll(time.monotonic() - began, answer)._replace(api=api)
     is_list = api == V1 and isinstance(answer, Response) and answer.http_status == 200
     if endpoint.confirm_loaded and is_list and not _is_unsupported(answer, endpoint):
         poll = poll._replace(states=await older_list())

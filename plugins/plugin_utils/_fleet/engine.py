@@ -24,7 +24,7 @@ from ...module_utils._http.errors import ApiError
 from ...module_utils._http.response import Response
 from ...module_utils._http.tls import check_routes
 from ...module_utils._input_errors import OptionError
-from ...module_utils._lmstudio.poll import Poll, poll_after, poll_endpoint
+from ...module_utils._lmstudio.poll import Poll, make_poll, poll_endpoint
 from ...module_utils._lmstudio.record import ParsedPoll, parse, record_of
 from ...module_utils._lmstudio.record_type import Record
 from . import event_loop
@@ -122,7 +122,7 @@ class _Round(Generic[T]):
         self._read()
         problem = f"had not answered within the time for all hosts ({round(fleet_timeout, 1):g} s)"
         for endpoint in self._times_given.keys() - self._results.keys():
-            self._add_result(endpoint, parse(endpoint, poll_after(0, ApiError("timeout", problem, "whole fleet")))._replace(cut_short=True))
+            self._add_result(endpoint, parse(endpoint, make_poll(0, ApiError("timeout", problem, "whole fleet")))._replace(cut_short=True))
         return self._results
 
     def _is_full(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ...module_utils._http.errors import ApiError
 from ...module_utils._input_errors import OptionError
-from ...module_utils._lmstudio.poll import poll_after, poll_endpoint
+from ...module_utils._lmstudio.poll import make_poll, poll_endpoint
 from ...module_utils._lmstudio.record import FULL, parse, record_of
 from ...module_utils._lmstudio.record_type import Record
 from ...module_utils._text import format_names
@@ -90,7 +90,7 @@ class _Watcher:
             # The text of an unknown exception may come from the server.
             why = str(exc).rstrip(".") if isinstance(exc, OptionError) else type(exc).__name__
             self._log(f"{self._name} could not be polled ({why}).")
-            failed = poll_after(0, ApiError("invalid", f"could not be polled ({why})", hint=_OWN_FAILURE))
+            failed = make_poll(0, ApiError("invalid", f"could not be polled ({why})", hint=_OWN_FAILURE))
             record = record_of(self._endpoint, parse(self._endpoint, failed), FULL)
             self._state, events = advance(self._state, record, rules)
         return record, events

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import PUBLIC_OPTIONS, Endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import poll_after
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import make_poll
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import parse
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory import cache
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache
 LEFT_OUT = ("token", "headers", "max_response_bytes", "token_advice", "confirm_loaded")
 
 
-REFUSED = parse(Endpoint("http://gpu01:1234"), poll_after(0, ApiError("refused", "refused the connection")))
+REFUSED = parse(Endpoint("http://gpu01:1234"), make_poll(0, ApiError("refused", "refused the connection")))
 
 
 def test_somebody_decided_about_every_field_of_an_endpoint():

@@ -25,7 +25,7 @@ import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import poll_after
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import make_poll
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import polling
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
@@ -142,7 +142,7 @@ class Fleet:
         name = endpoint.host
         self.log[name] += 1
         answer = [said for when, said in self.scripts[name] if when <= now][-1]
-        return poll_after(0.01, answer(now) if callable(answer) else answer)
+        return make_poll(0.01, answer(now) if callable(answer) else answer)
 
 
 def down(_now):
