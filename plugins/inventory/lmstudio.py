@@ -159,7 +159,7 @@ from ..plugin_utils._fleet.engine import poll_all
 from ..plugin_utils._fleet.records import ask_hosts, endpoint_warnings, show_progress
 from ..plugin_utils._fleet.selection import match_pattern
 from ..plugin_utils._fleet.summary import failure_lines, failure_warning
-from ..plugin_utils._inventory.cache import dump, load
+from ..plugin_utils._inventory.cache import dump_polls, load_polls
 from ..plugin_utils._inventory.cache_that_may_fail import CacheThatMayFail
 from ..plugin_utils._inventory.groups import ConstructedFromRecords, set_record
 from ..plugin_utils._inventory.naming import addresses_by_name, check_variable
@@ -265,13 +265,13 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             return ask_hosts(resolved, options)
         endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}
         key = self.get_cache_key(path)
-        polls = load(self.cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
+        polls = load_polls(self.cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
         missing = [name for name in endpoints if name not in polls]
         to_ask = [endpoints[name] for name in missing]
         asked = poll_all(to_ask, options["concurrency"], options["fleet_timeout"], show_progress, lambda _endpoint, poll: poll)
         polls.update(zip(missing, asked))
         if missing:
-            self._cache[key] = dump(endpoints, polls)
+            self._cache[key] = dump_polls(endpoints, polls)
         detail = options["detail"]
         return {
             name: record_of(each, polls.pop(name), detail) if isinstance(each, Endpoint) else each.record(detail)

@@ -39,7 +39,7 @@ from ...module_utils._lmstudio.record import ParsedAnswer, ParsedPoll
 from .._options.server_identity import names_by_server
 
 
-def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, ParsedPoll]) -> str:
+def dump_polls(endpoints: Mapping[str, Endpoint], polls: Mapping[str, ParsedPoll]) -> str:
     """What to keep about hosts whose answers are read, without those that are to be asked again."""
     models: dict[str, int] = {}
     numbers: dict[int, int] = {}
@@ -54,7 +54,7 @@ def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, ParsedPoll]) -> 
             known = numbers[id(model.entry)] = models.setdefault(canonical(model.entry), len(models))
         return known
 
-    for name, endpoint in _with_known_server(endpoints).items():
+    for name, endpoint in _cacheable(endpoints).items():
         poll = polls[name]
         entry = {"asked_with": _asked_with(endpoint), "asked_at": poll.asked_at, "response_ms": poll.response_ms}
         answer = poll.answer
@@ -68,7 +68,7 @@ def dump(endpoints: Mapping[str, Endpoint], polls: Mapping[str, ParsedPoll]) -> 
     return json.dumps({"hosts": hosts, "answers": answers, "models": list(models)})
 
 
-def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[str, ParsedPoll]:
+def load_polls(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[str, ParsedPoll]:
     """The polls in a cache, without those that are broken, too old, or made with other options, or that contain a secret of their host.
 
     `max_age` is in seconds, 0 means that no age is too high. A cache is not trusted: it is read like an answer.
@@ -91,13 +91,13 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
             if answer["api"] not in APIS or answer["api"] == AUTO:
                 raise ValueError
             reads[position] = ParsedAnswer(
-                [_read(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]], answer["api"]
+                [_read_model(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]], answer["api"]
             )
         return reads[position]
 
     polls = {}
     now = time.time()
-    for name, endpoint in _with_known_server(endpoints).items():
+    for name, endpoint in _cacheable(endpoints).items():
         with contextlib.suppress(ApiError, KeyError, IndexError, TypeError, ValueError):
             entry = hosts[name]
             age = now - _seconds(entry["asked_at"])
@@ -115,7 +115,7 @@ def load(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[
     return polls
 
 
-def _with_known_server(endpoints: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
+def _cacheable(endpoints: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
     """The hosts without those that share a server and differ in their secrets: a cache does not know whose answer it has, because it has no secret."""
     known: dict[str, Endpoint] = {}
     for names in names_by_server(endpoints.items()):
@@ -130,7 +130,7 @@ def _seconds(asked_at: str) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def _read(text: str) -> Model:
+def _read_model(text: str) -> Model:
     (model,), _warnings = read_models(Response(200, f'{{"models": [{text}]}}'.encode()))
     return model
 

@@ -24,7 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.sp
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import AnswerReader
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import ask_until_met, parse_fleet_assertion
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all, poll_all
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump_polls, load_polls
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 from ansible_collections.gpufleet.lmstudio.tests.raw_server import Server, http
@@ -268,18 +268,18 @@ def test_a_cache_knows_which_list_it_was(fleet):
     for api, host in (("v1", "new"), ("v0", "old"), ("auto", "old"), ("auto", "new")):
         endpoint = endpoint_of(fleet, host, api=api)
         (poll,) = poll_all([endpoint], 1, 60, print, lambda _endpoint, poll: poll)
-        kept = dump({"gpu01": endpoint}, {"gpu01": poll})
-        (loaded,) = load(kept, {"gpu01": endpoint}, 0).values()
+        kept = dump_polls({"gpu01": endpoint}, {"gpu01": poll})
+        (loaded,) = load_polls(kept, {"gpu01": endpoint}, 0).values()
         assert record_of(endpoint, loaded, "full") == record_of(endpoint, poll, "full")
         for other in {"v1", "v0", "auto"} - {api}:
-            assert load(kept, {"gpu01": endpoint._replace(api=other)}, 0) == {}
-    assert not load(kept.replace('"api": "v1"', '"api": "v2"'), {"gpu01": endpoint}, 0)
+            assert load_polls(kept, {"gpu01": endpoint._replace(api=other)}, 0) == {}
+    assert not load_polls(kept.replace('"api": "v1"', '"api": "v2"'), {"gpu01": endpoint}, 0)
 
 
 def test_a_cached_failure_of_the_older_list_says_what_was_asked_for():
     endpoint = make_endpoint({"api": "auto"}, "http://gpu01")
     poll = parse(endpoint, Poll(ApiError("timeout", "did not answer within 1 second"), "2026-11-22T20:00:00Z", None, "v0"))
-    (loaded,) = load(dump({"gpu01": endpoint}, {"gpu01": poll}), {"gpu01": endpoint}, 0).values()
+    (loaded,) = load_polls(dump_polls({"gpu01": endpoint}, {"gpu01": poll}), {"gpu01": endpoint}, 0).values()
     record = record_of(endpoint, loaded, "full")
     assert record == record_of(endpoint, poll, "full") and "(asked for /api/v0/models, because" in record["error"]["message"]
 

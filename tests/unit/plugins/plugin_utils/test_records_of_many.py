@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import match_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning, summary_of
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump, load
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump_polls, load_polls
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import group_name
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import make_unsafe
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
@@ -77,7 +77,7 @@ def test_a_complaint_names_each_host_and_each_next_step_once():
 def cached(*whats, detail="full"):
     """The records of hosts that gave these answers, or failed like this, from a cache. None for hosts that it does not have."""
     hosts = {f"gpu{number}": ENDPOINT for number in range(len(whats))}
-    found = load(dump(hosts, dict(zip(hosts, map(poll, whats)))), hosts, 0)
+    found = load_polls(dump_polls(hosts, dict(zip(hosts, map(poll, whats)))), hosts, 0)
     return [record_of(ENDPOINT, found[name], detail) if name in found else None for name in hosts]
 
 
@@ -96,17 +96,17 @@ def test_a_cache_has_each_answer_and_each_model_once():
         "gpu9": poll({"models": models[1:]}),
         "gpu10": poll(ApiError("dns", "x")),
     }
-    text = dump(dict.fromkeys(polls, ENDPOINT), polls)
+    text = dump_polls(dict.fromkeys(polls, ENDPOINT), polls)
     assert (len(json.loads(text)["answers"]), len(json.loads(text)["models"])) == (2, 3)
-    found = load(text, dict.fromkeys(polls, ENDPOINT), 0)
+    found = load_polls(text, dict.fromkeys(polls, ENDPOINT), 0)
     assert list(found) == list(polls)
-    assert dump(dict.fromkeys(polls, ENDPOINT), found) == text
+    assert dump_polls(dict.fromkeys(polls, ENDPOINT), found) == text
 
 
 def test_records_of_one_answer_share_nothing_that_can_be_changed():
     said = {"models": [{"key": "a", "loaded_instances": [{"id": "a", "config": {}}]}, {"key": "b"}]}
     hosts = {"gpu01": ENDPOINT}
-    for answer in (poll(said), load(dump(hosts, {"gpu01": poll(said)}), hosts, 0)["gpu01"]):
+    for answer in (poll(said), load_polls(dump_polls(hosts, {"gpu01": poll(said)}), hosts, 0)["gpu01"]):
         for detail in ("full", "loaded"):
             one, other = (record_of(ENDPOINT, answer, detail) for _time in range(2))
             one["models"][-1]["key"] = one["instances"][0]["config"]["context_length"] = "changed"
@@ -132,18 +132,18 @@ def test_a_host_with_a_token_that_is_in_the_cache_is_asked_anew():
     """It was not a secret when the answer was kept."""
     token = "sk-lm-AbCdEf12:GhIjKlMnOpQrStUvWxYz"
     for said in ({"models": [{"key": "m", "display_name": token}]}, {"models": [{"key": "m", "format": [token], token: []}]}):
-        text = dump({"gpu01": ENDPOINT}, {"gpu01": poll(said)})
-        assert load(text, {"gpu01": ENDPOINT}, 0)
-        assert not load(text, {"gpu01": ENDPOINT._replace(token=token)}, 0)
+        text = dump_polls({"gpu01": ENDPOINT}, {"gpu01": poll(said)})
+        assert load_polls(text, {"gpu01": ENDPOINT}, 0)
+        assert not load_polls(text, {"gpu01": ENDPOINT._replace(token=token)}, 0)
         # A name of ours, or a word of it, is not a secret that came back.
         for other in ("another-token-than-that", "ok", "loaded_instances"):
-            assert load(text, {"gpu01": ENDPOINT._replace(token=other)}, 0), other
+            assert load_polls(text, {"gpu01": ENDPOINT._replace(token=other)}, 0), other
 
 
 def test_an_answer_counts_for_what_was_asked_only():
     options = {"url": "http://gpu01:1234", "token": "token-number-one", "headers": {"x-key": "a-secret-header"}}
     asked_with = make_endpoint(options, "")
-    text = dump({"gpu01": asked_with}, {"gpu01": poll({"models": []}, asked_with)})
+    text = dump_polls({"gpu01": asked_with}, {"gpu01": poll({"models": []}, asked_with)})
     assert "token-number-one" not in text and "a-secret-header" not in text
     for changed, counts in (
         ({}, True),
@@ -154,7 +154,7 @@ def test_an_answer_counts_for_what_was_asked_only():
         ({"use_proxy": True}, False),
         ({"validate_certs": False}, False),
     ):
-        found = load(text, {"gpu01": make_endpoint({**options, **changed}, "")}, 0)
+        found = load_polls(text, {"gpu01": make_endpoint({**options, **changed}, "")}, 0)
         assert bool(found) is counts, changed
 
 
