@@ -79,7 +79,7 @@ def check_reached(record: Record, wanted: Wanted, plan: Plan) -> None:
         own = instances_of(record, wanted.model)
         if not own:
             raise Failure("changed_meanwhile", f"{wanted.name} should be loaded, but no instance of it is listed")
-        differences, _unverified = compare(record, own, wanted)
+        differences, _unverified = compare_with_wanted(record, own, wanted)
         if differences:
             sentence = "the server loaded it with settings other than requested: " + "; ".join(map(str, differences))
             raise Failure("effective_config_differs", sentence, differences=differences)
@@ -155,7 +155,7 @@ def _unloads(instances: Iterable[Instance]) -> list[Action]:
     return list(dict.fromkeys(Action(UNLOAD, instance["model"], instance["id"]) for instance in instances))
 
 
-def compare(record: Record, instances: list[Instance], wanted: Wanted) -> tuple[list[Difference], list[str]]:
+def compare_with_wanted(record: Record, instances: list[Instance], wanted: Wanted) -> tuple[list[Difference], list[str]]:
     """How instances of the model differ from what is wanted, and which settings could not be compared."""
     unreadable = {
         instance["id"]
@@ -214,7 +214,7 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
         sentence = f"{wanted.name} reports a loaded context but no instance, so it is not known whether it is loaded"
         raise Failure("load_unconfirmed", sentence)
     surplus = _surplus(record, own, wanted)
-    differences, _unverified = compare(record, [instance for instance in own if instance not in surplus], wanted)
+    differences, _unverified = compare_with_wanted(record, [instance for instance in own if instance not in surplus], wanted)
     if differences and wanted.reload == NEVER:
         sentence = "; ".join(map(str, differences)) + ", and reload: never forbids reloading it"
         next_step = "Set reload: when_different if it is acceptable that running requests are cut off, or change config, compare or pinned."
@@ -231,7 +231,7 @@ def _surplus(record: Record, own: list[Instance], wanted: Wanted) -> list[Instan
     """The duplicates to remove: all but the one to which a request for the key goes, or one that is as wanted if that one is not."""
     if wanted.duplicates != REMOVE:
         return []
-    falls_short = {difference.instance for difference in compare(record, own, wanted)[0]}
+    falls_short = {difference.instance for difference in compare_with_wanted(record, own, wanted)[0]}
     ranked = sorted(own, key=lambda instance: (instance["id"] in falls_short, instance["id"] != wanted.model))
     return [instance for instance in own if instance["id"] != ranked[0]["id"]]
 

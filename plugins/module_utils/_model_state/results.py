@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .._lmstudio.record import at_detail_loaded
 from .._text import format_names, format_value, printable
 from .failures import Failure, no_list
-from .plan import DOWNLOAD, LOAD, UNLOAD, Action, Plan, as_requirement, compare, instances_of, is_listed
+from .plan import DOWNLOAD, LOAD, UNLOAD, Action, Plan, as_requirement, compare_with_wanted, instances_of, is_listed
 from .spec import LOADED, UNLOADED, Wanted
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Outcome:
         if check_mode:
             actions = [_action(action, action.instance if action.action == UNLOAD else None) for action in self.plan.actions]
         own = instances_of(after, wanted.model)
-        unverified = compare(after, own, wanted)[1] if wanted.state == LOADED else []
+        unverified = compare_with_wanted(after, own, wanted)[1] if wanted.state == LOADED else []
         result: dict[str, Any] = {
             "changed": bool(actions) or (failure is not None and failure.unclear),
             "actions": actions,

@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.pla
     LOAD,
     UNLOAD,
     Plan,
-    compare,
+    compare_with_wanted,
     instances_of,
     make_plan,
 )
@@ -78,7 +78,7 @@ def test_a_plan_loads_nothing_that_is_loaded(models, wanted):
             # Nothing of it was loaded, or what is loaded here takes the place of one that fell short.
             assert action.model == wanted.model
             assert not own or (
-                action.instance in unloaded and action.instance in {each.instance for each in compare(record, own, wanted)[0]}
+                action.instance in unloaded and action.instance in {each.instance for each in compare_with_wanted(record, own, wanted)[0]}
             )
     loads = [action.instance for action in plan.actions if action.action == LOAD]
     assert len(loads) == len(set(loads)) and (own or len(loads) <= 1)

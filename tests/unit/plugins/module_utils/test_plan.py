@@ -14,7 +14,12 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import Failure
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import as_requirement, compare, instances_of, make_plan
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import (
+    as_requirement,
+    compare_with_wanted,
+    instances_of,
+    make_plan,
+)
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import MODEL_SPEC, check_given, parse_wanted
 
 ENDPOINT = make_endpoint({}, "http://gpu01")
@@ -390,7 +395,7 @@ def test_a_ttl_that_cannot_be_read_is_no_pin_and_no_reason_to_reload(unreadable,
     record["models"][1]["unreadable"] = unreadable
     # That of another model says nothing about this one.
     record["models"][0]["unreadable"] = [TTL.format(0)]
-    found, not_told = compare(record, instances_of(record, "qwen"), wanted(**options))
+    found, not_told = compare_with_wanted(record, instances_of(record, "qwen"), wanted(**options))
     assert [difference.setting for difference in found] == differences and not_told == unverified
     assert bool(make_plan(record, wanted(**options)).actions) == bool(differences)
 
