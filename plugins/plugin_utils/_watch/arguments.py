@@ -35,7 +35,7 @@ _TOKEN_ADVICE = (
 )
 
 
-class Watched(NamedTuple):
+class WatchedHost(NamedTuple):
     name: str
     """Of the host in the inventory."""
     endpoint: Endpoint
@@ -44,7 +44,7 @@ class Watched(NamedTuple):
 class Arguments(NamedTuple):
     """Make them with :func:`parse_arguments`."""
 
-    hosts: list[Watched]
+    hosts: list[WatchedHost]
     interval: float
     """Seconds from one poll of a host to the next."""
     rules: Rules
@@ -69,10 +69,10 @@ def parse_arguments(raw: Mapping[str, Any]) -> Arguments:
     return Arguments(hosts, interval, rules, frozenset(own.get("events", EVENTS)))
 
 
-def _hosts(endpoints: Any, defaults: Mapping[str, Any]) -> list[Watched]:
+def _hosts(endpoints: Any, defaults: Mapping[str, Any]) -> list[WatchedHost]:
     if not isinstance(endpoints, (list, tuple)) or not endpoints:
         raise OptionError("endpoints", "must be a list of at least one endpoint: a URL, or the name of a host with its own options.")
-    hosts: dict[str, Watched] = {}
+    hosts: dict[str, WatchedHost] = {}
     for number, raw in enumerate(endpoints):
         where = f"endpoints[{number}]"
         host = _host(raw, defaults, where)
@@ -83,7 +83,7 @@ def _hosts(endpoints: Any, defaults: Mapping[str, Any]) -> list[Watched]:
     return list(hosts.values())
 
 
-def _host(raw: Any, defaults: Mapping[str, Any], where: str) -> Watched:
+def _host(raw: Any, defaults: Mapping[str, Any], where: str) -> WatchedHost:
     if isinstance(raw, str) and raw.strip():
         name, address = "", raw.strip()
         if "://" not in address and "@" not in address and not _is_host(_name_in(address)):
@@ -104,7 +104,7 @@ def _host(raw: Any, defaults: Mapping[str, Any], where: str) -> Watched:
     name = name or host_name(str(own.get("url") or address), endpoint.host)
     if not _is_host(name):
         raise OptionError(where, f"{_quoted(name)} is not the name of one host of an inventory. Give the endpoint a name.")
-    return Watched(name, endpoint._replace(token_advice=_TOKEN_ADVICE))
+    return WatchedHost(name, endpoint._replace(token_advice=_TOKEN_ADVICE))
 
 
 def _name_in(text: str) -> str:

@@ -28,7 +28,7 @@ WatchedInstance = dict[str, Any]
 """``{id, context_length, config}``: the parts of an instance whose change makes an event. Its remaining lifetime is not one of them."""
 
 
-class Loaded(NamedTuple):
+class LoadedModel(NamedTuple):
     """A loaded model."""
 
     api: str | None
@@ -37,7 +37,7 @@ class Loaded(NamedTuple):
     """By their ids."""
 
 
-Models = dict[str, Loaded]
+Models = dict[str, LoadedModel]
 """By their keys."""
 
 
@@ -106,7 +106,7 @@ def _loaded_models(record: Record, before: Models) -> Models:
     models: Models = {}
     for listed in record["instances"]:
         instance = {"id": listed["id"], "context_length": listed["context_length"], "config": listed["config"]}
-        instances = models.setdefault(listed["model"], Loaded(record["api"], {})).instances
+        instances = models.setdefault(listed["model"], LoadedModel(record["api"], {})).instances
         # Of two instances with one id, always take the same one, whatever their order.
         instances[listed["id"]] = min(instance, instances.get(listed["id"], instance), key=canonical)
     # Whether a model is loaded may be unclear. Then nothing has changed.
@@ -135,7 +135,7 @@ def _changes_of_instances(before: Models, after: Models) -> list[Event]:
     return events
 
 
-def _listed(model: Loaded) -> list[WatchedInstance]:
+def _listed(model: LoadedModel) -> list[WatchedInstance]:
     return [instance for _name, instance in sorted(model.instances.items())]
 
 

@@ -23,7 +23,7 @@ from .._fleet import event_loop
 from .._fleet.answer_cache import AnswerReader
 from .._fleet.open_files import allow_open_files
 from .._options.server_identity import names_by_server
-from .arguments import SOURCE, Arguments, Watched
+from .arguments import SOURCE, Arguments, WatchedHost
 from .events import Event, State, advance
 from .no_template import without_templates
 
@@ -57,7 +57,7 @@ async def watch(queue: Queue, arguments: Arguments) -> None:
 class _Watcher:
     """Watches one host."""
 
-    def __init__(self, host: Watched, arguments: Arguments, reader: AnswerReader, room: asyncio.Semaphore) -> None:
+    def __init__(self, host: WatchedHost, arguments: Arguments, reader: AnswerReader, room: asyncio.Semaphore) -> None:
         self._name, self._endpoint = host
         self._arguments = arguments
         self._reader = reader
