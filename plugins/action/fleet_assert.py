@@ -20,8 +20,8 @@ from ..plugin_utils._fleet.action import FleetAction
 from ..plugin_utils._fleet.assertion import FLEET_ASSERT_SPEC, FleetAssertion, ask_until_met, judge_given_records, parse_fleet_assertion
 from ..plugin_utils._fleet.records import ask_hosts
 from ..plugin_utils._fleet.selection import refuse_other_values
-from ..plugin_utils._options.addresses import machine_by_variables, sharing_records
-from ..plugin_utils._options.server_identity import names_by_server, sharing
+from ..plugin_utils._options.addresses import machine_by_variables, same_server_by_records
+from ..plugin_utils._options.server_identity import names_by_server, same_server_as
 
 _GRACE_SECONDS = 0.5
 """A host whose own timeout ends together with its round reports its own failure, not that the round was over."""
@@ -61,7 +61,7 @@ class ActionModule(FleetAction):
         if options["hosts"] is not None:
             raise OptionError("records", "they say which hosts are meant. Remove one of records and hosts.")
         records = extract_records(options["records"], "records")
-        shared = sharing_records(records, machine_by_variables(task_vars["hostvars"], self._templar))
+        shared = same_server_by_records(records, machine_by_variables(task_vars["hostvars"], self._templar))
         return judge_given_records(assertion, records, shared)
 
     def _ask(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class ActionModule(FleetAction):
             of_round = {**options, "detail": assertion.detail, "fleet_timeout": min(options["fleet_timeout"], seconds + _GRACE_SECONDS)}
             return ask_hosts({name: resolved[name] for name in asked}, of_round)
 
-        shared = sharing(names_by_server(endpoints.items()))
+        shared = same_server_as(names_by_server(endpoints.items()))
         return ask_until_met(assertion, names, shared, timeout, ask, progress=self._show_progress)
 
     def _show_progress(self, line: str) -> None:

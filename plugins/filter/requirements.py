@@ -14,7 +14,7 @@ from ..module_utils._requirements.fleet import judge_fleet, parse_fleet_terms
 from ..module_utils._requirements.judge import judge, selected
 from ..module_utils._requirements.spec import LOADED, RequirementError, boolean, parse, parse_all, read_value
 from ..plugin_utils._jinja import requirement_from_args, template_plugin
-from ..plugin_utils._options.addresses import sharing_records
+from ..plugin_utils._options.addresses import same_server_by_records
 
 _ANY = object()
 
@@ -43,7 +43,7 @@ def hosts_serving(hosts: Any, model: Any, **attributes: Any) -> list[str]:
 def fleet_violations(hosts: Any, require: Any, min_hosts: Any = None, consistent: Any = ()) -> list[Any]:
     records, (least, same) = extract_records(hosts, "hosts"), parse_fleet_terms(min_hosts, consistent)
     # Without a number every host is judged, whoever shares its server.
-    shared = sharing_records(records) if least else {}
+    shared = same_server_by_records(records) if least else {}
     return judge_fleet({name: record for name, record in records.items() if name not in shared}, parse_all(require), least, same)
 
 

@@ -18,7 +18,7 @@ from ...module_utils._requirements.judge import judge_exclusive, judge_requireme
 from ...module_utils._requirements.messages import FAIL, Violation, make_violation
 from ...module_utils._requirements.spec import Requirement, RequirementError, boolean, parse_all, read_value
 from ...module_utils._text import count, format_names, printable, unknown_names
-from .._options.addresses import MachineOf, sharing_records
+from .._options.addresses import MachineOf, same_server_by_records
 
 ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
 NO_ANSWER = "gave no answer"
@@ -112,7 +112,7 @@ def check_policies(policies: Sequence[Policy], records: Mapping[str, Record], ma
         # Without hosts and without min_hosts there is nothing to judge. A note says so.
         elif in_scope or policy.min_hosts is not None:
             # Several names of one server are one host.
-            shared = sharing_records(in_scope, machine_of)
+            shared = same_server_by_records(in_scope, machine_of)
             servers = {name: record for name, record in in_scope.items() if name not in shared}
             checks += [_check_together(policy, number, servers) for number in range(len(policy.requirements))]
     return checks
@@ -172,7 +172,7 @@ def notes_on_policies(policies: Iterable[Policy], records: Mapping[str, Record],
         if policy.hosts is not None and policy.min_hosts is None and not policy.hosts.intersection(records)
     )
     notes = [f"The policy of {name} judged nothing, because no host of this audit is in it." for name in without_hosts]
-    shared = sharing_records(records, machine_of) if any(policy.for_fleet for policy in policies) else {}
+    shared = same_server_by_records(records, machine_of) if any(policy.for_fleet for policy in policies) else {}
     if shared:
         pairs = format_names([f"{name} (as {first})" for name, first in shared.items()])
         notes.append(f"Hosts with the same URL count once in the rules of the fleet: {pairs}.")

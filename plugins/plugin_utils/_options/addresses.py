@@ -20,7 +20,7 @@ from ...module_utils._http.option_checks import DEFAULT_PORT, bracketed, parts_o
 from ...module_utils._input_errors import OptionError
 from ...module_utils._text import printable
 from .host import CONTROLLER_URL, VARIABLES, Host, NotAsked, VariableError, host_of_inventory
-from .server_identity import THIS_MACHINE, Server, server_of, sharing
+from .server_identity import THIS_MACHINE, Server, same_server_as, server_of
 
 MachineOf = Callable[[str], tuple[str, ...]]
 """Which machine the host of a name is: equal for hosts that are one, empty for the controller."""
@@ -99,14 +99,14 @@ def machine_by_name(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-def sharing_records(records: Mapping[str, Any], machine_of: MachineOf = machine_by_name) -> dict[str, str]:
+def same_server_by_records(records: Mapping[str, Any], machine_of: MachineOf = machine_by_name) -> dict[str, str]:
     """For each host whose record is of the server of an earlier host, the name of that earlier host. A loopback URL means the machine of its host."""
     urls = {name: record["url"] for name, record in records.items() if record.get("url") is not None}
 
     def server(name: str, url: str) -> tuple[Any, ...]:
         return (_server(url, None) or str(url), *(machine_of(name) if is_loopback_url(url) else ()))
 
-    return sharing(grouped((server(name, url), name) for name, url in urls.items()).values())
+    return same_server_as(grouped((server(name, url), name) for name, url in urls.items()).values())
 
 
 def address_url(address: str) -> str:

@@ -35,6 +35,6 @@ def names_by_server(endpoints: Iterable[tuple[str, Endpoint]]) -> Collection[lis
     return grouped((server_of(endpoint), name) for name, endpoint in endpoints).values()
 
 
-def sharing(names_of_servers: Iterable[list[str]]) -> dict[str, str]:
+def same_server_as(names_of_servers: Iterable[list[str]]) -> dict[str, str]:
     """For each host that comes after another one of the same server, the name of the first one there."""
     return {name: first for first, *others in names_of_servers for name in others}

@@ -24,7 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion
     judge_given_records,
     parse_fleet_assertion,
 )
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import sharing_records
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.addresses import same_server_by_records
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -201,7 +201,7 @@ def test_what_cannot_be_used_is_named(options, says):
 
 def shared_of(urls):
     """Hosts that are all one machine."""
-    return sharing_records({name: {"url": url} for name, url in urls.items()}, lambda _name: ())
+    return same_server_by_records({name: {"url": url} for name, url in urls.items()}, lambda _name: ())
 
 
 def test_a_server_is_one_however_its_url_is_written():
