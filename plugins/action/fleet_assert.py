@@ -11,7 +11,7 @@ from ansible.release import __version__
 
 from ..module_utils._http.endpoint import Endpoint
 from ..module_utils._input_errors import OptionError
-from ..module_utils._lmstudio.confirmation import CANNOT_CONFIRM
+from ..module_utils._lmstudio.confirmation import NO_OLDER_LIST_WARNING
 from ..module_utils._lmstudio.gathered import extract_records
 from ..module_utils._lmstudio.record_type import Record
 from ..module_utils._requirements.messages import warnings_of
@@ -54,7 +54,7 @@ class ActionModule(FleetAction):
         for warning in warnings_of(result):
             self._display.warning(warning)
         if result.get("unconfirmed"):
-            self._display.warning(CANNOT_CONFIRM.format(f"the LM Studio of {format_names(result['unconfirmed'])}"))
+            self._display.warning(NO_OLDER_LIST_WARNING.format(f"the LM Studio of {format_names(result['unconfirmed'])}"))
         return result
 
     def _judge_given(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .record_type import Record
 
 
-CANNOT_CONFIRM = f"confirm_loaded: it is not known whether a model is still loading, because {{}} has no {LIST_MODELS_V0.path}."
+NO_OLDER_LIST_WARNING = f"confirm_loaded: it is not known whether a model is still loading, because {{}} has no {LIST_MODELS_V0.path}."
 """The warning where LM Studio does not have the older list."""
 
 

@@ -15,7 +15,7 @@ from typing import Any, Mapping
 
 from .._lmstudio.reader import SETTINGS
 from .._text import format_names, printable
-from .client import CANNOT_TELL, PATIENCE, Client
+from .client import NO_OLDER_LIST, PATIENCE, Client
 from .downloading import download, list_with
 from .failures import NOT_CHECKED, Failure, no_list
 from .plan import DOWNLOAD, LOAD, UNLOAD, Action, check_reached, ids_of, instances_of, make_plan
@@ -187,7 +187,7 @@ class _Run:
             if not ids_of(self.record, self.wanted.model):
                 return
             doubt = self.client.doubt(self.record, self.wanted.model)
-            if doubt is None or doubt == CANNOT_TELL:
+            if doubt is None or doubt == NO_OLDER_LIST:
                 self.outcome.confirmed = doubt is None
                 return
             if doubt.worth_waiting and not wait:

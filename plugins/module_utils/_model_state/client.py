@@ -52,7 +52,7 @@ class Doubt(NamedTuple):
         return Failure("load_unconfirmed", f"{what_is_listed}, but{after} {self}", unclear=unclear)
 
 
-CANNOT_TELL = Doubt(f"this LM Studio has no {LIST_MODELS_V0.path}")
+NO_OLDER_LIST = Doubt(f"this LM Studio has no {LIST_MODELS_V0.path}")
 
 
 class Client:
@@ -98,7 +98,7 @@ class Client:
         """Why the listed instances of a model may not be loaded yet, which only the older list shows. None where they are loaded."""
         confirmation = ask_confirmation(self.endpoint, self.fetch)
         if not confirmation.has_older_list:
-            return CANNOT_TELL
+            return NO_OLDER_LIST
         for entry in record["models"]:
             why = confirmation.doubt(entry) if entry["key"] == model and entry["loaded"] else None
             if why is not None:

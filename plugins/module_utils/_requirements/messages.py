@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Mapping, TypedDict
 
-from .._lmstudio.confirmation import CANNOT_CONFIRM
+from .._lmstudio.confirmation import NO_OLDER_LIST_WARNING
 from .._text import printable
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def could_not_check(record: Record, what: str) -> str:
 
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
     """The warnings of a result: the violations that do not fail the task, and what could not be confirmed."""
-    no_older_list = [CANNOT_CONFIRM.format("this host's LM Studio")] if result.get("confirmed") is False else []
+    no_older_list = [NO_OLDER_LIST_WARNING.format("this host's LM Studio")] if result.get("confirmed") is False else []
     return [*no_older_list, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]
 
 
