@@ -17,7 +17,13 @@ from ..module_utils._lmstudio.record_type import Record
 from ..module_utils._requirements.messages import warnings_of
 from ..module_utils._text import format_names
 from ..plugin_utils._fleet.action import FleetAction
-from ..plugin_utils._fleet.assertion import FLEET_ASSERT_SPEC, FleetAssertion, ask_until_met, judge_given_records, parse_fleet_assertion
+from ..plugin_utils._fleet.assertion import (
+    FLEET_ASSERT_SPEC,
+    FleetAssertion,
+    ask_fleet_until_met,
+    judge_given_records,
+    parse_fleet_assertion,
+)
 from ..plugin_utils._fleet.records import ask_hosts
 from ..plugin_utils._fleet.selection import refuse_other_values
 from ..plugin_utils._options.addresses import machine_by_variables, same_server_by_records
@@ -77,7 +83,7 @@ class ActionModule(FleetAction):
             return ask_hosts({name: resolved[name] for name in asked}, of_round)
 
         shared = same_server_as(names_by_server(endpoints.items()))
-        return ask_until_met(assertion, names, shared, timeout, ask, progress=self._show_progress)
+        return ask_fleet_until_met(assertion, names, shared, timeout, ask, progress=self._show_progress)
 
     def _show_progress(self, line: str) -> None:
         if not self._task.no_log:

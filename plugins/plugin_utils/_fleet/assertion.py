@@ -112,7 +112,7 @@ def judge_given_records(assertion: FleetAssertion, records: Records, shared: Map
         raise OptionError("records", f"one is not complete, {exc} is missing or wrong. Pass the records unchanged.") from None
 
 
-def ask_until_met(
+def ask_fleet_until_met(
     assertion: FleetAssertion,
     names: Sequence[str],
     shared: Mapping[str, str],

@@ -22,7 +22,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import parse_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import AnswerReader
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import ask_until_met, parse_fleet_assertion
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import ask_fleet_until_met, parse_fleet_assertion
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.engine import ask_all, poll_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump_polls, load_polls
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
@@ -241,10 +241,10 @@ def test_a_gate_of_a_fleet_passes_only_after_every_load_has_ended(fleet):
         records = ask_all([endpoint_of(fleet, name, confirm=True) for name in names], "loaded", 10, 600, print)
         return dict(zip(names, records))
 
-    result = ask_until_met(assertion(parse_fleet_assertion), hosts, {}, 60, ask, sleep=watched.sleep, progress=watched.lines.append)
+    result = ask_fleet_until_met(assertion(parse_fleet_assertion), hosts, {}, 60, ask, sleep=watched.sleep, progress=watched.lines.append)
     assert (result["met"], result["unconfirmed"]) == (True, []) and watched.left <= 0
     assert "idle_too: not confirmed" in watched.lines[0] and "idle_too: still loading" in watched.lines[1]
-    result = ask_until_met(assertion(parse_fleet_assertion), ["new", "only_v1"], {}, 60, ask)
+    result = ask_fleet_until_met(assertion(parse_fleet_assertion), ["new", "only_v1"], {}, 60, ask)
     assert (result["met"], result["unconfirmed"]) == (True, ["only_v1"])
 
 

@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import not_asked_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import (
-    ask_until_met,
+    ask_fleet_until_met,
     judge_given_records,
     parse_fleet_assertion,
 )
@@ -87,7 +87,7 @@ class Fleet:
         return [when for when, names in self.rounds if name in names]
 
     def run(self, shared=None, **options):
-        return ask_until_met(asserted(**options), list(self.timelines), shared or {}, TIMEOUT, self.ask, self.clock, self.sleep)
+        return ask_fleet_until_met(asserted(**options), list(self.timelines), shared or {}, TIMEOUT, self.ask, self.clock, self.sleep)
 
 
 def always(**says):
@@ -233,7 +233,7 @@ def test_a_round_after_a_sleep_that_lasted_too_long_is_the_last_one():
         def oversleep(seconds, fleet=fleet, longer=longer):
             fleet.sleep(seconds + longer)
 
-        result = ask_until_met(asserted(wait_timeout=60.0), ["a", "b"], {}, TIMEOUT, fleet.ask, fleet.clock, oversleep)
+        result = ask_fleet_until_met(asserted(wait_timeout=60.0), ["a", "b"], {}, TIMEOUT, fleet.ask, fleet.clock, oversleep)
         assert not result["met"] and [names for _time, names in fleet.rounds] == [["a", "b"], *between, ["a", "b"]]
 
 
@@ -353,7 +353,7 @@ def test_each_round_says_what_it_waits_for():
     fleet = Fleet({"a": [(0, GOOD)], "b": [(0, IDLE), (3, "refused"), (7, GOOD)]})
     lines = []
     require = [{"model": "m"}, {"model": "m", "min_context_length": 1}, {"model": "else", "severity": "warn"}]
-    result = ask_until_met(
+    result = ask_fleet_until_met(
         asserted(wait_timeout=60.0, require=require), ["a", "b"], {}, TIMEOUT, fleet.ask, fleet.clock, fleet.sleep, lines.append
     )
     assert result["met"] and lines == [
@@ -418,7 +418,7 @@ def test_a_thousand_hosts_are_waited_for_in_constant_memory():
 
     tracemalloc.start()
     try:
-        result = ask_until_met(asserted(wait_timeout=300.0), names, {}, TIMEOUT, ask, lambda: now[0], sleep)
+        result = ask_fleet_until_met(asserted(wait_timeout=300.0), names, {}, TIMEOUT, ask, lambda: now[0], sleep)
     finally:
         tracemalloc.stop()
     assert not result["met"] and 50 <= result["polls"] <= 61 and 300 <= now[0] <= 310
