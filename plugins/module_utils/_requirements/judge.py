@@ -19,7 +19,7 @@ from .._lmstudio.reader import Entry
 from .._text import count, did_you_mean, format_names, is_pattern, printable
 from .checks import Candidate, Check
 from .matching import Matches
-from .messages import FAIL, Violation, could_not_check, make_violation, one_or_list, violation
+from .messages import FAIL, Violation, could_not_check, labelled_violation, make_violation, one_or_list
 from .spec import ABSENT, AVAILABLE, LOADED, UNLOADED, Requirement, RequirementError
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _not_known(found: Matches) -> list[Violation]:
 def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Violation]:
     """A violation for each model that is or may be loaded, and that no requirement is about."""
     if not record["ok"]:
-        return [violation("exclusive", "status", "ok", record["status"], FAIL, could_not_check(record, "what else is loaded"))]
+        return [labelled_violation("exclusive", "status", "ok", record["status"], FAIL, could_not_check(record, "what else is loaded"))]
     wanted = [requirement for requirement in requirements if requirement.state in (LOADED, AVAILABLE)]
     others = [
         entry["key"]
@@ -208,7 +208,7 @@ def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vio
         why = _only_in_older_list(unlisted) if unlisted else _LEFT_OUT if is_older(record) else _NO_STATES
         found[None] = f"it is not known whether anything else is loaded, {why} (exclusive)"
     allowed = [requirement.label for requirement in wanted]
-    return [violation("exclusive", "exclusive", allowed, key, FAIL, message) for key, message in found.items()]
+    return [labelled_violation("exclusive", "exclusive", allowed, key, FAIL, message) for key, message in found.items()]
 
 
 def _count_violation(requirement: Requirement, check: str, expected: int, actual: int | None, message: str) -> Violation:

@@ -38,13 +38,15 @@ class FleetViolation(Violation):
     """Null where it is about all of them."""
 
 
-def violation(label: str, check: str, expected: Any, actual: Any, severity: str, message: str) -> Violation:
+def labelled_violation(label: str, check: str, expected: Any, actual: Any, severity: str, message: str) -> Violation:
+    """A violation under this label, also of what is no requirement (``exclusive``)."""
     return {"requirement": label, "check": check, "expected": expected, "actual": actual, "severity": severity, "message": message}
 
 
 def make_violation(requirement: Requirement, check: str, expected: Any, actual: Any, message: str) -> Violation:
+    """A violation of a requirement, whose name, if it has one, precedes the message."""
     named = f"{printable(requirement.name)}: {message}" if requirement.name else message
-    return violation(requirement.label, check, expected, actual, requirement.severity, named)
+    return labelled_violation(requirement.label, check, expected, actual, requirement.severity, named)
 
 
 def could_not_check(record: Record, what: str) -> str:
