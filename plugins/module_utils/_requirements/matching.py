@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Callable, Iterable, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Iterable, NamedTuple, Sequence
 
 from .._grouping import grouped
 from .._lmstudio.known import is_older, is_unreadable, may_be_loaded, unlisted_models
@@ -107,8 +107,8 @@ class Matches(NamedTuple):
             return is_required_kind
         meant = [name for name in self.requirement.model if is_required_kind or not is_pattern(name)]
         ids = [instance["id"] for instance in entry["loaded_instances"]]
-        names_each_instance = ids and all(_match_any(meant, [name], self._same) for name in ids)
-        return _match_any(meant, (entry["key"], entry["selected_variant"]), self._same) or bool(names_each_instance)
+        names_each_instance = ids and all(self._names_any([name], meant) for name in ids)
+        return self._names_any((entry["key"], entry["selected_variant"]), meant) or bool(names_each_instance)
 
     def may_hide(self) -> bool:
         """Whether a model that is not listed may be meant: yes, unless the requirement names only models that are listed."""
@@ -180,14 +180,14 @@ class Matches(NamedTuple):
         names, unreadable = self.requirement.model, is_unreadable(entry, "variants")
         return any(_may_be_masked(name, _other_variants(entry)) or (unreadable and _may_be_variant(name, entry["key"])) for name in names)
 
-    def _names_any(self, names: Iterable[str | None]) -> bool:
-        return _match_any(self.requirement.model, names, self._same)
-
-    @property
-    def _same(self) -> Callable[[str, str], bool]:
-        """Compares a name of the requirement with a listed one. What must not be there must not slip through because it is written differently."""
+    def _names_any(self, listed: Iterable[str | None], among: Sequence[str] | None = None) -> bool:
+        """Whether the requirement, or one of its names, means a listed name. What must not be there must not slip through because it is written
+        differently.
+        """
         state, least = self.requirement.state, self.requirement.min_instances
-        return may_mean if state in (UNLOADED, ABSENT) or least == 0 else matches
+        same = may_mean if state in (UNLOADED, ABSENT) or least == 0 else matches
+        wanted = self.requirement.model if among is None else among
+        return any(same(pattern, name) for name in listed if name is not None for pattern in wanted)
 
     def _targets(self) -> list[_NamedModel]:
         """What the requirement names: models, with all their instances, or single instances. Without a name, every model."""
@@ -213,10 +213,6 @@ class Matches(NamedTuple):
         """A model with its instances, and with those of other models whose id is its key: they may serve requests for the key."""
         others = [entry for entry in self.record["models"] if entry["key"] != key]
         return _NamedModel(entries, _instances(entries) + [(entry, each) for entry, each in _instances(others) if each["id"] == key])
-
-
-def _match_any(patterns: Sequence[str], names: Iterable[str | None], same: Callable[[str, str], bool] = matches) -> bool:
-    return any(same(pattern, name) for name in names if name is not None for pattern in patterns)
 
 
 def _may_have(entry: Entry, name: str) -> bool:
