@@ -198,7 +198,7 @@ class Matches(NamedTuple):
         for name in self.requirement.model:
             models = [self._model_of(key, entries) for key, entries in entries_of.items() if matches(name, key)]
             others = [entry for entry in self.record["models"] if not matches(name, entry["key"])]
-            having = grouped((variant, entry) for entry in others for variant in _variants([entry]) if matches(name, variant))
+            having = grouped((variant, entry) for entry in others for variant in _variants(entry) if matches(name, variant))
             variants = [_NamedModel(entries, _instances(entries), variant) for variant, entries in having.items()]
             named = {entry["key"] for target in variants for entry in target.entries}
             rest = _instances(entry for entry in others if entry["key"] not in named)
@@ -217,7 +217,7 @@ class Matches(NamedTuple):
 
 def _may_have(entry: Entry, name: str) -> bool:
     """Whether a name of a model that cannot be read may be this one."""
-    names = [entry["key"], *_variants([entry]), *(instance["id"] for instance in entry["loaded_instances"])]
+    names = [entry["key"], *_variants(entry), *(instance["id"] for instance in entry["loaded_instances"])]
     unreadable = is_unreadable(entry, "variants") or is_unreadable(entry, "selected_variant")
     return _may_be_masked(name, names) or (unreadable and _may_be_variant(name, entry["key"]))
 
@@ -240,8 +240,8 @@ def _instances(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
     return [(entry, instance) for entry in entries for instance in entry["loaded_instances"]]
 
 
-def _variants(entries: list[Entry]) -> list[str]:
-    return list(dict.fromkeys(name for entry in entries for name in (entry["selected_variant"], *entry["variants"]) if name))
+def _variants(entry: Entry) -> list[str]:
+    return list(dict.fromkeys(name for name in (entry["selected_variant"], *entry["variants"]) if name))
 
 
 def _other_variants(entry: Entry) -> list[str]:
