@@ -31,7 +31,7 @@ from ...module_utils._input_errors import OptionError
 from ...module_utils._lmstudio.record import FULL, LOADED_ONLY, NOT_ASKED, at_detail_loaded
 from ...module_utils._lmstudio.record_type import Record
 from ...module_utils._requirements.fleet import CONSISTENT, check_comparable, judge_fleet, parse_fleet_terms
-from ...module_utils._requirements.judge import is_met, judge, judge_requirement
+from ...module_utils._requirements.judge import is_met, judge
 from ...module_utils._requirements.messages import FAIL, FleetViolation
 from ...module_utils._requirements.spec import ABSENT, AVAILABLE
 from ...module_utils._text import count, format_names, full_stop, printable
@@ -185,10 +185,9 @@ def _result(
         if of_host
     }
     reasons |= {name: f"It has the same URL as {first}, so the two count once." for name, first in shared.items()}
-    serving: dict[str, list[str]] = {}
-    for requirement in assertion.requirements:
-        among = serving.get(requirement.label, records)
-        serving[requirement.label] = [name for name in among if not judge_requirement(records[name], requirement)]
+    lacking = {(each["requirement"], name) for name, of_host in found.items() for each in of_host}
+    labels = [requirement.label for requirement in assertion.requirements]
+    serving = {label: [name for name in records if (label, name) not in lacking] for label in labels}
     pairs = [f"{name} (as {first})" for name, first in shared.items()]
     result = conclude(
         assertion,

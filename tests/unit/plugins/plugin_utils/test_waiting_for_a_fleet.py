@@ -122,6 +122,8 @@ def test_it_passes_and_says_so():
     assert result["msg"] == "The requirement is met on at least 2 of 3 hosts, as required."
     assert list(result["hosts"]) == ["a", "b", "c"] and list(result["reasons"]) == ["c"]
     assert always(a=GOOD).run()["msg"] == "The requirement is met."
+    one_label = [{"model": "m"}, {"model": "m", "min_context_length": 8192}]
+    assert always(a=GOOD, b=SMALL).run(require=one_label, min_hosts=1)["serving"] == {"m": ["a"]}
     two = [{"model": "m"}, {"model": "other", "name": "embeddings", "severity": "warn"}]
     assert always(a=GOOD, b=GOOD).run(require=two)["msg"].splitlines() == [
         "All requirements are met, with 1 warning:",
