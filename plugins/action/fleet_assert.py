@@ -11,11 +11,9 @@ from ansible.release import __version__
 
 from ..module_utils._http.endpoint import Endpoint
 from ..module_utils._input_errors import OptionError
-from ..module_utils._lmstudio.confirmation import NO_OLDER_LIST_WARNING
 from ..module_utils._lmstudio.gathered import extract_records
 from ..module_utils._lmstudio.record_type import Record
 from ..module_utils._requirements.messages import warnings_of
-from ..module_utils._text import format_names
 from ..plugin_utils._fleet.action import FleetAction
 from ..plugin_utils._fleet.assertion import (
     FLEET_ASSERT_SPEC,
@@ -55,12 +53,8 @@ class ActionModule(FleetAction):
         result = (
             self._ask(assertion, options, task_vars) if options["records"] is None else self._judge_given(assertion, options, task_vars)
         )
-        if self._task.no_log:
-            return result
-        for warning in warnings_of(result):
+        for warning in [] if self._task.no_log else warnings_of(result):
             self._display.warning(warning)
-        if result.get("unconfirmed"):
-            self._display.warning(NO_OLDER_LIST_WARNING.format(f"the LM Studio of {format_names(result['unconfirmed'])}"))
         return result
 
     def _judge_given(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Mapping, TypedDict
 
 from .._lmstudio.confirmation import NO_OLDER_LIST_WARNING
-from .._text import printable
+from .._text import format_names, printable
 
 if TYPE_CHECKING:
     from .._lmstudio.record_type import Record
@@ -56,9 +56,13 @@ def could_not_check(record: Record, what: str) -> str:
 
 
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
-    """The warnings of a result: the violations that do not fail the task, and what could not be confirmed."""
-    no_older_list = [NO_OLDER_LIST_WARNING.format("this host's LM Studio")] if result.get("confirmed") is False else []
-    return [*no_older_list, *(violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL)]
+    """The warnings of a result: the violations that do not fail the task, and what could not be confirmed, of one host or of several."""
+    found = [violation["message"] for violation in result.get("violations", []) if violation["severity"] != FAIL]
+    if result.get("confirmed") is False:
+        found.append(NO_OLDER_LIST_WARNING.format("this host's LM Studio"))
+    if result.get("unconfirmed"):
+        found.append(NO_OLDER_LIST_WARNING.format(f"the LM Studio of {format_names(result['unconfirmed'])}"))
+    return found
 
 
 def one_or_list(values: tuple[Any, ...]) -> Any:
