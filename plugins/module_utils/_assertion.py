@@ -134,13 +134,11 @@ def _result(
     assertion: Assertion, record: Record, violations: list[Violation], polls: int, waited: float, gave_up: bool = False
 ) -> dict[str, Any]:
     error: Mapping[str, Any] = record["error"] or {}
-    number = len(assertion.requirements)
     result = conclude(
         assertion,
         violations,
         polls,
         waited,
-        success="The requirement is met." if number == 1 else f"All {number} requirements are met.",
         why_not_waiting=why_given_up([record["status"]]) if gave_up else None,
         advice=[printable(str(error.get("hint") or ""), 300)],
     )
@@ -156,19 +154,21 @@ def conclude(
     violations: Sequence[Violation],
     polls: int,
     waited: float,
-    success: str,
     why_not_waiting: str | None,
+    where: str = "",
     notes: Iterable[str] = (),
     advice: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The result of any assertion. `success` is the message where nothing is violated, and `why_not_waiting` completes a sentence where the
-    wait ended early. `notes` are lines after the violations, and `advice` are the last lines of a failure.
+    """The result of any assertion. `where` completes the sentence of one that is met, and `why_not_waiting` one where the wait ended early.
+    `notes` are lines after the violations, and `advice` are the last lines of a failure.
     """
     options, met, seconds = assertion.options, is_met(violations), round(waited, 1)
     lines = [("" if violation["severity"] == FAIL else "(warning) ") + violation["message"] for violation in violations]
     lines += notes
     asked = "once" if polls == 1 else f"{polls} times"
     if met:
+        number = len(assertion.requirements)
+        success = f"{'The requirement is' if number == 1 else f'All {number} requirements are'} met{where}."
         warned = f"All requirements are met, with {count(len(violations), 'warning')}:" if violations else ""
         lines = [options.get("success_msg") or warned or success, *lines]
     else:

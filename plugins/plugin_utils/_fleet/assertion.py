@@ -194,8 +194,8 @@ def _result(
         violations,
         polls,
         waited,
-        success=_success_message(assertion, required, len(records)),
         why_not_waiting=None if lost is None else _why_lost(records, lost, required),
+        where=_where_met(assertion, required, len(records)),
         notes=[f"Hosts with the same URL count once: {format_names(pairs)}."] if shared else [],
         advice=_next_step_lines(records),
     )
@@ -207,12 +207,11 @@ def _result(
     return result
 
 
-def _success_message(assertion: FleetAssertion, required: int, hosts: int) -> str:
-    number = len(assertion.requirements)
-    what = "The requirement is met" if number == 1 else f"All {number} requirements are met"
+def _where_met(assertion: FleetAssertion, required: int, hosts: int) -> str:
+    """The end of a sentence that says that it is met."""
     if hosts == required:
-        return f"{what} on all {hosts} hosts." if hosts > 1 else f"{what}."
-    return f"{what} on at least {required} of {hosts} hosts{', as required' if number == 1 else ' each'}."
+        return f" on all {hosts} hosts" if hosts > 1 else ""
+    return f" on at least {required} of {hosts} hosts{', as required' if len(assertion.requirements) == 1 else ' each'}"
 
 
 def _why_lost(records: Records, lost: set[str], required: int) -> str:
