@@ -19,9 +19,8 @@ LOADED, AVAILABLE, UNLOADED, ABSENT = STATES = ("loaded", "available", "unloaded
 CAPABILITIES = ("vision", "trained_for_tool_use", "reasoning")
 TYPES = ("llm", "embedding", "embeddings", "drafter", "imageGen", "transcription", "tts")
 """The known types. A server may list others, and a requirement may name others where a wrong word fails the gate."""
-_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT])(i?)B\Z|([0-9]{1,18})\s*B\Z", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*(?:([KMGT])(i?))?B\Z", re.IGNORECASE)
 Value = TypeVar("Value")
-_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 BOOLEANS = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
 
 
@@ -211,12 +210,11 @@ def _bits(value: Any) -> float:
 
 def _size(value: Any) -> int:
     number = _SIZE.match(value.strip()) if isinstance(value, str) else None
-    if number and number[2]:
-        # Exactly: 4.1 is a little less as a float.
-        digits, decimals = number[1].replace(".", ""), len(number[1].partition(".")[2])
-        value = int(digits) * (1024 if number[3] else 1000) ** _POWERS[number[2].lower()] // 10**decimals
-    elif number:
-        value = number[4]
+    if number:
+        value, unit, binary = number.groups()
+        if unit:
+            # Rounded, because 4.1 is a little less as a float.
+            value = round(float(value) * (1024 if binary else 1000) ** (1 + "kmgt".index(unit.lower())))
     try:
         whole: int = whole_number(1)(value)
     except ValueError:
