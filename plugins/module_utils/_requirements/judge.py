@@ -32,12 +32,11 @@ _LEFT_OUT = f"because {_OLDER_LIST} may leave out models"
 _NO_STATES = f"because {_OLDER_LIST} did not say what is still loading"
 
 
-def judge(record: Record, requirements: Iterable[Requirement], exclusive: bool = False) -> list[Violation]:
+def judge(record: Record, requirements: list[Requirement], exclusive: bool = False) -> list[Violation]:
     """Every violation of every requirement, in order. `exclusive` forbids any loaded model that no requirement is about.
 
     Raises :class:`RequirementError` when the record does not carry what is to be judged.
     """
-    requirements = list(requirements)
     violations = [each for requirement in requirements for each in judge_requirement(record, requirement)]
     if exclusive:
         violations += judge_exclusive(record, requirements)
@@ -193,16 +192,11 @@ def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vio
     if not record["ok"]:
         return [labelled_violation("exclusive", "status", "ok", record["status"], FAIL, could_not_check(record, "what else is loaded"))]
     wanted = [requirement for requirement in requirements if requirement.state in (LOADED, AVAILABLE)]
-    others = [
-        entry["key"]
-        for entry in record["models"]
-        if may_be_loaded(entry) and not any(Matches(record, requirement).covers(entry) for requirement in wanted)
-    ]
-    loading = {entry["key"] for entry in record["models"] if entry.get("state") == LOADING}
-    found: dict[str | None, str] = {
-        key: f"{printable(key)} is {'still loading' if key in loading else 'loaded'}, and no requirement asks for it (exclusive)"
-        for key in others
-    }
+    found: dict[str | None, str] = {}
+    for entry in record["models"]:
+        if may_be_loaded(entry) and not any(Matches(record, requirement).covers(entry) for requirement in wanted):
+            state = "still loading" if entry.get("state") == LOADING else "loaded"
+            found[entry["key"]] = f"{printable(entry['key'])} is {state}, and no requirement asks for it (exclusive)"
     unlisted = [name for name in unlisted_models(record) if not any(name in requirement.model for requirement in wanted)]
     if unlisted or (not found and (is_older(record) or lacks_states(record))):
         why = _only_in_older_list(unlisted) if unlisted else _LEFT_OUT if is_older(record) else _NO_STATES
