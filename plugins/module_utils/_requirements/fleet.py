@@ -55,21 +55,17 @@ def judge_fleet(
     """
     if not records and min_hosts is None:
         raise RequirementError("hosts: there are none, so any requirement would be met. Check the pattern, the group or the play.")
-    violations = []
+    violations: list[FleetViolation] = []
     for requirement in requirements:
         check_comparable(requirement, consistent)
         by_host = {name: judge_requirement(record, requirement) for name, record in records.items()}
         if min_hosts is None:
-            violations += [_on_host(name, violation) for name, found in by_host.items() for violation in found]
+            for name, found in by_host.items():
+                violations += [{**each, "host": name, "message": f"{name}: {each['message']}"} for each in found]
         elif sum(not found for found in by_host.values()) < min_hosts:
             violations.append(_too_few(records, requirement, by_host, min_hosts))
         violations += [violation for attribute in consistent for violation in _judge_consistent(records, requirement, attribute)]
     return violations
-
-
-def _on_host(host: str | None, violation: Violation) -> FleetViolation:
-    message = violation["message"] if host is None else f"{host}: {violation['message']}"
-    return {**violation, "host": host, "message": message}
 
 
 def check_comparable(requirement: Requirement, consistent: tuple[str, ...]) -> None:
@@ -94,7 +90,7 @@ def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: M
     message += f". For other reasons: {count(others, 'host')}" if others else ""
     statuses = {name: record["status"] for name, record in records.items() if not record["ok"]}
     message += f". No answer: {_without_answer(statuses)}" if statuses else ""
-    return _on_host(None, make_violation(requirement, "min_hosts", least, len(meeting), message))
+    return {**make_violation(requirement, "min_hosts", least, len(meeting), message), "host": None}
 
 
 def _largest_first(hosts: Iterable[tuple[Any, str]]) -> list[tuple[Any, list[str]]]:
@@ -176,7 +172,7 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
     others = {name for _value, names in groups[_GROUPS_SHOWN:] for name in names}
     message += f"; {count(len(groups) - _GROUPS_SHOWN, 'other value')} on {count(len(others), 'host')}" if others else ""
     actual = [{"value": value, "hosts": names} for (_known, value), names in hosts_of.items()]
-    return [_on_host(None, make_violation(requirement, "consistent", attribute, actual, message))]
+    return [{**make_violation(requirement, "consistent", attribute, actual, message), "host": None}]
 
 
 def _values_on(record: Record, requirement: Requirement, attribute: str) -> list[tuple[bool, Any]]:
