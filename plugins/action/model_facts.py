@@ -38,11 +38,11 @@ class ActionModule(NormalAction):
         try:
             warnings = self._check(name, variables)
         except (AnsibleError, OptionError) as exc:
-            return {"failed": True, "msg": str(exc)}
+            return self._facts_of_failure({"failed": True, "msg": str(exc)})
         for warning in filter(None, warnings):
             self._display.warning(f"{name}: {warning}")
         try:
-            return dict(super().run(tmp, task_vars))
+            return self._facts_of_failure(super().run(tmp, task_vars))
         except AnsibleConnectionFailure as exc:
             # With ignore_unreachable, the facts of before would count as the answer.
             if not self._task.ignore_unreachable:
@@ -52,6 +52,12 @@ class ActionModule(NormalAction):
             # A result that is unreachable would have no facts, so Ansible shows this one as ok.
             self._display.warning(f"{name}: {why}")
             return {"changed": False, "msg": why, "ansible_facts": {"lmstudio": record}}
+
+    def _facts_of_failure(self, result: dict[str, Any]) -> dict[str, Any]:
+        """With failed_when, which can make an ok of a failure, a failed task has facts as well, so that those of before do not stay."""
+        if result.get("failed") and self._task.failed_when:
+            return {**result, "ansible_facts": {"lmstudio": nothing_gathered(result)}}
+        return result
 
     def _check(self, name: str, task_vars: dict[str, Any]) -> Sequence[str | None]:
         given = only_set(self._task.args)

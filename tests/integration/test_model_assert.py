@@ -148,6 +148,25 @@ def test_facts_of_before_are_not_those_of_a_host_that_is_kept_although_it_cannot
     assert "unreachable=1" in outcome.output
 
 
+@pytest.mark.matrix
+def test_facts_of_before_are_not_those_of_a_task_whose_failure_does_not_count(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    no_python = {"ansible_python_interpreter": "/nowhere/python"}
+    for options, keywords, why in (
+        ({"port": "nonsense"}, {}, "port: it is not a whole number"),
+        ({"timeout": -1}, {}, "timeout: -1 is not a usable number of seconds"),
+        ({}, {"vars": no_python}, ""),
+    ):
+        tasks = [
+            {"gpufleet.lmstudio.model_facts": {"url": "{{ lmstudio_url }}"}},
+            {"gpufleet.lmstudio.model_facts": {"url": "{{ lmstudio_url }}", **options}, "failed_when": False, **keywords},
+            {"gpufleet.lmstudio.model_assert": {"record": "{{ ansible_facts.lmstudio }}", "require": REQUIRED}},
+        ]
+        play = {"name": "Gate", "hosts": "all", "gather_facts": False, "tasks": tasks}
+        outcome = run(json.dumps([play]), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, ends=2)
+        assert f"could not check qwen/qwen3-8b: Nothing was gathered from this host: {why}" in outcome.output
+
+
 def test_the_gate_of_a_role_is_for_each_host_even_where_the_play_imports_it_once(run, start):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}})
     play = """
