@@ -21,11 +21,9 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http import blocking
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import answer_cache, engine
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
@@ -42,32 +40,6 @@ def ask_all(endpoints, exchange, concurrency=50, fleet_timeout=60.0, told=None):
 
 def endpoints(number, timeout=5.0, token=None):
     return [make_endpoint({"url": f"http://h{n}.invalid", "timeout": timeout, "token": token}, "") for n in range(number)]
-
-
-def test_no_endpoint_is_no_work():
-    assert ask_all([], lambda endpoint, request, deadline: EMPTY) == []
-
-
-def test_order_is_kept_and_concurrency_is_bounded():
-    lock, running, most = threading.Lock(), [], []
-    full = threading.Event()
-
-    def exchange(endpoint, request, deadline):
-        with lock:
-            running.append(endpoint)
-            most.append(len(running))
-            if len(running) == 7:
-                full.set()
-        # All seven have to be there at once before the first may go.
-        assert full.wait(30)
-        with lock:
-            running.remove(endpoint)
-        return EMPTY
-
-    asked = endpoints(40, timeout=60)
-    records = ask_all(asked, exchange, concurrency=7)
-    assert [record["url"] for record in records] == [endpoint.url for endpoint in asked]
-    assert max(most) == 7
 
 
 def test_answers_that_wait_are_bounded_and_read_many_at_a_time(monkeypatch):
@@ -267,8 +239,7 @@ def test_progress_is_told(monkeypatch):
     assert released.is_set()
 
 
-@pytest.mark.parametrize("exchange", [blocking.exchange, _requests.exchange], ids=["http.client", "requests"])
-def test_a_real_fleet_with_every_kind_of_host(tmp_path, exchange):
+def test_a_real_fleet_with_every_kind_of_host(tmp_path):
     hosts = {f"gpu{number:03}": {"token": f"token-of-gpu{number:03}"} for number in range(60)}
     for number in range(0, 60, 10):
         hosts[f"gpu{number:03}"] = {"fault": "silence"}
@@ -281,7 +252,7 @@ def test_a_real_fleet_with_every_kind_of_host(tmp_path, exchange):
             for name, url in fleet.urls.items()
         ]
         began = time.monotonic()
-        records = ask_all(asked, exchange)
+        records = engine.ask_all(asked, "loaded", 50, 60, lambda line: None)
         assert 3 <= time.monotonic() - began < 3 + LATE, "the silent ones wait side by side"
         assert [record["url"] for record in records] == list(fleet.urls.values())
         expected = ["timeout", "refused", "auth", "ok", "ok", "ok", "ok", "ok", "ok", "ok"] * 6
@@ -343,7 +314,7 @@ PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(EMPTY.body), E
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(EMPTY.body), EMPTY.body)
 
 
-def test_addresses_that_are_asked_in_one_thread_are_bounded_too():
+def test_order_is_kept_and_concurrency_is_bounded():
     everyone, several = threading.Barrier(5), threading.Event()
 
     def answer(path):
