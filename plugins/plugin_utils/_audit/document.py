@@ -27,7 +27,7 @@ from ...module_utils._text import format_names
 from .._options.addresses import MachineOf, machine_by_name
 from .baseline import SCHEMA_VERSION, Baseline
 from .drift import DEFAULT_CHANGE_KINDS, compare_with_baseline
-from .findings import FINDING_KINDS, Finding, find
+from .findings import FINDING_KINDS, Finding, make_findings
 from .host_entry import describe_host, load_record, natural_order
 from .policy import Policy, check_policies, notes_on_policies
 
@@ -103,7 +103,7 @@ def make_audit(
     changed = {change["host"] for change in drift["changes"]} if drift else set()
     for host in described:
         host["last_known"] = baseline.still_known(host) if baseline and host["name"] not in changed else None
-    findings = find(described, checks, drift)
+    findings = make_findings(described, checks, drift)
     models = _models(described)
     return {
         "schema_version": SCHEMA_VERSION,

@@ -64,7 +64,7 @@ class Finding(TypedDict):
     causes: list[Cause]
 
 
-def find(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: Mapping[str, Any] | None) -> list[Finding]:
+def make_findings(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], drift: Mapping[str, Any] | None) -> list[Finding]:
     """The findings. `checks` and `drift` are those of the document."""
     together = [check for check in checks if check["host"] is None]
     of_fleet = [
