@@ -159,7 +159,7 @@ def hosts_compared(audit: Audit) -> list[str]:
     return [host["name"] for host in audit["hosts"] if audit["drift"] and host["name"] not in not_compared]
 
 
-def silent_first(audit: Audit) -> list[dict[str, Any]]:
+def unanswered_first(audit: Audit) -> list[dict[str, Any]]:
     """The hosts, those without an answer first, each part in the order of names."""
     return sorted(audit["hosts"], key=lambda host: bool(host["ok"]))
 

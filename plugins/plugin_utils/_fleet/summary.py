@@ -44,21 +44,21 @@ def _sums(parts: Sequence[Any], kind: type) -> dict[str, int | None]:
 
 def failure_lines(records: Mapping[str, Record]) -> list[str]:
     """Sentences about the hosts that did not return a model list: each by name, then what to do next. None when all are ok."""
-    silent = {name: record["error"] for name, record in records.items() if record["error"]}
-    hints = {error["hint"]: records[name]["status"] for name, error in silent.items()}
-    lines = [f"{name}: {error['message']}" for name, error in silent.items()] + [f"({status}) {hint}" for hint, status in hints.items()]
-    return [_how_many(silent, records), *lines] if silent else []
+    unanswered = {name: record["error"] for name, record in records.items() if record["error"]}
+    hints = {error["hint"]: records[name]["status"] for name, error in unanswered.items()}
+    lines = [f"{name}: {error['message']}" for name, error in unanswered.items()] + [f"({status}) {hint}" for hint, status in hints.items()]
+    return [_how_many(unanswered, records), *lines] if unanswered else []
 
 
 def failure_warning(records: Mapping[str, Record]) -> str:
     """What went wrong, as one line for each next step, with a host to which it happened. Empty when all are ok."""
-    silent = next_steps(records)
+    steps = next_steps(records)
     lines = []
-    for (status, hint), names in silent.items():
+    for (status, hint), names in steps.items():
         error = records[names[0]]["error"]
         all_of_them = "" if len(names) == 1 else f"{len(names)} {status}: {format_names(names)}. "
         lines.append(f"{all_of_them}{printable(names[0])}: {error['message'] if error else ''} {hint}".rstrip())
-    return "\n".join([_how_many([name for names in silent.values() for name in names], records), *lines]) if silent else ""
+    return "\n".join([_how_many([name for names in steps.values() for name in names], records), *lines]) if steps else ""
 
 
 def next_steps(records: Mapping[str, Record]) -> dict[tuple[str, str], list[str]]:
@@ -67,5 +67,5 @@ def next_steps(records: Mapping[str, Record]) -> dict[tuple[str, str], list[str]
     return dict(sorted(steps.items(), key=lambda item: -len(item[1])))
 
 
-def _how_many(silent: Collection[str], records: Mapping[str, Record]) -> str:
-    return f"{len(silent)} of {count(len(records), 'host')} did not return a model list."
+def _how_many(unanswered: Collection[str], records: Mapping[str, Record]) -> str:
+    return f"{len(unanswered)} of {count(len(records), 'host')} did not return a model list."

@@ -13,7 +13,7 @@ from typing import Any
 
 from ....module_utils._text import printable
 from .. import sentences
-from ..document import Audit, drift_of, silent_first
+from ..document import Audit, drift_of, unanswered_first
 from ..findings import FINDING_KINDS, cause_lines
 
 _MAX_ROWS = 200
@@ -62,7 +62,7 @@ def as_markdown(audit: Audit) -> str:
     rows = [
         (_code(host["name"]), _code(host["status"]), sentences.number_listed(host), sentences.loaded_size(host),
          _names(sentences.loaded_models(host), 20))
-        for host in silent_first(audit)
+        for host in unanswered_first(audit)
     ]  # fmt: skip
     lines += _table(("host", "status", "listed", "loaded size", "models (context)"), rows)
     version = f" {audit['collection_version']}" if audit["collection_version"] else ""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from ....module_utils._text import count, printable
 from .. import sentences
-from ..document import Audit, silent_first
+from ..document import Audit, unanswered_first
 from ..findings import FINDING_KINDS, Finding, Kind, cause_lines
 
 _MAX_LINES = 40
@@ -70,7 +70,7 @@ def _hosts(audit: Audit, room: int) -> list[str]:
     """The table of the hosts, those without an answer first, each part in the order of names. It has at most `room` lines, but two where there
     is less room.
     """
-    hosts = silent_first(audit)
+    hosts = unanswered_first(audit)
     width = min(max([len(host["name"]) for host in hosts] + [4]), 40)
     lines = [f"{'HOST':<{width}}  {'STATUS':<12}  {'LISTED':>6}  {'LOADED SIZE':>11}  MODELS (CONTEXT)"]
     for host in hosts:

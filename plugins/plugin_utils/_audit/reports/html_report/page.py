@@ -27,7 +27,7 @@ from .....module_utils._grouping import grouped
 from .....module_utils._lmstudio.reader import believable
 from .....module_utils._text import count, format_names, format_size, printable
 from ... import sentences
-from ...document import Audit, drift_of, silent_first, violations_by_host
+from ...document import Audit, drift_of, unanswered_first, violations_by_host
 from ...findings import FINDING_KINDS, cause_lines
 from ...history import Run, all_runs
 from ...policy import ALL_HOSTS
@@ -35,7 +35,7 @@ from ...policy import ALL_HOSTS
 _FOLDER = Path(__file__).parent
 _BREAKS = re.compile(r"(?<=[\w.][/_-])")
 """Where the name of a model may be wrapped."""
-_SILENT_NAMES = 20
+_UNANSWERED_NAMES = 20
 _PLAIN_MODELS = 3
 _MAX_BARS = 20
 _NAME = 300
@@ -68,8 +68,8 @@ def as_html(audit: Audit) -> str:
         models=models,
         runs=runs,
         history=_history([run for run in runs if run.get("limit") == audit["limit"]]),
-        silent=_silent(audit),
-        hosts=silent_first(audit),
+        unanswered=_unanswered(audit),
+        hosts=unanswered_first(audit),
         charts=_charts(audit),
         data=_data(audit, models),
         script=script,
@@ -87,12 +87,12 @@ def _parts(value: Any) -> list[str]:
     return _BREAKS.split(_shown(value))
 
 
-def _silent(audit: Audit) -> list[dict[str, Any]]:
+def _unanswered(audit: Audit) -> list[dict[str, Any]]:
     """The hosts without a model list, grouped by what to do."""
     found = grouped(((host["status"], host["error"]["hint"]), host) for host in audit["hosts"] if not host["ok"])
     return [
         {
-            "hosts": format_names([host["name"] for host in hosts], _SILENT_NAMES),
+            "hosts": format_names([host["name"] for host in hosts], _UNANSWERED_NAMES),
             "status": status,
             "happened": hosts[0]["error"]["message"],
             "more": count(len(hosts) - 1, "other host") if len(hosts) > 1 else "",
