@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 _NEVER_MET = (NOT_ASKED, *(status for status in STATUSES if status != "ok"))
 """Every status with which a host meets nothing."""
 LAST_SECONDS = 0.8
-"""How long a poll may take that begins when the time is over: beyond a deadline, users accept no more."""
+"""How long the last poll may take if it begins when the time is over. Users do not accept a longer delay beyond a deadline."""
 _LEAST_POLLS, _LEAST_SECONDS = 2, 30
-"""A server that restarts may refuse its tokens for a moment."""
+"""How much is asked and waited before giving up: a server that restarts may refuse its tokens for a moment."""
 
 
 ASSERTION_SPEC: dict[str, Any] = {

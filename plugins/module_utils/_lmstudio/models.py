@@ -43,6 +43,7 @@ def comparable_text(models: list[Model]) -> str:
 
 
 def _comparable(entry: Entry) -> Entry:
+    """The entry in an order of its own, and without remaining TTLs."""
     reasoning = entry["capabilities"]["reasoning"]
     if len(entry["variants"]) < 2 and len(reasoning["allowed_options"]) < 2 and not entry["loaded"]:
         return entry

@@ -164,7 +164,7 @@ class Reader:
         self._number = 0
         self._instances_read = 0
         self.warned = 0
-        """How many fields of unexpected type there were."""
+        """How many warnings there were: all of them, not only those that are kept."""
         self._warnings: list[str] = []
         self._unreadable: list[str] = []
 

@@ -24,13 +24,13 @@ from .failures import HINTS_FOR_CHANGES, Failure
 from .plan import DOWNLOAD, LOAD, UNLOAD
 
 _STATUS = "status"
-"""The question how far a download is."""
+"""Asks how far a download is. It stands beside the actions of a plan, but changes nothing."""
 _ROUTES = "/api/v1/models"
 _MAX_NAME = 1000
 """The most characters that an id from a server may have."""
 ALREADY_DOWNLOADED, COMPLETED = "already_downloaded", "completed"
 _OWN_FAILURES = {LOAD: "model_load_failed", DOWNLOAD: "not_implemented"}
-"""What LM Studio itself calls it, with a status of 500 or above, when it did not do what was requested."""
+"""The kind of error that LM Studio itself sends, with a status of 500 or above, when it did not do what was requested."""
 _UNCLEAR = (408, 424, 425, 429, 460, 499)
 """HTTP statuses from 400 to 499 with which something in front of a server says that it no longer waits, or that the request should come
 again.
@@ -169,7 +169,9 @@ def _reason_of(error: ApiError, kinds: tuple[str, ...], said: str, action: str) 
 
 
 def _is_clear(error: ApiError, kinds: tuple[str, ...], action: str) -> bool:
-    """After a deadline, a broken connection, or an error of something in front of the server, it may have done so, or may still do so."""
+    """Whether it is certain that the server did not do it. After a deadline, a broken connection, or an error of something in front of the
+    server, it may have done it, or may still do it.
+    """
     if not error.sent or error.status == "unsupported":
         return True
     if error.http_status is None or error.status == "unavailable":

@@ -41,7 +41,7 @@ class Doubt(NamedTuple):
     why: str
     """:data:`LOADING` where the server says so."""
     worth_waiting: bool = False
-    """Whether it is worth waiting. It is where the model is loading."""
+    """Whether the answer may become another one: always, unless the server refuses the older list."""
 
     def __str__(self) -> str:
         return "it is still loading" if self.why == LOADING else f"it is not known whether it is loaded: {self.why}"

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Compare one entry or instance with the attributes of a requirement."""
+"""Compare one entry or instance with the attributes of a requirement, a name with a pattern, and a setting with a value."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ class Candidate(NamedTuple):
 
     @property
     def possible(self) -> bool:
+        """Whether it may meet the requirement: nothing that is known speaks against it."""
         return all(check.met is not False for check in self.checks)
 
     @property
@@ -202,7 +203,9 @@ def _any(found: list[bool | None]) -> bool | None:
 
 
 def _same_kind(key: str, actual: str, accepted: str) -> bool | None:
-    """Whether a model is of the kind that is accepted. None where that only reads alike: it is not known to be it, and may not be absent."""
+    """Whether a model is of the kind that is accepted. None where the two words only look alike: it does not count as that kind then, and no
+    model of that kind is known to be absent.
+    """
     kinds = {actual.lower(), accepted.lower()}
     if len(kinds) == 1 or (key == "type" and kinds == set(EMBEDDING_TYPES)):
         return True
@@ -215,7 +218,7 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def may_mean(pattern: str, name: str) -> bool:
-    """Whether a pattern matches this name, or one that reads like it."""
+    """Whether a pattern matches this name, or one that looks like it."""
     return matches(pattern, name) or matches(as_read(pattern), as_read(name))
 
 

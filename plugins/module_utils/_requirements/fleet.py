@@ -51,7 +51,7 @@ def judge_fleet(
 
     Without `min_hosts` every host has to meet every requirement; with it, at least that many. `consistent` names what has to
     be the same on all hosts that have the model: some of :data:`CONSISTENT`. Raises :class:`RequirementError`, also if there
-    are no hosts, because any requirement would be met.
+    are neither hosts nor `min_hosts`, because any requirement would be met.
     """
     if not records and min_hosts is None:
         raise RequirementError("hosts: there are none, so any requirement would be met. Check the pattern, the group or the play.")

@@ -111,7 +111,7 @@ class Matches(NamedTuple):
         return self._names_any((entry["key"], entry["selected_variant"]), meant) or bool(names_each_instance)
 
     def may_hide(self) -> bool:
-        """Whether a model that is not listed may be meant: yes, unless the requirement names only models that are listed."""
+        """Whether a model may be meant that the list leaves out, as the older one does. It is not if all names of the requirement are listed."""
         names = set(self.requirement.model)
         return is_older(self.record) and not (names and names <= set(self.record["available"]))
 

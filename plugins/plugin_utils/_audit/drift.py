@@ -134,7 +134,7 @@ def _changes(earlier: Mapping[str, Any], host: Mapping[str, Any], kinds: Collect
 
 
 def _only_older(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether only one of them is from the older list, which may lack models that are not loaded."""
+    """Whether `one` is from the older list, which may lack models that are not loaded, and `other` is not."""
     return is_older(one) and not is_older(other)
 
 

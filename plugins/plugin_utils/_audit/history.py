@@ -30,11 +30,12 @@ def read_history(text: str) -> list[Run]:
 
 
 def all_runs(audit: Audit) -> list[Run]:
-    """The earlier runs and the one of a document. There are none where no history is kept."""
+    """The earlier runs, and the run that a document is about. There are none where no history is kept."""
     return [] if audit["run"]["history"] is None else [*audit["run"]["history"], _figures(audit)]
 
 
 def history_with(audit: Audit) -> str:
+    """The text of the history file, with the run of a document added."""
     return json.dumps({"runs": all_runs(audit)}, indent=1) + "\n"
 
 

@@ -27,6 +27,7 @@ _ATTRIBUTES = (
 
 
 def load_record(given: Any) -> Record:
+    """The record in what was gathered about a host, in an order of its own. If there is none, one that says so."""
     try:
         return _in_order(extract_record(given))
     except OptionError:
@@ -55,6 +56,7 @@ def natural_order(name: str) -> tuple[list[tuple[int, int | str]], str]:
 
 
 def describe_host(name: str, record: Record) -> dict[str, Any]:
+    """The host as the document has it."""
     described = {entry["key"] for entry in record["models"]}
     duplicates = record["counts"]["models"] - len(record["available"])
     times = Counter(entry["key"] for entry in record["models"])

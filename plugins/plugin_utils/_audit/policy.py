@@ -27,7 +27,7 @@ _EXCLUSIVE = "has nothing loaded except what a requirement asks for"
 
 
 class Policy(NamedTuple):
-    """Requirements for some hosts. Made by :func:`parse_policies`."""
+    """A part of the policy that a user gives: requirements for some hosts, with the name that reports show. Made by :func:`parse_policies`."""
 
     name: str
     hosts: frozenset[str] | None
@@ -47,7 +47,7 @@ class Policy(NamedTuple):
 
 
 def parse_policies(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy]:
-    """The checked policy. `groups` holds the host names of each group.
+    """The parts of the checked policy. `groups` holds the host names of each group.
 
     Raises :class:`InputError` that names the key.
     """

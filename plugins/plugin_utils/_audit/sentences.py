@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""The sentences that all reports share."""
+"""The sentences that all reports share, and the rows of their tables."""
 
 from __future__ import annotations
 

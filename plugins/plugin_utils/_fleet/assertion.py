@@ -235,4 +235,5 @@ def _next_step_lines(records: Records) -> list[str]:
 
 
 def _seen(record: Record) -> str:
+    """What happened where a host gave no answer. Empty for one that answered."""
     return printable(record["error"]["message"], 300) if record["error"] else ""

@@ -35,7 +35,8 @@ PROGRESS_SECONDS = 2.0
 _TICK = 0.05
 """How often both threads look for what there is to do, in seconds."""
 _AT_FIRST, _SLOW = 64, 0.05
-"""How many are asked at once at first, which keeps a core busy. For each slow one (in seconds), another is asked, up to `concurrency`."""
+"""How many are asked at once at first, which keeps a core busy. For each that takes longer than so many seconds, another is asked, up to
+`concurrency`."""
 _UNREAD_BYTES = 32 * 1024 * 1024
 """With this many bytes of unread answers, no other endpoint is asked until they are read."""
 

@@ -22,6 +22,7 @@ _PLUGIN_GROUP = re.compile(r"lmstudio_(ok|not_ok|status_.*|loaded_.*)\Z")
 
 
 def set_record(inventory: Any, name: str, record: Record, variable: str) -> None:
+    """Give a host its record, as this variable, and the groups that follow from it."""
     # Set on the host itself, because the inventory would copy each value to mark where it comes from, or that it may be a template.
     host = inventory.get_host(name)
     host.set_variable(variable, make_unsafe(record))

@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Where the controller reaches a host, and which URLs are those of its own servers."""
+"""Where the controller reaches a host, which URLs are those of its own servers, and which hosts have the same server by their records."""
 
 from __future__ import annotations
 

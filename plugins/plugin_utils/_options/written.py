@@ -79,9 +79,9 @@ def written_environment(task: Any) -> Written:
 
 
 def as_written(task: Any, here: Host, there: Host) -> Host:
-    """`there`, which has the variables of a task, without what loops and includes have evaluated for `here`.
-
-    What an include applies is as it is written. The variables of a loop are those of `here` if the loop comes to the same there, and else None.
+    """The host `there`, with the variables that the task would have on it. The task runs for the host `here`, and what Ansible has already
+    evaluated for that one is replaced: the variables of a loop are None unless the loop comes to the same on `there`, and those that an include
+    applies are as they are written.
     """
     levels = [(include, _loop_variables(include), _applied_variables(include)) for include in includes_around(task)]
     if task.loop:

@@ -56,7 +56,7 @@ class Rules(NamedTuple):
     """What makes an event."""
 
     down_after: int = 2
-    """Failed polls in a row."""
+    """After how many failed polls in a row a host is down."""
     requirements: Sequence[Requirement] = ()
     snapshot: bool = False
     """Whether what is found at first makes events, too."""

@@ -112,7 +112,7 @@ def _plain(host: Mapping[str, Any]) -> str:
 
 
 def _history(runs: list[Run]) -> list[dict[str, str]]:
-    """A line for each figure: its title, its points, and its first and current values."""
+    """A line chart for each figure: its title, its points, its current value, and a sentence for who does not see the line."""
     figures = [
         ("Hosts that answer", [run.get("hosts_ok") for run in runs]),
         ("Violations", [run.get("violations") for run in runs]),
@@ -133,6 +133,7 @@ def _hosts_that_met(row: Mapping[str, Any], run: Run) -> Any:
 
 
 def _line(title: str, values: list[Any]) -> dict[str, str] | None:
+    """A line chart, or None where fewer than two values are known, or the last one is not."""
     known = [(place, number) for place, value in enumerate(values) if (number := believable(value)) is not None]
     last = len(values) - 1
     if len(known) < 2 or known[-1][0] != last:
@@ -200,7 +201,7 @@ def _details(model: Mapping[str, Any]) -> str:
 
 
 def _charts(audit: Audit) -> list[dict[str, Any]]:
-    """Bar charts: a title, and for each bar a label, a number, the number for people, and the length in percent."""
+    """Bar charts: a title, for each bar a label, its number for people and its length in percent, and how many bars are left out."""
     by_size = sorted((host for host in audit["hosts"] if host["size_bytes"]["loaded"]), key=lambda host: -host["size_bytes"]["loaded"])
     quantizations = Counter(
         printable(str(model["quantization"] or "not known"))
