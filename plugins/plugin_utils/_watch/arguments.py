@@ -137,7 +137,8 @@ def _read(raw: Mapping[str, Any], readers: Mapping[str, Callable[[Any], Any]], w
         try:
             found[name] = read(value)
         except ValueError as exc:
-            shown = "it" if name in ("token", "headers") or is_content(value) else _quoted(str(value))
+            is_secret = connection_options().get(name, {}).get("no_log") or is_content(value)
+            shown = "it" if is_secret else _quoted(str(value))
             raise OptionError(where + name, full_stop(f"{shown} is not {exc}")) from None
     return found
 
