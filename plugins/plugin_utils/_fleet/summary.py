@@ -45,8 +45,9 @@ def _sums(parts: Sequence[Any], kind: type) -> dict[str, int | None]:
 def failure_lines(records: Mapping[str, Record]) -> list[str]:
     """Sentences about the hosts that did not return a model list: each by name, then what to do next. None when all are ok."""
     unanswered = {name: record["error"] for name, record in records.items() if record["error"]}
-    hints = {error["hint"]: records[name]["status"] for name, error in unanswered.items()}
-    lines = [f"{name}: {error['message']}" for name, error in unanswered.items()] + [f"({status}) {hint}" for hint, status in hints.items()]
+    statuses = grouped((error["hint"], records[name]["status"]) for name, error in unanswered.items())
+    lines = [f"{name}: {error['message']}" for name, error in unanswered.items()]
+    lines += [f"({', '.join(dict.fromkeys(of_hint))}) {hint}" for hint, of_hint in statuses.items()]
     return [_how_many(unanswered, records), *lines] if unanswered else []
 
 

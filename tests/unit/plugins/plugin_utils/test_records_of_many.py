@@ -74,6 +74,13 @@ def test_a_complaint_names_each_host_and_each_next_step_once():
     assert failure_warning({"fine": serving()}) == ""
 
 
+def test_a_next_step_that_several_statuses_share_is_that_of_each():
+    records = {
+        name: record(ApiError(status, "could not be reached", "proxy")) for name, status in (("a", "dns"), ("b", "no_route"), ("c", "dns"))
+    }
+    assert failure_lines(records)[4:] == ["(dns, no_route) Check the proxy that the environment names, or set use_proxy to false."]
+
+
 def cached(*whats, detail="full"):
     """The records of hosts that gave these answers, or failed like this, from a cache. None for hosts that it does not have."""
     hosts = {f"gpu{number}": ENDPOINT for number in range(len(whats))}
