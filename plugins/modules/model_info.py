@@ -331,7 +331,9 @@ lmstudio:
       description: A digest that changes if anything but order and remaining TTLs changes. The same with either O(detail). Null unless RV(lmstudio.ok).
       type: str
     warnings:
-      description: Fields that had an unexpected type and are treated as unknown.
+      description:
+        - What is unusual in the answer, in words. A field of an unexpected type, which is treated as unknown, a model of which it is not known
+          whether it is loaded, and that a secret was sent back, which is masked.
       type: list
       elements: str
 """
