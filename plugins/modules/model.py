@@ -114,7 +114,8 @@ options:
   keep:
     description:
       - What O(exclusive) leaves loaded. Keys, variants, identifiers of instances, or patterns for them. Consider adding embedding models.
-      - Case, needless spaces and invisible characters do not matter. An empty entry is an error, because it would keep nothing.
+      - Case, needless spaces and invisible characters do not matter, unless an entry is the key of a listed model. An empty entry is an error,
+        because it would keep nothing.
     type: list
     elements: str
     default: []

@@ -218,6 +218,18 @@ def test_models_whose_keys_differ_only_in_capitals_are_two(run, start):
 
 
 @pytest.mark.matrix
+def test_exclusive_leaves_no_model_that_is_only_spelt_like_a_declared_one(run, start):
+    models = [
+        {"type": "llm", "key": key, "size_bytes": 1_000_000, "loaded_instances": [{"id": key}] if loaded else []}
+        for key, loaded in (("lab/Chat", False), ("lab/chat", True), ("lab/embed", True))
+    ]
+    fleet = start({"gpu01": {"payload": {"models": models}}})
+    wanted = {"serve_models_models": [{"model": "lab/Chat"}], "serve_models_exclusive": True, "serve_models_keep": ["LAB/Embed"]}
+    assert "SERVES gpu01" in serve(run, fleet, {"gpu01": wanted})
+    assert posts(fleet) == {"gpu01": [(UNLOAD, "lab/chat"), (LOAD, "lab/Chat")]}
+
+
+@pytest.mark.matrix
 def test_what_a_server_does_not_report_stays_with_its_host_under_delegate_facts(run, start):
     servers = {"gpu01": {"loads": {"unreported": ["flash_attention"]}}, "gpu02": {}}
     fleet = start({name: {"payload": "none_loaded.json", **settings} for name, settings in servers.items()})

@@ -137,11 +137,14 @@ def _unloads_of_others(record: Record, wanted: Wanted) -> list[Action]:
     """The unloads of other models that ``exclusive`` requires."""
     if not wanted.exclusive:
         return []
+    keys = (*record["available"], wanted.model)
+
+    def is_kept(name: str) -> bool:
+        # What only reads like an entry is kept, too: what is unloaded by mistake may serve somebody. But a key is not that of another model.
+        return any(pattern == name if pattern in keys else may_mean(pattern, name) for pattern in wanted.keep)
+
     others = _unloads(instance for instance in record["instances"] if instance["model"] != wanted.model)
-    # What only reads like an entry is kept, too: what is unloaded by mistake may serve somebody.
-    return [
-        action for action in others if not any(may_mean(pattern, name) for name in _names_of(record, action) for pattern in wanted.keep)
-    ]
+    return [action for action in others if not any(map(is_kept, _names_of(record, action)))]
 
 
 def _names_of(record: Record, action: Action) -> list[str]:

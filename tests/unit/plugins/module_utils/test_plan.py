@@ -136,8 +136,8 @@ SHARED = [model("qwen", instance("chat")), model("gemma", instance("chat")), mod
         pytest.param(
             [model("qwen"), GEMMA, model("Gemma", instance("Gemma"))],
             {"exclusive": True, "keep": ["Gemma"]},
-            [("load", "qwen")],
-            id="one that reads alike stays as well",
+            [("unload", "gemma"), ("load", "qwen")],
+            id="a key is not that of one that reads alike",
         ),
         *(
             pytest.param([model("qwen"), GEMMA], {"exclusive": True, "keep": [name]}, [("load", "qwen")], id=f"kept as {name!a}")
