@@ -291,6 +291,17 @@ def test_what_is_written_differently_in_keep_is_not_unloaded(run):
     assert sent(server) == [("load", "qwen")]
 
 
+def test_a_model_that_may_be_loaded_is_not_said_to_be_unloaded(run):
+    servers = {
+        name: ClockworkServer([listed("qwen", instance("qwen")), listed("gemma", loaded_context_length=4096)])
+        for name in ("others", "kept")
+    }
+    options = {"others": {}, "kept": {"keep": ["Gemma"]}}
+    results = act(run, {name: (servers[name], {"model": "qwen", "exclusive": True, **options[name]}) for name in servers})
+    assert results["others"]["reason"] == "still_loaded" and "gemma reports a loaded context but no instance" in results["others"]["msg"]
+    assert not results["kept"].get("failed") and [sent(server) for server in servers.values()] == [[], []]
+
+
 def test_what_is_not_a_name_is_refused_before_any_request(run):
     wrong = {
         "blank": {"keep": ["{{ embedding | default('') }}"]},

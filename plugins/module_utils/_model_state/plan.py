@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Container, Iterable, NamedTuple, cast
 
 from .._lmstudio.known import is_unclear, reports_ttl
+from .._lmstudio.reader import Entry
 from .._requirements.checks import may_mean, same_setting
 from .._requirements.spec import AVAILABLE
 from .._text import did_you_mean, format_names, format_value, is_masked, printable
@@ -117,8 +118,7 @@ def _unloads_of_model(record: Record, wanted: Wanted) -> list[Action]:
     Raises :class:`Failure`.
     """
     _refuse_masked_names(record, wanted)
-    if _is_unclear(record, wanted.model):
-        raise Failure("still_loaded", f"{wanted.name} reports a loaded context but no instance, so there is no instance to unload")
+    _refuse_unclear(entry for entry in record["models"] if entry["key"] == wanted.model)
     found = [instance for instance in record["instances"] if wanted.model in (instance["model"], instance["id"])]
     if not found and wanted.model not in record["available"]:
         _refuse_variant(record, wanted)
@@ -129,8 +129,11 @@ def _unloads_of_model(record: Record, wanted: Wanted) -> list[Action]:
     return _unloads(found)
 
 
-def _is_unclear(record: Record, model: str) -> bool:
-    return any(entry["key"] == model and is_unclear(entry) for entry in record["models"])
+def _refuse_unclear(entries: Iterable[Entry]) -> None:
+    """Refuse to say of models that may be loaded that they are unloaded."""
+    for entry in filter(is_unclear, entries):
+        sentence = f"{printable(entry['key'])} reports a loaded context but no instance, so there is no instance to unload"
+        raise Failure("still_loaded", sentence)
 
 
 def _unloads_of_others(record: Record, wanted: Wanted) -> list[Action]:
@@ -143,14 +146,16 @@ def _unloads_of_others(record: Record, wanted: Wanted) -> list[Action]:
         # What only reads like an entry is kept, too: what is unloaded by mistake may serve somebody. But a key is not that of another model.
         return any(pattern == name if pattern in keys else may_mean(pattern, name) for pattern in wanted.keep)
 
-    others = _unloads(instance for instance in record["instances"] if instance["model"] != wanted.model)
-    return [action for action in others if not any(map(is_kept, _names_of(record, action)))]
+    others = [entry for entry in record["models"] if entry["key"] != wanted.model]
+    _refuse_unclear(entry for entry in others if not any(map(is_kept, _names_of(record, entry["key"]))))
+    unloads = _unloads(instance for instance in record["instances"] if instance["model"] != wanted.model)
+    return [action for action in unloads if not any(map(is_kept, _names_of(record, action.model, action.instance)))]
 
 
-def _names_of(record: Record, action: Action) -> list[str]:
-    """The names by which what is unloaded can be kept."""
-    variants = [entry["selected_variant"] for entry in record["models"] if entry["key"] == action.model]
-    return [name for name in (action.model, *variants, action.instance) if name]
+def _names_of(record: Record, model: str, instance: str | None = None) -> list[str]:
+    """The names by which a model or an instance of it can be kept."""
+    variants = [entry["selected_variant"] for entry in record["models"] if entry["key"] == model]
+    return [name for name in (model, *variants, instance) if name]
 
 
 def _unloads(instances: Iterable[Instance]) -> list[Action]:
@@ -213,7 +218,7 @@ def _is_met(actual: Any, expected: Any, how: str) -> bool | None:
 
 def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
     own = instances_of(record, wanted.model)
-    if not own and _is_unclear(record, wanted.model):
+    if not own and any(entry["key"] == wanted.model and is_unclear(entry) for entry in record["models"]):
         sentence = f"{wanted.name} reports a loaded context but no instance, so it is not known whether it is loaded"
         raise Failure("load_unconfirmed", sentence)
     surplus = _surplus(record, own, wanted)
