@@ -31,6 +31,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path, has_ipv6
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
+from ansible_collections.gpufleet.lmstudio.tests.raw_server import EMPTY, Server, http
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK, LATE
 
 TOKEN = "sk-lm-0123456789abcdef"
@@ -424,44 +425,32 @@ class TestTls:
         assert hints == {"reset": HINTS["disconnected: without TLS"], "cut_off": HINTS["disconnected"]}
 
 
-class Proxy(threading.Thread):
+class Proxy(Server):
     """A proxy that notes the head of each request, and answers it as an LM Studio without models or forbids it."""
 
     def __init__(self, answer: bytes):
-        super().__init__(daemon=True)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        self.answer = answer
         self.heads: list[str] = []
-        self.start()
+        super().__init__(answer)
+        self.address = f"127.0.0.1:{self.port}"
 
-    def run(self):
-        while True:
-            try:
-                client, _address = self.listener.accept()
-            except OSError:
-                return
-            with client:
-                head = b""
-                while b"\r\n\r\n" not in head:
-                    head += client.recv(4096)
-                self.heads.append(head.decode())
-                client.sendall(self.answer)
+    def answer(self, client):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(4096)
+        self.heads.append(head.decode())
+        client.sendall(self.first)
 
 
 @pytest.fixture
 def proxy():
-    body = b'{"models": []}'
-    running = Proxy(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-    yield running
-    running.listener.close()
+    with Proxy(http(EMPTY)) as running:
+        yield running
 
 
 @pytest.fixture
 def forbidding_proxy():
-    running = Proxy(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-    yield running
-    running.listener.close()
+    with Proxy(http(b"", status=b"403 Forbidden")) as running:
+        yield running
 
 
 class TestProxy:
@@ -543,6 +532,7 @@ class TestProxy:
 ENDLESS = """
 import resource, sys
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.tests.raw_server import EMPTY, Server, http
 from ansible_collections.gpufleet.lmstudio.tests.transports import ASK, LATE
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
