@@ -108,12 +108,8 @@ def _connection(endpoint: Endpoint, request: Request) -> tuple[http.client.HTTPC
 
 
 def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
-    """A connection to a name or an address."""
-    return connect_to_any(resolve(host, port, deadline), deadline)
-
-
-def connect_to_any(addresses: list[Any], deadline: Deadline) -> socket.socket:
-    """A connection to the first of the addresses that accepts one. Each gets its share of the time that is left."""
+    """A connection to the first address of a host that accepts one. Each gets its share of the time that is left."""
+    addresses = resolve(host, port, deadline)
     error: OSError = OSError("the name has no address")
     for number, (family, kind, protocol, _name, address) in enumerate(addresses):
         sock = None

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from ...module_utils._http import blocking
-from ...module_utils._http.blocking import EXCHANGE_ERRORS, as_api_error, connect_to_any, resolve
+from ...module_utils._http.blocking import EXCHANGE_ERRORS, as_api_error, connect, resolve
 from ...module_utils._http.deadline import Deadline
 from ...module_utils._http.endpoint import Endpoint
 from ...module_utils._http.errors import ApiError
@@ -78,14 +78,12 @@ async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> 
 
 
 async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
-    """A connection that does not block. Several addresses are tried in a thread, one after the other."""
+    """A connection that does not block. To a name it is made in a thread, because it may take long to resolve and have several addresses."""
     host, port = endpoint.host, endpoint.port
     try:
         addresses = resolve(host, port, deadline, socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
-        addresses = await in_thread(lambda: resolve(host, port, deadline))
-    if len(addresses) != 1:
-        sock = await in_thread(lambda: connect_to_any(addresses, deadline))
+        sock = await in_thread(lambda: connect(host, port, deadline))
         sock.setblocking(False)
         return sock
     family, kind, protocol, _name, address = addresses[0]
