@@ -39,7 +39,7 @@ print(json.dumps(counted))
 
 
 TIMED_OUT = """
-import socket, sys, threading
+import socket, sys
 sys.path[:0] = [sys.argv[1]]
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils import _archive
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
@@ -47,10 +47,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.request im
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 server = socket.create_server(("127.0.0.1", 0))
-# It hangs up, which takes longer to explain than there is time.
-threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
 try:
-    fetch(make_endpoint({"url": "http://127.0.0.1:%d" % server.getsockname()[1], "timeout": 0.5}, ""), Request("GET", "/"))
+    fetch(make_endpoint({"url": "https://127.0.0.1:%d" % server.getsockname()[1], "timeout": 0.5}, ""), Request("GET", "/"))
 except ApiError as exc:
     print(exc.status)
 """
@@ -75,8 +73,8 @@ def sent(path, **before):
 
 
 def test_a_file_is_never_seen_half_loaded(tmp_path):
-    """At the deadline two threads may want to explain what happened: who waited, and the exchange."""
-    archive = sent(tmp_path / "sent.zip", connection_errors="import time\ntime.sleep(2)\n")
+    """What explains the deadline needs a file that the exchange may still be loading."""
+    archive = sent(tmp_path / "sent.zip", tls="import time\ntime.sleep(2)\n")
     python = os.environ.get("LMSTUDIO_TARGET_PYTHON", sys.executable)
     done = subprocess.run([python, "-c", TIMED_OUT, archive], check=False, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("timeout\n", "")
