@@ -30,17 +30,12 @@ def is_this_machine(host: str) -> bool:
 
 
 def canonical_host(host: str) -> str:
-    """A host in a form that can be compared: equal for all spellings of one name, or of one address."""
+    """A host in a form that can be compared: equal for all spellings of one name, or of one address. The zone of an address is as written."""
     name, address = _name_and_address(host)
     if not address:
         return name
-    zone = name.partition("%")[2] if address.is_link_local else ""
-    try:
-        # The zone of an address is the name of an interface, or its number.
-        zone = str(socket.if_nametoindex(zone)) if zone else ""
-    except OSError:
-        pass
-    return f"{address}%{zone}" if zone else str(address)
+    _address, separator, zone = name.partition("%")
+    return f"{address}{separator}{zone}" if address.is_link_local else str(address)
 
 
 def _name_and_address(host: str) -> tuple[str, ipaddress.IPv4Address | ipaddress.IPv6Address | None]:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.ip_addresses import canonical_host, is_loopback, is_this_machine
 
@@ -67,8 +65,3 @@ def test_hosts_that_differ():
         "fe80::2",
     ]
     assert len({canonical_host(host) for host in hosts}) == len(hosts)
-
-
-def test_a_zone_is_a_name_or_a_number():
-    number, name = socket.if_nameindex()[0]
-    assert canonical_host(f"fe80::1%{name}") == canonical_host(f"fe80::1%{number}") == f"fe80::1%{number}"
