@@ -28,10 +28,6 @@ class CacheThatMayFail(Cacheable):
             self.display.warning(f"The inventory cache cannot be written, so the next run queries every host again: {exc}")
         self._protect_cache()
 
-    def set_cache_plugin(self) -> None:
-        super().set_cache_plugin()
-        self._protect_cache()
-
     def _read_config_data(self, path: str) -> Any:
         try:
             return super()._read_config_data(path)
@@ -45,9 +41,7 @@ class CacheThatMayFail(Cacheable):
 
     def cached(self, key: str) -> Any:
         try:
-            return self._cache[key]
-        except KeyError:
-            return None
+            return self._cache.get(key)
         except Exception as exc:  # Whatever a cache plugin raises, the servers can still be asked.
             self.display.warning(f"The inventory cache cannot be read, so every host is queried again: {exc}")
             return None
