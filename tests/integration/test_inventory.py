@@ -638,6 +638,14 @@ def test_the_last_of_two_sources_decides_the_groups(read_inventory, start):
     assert read.groups["lmstudio_ok"] == ["gpu01"] and read.groups["lmstudio_not_ok"] == read.groups["lmstudio_status_auth"] == []
 
 
+@pytest.mark.matrix
+def test_a_group_that_has_the_name_of_a_host_does_not_stand_in_for_it(read_inventory, start):
+    hosts = {**local(start({"gpu01": {}, "gpu02": {"fault": "refused"}})), "gpu01": {"hosts": {"gpu02": {}}}}
+    made = {"groups": {"first": "inventory_hostname == 'gpu01'"}, "keyed_groups": [{"key": "lmstudio_record.status", "separator": ""}]}
+    read = read_inventory({"hosts.yml": hosts, "lmstudio.yml": {**PLUGIN, "hosts": "gpu", **made}})
+    assert [read.groups[name] for name in ("lmstudio_ok", "first", "ok", "gpu01")] == [["gpu01"], ["gpu01"], ["gpu01"], ["gpu02"]]
+
+
 def test_a_fleet_that_was_given_up_is_not_cached(read_inventory, start, tmp_path):
     fleet = start({"gpu01": {"fault": "silence"}, "gpu02": {}})
     cache = {"cache": True, "cache_plugin": "jsonfile", "cache_connection": str(tmp_path / "cache")}

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 from ansible.plugins.inventory import Constructable
@@ -52,8 +53,8 @@ class ConstructedFromRecords(Constructable):
         if options["groups"] or options["keyed_groups"]:
             seen = variables.of_host(name)
             inventory = self.inventory
-            # If a group has the name of the host, Ansible would add that group instead.
-            self.inventory = _HostsBeforeGroups(inventory)
+            # If a group has the name of the host, Ansible's add_child would add that group instead.
+            self.inventory = SimpleNamespace(add_group=inventory.add_group, add_child=lambda group, host: inventory.add_host(host, group))
             try:
                 self._add_host_to_composed_groups(options["groups"], seen, name, options["strict"], fetch_hostvars=False)
             finally:
@@ -63,16 +64,3 @@ class ConstructedFromRecords(Constructable):
     def _compose(self, *args: Any, **kwargs: Any) -> Any:
         # The result of an expression on server text is server text.
         return make_unsafe(super()._compose(*args, **kwargs))
-
-
-class _HostsBeforeGroups:
-    """An inventory that adds only hosts to groups."""
-
-    def __init__(self, inventory: Any) -> None:
-        self._inventory = inventory
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inventory, name)
-
-    def add_child(self, group: str, host: str) -> None:
-        self._inventory.add_host(host, group)
