@@ -574,11 +574,6 @@ def test_the_closest_model_is_explained():
         "qwen/qwen3-8b is loaded with flash_attention true, but false is required",
         f"{SECOND} is loaded with parallel 1, at least 2 is required",
     ]
-    many = {**CHAT, "loaded_instances": [instance(f"i{number}", 1) for number in range(9)]}
-    found = messages({"model": "qwen/qwen3-8b", "min_context_length": 2}, record(many))
-    assert len(found) == 5 and found[-1].endswith(
-        "(instance i4) is loaded with a context of 1, at least 2 is required (and 4 instances more)"
-    )
     found = messages({"model": ["bare/model", "qwen/qwen3-8b"], "state": "available", "type": "llm", "min_context_length": 99999})
     assert found == ["qwen/qwen3-8b supports a context of 40960, at least 99999 is required"]
 
@@ -588,9 +583,6 @@ def test_names_of_a_long_list_are_few():
     assert messages({"model": "m*", "state": "absent"}, record(*entries)) == [
         "m* must be absent, but is listed: m0, m1, m2, m3, m4 and 4 more"
     ]
-    more = [{"key": f"n{number:02}"} for number in range(12)]
-    assert messages({"model": "n*", "state": "absent"}, record(*more))[0].endswith("n04 and 7 more")
-    assert messages({"model": "m*", "state": "absent"}, record(*entries[:5])) == ["m* must be absent, but is listed: m0, m1, m2, m3, m4"]
     assert messages({"type": "llm"}, record(IDLE)) == ["no loaded model has the type llm. Loaded: nothing"]
 
 
@@ -697,21 +689,6 @@ def test_whether_a_variant_that_is_not_selected_is_loaded_is_not_known():
     # A requirement by a variant whose identity is not known does not make the loaded model a required one.
     found = judge(record(loaded), parse_all([{"model": "idle/model@4bit", "severity": "warn"}]), exclusive=True)
     assert [violation["check"] for violation in found] == ["model", "exclusive"]
-
-
-@pytest.mark.parametrize("other", ["aa/other", "zz/other"])
-def test_an_instance_of_another_model_that_is_called_like_the_key_counts(other):
-    alias = {**CHAT, "key": other, "loaded_instances": [instance("qwen/qwen3-8b", 2048)]}
-    (said,) = violations({"model": "qwen/qwen3-8b", "min_context_length": 4096}, record(CHAT, alias))
-    assert said["actual"] == 2048
-
-
-@pytest.mark.parametrize("variant", ["idle/model@4bit", "idle/model@9bit"])
-def test_of_a_variant_that_is_not_selected_only_the_name_is_known(variant):
-    entry = {**IDLE, "variants": [variant, "idle/model@8bit"]}
-    assert violations({"model": variant, "state": "available"}, record(entry)) == []
-    (said,) = violations({"model": variant, "state": "available", "max_size": "1TB"}, record(entry))
-    assert said["actual"] is None and "only the name of" in said["message"]
 
 
 @pytest.mark.parametrize(
@@ -1372,16 +1349,6 @@ def test_terms_of_a_fleet():
         assert str(caught.value) == says
 
 
-@pytest.mark.parametrize(
-    "size, shown",
-    [(999, "999 B"), (1000, "1.0 KB"), (999_900, "999.9 KB"), (10**6, "1.0 MB"), (10**9, "1.0 GB"), (2_500_000_000_000, "2.5 TB")],
-)
-def test_sizes_are_shown_as_people_write_them(size, shown):
-    entry = {**CHAT, "size_bytes": size}
-    (said,) = messages({"model": "qwen/*", "max_size": 1}, record(entry))
-    assert said.startswith(f"qwen/qwen3-8b has a size of {shown}, at most 1 B is allowed")
-
-
 def test_sizes_that_look_alike_are_shown_in_bytes():
     entry = {**CHAT, "size_bytes": 40_010_000_000}
     assert messages({"model": "qwen/*", "max_size": "40GB"}, record(entry)) == [
@@ -1389,41 +1356,10 @@ def test_sizes_that_look_alike_are_shown_in_bytes():
     ]
 
 
-@pytest.mark.parametrize(
-    "config, met",
-    [
-        ({"flash_attention": "true"}, True),
-        ({"flash_attention": "false"}, False),
-        ({"flash_attention": 1}, False),
-        ({"parallel": True}, False),
-        ({"parallel": 1}, True),
-        ({"parallel": 5}, False),
-        ({"parallel": "1"}, True),
-        ({"parallel": "5"}, False),
-        ({"mode": "fast"}, True),
-        ({"mode": "slow"}, False),
-        ({"mode": "Fast"}, False),
-    ],
-    ids=json.dumps,
-)
-def test_settings_are_compared_by_value_and_kind(config, met):
-    entry = {"key": "m", "loaded_instances": [instance("m", flash_attention=True, parallel=1, mode="fast")]}
-    assert (violations({"model": "m", "config": config}, record(entry)) == []) is met
-
-
-@pytest.mark.parametrize(
-    "reasoning, able",
-    [(None, False), (False, False), ({"allowed_options": ["on"]}, True), ({"default": "on"}, True), ({"allowed_options": []}, False)],
-)
-def test_reasoning_is_having_any_of_it(reasoning, able):
-    entry = {**CHAT, "capabilities": {"vision": True, "reasoning": reasoning}}
-    assert (violations({"model": "qwen/*", "capabilities": ["vision", "reasoning"]}, record(entry)) == []) is able
-    assert violations({"model": "qwen/*", "capabilities": "trained_for_tool_use"}, record(entry)) != []
-
-
-def test_all_capabilities_can_be_required():
-    three = ("vision", "trained_for_tool_use", "reasoning")
-    assert parse({"model": "m", "capabilities": list(three)}).capabilities == three
+@pytest.mark.parametrize(("accepted", "met"), [("fast", True), ("slow", False), ("Fast", False)])
+def test_settings_that_are_text(accepted, met):
+    entry = {"key": "m", "loaded_instances": [instance("m", mode="fast")]}
+    assert (violations({"model": "m", "config": {"mode": accepted}}, record(entry)) == []) is met
 
 
 def test_an_error_of_judging_begins_with_the_name():

@@ -49,7 +49,17 @@ def test_printable_is_one_bounded_line():
 
 @pytest.mark.parametrize(
     "size, text",
-    [(0, "0"), (1, "1 B"), (999, "999 B"), (1000, "1.0 KB"), (999_900, "999.9 KB"), (17_059_123_456, "17.1 GB"), (2.5e12, "2.5 TB")],
+    [
+        (0, "0"),
+        (1, "1 B"),
+        (999, "999 B"),
+        (1000, "1.0 KB"),
+        (999_900, "999.9 KB"),
+        (10**6, "1.0 MB"),
+        (10**9, "1.0 GB"),
+        (17_059_123_456, "17.1 GB"),
+        (2.5e12, "2.5 TB"),
+    ],
 )
 def test_a_size_is_in_powers_of_1000(size, text):
     assert format_size(size) == text
