@@ -393,7 +393,7 @@ def test_exclusive_allows_what_any_policy_of_the_host_asks_for():
     assert [violation["actual"] for violation in found[1]["violations"]] == ["o"]
 
 
-def test_the_order_of_a_server_does_not_count():
+def test_the_order_of_hosts_and_of_what_they_list_does_not_count():
     models = [
         model("b", 2048, 4096),
         model("a", 4096, size_bytes="odd"),
@@ -405,7 +405,8 @@ def test_the_order_of_a_server_does_not_count():
         "require": [{"model": "*", "min_context_length": 9999}, {"model": "*", "state": "unloaded"}],
         "fleet": [{"require": [{"model": "*"}], "consistent": ["quantization", "context_length"]}],
     }
-    assert json.dumps(audited({"a": having(*models)}, policy)) == json.dumps(audited({"a": having(*turned)}, policy))
+    hosts, again = ({name: having(*listed) for name in names} for names, listed in (("ab", models), ("ba", turned)))
+    assert json.dumps(audited(hosts, policy)) == json.dumps(audited(again, policy))
 
 
 def test_a_group_without_a_host_of_the_audit_is_noted():
