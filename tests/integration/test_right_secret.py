@@ -292,7 +292,7 @@ def test_a_template_that_comes_to_the_same_is_for_all_hosts(run, start):
     assert outcome.count("is a template that has another value, or none,") == 1
 
 
-@pytest.mark.parametrize("source", ["play", "file", "module_defaults of the group"])
+@pytest.mark.parametrize("source", ["play", "file"])
 def test_a_secret_that_the_play_has_for_one_host_is_no_default_for_others(run, start, tmp_path, source):
     fleet = start({"gpu01": {}, "gpu02": {}})
     for name in fleet.urls:
@@ -305,7 +305,7 @@ def test_a_secret_that_the_play_has_for_one_host_is_no_default_for_others(run, s
 - name: Ask with a token of the play
   hosts: all
   gather_facts: false
-  {whose.get(source, whose["play"])}
+  {whose[source]}
   module_defaults:
     group/gpufleet.lmstudio.lmstudio:
       token: "{{{{ lmstudio_token | default('') }}}}"
@@ -322,10 +322,10 @@ def test_a_secret_that_the_play_has_for_one_host_is_no_default_for_others(run, s
     of_inventory = {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}
     of_inventory["gpu01"]["lmstudio_token"] = "token-of-the-inventory-01"
     beside = "\n  vars: {lmstudio_token: the-token-of-all-0123}" if source == "file" else ""
-    run(play.replace(whose.get(source, whose["play"]), whose.get(source, whose["play"]) + beside), of_inventory)
+    run(play.replace(whose[source], whose[source] + beside), of_inventory)
     assert sent_to(fleet, "gpu02")[before["gpu02"] :] == [None]
     # One for all is one for all.
-    constant = play.replace(whose.get(source, whose["play"]), "vars: {lmstudio_token: the-token-of-all-0123}")
+    constant = play.replace(whose[source], "vars: {lmstudio_token: the-token-of-all-0123}")
     run(constant, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()})
     assert sent_to(fleet, "gpu02")[2:] == ["Bearer the-token-of-all-0123"]
 
