@@ -166,7 +166,7 @@ def test_a_cache_that_cannot_be_used_is_a_warning(read_inventory, start, tmp_pat
         assert "The inventory cache cannot be used, so every host is queried, and no answer is kept" in " ".join(read.output.split())
 
 
-def test_a_wrong_option_beside_a_broken_cache_still_fails_the_source(read_inventory, start):
+def test_a_wrong_option_beside_a_broken_cache_still_fails_the_source(read_inventory):
     source = {**PLUGIN, "hosts": "gpu", "cache": True, "cache_plugin": "nowhere", "timeout": "soon"}
     read = read_inventory({"hosts.yml": {"gpu": {"hosts": {"gpu01": {}}}}, "lmstudio.yml": source})
     assert "lmstudio_ok" not in read.groups and "timeout" in read.output

@@ -524,7 +524,7 @@ def test_a_host_that_asked_itself_counts_once_under_several_names(run, start, tm
     assert "count once in the rules of the fleet: alias (as 192.0.2.7), also (as 192.0.2.7)." in str(audit["notes"])
 
 
-def test_hosts_behind_one_address_are_named(run, read_inventory, start, tmp_path):
+def test_hosts_behind_one_address_are_named(run, read_inventory, start):
     fleet = start({"gateway": {"payload": "two_loaded.json"}, "other": {}})
     port = port_of(fleet.urls["gateway"])
     shared = {**SSH, "ansible_host": "127.0.0.2", "lmstudio_controller_url": fleet.urls["gateway"], "lmstudio_port": port}
@@ -895,7 +895,7 @@ def test_the_controller_does_not_answer_in_silence_for_a_host_with_another_addre
 @pytest.mark.parametrize(
     ("hosts", "inventory"), [("localhost", {}), ("{{ play_on }}", {}), ("all", {"localhost": {"fleet_audit_dest": "audit"}})]
 )
-def test_a_host_that_a_play_adds_is_not_one_of_its_hosts(run, fleet, controller, tmp_path, hosts, inventory):
+def test_a_host_that_a_play_adds_is_not_one_of_its_hosts(run, fleet, controller, hosts, inventory):
     port = port_of(fleet.urls["one"])
     play = f"""
 - name: A play on the controller adds hosts
