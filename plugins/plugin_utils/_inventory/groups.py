@@ -12,14 +12,23 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
+from ansible import template
 from ansible.plugins.inventory import Constructable
+from ansible.utils.unsafe_proxy import wrap_var
 
 from ...module_utils._lmstudio.record_type import Record
-from .._unsafe import make_unsafe
 from .naming import group_name
 from .variables import Variables
 
 _PLUGIN_GROUP = re.compile(r"lmstudio_(ok|not_ok|status_.*|loaded_.*)\Z")
+
+
+def make_unsafe(value: Any) -> Any:
+    """The value, marked so that ansible-core does not treat text in it as a template.
+
+    From 2.19 on, plain text is not a template anyway. Older versions evaluate what an inventory plugin sets, unless it is wrapped.
+    """
+    return value if hasattr(template, "trust_as_template") else wrap_var(value)
 
 
 def set_record(inventory: Any, name: str, record: Record, variable: str) -> None:

@@ -18,8 +18,8 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.selection import match_pattern
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.summary import failure_lines, failure_warning, summary_of
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.cache import dump_polls, load_polls
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.groups import make_unsafe
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._inventory.naming import group_name
-from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._unsafe import make_unsafe
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 
 ASKED_AT = "2026-11-22T20:00:00Z"
