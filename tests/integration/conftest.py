@@ -107,7 +107,7 @@ def run_in(folder: Path, command: list[str], env: dict[str, str]) -> subprocess.
         raise AssertionError(f"{' '.join(command)} has not ended in {PATIENCE} seconds. It printed:\n{output}") from None
 
 
-def words(outcome: Outcome) -> str:
+def words(outcome: Outcome | Read) -> str:
     """What was printed, without the line breaks of a terminal."""
     return " ".join(outcome.output.split())
 

@@ -17,7 +17,7 @@ import jsonschema
 import junitparser
 import pytest
 import yaml
-from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, run_in, service_command
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import LOCAL, run_in, service_command, words
 from ansible_collections.gpufleet.lmstudio.tests.simulator.client import Simulator
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -460,7 +460,7 @@ def test_what_it_judges_by_is_the_same_for_all_hosts(audit, run, start, tmp_path
         return {name: {**variables, **(of_gpu1 if name == "gpu1" else {})} for name, variables in hosts_of(fleet).items()}
 
     def refused(name, hosts, *arguments, **variables):
-        said = " ".join(audit(hosts, *arguments, ends=2, **variables).output.split())
+        said = words(audit(hosts, *arguments, ends=2, **variables))
         assert f"{name} is not the same for gpu1 and for bastion, and the role judges both with one value." in said
         assert "Give both the same value, in group_vars or in vars of the role, or take " in said
         assert not (tmp_path / "audit").exists()
@@ -602,7 +602,7 @@ def test_a_run_is_never_compared_with_a_file_that_it_writes_itself(audit, start,
     gate = {"fleet_audit_fail_on": ["drift"], "fleet_audit_formats": ["json", "html"]}
 
     def refused(baseline, *arguments):
-        said = " ".join(audit(hosts, *arguments, ends=2, **gate, fleet_audit_baseline=baseline).output.split())
+        said = words(audit(hosts, *arguments, ends=2, **gate, fleet_audit_baseline=baseline))
         assert f"baseline: {baseline} is a file that the audit itself may write" in said
         assert "Copy it elsewhere and give the copy, or write last" in said
 
@@ -645,7 +645,7 @@ def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path):
     for broken in ("[]", '{"runs": 1}', '{"runs": [{"requirements": [1]}]}', "[" * 10_000, "\x00"):
         (folder / "fleet_audit.history.json").write_text(broken)
         outcome = audit(hosts, **settings)
-        assert "so the history starts over with this run" in " ".join(outcome.output.split())
+        assert "so the history starts over with this run" in words(outcome)
         assert len(json.loads((folder / "fleet_audit.history.json").read_bytes())["runs"]) == 1
 
 
@@ -654,7 +654,7 @@ def test_a_last_run_that_cannot_be_read_never_passes_for_a_first_one(audit, star
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit" / "fleet_audit.last.json").write_text(broken)
     outcome = audit(hosts_of(start({"gpu1": {}})), fleet_audit_baseline="last", fleet_audit_fail_on=["drift"], ends=2)
-    assert "Restore it, or delete it to start over." in " ".join(outcome.output.split())
+    assert "Restore it, or delete it to start over." in words(outcome)
     assert (tmp_path / "audit" / "fleet_audit.last.json").read_text() == broken
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import sent_to
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import sent_to, words
 
 TOKENS = {name: f"token-of-{name}" for name in ("gpu01", "gpu02", "gpu03")}
 
@@ -113,7 +113,7 @@ def test_the_secret_of_the_first_host_is_no_default_for_others(run, start):
 """
     outcome = run(play, hosts)
     assert [set(sent_to(fleet, name)) for name in hosts] == [{"Bearer token-of-gpu01"}, {None}, {"Bearer token-of-gpu03"}]
-    assert "token is the lmstudio_token of gpu01, so it is not sent to hosts that have none: gpu02." in " ".join(outcome.output.split())
+    assert "token is the lmstudio_token of gpu01, so it is not sent to hosts that have none: gpu02." in words(outcome)
 
 
 def test_no_hosts_are_not_all_hosts(run, start):
@@ -233,11 +233,11 @@ def test_without_run_once_it_warns(run, start):
 """
     warning = "Set run_once: true on this task"
     outcome = run(play, hosts_of(fleet))
-    assert warning in " ".join(outcome.output.split())
+    assert warning in words(outcome)
     assert [len(fleet.requests(name)) for name in TOKENS] == [1, 1, 1]
-    assert warning not in " ".join(run(play + "      run_once: true\n", hosts_of(fleet)).output.split())
+    assert warning not in words(run(play + "      run_once: true\n", hosts_of(fleet)))
     alone = play.replace("hosts: all", "hosts: localhost").replace("fleet_info:", "fleet_info: {hosts: all}")
-    assert warning not in " ".join(run(alone, hosts_of(fleet)).output.split())
+    assert warning not in words(run(alone, hosts_of(fleet)))
     assert [len(fleet.requests(name)) for name in TOKENS] == [3, 3, 3]
 
 

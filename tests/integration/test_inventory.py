@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES
-from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in, sent_to, vaulted
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in, sent_to, vaulted, words
 
 TOKENS = {name: f"token-of-{name}" for name in ("gpu01", "gpu02", "gpu03")}
 PLUGIN = {"plugin": "gpufleet.lmstudio.lmstudio"}
@@ -74,7 +74,7 @@ def test_hosts_of_another_source_get_a_variable_and_groups(read_inventory, start
     assert read.refreshed["groups"] == read.groups
     assert steady(read.refreshed["variables"]) == steady(read.variables)
     assert [len(fleet.requests(name)) for name in fleet.urls] == [2, 2, 0, 2, 0]
-    assert "2 of 4 hosts did not return a model list. gpu03: " in " ".join(read.output.split())
+    assert "2 of 4 hosts did not return a model list. gpu03: " in words(read)
 
 
 @pytest.mark.matrix
@@ -571,12 +571,12 @@ def test_a_wrong_option_fails_the_source_with_its_name(read_inventory, start):
     fleet = start({"gpu01": {}})
     sources = {f"{number:02}.lmstudio.yml": {**PLUGIN, **options} for number, (options, _says) in enumerate(WRONG)}
     read = read_inventory({"hosts.yml": local(fleet), **sources})
-    words = " ".join(read.output.split())
+    printed = words(read)
     # What is said of a source ends with its own name.
-    said = words.split(" as an inventory source")
+    said = printed.split(" as an inventory source")
     assert len(said) == len(WRONG) + 1
     assert [(says, about) for (_options, says), about in zip(WRONG, said) if says not in about] == []
-    assert "hunter2" not in words
+    assert "hunter2" not in printed
     assert len(fleet.requests("gpu01")) == sum("compose" in options for options, _says in WRONG)
 
 
@@ -585,16 +585,16 @@ def test_a_source_that_fails_can_end_the_run(read_inventory, start):
     env = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
     options, says = WRONG[0]
     read = read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": {**PLUGIN, **options}}, env=env, ends=1)
-    assert says in " ".join(read.output.split())
+    assert says in words(read)
 
 
 def test_on_error_says_who_and_why(read_inventory, start):
     fleet = start({"gpu01": {}, "gpu02": {"fault": "unavailable"}})
     for on_error in ("report", "warn", "fail"):
         read = read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": {**PLUGIN, "hosts": "gpu", "on_error": on_error}})
-        words = " ".join(read.output.split())
+        printed = words(read)
         said = f"1 of 2 hosts did not return a model list. gpu02: {fleet.urls['gpu02']} answered HTTP 503"
-        assert (said in words) == ("WARNING" in words) == (on_error != "report"), words
+        assert (said in printed) == ("WARNING" in printed) == (on_error != "report"), printed
         assert ("lmstudio_record" in read.variables["gpu01"]) == (on_error != "fail")
 
 
@@ -603,7 +603,7 @@ def test_a_source_that_failed_has_added_nothing(read_inventory, start):
     ports = [url.rpartition(":")[2] for url in fleet.urls.values()]
     options = {"endpoints": [f"127.0.0.1:{port}" for port in ports], "on_error": "fail"}
     read = read_inventory({"lmstudio.yml": {**PLUGIN, **options}})
-    assert read.groups.get("all", []) == [] and "1 of 2 hosts did not return a model list" in " ".join(read.output.split())
+    assert read.groups.get("all", []) == [] and "1 of 2 hosts did not return a model list" in words(read)
 
 
 def test_the_port_of_an_endpoint_is_that_of_the_endpoint(read_inventory, start):
@@ -669,7 +669,7 @@ def test_a_pattern_that_matches_nothing_says_how_to_order_the_sources(read_inven
     fleet = start({"gpu01": {}})
     read = read_inventory({"lmstudio.yml": {**PLUGIN, "hosts": "gpu"}, "hosts.yml": local(fleet)})
     said = "matches no host of the sources that were read before this one. Check its spelling, and give the source that has the hosts first"
-    assert said in " ".join(read.output.split())
+    assert said in words(read)
     assert read.groups["gpu"] == ["gpu01"]
     assert "lmstudio_record" not in read.variables["gpu01"]
 

@@ -14,7 +14,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in, words
 
 REQUIRED = [{"model": "qwen/qwen3-8b"}]
 
@@ -82,7 +82,7 @@ def test_it_fails_with_every_violation_from_everywhere(run, start):
         that: "[target.polls, controller.polls, gathered.polls] == [1, 1, 0]"
 """
     outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
-    assert " ".join(outcome.output.split()).count("[WARNING]: gpu01: openai/*: 1 loaded instance") == 1
+    assert words(outcome).count("[WARNING]: gpu01: openai/*: 1 loaded instance") == 1
     assert len(fleet.requests("gpu01")) == 3
 
 
@@ -140,9 +140,7 @@ def test_facts_of_before_are_not_those_of_a_host_that_is_kept_although_it_cannot
     outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, ends=2)
     assert "deployed" not in outcome.output
     # Ansible shows the task as ok.
-    assert re.search(
-        r"WARNING\]: gpu01: Nothing was gathered from this host: .{0,300}connect to host 127.0.0.1 port 9", " ".join(outcome.output.split())
-    )
+    assert re.search(r"WARNING\]: gpu01: Nothing was gathered from this host: .{0,300}connect to host 127.0.0.1 port 9", words(outcome))
     assert len(fleet.requests("gpu01")) == 1
     outcome = run(play.replace("  ignore_unreachable: true\n", ""), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, ends=4)
     assert "unreachable=1" in outcome.output

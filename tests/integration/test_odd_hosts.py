@@ -163,7 +163,7 @@ def test_a_cache_that_cannot_be_used_is_a_warning(read_inventory, start, tmp_pat
         read = read_inventory({"hosts.yml": hosts, "lmstudio.yml": source})
         assert read.groups["lmstudio_ok"] == ["gpu01"], read.output
         assert len(fleet.requests("gpu01")) == asked
-        assert "The inventory cache cannot be used, so every host is queried, and no answer is kept" in " ".join(read.output.split())
+        assert "The inventory cache cannot be used, so every host is queried, and no answer is kept" in words(read)
 
 
 def test_a_wrong_option_beside_a_broken_cache_still_fails_the_source(read_inventory):

@@ -11,6 +11,7 @@ import json
 import threading
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import words
 from ansible_collections.gpufleet.lmstudio.tests.raw_server import Answering, http
 
 CHAT = "qwen/qwen3-8b"
@@ -235,9 +236,9 @@ def test_gates_wait_for_the_end_of_a_load_and_warn_once_where_nobody_can_tell(ru
         # Each gate that passed has asked once more after the load had ended.
         assert sum(request["path"] == V0 for request in fleet.requests(name)) > before >= 3
     assert len(seen) == 4
-    words = " ".join(outcome.output.split())
-    assert words.count("it is not known whether a model is still loading, because the LM Studio of without has no /api/v0/models") == 1
-    assert words.count("confirm_loaded: ") == 1
+    printed = words(outcome)
+    assert printed.count("it is not known whether a model is still loading, because the LM Studio of without has no /api/v0/models") == 1
+    assert printed.count("confirm_loaded: ") == 1
 
 
 def two_lists(v1, v0):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import printable
-from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import sent_to, vaulted
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import sent_to, vaulted, words
 
 TOKENS = {"gpu01": "token-of-gpu01", "gpu02": "token-of-gpu02"}
 
@@ -176,7 +176,7 @@ def test_a_variable_of_a_host_that_cannot_be_used_is_named_with_its_host(run, st
         1,
     ):
         outcome = run(play, {**hosts, "gpu02": variables}, ends=2)
-        assert f"gpu02: This host was not asked: {says}" in " ".join(outcome.output.split())
+        assert f"gpu02: This host was not asked: {says}" in words(outcome)
         # The others are asked before it fails.
         assert len(fleet.requests("gpu01")) == asked
 
@@ -756,7 +756,7 @@ def test_a_short_token_gets_a_warning_at_every_plugin(run, start):
         "ansible.builtin.debug: {msg: \"{{ query('gpufleet.lmstudio.models', lmstudio_url, token='tiny') }}\"}",
     ):
         outcome = run(play.replace("{task}", task), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
-        assert "value of token is short" in " ".join(outcome.output.split())
+        assert "value of token is short" in words(outcome)
 
 
 @pytest.mark.parametrize("indirect", ["https", "proxy"])

@@ -196,7 +196,7 @@ def test_a_task_that_runs_once_says_that_other_hosts_get_its_answer(run, start):
 
     def warnings_of(task, **keywords):
         play = [{"name": "Ask", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Ask", **task}], **keywords}]
-        return " ".join(run(json.dumps(play), hosts).output.split()).count(warning)
+        return words(run(json.dumps(play), hosts)).count(warning)
 
     for module, task in tasks.items():
         assert warnings_of({**task, "run_once": True}) == 1, module
@@ -217,7 +217,7 @@ def test_a_gate_that_is_included_once_says_that_the_other_hosts_are_not_asked(ru
 
     def warnings_of(task, **keywords):
         play = [{"name": "Gate", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Gate", **task}], **keywords}]
-        return " ".join(run(json.dumps(play), hosts).output.split()).count(warning)
+        return words(run(json.dumps(play), hosts)).count(warning)
 
     assert warnings_of({**role, "run_once": True}) == 1
     assert warnings_of({"block": [{"include_tasks": "gate.yml"}], "run_once": True}) == 1
@@ -559,7 +559,7 @@ def test_hosts_behind_one_address_are_named(run, read_inventory, start):
     )
     source = {"plugin": "gpufleet.lmstudio.lmstudio", "hosts": "all"}
     read = read_inventory({"hosts.yml": {"all": {"hosts": hosts}}, "lmstudio.yml": source})
-    assert says in " ".join(read.output.split())
+    assert says in words(read)
     # The same URL with another token is asked for each.
     hosts["nat2"]["lmstudio_token"] = "token-of-nat2"
     asked = len(fleet.requests("gateway"))
