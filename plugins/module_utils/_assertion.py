@@ -139,7 +139,7 @@ def _result(
         violations,
         polls,
         waited,
-        why_not_waiting=why_given_up([record["status"]]) if gave_up else None,
+        why_gave_up=why_given_up([record["status"]]) if gave_up else None,
         advice=[printable(str(error.get("hint") or ""), 300)],
     )
     if assertion.options["confirm_loaded"]:
@@ -154,12 +154,12 @@ def conclude(
     violations: Sequence[Violation],
     polls: int,
     waited: float,
-    why_not_waiting: str | None,
+    why_gave_up: str | None,
     where: str = "",
     notes: Iterable[str] = (),
     advice: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The result of any assertion. `where` completes the sentence of one that is met, and `why_not_waiting` one where the wait ended early.
+    """The result of any assertion. `where` completes the sentence of one that is met, and `why_gave_up` that of a wait that ended early.
     `notes` are lines after the violations, and `advice` are the last lines of a failure.
     """
     options, met, seconds = assertion.options, is_met(violations), round(waited, 1)
@@ -172,8 +172,8 @@ def conclude(
         warned = f"All requirements are met, with {count(len(violations), 'warning')}:" if violations else ""
         lines = [options.get("success_msg") or warned or success, *lines]
     else:
-        if why_not_waiting:
-            lines.append(f"Gave up after {count(seconds, 'second')}, asked {asked}: {why_not_waiting}.")
+        if why_gave_up:
+            lines.append(f"Gave up after {count(seconds, 'second')}, asked {asked}: {why_gave_up}.")
         elif polls and options["wait_timeout"]:
             lines.append(f"Waited {count(seconds, 'second')}, asked {asked}.")
         lines = [options.get("fail_msg") or "", *lines, *advice]

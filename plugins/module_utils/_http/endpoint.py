@@ -148,8 +148,8 @@ def make_endpoint(
     """Check the connection options and make the endpoint.
 
     `options` holds typed values; a missing one and None mean the default. `default_url` has no port. `names` says what an
-    option was called where it was set (``lmstudio_port``), for messages. `machine` is what to call this one in
-    messages about files, None when another one queries the server and has the files. Raises :class:`OptionError`.
+    option was called where it was set (``lmstudio_port``), for messages. `machine` is what messages about files call this
+    machine. It is None if another machine sends the request and has the files. Raises :class:`OptionError`.
     """
 
     def name(option: str) -> str:

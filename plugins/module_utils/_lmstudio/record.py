@@ -108,14 +108,14 @@ def parse(endpoint: Endpoint, poll: Poll, read: Callable[[Endpoint, Response, st
 def record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
     """The record of an endpoint that was asked."""
     # What is confirmed is all models: one that is still loading need not be listed as loaded.
-    first = FULL if endpoint.confirm_loaded else detail
+    needed = FULL if endpoint.confirm_loaded else detail
     asked = {"url": endpoint.url, "asked_at": poll.asked_at, "response_ms": poll.response_ms}
     answer = poll.answer
     if isinstance(answer, ParsedAnswer):
-        record = _make_record("ok", None, {**asked, "api": answer.api}, first, answer.facts(first))
+        record = _make_record("ok", None, {**asked, "api": answer.api}, needed, answer.facts(needed))
     else:
         error: Error = {"message": f"{endpoint.url} {answer.problem}.", "hint": answer.hint, "http_status": answer.http_status}
-        record = _make_record(answer.status, error, asked, first)
+        record = _make_record(answer.status, error, asked, needed)
     if endpoint.confirm_loaded:
         record = confirm(record, poll.confirmation)
     return at_detail_loaded(record) if detail == LOADED_ONLY else record

@@ -44,7 +44,7 @@ def compare_with_baseline(
     not_compared = []
     now = {host["name"]: host for host in hosts}
     for name in sorted({*before, *now}, key=natural_order):
-        why = _not_comparable(before.get(name), now.get(name))
+        why = _why_not_compared(before.get(name), now.get(name))
         if why:
             not_compared.append({"host": name, "message": f"{name} {why}"})
             continue
@@ -55,7 +55,8 @@ def compare_with_baseline(
     return {"kinds": [kind for kind in CHANGE_KINDS if kind in kinds], "changes": changes, "not_compared": not_compared}
 
 
-def _not_comparable(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
+def _why_not_compared(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
+    """Why a host cannot be compared, as the end of a sentence. Empty where it can."""
     if before is None:
         return "is not in the baseline"
     if now is None:

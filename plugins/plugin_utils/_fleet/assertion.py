@@ -194,7 +194,7 @@ def _result(
         violations,
         polls,
         waited,
-        why_not_waiting=None if lost is None else _why_lost(records, lost, required),
+        why_gave_up=None if lost is None else _why_lost(records, lost, required),
         where=_where_met(assertion, required, len(records)),
         notes=[f"Hosts with the same URL count once: {format_names(pairs)}."] if shared else [],
         advice=_next_step_lines(records),

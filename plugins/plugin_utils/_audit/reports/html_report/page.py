@@ -37,7 +37,8 @@ _BREAKS = re.compile(r"(?<=[\w.][/_-])")
 """Where the name of a model may be wrapped."""
 _UNANSWERED_NAMES = 20
 _PLAIN_MODELS = 3
-_MAX_BARS = 20
+_MAX_BARS = _MAX_LINES = 20
+"""Of each bar chart, and of the history."""
 _NAME = 300
 
 
@@ -123,7 +124,7 @@ def _history(runs: list[Run]) -> list[dict[str, str]]:
         if row["of"] is not None:
             name = f"Hosts that meet {row['requirement']}" + ("" if row["policy"] == ALL_HOSTS else f" ({row['policy']})")
             figures.append((name, [_hosts_that_met(row, run) for run in runs]))
-    return [line for title, values in figures[:_MAX_BARS] if (line := _line(title, values))]
+    return [line for title, values in figures[:_MAX_LINES] if (line := _line(title, values))]
 
 
 def _hosts_that_met(row: Mapping[str, Any], run: Run) -> Any:
