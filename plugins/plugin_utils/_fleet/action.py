@@ -31,7 +31,7 @@ from .._options.precedence import given_options, resolve_fleet
 from .._options.validate import validate_options
 from .._options.written import WrittenOptions, as_written
 from .records import endpoint_warnings
-from .selection import batch_hosts, match_pattern, names_unknown, play_hosts, refuse_batches_of_an_audit
+from .selection import batch_hosts, match_pattern, names_not_in_inventory, play_hosts, refuse_batches_of_an_audit
 
 _GIVE_A_PATTERN = "Give a pattern. Without this option, the hosts of the play are asked."
 
@@ -77,7 +77,7 @@ class FleetAction(ActionBase):
         if not all(part.strip() for part in pattern):
             raise OptionError("hosts", "it has an empty entry. Remove it, or give a pattern in its place.")
         groups = task_vars["groups"]
-        unknown = names_unknown(pattern, groups)
+        unknown = names_not_in_inventory(pattern, groups)
         if unknown:
             meant = did_you_mean(unknown, [*groups, *groups["all"]])
             raise OptionError("hosts", f"no host or group of the inventory is called {' or '.join(map(printable, unknown))}.{meant}")

@@ -30,7 +30,7 @@ def match_pattern(pattern: list[str], groups: Mapping[str, Iterable[str]], loade
     return [host.name for host in inventory.get_hosts(pattern)]
 
 
-def names_unknown(pattern: list[str], groups: Mapping[str, Iterable[str]]) -> list[str]:
+def names_not_in_inventory(pattern: list[str], groups: Mapping[str, Iterable[str]]) -> list[str]:
     """The plain names in a pattern that no host and no group has. What follows a ! or an & only leaves hosts out."""
     plain = [part for part in split_host_pattern(pattern) if not part.startswith(("!", "&", "~")) and not is_pattern(part)]
     known = {*groups, *constants.LOCALHOST, *(name for names in groups.values() for name in names)}
