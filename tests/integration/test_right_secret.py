@@ -948,6 +948,39 @@ def test_a_url_of_the_task_that_is_not_the_hosts_gets_nothing_of_the_host(run, s
     assert "plain: " not in words(outcome)
 
 
+def test_a_port_in_another_spelling_does_not_make_a_url_one_of_the_hosts(run, start):
+    fleet = start({"other": {}})
+    address, _colon, port = fleet.urls["other"].rpartition(":")
+    play = f"""
+- name: Ask a server that is not the host's
+  hosts: gpu01
+  gather_facts: false
+  module_defaults:
+    group/gpufleet.lmstudio.lmstudio:
+      url: {address}
+      port: "{{{{ item }}}}"
+  vars:
+    spellings: ["{port}", "{port}.0", "{int(port) / 1000:.3f}e3"]
+  tasks:
+    - name: Ask for the models
+      gpufleet.lmstudio.model_info:
+        via: "{{{{ via }}}}"
+      loop: "{{{{ spellings }}}}"
+      ignore_errors: true
+    - name: Gather facts
+      gpufleet.lmstudio.model_facts:
+      loop: "{{{{ spellings }}}}"
+      ignore_errors: true
+      module_defaults:
+        gpufleet.lmstudio.model_facts:
+          token: "{{{{ lmstudio_token }}}}"
+"""
+    for via in ("target", "controller"):
+        run(play, {"gpu01": {"lmstudio_token": token_of("gpu01"), "via": via}})
+    # ansible-core before 2.17 refuses the others.
+    assert len(sent_to(fleet, "other")) in (4, 12) and set(sent_to(fleet, "other")) == {None}
+
+
 def test_files_of_the_host_do_not_count_for_a_url_that_is_not_the_hosts(run, start):
     fleet = start({"other": {}})
     play = """

@@ -60,7 +60,7 @@ def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: b
         own += [(url, port), (with_host(str(url), host.address), port)]
     asked = _server(overrides["url"], overrides.get("port"))
     if asked is None:
-        return True  # Nothing is sent: the URL is refused later, with the reason.
+        return False  # The check of options may understand what this comparison does not, such as a port of 1234.0.
     return any(_server(*server) == asked for server in own) and (host.sends_request(on_controller) or asked.host != THIS_MACHINE)
 
 
