@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import sent_to, words
+import yaml
+from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in, sent_to, words
 
 TOKENS = {name: f"token-of-{name}" for name in ("gpu01", "gpu02", "gpu03")}
 
@@ -239,6 +240,14 @@ def test_without_run_once_it_warns(run, start):
     alone = play.replace("hosts: all", "hosts: localhost").replace("fleet_info:", "fleet_info: {hosts: all}")
     assert warning not in words(run(alone, hosts_of(fleet)))
     assert [len(fleet.requests(name)) for name in TOKENS] == [3, 3, 3]
+
+
+def test_run_once_is_not_asked_for_where_no_keyword_can_be_set(run, start, tmp_path):
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts_of(fleet, {})}}))
+    asked = run_in(tmp_path, ["ansible", "-i", "hosts.yml", "all", "-c", "local", "-m", "gpufleet.lmstudio.fleet_info"], {})
+    assert not asked.returncode and "WARNING" not in asked.stdout + asked.stderr
+    assert len(fleet.requests("gpu01")) == len(fleet.requests("gpu02")) == 1
 
 
 def test_on_error_says_who_and_why(run, start):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
@@ -53,7 +54,8 @@ class FleetAction(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        if not self._task.run_once and len(task_vars["ansible_play_batch"]) > 1:
+        # An ad hoc command has no keywords, and registers nothing.
+        if not self._task.run_once and len(task_vars["ansible_play_batch"]) > 1 and "module_name" not in context.CLIARGS:
             self._display.warning(
                 f"{self.MODULE} asks all hosts once, but without run_once: true Ansible registers its result on one host only. "
                 "Set run_once: true on this task."
