@@ -29,7 +29,7 @@ options:
       - In a variable that another host reads through C(hostvars), only the host that has the variable can be named. In the C(hosts) of the
         first play no host can be named, because there are no variables of hosts yet. A URL can be given anywhere.
       - Any other name or address, or C(NAME:PORT), which is never looked up in the inventory.
-      - The name of a group is not a host. Give the hosts of the group, such as C(groups['gpu']).
+      - The name of a group is an error. Give the hosts of the group, such as C(groups['gpu']).
     type: list
     elements: str
   select:
@@ -161,6 +161,8 @@ class LookupModule(LookupBase):
             if not term or not isinstance(term, str):
                 problem = f"it is {'empty' if not term else 'not a string'}. Write a URL, or the name of a host."
                 raise OptionError(f"term {number}", problem)
+            if term in variables.get("groups", {}) and term not in inventory:
+                raise OptionError(f"term {number}", f"{term!r} is a group and not a host. Give its hosts, groups[{term!r}].")
         hosts = [self._host(term, variables) for term in dict.fromkeys(terms) if term in inventory]
         for_hosts, warnings = dict(options), list[str]()
         own_name = variables.get("inventory_hostname")

@@ -156,6 +156,29 @@ def test_a_lookup_of_inventory_hosts_asks_each_with_its_own_variables(run, start
     assert sent["plain"] == {None}
 
 
+def test_a_lookup_does_not_take_a_group_for_a_host(run, start):
+    fleet = start({"gpu01": {}})
+    play = """
+- name: Ask with what cannot be used
+  hosts: all
+  gather_facts: false
+  tasks:
+"""
+    wrong = {
+        "'all'": "term 1: 'all' is a group and not a host. Give its hosts, groups['all'].",
+    }
+    for terms in wrong:
+        play += f"""
+    - name: Ask
+      ansible.builtin.debug:
+        msg: "{{{{ query('gpufleet.lmstudio.models', {terms}) }}}}"
+      ignore_errors: true
+"""
+    output = " ".join(run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}).output.split())
+    assert [says for says in wrong.values() if says not in output] == []
+    assert not fleet.requests("gpu01")
+
+
 def test_a_variable_of_a_host_that_cannot_be_used_is_named_with_its_host(run, start):
     fleet = start({"gpu01": {}})
     play = """
