@@ -558,6 +558,8 @@ WRONG = [
     ({"hosts": "gpu", "variable": "a-b"}, "variable: 'a-b' is not a valid variable name"),
     ({"hosts": "gpu", "timeout": 0}, "timeout: 0 is not"),
     ({"hosts": "gpu", "timeout": "soon"}, "timeout"),
+    ({"hosts": "gpu", "timeout": True}, "timeout: true is not a number"),
+    ({"hosts": "gpu", "cache": True, "cache_timeout": False}, "cache_timeout: false is not a number"),
     ({"hosts": "gpu", "concurrency": 0}, "concurrency: 0"),
     ({"hosts": "gpu", "ca_path": "/no/such/file.pem"}, "ca_path: '/no/such/file.pem' does not exist on the controller"),
     ({"hosts": "gpu", "token": "{{ no_such_variable }}"}, "token: its template cannot be used"),

@@ -156,7 +156,7 @@ def test_a_lookup_of_inventory_hosts_asks_each_with_its_own_variables(run, start
     assert sent["plain"] == {None}
 
 
-def test_a_lookup_does_not_take_a_group_for_a_host(run, start):
+def test_a_lookup_takes_neither_a_group_for_a_host_nor_true_for_a_number(run, start):
     fleet = start({"gpu01": {}})
     play = """
 - name: Ask with what cannot be used
@@ -166,6 +166,8 @@ def test_a_lookup_does_not_take_a_group_for_a_host(run, start):
 """
     wrong = {
         "'all'": "term 1: 'all' is a group and not a host. Give its hosts, groups['all'].",
+        "'gpu01', timeout=true": "timeout: true is not a number.",
+        "'gpu01', concurrency=false": "concurrency: false is not a number.",
     }
     for terms in wrong:
         play += f"""

@@ -39,10 +39,7 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
     unknown = sorted(set(options) - set(spec))
     if unknown:
         raise AnsibleError(unknown_names("option", unknown, sorted(spec)))
-    for name, value in options.items():
-        # Ansible would take true for 1.
-        if isinstance(value, bool) and spec[name]["type"] in ("int", "float"):
-            raise AnsibleError(f"{(names or {}).get(name, name)}: {format_value(value)} is not a number.")
+    refuse_booleans_as_numbers(spec, options, names)
     known = without_suboptions(spec)
     # Ansible's check would leave these as they are, but copies all that it is given, which takes longer than judging a record.
     as_given = {name: value for name, value in options.items() if _is_not_converted(known[name], value)}
@@ -58,6 +55,13 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
                 raise AnsibleError(_unusable_secret(name, option, names))
         raise AnsibleError("; ".join(_in_plain_words(message, names or {}) for message in result.error_messages))
     return {**result.validated_parameters, **as_given}
+
+
+def refuse_booleans_as_numbers(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> None:
+    """Raise an ``AnsibleError`` for true or false in place of a number. Ansible would take true for 1."""
+    for name, value in options.items():
+        if isinstance(value, bool) and spec.get(name, {}).get("type") in ("int", "integer", "float"):
+            raise AnsibleError(f"{(names or {}).get(name, name)}: {format_value(value)} is not a number.")
 
 
 def _in_plain_words(message: str, names: Mapping[str, str]) -> str:
