@@ -16,7 +16,7 @@ from ..module_utils._http.ip_addresses import is_loopback
 from ..module_utils._input_errors import OptionError
 from ..module_utils._lmstudio.gathered import nothing_gathered
 from ..plugin_utils._options.addresses import is_server_of_host
-from ..plugin_utils._options.host import SECRETS, Host, host_of_inventory, host_of_task
+from ..plugin_utils._options.host import SECRETS, Host, connection_of_play, host_of_inventory, host_of_task
 from ..plugin_utils._options.host_secrets import PROTECTION, withhold_from_server
 from ..plugin_utils._options.precedence import Resolved
 from ..plugin_utils._options.validate import validate_options
@@ -68,7 +68,8 @@ class ActionModule(NormalAction):
         resolved = _resolve(given, host)
         if host.delegate and self._task.delegate_facts:
             # The facts are the delegate's, so the server has to be, too.
-            delegate = host_of_inventory(host.delegate, task_vars["hostvars"], self._templar, host.default_connection)
+            connection = connection_of_play(self._task, host.delegate, task_vars, self._templar)
+            delegate = host_of_inventory(host.delegate, task_vars["hostvars"], self._templar, connection)
             if is_loopback(endpoint.host):
                 option = next(iter(withhold_from_server(self, host, resolved, written, except_for=PROTECTION).withheld or ()), None)
                 if option:

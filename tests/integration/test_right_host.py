@@ -1023,6 +1023,46 @@ def test_the_connection_of_a_play_is_that_of_its_hosts_and_that_of_a_task_of_nob
     assert len(controller.requests("controller")) == 4
 
 
+@pytest.mark.matrix
+def test_a_template_for_the_connection_of_a_play_is_evaluated_for_each_host(run, start):
+    controller = start({"controller": {}})
+    port = port_of(controller.urls["controller"])
+    fleet = start({"one": {"listen": f"{ONE}:{port}"}})
+    url = controller.urls["controller"]
+    forwarded = {"ansible_host": "127.0.0.1", "ansible_port": 2222, "lmstudio_port": port}
+    hosts = {
+        "here": {"how": "local", "lmstudio_url": url},
+        "odd": {"how": "{{ nothing }}", **forwarded},
+        "one": {"how": "remote", "lmstudio_url": url, "ansible_host": ONE},
+        "vm1": {"how": "remote", **forwarded},
+    }
+    play = f"""
+- name: Each has its own connection
+  hosts: all
+  connection: "{{{{ plugins[how] }}}}"
+  gather_facts: false
+  vars: {{plugins: {{local: local, remote: ssh}}}}
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.fleet_info:
+      run_once: true
+      register: fleet
+    - name: Only the first one is the controller
+      ansible.builtin.assert:
+        that:
+          - fleet.hosts.here.url == '{url}' and fleet.hosts.one.url == '{fleet.urls["one"]}'
+          - fleet.hosts.odd.status == 'not_asked' and fleet.hosts.vm1.status == 'not_asked'
+      run_once: true
+    - name: Ask one
+      gpufleet.lmstudio.model_info:
+      when: inventory_hostname == 'here'
+"""
+    outcome = run(play, {name: {**own, "lmstudio_token": f"token-of-{name}"} for name, own in hosts.items()}, connection={})
+    assert sent_to(controller, "controller") == ["Bearer token-of-here"] * 2
+    assert sent_to(fleet, "one") == ["Bearer token-of-one"]
+    assert "WARNING" not in outcome.output
+
+
 @pytest.mark.parametrize("how", ["play", "command line", "variable", "facts"])
 def test_several_hosts_with_a_local_connection_are_one_machine(run, start, how):
     controller = start({"controller": {}})

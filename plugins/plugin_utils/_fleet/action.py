@@ -91,10 +91,11 @@ class FleetAction(ActionBase):
     def resolve(self, names: list[str], options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Endpoint | NotAsked]:
         """The endpoint of each host, or why it has none."""
         in_play = play_hosts(self._task, task_vars)
-        connections = {True: connection_of_play(self._task, self._templar), False: connection_of_command_line()}
 
         def host_of(name: str) -> Host:
-            return host_of_inventory(name, task_vars["hostvars"], self._templar, connections[name in in_play])
+            of_play = name in in_play
+            connection = connection_of_play(self._task, name, task_vars, self._templar) if of_play else connection_of_command_line()
+            return host_of_inventory(name, task_vars["hostvars"], self._templar, connection)
 
         def variables_of(host: Host) -> Mapping[str, Any]:
             try:

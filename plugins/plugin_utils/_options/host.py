@@ -158,7 +158,7 @@ def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
     """The host of a task, wherever the task is delegated to."""
     name = task_vars["inventory_hostname"]
     own = variables_in_inventory(name, task_vars["hostvars"])
-    connection = connection_of_play(task, templar)
+    connection = connection_of_play(task, name, task_vars, templar)
     delegate = str(task.delegate_to) if is_set(task.delegate_to) and task.delegate_to != name else None
     variables: Any = _without_delegate(task_vars, own) if delegate else _without_keyword(task, task_vars, connection, own)
     host = Host(name, variables, templar, connection, own, delegate=delegate)
@@ -212,9 +212,16 @@ def _without_delegate(task_vars: Mapping[str, Any], own: Mapping[str, Any]) -> d
     return {**variables, **{variable: own[variable] for variable in of_connection if variable in own}}
 
 
-def connection_of_play(task: Any, templar: Any) -> str:
-    """The connection of a play's hosts where no variable sets one: the play's keyword, or else the command line's."""
-    return str(templar.template(task.get_play().connection))
+def connection_of_play(task: Any, name: str, task_vars: Mapping[str, Any], templar: Any) -> str:
+    """The connection of a host of a play where no variable sets one: the play's keyword, or else the command line's."""
+    keyword = task.get_play().connection
+    if not is_template(keyword):
+        return str(keyword)
+    variables = variables_in_task(task, name, task_vars)
+    try:
+        return str(Host(name, variables, templar, "", variables).template(keyword))
+    except Exception:  # Whatever a template raises: a connection that is not known is not a local one.
+        return str(keyword)
 
 
 def connection_of_command_line() -> str:

@@ -21,7 +21,7 @@ from ...module_utils._http.ip_addresses import is_loopback, is_this_machine
 from ...module_utils._http.option_checks import without_userinfo
 from ...module_utils._text import format_names
 from .addresses import leads_to
-from .host import CONTROLLER_URL, VARIABLES, Host, VariableError, variables_in_task
+from .host import CONTROLLER_URL, VARIABLES, Host, VariableError, connection_of_play, variables_in_task
 from .precedence import Resolved
 from .written import WrittenOptions, includes_around
 
@@ -155,7 +155,14 @@ def _one_server_warning(
         except VariableError:
             return False  # Its own task says so.
 
-    others = (host._replace(name=name, variables=variables_in_task(task, name, host.variables)) for name in batch[1:])
+    others = (
+        host._replace(
+            name=name,
+            variables=variables_in_task(task, name, host.variables),
+            default_connection=connection_of_play(task, name, host.variables, host.templar),
+        )
+        for name in batch[1:]
+    )
     names = [other.name for other in others if is_asked_there(other)]
     if not names:
         return None
