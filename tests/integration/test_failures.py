@@ -11,30 +11,21 @@ import re
 
 import pytest
 import yaml
+from ansible_collections.gpufleet.lmstudio.tests import transports
 
 TOKEN = "sk-lm-Zq81x7Kw0pVt5"
-STATUS_OF_FAULT = {
-    "refused": "refused",
-    "reset": "disconnected",
-    "cut_off": "disconnected",
-    "silence": "timeout",
-    "slow_body": "timeout",
-    "slow_headers": "timeout",
-    "unauthorized": "auth",
-    "forbidden": "forbidden",
-    "unexpected_endpoint": "unsupported",
-    "unavailable": "unavailable",
-    "redirect": "redirect",
-    "openai": "not_lmstudio",
-    "llamacpp": "not_lmstudio",
-    "fastapi": "not_lmstudio",
-    "html": "not_lmstudio",
-    "server_error": "http_error",
-    "broken_json": "invalid",
-    "wrong_types": "invalid",
-    "endless": "invalid",
-    "gzip": "ok",
-}
+# Other variants of these faults differ for the transports alone.
+_ALIKE = (
+    "unexpected_endpoint_404",
+    "empty_body",
+    "echoed_token",
+    "redirect_nowhere",
+    "redirect_endless",
+    "gzip_bomb",
+    "chunked",
+    "cut_off_chunk",
+)
+STATUS_OF_FAULT = {fault: status for fault, status in transports.STATUS_OF_FAULT.items() if fault not in _ALIKE}
 FIRST_OF_STATUS = {status: fault for fault, status in reversed(STATUS_OF_FAULT.items())}
 UNREACHABLE = {
     "dns": ("http://gpu01.invalid:1234", "dns"),

@@ -32,42 +32,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path, has_ipv6
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 from ansible_collections.gpufleet.lmstudio.tests.raw_server import EMPTY, Server, http
-from ansible_collections.gpufleet.lmstudio.tests.transports import ASK, LATE
+from ansible_collections.gpufleet.lmstudio.tests.transports import ASK, LATE, STATUS_OF_FAULT
 
 TOKEN = "sk-lm-0123456789abcdef"
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-
-STATUS_OF_FAULT = {
-    "refused": "refused",
-    "unauthorized": "auth",
-    "forbidden": "forbidden",
-    "unexpected_endpoint": "unsupported",
-    "unexpected_endpoint_404": "unsupported",
-    "openai": "not_lmstudio",
-    "llamacpp": "not_lmstudio",
-    "fastapi": "not_lmstudio",
-    "html": "not_lmstudio",
-    "broken_json": "invalid",
-    "empty_body": "invalid",
-    "wrong_types": "invalid",
-    "echoed_token": "ok",
-    "server_error": "http_error",
-    "unavailable": "unavailable",
-    "redirect": "redirect",
-    "redirect_nowhere": "redirect",
-    "redirect_endless": "redirect",
-    "gzip": "ok",
-    "gzip_bomb": "invalid",
-    "chunked": "ok",
-    "cut_off": "disconnected",
-    "cut_off_chunk": "disconnected",
-    "endless": "invalid",
-    "not_http": "invalid",
-    "reset": "disconnected",
-    "silence": "timeout",
-    "slow_body": "timeout",
-    "slow_headers": "timeout",
-}
 
 
 @pytest.fixture(params=ASK.values(), ids=ASK)
