@@ -163,7 +163,7 @@ def ask_fleet_until_met(
         # Giving up is a verdict, too.
         may_be_lost = len(counted) - len(hopeless) < required
         # A sleep may last longer than intended.
-        everyone = met or inconsistent or may_be_lost or not pending or left <= pause or clock() - began >= wait_timeout
+        everyone = met or inconsistent or may_be_lost or left <= pause or clock() - began >= wait_timeout
         asked = counted if everyone else pending
 
 
