@@ -106,11 +106,10 @@ def parse(raw: Any, where: str = "requirement") -> Requirement:
     if not isinstance(raw, Mapping):
         shown = "null" if raw is None else format_value(raw)
         raise RequirementError(f"{where}: {shown} is not a requirement. Write keys and values. The keys are {', '.join(KEYS)}.")
-    for key in raw:
-        if key not in KEYS:
-            raise RequirementError(f"{where}: {unknown_names('key', [key], KEYS)}")
     values: dict[str, Any] = {}
     for key, value in raw.items():
+        if key not in KEYS:
+            raise RequirementError(f"{where}: {unknown_names('key', [key], KEYS)}")
         if value is None:
             raise RequirementError(f"{where}: {key} has no value. Give one, or remove the key.")
         values[key] = read_value(VOCABULARY[key].read, value, f"{where}: {key}")
