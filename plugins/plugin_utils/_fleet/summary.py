@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...module_utils._grouping import grouped
@@ -48,18 +48,17 @@ def failure_lines(records: Mapping[str, Record]) -> list[str]:
     statuses = grouped((error["hint"], records[name]["status"]) for name, error in unanswered.items())
     lines = [f"{name}: {error['message']}" for name, error in unanswered.items()]
     lines += [f"({', '.join(dict.fromkeys(of_hint))}) {hint}" for hint, of_hint in statuses.items()]
-    return [_how_many(unanswered, records), *lines] if unanswered else []
+    return [_how_many_did_not(records), *lines] if unanswered else []
 
 
 def failure_warning(records: Mapping[str, Record]) -> str:
     """What went wrong, as one line for each next step, with a host to which it happened. Empty when all are ok."""
-    steps = next_steps(records)
     lines = []
-    for (status, hint), names in steps.items():
+    for (status, hint), names in next_steps(records).items():
         error = records[names[0]]["error"]
         all_of_them = "" if len(names) == 1 else f"{len(names)} {status}: {format_names(names)}. "
         lines.append(f"{all_of_them}{printable(names[0])}: {error['message'] if error else ''} {hint}".rstrip())
-    return "\n".join([_how_many([name for names in steps.values() for name in names], records), *lines]) if steps else ""
+    return "\n".join([_how_many_did_not(records), *lines]) if lines else ""
 
 
 def next_steps(records: Mapping[str, Record]) -> dict[tuple[str, str], list[str]]:
@@ -68,5 +67,6 @@ def next_steps(records: Mapping[str, Record]) -> dict[tuple[str, str], list[str]
     return dict(sorted(steps.items(), key=lambda item: -len(item[1])))
 
 
-def _how_many(unanswered: Collection[str], records: Mapping[str, Record]) -> str:
-    return f"{len(unanswered)} of {count(len(records), 'host')} did not return a model list."
+def _how_many_did_not(records: Mapping[str, Record]) -> str:
+    unanswered = sum(bool(record["error"]) for record in records.values())
+    return f"{unanswered} of {count(len(records), 'host')} did not return a model list."
