@@ -17,7 +17,8 @@ _MASK_OF_ANSIBLE = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 """What Ansible shows instead of a text that is a secret as a whole. Where it is a part of the text, Ansible's mask is the same as ours."""
 _IGNORABLE = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 """What Unicode lets a program not show (Default_Ignorable_Code_Point), and Python takes for printable: fillers and variation selectors."""
-NAMES_SHOWN = 5
+SHOWN_OF_MANY = 5
+"""How many names, instances, reasons or next steps a message has. It counts the others."""
 
 
 def is_masked(text: str) -> bool:
@@ -94,7 +95,7 @@ def did_you_mean(words: Iterable[str], known: Iterable[str], least: float = 0.6,
     return f"{begins} you mean {' or '.join(printable(word) for word in dict.fromkeys(close))}?" if close else ""
 
 
-def format_names(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
+def format_names(names: Sequence[str], most: int = SHOWN_OF_MANY) -> str:
     """Some of the names, and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(printable(name) or "''" for name in names[:most]) or "nothing") + more

@@ -14,7 +14,7 @@ from .._grouping import grouped
 from .._lmstudio.known import is_known, is_older, is_reported, is_unclear, lacks_states
 from .._lmstudio.models_v0 import LOADING
 from .._lmstudio.reader import Entry
-from .._text import NAMES_SHOWN, count, format_names, format_size, format_value, printable
+from .._text import SHOWN_OF_MANY, count, format_names, format_size, format_value, printable
 from .checks import NOT_CONFIRMED
 from .judge import judge_requirement
 from .matching import Matches
@@ -24,7 +24,6 @@ from .spec import ABSENT, AVAILABLE, LOADED, UNLOADED, VOCABULARY, Requirement, 
 if TYPE_CHECKING:
     from .._lmstudio.record_type import Record
 
-_GROUPS_SHOWN = 5
 _ADJECTIVES = ("not loaded", "not listed", "loaded", "listed", "unclear whether loaded", "still loading", "not confirmed", "not known")
 _VERBS = {
     LOADED: ("serves {}", "serve {}"),
@@ -84,9 +83,9 @@ def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: M
     reasons = _largest_first(
         (reason(records[name], requirement, found[0]), name) for name, found in by_host.items() if found and records[name]["ok"]
     )
-    for why, names in reasons[:_GROUPS_SHOWN]:
+    for why, names in reasons[:SHOWN_OF_MANY]:
         message += f". {_hosts_with(why, names)}"
-    others = sum(len(names) for _why, names in reasons[_GROUPS_SHOWN:])
+    others = sum(len(names) for _why, names in reasons[SHOWN_OF_MANY:])
     message += f". For other reasons: {count(others, 'host')}" if others else ""
     statuses = {name: record["status"] for name, record in records.items() if not record["ok"]}
     message += f". No answer: {_without_answer(statuses)}" if statuses else ""
@@ -100,7 +99,7 @@ def _largest_first(hosts: Iterable[tuple[Any, str]]) -> list[tuple[Any, list[str
 
 def _hosts_with(why: str, names: list[str]) -> str:
     """Such as "gpu02: not loaded", and for many hosts "380 not loaded: gpu001, gpu002, gpu003, gpu004, gpu005 and 375 more"."""
-    if len(names) <= NAMES_SHOWN:
+    if len(names) <= SHOWN_OF_MANY:
         return f"{format_names(names)}: {why}"
     return f"{len(names)} {after_number(why)}: {format_names(names)}"
 
@@ -112,7 +111,7 @@ def after_number(why: str) -> str:
 
 def _without_answer(statuses: Mapping[str, str]) -> str:
     """Such as "gpu03 (auth)", and for many hosts "30 (20 refused, 10 timeout): gpu003, gpu005, gpu008, gpu010, gpu011 and 25 more"."""
-    if len(statuses) <= NAMES_SHOWN:
+    if len(statuses) <= SHOWN_OF_MANY:
         return format_names([f"{name} ({status})" for name, status in statuses.items()])
     by_status = _largest_first((status, name) for name, status in statuses.items())
     counted = ", ".join(f"{len(names)} {status}" for status, names in by_status)
@@ -167,10 +166,10 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
     groups = sorted(hosts_of.items(), key=lambda item: -len(item[1]))
     message += "; ".join(
         f"{'none' if known and value is None else format_value(value)} on {_hosts(names)}"
-        for (known, value), names in groups[:_GROUPS_SHOWN]
+        for (known, value), names in groups[:SHOWN_OF_MANY]
     )
-    others = {name for _value, names in groups[_GROUPS_SHOWN:] for name in names}
-    message += f"; {count(len(groups) - _GROUPS_SHOWN, 'other value')} on {count(len(others), 'host')}" if others else ""
+    others = {name for _value, names in groups[SHOWN_OF_MANY:] for name in names}
+    message += f"; {count(len(groups) - SHOWN_OF_MANY, 'other value')} on {count(len(others), 'host')}" if others else ""
     actual = [{"value": value, "hosts": names} for (_known, value), names in hosts_of.items()]
     return [{**make_violation(requirement, "consistent", attribute, actual, message), "host": None}]
 
@@ -199,7 +198,7 @@ def _values_on(record: Record, requirement: Requirement, attribute: str) -> list
 
 
 def _hosts(names: list[str]) -> str:
-    return format_names(names) if len(names) <= NAMES_SHOWN else f"{len(names)} hosts ({format_names(names)})"
+    return format_names(names) if len(names) <= SHOWN_OF_MANY else f"{len(names)} hosts ({format_names(names)})"
 
 
 def _value_of(record: Record, entry: Entry, attribute: str) -> tuple[bool, Any]:

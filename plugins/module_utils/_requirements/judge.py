@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Iterable, Sequence
 from .._lmstudio.known import is_older, is_unclear, lacks_states, may_be_loaded, unlisted_models
 from .._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from .._lmstudio.reader import Entry
-from .._text import count, did_you_mean, format_names, is_pattern, printable
+from .._text import SHOWN_OF_MANY, count, did_you_mean, format_names, is_pattern, printable
 from .checks import Candidate, Check
 from .matching import Matches
 from .messages import FAIL, Violation, could_not_check, labelled_violation, make_violation, one_or_list
@@ -25,7 +25,6 @@ from .spec import ABSENT, AVAILABLE, LOADED, UNLOADED, Requirement, RequirementE
 if TYPE_CHECKING:
     from .._lmstudio.record_type import Record
 
-_FAILING_SHOWN = 5
 _OLDER_LIST = LIST_MODELS_V0.path
 """While just-in-time loading is off, it leaves out models that are not loaded. It never shows how many instances there are."""
 _LEFT_OUT = f"because {_OLDER_LIST} may leave out models"
@@ -135,14 +134,14 @@ def _closest(requirement: Requirement, models: list[list[Candidate]]) -> list[Vi
     closest: list[Candidate] = min(models, key=lambda model: sum(len(candidate.unmet) for candidate in model), default=[])
     failing = [candidate for candidate in closest if candidate.unmet]
     found: dict[tuple[int, str], Violation] = {}
-    for candidate in failing[:_FAILING_SHOWN]:
+    for candidate in failing[:SHOWN_OF_MANY]:
         for check in candidate.unmet:
             # What an entry has is the same for all of its instances.
             of = id(candidate.instance if check.of_instance else candidate.entry)
             found.setdefault((of, check.message), _unmet(requirement, candidate, check))
     violations = list(found.values())
-    if len(failing) > _FAILING_SHOWN:
-        violations[-1]["message"] += f" (and {count(len(failing) - _FAILING_SHOWN, 'instance')} more)"
+    if len(failing) > SHOWN_OF_MANY:
+        violations[-1]["message"] += f" (and {count(len(failing) - SHOWN_OF_MANY, 'instance')} more)"
     return violations
 
 

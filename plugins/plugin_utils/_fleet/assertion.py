@@ -34,7 +34,7 @@ from ...module_utils._requirements.fleet import CONSISTENT, check_comparable, ju
 from ...module_utils._requirements.judge import is_met, judge
 from ...module_utils._requirements.messages import FAIL, FleetViolation
 from ...module_utils._requirements.spec import ABSENT, AVAILABLE
-from ...module_utils._text import count, format_names, full_stop, printable
+from ...module_utils._text import SHOWN_OF_MANY, count, format_names, full_stop, printable
 from .._options.argspec import FLEET_SPEC
 from .summary import next_steps, summary_of
 
@@ -43,7 +43,6 @@ Ask = Callable[[Sequence[str], float], Records]
 """Asks these hosts at once, for at most this many seconds."""
 _LEAST_SECONDS = 0.1
 """The least time that a round before the last one is given, however late it begins."""
-_STEPS_SHOWN = 5
 FLEET_ASSERT_SPEC: dict[str, Any] = {
     **FLEET_SPEC,
     **ASSERTION_SPEC,
@@ -227,7 +226,7 @@ def _next_step_lines(records: Records) -> list[str]:
     """What to do about hosts that did not answer: each step once, with what was seen on one of its hosts, and first what helps most hosts."""
     steps = next_steps(records)
     lines = []
-    for (status, hint), names in list(steps.items())[:_STEPS_SHOWN]:
+    for (status, hint), names in list(steps.items())[:SHOWN_OF_MANY]:
         such_as = "such as " if len(names) > 1 else ""
         lines.append(f"({status}) {such_as}{printable(names[0])}: {_seen(records[names[0]])} {printable(hint, 300)}")
     left = len(steps) - len(lines)
