@@ -74,8 +74,8 @@ class Requirement(NamedTuple):
     @property
     def description(self) -> str:
         """All that it asks for, such as "qwen/* with a context of at least 8192"."""
-        terms = self.terms if self.model else self._in_words(key for key in VOCABULARY if key not in SELECTORS)
-        return f"{self.subject} {'with' if self.model else 'and'} {' and '.join(terms)}" if terms else self.subject
+        named = format_any(self.model) if self.model else "a model"
+        return f"{named} with {' and '.join(self.terms)}" if self.terms else named
 
     def _in_words(self, names: Iterable[str]) -> list[str]:
         found = ((VOCABULARY[name].describe, getattr(self, name)) for name in names)
