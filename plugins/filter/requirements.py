@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..module_utils._input_errors import InputError
 from ..module_utils._lmstudio.gathered import extract_record, extract_records
 from ..module_utils._requirements.fleet import judge_fleet, parse_fleet_terms
 from ..module_utils._requirements.judge import judge, selected
-from ..module_utils._requirements.spec import LOADED, RequirementError, boolean, parse, parse_all, read_value
+from ..module_utils._requirements.spec import LOADED, boolean, parse, parse_all, read_value
 from ..plugin_utils._jinja import requirement_from_args, template_plugin
 from ..plugin_utils._options.addresses import same_server_by_records
 
@@ -23,7 +24,7 @@ _ANY = object()
 def select_models(record: Any, model: Any = _ANY, **attributes: Any) -> list[Any]:
     for name in ("name", "severity", "min_instances", "max_instances"):
         if name in attributes:
-            raise RequirementError(f"{name} selects nothing. Remove it.")
+            raise InputError(f"{name} selects nothing. Remove it.")
     requirement = attributes if model is _ANY else {"model": model, **attributes}
     return selected(extract_record(record), parse({"model": "*", **requirement} if requirement else {}, "requirement"))
 

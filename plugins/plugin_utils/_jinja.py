@@ -16,7 +16,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils._argspec import is_omitted
 from ..module_utils._input_errors import InputError
-from ..module_utils._requirements.spec import Requirement, RequirementError, parse
+from ..module_utils._requirements.spec import Requirement, parse
 
 _IMPLIED_KEYS = ("name", "state", "severity")
 
@@ -54,5 +54,5 @@ def requirement_from_args(model: Any, state: str, attributes: Mapping[str, Any])
     """The requirement for a model in a state, with attributes from the arguments."""
     for name in _IMPLIED_KEYS:
         if name in attributes:
-            raise RequirementError(f"{name} has no meaning here. Remove it.")
+            raise InputError(f"{name} has no meaning here. Remove it.")
     return parse({"model": model, "state": state, **attributes}, "requirement")

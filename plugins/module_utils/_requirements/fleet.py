@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
 from .._grouping import grouped
+from .._input_errors import InputError
 from .._lmstudio.known import is_known, is_older, is_reported, is_unclear, lacks_states
 from .._lmstudio.models_v0 import LOADING
 from .._lmstudio.reader import Entry
@@ -19,7 +20,7 @@ from .checks import NOT_CONFIRMED
 from .judge import judge_requirement
 from .matching import Matches
 from .messages import FleetViolation, Violation, make_violation
-from .spec import ABSENT, AVAILABLE, LOADED, UNLOADED, VOCABULARY, Requirement, RequirementError, one_of, read_value, whole_number
+from .spec import ABSENT, AVAILABLE, LOADED, UNLOADED, VOCABULARY, Requirement, one_of, read_value, whole_number
 
 if TYPE_CHECKING:
     from .._lmstudio.record_type import Record
@@ -34,12 +35,12 @@ _VERBS = {
 
 
 def parse_fleet_terms(min_hosts: Any, consistent: Any, where: str = "") -> tuple[int | None, tuple[str, ...]]:
-    """The other arguments of :func:`judge_fleet`, checked. Raises :class:`RequirementError`."""
+    """The other arguments of :func:`judge_fleet`, checked. Raises :class:`InputError`."""
     least = None if min_hosts is None else read_value(whole_number(1), min_hosts, f"{where}min_hosts")
     if consistent is None or isinstance(consistent, str):
         consistent = (consistent,) if consistent else ()
     if not isinstance(consistent, (list, tuple)):
-        raise RequirementError(f"{where}consistent: {format_value(consistent)} is not a list.")
+        raise InputError(f"{where}consistent: {format_value(consistent)} is not a list.")
     return least, tuple(read_value(one_of(CONSISTENT), name, f"{where}consistent") for name in consistent)
 
 
@@ -49,11 +50,11 @@ def judge_fleet(
     """Every violation over many hosts.
 
     Without `min_hosts` every host has to meet every requirement; with it, at least that many. `consistent` names what has to
-    be the same on all hosts that have the model: some of :data:`CONSISTENT`. Raises :class:`RequirementError`, also if there
+    be the same on all hosts that have the model: some of :data:`CONSISTENT`. Raises :class:`InputError`, also if there
     are neither hosts nor `min_hosts`, because any requirement would be met.
     """
     if not records and min_hosts is None:
-        raise RequirementError("hosts: there are none, so any requirement would be met. Check the pattern, the group or the play.")
+        raise InputError("hosts: there are none, so any requirement would be met. Check the pattern, the group or the play.")
     violations: list[FleetViolation] = []
     for requirement in requirements:
         check_comparable(requirement, consistent)
@@ -68,11 +69,11 @@ def judge_fleet(
 
 
 def check_comparable(requirement: Requirement, consistent: tuple[str, ...]) -> None:
-    """Raise a :class:`RequirementError` where there is nothing to compare."""
+    """Raise a :class:`InputError` where there is nothing to compare."""
     state = requirement.state
     if consistent and (state in (UNLOADED, ABSENT) or (state == AVAILABLE and "context_length" in consistent)):
         what = "context_length" if state == AVAILABLE else ", ".join(consistent)
-        raise RequirementError(f"consistent: with state: {state} there is no {what} to compare. Remove it, or write state: loaded.")
+        raise InputError(f"consistent: with state: {state} there is no {what} to compare. Remove it, or write state: loaded.")
 
 
 def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: Mapping[str, list[Violation]], least: int) -> FleetViolation:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterable, Sequence
 
+from .._input_errors import InputError
 from .._lmstudio.known import is_older, is_unclear, lacks_states, may_be_loaded, unlisted_models
 from .._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from .._lmstudio.reader import Entry
@@ -20,7 +21,7 @@ from .._text import SHOWN_OF_MANY, count, did_you_mean, format_names, is_pattern
 from .checks import Candidate, Check
 from .matching import Matches
 from .messages import FAIL, Violation, could_not_check, labelled_violation, make_violation, one_or_list
-from .spec import ABSENT, AVAILABLE, LOADED, UNLOADED, Requirement, RequirementError
+from .spec import ABSENT, AVAILABLE, LOADED, UNLOADED, Requirement
 
 if TYPE_CHECKING:
     from .._lmstudio.record_type import Record
@@ -34,7 +35,7 @@ _NO_STATES = f"because {_OLDER_LIST} did not say what is still loading"
 def judge(record: Record, requirements: list[Requirement], exclusive: bool = False) -> list[Violation]:
     """Every violation of every requirement, in order. `exclusive` forbids any loaded model that no requirement is about.
 
-    Raises :class:`RequirementError` when the record does not carry what is to be judged.
+    Raises :class:`InputError` when the record does not carry what is to be judged.
     """
     violations = [each for requirement in requirements for each in judge_requirement(record, requirement)]
     if exclusive:
@@ -52,7 +53,7 @@ def selected(record: Record, requirement: Requirement) -> list[Entry]:
     if not record["ok"]:
         return []
     if requirement.state == ABSENT:
-        raise RequirementError("state: absent selects nothing. Use one of loaded, available, unloaded.")
+        raise InputError("state: absent selects nothing. Use one of loaded, available, unloaded.")
     found = Matches(record, requirement)
     if requirement.state == LOADED:
         met = [candidate.entry for model in found.loaded_models() if _meets(model) for candidate in model]

@@ -12,12 +12,13 @@ import re
 from typing import TYPE_CHECKING, Iterable, NamedTuple, Sequence
 
 from .._grouping import grouped
+from .._input_errors import InputError
 from .._lmstudio.known import is_older, is_unreadable, may_be_loaded, unlisted_models
 from .._lmstudio.reader import Entry
 from .._lmstudio.record import FULL
 from .._text import format_names, is_masked, is_pattern, may_be_masked_as
 from .checks import Candidate, as_read, make_candidate, matches, may_mean
-from .spec import ABSENT, LOADED, UNLOADED, Requirement, RequirementError
+from .spec import ABSENT, LOADED, UNLOADED, Requirement
 
 if TYPE_CHECKING:
     from .._lmstudio.record_type import Record
@@ -141,7 +142,7 @@ class Matches(NamedTuple):
         return any(_may_be_variant(pattern, key) for key in available if key not in carried for pattern in self.requirement.model)
 
     def keys_without_entry(self) -> list[str]:
-        """The keys to judge by, where the record has only the keys of some models. Raises :class:`RequirementError` where keys are not
+        """The keys to judge by, where the record has only the keys of some models. Raises :class:`InputError` where keys are not
         enough.
         """
         if not self.may_lack_entries():
@@ -152,18 +153,16 @@ class Matches(NamedTuple):
         return keys
 
     def need_entries(self) -> None:
-        """Raises :class:`RequirementError` where a record was changed: it lists a model whose entry has been removed."""
+        """Raises :class:`InputError` where a record was changed: it lists a model whose entry has been removed."""
         listed = self.record["available" if self.record["detail"] == FULL else "loaded"]
         lacking = set(listed).difference(entry["key"] for entry in self.record["models"])
         if lacking:
             names = format_names(sorted(lacking))
-            raise RequirementError(
-                f"{self.requirement.label}: the models of the record lack {names}, which it lists. Pass the record unchanged."
-            )
+            raise InputError(f"{self.requirement.label}: the models of the record lack {names}, which it lists. Pass the record unchanged.")
 
     def need_full(self) -> None:
         if not self._is_complete:
-            raise RequirementError(
+            raise InputError(
                 f"{self.requirement.label}: the record has detail: {self.record['detail']}, which has only the keys of models that are "
                 f"not loaded. To judge state: {self.requirement.state} with this requirement, gather with detail: full."
             )

@@ -24,10 +24,6 @@ Value = TypeVar("Value")
 BOOLEANS = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
 
 
-class RequirementError(InputError):
-    """A requirement that cannot be used, or not with this record."""
-
-
 class Requirement(NamedTuple):
     """A checked requirement. Make it with :func:`parse`. Attributes are tuples of what is accepted; empty means anything."""
 
@@ -89,29 +85,29 @@ SELECTORS = (*IDENTITY, "capabilities")
 
 
 def parse_all(raw: Any, where: str = "require") -> list[Requirement]:
-    """The requirements of a list. Raises :class:`RequirementError`, also for an empty one, which any host would meet."""
+    """The requirements of a list. Raises :class:`InputError`, also for an empty one, which any host would meet."""
     if raw is None:
-        raise RequirementError(f"{where} has no value. Give a list of requirements.")
+        raise InputError(f"{where} has no value. Give a list of requirements.")
     if isinstance(raw, Mapping):
-        raise RequirementError(f"{where}: it is one requirement. Write a list, with a dash before it.")
+        raise InputError(f"{where}: it is one requirement. Write a list, with a dash before it.")
     if not isinstance(raw, (list, tuple)):
-        raise RequirementError(f"{where}: {format_value(raw)} is not a list of requirements.")
+        raise InputError(f"{where}: {format_value(raw)} is not a list of requirements.")
     if not raw:
-        raise RequirementError(f"{where}: it is empty, which would pass on any host. Give at least one requirement.")
+        raise InputError(f"{where}: it is empty, which would pass on any host. Give at least one requirement.")
     return [parse(item, f"{where}[{number}]") for number, item in enumerate(raw)]
 
 
 def parse(raw: Any, where: str = "requirement") -> Requirement:
-    """One requirement. Raises :class:`RequirementError` that names the key and the value."""
+    """One requirement. Raises :class:`InputError` that names the key and the value."""
     if not isinstance(raw, Mapping):
         shown = "null" if raw is None else format_value(raw)
-        raise RequirementError(f"{where}: {shown} is not a requirement. Write keys and values. The keys are {', '.join(KEYS)}.")
+        raise InputError(f"{where}: {shown} is not a requirement. Write keys and values. The keys are {', '.join(KEYS)}.")
     values: dict[str, Any] = {}
     for key, value in raw.items():
         if key not in KEYS:
-            raise RequirementError(f"{where}: {unknown_names('key', [key], KEYS)}")
+            raise InputError(f"{where}: {unknown_names('key', [key], KEYS)}")
         if value is None:
-            raise RequirementError(f"{where}: {key} has no value. Give one, or remove the key.")
+            raise InputError(f"{where}: {key} has no value. Give one, or remove the key.")
         values[key] = read_value(VOCABULARY[key].read, value, f"{where}: {key}")
     requirement = Requirement(**values)
     _check_sense(requirement, where)
@@ -123,32 +119,32 @@ def _check_sense(requirement: Requirement, where: str) -> None:
     state = requirement.state
     if not requirement.model and not requirement.kind:
         keys = ", ".join(("model", *SELECTORS))
-        raise RequirementError(f"{where} does not say which model it is about. Give at least one of {keys}.")
+        raise InputError(f"{where} does not say which model it is about. Give at least one of {keys}.")
     for name, key in VOCABULARY.items():
         if state not in key.states and getattr(requirement, name) not in (None, ()):
-            raise RequirementError(f"{where}: {name} contradicts state: {state}. Remove one of the two.")
+            raise InputError(f"{where}: {name} contradicts state: {state}. Remove one of the two.")
     least, most = requirement.min_instances, requirement.max_instances
     unknown = [name for name in requirement.type if name.lower() not in {known.lower() for known in TYPES}]
     if unknown and (state in (UNLOADED, ABSENT) or least == 0):
-        raise RequirementError(
+        raise InputError(
             f"{where}: type: {format_value(unknown[0])} is not a known type, and {'min_instances: 0' if least == 0 else f'state: {state}'} would pass "
             f"with any wrong word.{did_you_mean(unknown[:1], TYPES)} The types are {', '.join(TYPES)}."
         )
     if most is not None and most < (1 if least is None else least):
-        raise RequirementError(
+        raise InputError(
             f"{where}: max_instances {most} contradicts min_instances {1 if least is None else least}"
             f"{' (the default)' if least is None else ''}. For a model that must not be loaded, write state: unloaded."
         )
     if least == 0 and most is None:
-        raise RequirementError(f"{where}: min_instances 0 without max_instances can never fail. Remove it, or give max_instances.")
+        raise InputError(f"{where}: min_instances 0 without max_instances can never fail. Remove it, or give max_instances.")
 
 
 def read_value(read: Callable[[Any], Value], value: Any, where: str) -> Value:
-    """What a function of this file reads from a value. Raises :class:`RequirementError`."""
+    """What a function of this file reads from a value. Raises :class:`InputError`."""
     try:
         return read(value)
     except ValueError as exc:
-        raise RequirementError(full_stop(f"{where}: {format_value(value)} is not {exc}")) from None
+        raise InputError(full_stop(f"{where}: {format_value(value)} is not {exc}")) from None
 
 
 def boolean(value: Any) -> bool:

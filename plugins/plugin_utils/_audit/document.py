@@ -81,7 +81,7 @@ def make_audit(
 ) -> Audit:
     """The document. `hosts` holds what was gathered about each host: a record, a result with one, or nothing usable.
 
-    All that differs between two runs on an unchanged fleet is under `run`. Raises :class:`RequirementError` when a record
+    All that differs between two runs on an unchanged fleet is under `run`. Raises :class:`InputError` when a record
     does not carry what the policy judges, and :class:`OptionError` for a record that was changed on the way.
     """
     records, described = {}, []

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from ...module_utils._input_errors import OptionError
+from ...module_utils._input_errors import InputError, OptionError
 from ...module_utils._lmstudio.record_type import Record
 from ...module_utils._requirements.fleet import after_number, judge_fleet, parse_fleet_terms, reason, what_is_asked
 from ...module_utils._requirements.judge import judge_exclusive, judge_requirement
 from ...module_utils._requirements.messages import FAIL, Violation, make_violation
-from ...module_utils._requirements.spec import Requirement, RequirementError, boolean, parse_all, read_value
+from ...module_utils._requirements.spec import Requirement, boolean, parse_all, read_value
 from ...module_utils._text import count, format_names, printable, unknown_names
 from .._options.addresses import MachineOf, same_server_by_records
 
@@ -74,7 +74,7 @@ def _parse_part(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset
     if "require" in keys:
         found.append(Policy(name, hosts, parse_all(keys["require"], f"{where}.require"), exclusive))
     elif exclusive:
-        raise RequirementError(f"{where}.exclusive needs a require next to it, which says what may be loaded.")
+        raise InputError(f"{where}.exclusive needs a require next to it, which says what may be loaded.")
     parts = keys.get("fleet", [])
     if not isinstance(parts, (list, tuple)):
         raise OptionError(f"{where}.fleet", "must be a list. Write a dash before each entry.")

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import parse as parse_poll
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.fleet import CONSISTENT, judge_fleet, parse_fleet_terms
@@ -19,7 +20,6 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.ju
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import (
     KEYS,
     VOCABULARY,
-    RequirementError,
     boolean,
     parse,
     parse_all,
@@ -173,7 +173,7 @@ def messages(requirement, of=None):
     ],
 )
 def test_what_cannot_be_used_is_named(raw, says):
-    with pytest.raises(RequirementError) as caught:
+    with pytest.raises(InputError) as caught:
         parse(raw, "require[3]")
     assert str(caught.value).startswith("require[3]") and says in str(caught.value)
 
@@ -189,7 +189,7 @@ def test_what_cannot_be_used_is_named(raw, says):
     ],
 )
 def test_a_list_that_cannot_be_used_is_named(raw, says):
-    with pytest.raises(RequirementError) as caught:
+    with pytest.raises(InputError) as caught:
         parse_all(raw)
     assert str(caught.value).startswith(says)
 
@@ -896,7 +896,7 @@ def test_a_record_of_loaded_models_is_enough_for(requirement, checks):
     ids=json.dumps,
 )
 def test_a_record_of_loaded_models_is_not_enough_for(requirement):
-    with pytest.raises(RequirementError, match="gather with detail: full"):
+    with pytest.raises(InputError, match="gather with detail: full"):
         violations(requirement, record(detail="loaded"))
     assert isinstance(violations(requirement, record(CHAT, BARE, EMBEDDING, detail="loaded")), list)
 
@@ -929,10 +929,10 @@ def test_equal_entries_are_selected_each():
 
 
 def test_what_cannot_be_selected():
-    with pytest.raises(RequirementError, match="state: absent selects nothing"):
+    with pytest.raises(InputError, match="state: absent selects nothing"):
         selected(record(), parse({"model": "m", "state": "absent"}))
     for state in ("available", "unloaded"):
-        with pytest.raises(RequirementError, match="gather with detail: full"):
+        with pytest.raises(InputError, match="gather with detail: full"):
             selected(record(detail="loaded"), parse({"model": "m", "state": state}))
     assert selected(record(detail="loaded"), parse({"model": "m"})) == []
 
@@ -1178,13 +1178,13 @@ def test_what_cannot_be_read_or_is_masked_is_not_the_same_everywhere(attribute, 
     "state, attribute", [("available", "context_length"), ("unloaded", "quantization"), ("absent", "selected_variant")]
 )
 def test_what_cannot_be_compared_is_an_error(state, attribute):
-    with pytest.raises(RequirementError) as caught:
+    with pytest.raises(InputError) as caught:
         fleet_messages([{"model": "qwen/*", "state": state}], min_hosts=1, consistent=[attribute])
     assert str(caught.value) == (f"consistent: with state: {state} there is no {attribute} to compare. Remove it, or write state: loaded.")
 
 
 def test_a_fleet_without_hosts_meets_nothing():
-    with pytest.raises(RequirementError, match="^hosts: there are none, so any requirement would be met"):
+    with pytest.raises(InputError, match="^hosts: there are none, so any requirement would be met"):
         fleet_messages(records={})
 
 
@@ -1192,7 +1192,7 @@ def test_models_that_are_not_loaded_cannot_be_compared_at_detail_loaded():
     idle = [{"model": "idle/model", "state": "available"}]
     slim = {"a": record(detail="loaded"), "down": DOWN}
     assert fleet_messages(idle, slim, min_hosts=1) == []
-    with pytest.raises(RequirementError, match="gather with detail: full"):
+    with pytest.raises(InputError, match="gather with detail: full"):
         fleet_messages(idle, slim, min_hosts=1, consistent=["quantization"])
     assert fleet_messages([{"model": "qwen/*"}], slim, min_hosts=1, consistent=["quantization"]) == []
     assert fleet_messages([{"model": "elsewhere", "state": "available"}], slim, min_hosts=1, consistent=["quantization"]) != []
@@ -1210,7 +1210,7 @@ def test_a_pattern_that_no_unloaded_model_can_meet_needs_no_more_detail(pattern)
 
 def test_a_key_that_is_listed_twice_may_have_a_variant_that_is_not_carried():
     twice = record(CHAT, {**CHAT, "loaded_instances": [], "selected_variant": "qwen/qwen3-8b@8bit"}, detail="loaded")
-    with pytest.raises(RequirementError, match="gather with detail: full"):
+    with pytest.raises(InputError, match="gather with detail: full"):
         violations({"model": "qwen/qwen3-8b@8bit", "state": "absent"}, twice)
 
 
@@ -1240,7 +1240,7 @@ def test_a_name_that_reads_like_that_of_a_model_does_not_pass_for_its_absence(na
 def test_where_a_record_has_only_the_key_of_a_model_it_is_compared_as_it_reads():
     listed = record(CHAT, {**IDLE, "key": "id\u00e9/model"}, detail="loaded")
     assert violations({"model": "ide\u0301/model", "state": "absent"}, listed)
-    with pytest.raises(RequirementError, match="gather with detail: full"):
+    with pytest.raises(InputError, match="gather with detail: full"):
         violations({"model": "Ide\u0301/Model@8bit", "state": "absent"}, listed)
     assert violations({"model": "ide\u0301/model", "state": "unloaded"}, listed) == []
 
@@ -1331,7 +1331,7 @@ def test_flags(value, expected):
 
 
 def test_what_is_not_a_flag_is_refused():
-    with pytest.raises(RequirementError, match="^x: 1 is not true or false.$"):
+    with pytest.raises(InputError, match="^x: 1 is not true or false.$"):
         read_value(boolean, 1, "x")
 
 
@@ -1344,7 +1344,7 @@ def test_terms_of_a_fleet():
         (1, {}, "at.consistent: {} is not a list."),
         (1, ["size"], "at.consistent: size is not one of quantization, selected_variant, context_length."),
     ):
-        with pytest.raises(RequirementError) as caught:
+        with pytest.raises(InputError) as caught:
             parse_fleet_terms(min_hosts, consistent, "at.")
         assert str(caught.value) == says
 
@@ -1363,5 +1363,5 @@ def test_settings_that_are_text(accepted, met):
 
 
 def test_an_error_of_judging_begins_with_the_name():
-    with pytest.raises(RequirementError, match="^tools: the record has detail: loaded"):
+    with pytest.raises(InputError, match="^tools: the record has detail: loaded"):
         violations({"name": "tools", "architecture": "other", "state": "available"}, record(detail="loaded"))

@@ -10,9 +10,8 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit, violations_by_host
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.drift import CHANGE_KINDS
@@ -462,13 +461,13 @@ def test_a_rule_of_the_fleet_never_passes_on_nothing():
     ],
 )
 def test_a_policy_that_cannot_be_used_is_named(policy, message):
-    with pytest.raises((OptionError, RequirementError)) as caught:
+    with pytest.raises(InputError) as caught:
         parse_policies(policy, {"g": ["a"]})
     assert message in str(caught.value)
 
 
 def test_a_record_that_does_not_carry_what_is_judged_is_an_error():
-    with pytest.raises(RequirementError, match="gather with detail: full"):
+    with pytest.raises(InputError, match="gather with detail: full"):
         audited({"a": having(model("m"), detail="loaded")}, {"require": [{"model": "m", "state": "available", "format": "gguf"}]})
 
 

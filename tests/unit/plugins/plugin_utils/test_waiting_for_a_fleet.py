@@ -14,11 +14,10 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError, OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_records
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask as ask_one
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import not_asked_record
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import RequirementError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.assertion import (
     ask_fleet_until_met,
     judge_given_records,
@@ -195,7 +194,7 @@ def test_how_many_are_required(options, hosts, required):
 )
 def test_what_cannot_be_used_is_named(options, says):
     fleet = always(a=GOOD, b=GOOD, c=GOOD)
-    with pytest.raises((OptionError, RequirementError)) as caught:
+    with pytest.raises(InputError) as caught:
         fleet.run(**options)
     assert says in str(caught.value)
     assert fleet.rounds == []

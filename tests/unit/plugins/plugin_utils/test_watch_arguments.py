@@ -15,8 +15,8 @@ import jsonschema
 import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, RequirementError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import InputError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch import arguments
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.arguments import parse_arguments
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import EVENTS
@@ -111,7 +111,7 @@ WRONG_SENSE = {
 @pytest.mark.parametrize("case", [*WRONG, *WRONG_SENSE])
 def test_wrong_arguments_end_with_a_sentence_that_names_the_argument(case):
     given, sentence = {**WRONG, **WRONG_SENSE}[case]
-    with pytest.raises((OptionError, RequirementError)) as raised:
+    with pytest.raises(InputError) as raised:
         parse_arguments(given)
     assert str(raised.value).startswith(sentence) and "\n" not in str(raised.value)
     assert SECRET not in str(raised.value)
