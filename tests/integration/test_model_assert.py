@@ -246,22 +246,6 @@ def test_it_passes_with_warnings_of_each_host(run, start):
         assert warning not in hidden.output
 
 
-def test_an_instance_that_is_listed_twice_is_one(run, start):
-    listed = {"id": "m", "config": {"context_length": 8192}}
-    fleet = start({"gpu01": {"payload": {"models": [{"type": "llm", "key": "m", "loaded_instances": [listed, listed]}]}}})
-    play = """
-- name: Assert
-  hosts: all
-  gather_facts: false
-  tasks:
-    - name: Two instances
-      gpufleet.lmstudio.model_assert:
-        require: [{model: m, min_instances: 2}]
-"""
-    outcome = run(play, {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, ends=2)
-    assert "1 loaded instance meets the requirement, at least 2 are required" in outcome.output
-
-
 def test_one_name_that_several_instances_have_is_met_only_by_all_of_them(run, start):
     def entry(key, *contexts, **more):
         listed = [{"id": "prod", "config": {"context_length": context}} for context in contexts]
