@@ -333,6 +333,19 @@ def test_a_changed_record_without_an_error_is_judged(run):
     run(play, {"gpu01": {}})
 
 
+@pytest.mark.once
+def test_a_name_with_letters_that_look_alike_is_that_name_where_the_model_must_not_be_there(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    tasks = [{"gpufleet.lmstudio.model_info": {"via": "controller"}, "register": "asked"}]
+    # Dashes as programs that write texts put them, and wide letters.
+    for name in ("qwen/qwen3\u20138b", "qwen/qwen3\u20118b", "qwen/qwen3\u22128b", "\uff51wen/qwen3-*"):
+        gate = {"record": "{{ asked }}", "require": [{"model": name, "state": "unloaded"}]}
+        tasks.append({"gpufleet.lmstudio.model_assert": gate, "ignore_errors": True, "register": "gate"})
+        tasks.append({"ansible.builtin.assert": {"that": "gate is failed and 'must not be loaded, but is' in gate.msg"}})
+    play = {"name": "Gate", "hosts": "all", "gather_facts": False, "tasks": tasks}
+    run(json.dumps([play]), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+
+
 def test_a_record_whose_models_were_taken_away_passes_no_gate(run, start):
     fleet = start({"gpu01": {"payload": "workstation.json"}})
     play = """

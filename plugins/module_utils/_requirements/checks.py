@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NOT_CONFIRMED = "not confirmed"
 """The state of a model that is listed as loaded, where it is not known whether it is."""
+_DASHES = "[\u2010-\u2015\u2212]"
+"""What programs that write texts put in place of a hyphen."""
 
 
 class Check(NamedTuple):
@@ -223,9 +225,9 @@ def may_mean(pattern: str, name: str) -> bool:
 
 
 def as_read(text: str) -> str:
-    """A text without what a reader may overlook: capitals, needless spaces, characters that cannot be seen, and how an accent is encoded."""
+    """A text without what a reader may overlook: capitals, needless spaces, characters that cannot be seen, and how a letter or a dash is encoded."""
     seen = text if is_visible(text) else "".join(letter for letter in text if is_visible(letter) or letter.isspace())
-    return unicodedata.normalize("NFC", " ".join(seen.split()).casefold())
+    return re.sub(_DASHES, "-", unicodedata.normalize("NFKC", " ".join(seen.split()))).casefold()
 
 
 def same_setting(actual: Any, accepted: Any) -> bool | None:
