@@ -476,6 +476,16 @@ def test_the_module_alone_judges_what_was_written(tmp_path, require, says):
     assert "invocation" not in result or result["invocation"]["module_args"]["require"] == require
 
 
+EMPTY = {
+    "error": None,
+    "fingerprint": None,
+    "detail": "full",
+    "counts": {"models": 0},
+    "instances": [],
+    "models": [],
+    "available": [],
+    "loaded": [],
+}
 UNUSABLE = [
     ({"require": []}, "require: it is empty, which would pass on any host"),
     (
@@ -490,6 +500,10 @@ UNUSABLE = [
     (
         {"require": [{"model": "m"}], "record": {"ok": "False", "status": "", "fingerprint": None, "instances": []}},
         "record: its ok is neither true nor false",
+    ),
+    (
+        {"require": [{"model": "m", "state": "absent"}], "record": {**EMPTY, "ok": True, "status": "refused"}},
+        "record: its ok and its status contradict each other",
     ),
     ({"require": [{"model": "m"}], "record": "RECORD", "wait_timeout": 1}, "wait_timeout: a record gathered before"),
     ({"require": [{"type": "llm", "state": "available"}], "record": "RECORD"}, "gather with detail: full"),

@@ -36,6 +36,8 @@ def extract_record(value: Any) -> Record:
         if isinstance(found, Mapping) and all(name in found for name in ("ok", "status", "fingerprint", "instances")):
             if not isinstance(found["ok"], bool):
                 raise OptionError("record", "its ok is neither true nor false. Pass the record unchanged.")
+            if found["ok"] != (found["status"] == "ok"):
+                raise OptionError("record", "its ok and its status contradict each other. Pass the record unchanged.")
             # Records of earlier releases do not have it.
             return cast("Record", {"api": V1 if found["ok"] else None, **found})
     if isinstance(value, Mapping) and any(value.get(name) is True for name in ("unreachable", "failed", "skipped")):
