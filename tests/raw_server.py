@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -16,13 +17,13 @@ EMPTY = b'{"models": []}'
 
 
 class Server(threading.Thread):
-    """Answers every request with the same bytes, or one byte at a time without end, and counts the requests."""
+    """Answers every request, each in a thread of its own, with the same bytes, or one byte at a time without end, and counts the requests."""
 
-    def __init__(self, first: bytes, forever: bytes = b"", context: ssl.SSLContext | None = None, reads: bool = True):
+    def __init__(self, first: bytes, forever: bytes = b"", context: ssl.SSLContext | None = None):
         super().__init__(daemon=True)
-        self.first, self.forever, self.context, self.reads = first, forever, context, reads
-        self.asked = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.first, self.forever, self.context = first, forever, context
+        self.asked, self.lock = 0, threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
         self.port = self.listener.getsockname()[1]
         self.start()
 
@@ -32,19 +33,25 @@ class Server(threading.Thread):
                 client, _address = self.listener.accept()
             except OSError:
                 return
-            try:
-                with client:
-                    self.answer(client)
-            except (OSError, ValueError, IndexError):
-                pass  # The client has heard enough, or has not asked.
+            threading.Thread(target=self.serve, args=[client], daemon=True).start()
+
+    def serve(self, client):
+        try:
+            with client:
+                self.answer(client)
+        except (OSError, ValueError, IndexError):
+            pass  # The client has heard enough, or has not asked.
 
     def answer(self, client):
         if self.context:
             client = self.context.wrap_socket(client, server_side=True)
-        if self.reads:
-            client.recv(65536)
-        self.asked += 1
-        client.sendall(self.first)
+        client.recv(65536)
+        self.send(client, self.first)
+
+    def send(self, client, first: bytes):
+        with self.lock:
+            self.asked += 1
+        client.sendall(first)
         while self.forever:
             for byte in self.forever:
                 client.sendall(bytes([byte]))
@@ -57,6 +64,9 @@ class Server(threading.Thread):
         return self
 
     def __exit__(self, *_exc):
+        # So that whoever waits for a connection wakes up. Not every system can do it.
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
 
@@ -65,12 +75,11 @@ class Answering(Server):
 
     def __init__(self, answer: Callable[[str, str], bytes]):
         self.answer_to = answer
-        super().__init__(b"", reads=False)
+        super().__init__(b"")
 
     def answer(self, client):
         method, path, *_rest = client.recv(65536).decode().split(" ")
-        self.first = self.answer_to(method, path)
-        super().answer(client)
+        self.send(client, self.answer_to(method, path))
 
 
 def http(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:

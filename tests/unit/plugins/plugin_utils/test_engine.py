@@ -11,7 +11,6 @@ import gc
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._input_errors import OptionError
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import answer_cache, engine
+from ansible_collections.gpufleet.lmstudio.tests import raw_server
 from ansible_collections.gpufleet.lmstudio.tests.conftest import collections_path
 from ansible_collections.gpufleet.lmstudio.tests.forked_simulator import ForkedSimulator
 from ansible_collections.gpufleet.lmstudio.tests.transports import LATE, exchange_in_threads
@@ -262,56 +262,37 @@ def test_a_real_fleet_with_every_kind_of_host(tmp_path):
             assert sent <= {f"Bearer token-of-{name}"}
 
 
-class Server(threading.Thread):
-    """Answers each connection in a thread of its own with what `answer` gives for the path, and knows how many there were at once."""
+class Server(raw_server.Server):
+    """Answers each request with what a function gives for its path, and knows how many there were at once."""
 
     def __init__(self, answer):
-        super().__init__(daemon=True)
-        self.answer, self.lock = answer, threading.Lock()
-        self.open, self.most, self.asked = 0, 0, []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.start()
+        self.answer_to = answer
+        self.open, self.most, self.paths = 0, 0, []
+        super().__init__(b"")
+        self.url = f"http://127.0.0.1:{self.port}"
 
-    def run(self):
-        while True:
-            try:
-                client, _address = self.listener.accept()
-            except OSError:
-                return
-            with self.lock:
-                self.open += 1
-                self.most = max(self.most, self.open)
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
-
-    def serve(self, client):
-        with client:
-            path = client.recv(65536).split(b" ")[1].decode().removesuffix("/api/v1/models")
-            with self.lock:
-                self.asked.append(path)
-            parts = self.answer(path)
-            for part in parts[:-1] if isinstance(parts, list) else parts:
-                client.sendall(part)
-                time.sleep(0.02)  # So that the next one arrives by itself.
-            # It is over before the last of it is sent, so that the next host that is asked does not count as asked at the same time.
-            with self.lock:
-                self.open -= 1
-            if isinstance(parts, list) and parts:
-                client.sendall(parts[-1])
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_exc):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+    def answer(self, client):
+        path = client.recv(65536).split(b" ")[1].decode().removesuffix("/api/v1/models")
+        with self.lock:
+            self.paths.append(path)
+            self.open += 1
+            self.most = max(self.most, self.open)
+        parts = self.answer_to(path)
+        for part in parts[:-1] if isinstance(parts, list) else parts:
+            client.sendall(part)
+            time.sleep(0.02)  # So that the next one arrives by itself.
+        # It is over before the last of it is sent, so that the next host that is asked does not count as asked at the same time.
+        with self.lock:
+            self.open -= 1
+        if isinstance(parts, list) and parts:
+            client.sendall(parts[-1])
 
     def endpoints(self, *paths, **options):
         return [make_endpoint({"url": self.url + path, "timeout": 20, **options}, "") for path in paths]
 
 
-PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(EMPTY.body), EMPTY.body)
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(EMPTY.body), EMPTY.body)
+PLAIN = raw_server.http(EMPTY.body)
+CHUNKED = raw_server.framed(b"Transfer-Encoding: chunked", body=raw_server.chunks(EMPTY.body))
 
 
 def test_order_is_kept_and_concurrency_is_bounded():
@@ -357,8 +338,7 @@ def test_a_fleet_of_every_kind_asks_everyone_once(concurrency):
     def answer(path):
         if path == "/p0":
             return [PLAIN[:20], PLAIN[20:]]  # The head comes in pieces, which is not the plain case.
-        busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
-        return {"p": [PLAIN], "c": [CHUNKED], "r": [busy], "x": [PLAIN[:-3]], "n": []}[path[1]]
+        return {"p": [PLAIN], "c": [CHUNKED], "r": [raw_server.http(b"", status=b"503 Busy")], "x": [PLAIN[:-3]], "n": []}[path[1]]
 
     paths = [f"/{kind}{number}" for number in range(8) for kind in "pcrxn"]
     expected = {"p": "ok", "c": "ok", "r": "unavailable", "x": "disconnected", "n": "disconnected"}
@@ -368,7 +348,7 @@ def test_a_fleet_of_every_kind_asks_everyone_once(concurrency):
         ]
         records = engine.ask_all([*server.endpoints(*paths), *by_name], "loaded", concurrency, 60, lambda line: None)
     assert [record["status"] for record in records] == [*(expected[path[1]] for path in paths), "ok", "ok", "unavailable"]
-    assert sorted(server.asked) == sorted([*paths, "/p8", "/c8", "/r8"])
+    assert sorted(server.paths) == sorted([*paths, "/p8", "/c8", "/r8"])
     assert server.most <= concurrency
 
 
@@ -394,7 +374,7 @@ def test_who_is_silent_is_left_at_the_deadline_of_the_fleet(monkeypatch, first):
         released.set()
     assert {record["status"] for record in records} == {"timeout"}
     assert all("within the time for all hosts" in record["error"]["message"] for record in records)
-    assert len(server.asked) == 3
+    assert len(server.paths) == 3
 
 
 def test_who_waits_for_room_is_asked_as_soon_as_there_is_some(monkeypatch):
