@@ -161,8 +161,7 @@ class _Round(Generic[T]):
                 more = min(len(self._waiting), min(self._concurrency, _AT_FIRST + slow) - len(tasks))
                 tasks |= {asyncio.create_task(self._ask_some()) for _number in range(more)}
                 done, tasks = await asyncio.wait(tasks, timeout=_TICK, return_when=asyncio.FIRST_EXCEPTION)
-                for task in done:
-                    task.result()
+                await asyncio.gather(*done)
         finally:
             for task in tasks:
                 task.cancel()

@@ -166,12 +166,14 @@ def test_the_deadline_of_the_fleet_leaves_a_record_for_everyone():
     )
 
 
-def test_an_error_of_options_in_a_thread_reaches_the_caller():
+def test_an_error_of_options_in_a_thread_reaches_the_caller_and_nobody_else(caplog):
     def exchange(endpoint, request, deadline):
         raise OptionError("ca_path", "it holds nothing")
 
     with pytest.raises(OptionError, match="ca_path"):
         ask_all(endpoints(20), exchange)
+    gc.collect()
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
