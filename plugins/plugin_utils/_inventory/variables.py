@@ -39,7 +39,5 @@ class Variables:
         return dict(combine_vars(self._group_variables[key], own))
 
     def _of_plugins(self, entities: list[Any]) -> dict[str, Any]:
-        if not self._sources:
-            return {}
         variables: dict[str, Any] = get_vars_from_inventory_sources(self._loader, self._sources, entities, "all")
         return variables
