@@ -57,16 +57,13 @@ def problems(audit: Audit) -> dict[str, list[str]]:
     unchecked = any(check["reason"] == NO_ANSWER and check["outcome"] == "failed" for check in audit["checks"])
     violations = [*found.get(FLEET, []), *(found.get(UNANSWERED, []) if unchecked else []), *found.get(REQUIREMENT, [])]
     nothing = ["The policy judged nothing: no host of this audit is in its groups."] if audit["policy"] and not audit["checks"] else []
+    # A gate on drift must not pass where no host could be compared at all.
+    nothing_compared = ["No host could be compared with the baseline."] if audit["drift"] and not hosts_compared(audit) else []
     return {
         "violations": [*nothing, *_lines(violations)],
         "not_ok": _lines(found.get(UNANSWERED, [])),
-        "drift": _lines(found.get(DRIFT, [])) or _nothing_compared(audit),
+        "drift": [*nothing_compared, *_lines(found.get(DRIFT, []))],
     }
-
-
-def _nothing_compared(audit: Audit) -> list[str]:
-    """A gate on drift must not pass where no host could be compared at all."""
-    return [] if audit["drift"] is None or hosts_compared(audit) else ["No host could be compared with the baseline."]
 
 
 def _lines(findings: Iterable[Finding]) -> list[str]:
