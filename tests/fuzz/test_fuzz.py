@@ -616,15 +616,24 @@ def test_any_answer_gives_a_whole_record_without_the_token():
     Target("read_models", check).run()
 
 
+@contextlib.contextmanager
+def exchanging(endpoint):
+    """A deadline, until which whatever goes wrong is explained, as by whoever holds it."""
+    deadline = Deadline(endpoint.timeout)
+    try:
+        yield deadline
+    except blocking.EXCHANGE_ERRORS as exc:
+        raise blocking.as_api_error(exc, endpoint, deadline) from None
+    finally:
+        deadline.cancel()
+
+
 def record_from(driver, data, endpoint, monkeypatch):
     """The record that a driver makes from an HTTP answer."""
 
     def fetch(endpoint, request):
-        deadline = Deadline(endpoint.timeout)
-        try:
+        with exchanging(endpoint) as deadline:
             return driver.exchange(endpoint, LIST_MODELS, deadline)
-        finally:
-            deadline.cancel()
 
     with served(data) as connect, monkeypatch.context() as patch:
         patch.setattr(driver, "connect", connect)
@@ -656,12 +665,9 @@ def record_of_pieces(data, endpoint, dice):
             sending.cancel()
 
     def fetch(endpoint, request):
-        deadline = Deadline(endpoint.timeout)
-        deadline.connected = deadline.sent = True
-        try:
+        with exchanging(endpoint) as deadline:
+            deadline.connected = deadline.sent = True
             return LOOP.run_until_complete(receive(endpoint.max_response_bytes))
-        except blocking.EXCHANGE_ERRORS as exc:
-            raise blocking.as_api_error(exc, endpoint, deadline) from None
 
     return judged(ask(endpoint, fetch, "full"))
 
