@@ -37,10 +37,11 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, read_model, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import KnownModels
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -594,20 +595,20 @@ class Target:
         assert len(os.listdir("/proc/self/fd")) <= files
 
 
-def said_of(answer, endpoint, read_text=None):
+def said_of(answer, endpoint, read_model):
     try:
-        return read_models(answer, endpoint, read_text)
+        return read_models(answer, endpoint, read_model)
     except ApiError as exc:
         return exc.status, exc.problem
 
 
 def test_any_answer_gives_a_whole_record_without_the_token():
-    models = {}
+    known = KnownModels()
 
     def check(seed, changes, dice):
         answer, endpoint = answer_of(seed, changes), dice.choice(ENDPOINTS)
         note(f"{answer!r} to {endpoint.max_response_bytes}")
-        assert said_of(answer, endpoint) == said_of(answer, endpoint, models)
+        assert said_of(answer, endpoint, read_model) == said_of(answer, endpoint, known.read)
         asked = endpoint._replace(api=dice.choice(APIS), confirm_loaded=dice.choice([True, False]))
         record = ask(asked, lambda endpoint, request: answer, dice.choice(["full", "loaded"]))
         assert (record.pop("confirmed", None) is True) <= record["ok"]

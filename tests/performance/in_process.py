@@ -24,10 +24,10 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio import record  # noqa: E402
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models import Model  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.poll import Poll  # noqa: E402
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests  # noqa: E402
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import KnownModels  # noqa: E402
 
 CLOCK: Callable[[], float] = getattr(time, sys.argv[3])
 ROUNDS, READING_ROUNDS = 7, 30
@@ -72,17 +72,17 @@ def reading(body: str) -> list[float]:
     endpoint = make_endpoint({"url": "http://127.0.0.1:1234"}, "")
     outcome = Poll(Response(200, body.encode(), content_type="application/json"), "2026-01-01T00:00:00Z", 1)
 
-    known_models: dict[bytes, Model] = {}
+    known_models = KnownModels()
 
-    def read(models: dict[bytes, Model]) -> None:
-        parsed = record.parse(endpoint, outcome, lambda asked, answer, api: record.read_answer(asked, answer, api, models))
+    def read(models: KnownModels) -> None:
+        parsed = record.parse(endpoint, outcome, lambda asked, answer, api: record.read_answer(asked, answer, api, models.read))
         record.record_of(endpoint, parsed, "loaded")
 
     def known() -> None:
         read(known_models)
 
     def new() -> None:
-        read({})
+        read(KnownModels())
 
     def fifty_times(work: Callable[[], Any]) -> float:
         return seconds(lambda: [work() for _time in range(50)]) / 50

@@ -8,8 +8,7 @@
 
 from __future__ import annotations
 
-import marshal
-from typing import Any, Dict
+from typing import Any, Callable
 
 from .._http.endpoint import TARGET_URL, Endpoint
 from .._http.errors import ApiError
@@ -21,14 +20,15 @@ from .reader import Reader, check_list, invalid_field, json_type
 
 LIST_MODELS = Request("GET", "/api/v1/models")
 
-ModelCache = Dict[bytes, Model]
-"""Models that were read before, by their decoded JSON as bytes: most hosts of a fleet have the same ones."""
-_MAX_MODELS = 4096
-_MAX_MODEL_BYTES = 4096
-"""How many models are remembered, and the most bytes that the decoded JSON of one may have."""
+ReadModel = Callable[[Reader, Any, int], Model]
+"""Makes a model of an item of the list, whose number is that in warnings."""
 
 
-def _list_models(document: Any, cache: ModelCache | None) -> ModelList:
+def read_model(reader: Reader, raw: Any, number: int) -> Model:
+    return Model.from_entry(reader.read(raw, number))
+
+
+def _list_models(document: Any, read_model: ReadModel) -> ModelList:
     """The models that a document lists. Raises :class:`ApiError`."""
     if not isinstance(document, dict):
         raise ApiError("invalid", f"sent {json_type(document)} instead of a model list")
@@ -43,35 +43,13 @@ def _list_models(document: Any, cache: ModelCache | None) -> ModelList:
     if models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in models):
         raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
     reader = Reader()
-    cache = {} if cache is None else cache
-    return [_read_unless_cached(reader, raw, number, cache) for number, raw in enumerate(models)], reader.warnings()
-
-
-def _read_unless_cached(reader: Reader, raw: Any, number: int, cache: ModelCache) -> Model:
-    """A model, from `cache` if it was read before. Not kept there: models with instances, which change, and those with warnings, which each
-    host must get.
-    """
-    try:
-        # Different values never give equal bytes. Equal ones nearly always do, but marshal notes which strings are one object.
-        key = marshal.dumps(raw)
-    except ValueError:
-        return Model.from_entry(reader.read(raw, number))
-    model = cache.get(key)
-    if model:
-        return model
-    warned = reader.warned
-    model = Model.from_entry(reader.read(raw, number))
-    if len(key) <= _MAX_MODEL_BYTES and not model.entry["loaded"] and reader.warned == warned:
-        if len(cache) >= _MAX_MODELS:
-            cache.clear()
-        cache[key] = model
-    return model
+    return [read_model(reader, raw, number) for number, raw in enumerate(models)], reader.warnings()
 
 
 NOWHERE = Endpoint(TARGET_URL)
 """For answers that did not come from a server, such as those of a cache."""
 
 
-def read_models(response: Response, endpoint: Endpoint = NOWHERE, cache: ModelCache | None = None) -> ModelList:
-    """The models of an answer and the warnings about single fields. Raises :class:`ApiError`. `cache` is looked up, and added to."""
-    return read_document(response, endpoint, LIST_MODELS, lambda document: _list_models(document, cache))
+def read_models(response: Response, endpoint: Endpoint = NOWHERE, read_model: ReadModel = read_model) -> ModelList:
+    """The models of an answer and the warnings about single fields. Raises :class:`ApiError`."""
+    return read_document(response, endpoint, LIST_MODELS, lambda document: _list_models(document, read_model))

@@ -18,7 +18,7 @@ from .._http.response import Response
 from .documents import read_document
 from .models import ModelList
 from .models_v0 import LIST_MODELS_V0, read_models_v0
-from .models_v1 import LIST_MODELS, ModelCache, read_models
+from .models_v1 import LIST_MODELS, ReadModel, read_models
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """How ``asked_at`` is written, in UTC."""
@@ -44,9 +44,9 @@ def make_poll(seconds: float, answer: Response | ApiError) -> Poll:
     return Poll(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
 
 
-def read_list(answer: Response, endpoint: Endpoint, api: str, cache: ModelCache | None) -> ModelList:
-    """The models of an answer to the list `api`. Raises :class:`ApiError`. `cache` is as in :func:`read_models`."""
-    return read_models_v0(answer, endpoint) if api == V0 else read_models(answer, endpoint, cache)
+def read_list(answer: Response, endpoint: Endpoint, api: str, read_model: ReadModel) -> ModelList:
+    """The models of an answer to the list `api`. Raises :class:`ApiError`."""
+    return read_models_v0(answer, endpoint) if api == V0 else read_models(answer, endpoint, read_model)
 
 
 async def poll_endpoint(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Awaitable[Response]]) -> Poll:

@@ -22,7 +22,7 @@ from .known import may_be_loaded, total
 from .masking import mask_answer, mask_problem
 from .models import EMBEDDING_TYPES, Model, comparable_text
 from .models_v0 import LIST_MODELS_V0
-from .models_v1 import LIST_MODELS, ModelCache
+from .models_v1 import LIST_MODELS, ReadModel, read_model
 from .poll import Poll, poll_endpoint, read_list
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
     raise AssertionError("fetch_now has waited")
 
 
-def read_answer(endpoint: Endpoint, answer: Response, api: str, cache: ModelCache | None = None) -> ParsedAnswer:
-    """The list in an answer, as any endpoint gets it: with the secrets in it. Raises :class:`ApiError`. `cache` is as in :func:`read_models`."""
-    return ParsedAnswer(*read_list(answer, endpoint, api, cache), api)
+def read_answer(endpoint: Endpoint, answer: Response, api: str, read_model: ReadModel = read_model) -> ParsedAnswer:
+    """The list in an answer, as any endpoint gets it: with the secrets in it. Raises :class:`ApiError`."""
+    return ParsedAnswer(*read_list(answer, endpoint, api, read_model), api)
 
 
 def parse(endpoint: Endpoint, poll: Poll, read: Callable[[Endpoint, Response, str], ParsedAnswer] = read_answer) -> ParsedPoll:

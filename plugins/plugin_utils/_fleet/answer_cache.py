@@ -4,19 +4,50 @@
 
 # This plugin util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Answers that hosts of a fleet have in common are read once."""
+"""Answers and models that hosts of a fleet have in common are read once."""
 
 from __future__ import annotations
 
+import marshal
+from typing import Any
+
 from ...module_utils._http.endpoint import Endpoint
 from ...module_utils._http.response import Response
-from ...module_utils._lmstudio.models_v1 import ModelCache
+from ...module_utils._lmstudio.models import Model
+from ...module_utils._lmstudio.models_v1 import read_model
 from ...module_utils._lmstudio.poll import Poll
+from ...module_utils._lmstudio.reader import Reader
 from ...module_utils._lmstudio.record import ParsedAnswer, ParsedPoll, parse, read_answer
 
 _MAX_ANSWERS, _MAX_ANSWER_BYTES = 64, 256 * 1024
 """How many answers are remembered, and the size of the largest."""
-_MODELS: ModelCache = {}
+_MAX_MODELS, _MAX_MODEL_BYTES = 4096, 4096
+"""How many models are remembered, and the most bytes that the decoded JSON of one may have."""
+
+
+class KnownModels(dict[bytes, Model]):
+    """Models that were read before, by their decoded JSON as bytes: most hosts of a fleet have the same ones on disk."""
+
+    def read(self, reader: Reader, raw: Any, number: int) -> Model:
+        """Like :func:`read_model`. Not remembered: models with instances, which change, and those with warnings, which each host must get."""
+        try:
+            # Different values never give equal bytes. Equal ones nearly always do, but marshal notes which strings are one object.
+            key = marshal.dumps(raw)
+        except ValueError:
+            return read_model(reader, raw, number)
+        model = self.get(key)
+        if model:
+            return model
+        warned = reader.warned
+        model = read_model(reader, raw, number)
+        if len(key) <= _MAX_MODEL_BYTES and not model.entry["loaded"] and reader.warned == warned:
+            if len(self) >= _MAX_MODELS:
+                self.clear()
+            self[key] = model
+        return model
+
+
+_MODELS = KnownModels()
 
 
 class AnswerReader:
@@ -35,7 +66,7 @@ class AnswerReader:
         key = answer, endpoint.max_response_bytes, api
         found = self._answers.get(key)
         if found is None:
-            found = read_answer(endpoint, answer, api, _MODELS)
+            found = read_answer(endpoint, answer, api, _MODELS.read)
             if len(answer.body) <= _MAX_ANSWER_BYTES:
                 if len(self._answers) >= _MAX_ANSWERS:
                     self._answers.clear()

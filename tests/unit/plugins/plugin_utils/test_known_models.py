@@ -13,15 +13,12 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import (
-    _MAX_MODEL_BYTES,
-    _MAX_MODELS,
-    Reader,
-    read_models,
-)
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import read_model, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, read_answer, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import answer_cache, engine
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet.answer_cache import _MAX_MODEL_BYTES, _MAX_MODELS, KnownModels
 from ansible_collections.gpufleet.lmstudio.tests.strategies import entries, valid_entries
 from ansible_collections.gpufleet.lmstudio.tests.transports import exchange_in_threads
 from hypothesis import given
@@ -43,12 +40,12 @@ class Fleet:
     """Hosts that are read one after the other."""
 
     def __init__(self):
-        self.known = {}
+        self.known = KnownModels()
 
     def record(self, body, **options):
         endpoint = make_endpoint(options, "http://gpu01")
         poll = Poll(Response(200, body), "", 1)
-        return record_of(endpoint, parse(endpoint, poll, lambda *answer: read_answer(*answer, self.known)), "full")
+        return record_of(endpoint, parse(endpoint, poll, lambda *answer: read_answer(*answer, self.known.read)), "full")
 
 
 @pytest.fixture
@@ -117,7 +114,7 @@ def test_what_is_remembered_has_bounds(fleet):
 
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_a_fleet_reads_each_model_once(monkeypatch, token):
-    monkeypatch.setattr(answer_cache, "_MODELS", {})
+    monkeypatch.setattr(answer_cache, "_MODELS", KnownModels())
     new, reading = [], Reader.read
     monkeypatch.setattr(Reader, "read", lambda self, raw, number: new.append(raw["key"]) or reading(self, raw, number))
     asked = [make_endpoint({"token": token}, f"http://h{number}.invalid") for number in range(5)]
@@ -140,9 +137,9 @@ def test_a_model_that_is_nested_deep_is_the_same_every_time(fleet, levels):
     assert second == first
 
 
-def said_of(body, known):
+def said_of(body, read_model):
     try:
-        return read_models(Response(200, body), ENDPOINT, known)
+        return read_models(Response(200, body), ENDPOINT, read_model)
     except ApiError as exc:
         return exc.status, exc.problem, exc.hint, exc.http_status
 
@@ -155,7 +152,7 @@ def test_hosts_are_read_alike_whatever_the_hosts_before_them_said(shelf, chosen)
     bodies = [
         json.dumps({"models": [shelf[number % len(shelf)] for number in numbers]}).encode("utf-8", "surrogatepass") for numbers in chosen
     ]
-    alone = [said_of(body, None) for body in bodies]
-    known = {}
-    assert [said_of(body, known) for body in bodies] == alone
-    assert [said_of(body, known) for body in bodies] == alone
+    alone = [said_of(body, read_model) for body in bodies]
+    known = KnownModels()
+    assert [said_of(body, known.read) for body in bodies] == alone
+    assert [said_of(body, known.read) for body in bodies] == alone
