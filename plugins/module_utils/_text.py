@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any, Iterable, Sequence
 
@@ -87,9 +88,6 @@ def did_you_mean(words: Iterable[str], known: Iterable[str], least: float = 0.6,
     """The known words that come closest, to append to a message: a sentence, unless it begins in another way. Empty if none does. Case does not
     matter. `least` is how alike they have to be: 1 is the same word.
     """
-    # Imported here, because few misspell a word, and every task on a target would load it.
-    import difflib
-
     known_as = {name.lower(): name for name in known}
     close = [known_as[found] for word in words for found in difflib.get_close_matches(word.lower(), known_as, 1, least)]
     return f"{begins} you mean {' or '.join(printable(word) for word in dict.fromkeys(close))}?" if close else ""

@@ -17,7 +17,6 @@ from .._http.endpoint import AUTO, V0, V1, Endpoint
 from .._http.errors import ApiError
 from .._http.request import Request
 from .._http.response import Response
-from .confirmation import Confirmation, confirm, read_confirmation
 from .known import may_be_loaded, total
 from .masking import mask_answer, mask_problem
 from .models import EMBEDDING_TYPES, Model, comparable_text
@@ -61,13 +60,13 @@ class ParsedAnswer:
 
 
 class ParsedPoll(NamedTuple):
-    """The result of a poll, with its answers read and its secrets masked."""
+    """The result of a poll, with the list of models read and its secrets masked."""
 
     answer: ParsedAnswer | ApiError
     asked_at: str
     response_ms: int | None
-    confirmation: Confirmation | None = None
-    """What the older list says, where it was requested as well."""
+    states: Response | ApiError | None = None
+    """The older list, not read yet, where it was requested as well as the newer one."""
     cut_short: bool = False
     """Whether `fleet_timeout` was over before it had answered, which says nothing about the host."""
 
@@ -102,7 +101,7 @@ def parse(endpoint: Endpoint, poll: Poll, read: Callable[[Endpoint, Response, st
         answer = mask_problem(endpoint, exc)
         if (endpoint.api, poll.api) == (AUTO, V0) and answer.status != "unsupported":
             answer.problem += f" (asked for {LIST_MODELS_V0.path}, because it does not know {LIST_MODELS.path})"
-    return ParsedPoll(answer, poll.asked_at, poll.response_ms, read_confirmation(endpoint, poll.states) if poll.states else None)
+    return ParsedPoll(answer, poll.asked_at, poll.response_ms, poll.states)
 
 
 def record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
@@ -117,7 +116,10 @@ def record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
         error: Error = {"message": f"{endpoint.url} {answer.problem}.", "hint": answer.hint, "http_status": answer.http_status}
         record = _make_record(answer.status, error, asked, needed)
     if endpoint.confirm_loaded:
-        record = confirm(record, poll.confirmation)
+        # Imported here, because most tasks do not ask for it, and Ansible compiles what a module imports for every task.
+        from . import confirmation
+
+        record = confirmation.confirm(record, confirmation.read_confirmation(endpoint, poll.states) if poll.states else None)
     return at_detail_loaded(record) if detail == LOADED_ONLY else record
 
 

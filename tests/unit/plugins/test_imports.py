@@ -19,13 +19,13 @@ OURS = "ansible_collections.gpufleet.lmstudio.plugins."
 FILES = {".".join(path.relative_to(ROOT / "plugins").with_suffix("").parts): path for path in sorted((ROOT / "plugins").rglob("*.py"))}
 # What answers mean, and what is required: they use no socket and nothing of Ansible.
 PURE = tuple(name for name in FILES if name.startswith(("module_utils._lmstudio.", "module_utils._requirements.")))
-# Parts that most tasks on a target do not need: TLS and proxies, explaining a failure, explaining an answer, requests, likely words.
+# Parts that most tasks on a target do not need: TLS and proxies, explaining a failure, explaining an answer, confirming it, requests.
 SEAMS = {
     ("module_utils._http.blocking", "module_utils._http.tls"),
     ("module_utils._http.blocking", "module_utils._http.connection_errors"),
     ("module_utils._lmstudio.documents", "module_utils._lmstudio.response_errors"),
     ("plugin_utils._action", "plugin_utils._requests"),
-    ("module_utils._text", "difflib"),
+    ("module_utils._lmstudio.record", "module_utils._lmstudio.confirmation"),
 }
 
 
@@ -163,7 +163,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record
 fetch = lambda endpoint, request: Response(200, b'{"models": [{"key": "m", "loaded_instances": [{"id": "m"}], "future": 1}]}')
 assert ask(make_endpoint({"token": "sk-lm-0123456789"}, "http://gpu01"), fetch, "full")["ok"]
 ours = "ansible_collections.gpufleet.lmstudio.plugins.module_utils."
-print(*sorted(name.removeprefix(ours) for name in sys.modules if name.startswith(ours) or name == "difflib"))
+print(*sorted(name.removeprefix(ours) for name in sys.modules if name.startswith(ours)))
 """
 
 
@@ -185,7 +185,6 @@ def test_what_a_plain_answer_on_a_target_imports():
         "_input_errors",
         *(
             "_lmstudio",
-            "_lmstudio.confirmation",
             "_lmstudio.documents",
             "_lmstudio.known",
             "_lmstudio.masking",
