@@ -94,6 +94,11 @@ def test_imports_lead_down_only():
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_files_import_each_other_by_relative_names(name):
+    assert "ansible_collections" not in FILES[name].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_no_file_is_longer_than_one_reads_at_a_time(name):
     text = FILES[name].read_text(encoding="utf-8")
     documented = sum(
