@@ -32,8 +32,8 @@ REASONS = {
     "LM Studio. Let only one of them act at a time, then try again.",
     "masked_names": "Give another token or other headers, so that no name in the list contains the token, its first 10 characters, or the value of a header.",
     "shared_identifier": "Unload both in LM Studio, or load one of them there under another identifier. Then run the task again.",
-    "still_loaded": "A client may have loaded it again at once (just-in-time loading): stop the client, or switch that off. Or look at LM Studio's log "
-    "on that host (lms log stream).",
+    "still_loaded": "Unload it in LM Studio, or look at LM Studio's log on that host (lms log stream). If a client loads it again at once "
+    "(just-in-time loading), stop the client, or switch that off.",
     "download_unavailable": "Set source to a catalogue id or a URL from which this host can download the model, with a quantization that exists there.",
     "download_failed": "Look at LM Studio's log on that host (lms log stream), and at its free disk space. Then run the task again.",
     "download_stalled": "Look at the network and the free disk space of that host, and whether the download is paused in LM Studio. Then run the task "

@@ -420,6 +420,7 @@ def test_an_instance_that_is_listed_and_not_known_is_not_unloaded():
     result = server.run(parse_options("qwen", state="unloaded"))
     assert result["reason"] == "still_loaded" and result["changed"] is False and result["actions"] == []
     assert "a\ufffdb was to be unloaded, but is listed as loaded (a\ufffdb was not unloaded: LM Studio says " in result["msg"]
+    assert "Unload it in LM Studio" in result["msg"]
 
 
 def test_what_is_downloaded_already_and_not_listed_is_no_change():
