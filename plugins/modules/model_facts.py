@@ -25,7 +25,7 @@ description:
   - As a task with C(ignore_unreachable), it replaces the facts of a host that Ansible cannot reach with a record whose status is V(not_asked).
     Ansible then shows the task as ok instead of unreachable, and a warning says why. With C(failed_when) it does so if the task fails.
   - If a task fails because of its options, and C(ignore_errors) or C(rescue) goes on, Ansible keeps the facts of before.
-  - Under C(gather_facts), it does nothing of what it does as a task.
+  - Under C(gather_facts), nothing that is said here of a task applies.
   - Ansible gathers the facts of several modules in parallel, and ends each module after about five seconds with C(Timeout exceeded), which
     removes the host from the play. Set the variable C(ansible_facts_parallel) to V(false), as the examples do. Then the modules run one after
     another, without this limit.

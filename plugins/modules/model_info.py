@@ -332,8 +332,8 @@ lmstudio:
       type: str
     warnings:
       description:
-        - What is unusual in the answer, in words. A field of an unexpected type, which is treated as unknown, a model of which it is not known
-          whether it is loaded, and that a secret was sent back, which is masked.
+        - Sentences about what is unusual in the answer, such as a field of an unexpected type, which is treated as unknown, a model that may or
+          may not be loaded, or a secret that was sent back, which is masked.
       type: list
       elements: str
 """
