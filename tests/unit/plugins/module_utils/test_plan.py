@@ -139,6 +139,12 @@ SHARED = [model("qwen", instance("chat")), model("gemma", instance("chat")), mod
             [("unload", "gemma"), ("load", "qwen")],
             id="a key is not that of one that reads alike",
         ),
+        pytest.param(
+            [model("Qwen", instance("Qwen")), model("gemma", instance("g"), selected_variant="gemma@4bit")],
+            {"exclusive": True, "keep": ["qwen", "GEMMA@4bit"], "download": True},
+            [("download", "qwen"), ("unload", "Qwen"), ("load", "qwen")],
+            id="nor is the one that is downloaded, and a variant names its model",
+        ),
         *(
             pytest.param([model("qwen"), GEMMA], {"exclusive": True, "keep": [name]}, [("load", "qwen")], id=f"kept as {name!a}")
             for name in ("Gemma", "GEM*", "gemma\ufe0f")
