@@ -60,7 +60,7 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
 def refuse_booleans_as_numbers(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> None:
     """Raise an ``AnsibleError`` for true or false in place of a number. Ansible would take true for 1."""
     for name, value in options.items():
-        if isinstance(value, bool) and spec.get(name, {}).get("type") in ("int", "integer", "float"):
+        if isinstance(value, bool) and spec.get(name, {}).get("type") in ("int", "float"):
             raise AnsibleError(f"{(names or {}).get(name, name)}: {format_value(value)} is not a number.")
 
 
