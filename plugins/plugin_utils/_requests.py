@@ -115,10 +115,11 @@ def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Respon
 
 
 def _cause(exc: BaseException) -> BaseException:
-    """The exception of the system, OpenSSL or http.client that requests and urllib3 have wrapped. One of their own is about what a server sent."""
+    """The exception of the system, OpenSSL or http.client that requests and urllib3 have wrapped. One of urllib3's own is about what a server sent."""
     cause: BaseException | None = exc
     while cause is not None:
         if isinstance(cause, (OSError, http.client.HTTPException)) and not isinstance(cause, requests.RequestException):
             return cause
         cause = cause.__cause__ or cause.__context__
-    return http.client.HTTPException()
+    # Such as that of a name that cannot be encoded, or of an address that requests does not take.
+    return exc if isinstance(exc, EXCHANGE_ERRORS) else http.client.HTTPException()
