@@ -259,8 +259,9 @@ def test_a_redirect_is_not_followed(asking, fleet):
 
 
 @pytest.mark.parametrize("name", ["gpu01.invalid", "gpu01..invalid", f"{'x' * 64}.invalid"])
-def test_a_name_that_does_not_resolve(asking, name):
-    record = record_of(asking, f"http://{name}:1234")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_name_that_does_not_resolve(asking, scheme, name):
+    record = record_of(asking, f"{scheme}://{name}:1234")
     assert record["status"] == "dns"
     assert f"{name} does not resolve" in record["error"]["message"]
 
