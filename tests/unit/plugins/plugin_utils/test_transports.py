@@ -470,6 +470,12 @@ class TestProxy:
         assert "through the proxy http://" + forbidding_proxy.address in record["error"]["message"]
         assert "a:b" not in json.dumps(record)
 
+    def test_nothing_is_left_behind_of_one_that_answers_without_end(self, asking, monkeypatch):
+        with Server(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", forever=b" ") as endless:
+            monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{endless.port}")
+            assert record_of(asking, "http://gpu01.invalid:1234", use_proxy=True, timeout=0.5)["status"] == "timeout"
+            assert finished_threads()
+
     def test_one_that_is_down_is_named(self, asking, monkeypatch):
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))
