@@ -227,7 +227,9 @@ def may_mean(pattern: str, name: str) -> bool:
 def as_read(text: str) -> str:
     """A text without what a reader may overlook: capitals, needless spaces, characters that cannot be seen, and how a letter or a dash is encoded."""
     seen = text if is_visible(text) else "".join(letter for letter in text if is_visible(letter) or letter.isspace())
-    return re.sub(_DASHES, "-", unicodedata.normalize("NFKC", " ".join(seen.split()))).casefold()
+    folded = unicodedata.normalize("NFKC", " ".join(seen.split())).casefold()
+    # Small letters may be encoded in two ways again.
+    return re.sub(_DASHES, "-", unicodedata.normalize("NFC", folded))
 
 
 def same_setting(actual: Any, accepted: Any) -> bool | None:

@@ -1237,6 +1237,12 @@ def test_a_name_that_reads_like_that_of_a_model_does_not_pass_for_its_absence(na
     assert violations({"model": name}) and violations({"model": name, "state": "available"})
 
 
+@pytest.mark.parametrize(("name", "listed"), [("id\u00e9", "IDE\u0301"), ("\u0390", "\u03aa\u0301"), ("qwen", "\U0001d410wen")])
+def test_letters_are_the_same_however_they_are_encoded(name, listed):
+    for one, other in ((name, listed), (listed, name)):
+        assert violations({"model": one, "state": "absent"}, record({**CHAT, "key": other}))
+
+
 def test_where_a_record_has_only_the_key_of_a_model_it_is_compared_as_it_reads():
     listed = record(CHAT, {**IDLE, "key": "id\u00e9/model"}, detail="loaded")
     assert violations({"model": "ide\u0301/model", "state": "absent"}, listed)
