@@ -565,6 +565,12 @@ def test_a_vaulted_token_works_at_every_plugin(run, start, tmp_path):
         headers:
           X-Key: KEY
       run_once: true
+    - name: In the headers of the lookup
+      ansible.builtin.debug:
+        msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=lmstudio_token, headers=fleet_headers) }}"
+      vars:
+        fleet_headers:
+          X-Key: KEY
 """
     # A vaulted text in the play itself is indented a few spaces more.
     for name, encrypted in (("TOKEN", token), ("KEY", key)):
@@ -572,7 +578,7 @@ def test_a_vaulted_token_works_at_every_plugin(run, start, tmp_path):
     hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}
     outcome = run(play, hosts, "--vault-password-file", "password", "-vvvv")
     assert TOKENS["gpu01"] not in outcome.output and "the-key" not in outcome.output
-    assert [request["headers"].get("x-key") for request in fleet.requests("gpu01")] == [None] * 6 + ["the-key-of-the-fleet"] * 2
+    assert [request["headers"].get("x-key") for request in fleet.requests("gpu01")] == [None] * 6 + ["the-key-of-the-fleet"] * 3
 
 
 def test_a_local_connection_of_the_play_counts(run, start):
