@@ -39,7 +39,7 @@ class FleetViolation(Violation):
 
 
 def labelled_violation(label: str, check: str, expected: Any, actual: Any, severity: str, message: str) -> Violation:
-    """A violation under this label, also of what is no requirement (``exclusive``)."""
+    """A violation under this label. It need not be of a requirement: ``exclusive`` has violations of its own."""
     return {"requirement": label, "check": check, "expected": expected, "actual": actual, "severity": severity, "message": message}
 
 
