@@ -948,19 +948,22 @@ def test_a_url_of_the_task_that_is_not_the_hosts_gets_nothing_of_the_host(run, s
     assert "plain: " not in words(outcome)
 
 
-def test_a_port_in_another_spelling_does_not_make_a_url_one_of_the_hosts(run, start):
-    fleet = start({"other": {}})
-    address, _colon, port = fleet.urls["other"].rpartition(":")
+def test_in_any_spelling_of_its_port_a_url_is_the_hosts_or_is_not(run, start):
+    fleet = start({"own": {}, "other": {}})
+    spellings = []
+    for url in fleet.urls.values():
+        address, _colon, port = url.rpartition(":")
+        spellings += [[address, port], [address, f"{port}.0"]]
     play = f"""
-- name: Ask a server that is not the host's
+- name: Ask the server of the host and another one
   hosts: gpu01
   gather_facts: false
   module_defaults:
     group/gpufleet.lmstudio.lmstudio:
-      url: {address}
-      port: "{{{{ item }}}}"
+      url: "{{{{ item[0] }}}}"
+      port: "{{{{ item[1] }}}}"
   vars:
-    spellings: ["{port}", "{port}.0", "{int(port) / 1000:.3f}e3"]
+    spellings: {spellings}
   tasks:
     - name: Ask for the models
       gpufleet.lmstudio.model_info:
@@ -976,9 +979,10 @@ def test_a_port_in_another_spelling_does_not_make_a_url_one_of_the_hosts(run, st
           token: "{{{{ lmstudio_token }}}}"
 """
     for via in ("target", "controller"):
-        run(play, {"gpu01": {"lmstudio_token": token_of("gpu01"), "via": via}})
-    # ansible-core before 2.17 refuses the others.
-    assert len(sent_to(fleet, "other")) in (4, 12) and set(sent_to(fleet, "other")) == {None}
+        run(play, {"gpu01": {"lmstudio_url": fleet.urls["own"], "lmstudio_token": token_of("gpu01"), "via": via}})
+    # ansible-core before 2.17 refuses the second one.
+    assert len(sent_to(fleet, "own")) in (4, 8) and set(sent_to(fleet, "own")) == {f"Bearer {token_of('gpu01')}"}
+    assert len(sent_to(fleet, "other")) in (4, 8) and set(sent_to(fleet, "other")) == {None}
 
 
 def test_files_of_the_host_do_not_count_for_a_url_that_is_not_the_hosts(run, start):

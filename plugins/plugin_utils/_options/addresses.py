@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible.module_utils.common.validation import check_type_int
+
 from ...module_utils._grouping import grouped
 from ...module_utils._http.endpoint import TARGET_URL, Endpoint, normalise_url
 from ...module_utils._http.ip_addresses import is_loopback, is_this_machine
@@ -59,9 +61,9 @@ def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: b
     if url is not None:
         own += [(url, port), (with_host(str(url), host.address), port)]
     asked = _server(overrides["url"], overrides.get("port"))
-    if asked is None:
-        return False  # The check of options may understand what this comparison does not, such as a port of 1234.0.
-    return any(_server(*server) == asked for server in own) and (host.sends_request(on_controller) or asked.host != THIS_MACHINE)
+    if not asked or (asked.host == THIS_MACHINE and not host.sends_request(on_controller)):
+        return False
+    return any(_server(*server) == asked for server in own)
 
 
 def leads_to(url: str, options: Mapping[str, Any], default_url: str) -> bool:
@@ -74,7 +76,7 @@ def leads_to(url: str, options: Mapping[str, Any], default_url: str) -> bool:
 def _server(url: Any, port: Any) -> Server | None:
     """What a URL names, in a form that can be compared. None for one that cannot be used."""
     try:
-        endpoint = Endpoint(normalise_url(str(url), None if port is None else int(port)))
+        endpoint = Endpoint(normalise_url(str(url), None if port is None else check_type_int(port)))
     except (OptionError, OverflowError, TypeError, ValueError):
         return None
     return server_of(endpoint)
