@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, 
 
 from ._argspec import CONFIRM_LOADED, VIA
 from ._http.endpoint import Endpoint, connection_options
-from ._http.errors import STATUSES
 from ._http.option_checks import check_seconds
 from ._input_errors import OptionError
 from ._lmstudio.gathered import extract_record
 from ._lmstudio.known import lacks_states
+from ._lmstudio.next_steps import STATUSES
 from ._lmstudio.record import FULL, NOT_ASKED, Fetch, ask, at_detail_loaded
 from ._requirements.judge import is_met, judge
 from ._requirements.messages import FAIL, Violation

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.next_steps import HINTS, STATUSES
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options import precedence
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT, has_ipv6
 from ansible_collections.gpufleet.lmstudio.tests.raw_server import EMPTY, Server, framed, http

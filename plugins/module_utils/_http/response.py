@@ -11,10 +11,12 @@ from __future__ import annotations
 import http.client
 from typing import Callable, NamedTuple
 
-from .errors import MAX_DIGITS, ApiError
+from .errors import ApiError
 
 _CHUNK = 65536
 _MAX_INTERIM_RESPONSES = 100
+MAX_DIGITS = 18
+"""The most digits of a whole number from a server. One with more is not believed."""
 CUT_OFF = "closed the connection before the answer was complete"
 _NO_BODY = (*range(200), 204, 304, 401, 403)
 """HTTP statuses whose body is not read: most have none, and LM Studio quotes the token in those of 401 and 403."""

@@ -18,9 +18,9 @@ import zlib
 from typing import Any, Callable, TypeVar
 
 from .._http.endpoint import Endpoint
-from .._http.errors import MAX_DIGITS, ApiError
+from .._http.errors import ApiError
 from .._http.request import Request
-from .._http.response import Response
+from .._http.response import MAX_DIGITS, Response
 from .._text import printable
 
 Read = TypeVar("Read")

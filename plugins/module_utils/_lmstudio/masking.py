@@ -135,7 +135,7 @@ def _note_masked_lifetimes(entry: Entry, masked: Entry) -> None:
 
 def mask_problem(endpoint: Endpoint, exc: ApiError) -> ApiError:
     """A failure with the secrets that were sent to the endpoint masked."""
-    return ApiError(exc.status, mask_text(secrets_of(endpoint), exc.problem), hint=exc.hint, http_status=exc.http_status)
+    return ApiError(exc.status, mask_text(secrets_of(endpoint), exc.problem), exc.case, exc.hint, exc.http_status)
 
 
 def mask_text(secrets: tuple[Secret, ...], text: str) -> str:

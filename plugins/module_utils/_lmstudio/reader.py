@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, Mapping
 
-from .._http.errors import MAX_DIGITS, ApiError
+from .._http.errors import ApiError
+from .._http.response import MAX_DIGITS
 from .._text import printable
 
 Entry = Dict[str, Any]

@@ -22,6 +22,7 @@ from .masking import mask_answer, mask_problem
 from .models import EMBEDDING_TYPES, Model, comparable_text
 from .models_v0 import LIST_MODELS_V0
 from .models_v1 import LIST_MODELS, ReadModel, read_model
+from .next_steps import hint_of
 from .poll import Poll, poll_endpoint, read_list
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
     if isinstance(answer, ParsedAnswer):
         record = _make_record("ok", None, {**asked, "api": answer.api}, needed, answer.facts(needed))
     else:
-        error: Error = {"message": f"{endpoint.url} {answer.problem}.", "hint": answer.hint, "http_status": answer.http_status}
+        error: Error = {"message": f"{endpoint.url} {answer.problem}.", "hint": hint_of(answer), "http_status": answer.http_status}
         record = _make_record(answer.status, error, asked, needed)
     if endpoint.confirm_loaded:
         # Imported here, because most tasks do not ask for it, and Ansible compiles what a module imports for every task.

@@ -17,6 +17,7 @@ from .._http.errors import ApiError
 from .._http.request import Request
 from .._lmstudio.documents import Read, read_document
 from .._lmstudio.masking import mask_text, secrets_of
+from .._lmstudio.next_steps import hint_of
 from .._lmstudio.reader import believable
 from .._lmstudio.record import Fetch
 from .._text import printable
@@ -125,7 +126,7 @@ class Requests:
         sentence = f"{doing}: {self._endpoint.url} {mask_text(self._secrets, error.problem)}"
         if kinds:
             return Failure(_REASONS[action], f"{sentence} and says {said or kind!r}", unclear=True)
-        return Failure(error.status, sentence, HINTS_FOR_CHANGES.get(error.status, error.hint), unclear)
+        return Failure(error.status, sentence, HINTS_FOR_CHANGES.get(error.status) or hint_of(error), unclear)
 
 
 def _post(action: str, body: Mapping[str, Any], timeout: float | None = None) -> Request:

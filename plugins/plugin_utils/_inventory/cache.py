@@ -28,12 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils._http.endpoint import APIS, AUTO, PUBLIC_OPTIONS, Endpoint
-from ...module_utils._http.errors import STATUSES, ApiError
+from ...module_utils._http.errors import ApiError
 from ...module_utils._http.ip_addresses import is_loopback
 from ...module_utils._http.response import Response
 from ...module_utils._lmstudio.masking import mask_problem
 from ...module_utils._lmstudio.models import Model, canonical
 from ...module_utils._lmstudio.models_v1 import read_models
+from ...module_utils._lmstudio.next_steps import STATUSES, hint_of
 from ...module_utils._lmstudio.poll import TIME_FORMAT
 from ...module_utils._lmstudio.record import ParsedAnswer, ParsedPoll
 from .._options.server_identity import names_by_server
@@ -64,7 +65,7 @@ def dump_polls(endpoints: Mapping[str, Endpoint], polls: Mapping[str, ParsedPoll
                 answers.append({"models": list(map(number_of, answer.models)), "warnings": answer.warnings, "api": answer.api})
             hosts[name] = {**entry, "answer": positions[id(answer)]}
         elif isinstance(answer, ApiError) and answer.http_status is None and not poll.cut_short:
-            hosts[name] = {**entry, "status": answer.status, "what": answer.problem, "hint": answer.hint}
+            hosts[name] = {**entry, "status": answer.status, "what": answer.problem, "hint": hint_of(answer)}
     return json.dumps({"hosts": hosts, "answers": answers, "models": list(models)})
 
 

@@ -196,6 +196,7 @@ def test_what_a_plain_answer_on_a_target_imports():
             "_lmstudio.models",
             "_lmstudio.models_v0",
             "_lmstudio.models_v1",
+            "_lmstudio.next_steps",
             "_lmstudio.poll",
             "_lmstudio.reader",
             "_lmstudio.record",

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import STATUSES, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v0 import read_models_v0
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import NOWHERE, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.next_steps import STATUSES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.judge import judge as judge_record
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import parse_all

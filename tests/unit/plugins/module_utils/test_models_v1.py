@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.next_steps import HINTS, STATUSES, hint_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import MAX_ENTRIES
 
 ENDPOINT = Endpoint("http://gpu01:1234", max_response_bytes=1024 * 1024)
@@ -281,7 +282,7 @@ def test_a_401_says_whether_a_token_was_sent():
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 500, 503, 302])
 def test_no_error_quotes_the_body(status):
     caught = error({"error": {"message": "secret-of-the-server", "code": "secret-of-the-server"}}, status)
-    assert "secret" not in caught.problem + caught.hint
+    assert "secret" not in caught.problem + hint_of(caught)
 
 
 @pytest.mark.parametrize(
@@ -318,14 +319,14 @@ def test_nobody_is_sent_from_tls_to_the_clear():
         ("http://gpu02/api/v1/models", "redirect: without TLS"),
         ("https://gpu02/api/v1/models", "redirect: other host"),
     ]:
-        assert error(b"", 302, asked, location=location).hint == HINTS[case]
+        assert hint_of(error(b"", 302, asked, location=location)) == HINTS[case]
 
 
 def test_a_proxy_that_asks_a_tls_port_in_the_clear_is_told_so():
     for asked, case in ((ENDPOINT, "TLS"), (ENDPOINT._replace(url="https://gpu01"), "TLS behind")):
-        assert error(b"Client sent an HTTP request to an HTTPS server.", 400, asked).hint == HINTS[f"http_error: {case}"]
+        assert hint_of(error(b"Client sent an HTTP request to an HTTPS server.", 400, asked)) == HINTS[f"http_error: {case}"]
         page = b"<html>The plain HTTP request was sent to HTTPS port"
-        assert error(page, 400, asked).hint == HINTS[f"not_lmstudio: {case}"]
+        assert hint_of(error(page, 400, asked)) == HINTS[f"not_lmstudio: {case}"]
 
 
 @pytest.mark.parametrize(
@@ -406,7 +407,7 @@ def test_gzip_is_read_within_the_limit_though_nobody_asked_for_it():
 
 def test_an_answer_over_the_limit_is_invalid_unless_its_status_says_more():
     assert error(b"", too_large=True).status == "invalid"
-    assert "max_response_bytes" in error(b"", too_large=True).hint
+    assert "max_response_bytes" in hint_of(error(b"", too_large=True))
     assert error(b"", 503, too_large=True).status == "unavailable"
 
 

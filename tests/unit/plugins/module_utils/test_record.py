@@ -12,8 +12,9 @@ import random
 
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import HINTS, STATUSES, ApiError
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.next_steps import HINTS, STATUSES
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask, explain
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
 

@@ -141,7 +141,7 @@ def said_of(body, read_model):
     try:
         return read_models(Response(200, body), ENDPOINT, read_model)
     except ApiError as exc:
-        return exc.status, exc.problem, exc.hint, exc.http_status
+        return exc.status, exc.problem, exc.case, exc.hint, exc.http_status
 
 
 @given(
