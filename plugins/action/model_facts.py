@@ -11,7 +11,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ..module_utils._argspec import only_set
-from ..module_utils._http.endpoint import TARGET_URL, connection_options, make_endpoint
+from ..module_utils._http.endpoint import TARGET_URL, Endpoint, connection_options, make_endpoint
 from ..module_utils._http.ip_addresses import is_loopback
 from ..module_utils._input_errors import OptionError
 from ..module_utils._lmstudio.gathered import nothing_gathered
@@ -67,26 +67,29 @@ class ActionModule(NormalAction):
         written = WrittenOptions(self._task, "gpufleet.lmstudio.model_facts")
         resolved = _resolve(given, host)
         if host.delegate and self._task.delegate_facts:
-            # The facts are the delegate's, so the server has to be, too.
             connection = connection_of_play(self._task, host.delegate, task_vars, self._templar)
             delegate = host_of_inventory(host.delegate, task_vars["hostvars"], self._templar, connection)
+            self._check_server_of(delegate, host, endpoint, resolved, written)
             if is_loopback(endpoint.host):
-                option = next(iter(withhold_from_server(self, host, resolved, written, except_for=PROTECTION).withheld or ()), None)
-                if option:
-                    raise AnsibleError(
-                        f"{option} is that of {name}, and with delegate_facts the server is that of {delegate.name}. "
-                        f"Set it to that of {delegate.name}, such as hostvars[{delegate.name!r}].{SECRETS.get(option, SECRETS['token'])}."
-                    )
                 return [check_target(self._connection, delegate, endpoint, None)]
-            if resolved.withheld is None and not is_server_of_host(given, delegate, on_controller=False):
-                raise AnsibleError(
-                    f"{endpoint.url} is a server of {name}, and with delegate_facts its answer would become facts of {delegate.name}. "
-                    f"Remove delegate_facts, or set url to a server of {delegate.name}."
-                )
         if resolved.withheld is not None:
             resolved = withhold_from_server(self, host, resolved, written, written.own(self._templar))
             self._task.args = resolved.options
         return check_task(self, host, endpoint, resolved, written, _resolve)
+
+    def _check_server_of(self, delegate: Host, host: Host, endpoint: Endpoint, resolved: Resolved, written: WrittenOptions) -> None:
+        """With delegate_facts the facts are those of the delegate, so the server and the secrets have to be, too."""
+        if is_loopback(endpoint.host):
+            for option in withhold_from_server(self, host, resolved, written, except_for=PROTECTION).withheld or ():
+                raise AnsibleError(
+                    f"{option} is that of {host.name}, and with delegate_facts the server is that of {delegate.name}. "
+                    f"Set it to that of {delegate.name}, such as hostvars[{delegate.name!r}].{SECRETS.get(option, SECRETS['token'])}."
+                )
+        elif resolved.withheld is None and not is_server_of_host(resolved.options, delegate, on_controller=False):
+            raise AnsibleError(
+                f"{endpoint.url} is a server of {host.name}, and with delegate_facts its answer would become facts of {delegate.name}. "
+                f"Remove delegate_facts, or set url to a server of {delegate.name}."
+            )
 
 
 def _resolve(options: Mapping[str, Any], host: Host) -> Resolved:
