@@ -150,6 +150,7 @@ from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin
 from ansible.utils.vars import combine_vars
 
+from ..module_utils._argspec import is_set, only_set
 from ..module_utils._http.endpoint import Endpoint
 from ..module_utils._input_errors import OptionError
 from ..module_utils._lmstudio.record import record_of
@@ -209,6 +210,11 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             set_record(inventory, name, record, options["variable"])
             self.construct(name, options, variables)
 
+    def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Mapping[str, Any] | None = None) -> None:
+        # Ansible itself would take an empty string for false, or for a folder. For a pattern of hosts it is an error.
+        given = {name: value for name, value in (direct or {}).items() if name == "hosts" or is_set(value)}
+        super().set_options(task_keys, var_options, given)
+
     def _read_options(self, path: str) -> dict[str, Any]:
         try:
             raw = self._read_config_data(path)
@@ -216,7 +222,7 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             options = {name: self.get_option(name) for name in self.option_definitions}
         except AnsibleError as exc:
             raw = self.loader.load_from_file(path)
-            raise AnsibleParserError(explain_refusal(exc, raw if isinstance(raw, Mapping) else {})) from None
+            raise AnsibleParserError(explain_refusal(exc, only_set(raw) if isinstance(raw, Mapping) else {})) from None
         unknown = sorted(set(raw) - set(options))
         if unknown:
             raise AnsibleParserError(unknown_names("option", unknown, sorted(options)))

@@ -16,6 +16,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 import yaml
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in, sent_to, vaulted, words
@@ -580,6 +581,23 @@ def test_a_wrong_option_fails_the_source_with_its_name(read_inventory, start):
     assert [(says, about) for (_options, says), about in zip(WRONG, said) if says not in about] == []
     assert "hunter2" not in printed
     assert len(fleet.requests("gpu01")) == sum("compose" in options for options, _says in WRONG)
+
+
+def test_an_empty_string_is_an_option_that_is_not_set(read_inventory, start, tmp_path):
+    """Ansible takes an empty text for false: a certificate that nobody checks, and variables that are not read."""
+    certificate = tmp_path / "server.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    fleet = start({"gpu01": {}, "untrusted": {"tls": {"certificate": str(certificate), "key": str(certificate)}}})
+    options = (
+        *("port", "headers", "timeout", "validate_certs", "ca_path", "client_cert", "client_key", "use_proxy", "max_response_bytes", "api"),
+        *("concurrency", "fleet_timeout", "detail", "on_error", "variable", "use_vars_plugins", "endpoints"),
+    )
+    source = {**PLUGIN, "hosts": "gpu", "token": "a-token-for-all", **dict.fromkeys(options, "")}
+    vars_file = {"host_vars/gpu01.yml": {"lmstudio_token": TOKENS["gpu01"]}}
+    read = read_inventory({"hosts.yml": local(fleet), **vars_file, "lmstudio.yml": source})
+    assert [read.variables[name]["lmstudio_record"]["status"] for name in ("gpu01", "untrusted")] == ["ok", "tls"], read.output
+    assert sent_to(fleet, "gpu01") == [f"Bearer {TOKENS['gpu01']}"] and not fleet.requests("untrusted")
+    assert "1 of 2 hosts did not return a model list. untrusted: " in words(read)
 
 
 def test_a_source_that_fails_can_end_the_run(read_inventory, start):
