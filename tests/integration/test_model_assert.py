@@ -449,7 +449,7 @@ RAW = [
     ([{"model": "m", "min_parallel": True}], "require[0]: min_parallel: true is not a whole number of 1 or more"),
     ([{"model": "m", "min_context_length": 4096.5}], "require[0]: min_context_length: 4096.5 is not a whole number"),
     ([{"model": 8}], "require[0]: model: 8 is not a string or a list of strings"),
-    ([{"model": []}], "require[0]: model: [] is not a string or a list of strings"),
+    ([{"model": []}], "require[0]: model has no value"),
     ([{"model": "m", "capabilities": "vision,reasoning"}], "require[0]: capabilities: vision,reasoning is not one or several of vision"),
     ([{"model": "m", "config": "flash_attention=true"}], "require[0]: config: flash_attention=true is not a mapping of settings"),
     ([{"model": "m", "severity": "Warn"}], "require[0]: severity: Warn is not one of fail, warn"),

@@ -106,7 +106,7 @@ def parse(raw: Any, where: str = "requirement") -> Requirement:
     for key, value in raw.items():
         if key not in KEYS:
             raise InputError(f"{where}: {unknown_names('key', [key], KEYS)}")
-        if value is None:
+        if (value.strip() if isinstance(value, str) else value) in (None, "", [], (), {}):
             raise InputError(f"{where}: {key} has no value. Give one, or remove the key.")
         values[key] = read_value(VOCABULARY[key].read, value, f"{where}: {key}")
     requirement = Requirement(**values)
@@ -161,11 +161,10 @@ def _text(value: Any) -> str:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, (list, tuple)) and value:
-        return tuple(_text(item) for item in value)
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("a string or a list of strings")
-    return (str(value).strip(),)
+    try:
+        return tuple(map(_text, value if isinstance(value, (list, tuple)) else [value]))
+    except ValueError:
+        raise ValueError("a string or a list of strings that are not empty") from None
 
 
 def one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
@@ -180,7 +179,9 @@ def one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
 def _capabilities(value: Any) -> tuple[str, ...]:
     names = _texts(value)
     if not set(names) <= set(CAPABILITIES):
-        raise ValueError(f"one or several of {', '.join(CAPABILITIES)}")
+        raise ValueError(
+            f"one or several of {', '.join(CAPABILITIES)}.{did_you_mean([name for name in names if name not in CAPABILITIES], CAPABILITIES)}"
+        )
     return names
 
 
@@ -199,7 +200,7 @@ def _bits(value: Any) -> float:
     if isinstance(value, str) and re.match(r"[0-9]{1,9}(\.[0-9]{1,9})?\Z", value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1000:
-        raise ValueError("a number above 0")
+        raise ValueError("a number above 0 and below 1000")
     return float(value)
 
 
