@@ -148,7 +148,7 @@ def install_with_npm(session: nox.Session, folder: str, *arguments: str) -> None
 
 
 def copied_tree(session: nox.Session, only: Collection[str] = ()) -> Path:
-    """A copy of the tracked files, or of those in `only`, in a folder of the shape that ansible-test wants."""
+    """A copy of the tracked files, or of those in `only`, in a folder of the shape that ansible-test needs."""
     tree = Path(session.create_tmp()).resolve() / "ansible_collections" / "gpufleet" / "lmstudio"
     shutil.rmtree(tree, ignore_errors=True)
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout

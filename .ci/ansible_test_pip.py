@@ -4,7 +4,7 @@
 
 """Let ansible-test install pip on a machine that reaches package registries and nothing else.
 
-ansible-test downloads a bootstrap script for the pip version it wants, once, into a cache. A stand-in in that cache
+ansible-test downloads a bootstrap script for the pip version it needs, once, into a cache. A stand-in in that cache
 installs the same version from its wheel, which comes from the registry.
 """
 

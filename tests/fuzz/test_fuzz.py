@@ -79,7 +79,7 @@ ENDPOINTS = [
 
 
 class Raw(NamedTuple):
-    """Text that stands in JSON as it is."""
+    """Text that JSON contains without an escape."""
 
     text: str
 

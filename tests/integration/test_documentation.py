@@ -87,7 +87,7 @@ def fleet(start):
 
 
 def with_context(fleet):
-    """A fleet of ``two_loaded.json`` in which both instances of the chat model have the context that the examples want."""
+    """A fleet of ``two_loaded.json`` in which both instances of the chat model have the context that the examples require."""
     for name in fleet.urls:
         fleet.unload(name, "qwen/qwen3-8b:2")
         fleet.load(name, "qwen/qwen3-8b", context_length=8192)
@@ -278,7 +278,7 @@ AUTHORIZATION = {
 
 @pytest.mark.parametrize("variables", VARIABLES)
 def test_variables_of_the_documentation_count_when_a_host_is_asked(run, start, tmp_path, variables):
-    """The host is behind TLS and a prefix, and wants a client certificate where the variables name one."""
+    """The host is behind TLS and a prefix, and requires a client certificate where the variables name one."""
     ca = trustme.CA()
     files = {"/etc/ssl/own-ca.pem": ca.cert_pem}
     for path, identity in (("server.pem", "localhost"), ("/etc/ssl/fleet-client.pem", "fleet@example.org")):

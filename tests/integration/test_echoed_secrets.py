@@ -180,7 +180,7 @@ def test_every_form_of_a_secret_is_masked(run, tmp_path):
     for name, (_variables, echo, _hidden) in FORMS.items():
         fields = {"size_bytes": echo, "extra": [{"a": echo}]} if isinstance(echo, int) else {}
         answers[name] = lambda *_request, name=name, echo=echo, fields=fields: listing(model(name if fields else echo, name, **fields))
-    # A short text of a header is no secret: it would mask parts of names.
+    # A short text of a header is not a secret: it would mask parts of names.
     answers["plain"] = lambda *_request: listing(model("qwen/qwen3-8b", "1"))
     (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all, detail: full}")
     with servers(answers) as urls:

@@ -799,7 +799,7 @@ def test_facts_of_another_machine_are_refused(run, start, tmp_path):
 
 @pytest.mark.matrix
 def test_facts_of_the_delegate_are_not_of_the_tasks_hosts_server(run):
-    # It takes URLs that are no loopback addresses. Names that do not resolve are such, and the facts say who was asked.
+    # It takes URLs that are not loopback addresses. Names that do not resolve are such, and the facts say who was asked.
     play = """
 - name: Gather facts of all hosts from one
   hosts: gpu01

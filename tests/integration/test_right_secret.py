@@ -753,7 +753,7 @@ ON_THE_WAY = """
       loop: [untrusted, proxied]
       register: facts
       run_once: true
-    - name: What the first host trusts is no matter of the others
+    - name: What the first host trusts does not concern the others
       ansible.builtin.assert:
         that:
           - "fleet.summary.by_status == {'ok': ['first'], 'tls': ['untrusted'], 'dns': ['proxied']}"
@@ -1160,7 +1160,7 @@ FAILING_TEMPLATES = [
     "{{ undef(hint=master) }}",
 ]
 EVERYWHERE = """
-- name: Ask with what is no secret
+- name: Ask with what is not a secret
   hosts: all
   gather_facts: false
   tasks:

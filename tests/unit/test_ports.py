@@ -27,7 +27,7 @@ def listen_on(port, *options):
     return listener
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems want SO_REUSEPORT of both")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems need SO_REUSEPORT of both")
 @pytest.mark.parametrize("option", [socket.SO_REUSEADDR, socket.SO_REUSEPORT], ids=["an ordinary server", "nginx with reuseport"])
 def test_a_port_is_that_of_the_server_that_it_was_held_for(option):
     with Ports() as ports:

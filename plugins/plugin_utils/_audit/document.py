@@ -97,7 +97,7 @@ def make_audit(
     drift = None
     if baseline is not None:
         carried_over = baseline.carried_over(records, None if scope.keep_missing else scope.inventory)
-        # A host that the inventory has and this run leaves out is no change.
+        # A host that the inventory has and this run leaves out is not a change.
         before = {name: host for name, host in baseline.hosts.items() if name in records or name not in scope.inventory}
         drift = compare_with_baseline(described, before, drift_kinds)
     changed = {change["host"] for change in drift["changes"]} if drift else set()

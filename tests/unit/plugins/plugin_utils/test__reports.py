@@ -468,7 +468,7 @@ def test_the_size_of_a_model_that_is_not_loaded_may_not_be_known_either():
     assert [host["size_bytes"] for host in found["hosts"]] == [{"available": None, "loaded": 5_000_000_000}] * 2
     assert found["notes"] == ["The size of a model is not known on full, loaded. Sums of sizes with it leave the host out."]
     assert summary_of(records)["size_bytes"] == {"available": None, "loaded": 10_000_000_000}
-    # What is loaded on them is no part of what others list.
+    # What is loaded on them is not part of what others list.
     with_another = make_audit({**records, "other": answering(*listed[:1])}, [], None, "2026-11-22T20:00:00Z")
     assert "15.0 GB <small>listed size not known</small>" in FORMATS["html"][1](with_another)
     assert "5.0 GB <small>of 5.0 GB listed</small>" in FORMATS["html"][1](make_audit({"other": answering(*listed[:1])}, [], None, ""))

@@ -284,7 +284,7 @@ ECHOES = {
     "a chunk's extension": framed(CHUNKED, body=chunks(EMPTY, extension=b";x=" + SENT)),
     "a chunk's size": framed(CHUNKED, body=SENT + b"\r\n"),
     "the trailer": framed(CHUNKED, body=chunks(EMPTY, trailer=b"X: " + SENT + b"\r\n")),
-    "a body that is no JSON": http(SENT),
+    "a body that is not JSON": http(SENT),
     "a text": http(json.dumps(TOKEN).encode()),
     "an error": http(json.dumps({"error": {"message": TOKEN, TOKEN: TOKEN}}).encode()),
     "the API's own key": http(json.dumps({"models": TOKEN}).encode()),

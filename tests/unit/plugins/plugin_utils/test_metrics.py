@@ -84,7 +84,7 @@ def test_labels_are_few_and_never_those_of_the_scrape():
 
 
 def test_what_is_not_known_has_no_sample():
-    hosts = {"up": answering(entry(CHAT, instances=[instance(CHAT, 8192)])), "down": failing("auth", "wants a token")}
+    hosts = {"up": answering(entry(CHAT, instances=[instance(CHAT, 8192)])), "down": failing("auth", "it requires a token")}
     found = samples_of(hosts, {"require": [{"name": "chat", "model": CHAT}]})
     assert {key for key in found if "down" in key} == {("lmstudio_host_ok", "down"), ("lmstudio_host_status", "down", "auth")}
     rule = ("all hosts", "chat")

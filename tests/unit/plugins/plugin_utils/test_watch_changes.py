@@ -68,9 +68,9 @@ def names(events):
 
 TABLE = {
     "nothing changes": ([ok({"a": {"a": 1}}), ok({"a": {"a": 1}})], {}, []),
-    "what is found first is no edge": ([ok({"a": {"a": 1}})], {}, []),
+    "what is found first is not an edge": ([ok({"a": {"a": 1}})], {}, []),
     "unless a snapshot is wanted": ([ok({"a": {"a": 1}})], {"snapshot": True}, ["host_up", "model_loaded a a"]),
-    "a host that is down at first is no edge": ([failed(), failed(), failed()], {}, []),
+    "a host that is down at first is not an edge": ([failed(), failed(), failed()], {}, []),
     "unless a snapshot is wanted, once": ([failed(), failed(), failed()], {"snapshot": True}, ["host_down"]),
     "that it comes up then is one": ([failed(), failed(), ok({"a": {"a": 1}})], {}, ["host_up"]),
     "one failed poll is none": ([ok(), failed(), ok(), failed(), ok()], {}, []),
@@ -136,7 +136,7 @@ TABLE = {
         {"requirements": REQUIRE},
         ["host_down", "host_up", "model_loaded a a", "met"],
     ),
-    "a failed poll is no coming up": (
+    "a failed poll does not mean that a host comes up": (
         [ok({"a": {"a": 8192}, "b": {"b": 1}}), ok({"b": {"b": 1}}), failed(), ok({"b": {"b": 1}})],
         {"requirements": REQUIRE},
         ["model_unloaded a a", "violated"],
