@@ -169,7 +169,7 @@ from ..plugin_utils._options.combine import options_from_address
 from ..plugin_utils._options.host import Host, NotAsked, connection_of_command_line
 from ..plugin_utils._options.precedence import resolve_fleet
 from ..plugin_utils._options.templates import explain_template
-from ..plugin_utils._options.validate import explain_refusal, refuse_booleans_as_numbers
+from ..plugin_utils._options.validate import explain_refusal, refuse_conversions
 
 _TEMPLATES = ("token", "headers", "hosts", "endpoints")
 
@@ -218,7 +218,7 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
     def _read_options(self, path: str) -> dict[str, Any]:
         try:
             raw = self._read_config_data(path)
-            refuse_booleans_as_numbers(self.option_definitions, raw)
+            refuse_conversions(self.option_definitions, only_set(raw))
             options = {name: self.get_option(name) for name in self.option_definitions}
         except AnsibleError as exc:
             raw = self.loader.load_from_file(path)

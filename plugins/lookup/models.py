@@ -118,7 +118,7 @@ from ..plugin_utils._options.host import SECRETS, Host, NotAsked, connection_of_
 from ..plugin_utils._options.host_secrets import withhold_foreign_secrets
 from ..plugin_utils._options.precedence import resolve_fleet
 from ..plugin_utils._options.templates import is_template
-from ..plugin_utils._options.validate import explain_refusal, refuse_booleans_as_numbers
+from ..plugin_utils._options.validate import explain_refusal, refuse_conversions
 
 _ADVICE_FOR_URL = (
     f"Set the option token, or {TOKEN_VARIABLE} in the environment of the controller, to an API token that is valid on that server. Variables of "
@@ -206,7 +206,7 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(unknown_names("option", unknown, known))
         given = only_set(given)
         try:
-            refuse_booleans_as_numbers(self.option_definitions, given)
+            refuse_conversions(self.option_definitions, given)
             self.set_options(direct=given)
         except AnsibleError as exc:
             raise AnsibleLookupError(explain_refusal(exc, given)) from None

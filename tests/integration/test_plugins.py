@@ -156,7 +156,7 @@ def test_a_lookup_of_inventory_hosts_asks_each_with_its_own_variables(run, start
     assert sent["plain"] == {None}
 
 
-def test_a_lookup_takes_neither_a_group_for_a_host_nor_true_for_a_number(run, start):
+def test_a_lookup_takes_nothing_for_what_it_is_not(run, start):
     fleet = start({"gpu01": {}})
     play = """
 - name: Ask with what cannot be used
@@ -168,6 +168,8 @@ def test_a_lookup_takes_neither_a_group_for_a_host_nor_true_for_a_number(run, st
         "'all'": "term 1: 'all' is a group and not a host. Give its hosts, groups['all'].",
         "'gpu01', timeout=true": "timeout: true is not a number.",
         "'gpu01', concurrency=false": "concurrency: false is not a number.",
+        "'gpu01', validate_certs='ture'": "validate_certs: it is not true or false.",
+        "'gpu01', use_proxy=2": "use_proxy: it is not true or false.",
     }
     for terms in wrong:
         play += f"""

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.validation import check_type_bool
 
 from ...module_utils._argspec import without_suboptions
 from ...module_utils._http.endpoint import connection_options
@@ -39,7 +40,7 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
     unknown = sorted(set(options) - set(spec))
     if unknown:
         raise AnsibleError(unknown_names("option", unknown, sorted(spec)))
-    refuse_booleans_as_numbers(spec, options, names)
+    refuse_conversions(spec, options, names)
     known = without_suboptions(spec)
     # Ansible's check would leave these as they are, but copies all that it is given, which takes longer than judging a record.
     as_given = {name: value for name, value in options.items() if _is_not_converted(known[name], value)}
@@ -57,11 +58,19 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
     return {**result.validated_parameters, **as_given}
 
 
-def refuse_booleans_as_numbers(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> None:
-    """Raise an ``AnsibleError`` for true or false in place of a number. Ansible would take true for 1."""
+def refuse_conversions(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> None:
+    """Raise an ``AnsibleError`` for what Ansible would take for another value: true for the number 1, and among the options of a plugin any text that
+    it does not know for false.
+    """
     for name, value in options.items():
-        if isinstance(value, bool) and spec.get(name, {}).get("type") in ("int", "float"):
-            raise AnsibleError(f"{(names or {}).get(name, name)}: {format_value(value)} is not a number.")
+        kind, shown = spec.get(name, {}).get("type"), (names or {}).get(name, name)
+        if isinstance(value, bool) and kind in ("int", "float"):
+            raise AnsibleError(f"{shown}: {format_value(value)} is not a number.")
+        if kind in ("bool", "boolean"):
+            try:
+                check_type_bool(value)
+            except TypeError:
+                raise AnsibleError(f"{shown}: it is not {_TYPES['bool']}.") from None
 
 
 def _in_plain_words(message: str, names: Mapping[str, str]) -> str:
