@@ -1194,6 +1194,7 @@ def test_a_secret_in_any_wrong_form_is_not_quoted(run, start):
     }
     outcome = run(EVERYWHERE, hosts, "-v")
     assert "lmstudio_headers: it is not a mapping of names and texts." in outcome.output
+    assert "lmstudio_token: it is not a string." in outcome.output
     assert "hunter2" not in outcome.output
 
 

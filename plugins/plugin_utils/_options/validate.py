@@ -59,11 +59,14 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
 
 
 def refuse_conversions(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> None:
-    """Raise an ``AnsibleError`` for what Ansible would take for another value: true for the number 1, and among the options of a plugin any text that
-    it does not know for false.
+    """Raise an ``AnsibleError`` for what Ansible would take for another value: true for the number 1, a list for its text as a secret, and among the
+    options of a plugin any text that it does not know for false.
     """
     for name, value in options.items():
-        kind, shown = spec.get(name, {}).get("type"), (names or {}).get(name, name)
+        option = spec.get(name, {})
+        kind, shown = option.get("type"), (names or {}).get(name, name)
+        if option.get("no_log") and kind == "str" and isinstance(value, (Mapping, list, tuple)):
+            raise AnsibleError(_unusable_secret(name, option, names))
         if isinstance(value, bool) and kind in ("int", "float"):
             raise AnsibleError(f"{shown}: {format_value(value)} is not a number.")
         if kind in ("bool", "boolean"):
