@@ -1236,6 +1236,7 @@ MISPLACED = {
         {"lmstudio_controller_url": "http://{{ lookup('ansible.builtin.file', '/nowhere/' ~ master) }}:1"},
         "lmstudio_controller_url cannot be templated: ",
     ),
+    "headers": ({"lmstudio_headers": {"X-Key": ["hunter2hunter2"]}}, "lmstudio_headers: the value of X-Key is not a string"),
 }
 
 

@@ -121,12 +121,14 @@ def is_header_name(name: Any) -> bool:
 def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> tuple[tuple[str, str], ...]:
     """Headers as pairs of texts, or an :class:`OptionError`."""
     checked = []
-    for number, (header, value) in enumerate(headers.items(), 1):
-        header, value = str(header), "" if value is None else str(value).strip()
+    for number, (header, given) in enumerate(headers.items(), 1):
+        header, value = str(header), "" if given is None else str(given).strip()
         if not is_header_name(header):
             # It may be the secret itself, with a colon after it.
             raise OptionError(name, f"header {number} does not have a valid name.")
         shown = printable(header)
+        if isinstance(given, (list, tuple, Mapping)):
+            raise OptionError(name, f"the value of {shown} is not a string.")
         if not all(" " <= char <= "~" or char == "\t" for char in value):
             raise OptionError(name, f"the value of {shown} has characters that a header cannot carry.")
         if header.lower() in _OWN_HEADERS:
