@@ -47,7 +47,8 @@ options:
       - The host is called as in the endpoint, as it is written there, or as the inventory already has it. If the list has several servers with
         the same name, each of them is called C(NAME_PORT).
       - If the inventory has a host of that name already, its own variables win.
-      - C(localhost) becomes a host that replaces Ansible's implicit localhost, so plays on it log in over SSH.
+      - C(localhost), C(127.0.0.1) or C(::1), in a URL too, becomes a host that replaces Ansible's implicit localhost, so plays on that log in over
+        SSH, unless another source or C(host_vars) sets C(ansible_connection=local) for it.
       - May be a template.
     type: list
     elements: str

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 import yaml
+from ansible import constants
+from ansible_collections.gpufleet.lmstudio.plugins.inventory.lmstudio import DOCUMENTATION
 from ansible_collections.gpufleet.lmstudio.tests.conftest import BINARIES
 from ansible_collections.gpufleet.lmstudio.tests.integration.conftest import run_in, sent_to, vaulted, words
 
@@ -646,6 +648,27 @@ def test_an_endpoint_is_a_known_host_whatever_its_capitals(read_inventory, start
     known = {"all": {"hosts": {"LOCALHOST": {"lmstudio_controller_url": fleet.urls["gpu01"]}}}}
     read = read_inventory({"hosts.yml": known, "lmstudio.yml": {**PLUGIN, "endpoints": [f"localhost:{port}"]}})
     assert read.groups["lmstudio_ok"] == read.groups["all"] == ["LOCALHOST"]
+
+
+@pytest.mark.matrix
+def test_an_endpoint_that_replaces_the_implicit_localhost_is_one_that_the_documentation_names(run, tmp_path):
+    play = """
+- name: Where a play on localhost runs
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Say it
+      ansible.builtin.debug:
+        msg: "{{ inventory_hostname }} is {{ '' if ansible_connection | default('ssh') == 'local' else 'not ' }}local"
+"""
+    (tmp_path / "host_vars").mkdir()
+    for address in constants.LOCALHOST:
+        assert f"C({address})" in DOCUMENTATION
+        source = {**PLUGIN, "endpoints": [f"http://{'[::1]' if address == '::1' else address}:9"], "on_error": "report"}
+        (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump(source))
+        assert f"{address} is not local" in run(play, {}, "-i", "lmstudio.yml", connection={}).output
+        (tmp_path / "host_vars" / f"{address}.yml").write_text("ansible_connection: local")
+        assert f"{address} is local" in run(play, {}, "-i", "lmstudio.yml", connection={}).output
 
 
 def test_the_implicit_localhost_is_no_host_of_a_pattern(read_inventory, start):
