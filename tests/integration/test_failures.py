@@ -197,6 +197,13 @@ SECRETIVE = """
       run_once: true
       register: fleet
       ignore_errors: true
+    - name: A gate for the fleet
+      gpufleet.lmstudio.fleet_assert:
+        require: [{model: nothing}]
+        quiet: false
+      run_once: true
+      register: together
+      ignore_errors: true
     - name: Options of a wrong type for the fleet
       gpufleet.lmstudio.fleet_info:
         token: "{{ lmstudio_token }}"
@@ -205,7 +212,7 @@ SECRETIVE = """
       ignore_errors: true
     - name: All that the inventory and the fleet tell
       ansible.builtin.debug:
-        msg: "{{ [lmstudio, fleet, gate] }}"
+        msg: "{{ [lmstudio_record, ansible_facts.lmstudio, fleet, gate, together] }}"
     - name: A lookup that fails
       ansible.builtin.debug:
         msg: "{{ query('gpufleet.lmstudio.models', lmstudio_url, token=lmstudio_token) }}"
