@@ -128,6 +128,22 @@ def test_an_endpoint_that_is_a_host_already_keeps_its_own_variables(read_invento
     assert len(fleet.requests("gpu02")) == 1
 
 
+@pytest.mark.matrix
+def test_a_vaulted_token_and_header_of_a_source_are_sent(start, tmp_path):
+    fleet = start({"gpu01": {"token": TOKENS["gpu01"]}})
+    token, header = (vaulted(tmp_path, text) for text in (TOKENS["gpu01"], "key-of-the-fleet"))
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(local(fleet)))
+    # A vaulted text within a mapping is indented a few spaces more.
+    header = header.rstrip().replace("\n", "\n    ")
+    source = f"plugin: gpufleet.lmstudio.lmstudio\nhosts: gpu\ntoken: {token.rstrip()}\nheaders:\n  X-Key: {header}\n"
+    (tmp_path / "lmstudio.yml").write_text(source)
+    command = ["ansible-inventory", "-i", "hosts.yml", "-i", "lmstudio.yml", "--vault-password-file", "password", "--list", "-vvvv"]
+    done = run_in(tmp_path, command, {})
+    (request,) = fleet.requests("gpu01")
+    assert (request["headers"]["authorization"], request["headers"]["x-key"]) == ("Bearer " + TOKENS["gpu01"], "key-of-the-fleet")
+    assert TOKENS["gpu01"] not in done.stdout + done.stderr and "key-of-the-fleet" not in done.stdout + done.stderr
+
+
 def test_a_vaulted_token_is_not_blamed_for_another_mistake(tmp_path):
     source = f"plugin: gpufleet.lmstudio.lmstudio\nhosts: all\ntimeout: soon\ntoken: {vaulted(tmp_path, 'token-of-all-hosts')}"
     (tmp_path / "lmstudio.yml").write_text(source)

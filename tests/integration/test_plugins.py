@@ -776,7 +776,7 @@ def test_who_asks_for_a_host_is_a_variable_of_it_unless_the_task_says(run, start
     assert "http://127.0.0.1:9 refused" in outcome.output
 
 
-def test_a_short_token_gets_a_warning_at_every_plugin(run, start):
+def test_a_short_token_gets_a_warning_at_every_plugin(run, start, tmp_path):
     fleet = start({"gpu01": {}})
     play = """
 - name: Ask with a short token
@@ -786,13 +786,16 @@ def test_a_short_token_gets_a_warning_at_every_plugin(run, start):
     - name: The plugin
       {task}
 """
-    for task in (
-        "gpufleet.lmstudio.model_info: {token: tiny}",
-        "gpufleet.lmstudio.model_info: {token: tiny, via: controller}",
-        'gpufleet.lmstudio.model_facts: {token: tiny, url: "{{ lmstudio_url }}"}',
-        "ansible.builtin.debug: {msg: \"{{ query('gpufleet.lmstudio.models', lmstudio_url, token='tiny') }}\"}",
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all, token: tiny}")
+    for task, *sources in (
+        ("gpufleet.lmstudio.model_info: {token: tiny}",),
+        ("gpufleet.lmstudio.model_info: {token: tiny, via: controller}",),
+        ('gpufleet.lmstudio.model_facts: {token: tiny, url: "{{ lmstudio_url }}"}',),
+        ("ansible.builtin.debug: {msg: \"{{ query('gpufleet.lmstudio.models', lmstudio_url, token='tiny') }}\"}",),
+        ("gpufleet.lmstudio.fleet_info: {token: tiny}\n      run_once: true",),
+        ("ansible.builtin.debug: {msg: by the inventory}", "-i", "lmstudio.yml"),
     ):
-        outcome = run(play.replace("{task}", task), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}})
+        outcome = run(play.replace("{task}", task), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}, *sources)
         assert "value of token is short" in words(outcome)
 
 
