@@ -167,7 +167,7 @@ from ..plugin_utils._inventory.groups import ConstructedFromRecords, set_record
 from ..plugin_utils._inventory.naming import addresses_by_name, check_variable
 from ..plugin_utils._inventory.variables import Variables
 from ..plugin_utils._options.combine import options_from_address
-from ..plugin_utils._options.host import Host, NotAsked, connection_of_command_line
+from ..plugin_utils._options.host import Host, NotAsked, connection_of_command_line, variables_or_error
 from ..plugin_utils._options.precedence import resolve_fleet
 from ..plugin_utils._options.templates import explain_template
 from ..plugin_utils._options.validate import explain_refusal, refuse_conversions
@@ -264,7 +264,7 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
         return names
 
     def _host(self, name: str, variables: Variables, listed: bool) -> Host:
-        own = combine_vars(variables.of_host(name), self._vars)
+        own = variables_or_error(name, lambda: combine_vars(variables.of_host(name), self._vars))
         return Host(name, own, self.templar, connection_of_command_line(), own if listed else {})
 
     def _records(self, resolved: dict[str, Endpoint | NotAsked], options: dict[str, Any], path: str, read_cache: bool) -> dict[str, Record]:

@@ -123,6 +123,49 @@ def test_an_odd_host_is_not_asked_and_the_others_are(run, start, tmp_path):
     assert "hunter2" not in outcome.output and "hunter2" not in json.dumps(said)
 
 
+@pytest.mark.matrix
+def test_a_host_whose_variables_cannot_be_read_is_not_asked_and_the_others_are(run, start, tmp_path):
+    """A file of its variables is vaulted as a whole, and the password is missing, or it is not YAML."""
+    fleet = start({"fine": {"payload": "two_loaded.json"}})
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars" / "broken.yml").write_text("lmstudio_token: [hunter2hunter2\nlmstudio_port: {")
+    vaulted_text = vaulted(tmp_path, "lmstudio_token: hunter2hunter2").partition("\n")[2]
+    (tmp_path / "host_vars" / "vaulted.yml").write_text(re.sub("(?m)^ +", "", vaulted_text))
+    composed = {"compose": {"serves": "lmstudio_record.loaded"}, "groups": {"serving": "lmstudio_record.ok"}, "strict": True}
+    (tmp_path / "lmstudio.yml").write_text(yaml.safe_dump({**PLUGIN, "hosts": "all", **composed}))
+    play = """
+- name: Ask
+  hosts: fine
+  gather_facts: false
+  tasks:
+    - name: All in one task
+      gpufleet.lmstudio.fleet_info: {hosts: all, token: "{{ no_token | default('') }}"}
+      run_once: true
+      register: fleet
+    - name: A gate
+      gpufleet.lmstudio.fleet_assert: {hosts: all, require: [{model: qwen/qwen3-8b}], min_hosts: 1, quiet: false}
+      run_once: true
+      register: gate
+    - name: All in one expression
+      ansible.builtin.set_fact:
+        looked_up: "{{ lookup('gpufleet.lmstudio.models', groups['all'], as='dict', on_error='report') }}"
+    - name: Each has its own record
+      ansible.builtin.assert:
+        that:
+          - item.fine.ok and item.vaulted.status == 'not_asked' and item.broken.status == 'not_asked'
+          - item.vaulted.error.message is search('not asked. its variables cannot be read. .*vault')
+          - "'its variables cannot be read: ansible-inventory --host broken says why' in item.broken.error.message"
+      loop: "{{ [fleet.hosts, gate.hosts, looked_up] }}"
+      loop_control: {label: x}
+    - name: The inventory has said so, too
+      ansible.builtin.assert:
+        that: groups.lmstudio_status_not_asked | sort == ["broken", "vaulted"] and groups.serving == ["fine"] and serves == lmstudio_record.loaded
+"""
+    hosts = {"broken": {}, "fine": {"lmstudio_controller_url": fleet.urls["fine"]}, "vaulted": {}}
+    outcome = run(play, hosts, "-i", "lmstudio.yml")
+    assert "hunter2" not in outcome.output
+
+
 def test_a_name_that_is_no_address_is_not_asked_by_the_module_either(run):
     play = """
 - name: Ask

@@ -57,8 +57,14 @@ class ConstructedFromRecords(Constructable):
     _sanitize_group_name = staticmethod(group_name)
 
     def construct(self, name: str, options: dict[str, Any], variables: Variables) -> None:
+        if not any(options[option] for option in ("compose", "groups", "keyed_groups")):
+            return
+        try:
+            seen = variables.of_host(name)
+        except Exception:  # Whatever Ansible raises, the record of the host says that its variables cannot be read.
+            return
         if options["compose"]:
-            self._set_composite_vars(options["compose"], variables.of_host(name), name, strict=options["strict"])
+            self._set_composite_vars(options["compose"], seen, name, strict=options["strict"])
         if options["groups"] or options["keyed_groups"]:
             seen = variables.of_host(name)
             inventory = self.inventory

@@ -12,7 +12,7 @@ the delegate there, so these two are then read from the inventory. Where many ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ansible import constants, context, errors
@@ -24,7 +24,7 @@ from ...module_utils._http.ip_addresses import canonical_host
 from ...module_utils._lmstudio.record import not_asked_record
 from ...module_utils._lmstudio.record_type import Record
 from ...module_utils._text import printable
-from .templates import decrypted, explain_template, is_template
+from .templates import decrypted, explain_template, explain_unreadable, is_template
 
 CONTROLLER_URL = "lmstudio_controller_url"
 VARIABLES = {option: f"lmstudio_{option}" for option in connection_options() if option != "max_response_bytes"}
@@ -64,12 +64,36 @@ class NotAsked(NamedTuple):
 
 
 class VariableError(AnsibleError):
-    """A variable of a host that cannot be templated or decrypted."""
+    """A variable of a host that cannot be templated or decrypted, or variables that cannot be read at all."""
 
-    def __init__(self, variable: str, host: str, problem: str) -> None:
-        problem = printable(problem, 300)
-        super().__init__(f"{variable} of host {host} cannot be templated: {problem}")
-        self.reason = f"its {variable} cannot be templated: {problem}"
+    def __init__(self, variable: str, host: str, problem: str, cannot_be: str = "templated") -> None:
+        problem = f"cannot be {cannot_be}: {printable(problem, 300)}"
+        super().__init__(f"{variable} of host {host} {problem}")
+        self.reason = f"its {variable} {problem}"
+
+
+class _Unreadable(Mapping[str, Any]):
+    """In place of the variables of a host that Ansible cannot read, as from a file that cannot be decrypted. Whoever needs one gets the error."""
+
+    def __init__(self, error: VariableError) -> None:
+        self._error = error
+
+    def __getitem__(self, name: str) -> Any:
+        raise self._error
+
+    def __iter__(self) -> Iterator[str]:
+        raise self._error
+
+    def __len__(self) -> int:
+        raise self._error
+
+
+def variables_or_error(name: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The variables of one host among many."""
+    try:
+        return read()
+    except Exception as exc:  # Whatever Ansible raises, it is about this host alone.
+        return _Unreadable(VariableError("variables", name, explain_unreadable(exc, name), "read"))
 
 
 class Host(NamedTuple):
@@ -170,7 +194,7 @@ def host_of_task(task: Any, task_vars: Mapping[str, Any], templar: Any) -> Host:
 
 def host_of_inventory(name: str, hostvars: Mapping[str, Any], templar: Any, default_connection: str) -> Host:
     """A host of the inventory, with the variables that are its own: those of the inventory, facts and extra variables."""
-    variables = variables_in_inventory(name, hostvars)
+    variables = variables_or_error(name, lambda: variables_in_inventory(name, hostvars))
     return Host(name, variables, templar, default_connection, variables)
 
 
@@ -217,10 +241,10 @@ def connection_of_play(task: Any, name: str, task_vars: Mapping[str, Any], templ
     keyword = task.get_play().connection
     if not is_template(keyword):
         return str(keyword)
-    variables = variables_in_task(task, name, task_vars)
     try:
+        variables = variables_in_task(task, name, task_vars)
         return str(Host(name, variables, templar, "", variables).template(keyword))
-    except Exception:  # Whatever a template raises: a connection that is not known is not a local one.
+    except Exception:  # Whatever Ansible raises: a connection that is not known is not a local one.
         return str(keyword)
 
 

@@ -124,7 +124,7 @@ def resolve_fleet(
         try:
             found[host.name] = endpoint_of(host)
         except VariableError as exc:
-            found[host.name] = NotAsked(exc.reason, "Correct that variable of the host.")
+            found[host.name] = NotAsked(exc.reason, "Correct the variables of the host.")
         except ProxyVariableError as exc:
             hint = f"Correct that variable in the environment of the controller, or set {exc.option} to false."
             found[host.name] = NotAsked(str(exc).rstrip("."), hint)

@@ -70,3 +70,9 @@ def explain_template(exc: BaseException, raw: Any, secret: bool) -> str:
             return "it is not a valid template. Mark text that has {{ or {% in it literally with !unsafe"
         cause = cause.__cause__ or getattr(cause, "orig_exc", None) or cause.__context__
     return f"a template in it fails ({type(exc).__name__})"
+
+
+def explain_unreadable(exc: BaseException, name: str) -> str:
+    """What Ansible says about variables of a host that it cannot read. An error about another file than a vaulted one may quote it."""
+    problem = str(exc)
+    return problem.rstrip(".") if _VAULT.search(problem) else f"ansible-inventory --host {name} says why"
