@@ -36,7 +36,8 @@ options:
     default: true
   ca_path:
     description:
-      - A file or a folder with the CA certificates to trust, on the machine that sends the request. Unset means those of its operating system.
+      - A file with the CA certificates to trust, or a folder with them that C(openssl rehash) has prepared, on the machine that sends the request.
+        Unset means those of its operating system.
     type: path
   client_cert:
     description:

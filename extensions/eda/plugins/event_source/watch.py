@@ -95,7 +95,7 @@ options:
     default: true
   ca_path:
     description:
-      - A file or a folder with the CA certificates to trust. Unset means those of the system.
+      - A file with the CA certificates to trust, or a folder with them that C(openssl rehash) has prepared. Unset means those of the system.
     type: path
   client_cert:
     description:
