@@ -126,3 +126,21 @@ def test_a_size_below_zero_is_not_known(judge):
 def test_a_field_that_is_missing_is_a_no(judge):
     rules = [{"capabilities": ["vision"], "state": "absent"}, {"model": "m@q8", "state": "absent"}]
     assert all(met for gates in judge([model("m"), model("other", capabilities=None)], rules) for met, _says in gates)
+
+
+def test_a_variant_that_is_not_selected_may_be_of_a_forbidden_quantization_or_format(judge):
+    two = model("m", quantization={"name": "Q8_0"}, format="gguf", variants=["m@q4_k_m", "m@q8_0"], selected_variant="m@q8_0")
+    forbidden = [{"quantization": "Q4_K_M", "state": "absent"}, {"format": "mlx", "type": "llm", "state": "absent"}]
+    told = judge([two], forbidden)
+    why = "is not known to be absent, because only the selected variant of m is described"
+    assert all(not met and says.endswith((why, "gpu01: not known")) for gates in told for met, says in gates), told
+    # Where variants could not be read, there may be one.
+    told += judge([{**two, "variants": 7}], forbidden)
+    assert [met for gates in told for met, _says in gates] == [False] * 12, told
+    # All variants of a model have its publisher.
+    others = [
+        {"quantization": "Q4_K_M", "publisher": "other", "state": "absent"},
+        {"quantization": "Q4_K_M", "type": "embedding", "state": "absent"},
+    ]
+    one = {**two, "publisher": "mine", "variants": ["m@q8_0"]}
+    assert all(met for gates in judge([{**two, "publisher": "mine"}], others) + judge([one], forbidden) for met, _says in gates)

@@ -113,6 +113,9 @@ def _why_not_known(found: Matches) -> str | None:
     hidden = found.unreadable_names()
     if hidden:
         return f"because {format_names(hidden)} may be it: a name there is masked, as the token and headers are, or has an unexpected type"
+    with_variants = found.with_other_variants()
+    if with_variants:
+        return f"because only the selected variant of {format_names(with_variants)} is described"
     unlisted = found.unlisted_names()
     if unlisted:
         return _only_in_older_list(unlisted)

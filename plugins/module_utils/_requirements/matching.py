@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _ANOTHER = ""
 """In place of the name of a variant: one that is not selected, whichever it is."""
+_OF_A_VARIANT = ("quantization", "format")
+"""In which the variants of a model differ."""
 
 
 class _NamedModel(NamedTuple):
@@ -82,6 +84,20 @@ class Matches(NamedTuple):
             else:
                 # Nothing is known about other variants but their names.
                 found += [name for name in _other_variants(entry) if self._names_any([name])]
+        return list(dict.fromkeys(found))
+
+    def with_other_variants(self) -> list[str]:
+        """The keys of models that may be of a forbidden kind in a variant that is not selected, of which only the name is known. With a name in
+        the requirement, that name decides.
+        """
+        if self.requirement.model or self.requirement.state != ABSENT:
+            return []
+        found = [
+            entry["key"]
+            for entry in self.record["models"]
+            if (_other_variants(entry) or is_unreadable(entry, "variants"))
+            and all(check.met is not False or check.name in _OF_A_VARIANT for check in self._candidate(entry).checks)
+        ]
         return list(dict.fromkeys(found))
 
     def unreadable_names(self) -> list[str]:
