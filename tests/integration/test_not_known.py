@@ -132,8 +132,8 @@ def test_a_variant_that_is_not_selected_may_be_of_a_forbidden_quantization_or_fo
     two = model("m", quantization={"name": "Q8_0"}, format="gguf", variants=["m@q4_k_m", "m@q8_0"], selected_variant="m@q8_0")
     forbidden = [{"quantization": "Q4_K_M", "state": "absent"}, {"format": "mlx", "type": "llm", "state": "absent"}]
     told = judge([two], forbidden)
-    why = "is not known to be absent, because only the selected variant of m is described"
-    assert all(not met and says.endswith((why, "gpu01: not known")) for gates in told for met, says in gates), told
+    why = "is not known to be absent, because m@q4_k_m may be it (not known: "
+    assert all(not met and (why in says or says.endswith("gpu01: not known")) for gates in told for met, says in gates), told
     # Where variants could not be read, there may be one.
     told += judge([{**two, "variants": 7}], forbidden)
     assert [met for gates in told for met, _says in gates] == [False] * 12, told
@@ -144,3 +144,12 @@ def test_a_variant_that_is_not_selected_may_be_of_a_forbidden_quantization_or_fo
     ]
     one = {**two, "publisher": "mine", "variants": ["m@q8_0"]}
     assert all(met for gates in judge([{**two, "publisher": "mine"}], others) + judge([one], forbidden) for met, _says in gates)
+
+
+def test_of_a_model_whose_quantization_is_not_known_nobody_says_that_it_is_the_forbidden_one(judge):
+    unknown = model("m", loaded_instances=[{"id": "m", "config": {"context_length": 4096}}])
+    forbidden = [{"quantization": "Q2_K", "state": "absent"}, {"quantization": "Q2_K", "state": "unloaded"}]
+    for state, gates in zip(("absent", "unloaded"), judge([unknown], forbidden)):
+        why = f"a model with the quantization Q2_K is not known to be {state}, because m may be it (not known: quantization)"
+        assert [met for met, _says in gates] == [False] * 3 and [says for _met, says in gates[:2]] == [why] * 2, gates
+        assert gates[2][1].endswith("gpu01: not known")

@@ -318,7 +318,7 @@ def test_what_may_be_loading_is_not_unloaded(run, tmp_path):
     assert said["loading"] == [
         f"{CHAT} must not be loaded, but is still loading",
         f"{CHAT} is still loading, and no requirement asks for it (exclusive)",
-        "a model with the type llm: 2 loaded instances meet the requirement, at most 1 is allowed",
+        "a model with the type llm: 2 loaded instances may meet the requirement, at most 1 is allowed",
         f"0 of 1 host has {CHAT} unloaded; 1 is required. loading: still loading",
     ]
     assert said["loaded"][0] == f"{CHAT} must not be loaded, but may be, because it has the state loaded"

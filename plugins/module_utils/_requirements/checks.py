@@ -56,6 +56,11 @@ class Candidate(NamedTuple):
         return [check for check in self.checks if not check.met]
 
     @property
+    def unknown(self) -> list[str]:
+        """The names of the checks that are neither met nor not."""
+        return [check.name for check in self.checks if check.met is None]
+
+    @property
     def possible(self) -> bool:
         """Whether it may meet the requirement: nothing that is known speaks against it."""
         return all(check.met is not False for check in self.checks)

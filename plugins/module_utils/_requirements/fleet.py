@@ -149,7 +149,8 @@ def _state_reason(record: Record, requirement: Requirement, actual: str | None) 
         return "unclear whether loaded" if actual is None and unclear else "not loaded"
     if actual is not None:
         return "loaded" if requirement.state == UNLOADED else "listed"
-    unclear = any(is_unclear(entry) for entry in record["models"]) and not (is_older(record) or lacks_states(record))
+    possible = Matches(record, requirement).possible_instances() if requirement.state == UNLOADED else []
+    unclear = any(is_unclear(each.entry) for each in possible) and not (is_older(record) or lacks_states(record))
     return "unclear whether loaded" if unclear else "not known"
 
 

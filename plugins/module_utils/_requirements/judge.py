@@ -11,7 +11,7 @@ The one place where this is decided, for assertions, tests, filters and roles.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterable, Sequence
+from typing import TYPE_CHECKING, Iterable, Mapping, Sequence
 
 from .._input_errors import InputError
 from .._lmstudio.known import is_older, is_unclear, lacks_states, may_be_loaded, unlisted_models
@@ -19,7 +19,7 @@ from .._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from .._lmstudio.reader import Entry
 from .._text import SHOWN_OF_MANY, count, did_you_mean, format_names, is_pattern, printable
 from .checks import Candidate, Check
-from .matching import Matches
+from .matching import Matches, least_unknown
 from .messages import FAIL, Violation, could_not_check, labelled_violation, make_violation, one_or_list
 from .spec import ABSENT, AVAILABLE, LOADED, UNLOADED, Requirement
 
@@ -95,7 +95,7 @@ def _judge_loaded(found: Matches) -> list[Violation]:
 def _judge_max_instances(found: Matches, most: int) -> list[Violation]:
     possible = found.possible_instances()
     if len(possible) > most:
-        sure = not any(candidate.unmet for candidate in possible)
+        sure = not any(candidate.unmet or candidate.instance is None for candidate in possible)
         have = f"{count(len(possible), 'loaded instance')} {('meets' if len(possible) == 1 else 'meet') if sure else 'may meet'}"
         allowed = {0: "none is", 1: "at most 1 is"}.get(most, f"at most {most} are")
         message = f"{have} the requirement, {allowed} allowed"
@@ -113,9 +113,6 @@ def _why_not_known(found: Matches) -> str | None:
     hidden = found.unreadable_names()
     if hidden:
         return f"because {format_names(hidden)} may be it: a name there is masked, as the token and headers are, or has an unexpected type"
-    with_variants = found.with_other_variants()
-    if with_variants:
-        return f"because only the selected variant of {format_names(with_variants)} is described"
     unlisted = found.unlisted_names()
     if unlisted:
         return _only_in_older_list(unlisted)
@@ -160,14 +157,16 @@ def _judge_available(found: Matches) -> list[Violation]:
 
 
 def _judge_absent(found: Matches) -> list[Violation]:
-    names = found.keys_without_entry() or found.possible_names()
-    return _must_not(found, names, AVAILABLE, "must be absent, but is listed") if names else _not_known(found)
+    names: dict[str, list[str]] = {key: [] for key in found.keys_without_entry()} or found.possible_names()
+    return _must_not(found, names, AVAILABLE, "must be absent, but is listed") if names else _not_known(found, _why_not_known(found))
 
 
 def _judge_unloaded(found: Matches) -> list[Violation]:
-    names = list(dict.fromkeys(candidate.entry["key"] for candidate in found.possible_instances()))
+    possible = found.possible_instances()
+    # Whether it is loaded is another question than whether it is of the kind that must not be.
+    names = least_unknown((each.entry["key"], [name for name in each.unknown if name != "state"]) for each in possible)
     if not names:
-        return _not_known(found)
+        return _not_known(found, _why_not_known(found))
     entries = [entry for entry in found.record["models"] if entry["key"] in names]
     if any(entry.get("state") == LOADING for entry in entries):
         return _must_not(found, names, LOADING, "must not be loaded, but is still loading")
@@ -176,17 +175,21 @@ def _judge_unloaded(found: Matches) -> list[Violation]:
     return _must_not(found, names, None, f"must not be loaded, but may be, because it {_unclear(entries)}")
 
 
-def _must_not(found: Matches, names: list[str], actual: str | None, message: str) -> list[Violation]:
-    """The violation of a requirement for absence by these models."""
+def _must_not(found: Matches, names: Mapping[str, list[str]], actual: str | None, message: str) -> list[Violation]:
+    """The violation of a requirement for absence by these models, each with what of it is not known."""
     requirement = found.requirement
-    which = "" if names == list(requirement.model) else f": {format_names(names)}"
+    sure = [name for name, unknown in names.items() if not unknown]
+    if not sure:
+        unknown = ", ".join(dict.fromkeys("variant" if check == "model" else check for of_name in names.values() for check in of_name))
+        return _not_known(found, f"because {format_names(list(names))} may be it (not known: {unknown})")
+    which = "" if sure == list(requirement.model) else f": {format_names(sure)}"
     return [make_violation(requirement, "state", requirement.state, actual, f"{requirement.subject} {message}{which}")]
 
 
-def _not_known(found: Matches) -> list[Violation]:
-    """The violation of a requirement for absence, where nothing was found but something may be there."""
-    requirement, why = found.requirement, _why_not_known(found)
-    message = f"{requirement.subject} is not known to be {requirement.state}, {why}"
+def _not_known(found: Matches, why: str | None) -> list[Violation]:
+    """The violation of a requirement for absence, where nothing was found for sure. None if there is no reason why something may be there."""
+    requirement = found.requirement
+    message = f"{requirement.description} is not known to be {requirement.state}, {why}"
     return [make_violation(requirement, "state", requirement.state, None, message)] if why else []
 
 
@@ -198,8 +201,8 @@ def judge_exclusive(record: Record, requirements: list[Requirement]) -> list[Vio
     found: dict[str | None, str] = {}
     for entry in record["models"]:
         if may_be_loaded(entry) and not any(Matches(record, requirement).covers(entry) for requirement in wanted):
-            state = "still loading" if entry.get("state") == LOADING else "loaded"
-            found[entry["key"]] = f"{printable(entry['key'])} is {state}, and no requirement asks for it (exclusive)"
+            state = "is still loading" if entry.get("state") == LOADING else "is loaded" if entry["loaded"] else "may be loaded"
+            found[entry["key"]] = f"{printable(entry['key'])} {state}, and no requirement asks for it (exclusive)"
     unlisted = [name for name in unlisted_models(record) if not any(name in requirement.model for requirement in wanted)]
     if unlisted or (not found and (is_older(record) or lacks_states(record))):
         why = _only_in_older_list(unlisted) if unlisted else _LEFT_OUT if is_older(record) else _NO_STATES

@@ -72,33 +72,18 @@ class Matches(NamedTuple):
                     found.append(self._candidate(entry, instance, _ANOTHER))
         return [candidate for candidate in found if candidate.possible]
 
-    def possible_names(self) -> list[str]:
-        """The keys and variants that are listed and may be what the requirement is about."""
-        found: list[str] = []
+    def possible_names(self) -> dict[str, list[str]]:
+        """The keys and variants that are listed and may be what the requirement is about, each with what of it is not known."""
+        found = []
         for entry in self.record["models"]:
             ids = [instance["id"] for instance in entry["loaded_instances"]]
-            if self._candidate(entry).possible and (
-                not self.requirement.model or self._names_any((entry["key"], entry["selected_variant"], *ids))
-            ):
-                found.append(entry["key"])
+            candidate = self._candidate(entry)
+            if candidate.possible and (not self.requirement.model or self._names_any((entry["key"], entry["selected_variant"], *ids))):
+                found.append((entry["key"], candidate.unknown))
             else:
                 # Nothing is known about other variants but their names.
-                found += [name for name in _other_variants(entry) if self._names_any([name])]
-        return list(dict.fromkeys(found))
-
-    def with_other_variants(self) -> list[str]:
-        """The keys of models that may be of a forbidden kind in a variant that is not selected, of which only the name is known. With a name in
-        the requirement, that name decides.
-        """
-        if self.requirement.model or self.requirement.state != ABSENT:
-            return []
-        found = [
-            entry["key"]
-            for entry in self.record["models"]
-            if (_other_variants(entry) or is_unreadable(entry, "variants"))
-            and all(check.met is not False or check.name in _OF_A_VARIANT for check in self._candidate(entry).checks)
-        ]
-        return list(dict.fromkeys(found))
+                found += [(name, self._candidate(entry, None, name).unknown) for name in self._other_variants_meant(candidate)]
+        return least_unknown(found)
 
     def unreadable_names(self) -> list[str]:
         """The keys of models that may have a name of the requirement, because a name of theirs is masked or had an unexpected type. Unless the
@@ -190,6 +175,15 @@ class Matches(NamedTuple):
     def _candidate(self, entry: Entry, instance: Entry | None = None, variant: str | None = None) -> Candidate:
         return make_candidate(self.record, self.requirement, entry, instance, variant)
 
+    def _other_variants_meant(self, selected: Candidate) -> list[str]:
+        """The variants of a model that are not selected and may be meant. Without a name, its key stands for those that cannot be read."""
+        entry = selected.entry
+        if self.requirement.model:
+            return [name for name in _other_variants(entry) if self._names_any([name])]
+        if any(check.met is False and check.name not in _OF_A_VARIANT for check in selected.checks):
+            return []
+        return _other_variants(entry) or ([entry["key"]] if is_unreadable(entry, "variants") else [])
+
     def _may_mean_other_variant(self, entry: Entry) -> bool:
         """Whether an unreadable name may be that of a variant that is not selected."""
         names, unreadable = self.requirement.model, is_unreadable(entry, "variants")
@@ -228,6 +222,11 @@ class Matches(NamedTuple):
         """A model with its instances, and with those of other models whose id is its key: they may serve requests for the key."""
         others = [entry for entry in self.record["models"] if entry["key"] != key]
         return _NamedModel(entries, _instances(entries) + [(entry, each) for entry, each in _instances(others) if each["id"] == key])
+
+
+def least_unknown(found: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
+    """For each name what is not known of it, where that is least."""
+    return {name: min(unknown, key=len) for name, unknown in grouped(found).items()}
 
 
 def _may_have(entry: Entry, name: str) -> bool:

@@ -492,7 +492,15 @@ def test_met(requirement):
         # A quantization that is not known may be the one that must not be there.
         (
             {"quantization": "Q8_0", "state": "unloaded"},
-            [("state", "unloaded", "loaded", "a model with the quantization Q8_0 must not be loaded, but is: bare/model, text-embedding")],
+            [
+                (
+                    "state",
+                    "unloaded",
+                    None,
+                    "a model with the quantization Q8_0 is not known to be unloaded, because bare/model, text-embedding may be it "
+                    "(not known: quantization)",
+                )
+            ],
         ),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
@@ -661,7 +669,20 @@ TWO_VARIANTS = {**IDLE, "variants": ["idle/model@4bit", "idle/model@8bit"]}
     "requirement, expected",
     [
         ({"model": "*@4bit", "state": "absent"}, ["*@4bit must be absent, but is listed: idle/model@4bit"]),
-        ({"model": "idle/model@4bit", "state": "absent", "quantization": "Q2_K"}, ["idle/model@4bit must be absent, but is listed"]),
+        (
+            {"model": "idle/model@4bit", "state": "absent", "quantization": "Q2_K"},
+            [
+                "idle/model@4bit with the quantization Q2_K is not known to be absent, because idle/model@4bit may be it "
+                "(not known: quantization)"
+            ],
+        ),
+        (
+            {"quantization": "Q2_K", "state": "absent", "type": "llm"},
+            [
+                "a model with the type llm and the quantization Q2_K is not known to be absent, because idle/model@4bit, bare/model may be it "
+                "(not known: type, quantization)"
+            ],
+        ),
         ({"model": "idle/model@8bit", "state": "absent", "quantization": "Q2_K"}, []),
         ({"model": "idle/model@4bit", "state": "available"}, []),
         ({"model": "*@4bit", "state": "available"}, []),
@@ -831,8 +852,8 @@ def test_a_model_that_tells_a_loaded_context_and_no_instance_is_neither_loaded_n
         )
         assert violations({"type": "llm", "state": "unloaded"}, found) != []
         assert violations({"model": "idle/model", "min_instances": 0, "max_instances": 0}, found) != []
-        other = [violation["actual"] for violation in violations({"model": "bare/model"}, found, exclusive=True)]
-        assert other == ["idle/model"]
+        (other,) = violations({"model": "bare/model"}, found, exclusive=True)
+        assert other["message"] == "idle/model may be loaded, and no requirement asks for it (exclusive)"
     assert selected(record(odd), parse({"model": "idle/*", "state": "unloaded"})) == []
 
 
@@ -1022,6 +1043,13 @@ def test_what_is_not_known_is_a_reason():
     unclear = {**IDLE, "loaded_context_length": 4096}
     assert fleet_messages([{"model": "idle/*"}], {"a": record(unclear)}, min_hosts=1)[0].endswith("a: unclear whether loaded")
     assert fleet_messages([{"model": "bare/*", "min_context_length": 1}], {"a": record()}, min_hosts=1)[0].endswith("a: context not known")
+    # Not where another model is unclear, or where it does not matter.
+    for state in ("absent", "unloaded"):
+        forbidden = [{"quantization": "Q2_K", "state": state}]
+        assert fleet_messages(forbidden, {"a": record(unclear, BARE)}, min_hosts=1)[0].endswith("a: not known")
+    assert fleet_messages([{"model": "idle/*", "state": "unloaded"}], {"a": record(unclear)}, min_hosts=1)[0].endswith(
+        "a: unclear whether loaded"
+    )
     variant = {**CHAT, "variants": ["qwen/qwen3-8b@q4_k_m", "qwen/qwen3-8b@8bit"]}
     (message,) = fleet_messages([{"model": "qwen/qwen3-8b@8bit"}], {"a": record(variant)}, min_hosts=1)
     assert message.endswith("a: another variant selected")
