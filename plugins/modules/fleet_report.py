@@ -99,6 +99,7 @@ options:
     description:
       - Which changes since the baseline count. V(added) and V(removed) are about what a host lists, V(loaded), V(unloaded) and
         V(context) about its instances, V(quantization) about the weights, V(variant) about the selected variant and those on disk.
+      - V(quantization) and V(variant) of a model that is not loaded are only known in records with C(detail=full).
       - V(just_in_time) is about instances that unload when idle. They come and go by themselves, so it is not in the default.
       - Order, remaining TTLs and how often a key is listed never count.
     version_added: 2.0.0
