@@ -119,7 +119,9 @@ def test_a_name_resolution_that_hangs_is_left_at_the_deadline(asking, monkeypatc
         released.set()
 
 
-def test_a_connection_that_nobody_accepts_is_left_at_the_deadline(asking):
+@contextlib.contextmanager
+def nobody_accepts():
+    """The host and port of a server that accepts no connection."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -130,10 +132,15 @@ def test_a_connection_that_nobody_accepts_is_left_at_the_deadline(asking):
                 waiting.append(socket.socket())
                 waiting[-1].setblocking(False)
                 waiting[-1].connect_ex(listener.getsockname())
-            record = record_of(asking, f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.5)
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
         finally:
             for sock in waiting:
                 sock.close()
+
+
+def test_a_connection_that_nobody_accepts_is_left_at_the_deadline(asking):
+    with nobody_accepts() as authority:
+        record = record_of(asking, f"http://{authority}", timeout=0.5)
     assert record["status"] == "timeout"
     assert "(no connection was made)" in record["error"]["message"]
     assert record["error"]["hint"] == HINTS["timeout"]
@@ -386,6 +393,12 @@ class TestTls:
         assert (record["status"], record["error"]["hint"]) == ("tls", HINTS["tls: closed"])
         assert "closed the connection during the TLS handshake" in record["error"]["message"]
 
+    @pytest.mark.parametrize(("alert", "case"), [(70, "old"), (40, "handshake"), (42, "client certificate"), (116, "client certificate")])
+    def test_an_alert_of_the_server_has_its_next_step(self, asking, alert, case):
+        with Server(b"\x15\x03\x03\0\2\2" + bytes([alert])) as server:
+            record = record_of(asking, f"https://127.0.0.1:{server.port}")
+        assert (record["status"], record["error"]["hint"]) == ("tls", HINTS[f"tls: {case}"])
+
     def test_plain_http_to_a_tls_server(self, asking, fleet):
         record = record_of(asking, fleet.urls["tls"].replace("https:", "http:"))
         # What comes depends on the server's OpenSSL: an alert, or nothing.
@@ -484,7 +497,7 @@ class TestProxy:
             reserved.bind(("127.0.0.1", 0))
             monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{reserved.getsockname()[1]}")
             record = record_of(asking, "http://gpu01.invalid:1234", use_proxy=True)
-        assert record["status"] == "no_route"
+        assert (record["status"], record["error"]["hint"]) == ("no_route", HINTS["no_route: proxy"])
         assert "through the proxy" in record["error"]["message"]
 
     def test_one_whose_name_does_not_resolve_is_named(self, asking, monkeypatch):
@@ -501,6 +514,13 @@ class TestProxy:
         assert record["status"] == "timeout"
         assert "(the proxy accepted the connection)" in record["error"]["message"]
         assert record["error"]["hint"] == HINTS["timeout: proxy"]
+
+    def test_one_that_accepts_no_connection_is_named_in_the_timeout(self, asking, monkeypatch):
+        with nobody_accepts() as authority:
+            monkeypatch.setenv("http_proxy", f"http://{authority}")
+            record = record_of(asking, "http://gpu01.invalid", use_proxy=True, timeout=0.5)
+        assert "(no connection was made to the proxy)" in record["error"]["message"]
+        assert (record["status"], record["error"]["hint"]) == ("timeout", HINTS["timeout: no proxy"])
 
     def test_a_variable_that_is_no_url_is_an_error_without_its_value(self, asking, monkeypatch):
         monkeypatch.setenv("http_proxy", "socks5://user:hunter2@127.0.0.1:1")
