@@ -269,7 +269,7 @@ def test_a_redirect_is_not_followed(asking, fleet):
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_name_that_does_not_resolve(asking, scheme, name):
     record = record_of(asking, f"{scheme}://{name}:1234")
-    assert record["status"] == "dns"
+    assert (record["status"], record["error"]["hint"]) == ("dns", HINTS["dns"])
     assert f"{name} does not resolve" in record["error"]["message"]
 
 
@@ -287,17 +287,29 @@ NO_CONNECTION = {
 }
 
 
-@pytest.mark.parametrize("number", NO_CONNECTION, ids=errno.errorcode.get)
-def test_the_system_says_why_there_is_no_connection(asking, monkeypatch, number):
+def refuse_connections(monkeypatch, number):
+    """The system makes no connection, with this error."""
+
     def connect(self, address):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setattr(socket.socket, "connect_ex", lambda self, address: number)
+
+
+@pytest.mark.parametrize("number", NO_CONNECTION, ids=errno.errorcode.get)
+def test_the_system_says_why_there_is_no_connection(asking, monkeypatch, number):
+    refuse_connections(monkeypatch, number)
     record = record_of(asking, "http://192.0.2.1:1234")
     assert record["status"] == "no_route"
     assert f"could not be reached ({os.strerror(number).lower()})" in record["error"]["message"].lower()
     assert record["error"]["hint"] == HINTS[NO_CONNECTION[number]]
+
+
+def test_another_machine_that_refuses_may_listen_on_its_own_address_alone(asking, monkeypatch):
+    refuse_connections(monkeypatch, errno.ECONNREFUSED)
+    record = record_of(asking, "http://192.0.2.1:1234")
+    assert (record["status"], record["error"]["hint"]) == ("refused", HINTS["refused"])
 
 
 def test_a_machine_without_files_to_open_does_not_blame_the_host(asking, monkeypatch):
