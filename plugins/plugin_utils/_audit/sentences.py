@@ -56,14 +56,21 @@ def problems(audit: Audit) -> dict[str, list[str]]:
     # A host without an answer violates what is required of it, because it could not be checked.
     unchecked = any(check["reason"] == NO_ANSWER and check["outcome"] == "failed" for check in audit["checks"])
     violations = [*found.get(FLEET, []), *(found.get(UNANSWERED, []) if unchecked else []), *found.get(REQUIREMENT, [])]
-    nothing = ["The policy judged nothing: no host of this audit is in its groups."] if audit["policy"] and not audit["checks"] else []
-    # A gate on drift must not pass where no host could be compared at all.
-    nothing_compared = ["No host could be compared with the baseline."] if audit["drift"] and not hosts_compared(audit) else []
     return {
-        "violations": [*nothing, *_lines(violations)],
+        "violations": [*nothing_judged(audit), *_lines(violations)],
         "not_ok": _lines(found.get(UNANSWERED, [])),
-        "drift": [*nothing_compared, *_lines(found.get(DRIFT, []))],
+        "drift": [*nothing_compared(audit), *_lines(found.get(DRIFT, []))],
     }
+
+
+def nothing_judged(audit: Audit) -> list[str]:
+    """A sentence if there is a policy that judged no host, with which a gate must not pass."""
+    return ["The policy judged nothing: no host of this audit is in its groups."] if audit["policy"] and not audit["checks"] else []
+
+
+def nothing_compared(audit: Audit) -> list[str]:
+    """A sentence if no host at all could be compared, with which a gate on drift must not pass."""
+    return ["No host could be compared with the baseline."] if audit["drift"] and not hosts_compared(audit) else []
 
 
 def _lines(findings: Iterable[Finding]) -> list[str]:

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 from ....module_utils._lmstudio.known import is_older
 from ....module_utils._lmstudio.models_v0 import LIST_MODELS_V0
 from ....module_utils._text import printable
+from .. import sentences
 from ..document import Audit, drift_of
 from ..policy import NO_ANSWER
 
@@ -26,6 +27,8 @@ def as_junit(audit: Audit) -> str:
     A host without an answer fails once, and what is required of it is skipped.
     """
     suites = _Suites()
+    for message in sentences.nothing_judged(audit):
+        _fail(suites.case("policy", "the fleet", "judges a host"), "nothing judged", [message])
     for check in audit["checks"]:
         if check["host"] is None:
             _judged(suites, check)
@@ -38,6 +41,8 @@ def as_junit(audit: Audit) -> str:
     for check in audit["checks"]:
         if check["host"] is not None:
             _judged(suites, check)
+    for message in sentences.nothing_compared(audit):
+        _fail(suites.case("drift", "the fleet", "compares a host"), "nothing compared", [message])
     for change in drift_of(audit)["changes"]:
         case = suites.case("drift", change["host"], f"{change['model']} {change['change']}")
         _fail(case, change["change"], [change["message"]])

@@ -430,6 +430,14 @@ def test_the_reasons_of_several_hosts_are_sentences_side_by_side():
     assert "gpu1: http://gpu:1234 said wait... and. gpu2: " in said
 
 
+def failures(found):
+    """What a CI system sees of a report, by the suite."""
+    root = ElementTree.fromstring(FORMATS["junit"][1](found))
+    return [
+        (suite.get("name"), case.find("failure").get("message")) for suite in root for case in suite if case.find("failure") is not None
+    ]
+
+
 def test_a_gate_that_judged_or_compared_nothing_says_so():
     policy = {"groups": {"g": {"require": [{"model": "m"}]}}}
     hosts = {"a": answering(entry("m"))}
@@ -438,9 +446,11 @@ def test_a_gate_that_judged_or_compared_nothing_says_so():
     assert as_lines(found, {})[0] == (
         "1 of 1 host answered, the policy judged nothing, this is the first run, so there is nothing to compare with."
     )
+    assert failures(found) == [("policy", "The policy judged nothing: no host of this audit is in its groups.")]
     baseline = parse_baseline(json.loads(FORMATS["json"][1](found)))
     down = make_audit({"a": failing("refused", "x")}, [], baseline, "2026-11-23T08:00:00Z", Scope(inventory=["a"]))
     assert problems(down)["drift"] == ["No host could be compared with the baseline."]
+    assert failures(down)[1:] == [("drift", "No host could be compared with the baseline.")]
     assert as_lines(down, {})[0] == "0 of 1 host answered, 0 changes since the baseline, 1 host not compared with it."
     limited = make_audit({"b": answering()}, [], baseline, "2026-11-23T08:00:00Z", Scope(inventory=["a", "b"]))
     assert as_lines(limited, {})[0].endswith("1 host not compared with it, 1 host of the baseline not in this run.")
