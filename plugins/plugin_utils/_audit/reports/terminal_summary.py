@@ -17,6 +17,7 @@ from ..findings import FINDING_KINDS, Finding, Kind, cause_lines
 
 _MAX_LINES = 40
 _WIDTH = 200
+_MAX_NOTES = 3
 _MODELS = (3, 6)
 """The fewest and the most lines for models. In between, hosts come first. The fewest are one less if every kind of finding fills its lines."""
 
@@ -27,7 +28,9 @@ def as_lines(audit: Audit, paths: Mapping[str, str], written: bool = True) -> li
     for kind, findings in sentences.findings_of(audit).items():
         lines += [f"{FINDING_KINDS[kind].title}:", *(f"  {line}" for line in _finding_lines(FINDING_KINDS[kind], findings))]
     where = [f"  {name:<10} {path}" for name, path in paths.items()]
-    notes = [printable(note, _WIDTH) for note in audit["notes"][:3]]
+    notes = [printable(note, _WIDTH) for note in audit["notes"]]
+    if len(notes) > _MAX_NOTES:
+        notes[_MAX_NOTES - 1 :] = [f"... and {len(notes) - _MAX_NOTES + 1} more notes"]
     room = _MAX_LINES - len(lines) - len(notes) - (len(where) + 1 if where else 0)
     fewest, most = _MODELS
     # Both tables have a line of titles, and the hosts at least one more.

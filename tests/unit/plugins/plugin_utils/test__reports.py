@@ -405,6 +405,9 @@ def test_what_is_cut_is_counted_by_kind():
     assert "  ... and 7 more rules of the fleet" in lines and "  ... and 25 more requirements" in lines
     assert len(lines) <= 40
     assert sum("not met by" in line for line in markdown) == 30
+    groups = {f"empty{number}": {"require": [{"model": "m"}]} for number in range(4)}
+    noted = make_audit({"gpu": answering()}, parse_policies({"groups": groups}, dict.fromkeys(groups, ())), None, "2026-11-23T08:00:00Z")
+    assert as_lines(noted, {})[-3:] == [*noted["notes"][:2], "... and 2 more notes"]
 
 
 def test_a_host_without_an_answer_still_violates_what_is_required_of_it():
