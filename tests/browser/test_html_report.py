@@ -157,6 +157,22 @@ def test_it_shows_figures_violations_drift_and_the_matrix(show):
     picture(page, "light")
 
 
+def test_what_was_not_judged_or_compared_is_not_zero(show, reports):
+    def cells(page, name):
+        return (
+            page.locator(".matrix tbody tr", has=page.get_by_role("rowheader", name=name, exact=True)).locator("td").all_inner_texts()[1:4]
+        )
+
+    page = show()
+    assert cells(page, "down") == ["1", "-", "-"] and cells(page, "gpu10")[:2] == ["1", "2"] and cells(page, "gpu1")[:2] == ["0", "0"]
+    page.locator(".matrix").get_by_role("button", name="Drift").click()
+    assert hosts_in(page) == ["gpu10", "evil", "gpu1", "gpu2", "down"]
+    (reports / "bare.html").write_text(as_html(make_audit({"down": DOWN}, [], None, "2026-11-23T08:00:00Z")), encoding="utf-8")
+    page = show("bare")
+    assert cells(page, "down") == ["-", "-", "-"]
+    assert page.locator(".figures div", has_text="models loaded").locator("dd").inner_text() == "not known"
+
+
 def test_it_filters_by_host_model_status_and_trouble(show):
     page = show()
     assert hosts_in(page) == ["down", "evil", "gpu1", "gpu2", "gpu10"]

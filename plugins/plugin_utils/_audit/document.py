@@ -199,6 +199,7 @@ def _summary(
 ) -> dict[str, Any]:
     severities = Counter(violation["severity"] for check in checks for violation in check["violations"])
     kinds = Counter(finding["kind"] for finding in findings)
+    answered = any(host["ok"] for host in hosts)
     return {
         "hosts": {
             "total": len(hosts),
@@ -206,8 +207,8 @@ def _summary(
             "by_status": dict(sorted(Counter(host["status"] for host in hosts).items())),
         },
         "models": {
-            "distinct": len(models),
-            "distinct_loaded": sum(model["hosts_loaded"] > 0 for model in models),
+            "distinct": len(models) if answered else None,
+            "distinct_loaded": sum(model["hosts_loaded"] > 0 for model in models) if answered else None,
             "instances": _sum_of_known(host["counts"]["instances"] for host in hosts),
         },
         "size_bytes": {name: _sum_of_known(host["size_bytes"][name] for host in hosts) for name in ("available", "loaded")},

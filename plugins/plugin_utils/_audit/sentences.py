@@ -104,6 +104,11 @@ def what_was_checked(audit: Audit) -> list[dict[str, Any]]:
     return rows
 
 
+def without_models(audit: Audit) -> str:
+    """What to say in place of a table without a model."""
+    return "No host lists a model." if audit["summary"]["hosts"]["ok"] else "Not known, because no host answered."
+
+
 def models_by_use(audit: Audit) -> list[dict[str, Any]]:
     """The models, those that most hosts serve first, each with the names of these hosts and the texts for its table."""
     loaded = dict.fromkeys(
@@ -115,7 +120,7 @@ def models_by_use(audit: Audit) -> list[dict[str, Any]]:
             **model,
             "served_by": serving.get(model["key"], []),
             "contexts": (", ".join(map(str, model["context_lengths"])) or "not known") if model["instances"] else "-",
-            "slots": "-" if not model["instances"] else "not known" if model["parallel"] is None else str(model["parallel"]),
+            "slots": figure(model["parallel"]) if model["instances"] else "-",
             "size": _from_to([format_size(number) for number in model["size_bytes"]]),
         }
         for model in sorted(audit["models"], key=lambda model: (-model["hosts_loaded"], -model["hosts_listing"], model["key"]))
@@ -124,6 +129,10 @@ def models_by_use(audit: Audit) -> list[dict[str, Any]]:
 
 def _from_to(sizes: list[str]) -> str:
     return "not known" if not sizes else sizes[0] if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
+
+
+def figure(number: int | None) -> str:
+    return "not known" if number is None else str(number)
 
 
 def size(number: int | None) -> str:

@@ -48,14 +48,14 @@ def as_markdown(audit: Audit) -> str:
         for model in sentences.models_by_use(audit)
     ]  # fmt: skip
     titles = ("model", "served by", "listed by", "instances", "contexts", "slots", "size", "hosts that serve it")
-    lines += ["## Models", "", *_table(titles, models, "No host lists a model."), "## Hosts", ""]
-    instances = "not known" if summary["models"]["instances"] is None else summary["models"]["instances"]
+    lines += ["## Models", "", *_table(titles, models, sentences.without_models(audit)), "## Hosts", ""]
     lines += _table(
         ("hosts", "models listed", "models loaded", "instances", "listed size", "loaded size"),
         [
             (
-                summary["hosts"]["total"], summary["models"]["distinct"], summary["models"]["distinct_loaded"],
-                instances, sentences.size(summary["size_bytes"]["available"]), sentences.size(summary["size_bytes"]["loaded"]),
+                summary["hosts"]["total"],
+                *(sentences.figure(summary["models"][name]) for name in ("distinct", "distinct_loaded", "instances")),
+                sentences.size(summary["size_bytes"]["available"]), sentences.size(summary["size_bytes"]["loaded"]),
             )
         ],
     )  # fmt: skip

@@ -300,8 +300,14 @@ def test_what_is_left_out_is_counted(more, plural, verb):
 
 def test_an_empty_fleet_of_hosts_that_are_down_has_every_report():
     found = make_audit({"gpu": None}, [], None, "2026-11-23T08:00:00Z")
-    for _file_name, render in FORMATS.values():
-        assert "gpu" in render(found)
+    texts = {name: render(found) for name, (_file_name, render) in FORMATS.items()}
+    assert all("gpu" in text for text in texts.values())
+    # What nobody said is not 0.
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(texts["json"]))
+    assert set(found["summary"]["models"].values()) == {None}
+    assert "| 1 | not known | not known | not known | not known | not known |" in texts["markdown"]
+    assert "<dt>models loaded</dt><dd>not known</dd>" in texts["html"]
+    assert all("Not known, because no host answered." in texts[name] for name in ("html", "markdown"))
 
 
 def test_every_format_is_documented():

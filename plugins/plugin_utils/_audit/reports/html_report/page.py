@@ -27,7 +27,7 @@ from .....module_utils._grouping import grouped
 from .....module_utils._lmstudio.reader import believable
 from .....module_utils._text import count, format_names, format_size, printable
 from ... import sentences
-from ...document import Audit, drift_of, unanswered_first, violations_by_host
+from ...document import Audit, drift_of, hosts_compared, unanswered_first, violations_by_host
 from ...findings import FINDING_KINDS, cause_lines
 from ...history import Run, all_runs
 from ...policy import ALL_HOSTS
@@ -51,6 +51,8 @@ def as_html(audit: Audit) -> str:
         names=format_names,
         size=sentences.size,
         loaded_size=sentences.loaded_size,
+        figure=sentences.figure,
+        without_models=sentences.without_models,
         plain=_plain,
         causes=cause_lines,
         left_out=sentences.left_out,
@@ -152,7 +154,7 @@ def _sha256(text: str) -> str:
 def _data(audit: Audit, models: list[dict[str, Any]]) -> str:
     """What the matrix shows, in a form that stays small with a hundred thousand cells. No character can end the block that contains it."""
     column = {model["key"]: number for number, model in enumerate(models)}
-    wrong = violations_by_host(audit)
+    wrong, compared = violations_by_host(audit), set(hosts_compared(audit))
     changed = Counter(change["host"] for change in drift_of(audit)["changes"])
     texts: dict[str, int] = {}
     text = json.dumps(
@@ -163,8 +165,8 @@ def _data(audit: Audit, models: list[dict[str, Any]]) -> str:
                     "name": printable(host["name"], _NAME),
                     "status": printable(host["status"]),
                     "why": printable(host["error"]["message"], 1000) if host["error"] else "",
-                    "wrong": wrong[host["name"]],
-                    "changed": changed[host["name"]],
+                    "wrong": wrong[host["name"]] if audit["checks"] else None,
+                    "changed": changed[host["name"]] if host["name"] in compared else None,
                     "bytes": host["size_bytes"]["loaded"],
                     "size": sentences.loaded_size(host),
                     "has": _cells(host, column, texts),

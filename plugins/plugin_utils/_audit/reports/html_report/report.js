@@ -6,12 +6,14 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const by = (id) => document.getElementById(id);
   const collator = new Intl.Collator("en", { numeric: true });
+  // What is not known is null.
+  const orLess = (number) => number === null ? -1 : number;
   const fixed = [
     { title: "Host", of: (host) => host.name },
     { title: "Status", of: (host) => host.status },
-    { title: "Violations", of: (host) => host.wrong, down: true },
-    { title: "Drift", of: (host) => host.changed, down: true },
-    { title: "Loaded", of: (host) => host.bytes === null ? -1 : host.bytes, down: true },
+    { title: "Violations", of: (host) => orLess(host.wrong), down: true },
+    { title: "Drift", of: (host) => orLess(host.changed), down: true },
+    { title: "Loaded", of: (host) => orLess(host.bytes), down: true },
   ];
   // To find the cell of a host in a column without a search.
   for (const host of data.hosts) host.cells = new Map(host.has.map((cell) => [cell[0], cell]));
@@ -35,6 +37,7 @@
     return made;
   };
 
+  const orDash = (number) => number === null ? "-" : String(number);
   const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 
   // A part of a name, or the whole of it after =.
@@ -157,7 +160,7 @@
     made.append(name);
     const status = element("td");
     status.append(element("span", host.status, "badge " + (host.status === "ok" ? "good" : "bad")));
-    made.append(status, element("td", String(host.wrong), host.wrong ? "bad-text" : ""), element("td", String(host.changed)), element("td", host.size));
+    made.append(status, element("td", orDash(host.wrong), host.wrong ? "bad-text" : ""), element("td", orDash(host.changed)), element("td", host.size));
     if (host.why) {
       const why = element("td", host.why, "why");
       why.colSpan = Math.max(shown.length, 1);
