@@ -364,6 +364,18 @@ def test_a_phone_can_show_it(show):
     picture(page, "phone")
 
 
+def test_what_is_wrong_is_on_the_first_screen(show, reports):
+    policy = {**POLICY, "fleet": [{"require": [{"model": "qwen/*"}], "min_hosts": 9}]}
+    hosts = {**SMALL, **{f"linked{number}": having(model("a/b"), model("a/b")) for number in range(9)}}
+    (reports / "noted.html").write_text(audited(hosts, policy), encoding="utf-8")
+    for width, height in ((1400, 800), (390, 844)):
+        page = show("noted", viewport={"width": width, "height": height}, is_mobile=width < 400)
+        box = page.locator(".findings li", has_text="fleet: 0 of 1 host serves").bounding_box()
+        assert box and box["y"] + box["height"] <= height
+        # What is true of the figures comes after it.
+        assert page.locator(".note").count() == 2
+
+
 def test_it_can_be_printed(show):
     page = show("large")
     page.emulate_media(media="print")
