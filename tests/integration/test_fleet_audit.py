@@ -469,7 +469,15 @@ def test_what_it_judges_by_is_the_same_for_all_hosts(audit, run, start, tmp_path
         refused("fleet_audit_policy", hosts(**own), fleet_audit_source=source)
     refused("fleet_audit_policy", hosts(**own), "--check")
     refused("fleet_audit_fail_on", hosts(**own), fleet_audit_policy=chat)
-    for name, value in {"baseline": "last", "drift": ["loaded"], "accept": True, "dest": "elsewhere"}.items():
+    own_values = {
+        "baseline": "last",
+        "drift": ["loaded"],
+        "accept": True,
+        "dest": "elsewhere",
+        "source": "variable",
+        "variable": "asked_now",
+    }
+    for name, value in own_values.items():
         # What is given on the command line is for all hosts, so it is not given here.
         play = [{"name": "Audit", "hosts": "all", "gather_facts": False, "roles": ["gpufleet.lmstudio.fleet_audit"]}]
         said = run(json.dumps(play), hosts(**{f"fleet_audit_{name}": value}), ends=2).output
