@@ -198,6 +198,20 @@ def test_without_vars_plugins_only_the_inventory_counts(read_inventory, start):
     assert read.groups["lmstudio_status_auth"] == ["gpu01"]
 
 
+@pytest.mark.parametrize("source", ["site/hosts.yml", "site"])
+def test_variables_next_to_an_earlier_source_count(start, tmp_path, source):
+    fleet = start({"gpu01": {"token": TOKENS["gpu01"]}})
+    for path, content in {
+        "site/hosts.yml": local(fleet),
+        "site/host_vars/gpu01.yml": {"lmstudio_token": TOKENS["gpu01"]},
+        "elsewhere/lmstudio.yml": {**PLUGIN, "hosts": "gpu"},
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(yaml.safe_dump(content))
+    run_in(tmp_path, ["ansible-inventory", "-i", source, "-i", "elsewhere/lmstudio.yml", "--list"], {})
+    assert sent_to(fleet, "gpu01") == ["Bearer " + TOKENS["gpu01"]]
+
+
 def test_a_loopback_server_is_still_asked_on_its_host(run, start, tmp_path):
     fleet = start({"gpu01": {"payload": "mac.json"}})
     play = """

@@ -497,6 +497,7 @@ UNUSABLE = [
     ({"require": [{"model": "m"}], "delay": 0}, "delay: 0 is not a usable number of seconds"),
     ({"require": [{"model": "m"}], "record": {"loaded": []}}, "record: it is not a host record. Give ansible_facts.lmstudio"),
     ({"require": [{"model": "m"}], "record": ""}, "record: it is empty. Give what was gathered, or remove the option"),
+    ({"require": [{"model": "m"}], "record": None}, "record: it is empty. Give what was gathered, or remove the option"),
     (
         {"require": [{"model": "m"}], "record": {"ok": "False", "status": "", "fingerprint": None, "instances": []}},
         "record: its ok is neither true nor false",

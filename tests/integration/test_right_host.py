@@ -1142,6 +1142,8 @@ KEPT = """
         that:
           - answers.results | map(attribute='lmstudio.ok') | unique == [true]
           - fleet.hosts[inventory_hostname].ok
+          # A lookup does not see the keyword of a play. The implicit localhost has its own variables there, too.
+          - inventory_hostname in groups['all'] or lookup('gpufleet.lmstudio.models').ok
 """
 
 
