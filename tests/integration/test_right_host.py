@@ -1168,6 +1168,25 @@ def test_local_connections_stay_as_they_were(run, start, how):
     assert fleet.requests("gpu01")
 
 
+def test_a_local_connection_of_the_command_line_counts_where_no_keyword_of_a_play_can_be_seen(run, start, tmp_path):
+    fleet = start({"gpu01": {}})
+    (tmp_path / "lmstudio.yml").write_text("{plugin: gpufleet.lmstudio.lmstudio, hosts: all, timeout: 20}")
+    play = """
+- name: Ask
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: By the inventory and in an expression
+      ansible.builtin.assert:
+        that:
+          - lmstudio_record.status == expected
+          - lookup('gpufleet.lmstudio.models', inventory_hostname, on_error='report', timeout=20).status == expected
+"""
+    hosts = {"gpu01.invalid": {"lmstudio_url": fleet.urls["gpu01"]}}
+    for arguments, expected in (["-c", "local"], "ok"), ([], "dns"):
+        run(play, hosts, "-i", "lmstudio.yml", "-e", f"expected={expected}", *arguments, connection={})
+
+
 CONTAINER = """
 from ansible.plugins.connection.local import Connection as Local
 DOCUMENTATION = '''
