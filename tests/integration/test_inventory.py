@@ -588,6 +588,8 @@ WRONG = [
     ({"endpoints": ["http://gpu01/a", "http://gpu01/b"]}, "endpoints: http://gpu01/a and http://gpu01/b would both be host gpu01_80"),
     ({"hosts": "gpu", "variable": "ansible_host"}, "variable: ansible_host decides how a host is reached"),
     ({"hosts": "gpu", "variable": "lmstudio_url"}, "variable: lmstudio_url decides"),
+    ({"hosts": "gpu", "variable": "lmstudio_controller_url"}, "variable: lmstudio_controller_url decides"),
+    ({"hosts": "gpu", "variable": "lmstudio_via"}, "variable: lmstudio_via decides"),
     ({"hosts": "gpu", "variable": "a-b"}, "variable: 'a-b' is not a valid variable name"),
     ({"hosts": "gpu", "timeout": 0}, "timeout: 0 is not"),
     ({"hosts": "gpu", "timeout": "soon"}, "timeout"),

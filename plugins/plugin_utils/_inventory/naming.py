@@ -20,7 +20,7 @@ from ...module_utils._http.endpoint import Endpoint, make_endpoint
 from ...module_utils._http.option_checks import bracketed, without_userinfo
 from ...module_utils._input_errors import OptionError
 from .._options.combine import host_name, options_from_address
-from .._options.host import CONTROLLER_URL, VARIABLES
+from .._options.host import CONTROLLER_URL, VARIABLES, VIA
 
 _MAX_NAME = 200
 _RANGE = re.compile(r"\[[0-9A-Za-z]*:[0-9A-Za-z]+(:[0-9]+)?\]")
@@ -78,5 +78,5 @@ def check_variable(name: str) -> None:
             "variable",
             "lmstudio is the name of the facts of model_facts, which would hide it. Choose another name, such as lmstudio_record.",
         )
-    if name.startswith("ansible_") or name in (*VARIABLES.values(), CONTROLLER_URL):
+    if name.startswith("ansible_") or name in (*VARIABLES.values(), CONTROLLER_URL, VIA):
         raise OptionError("variable", f"{name} decides how a host is reached. Choose another name.")
