@@ -119,6 +119,16 @@ def test_links_to_headings_lead_to_headings(page):
     assert [(str(target), anchor) for target, anchor in targets if anchor not in anchors_in(target)] == []
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("page", ["docs/threat_model.md", "docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_test_that_a_page_names_exists(page):
+    files = list((ROOT / "tests").rglob("*.py"))
+    known = {path.name for path in files}
+    known |= {name for path in files for name in re.findall(r"(?m)^ *(?:async )?(?:def|class) (\w+)", path.read_text(encoding="utf-8"))}
+    named = re.findall(r"`(test_\w+(?:\.py)?|Test\w+|tests/[\w/.]+)`", (ROOT / page).read_text(encoding="utf-8"))
+    assert named and [name for name in named if name not in known and not (ROOT / name).exists()] == []
+
+
 REFERENCES = {"architecture", "metrics", "performance", "threat_model", "troubleshooting"}
 """Pages in which people look something up. The others are guides, which they read."""
 WORDS = 10_000
