@@ -686,7 +686,7 @@ def test_check_mode_writes_nothing_and_tells_what_would_change(audit, start, tmp
 
 
 def test_an_interrupted_run_leaves_the_earlier_reports_whole(audit, start, tmp_path):
-    """Every write fails after some bytes, as on a full disk."""
+    """The second file cannot be written, as on a disk that is full after the first."""
     hosts = hosts_of(start({"gpu1": {}}))
     audit(hosts)
     written = reports_in(tmp_path / "audit")
@@ -696,8 +696,12 @@ def test_an_interrupted_run_leaves_the_earlier_reports_whole(audit, start, tmp_p
     class Full(Exception):
         pass
 
-    def fsync(_number):
-        raise Full
+    synced = []
+
+    def fsync(number):
+        synced.append(number)
+        if len(synced) == 2:
+            raise Full
 
     real, _files.os.fsync = _files.os.fsync, fsync
     try:
