@@ -76,6 +76,8 @@ def test_it_reports_in_every_format_and_a_second_run_changes_nothing(audit, star
     before, now = json.loads(texts["json"]), json.loads(reports_in(tmp_path / "audit")["json"])
     assert before.pop("run") != now.pop("run")
     assert json.dumps(before) == json.dumps(now)
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    assert (now["policy"], now["collection_version"], now["limit"]) == (POLICY, version, None)
 
     # Drift since the first run, whose report was kept elsewhere.
     shutil.copy(tmp_path / "audit" / "fleet_audit.json", tmp_path / "approved.json")
@@ -438,7 +440,9 @@ def test_drift_fails_again_until_it_is_accepted(audit, start, tmp_path):
     outage = audit(hosts, **gate).output
     assert "0 changes since the baseline, 1 host not compared with it." in outage
     audit(hosts, "--limit", "gpu2", **gate)
-    (carried,) = json.loads(last.read_bytes())["carried_over"]
+    limited = json.loads(last.read_bytes())
+    assert limited["limit"] == "gpu2"
+    (carried,) = limited["carried_over"]
     assert (carried["name"], carried["models"] != []) == ("gpu1", True)
     fleet.fault("gpu1", None)
     fleet.unload("gpu1", "qwen/qwen3-8b")
