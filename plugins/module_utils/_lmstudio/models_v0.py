@@ -59,7 +59,7 @@ def _checked(document: Any) -> list[Entry]:
         raise ApiError("invalid", f"sent {what} instead of a model list")
     check_list(document, rows)
     if rows and not any(isinstance(row, dict) and "state" in row for row in rows):
-        raise ApiError("not_lmstudio", "is not LM Studio: it answered like an OpenAI-style server (a list of models without a state)")
+        raise ApiError("not_lmstudio", "answered like an OpenAI-style server (a list of models without a state)")
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise invalid_field(f"data[{number}]", "an object", row)

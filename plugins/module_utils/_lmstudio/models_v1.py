@@ -34,14 +34,14 @@ def _list_models(document: Any, read_model: ReadModel) -> ModelList:
         raise ApiError("invalid", f"sent {json_type(document)} instead of a model list")
     models = document.get("models")
     if "data" in document and not (models and isinstance(models, list)):
-        raise ApiError("not_lmstudio", "is not LM Studio: it answered like an OpenAI-style server (a list called data)")
+        raise ApiError("not_lmstudio", "answered like an OpenAI-style server (a list called data)")
     if not isinstance(models, (list, type(None))):
         raise invalid_field("models", "a list", models)
     check_list(document, models)
     if models is None:
         raise ApiError("invalid", "sent an object without models instead of a model list")
     if models and not any(isinstance(raw, dict) and isinstance(raw.get("key"), str) for raw in models):
-        raise ApiError("not_lmstudio", "is not LM Studio: it listed models without a key, as llama.cpp and others do")
+        raise ApiError("not_lmstudio", "listed models without a key, as llama.cpp and others do")
     reader = Reader()
     return [read_model(reader, raw, number) for number, raw in enumerate(models)], reader.warnings()
 

@@ -114,7 +114,13 @@ def record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
     if isinstance(answer, ParsedAnswer):
         record = _make_record("ok", None, {**asked, "api": answer.api}, needed, answer.facts(needed))
     else:
-        error: Error = {"message": f"{endpoint.url} {answer.problem}.", "hint": hint_of(answer), "http_status": answer.http_status}
+        # Said of the list that a host is asked for, and not where a server that has sent one answers another request like this.
+        conclusion = "is not LM Studio: it " if answer.status == "not_lmstudio" else ""
+        error: Error = {
+            "message": f"{endpoint.url} {conclusion}{answer.problem}.",
+            "hint": hint_of(answer),
+            "http_status": answer.http_status,
+        }
         record = _make_record(answer.status, error, asked, needed)
     if endpoint.confirm_loaded:
         # Imported here, because most tasks do not ask for it, and Ansible compiles what a module imports for every task.

@@ -54,11 +54,11 @@ def classify_response(
     if 300 <= code < 400:
         return _redirect(response, endpoint.url + request.path)
     if _is_fastapi(document):
-        return ApiError("not_lmstudio", "is not LM Studio: it answered like a FastAPI server (an object with detail)")
+        return ApiError("not_lmstudio", "answered like a FastAPI server (an object with detail)")
     if unreadable and not response.too_large and _looks_like_html(response, body):
         return _web_page(response, body, endpoint)
     if code == 404:
-        return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP 404{_program(response, body, document)}", "404")
+        return ApiError("not_lmstudio", f"answered HTTP 404{_program(response, body, document)}", "404")
     return unreadable if code == 200 else _http_error(code, body, endpoint)
 
 
@@ -167,7 +167,7 @@ def _web_page(response: Response, body: bytes, endpoint: Endpoint) -> ApiError:
         case = "404"
     elif code == 413 or code >= 500:
         case = "page of an error"
-    return ApiError("not_lmstudio", f"is not LM Studio: it answered HTTP {code} with a web page{_program(response, b'', None)}", case)
+    return ApiError("not_lmstudio", f"answered HTTP {code} with a web page{_program(response, b'', None)}", case)
 
 
 def _program(response: Response, body: bytes, document: Any) -> str:

@@ -649,7 +649,7 @@ def fault_of_older_list(server, fault, until=10**9):
     [
         ("forbidden", "/api/v0/models answered HTTP 403", 0, 1),
         ("unauthorized", "/api/v0/models answered HTTP 401", 0, 1),
-        ("html_error", "/api/v0/models is not LM Studio: it answered HTTP 500", 600, 700),
+        ("html_error", "/api/v0/models answered HTTP 500 with a web page", 600, 700),
     ],
 )
 @pytest.mark.parametrize("answer_is_missing", [False, True])

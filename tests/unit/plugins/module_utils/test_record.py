@@ -124,10 +124,11 @@ def test_a_failure_has_the_same_keys_and_a_next_step(status):
     record = ask(make_endpoint({}, "http://gpu01"), raising(ApiError(status, "did something")), "full")
     assert list(record) == KEYS
     assert (record["ok"], record["status"], record["fingerprint"], record["response_ms"]) == (False, status, None, None)
-    assert record["error"] == {"message": "http://gpu01:1234 did something.", "hint": HINTS[status], "http_status": None}
+    message = f"http://gpu01:1234 {'is not LM Studio: it ' if status == 'not_lmstudio' else ''}did something."
+    assert record["error"] == {"message": message, "hint": HINTS[status], "http_status": None}
     assert record["models"] == record["instances"] == record["available"] == record["loaded"] == record["warnings"] == []
     assert set(record["counts"].values()) == {0}
-    assert explain(record) == "http://gpu01:1234 did something. " + HINTS[status]
+    assert explain(record) == f"{message} {HINTS[status]}"
 
 
 def test_an_answer_that_is_refused_has_a_time_and_an_http_status():

@@ -228,7 +228,9 @@ def test_a_gate_passes_only_after_the_load_has_ended(fleet):
     result = poll_until_met(assertion(), endpoint, blocking.fetch, sleep=watched.sleep, progress=watched.lines.append)
     assert (result["met"], result["polls"], result["confirmed"], watched.left) == (True, 4, True, 0)
     # As the load began there was one error, which is not the end of it.
-    assert watched.lines[0].startswith(f"{CHAT} is listed as loaded, which is not confirmed: {endpoint.url}{V0} is not LM Studio")
+    assert watched.lines[0].startswith(
+        f"{CHAT} is listed as loaded, which is not confirmed: {endpoint.url}{V0} answered HTTP 500 with a web page"
+    )
     assert [line.partition(".")[0] for line in watched.lines[1:]] == [f"{CHAT} is still loading"] * 2
 
 
