@@ -53,9 +53,11 @@ def is_omitted(value: Any) -> bool:
 
 
 def headers_of(value: Any) -> Any:
-    """Headers as a mapping, where they are one or a string that Ansible takes for one. Anything else is left to the argument spec."""
+    """Headers as a mapping, where they are one or a string that Ansible takes for one, without those that are omitted. Anything else is left to the
+    argument spec.
+    """
     try:
-        return check_type_dict(value)
+        return {name: text for name, text in check_type_dict(value).items() if not is_omitted(text)}
     except (TypeError, ValueError):
         return value
 

@@ -620,6 +620,7 @@ def test_a_wrong_option_fails_the_source_with_its_name(read_inventory, start):
     assert len(fleet.requests("gpu01")) == sum("compose" in options for options, _says in WRONG)
 
 
+@pytest.mark.matrix
 def test_an_empty_string_is_an_option_that_is_not_set(read_inventory, start, tmp_path):
     """Ansible takes an empty text for false: a certificate that nobody checks, and variables that are not read."""
     certificate = tmp_path / "server.pem"

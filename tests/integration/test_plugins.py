@@ -343,6 +343,7 @@ def test_what_is_omitted_does_not_count_anywhere(run, start):
   gather_facts: false
   vars:
     lmstudio_token: "{{ no_such_token | default(omit) }}"
+    lmstudio_headers: {Authorization: "{{ no_such_token | default(omit) }}"}
   tasks:
     - name: As a host variable, and as an option
       gpufleet.lmstudio.model_info:
