@@ -217,6 +217,28 @@ def test_models_whose_keys_differ_only_in_capitals_are_two(run, start):
     assert sorted(model for _path, model in posts(fleet)["gpu01"]) == ["lab/Chat", "lab/chat"]
 
 
+def test_a_loop_of_the_play_around_it_keeps_its_own_item(run, start):
+    play = """
+- name: Serve
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Serve the models, group by group
+      ansible.builtin.include_role:
+        name: gpufleet.lmstudio.serve_models
+      vars:
+        serve_models_models: "{{ item.models }}"
+        serve_models_via: controller
+      loop:
+        - models: [{model: LARGE}]
+        - models: [{model: CHAT}]
+"""
+    fleet = start({"gpu01": {"payload": "none_loaded.json"}})
+    output = run(play.replace("LARGE", LARGE).replace("CHAT", CHAT), {"gpu01": {"lmstudio_url": fleet.urls["gpu01"]}}).output
+    assert posts(fleet) == {"gpu01": [(LOAD, LARGE), (LOAD, CHAT)]}
+    assert "already in use" not in " ".join(output.split())
+
+
 @pytest.mark.matrix
 def test_exclusive_leaves_no_model_that_is_only_spelt_like_a_declared_one(run, start):
     models = [
