@@ -85,7 +85,8 @@ def test_a_model_is_brought_into_its_states_from_both_sides(run, start):
     assert TOKEN[:10] not in outcome.output
     assert re.search(r'\+ +"qwen/qwen3-8b": \{\n\+ +"context_length": 8192', outcome.output)
     # With no_log nothing is shown, not even the progress.
-    assert "16384" not in outcome.output.partition("TASK [Make it larger")[2].partition("TASK [Another one")[0]
+    in_secret = outcome.output.partition("TASK [Make it larger")[2].partition("TASK [Another one")[0]
+    assert "16384" not in in_secret and "model, http" not in in_secret
     assert f"model, {fleet.urls['gpu02']}: lab/new: loading" in outcome.output
     for name in hosts:
         assert [(path.rpartition("/")[2], *body.values()) for path, body in fleet.posts(name)] == [
