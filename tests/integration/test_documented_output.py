@@ -10,6 +10,10 @@ import re
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.blocking import fetch
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import make_endpoint
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import FULL, ask
 from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 from ansible_collections.gpufleet.lmstudio.tests.integration.test_documentation import grouped
 
@@ -79,3 +83,15 @@ def test_a_play_of_the_documentation_prints_what_is_shown(run, start, page, numb
 
 def test_every_output_has_a_fleet():
     assert {page: len([key for key in SHOWN if key[0] == page]) for page, _output in SHOWN} == {page: len(CASES[page]) for page in CASES}
+
+
+def test_the_record_of_the_quickstart_is_that_of_a_simulated_host(start):
+    page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    (shown,) = [yaml.safe_load(text) for text in re.findall(r"```text\n(ok: .*?)```", page, re.DOTALL) if "counts:" in text]
+    fleet = start({"gpu01": TWO})
+    record = ask(make_endpoint({"url": fleet.urls["gpu01"]}, ""), fetch, FULL)
+    assert shown.pop("url") == record["url"].replace(fleet.urls["gpu01"], "http://127.0.0.1:1234")
+    for instance, real in zip(shown.pop("instances"), record["instances"], strict=True):
+        assert instance.pop("...", None) is None
+        assert instance == {name: real[name] for name in instance}
+    assert shown == {name: record[name] for name in shown}

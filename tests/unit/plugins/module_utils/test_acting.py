@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state import acting
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.api_requests import Download
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.client import Client
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.downloading import describe
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import REASONS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.plan import Plan, make_plan
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.messages import warnings_of
 from ansible_collections.gpufleet.lmstudio.tests.clockwork import ENDPOINT, ClockworkServer, error, parse_options
 
+DOCS = Path(__file__).parents[4] / "docs"
 FAULTS = (
     "dropped",
     "answer_lost",
@@ -883,6 +886,11 @@ def test_a_download_tells_how_far_it_is():
     assert len(lines) < 6
 
 
+def test_the_page_shows_how_far_a_download_is_as_it_is_told():
+    line = describe("openai/gpt-oss-20b", Download("downloading", "job", 12.1e9, 5.4e9, 61.3e6), 92)
+    assert f"\nmodel, http://gpu01:1234: {line}\n" in (DOCS / "acting.md").read_text(encoding="utf-8")
+
+
 def test_a_download_that_failed_may_say_why():
     server, wanted = scenario("download")
     server.bytes_per_second = 0
@@ -1024,6 +1032,6 @@ ENDLESS = "x" * 100000
 
 
 def test_every_reason_has_its_next_step_on_the_page():
-    page = (Path(__file__).parents[4] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
     for reason, next_step in REASONS.items():
         assert f"| `{reason}` | {next_step} |" in page

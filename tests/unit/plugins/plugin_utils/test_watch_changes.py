@@ -17,6 +17,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.next_s
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import parse_all
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._watch.events import Rules, State, advance
+from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -194,6 +195,19 @@ def test_events_say_what_was_and_what_is():
     assert (violated["previous"], violated["current"]) == ([], ["a is not loaded. Loaded: nothing"])
     assert down[0]["previous"] == [] and down[0]["current"][0].startswith("http://gpu01:1234 is not there.")
     assert up[0]["previous"] == down[0]["current"] and up[0]["current"] == []
+
+
+def test_the_page_shows_an_event_as_it_is():
+    shown = json.loads((ROOT / "docs" / "events.md").read_text(encoding="utf-8").partition("```json\n")[2].partition("```")[0])["lmstudio"]
+    states = []
+    for when in ("previous", "current"):
+        entry = {"type": "llm", "key": shown["model"], "loaded_instances": [{"id": shown["instance"], "config": shown[when]["config"]}]}
+        states.append(record(Response(200, json.dumps({"models": [entry]}).encode())))
+    ((event,),) = filter(None, replay(states))
+    for instance in (event["previous"], event["current"]):
+        # The page leaves out what this server does not report.
+        instance["config"] = {name: value for name, value in instance["config"].items() if value is not None}
+    assert {name: shown[name] for name in event} == event
 
 
 def test_two_instances_with_one_id_are_the_same_in_any_order():
