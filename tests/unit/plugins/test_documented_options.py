@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 from ansible_collections.gpufleet.lmstudio.plugins.doc_fragments import connection, requirements
@@ -18,11 +20,13 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import MODEL_ASSERT_SPEC
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import MODEL_SPEC
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, REQUIRE
 from ansible_collections.gpufleet.lmstudio.plugins.modules import (
     fleet_assert,
     fleet_info,
     fleet_report,
+    model,
     model_assert,
     model_facts,
     model_info,
@@ -35,6 +39,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec
 )
 
 COLLECTION = "gpufleet.lmstudio."
+ROLES = Path(__file__).parents[3] / "roles"
 FRAGMENTS = {
     COLLECTION + "connection": connection.ModuleDocFragment.DOCUMENTATION,
     COLLECTION + "connection.url": connection.ModuleDocFragment.URL,
@@ -88,6 +93,7 @@ def visible(spec):
     [
         (model_info, MODEL_INFO_SPEC),
         (model_facts, {**connection_options(), "detail": {**DETAIL, "default": "loaded"}}),
+        (model, MODEL_SPEC),
         (model_assert, MODEL_ASSERT_SPEC),
         (fleet_info, FLEET_INFO_SPEC),
         (fleet_assert, FLEET_ASSERT_SPEC),
@@ -115,6 +121,25 @@ def test_what_other_plugins_share_with_modules_is_documented_alike(plugin, spec,
     documented = documented_options(plugin)
     assert {name: option for name, option in documented.items() if name not in others} == visible(spec)
     assert others <= documented.keys()
+
+
+def options_of_role(role):
+    path = ROLES / role / "meta" / "argument_specs.yml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
+def test_a_role_has_the_defaults_that_it_documents(role):
+    documented = {name: option["default"] for name, option in options_of_role(role).items() if "default" in option}
+    assert documented == yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
+
+
+def test_serve_models_documents_the_options_of_each_model_as_model_does():
+    documented = options_of_role("serve_models")["serve_models_models"]["options"]
+    of_all_models = {*connection_options(), "exclusive", "keep", "confirm_loaded", "via"}
+    assert {name: spec_of(option) for name, option in documented.items()} == {
+        name: option for name, option in MODEL_SPEC.items() if name not in of_all_models
+    }
 
 
 def test_only_what_has_suboptions_is_kept_from_the_validator():
