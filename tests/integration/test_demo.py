@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.gpufleet.lmstudio.tests.conftest import ROOT
 from ansible_collections.gpufleet.lmstudio.tests.patience import PATIENCE
 
 DEMO = [sys.executable, str(Path(__file__).parents[1] / "demo" / "demo.py")]
@@ -48,6 +50,15 @@ def test_a_url_that_nobody_could_ask_ends_it_with_a_sentence(tmp_path):
     told, _nothing = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert told.startswith("LMSTUDIO_URL: ") and "hunter-two" not in told and told.count("\n") == 1
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make here")
+def test_without_a_python_make_says_so(tmp_path):
+    # These tests may themselves be run by make.
+    command = ["make", "--no-print-directory", "PYTHON=nothing", f"DEMO={tmp_path}", "demo"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and not list(tmp_path.iterdir())
+    assert done.stdout == "Python 3.10 or later is needed, nothing was not found. Choose another with: make PYTHON=python3.12 ...\n"
 
 
 def test_somebodys_own_server_is_not_judged(tmp_path, start):
