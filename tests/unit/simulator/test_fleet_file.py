@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -32,9 +33,33 @@ LISTEN = "host a: listen must be ADDRESS:PORT, and not "
     ],
 )
 def test_a_fleet_file_that_cannot_be_used_is_a_sentence(tmp_path, document, says):
-    file = tmp_path / "fleet.yml"
+    assert says in refused(tmp_path, document)
+
+
+def refused(folder, document):
+    """The sentence about a fleet file that cannot be used."""
+    file = folder / "fleet.yml"
     file.write_text(yaml.safe_dump(document))
     command = [sys.executable, ROOT / "tests" / "simulator", file, "--until-eof"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("simulator: ") and says in done.stderr and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("simulator: ") and done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("heading", "host"),
+    [
+        ("| key | default | |", {"colour": "red"}),
+        ("| key of `loads` | default | |", {"loads": {"colour": "red"}}),
+        ("| key of `downloads` | default | |", {"downloads": {"colour": "red"}}),
+        ("| key | |", {"fault": {"colour": "red"}}),
+        ("| fault | what it does |", {"fault": "red"}),
+    ],
+)
+def test_the_page_has_every_key_and_every_fault_and_no_others(tmp_path, heading, host):
+    page = (ROOT / "tests" / "simulator" / "README.md").read_text(encoding="utf-8")
+    table = page.partition(f"\n{heading}\n")[2].partition("\n\n")[0]
+    documented = [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    known = re.search(r"(?:The keys are|Use one of) (.*)\.", refused(tmp_path, {"hosts": {"a": host}}))[1].split(", ")
+    assert sorted(documented) == sorted(known)
