@@ -330,6 +330,25 @@ def test_a_secret_that_the_play_has_for_one_host_is_no_default_for_others(run, s
     assert sent_to(fleet, "gpu02")[2:] == ["Bearer the-token-of-all-0123"]
 
 
+def test_a_host_outside_of_the_play_whose_variables_there_cannot_be_read_is_asked_without_a_secret(run, start, tmp_path):
+    fleet = start({"gpu01": {}, "gpu02": {}})
+    (tmp_path / "gpu01.yml").write_text(f"any: {KEY}\n")
+    (tmp_path / "gpu02.yml").write_text("any: [\n")
+    play = """
+- name: Ask all from a play on one
+  hosts: gpu01
+  gather_facts: false
+  vars_files: ["{{ inventory_hostname }}.yml"]
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.fleet_info: {hosts: all, token: "{{ any }}"}
+      run_once: true
+"""
+    outcome = words(run(play, {name: {"lmstudio_url": url} for name, url in fleet.urls.items()}))
+    assert sent_to(fleet, "gpu01") == [f"Bearer {KEY}"] and sent_to(fleet, "gpu02") == [None]
+    assert "for hosts without lmstudio_token: gpu02. So it is not sent to them." in outcome
+
+
 def test_a_default_that_holds_a_secret_of_the_host_does_not_follow_a_url_elsewhere(run, start):
     fleet = start({"gpu01": {}, "other": {}})
     play = """

@@ -100,7 +100,7 @@ class FleetAction(ActionBase):
         def variables_of(host: Host) -> Mapping[str, Any]:
             try:
                 variables = variables_in_task(self._task, host.name, task_vars)
-            except AnsibleError:  # A variables file that this host does not have.
+            except AnsibleError:  # A file of variables that cannot be read, of a host outside of the play.
                 return {}
             return as_written(self._task, own, host._replace(variables=variables)).variables
 
