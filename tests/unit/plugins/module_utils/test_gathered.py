@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was registered where nothing was gathered."""
+"""What was registered where nothing was gathered, and what an earlier release has gathered."""
 
 from __future__ import annotations
 
 import pytest
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import nothing_gathered
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.gathered import extract_record, nothing_gathered
 
 REFUSED = "ssh: connect to host 198.51.100.7 port 22: Connection refused"
 
@@ -36,3 +36,10 @@ def test_why_a_host_was_not_reached_is_told_alike_and_briefly(told: str, reason:
 @pytest.mark.parametrize("told", [None, "", "Task failed: "])
 def test_nothing_is_made_up_where_nothing_was_told(told: str | None) -> None:
     assert nothing_gathered({"unreachable": True, "msg": told})["error"]["message"] == "Nothing was gathered from this host."
+
+
+@pytest.mark.parametrize(("status", "own", "api"), [("ok", {}, "v1"), ("refused", {}, None), ("ok", {"api": "v0"}, "v0")])
+def test_a_record_of_an_earlier_release_is_of_the_list_that_it_asked_for(status: str, own: dict[str, str], api: str | None) -> None:
+    """As in a cache of facts. Summaries and reports need the key."""
+    record = {"ok": status == "ok", "status": status, "fingerprint": None, "instances": [], **own}
+    assert extract_record({"ansible_facts": {"lmstudio": record}})["api"] == api
