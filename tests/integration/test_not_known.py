@@ -153,3 +153,17 @@ def test_of_a_model_whose_quantization_is_not_known_nobody_says_that_it_is_the_f
         why = f"a model with the quantization Q2_K is not known to be {state}, because m may be it (not known: quantization)"
         assert [met for met, _says in gates] == [False] * 3 and [says for _met, says in gates[:2]] == [why] * 2, gates
         assert gates[2][1].endswith("gpu01: not known")
+
+
+def test_of_a_model_that_may_be_there_nobody_says_that_it_is_missing(judge):
+    vision = [{"capabilities": ["vision"]}, {"capabilities": ["vision"], "state": "available"}]
+    instances = [{"id": "m", "config": {"context_length": 4096}}]
+    told = judge([model("m", loaded_instances=instances, capabilities="odd")], vision)
+    assert [gates[:2] for gates in told] == [
+        [(False, "no loaded model is known to have the capability vision. Loaded: m")] * 2,
+        [(False, "no model with the capability vision is known to be listed by this host")] * 2,
+    ]
+    named = [{"model": CHAT}, {"model": CHAT, "state": "available"}]
+    for gates in judge([model(CHAT, loaded_instances=[INSTANCE])], named, lmstudio_headers={"X-Route": CHAT}):
+        assert all(not met and says.startswith(f"{CHAT} is not known to be listed by this host, because ") for met, says in gates[:2])
+        assert not gates[2][0] and gates[2][1].endswith("gpu01: not known")

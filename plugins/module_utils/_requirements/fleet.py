@@ -130,7 +130,8 @@ def reason(record: Record, requirement: Requirement, violation: Violation) -> st
     if check == "state":
         return _state_reason(record, requirement, actual)
     if check == "model":
-        return "another variant selected" if Matches(record, requirement).listed_models() else "not listed"
+        matching = Matches(record, requirement)
+        return "another variant selected" if matching.listed_models() else "not known" if matching.unreadable_names() else "not listed"
     if check in ("min_instances", "max_instances"):
         return "instances not known" if actual is None else count(actual, "instance")
     if check == "capabilities":

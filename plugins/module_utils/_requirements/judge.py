@@ -112,13 +112,17 @@ def _why_not_known(found: Matches) -> str | None:
     """Why a model that was not found may still be there, as the end of a sentence. None if it cannot be."""
     hidden = found.unreadable_names()
     if hidden:
-        return f"because {format_names(hidden)} may be it: a name there is masked, as the token and headers are, or has an unexpected type"
+        return _unreadable(hidden)
     unlisted = found.unlisted_names()
     if unlisted:
         return _only_in_older_list(unlisted)
     if found.requirement.state != ABSENT and lacks_states(found.record):
         return _NO_STATES
     return _LEFT_OUT if found.may_hide() or (found.requirement.state == ABSENT and is_older(found.record)) else None
+
+
+def _unreadable(names: Sequence[str]) -> str:
+    return f"because {format_names(names)} may be it: a name there is masked, as the token and headers are, or has an unexpected type"
 
 
 def _only_in_older_list(names: Sequence[str]) -> str:
@@ -233,17 +237,22 @@ def _not_loaded(found: Matches) -> Violation:
         return make_violation(requirement, "state", LOADED, None, message)
     if not listed and requirement.model:
         return _not_listed(found)
-    missing = f"{requirement.subject} is not loaded" if requirement.model else f"no loaded model has {requirement.kind}"
+    has = "is known to have" if found.may_be_of_kind(loaded=True) else "has"
+    missing = f"{requirement.subject} is not loaded" if requirement.model else f"no loaded model {has} {requirement.kind}"
     message = f"{missing}. Loaded: {format_names(record['loaded'])}"
     return make_violation(requirement, "state", LOADED, AVAILABLE if listed else None, message)
 
 
 def _not_listed(found: Matches) -> Violation:
     record, requirement = found.record, found.requirement
-    missing = f"{requirement.subject} is not listed" if requirement.model else f"no model with {requirement.kind} is listed"
+    is_known = "is known to be" if found.may_be_of_kind(loaded=False) else "is"
+    missing = f"{requirement.subject} is not listed" if requirement.model else f"no model with {requirement.kind} {is_known} listed"
     # The listed keys that come closest to its names.
     meant = did_you_mean([name for name in requirement.model if not is_pattern(name)], record["available"], begins="; did")
     message = f"{missing} by this host{meant}"
+    hidden = found.unreadable_names()
+    if hidden:
+        message = f"{requirement.subject} is not known to be listed by this host, {_unreadable(hidden)}"
     if is_older(record) and requirement.state == AVAILABLE:
         message += f" ({_OLDER_LIST} may leave out models)"
     return make_violation(requirement, "model", one_or_list(requirement.model), None, message)

@@ -18,7 +18,7 @@ from .._lmstudio.reader import Entry
 from .._lmstudio.record import FULL
 from .._text import format_names, is_masked, is_pattern, may_be_masked_as
 from .checks import Candidate, as_read, make_candidate, matches, may_mean
-from .spec import ABSENT, LOADED, UNLOADED, Requirement
+from .spec import ABSENT, LOADED, SELECTORS, UNLOADED, Requirement
 
 if TYPE_CHECKING:
     from .._lmstudio.record_type import Record
@@ -111,6 +111,11 @@ class Matches(NamedTuple):
         ids = [instance["id"] for instance in entry["loaded_instances"]]
         names_each_instance = ids and all(self._names_any([name], meant) for name in ids)
         return self._names_any((entry["key"], entry["selected_variant"]), meant) or bool(names_each_instance)
+
+    def may_be_of_kind(self, loaded: bool) -> bool:
+        """Whether it is not known of some model if it is of the required kind."""
+        candidates = [self._candidate(entry) for entry in self.record["models"] if may_be_loaded(entry) or not loaded]
+        return any(all(check.met is not False for check in each.checks if check.name in SELECTORS) for each in candidates)
 
     def may_hide(self) -> bool:
         """Whether a model may be meant that the list leaves out, as the older one does. It is not if all names of the requirement are listed."""

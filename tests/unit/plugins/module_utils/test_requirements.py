@@ -308,7 +308,7 @@ def test_met(requirement):
                     "state",
                     "loaded",
                     "available",
-                    "no loaded model has the type llm and the publisher idle. Loaded: bare/model, qwen/qwen3-8b, text-embedding",
+                    "no loaded model is known to have the type llm and the publisher idle. Loaded: bare/model, qwen/qwen3-8b, text-embedding",
                 )
             ],
         ),

@@ -117,7 +117,7 @@ NOT_MET = [
     ({"model": CHAT, "capabilities": ["reasoning"]}, "is not known to have the capability reasoning", None),
     ({"model": OLD, "capabilities": ["trained_for_tool_use"]}, "is not known to have the capability", None),
     ({"model": CHAT, "capabilities": ["vision"]}, "does not have the capability vision", False),
-    ({"capabilities": ["reasoning"]}, "no loaded model has the capability reasoning", None),
+    ({"capabilities": ["reasoning"]}, "no loaded model is known to have the capability reasoning", None),
     ({"model": CHAT, "config": {"flash_attention": True}}, "flash_attention (not known)", None),
     ({"model": CHAT, "config": {"anything": [1, 2]}}, "no setting anything", None),
     ({"model": CHAT, "type": "embedding"}, "type llm", "llm"),
