@@ -700,6 +700,15 @@ def test_variants(requirement, expected):
     assert messages(requirement, record(TWO_VARIANTS, BARE)) == expected
 
 
+def test_variants_of_a_model_differ_in_quantization_and_format_alone():
+    for kind in ({"quantization": "Q2_K"}, {"format": "mlx"}):
+        forbidden = {**kind, "state": "absent"}
+        assert len(violations({**forbidden, "publisher": "idle"}, record(TWO_VARIANTS))) == 1
+        assert violations({**forbidden, "publisher": "other"}, record(TWO_VARIANTS)) == []
+        assert len(violations(forbidden, record({**IDLE, "variants": 7}))) == 1
+        assert violations(forbidden, record({**IDLE, "variants": ["idle/model@8bit"]})) == []
+
+
 def test_whether_a_variant_that_is_not_selected_is_loaded_is_not_known():
     loaded = {**TWO_VARIANTS, "loaded_instances": [instance("idle/model", 8192)]}
     assert violations({"model": "idle/model@8bit", "min_context_length": 8192}, record(loaded)) == []
