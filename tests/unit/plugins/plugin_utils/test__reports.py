@@ -26,6 +26,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.modules import fleet_report
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.baseline import parse_baseline
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.document import Scope, make_audit, without_times
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.findings import FINDING_KINDS
+from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.history import history_with
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.policy import parse_policies
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports import terminal_summary
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._audit.reports.formats import DEFAULT_FORMATS, FORMATS
@@ -299,7 +300,7 @@ def test_what_is_left_out_is_counted(more, plural, verb):
 
 
 def test_an_empty_fleet_of_hosts_that_are_down_has_every_report():
-    found = make_audit({"gpu": None}, [], None, "2026-11-23T08:00:00Z")
+    found = make_audit({"gpu": None}, [], None, "2026-11-23T08:00:00Z", Scope(history=[*RUNS, *RUNS]))
     texts = {name: render(found) for name, (_file_name, render) in FORMATS.items()}
     assert all("gpu" in text for text in texts.values())
     # What nobody said is not 0.
@@ -307,6 +308,12 @@ def test_an_empty_fleet_of_hosts_that_are_down_has_every_report():
     assert set(found["summary"]["models"].values()) == {None}
     assert "| 1 | not known | not known | not known | not known | not known |" in texts["markdown"]
     assert "<dt>models loaded</dt><dd>not known</dd>" in texts["html"]
+    # Nor is what was not judged.
+    assert "<dt>warnings</dt><dd>\u2013</dd>" in texts["html"] and not re.search('<dd class="[^"]*">0</dd>', texts["html"])
+    *_before, run = json.loads(history_with(found))["runs"]
+    assert run["violations"] is run["warnings"] is run["loaded_bytes"] is None
+    # What earlier runs found is not shown as what there is now.
+    assert re.findall(r'<figcaption>([^<]*)</figcaption><svg role="img" [^>]* class="history">', texts["html"]) == ["Hosts that answer: 0"]
     assert all("Not known, because no host answered." in texts[name] for name in ("html", "markdown"))
 
 
