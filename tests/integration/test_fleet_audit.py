@@ -351,6 +351,15 @@ def test_each_model_is_named_also_where_only_its_capitals_differ(audit, start):
     assert "lab/Chat is not listed by this host" in failure and "lab/chat is not listed by this host" in failure
 
 
+def test_a_long_failure_begins_with_what_weighs_most_and_counts_the_rest(audit, start):
+    fleet = start({"gpu1": {"payload": "none_loaded.json"}})
+    policy = {"require": [{"model": f"m{number}"} for number in range(20)], "fleet": [{"require": [{"model": "together"}], "min_hosts": 1}]}
+    outcome = audit(hosts_of(fleet), fleet_audit_policy=policy, fleet_audit_fail_on="violations", ends=2)
+    failure = outcome.output.split("Fail on what fleet_audit_fail_on names")[1]
+    assert 0 < failure.index("fleet: 0 of 1 host serves together") < failure.index("m0: ") < failure.index("m18: ")
+    assert "m19: " not in failure and "... and 1 more in the reports." in failure
+
+
 WRONG = [
     ({"fleet_audit_policy": {"require": [{"model": "m", "min_contex_length": 1}]}}, "policy.require[0]: unknown key min_contex_length."),
     ({"fleet_audit_policy": {"groups": {"typo": {"require": [{"model": "m"}]}}}}, "policy.groups.typo: the inventory has no such group"),
