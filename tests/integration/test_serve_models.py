@@ -240,15 +240,18 @@ def test_a_loop_of_the_play_around_it_keeps_its_own_item(run, start):
 
 
 @pytest.mark.matrix
-def test_exclusive_leaves_no_model_that_is_only_spelt_like_a_declared_one(run, start):
+def test_exclusive_leaves_no_model_that_is_only_spelt_like_a_declared_one(run, start, tmp_path):
+    # What it unloads is noted, and a name of a server is no template there either.
+    evil = f"{{{{ lookup('pipe', 'touch {tmp_path}/evaluated') }}}}"
     models = [
         {"type": "llm", "key": key, "size_bytes": 1_000_000, "loaded_instances": [{"id": key}] if loaded else []}
-        for key, loaded in (("lab/Chat", False), ("lab/chat", True), ("lab/embed", True))
+        for key, loaded in (("lab/Chat", False), ("lab/chat", True), ("lab/embed", True), (evil, True))
     ]
     fleet = start({"gpu01": {"payload": {"models": models}}})
     wanted = {"serve_models_models": [{"model": "lab/Chat"}], "serve_models_exclusive": True, "serve_models_keep": ["LAB/Embed"]}
     assert "SERVES gpu01" in serve(run, fleet, {"gpu01": wanted})
-    assert posts(fleet) == {"gpu01": [(UNLOAD, "lab/chat"), (LOAD, "lab/Chat")]}
+    assert posts(fleet) == {"gpu01": [(UNLOAD, "lab/chat"), (UNLOAD, evil), (LOAD, "lab/Chat")]}
+    assert not (tmp_path / "evaluated").exists()
 
 
 @pytest.mark.matrix
