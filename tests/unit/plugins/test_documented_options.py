@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Options are documented one by one as the argument specs have them: types, defaults, choices and suboptions."""
+"""Options are documented one by one as the argument specs have them: types, defaults, choices and suboptions. So is what model returns."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._argspec import 
 )
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._assertion import MODEL_ASSERT_SPEC
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import connection_options
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.failures import REASONS
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._model_state.spec import MODEL_SPEC
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._requirements.spec import KEYS, REQUIRE
 from ansible_collections.gpufleet.lmstudio.plugins.modules import (
@@ -37,6 +38,7 @@ from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._options.argspec
     FLEET_INFO_SPEC,
     FLEET_SPEC,
 )
+from ansible_collections.gpufleet.lmstudio.tests.clockwork import ClockworkServer, error, parse_options
 
 COLLECTION = "gpufleet.lmstudio."
 ROLES = Path(__file__).parents[3] / "roles"
@@ -140,6 +142,18 @@ def test_serve_models_documents_the_options_of_each_model_as_model_does():
     assert {name: spec_of(option) for name, option in documented.items()} == {
         name: option for name, option in MODEL_SPEC.items() if name not in of_all_models
     }
+
+
+def test_model_documents_what_it_returns_and_every_reason():
+    documented = yaml.safe_load(model.RETURN)
+    server = ClockworkServer([{"type": "llm", "key": "qwen", "loaded_instances": [{"id": "qwen", "config": {"context_length": 4096}}]}])
+    server.refusal = lambda body: error(500, "model_load_failed", "The engine has crashed")
+    result = server.run(parse_options("qwen", config={"context_length": 8192}, confirm_loaded=True))
+    assert result.keys() - {"changed", "failed"} == documented.keys()
+    for name in ("actions", "differences"):
+        (entry,) = result[name]
+        assert entry.keys() == documented[name]["contains"].keys()
+    assert [reason for reason in REASONS if f"V({reason})" not in documented["reason"]["description"][0]] == []
 
 
 def test_only_what_has_suboptions_is_kept_from_the_validator():
