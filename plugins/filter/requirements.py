@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ansible.template import Templar
+from jinja2 import pass_context
+
 from ..module_utils._input_errors import InputError
 from ..module_utils._lmstudio.gathered import extract_record, extract_records
 from ..module_utils._requirements.fleet import judge_fleet, parse_fleet_terms
 from ..module_utils._requirements.judge import judge, selected
 from ..module_utils._requirements.spec import LOADED, boolean, parse, parse_all, read_value
 from ..plugin_utils._jinja import requirement_from_args, template_plugin
-from ..plugin_utils._options.addresses import same_server_by_records
+from ..plugin_utils._options.addresses import machine_by_name, machine_by_variables, same_server_by_records
 
 _ANY = object()
 
@@ -41,10 +44,13 @@ def hosts_serving(hosts: Any, model: Any, **attributes: Any) -> list[str]:
 
 
 @template_plugin
-def fleet_violations(hosts: Any, require: Any, min_hosts: Any = None, consistent: Any = ()) -> list[Any]:
+@pass_context
+def fleet_violations(context: Any, hosts: Any, require: Any, min_hosts: Any = None, consistent: Any = ()) -> list[Any]:
     records, (least, same) = extract_records(hosts, "hosts"), parse_fleet_terms(min_hosts, consistent)
+    hostvars = context.get("hostvars")
+    machine_of = machine_by_variables(hostvars, Templar(loader=hostvars._loader)) if hostvars is not None else machine_by_name
     # Without a number every host is judged, whoever shares its server.
-    shared = same_server_by_records(records) if least else {}
+    shared = same_server_by_records(records, machine_of) if least else {}
     return judge_fleet({name: record for name, record in records.items() if name not in shared}, parse_all(require), least, same)
 
 

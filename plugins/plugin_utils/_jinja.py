@@ -24,10 +24,13 @@ _IMPLIED_KEYS = ("name", "state", "severity")
 def template_plugin(function: Callable[..., Any]) -> Callable[..., Any]:
     """A test or a filter: its errors are sentences that begin with its name."""
 
+    judged_until = 2 if hasattr(function, "jinja_pass_arg") else 1
+    """After the context of the template, for one that is passed it."""
+
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         # What is judged comes from a server. All else comes from a user.
-        judged, wanted = args[:1], [None if is_omitted(arg) else _without_omitted(arg) for arg in args[1:]]
+        judged, wanted = args[:judged_until], [None if is_omitted(arg) else _without_omitted(arg) for arg in args[judged_until:]]
         try:
             return function(*judged, *wanted, **_without_omitted(kwargs))
         except InputError as exc:

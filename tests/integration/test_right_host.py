@@ -509,6 +509,13 @@ def test_a_host_that_asked_itself_counts_once_under_several_names(run, start, tm
       gpufleet.lmstudio.fleet_assert: {records: "{{ records }}", require: [{type: llm}], min_hosts: 6}
       run_once: true
       ignore_errors: true
+    - name: In a condition
+      ansible.builtin.assert:
+        that:
+          - records | gpufleet.lmstudio.fleet_violations(required, min_hosts=5) == []
+          - records | gpufleet.lmstudio.fleet_violations(required, min_hosts=6) | map(attribute='actual') == [5]
+      vars: {required: [{type: llm}]}
+      run_once: true
     - name: Audit
       gpufleet.lmstudio.fleet_report:
         hosts: "{{ records }}"
