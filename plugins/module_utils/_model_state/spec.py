@@ -97,7 +97,8 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
     if "*" in model or "?" in model:
         raise OptionError("model", f"{printable(model)!r} is not the key of one model. Patterns are not accepted here.")
     if options["api"] == V0:
-        raise OptionError("api", "v0 can only list models. They are loaded, unloaded and downloaded over v1, which LM Studio 0.4 has.")
+        problem = "v0 can only list models. They are loaded, unloaded and downloaded over v1, which LM Studio 0.4 has."
+        raise OptionError("api", f"{problem} Set api (lmstudio_api) to auto or v1.")
     _check_sense(options)
     config = _parse_config(options["config"])
     source, quantization = (_text(name, options[name]) if options.get(name) else None for name in ("source", "quantization"))

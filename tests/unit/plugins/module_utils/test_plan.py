@@ -414,7 +414,7 @@ def test_settings_that_are_not_documented_are_passed_on():
 
 
 def test_the_older_api_cannot_load():
-    with pytest.raises(OptionError, match="api: v0 can only list models"):
+    with pytest.raises(OptionError, match=r"api: v0 can only list models\..* Set api \(lmstudio_api\) to auto or v1\."):
         wanted(api="v0")
     assert wanted(api="auto")
 
