@@ -587,6 +587,18 @@ def test_the_closest_model_is_explained():
     assert found == ["qwen/qwen3-8b supports a context of 40960, at least 99999 is required"]
 
 
+@pytest.mark.parametrize(("capabilities", "known"), [("odd", "is known to be"), ({"vision": False}, "is")])
+def test_no_model_is_called_missing_that_may_be_of_the_required_kind(capabilities, known):
+    vision = {"capabilities": ["vision"], "state": "available"}
+    assert messages(vision, record({**IDLE, "capabilities": capabilities})) == [
+        f"no model with the capability vision {known} listed by this host"
+    ]
+    # Whether it is loaded is known.
+    assert messages({"capabilities": ["vision"]}, record({**IDLE, "capabilities": capabilities})) == [
+        "no loaded model has the capability vision. Loaded: nothing"
+    ]
+
+
 def test_names_of_a_long_list_are_few():
     entries = [{"key": f"m{number}", "loaded_instances": [instance(f"m{number}")]} for number in range(9)]
     assert messages({"model": "m*", "state": "absent"}, record(*entries)) == [
