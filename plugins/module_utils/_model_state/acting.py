@@ -180,7 +180,7 @@ class _Run:
 
     def _confirm(self, wait: bool = True) -> None:
         """Wait until nothing of the model is still loading. Raises :class:`Failure`."""
-        wait_a_moment = self.client.waiter(self.wanted.load_timeout)
+        wait_a_moment = self.client.waiter(self.wanted.load_timeout, tell=True)
         while True:
             if not self.record["ok"]:
                 raise no_list(self.record)

@@ -110,10 +110,10 @@ class Client:
 
         Raises :class:`Failure`, which is unclear where it is not certain that nothing was loaded.
         """
-        wait = self.waiter(seconds)
+        wait = self.waiter(seconds, tell=True)
         try:
             # The server answers when the load has ended.
-            with _reporting(lambda so_far: self.progress(f"still loading, {so_far:.0f} of at most {seconds:.0f} seconds")):
+            with _reporting(lambda so_far: self._tell(so_far, seconds)):
                 return self.requests.load(model, config, seconds, before)
         except Failure as failure:
             if not failure.unclear:
@@ -172,21 +172,31 @@ class Client:
         because = f" ({failure.sentence})" if failure else ""
         raise Failure("still_loaded", f"{name} was to be unloaded, but is listed as loaded{because}", unclear=unclear)
 
-    def waiter(self, seconds: float) -> Callable[[], bool]:
-        """A function that waits for a moment, each time a little longer. It returns false once the time is over."""
+    def waiter(self, seconds: float, tell: bool = False) -> Callable[[], bool]:
+        """A function that waits for a moment, each time a little longer. It returns false once the time is over.
+
+        With `tell`, a load is waited for, and it tells for how long.
+        """
         ends = self.clock() + seconds
         pause = _FIRST_PAUSE
+        next_line = SECONDS_BETWEEN_LINES
 
         def wait() -> bool:
-            nonlocal pause
+            nonlocal pause, next_line
             left = ends - self.clock()
             if left <= 0:
                 return False
+            if tell and seconds - left >= next_line:
+                next_line = seconds - left + SECONDS_BETWEEN_LINES
+                self._tell(seconds - left, seconds)
             self.sleep(min(pause, left))
             pause = min(pause * 1.5, _LONGEST_PAUSE)
             return True
 
         return wait
+
+    def _tell(self, so_far: float, seconds: float) -> None:
+        self.progress(f"waiting for the load, {so_far:.0f} of at most {seconds:.0f} seconds")
 
 
 @contextlib.contextmanager

@@ -886,6 +886,19 @@ def test_a_download_tells_how_far_it_is():
     assert len(lines) < 6
 
 
+@pytest.mark.parametrize("somebody_else", [False, True], ids=["its own", "that of somebody else"])
+def test_a_load_that_is_waited_for_by_the_list_tells_for_how_long(somebody_else):
+    """Of a load whose answer is lost, and of one that it does not interrupt."""
+    server = ClockworkServer([model("qwen", {**instance("qwen"), "loaded_at": 100})] if somebody_else else [QWEN], seconds_to_load=100)
+    if not somebody_else:
+        server.faults[1] = server.gives_up_early
+    lines = []
+    result = server.run(parse_options("qwen", confirm_loaded=somebody_else), progress=lines.append)
+    assert "failed" not in result and server.loads == (0 if somebody_else else 1)
+    told = [line for line in lines if line.startswith("waiting for the load, ") and line.endswith(" of at most 600 seconds")]
+    assert 3 <= len(told) <= 6
+
+
 def test_the_page_shows_how_far_a_download_is_as_it_is_told():
     line = describe("openai/gpt-oss-20b", Download("downloading", "job", 12.1e9, 5.4e9, 61.3e6), 92)
     assert f"\nmodel, http://gpu01:1234: {line}\n" in (DOCS / "acting.md").read_text(encoding="utf-8")
