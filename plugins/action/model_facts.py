@@ -19,7 +19,7 @@ from ..plugin_utils._options.addresses import is_server_of_host
 from ..plugin_utils._options.host import SECRETS, Host, connection_of_play, host_of_inventory, host_of_task
 from ..plugin_utils._options.host_secrets import PROTECTION, withhold_from_server
 from ..plugin_utils._options.precedence import Resolved
-from ..plugin_utils._options.validate import validate_options
+from ..plugin_utils._options.validate import refuse_conversions, validate_options
 from ..plugin_utils._options.written import WrittenOptions
 from ..plugin_utils._options.wrong_machine import check_target, check_task
 
@@ -61,6 +61,7 @@ class ActionModule(NormalAction):
 
     def _check(self, name: str, task_vars: dict[str, Any]) -> Sequence[str | None]:
         given = only_set(self._task.args)
+        refuse_conversions(connection_options(), given)
         address = validate_options(_ADDRESS_SPEC, {option: given[option] for option in _ADDRESS_SPEC if option in given})
         endpoint = make_endpoint(address, TARGET_URL)
         host = host_of_task(self._task, task_vars, self._templar)

@@ -510,15 +510,19 @@ def test_facts_of_another_server_take_no_secret_of_the_host_from_defaults(run, s
       gpufleet.lmstudio.model_facts:
         url: "{{ other }}"
         token: "{{ lmstudio_token }}"
-    - name: With what Ansible would take for port 1
-      gpufleet.lmstudio.model_facts:
-        url: http://127.0.0.1
-        port: true
+    - name: With what Ansible would take for another value
+      gpufleet.lmstudio.model_facts: "{{ item }}"
+      loop:
+        - {url: http://127.0.0.1, port: true}
+        - {url: "{{ other }}", timeout: true}
+        - {url: "{{ other }}", token: ["{{ lmstudio_token }}"]}
       ignore_errors: true
       register: refused
-    - name: It is refused before the token is sent there
+    - name: It is refused before anything is sent
       ansible.builtin.assert:
-        that: refused is failed and refused.msg is search('true is not a number')
+        that: refused.results | map(attribute='msg') | list == said
+      vars:
+        said: ["port: true is not a number.", "timeout: true is not a number.", "token: it is not a string."]
     - name: Of another server through another host, which makes them facts of that one
       gpufleet.lmstudio.model_facts:
         url: "{{ other | replace('127.0.0.1', 'other.invalid') }}"
