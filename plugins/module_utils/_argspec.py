@@ -57,9 +57,11 @@ def headers_of(value: Any) -> Any:
     argument spec.
     """
     try:
-        return {name: text for name, text in check_type_dict(value).items() if not is_omitted(text)}
+        headers = check_type_dict(value)
     except (TypeError, ValueError):
         return value
+    # Before 2.19, Ansible takes {'a'} for a set, and leaves {a.b()} a string.
+    return {name: text for name, text in headers.items() if not is_omitted(text)} if isinstance(headers, dict) else [value]
 
 
 def only_set(options: Mapping[str, Any]) -> dict[str, Any]:

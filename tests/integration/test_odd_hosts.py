@@ -53,6 +53,9 @@ ODD = {
     ),
     "odd-timeout": ({"lmstudio_timeout": -1}, "lmstudio_timeout: -1 is not a usable number of seconds"),
     "odd-headers": ({"lmstudio_headers": "hunter2hunter2"}, "lmstudio_headers: it is not a mapping of names and texts"),
+    # Ansible before 2.19 takes the first for a set, and leaves the second a text.
+    "set-for-headers": ({"lmstudio_headers": "{'hunter2hunter2'}"}, "lmstudio_headers: it is not a mapping of names and texts"),
+    "call-for-headers": ({"lmstudio_headers": "{a.hunter2hunter2()}"}, "lmstudio_headers: it is not a mapping of names and texts"),
     "no-file": (
         {"lmstudio_url": "https://gpu01.invalid", "lmstudio_ca_path": "/nowhere.pem"},
         "lmstudio_ca_path: '/nowhere.pem' does not exist on the controller",
