@@ -647,21 +647,22 @@ def test_a_run_is_never_compared_with_a_file_that_it_writes_itself(audit, start,
 
 
 @pytest.mark.once
-def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path):
+@pytest.mark.parametrize("arguments", [(), ("--limit", "gpu2")], ids=["all hosts", "some hosts"])
+def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path, arguments):
     hosts = hosts_of(start({"gpu2": {"token": TOKEN}}))
     folder = tmp_path / "audit"
-    settings = {"fleet_audit_baseline": "last", "fleet_audit_history": 2, "fleet_audit_formats": ["json", "html"]}
-    for number in range(3):
-        outcome = audit(hosts, fleet_audit_mode="0640" if number else "0604", **settings)
+    settings = {"fleet_audit_baseline": "last", "fleet_audit_history": 3, "fleet_audit_formats": ["json", "html"], "fleet_audit_policy": POLICY}
+    for number in range(4):
+        outcome = audit(hosts, *arguments, fleet_audit_mode="0640" if number else "0604", **settings)
         # The second run is the first one with a baseline. The history alone is not a change.
         assert ("changed: [" in outcome.output) is (number < 2)
     names = ["fleet_audit.history.json", "fleet_audit.html", "fleet_audit.json", "fleet_audit.last.json"]
     assert sorted(os.listdir(folder)) == names
     assert {(folder / name).stat().st_mode & 0o777 for name in names} == {0o640}
-    assert len(json.loads((folder / "fleet_audit.history.json").read_bytes())["runs"]) == 2
+    assert len(json.loads((folder / "fleet_audit.history.json").read_bytes())["runs"]) == 3
     assert not [name for name in names if TOKEN[:10] in (folder / name).read_text()]
     assert json.loads((folder / "fleet_audit.json").read_bytes())["hosts"][0]["ok"]
-    assert "<p>The last 2 runs.</p>" in (folder / "fleet_audit.html").read_text()
+    assert "<p>The last 3 runs.</p>" in (folder / "fleet_audit.html").read_text()
 
     for broken in ("[]", '{"runs": 1}', '{"runs": [{"requirements": [1]}]}', "[" * 10_000, "\x00"):
         (folder / "fleet_audit.history.json").write_text(broken)

@@ -138,7 +138,7 @@ def without_times(audit: Audit) -> Audit:
         for name, times in audit["run"]["hosts"].items()
     }
     runs = audit["run"]["history"]
-    history = None if runs is None else [{}, *runs]
+    history = None if runs is None else [{"limit": audit["limit"], "requirements": []}, *runs]
     baseline_at = audit["run"]["baseline_at"] and never
     return {**audit, "run": {**audit["run"], "audited_at": never, "baseline_at": baseline_at, "history": history, "hosts": hosts}}
 
