@@ -651,7 +651,12 @@ def test_a_run_is_never_compared_with_a_file_that_it_writes_itself(audit, start,
 def test_the_files_of_a_run_have_their_mode_and_history(audit, start, tmp_path, arguments):
     hosts = hosts_of(start({"gpu2": {"token": TOKEN}}))
     folder = tmp_path / "audit"
-    settings = {"fleet_audit_baseline": "last", "fleet_audit_history": 3, "fleet_audit_formats": ["json", "html"], "fleet_audit_policy": POLICY}
+    settings = {
+        "fleet_audit_baseline": "last",
+        "fleet_audit_history": 3,
+        "fleet_audit_formats": ["json", "html"],
+        "fleet_audit_policy": POLICY,
+    }
     for number in range(4):
         outcome = audit(hosts, *arguments, fleet_audit_mode="0640" if number else "0604", **settings)
         # The second run is the first one with a baseline. The history alone is not a change.
