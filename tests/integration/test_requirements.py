@@ -166,7 +166,7 @@ WRONG = [
     ("answer is gpufleet.lmstudio.model_loaded('m', state='absent')", "model_loaded: state has no meaning here"),
     ("answer is gpufleet.lmstudio.model_loaded('m', 8192)", "model_loaded: takes"),
     ("answer is gpufleet.lmstudio.model_loaded", "model_loaded: missing 1 required positional argument"),
-    ("answer is gpufleet.lmstudio.model_loaded('')", "model_loaded: requirement: model:"),
+    ("answer is gpufleet.lmstudio.model_loaded('')", "model_loaded: requirement: model has no value"),
     ("'text' is gpufleet.lmstudio.model_loaded('m')", "model_loaded: record: it is not a host record. Give ansible_facts.lmstudio"),
     ("{'ok': true} is gpufleet.lmstudio.model_available('m')", "model_available: record: it is not a host record"),
     ("answer is gpufleet.lmstudio.meets([])", "meets: requirement: it is empty, which would pass on any host"),

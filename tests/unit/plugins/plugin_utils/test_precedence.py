@@ -93,7 +93,7 @@ def test_of_a_secret_only_types_that_are_known_are_taken():
         ({"port": True}, "lmstudio_port: true is not a number."),
         ({"timeout": False}, "lmstudio_timeout: false is not a number."),
         ({"wait_timeout": True}, "wait_timeout: true is not a number."),
-        ({"validate_certs": "perhaps"}, "validate_certs: it is not true or false"),
+        ({"validate_certs": "perhaps"}, "validate_certs: it is not true or false."),
         ({"record": 7}, "record: it is not a mapping"),
         ({"port": "12x34", "timeout": "soon"}, "lmstudio_port: it is not a whole number; lmstudio_timeout: it is not a number"),
         ({"api": "v2"}, "value of lmstudio_api must be one of: v1, v0, auto, got: v2"),
