@@ -468,6 +468,8 @@ def test_a_gate_that_judged_or_compared_nothing_says_so():
     assert problems(down)["drift"] == ["No host could be compared with the baseline."]
     assert failures(down)[1:] == [("drift", "No host could be compared with the baseline.")]
     assert as_lines(down, {})[0] == "0 of 1 host answered, 0 changes since the baseline, 1 host not compared with it."
+    assert "<dt>changes since the baseline</dt><dd>\u2013</dd>" in FORMATS["html"][1](down)
+    assert json.loads(history_with({**down, "run": {**down["run"], "history": []}}))["runs"][0]["drift"] is None
     limited = make_audit({"b": answering()}, [], baseline, "2026-11-23T08:00:00Z", Scope(inventory=["a", "b"]))
     assert as_lines(limited, {})[0].endswith("1 host not compared with it, 1 host of the baseline not in this run.")
     assert "Hosts of the baseline that are not in this run: a." in FORMATS["html"][1](limited)

@@ -69,6 +69,7 @@ def as_html(audit: Audit) -> str:
         findings=sentences.findings_of(audit),
         checked=sentences.what_was_checked(audit),
         models=models,
+        compared=hosts_compared(audit),
         runs=runs,
         history=_history([run for run in runs if run.get("limit") == audit["limit"]]),
         unanswered=_unanswered(audit),
