@@ -60,7 +60,7 @@ def headers_of(value: Any) -> Any:
         headers = check_type_dict(value)
     except (TypeError, ValueError):
         return value
-    # Before 2.19, Ansible takes {'a'} for a set, and leaves {a.b()} a string.
+    # Before 2.19, this check makes a set of {'a'} and leaves {a.b()} a string, and would accept both again. It refuses a list.
     return {name: text for name, text in headers.items() if not is_omitted(text)} if isinstance(headers, dict) else [value]
 
 
