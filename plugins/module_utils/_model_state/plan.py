@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Container, Iterable, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Container, Iterable, NamedTuple
 
 from .._lmstudio.known import is_unclear, reports_ttl
 from .._lmstudio.reader import Entry
@@ -60,11 +60,9 @@ def make_plan(record: Record, wanted: Wanted) -> Plan:
     if wanted.state == UNLOADED:
         plan = Plan(tuple(_unloads_of_model(record, wanted)))
     elif wanted.state == DOWNLOADED:
-        plan = Plan(() if is_listed(record, wanted.model) else _download(record, wanted))
-    elif wanted.model in record["available"]:
-        plan = _plan_loaded(record, wanted)
+        plan = Plan(() if is_listed(record, wanted.model) else (_download(record, wanted),))
     else:
-        plan = Plan((*_download(record, wanted), *_plan_loaded(record, wanted).actions))
+        plan = _plan_loaded(record, wanted)
     planned = {action.action for action in plan.actions}
     if LOAD in planned:
         _check_context(record, wanted)
@@ -85,13 +83,12 @@ def check_reached(record: Record, wanted: Wanted, plan: Plan) -> None:
             sentence = "the server loaded it with settings other than requested: " + "; ".join(map(str, differences))
             raise Failure("effective_config_differs", sentence, differences=differences)
     left = _unloads_of_model(record, wanted) if wanted.state == UNLOADED else _unloads_of_others(record, wanted)
-    again = [str(action.instance) for action in left if action in plan.actions]
+    again = [action for action in left if action in plan.actions]
+    names = format_names([str(action.instance) for action in again or left])
     if again:
-        raise Failure("still_loaded", f"what was unloaded is loaded again: {format_names(again)}")
+        raise Failure("still_loaded", f"what was unloaded is loaded again: {names}")
     if left:
-        raise Failure(
-            "changed_meanwhile", f"another instance was loaded meanwhile: {format_names([str(action.instance) for action in left])}"
-        )
+        raise Failure("changed_meanwhile", f"another instance was loaded meanwhile: {names}")
 
 
 def instances_of(record: Record, model: str) -> list[Instance]:
@@ -142,20 +139,15 @@ def _unloads_of_others(record: Record, wanted: Wanted) -> list[Action]:
         return []
     keys = (*record["available"], wanted.model)
 
-    def is_kept(name: str) -> bool:
+    def must_go(model: str, instance: str | None = None) -> bool:
+        variants = [entry["selected_variant"] for entry in record["models"] if entry["key"] == model]
+        names = [name for name in (model, *variants, instance) if name]
         # What only reads like an entry is kept, too: what is unloaded by mistake may serve somebody. But a key is not that of another model.
-        return any(pattern == name if pattern in keys else may_mean(pattern, name) for pattern in wanted.keep)
+        kept = any(pattern == name if pattern in keys else may_mean(pattern, name) for pattern in wanted.keep for name in names)
+        return model != wanted.model and not kept
 
-    others = [entry for entry in record["models"] if entry["key"] != wanted.model]
-    _refuse_unclear(entry for entry in others if not any(map(is_kept, _names_of(record, entry["key"]))))
-    unloads = _unloads(instance for instance in record["instances"] if instance["model"] != wanted.model)
-    return [action for action in unloads if not any(map(is_kept, _names_of(record, action.model, action.instance)))]
-
-
-def _names_of(record: Record, model: str, instance: str | None = None) -> list[str]:
-    """The names by which a model or an instance of it can be kept."""
-    variants = [entry["selected_variant"] for entry in record["models"] if entry["key"] == model]
-    return [name for name in (model, *variants, instance) if name]
+    _refuse_unclear(entry for entry in record["models"] if must_go(entry["key"]))
+    return _unloads(instance for instance in record["instances"] if must_go(instance["model"], instance["id"]))
 
 
 def _unloads(instances: Iterable[Instance]) -> list[Action]:
@@ -180,7 +172,9 @@ def compare_with_wanted(record: Record, instances: list[Instance], wanted: Wante
             if how == IGNORE:
                 continue
             actual = instance["config"].get(name)
-            met = _is_met(actual, expected, how)
+            met = same_setting(actual, expected)
+            if met is False and how == AT_LEAST:
+                met = actual > expected if isinstance(actual, (int, float)) else None
             if met is None:
                 unverified.append(name)
             elif not met:
@@ -207,16 +201,8 @@ def as_requirement(wanted: Wanted, unverified: Container[str]) -> dict[str, Any]
     return {**requirement, "config": exact} if exact else requirement
 
 
-def _is_met(actual: Any, expected: Any, how: str) -> bool | None:
-    """None where it is not known."""
-    if how != AT_LEAST:
-        return same_setting(actual, expected)
-    if isinstance(actual, bool) or not isinstance(actual, (int, float)):
-        return None
-    return cast("bool", actual >= expected)
-
-
 def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
+    downloads = [] if wanted.model in record["available"] else [_download(record, wanted)]
     own = instances_of(record, wanted.model)
     if not own and any(entry["key"] == wanted.model and is_unclear(entry) for entry in record["models"]):
         sentence = f"{wanted.name} reports a loaded context but no instance, so it is not known whether it is loaded"
@@ -227,7 +213,7 @@ def _plan_loaded(record: Record, wanted: Wanted) -> Plan:
         sentence = "; ".join(map(str, differences)) + ", and reload: never forbids reloading it"
         next_step = "Set reload: when_different if it is acceptable that running requests are cut off, or change config, compare or pinned."
         raise Failure("effective_config_differs", sentence, next_step, differences=differences)
-    actions = [*_unloads_of_others(record, wanted), *_unloads(surplus)]
+    actions = [*downloads, *_unloads_of_others(record, wanted), *_unloads(surplus)]
     if not own:
         actions.append(Action(LOAD, wanted.model))
     for instance_id in dict.fromkeys(difference.instance for difference in differences):
@@ -244,7 +230,7 @@ def _surplus(record: Record, own: list[Instance], wanted: Wanted) -> list[Instan
     return [instance for instance in own if instance["id"] != ranked[0]["id"]]
 
 
-def _download(record: Record, wanted: Wanted) -> tuple[Action]:
+def _download(record: Record, wanted: Wanted) -> Action:
     """The download of a model that is not listed."""
     _refuse_masked_names(record, wanted)
     _refuse_variant(record, wanted)
@@ -253,7 +239,7 @@ def _download(record: Record, wanted: Wanted) -> tuple[Action]:
         raise Failure("model_unknown", f"{wanted.name} is an instance of {format_names(instances)}, not the key of a model")
     if not wanted.download:
         raise _not_listed(wanted, record["available"])
-    return (Action(DOWNLOAD, wanted.model),)
+    return Action(DOWNLOAD, wanted.model)
 
 
 def _not_listed(wanted: Wanted, listed: Iterable[str]) -> Failure:
@@ -292,7 +278,7 @@ def _refuse_masked_names(record: Record, wanted: Wanted) -> None:
 def _refuse_shared(record: Record, actions: Iterable[Action]) -> None:
     """Refuse to unload an instance whose identifier belongs to instances of several models, as those of linked machines may have it."""
     for action in actions:
-        models = {instance["model"] for instance in record["instances"] if action.action == UNLOAD and instance["id"] == action.instance}
+        models = {instance["model"] for instance in record["instances"] if instance["id"] == action.instance}
         if len(models) > 1:
             sentence = f"{printable(str(action.instance))} would be unloaded, but each of {format_names(sorted(models))} has an instance of that identifier"
             raise Failure("shared_identifier", f"{sentence}, and it is not known which one LM Studio would unload")
