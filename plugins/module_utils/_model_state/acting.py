@@ -19,27 +19,27 @@ from .client import NO_OLDER_LIST, PATIENCE, Client
 from .downloading import download, list_with
 from .failures import NOT_CHECKED, Failure, no_list
 from .plan import DOWNLOAD, LOAD, UNLOAD, Action, check_reached, ids_of, instances_of, make_plan
-from .results import NOT_RESTORED, PERHAPS_RESTORED, RESTORED, Outcome
+from .results import NOT_RESTORED, PERHAPS_RESTORED, RESTORED, Outcome, describe_action
 from .spec import LOADED, Wanted
 
 
 def ensure_state(wanted: Wanted, client: Client, check_mode: bool) -> dict[str, Any]:
     """The result of bringing a model into its state, or in check mode of planning that."""
-    return _Run(wanted, client).result(check_mode)
+    return _Run(wanted, client).run(check_mode)
 
 
-class _Run:
+class _Run(Outcome):
     def __init__(self, wanted: Wanted, client: Client) -> None:
-        self.wanted = wanted
+        super().__init__(wanted, client.list())
         self.client = client
-        self.record = client.list()
         self.is_current = True
         """Whether nothing was changed since the record was read."""
         self.expected: set[str] = ids_of(self.record, wanted.model)
         """The instances of the model that should be there now."""
-        self.outcome = Outcome(wanted, self.record)
+        self.began = 0.0
+        """When the last request that changes something was sent."""
 
-    def result(self, check_mode: bool) -> dict[str, Any]:
+    def run(self, check_mode: bool) -> dict[str, Any]:
         failure = None
         try:
             if not self.record["ok"]:
@@ -47,11 +47,11 @@ class _Run:
             if self.wanted.confirm_loaded and self.wanted.state == LOADED and self.expected:
                 # Somebody else's load is not interrupted. What was loading may be gone afterwards.
                 self._confirm(wait=not check_mode)
-                self.outcome.before, self.expected = self.record, ids_of(self.record, self.wanted.model)
-            self.outcome.plan = make_plan(self.record, self.wanted)
-            if self.outcome.plan.actions and self.outcome.confirmed:
+                self.before, self.expected = self.record, ids_of(self.record, self.wanted.model)
+            self.plan = make_plan(self.record, self.wanted)
+            if self.plan.actions and self.confirmed:
                 # What will be loaded is not confirmed yet.
-                self.outcome.confirmed = None
+                self.confirmed = None
             if not check_mode:
                 self._carry_out()
                 self._judge()
@@ -59,15 +59,22 @@ class _Run:
             failure = exc
             if not self.is_current:
                 self.record = self.client.list()
-        return self.outcome.result(self.record, failure, check_mode)
+        return self.result(failure, check_mode)
+
+    def _begin(self) -> None:
+        self.began, self.is_current = self.client.clock(), False
+
+    def _note(self, action: Action, instance: str | None) -> None:
+        """Note what was carried out. `instance` is the one that was unloaded, or is loaded now."""
+        self.actions.append(describe_action(action, instance, round(self.client.clock() - self.began, 1)))
 
     def _carry_out(self) -> None:
-        actions = self.outcome.plan.actions
+        actions = self.plan.actions
         if actions and actions[0].action == DOWNLOAD:
             self._download(actions[0])
             # More is known about the model now, but nothing more is done than was planned.
             actions = make_plan(self.record, self.wanted).actions
-            more = [action.instance or action.model for action in actions if action not in self.outcome.plan.actions[1:]]
+            more = [action.instance or action.model for action in actions if action not in self.plan.actions[1:]]
             if more:
                 sentence = f"during the download of {self.wanted.name} something else was loaded: {format_names(more)}"
                 raise Failure("changed_meanwhile", sentence)
@@ -75,33 +82,37 @@ class _Run:
             {UNLOAD: self._unload, LOAD: self._load}[action.action](action)
 
     def _download(self, action: Action) -> None:
-        began = self.client.clock()
-        self.is_current = False
+        self._begin()
         if download(self.client, self.wanted):
-            self.outcome.note(action, None, self.client.clock() - began)
-        self.record = list_with(self.client, self.wanted, self.outcome.before)
+            self._note(action, None)
+        self.record = list_with(self.client, self.wanted, self.before)
         self.is_current = True
         self.expected = ids_of(self.record, self.wanted.model)
 
     def _unload(self, action: Action) -> None:
         instance_id = str(action.instance)
         self._check_planned(action.model, instance_id)
-        began = self.client.clock()
-        self.is_current = False
-        failure = self.client.unload(instance_id)
-        if failure is None:
-            self.outcome.note(action, instance_id, self.client.clock() - began)
+        self._begin()
+        failure = None
+        try:
+            self.client.unload(instance_id)
+            self._note(action, instance_id)
+        except Failure as exc:
+            # It may be gone if the answer is unclear, or if the server does not know it.
+            if not exc.unclear and exc.reason != "model_unknown":
+                raise
+            failure = exc
         self.record = self.client.list_without(action.model, instance_id, failure)
         self.is_current = True
         if action.model == self.wanted.model:
             self.expected.discard(instance_id)
         if failure and failure.unclear:
-            self.outcome.note(action, instance_id, self.client.clock() - began)
+            self._note(action, instance_id)
 
     def _check_planned(self, model: str, instance_id: str) -> None:
         """Check that an unload still is what was planned: a load takes long enough for somebody else to act. Raises :class:`Failure`."""
         if self.wanted.state == LOADED:
-            plan = self.outcome.plan.actions
+            plan = self.plan.actions
             if not any(planned.action == LOAD for planned in plan):
                 # If nothing is loaded afterwards, it does not matter that what is to be unloaded is gone already.
                 self.expected -= {planned.instance for planned in plan} - ids_of(self.record, self.wanted.model)
@@ -113,28 +124,27 @@ class _Run:
 
     def _load(self, action: Action) -> None:
         # Until more is known. Nothing is loaded again unless it is certain what is loaded.
-        self.outcome.restored = None if action.instance is None else NOT_RESTORED
+        self.restored = None if action.instance is None else NOT_RESTORED
         self._check_expected()
         try:
             self._load_one(action, self.wanted.config)
         except Failure as failure:
             if action.instance is not None and not failure.unclear:
-                self.outcome.restored = self._restore(action)
-                failure.unclear = self.outcome.restored == PERHAPS_RESTORED
+                self.restored = self._restore(action)
+                failure.unclear = self.restored == PERHAPS_RESTORED
             raise
-        self.outcome.restored = None
+        self.restored = None
 
     def _load_one(self, action: Action, config: Mapping[str, Any]) -> None:
-        began = self.client.clock()
         self.client.progress(f"{printable(action.model)}: loading")
-        self.is_current = False
-        instance_id = self.client.load(action.model, config, self.expected, self.wanted.load_timeout)
+        self._begin()
+        instance_id = self.client.load(action.model, config, self.wanted.load_timeout, self.expected)
         self.expected.add(instance_id)
-        self.outcome.note(action, instance_id, self.client.clock() - began)
+        self._note(action, instance_id)
 
     def _restore(self, action: Action) -> str:
         """Load again what was unloaded for an instance that could not be loaded, with as many of its settings as can be given."""
-        before = next(instance for instance in instances_of(self.outcome.before, action.model) if instance["id"] == action.instance)
+        before = next(instance for instance in instances_of(self.before, action.model) if instance["id"] == action.instance)
         # Zero stands for a setting that does not apply to a model.
         config = {name: value for name, value in before["config"].items() if name in SETTINGS and (value or isinstance(value, bool))}
         # Servers report settings that they do not accept, as older ones do with parallel. A load that they refuse has not begun.
@@ -159,7 +169,7 @@ class _Run:
         """Check that the instances are as expected, on a list that was read after the last change. Raises :class:`Failure`."""
         if not self.is_current:
             # It may lag behind what was answered.
-            self.record = self.client.list_until(lambda record: ids_of(record, self.wanted.model) == self.expected, PATIENCE / 4)
+            self.record = self.client.wait_for_list(lambda record: ids_of(record, self.wanted.model) == self.expected, PATIENCE / 4)
             if not self.record["ok"]:
                 raise no_list(self.record, NOT_CHECKED)
             self.is_current = True
@@ -172,11 +182,11 @@ class _Run:
         """Check that the state is reached. Raises :class:`Failure`."""
         if self.wanted.state == LOADED:
             self._check_expected()
-            if self.wanted.confirm_loaded and self.outcome.plan.actions:
+            if self.wanted.confirm_loaded and self.plan.actions:
                 # While it waits, something else may change, so what is judged is the list that was read last.
                 self._confirm()
                 self._check_expected()
-        check_reached(self.record, self.wanted, self.outcome.plan)
+        check_reached(self.record, self.wanted, self.plan)
 
     def _confirm(self, wait: bool = True) -> None:
         """Wait until nothing of the model is still loading. Raises :class:`Failure`."""
@@ -188,13 +198,13 @@ class _Run:
                 return
             doubt = self.client.doubt(self.record, self.wanted.model)
             if doubt is None or doubt == NO_OLDER_LIST:
-                self.outcome.confirmed = doubt is None
+                self.confirmed = doubt is None
                 return
             if doubt.worth_waiting and not wait:
                 raise Failure("load_unconfirmed", f"{self.wanted.name} is listed, but {doubt}", "A run waits for it, up to load_timeout.")
             if not doubt.worth_waiting or not wait_a_moment():
                 raise doubt.failure(f"{self.wanted.name} is listed")
-            self.record = self.client.first_list()
+            self.record = self.client.wait_for_list()
 
 
 def _in_words(ids: set[str]) -> str:

@@ -59,8 +59,8 @@ class Requests:
     """The requests to one LM Studio. Each raises :class:`Failure` where it does not succeed."""
 
     def __init__(self, endpoint: Endpoint, fetch: Fetch) -> None:
-        self._endpoint = endpoint
-        self._fetch = fetch
+        self.endpoint = endpoint
+        self.fetch = fetch
         self._secrets = secrets_of(endpoint)
 
     def load(self, model: str, config: Mapping[str, Any], timeout: float, before: set[str]) -> str:
@@ -104,8 +104,8 @@ class Requests:
     def _send(self, action: str, name: str, request: Request, read: Callable[[Mapping[str, Any]], Read]) -> Read:
         """What `read` makes of the document of an answer."""
         try:
-            answer = self._fetch(self._endpoint, request)
-            return read_document(answer, self._endpoint, request, lambda document: read(_checked(document)))
+            answer = self.fetch(self.endpoint, request)
+            return read_document(answer, self.endpoint, request, lambda document: read(_checked(document)))
         except ApiError as exc:
             raise self._failure(exc, action, name) from None
 
@@ -123,7 +123,7 @@ class Requests:
             doing = f"it is not known how far the download of {name} is"
         if kinds and not unclear:
             return Failure(_reason_of(error, kinds, said, action), f"{doing}: " + (f"LM Studio says {said!r}" if said else kind))
-        sentence = f"{doing}: {self._endpoint.url} {mask_text(self._secrets, error.problem)}"
+        sentence = f"{doing}: {self.endpoint.url} {mask_text(self._secrets, error.problem)}"
         if kinds:
             return Failure(_REASONS[action], f"{sentence} and says {said or kind!r}", unclear=True)
         return Failure(error.status, sentence, HINTS_FOR_CHANGES.get(error.status) or hint_of(error), unclear)
@@ -147,10 +147,8 @@ def _checked(document: Any) -> Mapping[str, Any]:
 def _read_error(document: Any) -> tuple[tuple[str, ...], str]:
     """The type of an error, and its code if it has one, and what it says. Empty unless it has the form of LM Studio's."""
     error = document.get("error") if isinstance(document, dict) else None
-    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
-        return (), ""
     # llama.cpp has a number as its code, LM Studio a word.
-    if isinstance(error.get("code"), int):
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str) or isinstance(error.get("code"), int):
         return (), ""
     return tuple(error[name] for name in ("type", "code") if isinstance(error.get(name), str)), error["message"]
 

@@ -55,8 +55,8 @@ class Doubt(NamedTuple):
 NO_OLDER_LIST = Doubt(f"this LM Studio has no {LIST_MODELS_V0.path}")
 
 
-class Client:
-    """A client of one LM Studio."""
+class Client(Requests):
+    """A client of one LM Studio: its requests, and what it takes to wait for what comes of them."""
 
     def __init__(
         self,
@@ -67,9 +67,7 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         # Only the newer list has instances.
-        self.endpoint = endpoint._replace(api=V1)
-        self.fetch = fetch
-        self.requests = Requests(self.endpoint, fetch)
+        super().__init__(endpoint._replace(api=V1), fetch)
         self.progress = progress
         self.clock = clock
         self.sleep = sleep
@@ -77,8 +75,8 @@ class Client:
     def list(self) -> Record:
         return ask(self.endpoint, self.fetch, FULL)
 
-    def list_until(self, reached: Callable[[Record], bool], seconds: float) -> Record:
-        """The first list that is `reached`, or the last answer when the time is over.
+    def wait_for_list(self, reached: Callable[[Record], bool] = lambda _record: True, seconds: float = PATIENCE) -> Record:
+        """The first list that is `reached`, which any one is by default, or the last answer when the time is over.
 
         A server that restarts has no list for a while, so without one it waits for :data:`PATIENCE`.
         """
@@ -89,10 +87,6 @@ class Client:
                 return record
             if not (wait() if record["ok"] else wait_for_a_list()):
                 return record
-
-    def first_list(self) -> Record:
-        """The first list that the server gives."""
-        return self.list_until(lambda _record: True, PATIENCE)
 
     def doubt(self, record: Record, model: str) -> Doubt | None:
         """Why the listed instances of a model may not be loaded yet, which only the older list shows. None where they are loaded."""
@@ -105,16 +99,16 @@ class Client:
                 return Doubt(why, not confirmation.is_refused)
         return None
 
-    def load(self, model: str, config: Mapping[str, Any], before: set[str], seconds: float) -> str:
+    def load(self, model: str, config: Mapping[str, Any], timeout: float, before: set[str]) -> str:
         """Load one more instance, and return its id. `before` has the ids of those that exist, from a list that was read just now.
 
         Raises :class:`Failure`, which is unclear where it is not certain that nothing was loaded.
         """
-        wait = self.waiter(seconds, tell=True)
+        wait = self.waiter(timeout, tell=True)
         try:
             # The server answers when the load has ended.
-            with _reporting(lambda so_far: self._tell(so_far, seconds)):
-                return self.requests.load(model, config, seconds, before)
+            with _reporting(lambda so_far: self._tell(so_far, timeout)):
+                return super().load(model, config, timeout, before)
         except Failure as failure:
             if not failure.unclear:
                 raise
@@ -142,21 +136,8 @@ class Client:
                 state = "it is not listed" if record["ok"] else f"its state is not known ({record['status']})"
                 raise Failure("load_unconfirmed", f"{why}. After load_timeout {state}", unclear=True)
 
-    def unload(self, instance_id: str) -> Failure | None:
-        """Unload an instance. Raises :class:`Failure` where it is certainly still loaded.
-
-        Returns one where it may be gone: the answer is unclear, or the server does not know the instance.
-        """
-        try:
-            self.requests.unload(instance_id)
-        except Failure as failure:
-            if failure.unclear or failure.reason == "model_unknown":
-                return failure
-            raise
-        return None
-
     def list_without(self, model: str, instance_id: str, failure: Failure | None) -> Record:
-        """The list once an unloaded instance is gone. `failure` is what :meth:`unload` returned.
+        """The list once an unloaded instance is gone. `failure` is why it may be there: its unload did not succeed for sure.
 
         Raises :class:`Failure`, which is unclear where it may still go.
         """
@@ -164,7 +145,7 @@ class Client:
         unclear = failure is not None and failure.unclear
         # An id that stays listed may be that of a new instance, which a client made at once.
         patience = max(self.endpoint.timeout, PATIENCE / 2) if failure else PATIENCE / 4
-        record = self.list_until(lambda record: instance_id not in ids_of(record, model), patience)
+        record = self.wait_for_list(lambda record: instance_id not in ids_of(record, model), patience)
         if not record["ok"]:
             raise no_list(record, f"it is not known whether {name} is unloaded: " if failure else NOT_CHECKED, unclear)
         if instance_id not in ids_of(record, model):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .._text import count, format_names, format_size, printable
 from .api_requests import ALREADY_DOWNLOADED, COMPLETED, Download
-from .client import PATIENCE, SECONDS_BETWEEN_LINES, Client
+from .client import SECONDS_BETWEEN_LINES, Client
 from .failures import Failure, no_list
 from .plan import is_listed
 from .spec import Wanted
@@ -38,7 +38,7 @@ def download(client: Client, wanted: Wanted) -> bool:
 def list_with(client: Client, wanted: Wanted, before: Record) -> Record:
     """The list once it has the model: it lags behind a complete download. Raises :class:`Failure`."""
     name = wanted.name
-    record = client.list_until(lambda record: is_listed(record, wanted.model), PATIENCE)
+    record = client.wait_for_list(lambda record: is_listed(record, wanted.model))
     if not record["ok"]:
         raise no_list(record, f"{name} was downloaded, but then: ")
     if not is_listed(record, wanted.model):
@@ -90,44 +90,38 @@ class _Download:
             download = self._status(download)
 
     def _request(self) -> Download:
-        """The download that was requested."""
-        while True:
-            self.attempts += 1
-            try:
-                answer = self.client.requests.begin_download(self.wanted.name, self.wanted.source, self.wanted.quantization)
-            except Failure as exc:
-                failure = exc
-                self.may_run |= failure.unclear
-                if not failure.unclear or self.attempts >= _ATTEMPTS:
-                    raise
-            else:
-                self.may_run |= answer.status != ALREADY_DOWNLOADED
-                return answer
-            record = self.client.first_list()
+        """The download, once its request has a clear answer. It is requested again if the server has lost the job, as after a restart."""
+        if self.attempts >= _ATTEMPTS:
+            sentence = f"LM Studio no longer knows the download of {self.wanted.name}, which was begun {_ATTEMPTS} times"
+            raise Failure("download_failed", sentence)
+        self.attempts += 1
+        try:
+            answer = self.client.begin_download(self.wanted.name, self.wanted.source, self.wanted.quantization)
+        except Failure as failure:
+            self.may_run |= failure.unclear
+            if not failure.unclear or self.attempts >= _ATTEMPTS:
+                raise
+            record = self.client.wait_for_list()
             if not record["ok"]:
                 # A full disk ends the application.
-                raise Failure("download_failed", f"{failure.sentence}, and it no longer answers ({record['status']})")
+                raise Failure("download_failed", f"{failure.sentence}, and it no longer answers ({record['status']})") from None
+            return self._request()
+        self.may_run |= answer.status != ALREADY_DOWNLOADED
+        return answer
 
     def _status(self, download: Download) -> Download:
         """How far it is now. Without a job to ask about, or without an answer about it, it is complete once the model is listed."""
         if download.job_id is not None:
             try:
-                now = self.client.requests.download_status(self.wanted.name, download.job_id)
+                now = self.client.download_status(self.wanted.name, download.job_id)
             except Failure as failure:
                 if failure.reason == "download_unavailable":
-                    return self._request_again()
+                    return self._request()
                 self.status_failure = failure
             else:
                 self.status_failure = None
                 return now._replace(job_id=download.job_id, total_bytes=now.total_bytes or download.total_bytes)
         return download._replace(status=COMPLETED) if is_listed(self.client.list(), self.wanted.model) else download
-
-    def _request_again(self) -> Download:
-        """The server has lost the job, as after a restart."""
-        if self.attempts >= _ATTEMPTS:
-            sentence = f"LM Studio no longer knows the download of {self.wanted.name}, which was begun {_ATTEMPTS} times"
-            raise Failure("download_failed", sentence)
-        return self._request()
 
 
 def describe(name: str, download: Download, seconds: float) -> str:

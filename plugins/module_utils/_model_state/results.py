@@ -27,9 +27,9 @@ PERHAPS_RESTORED = "It is not known whether what was loaded before is loaded aga
 class Outcome:
     """What a task has done and found so far. Its result is made from this."""
 
-    def __init__(self, wanted: Wanted, before: Record) -> None:
+    def __init__(self, wanted: Wanted, record: Record) -> None:
         self.wanted = wanted
-        self.before = before
+        self.before = self.record = record
         self.plan = Plan()
         self.actions: list[dict[str, Any]] = []
         """What was carried out."""
@@ -37,14 +37,10 @@ class Outcome:
         """For an instance that was unloaded and could not be replaced: whether it is loaded again, as a sentence."""
         self.confirmed: bool | None = None
 
-    def note(self, action: Action, instance: str | None, seconds: float) -> None:
-        """Note what was carried out. `instance` is the one that was unloaded, or is loaded now."""
-        self.actions.append(_action(action, instance, round(seconds, 1)))
-
-    def result(self, after: Record, failure: Failure | None, check_mode: bool = False) -> dict[str, Any]:
-        wanted, actions = self.wanted, self.actions
+    def result(self, failure: Failure | None, check_mode: bool = False) -> dict[str, Any]:
+        wanted, after, actions = self.wanted, self.record, self.actions
         if check_mode:
-            actions = [_action(action, action.instance if action.action == UNLOAD else None) for action in self.plan.actions]
+            actions = [describe_action(action, action.instance if action.action == UNLOAD else None) for action in self.plan.actions]
         own = instances_of(after, wanted.model)
         unverified = compare_with_wanted(after, own, wanted)[1] if wanted.state == LOADED else []
         result: dict[str, Any] = {
@@ -72,10 +68,10 @@ class Outcome:
 
 def not_asked_result(wanted: Wanted, record: Record) -> dict[str, Any]:
     """The result for a host that cannot be asked."""
-    return Outcome(wanted, record).result(record, no_list(record))
+    return Outcome(wanted, record).result(no_list(record))
 
 
-def _action(action: Action, instance: str | None, seconds: float | None = None) -> dict[str, Any]:
+def describe_action(action: Action, instance: str | None, seconds: float | None = None) -> dict[str, Any]:
     note = "A request that it is serving is cut off." if action.action == UNLOAD else None
     return {"action": action.action, "model": action.model, "instance": instance, "seconds": seconds, "note": note}
 

@@ -33,6 +33,6 @@ def test_a_load_tells_every_few_seconds_how_long_it_has_taken(monkeypatch):
         assert twice.wait(30)
         return Response(200, b'{"instance_id": "qwen", "status": "loaded"}')
 
-    assert client.Client(ENDPOINT, fetch, progress=tell).load("qwen", {}, set(), 600) == "qwen"
+    assert client.Client(ENDPOINT, fetch, progress=tell).load("qwen", {}, 600, set()) == "qwen"
     assert lines[:2] == ["waiting for the load, 15 of at most 600 seconds", "waiting for the load, 30 of at most 600 seconds"]
     assert not any(thread.name == "lmstudio-progress" for thread in threading.enumerate())
