@@ -456,6 +456,21 @@ def test_the_role_gates_every_host_where_only_some_say_how_many_are_enough(run, 
         assert "deployed gpu01" in outcome.output
 
 
+@pytest.mark.parametrize("how", ["import_role", "include_role"])
+def test_under_an_inherited_run_once_the_role_gates_every_host_where_only_some_say_how_many_are_enough(run, start, how):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "none_loaded.json"}})
+    role = {"name": "gpufleet.lmstudio.require_models"}
+    gate = {"import_role": role, "run_once": True} if how == "import_role" else {"include_role": {**role, "apply": {"run_once": True}}}
+    tasks = [{"name": "Gate", **gate}, {"name": "Deploy", "debug": {"msg": "deployed {{ inventory_hostname }}"}}]
+    variables = {"require_models_require": [{"model": "qwen/qwen3-8b"}]}
+    play = json.dumps([{"name": "Gate", "hosts": "all", "gather_facts": False, "vars": variables, "tasks": tasks}])
+    hosts = hosts_of(fleet)
+    for alone in hosts:
+        said = {name: {**one, **({"require_models_min_hosts": 2} if name == alone else {})} for name, one in hosts.items()}
+        outcome = run(play, said, ends=2)
+        assert "deployed gpu02" not in outcome.output, f"{alone} requires 2 hosts"
+
+
 def test_the_role_gates_no_host_with_what_another_one_requires(run, start):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "two_loaded.json"}})
     play = [{"name": "Gate", "hosts": "all", "gather_facts": False, "roles": ["gpufleet.lmstudio.require_models"]}]
