@@ -118,7 +118,8 @@ def _is_host(name: str) -> bool:
         ipaddress.ip_address(name)
     except ValueError:
         return name not in _GROUPS and re.match(r"\w[\w.-]*\Z", name) is not None
-    return True
+    # For Python a zone index may be any text, such as a comma and another name.
+    return re.match(r"[\w.-]*\Z", name.partition("%")[2]) is not None
 
 
 def _check_names(where: str, what: str, names: Any, known: list[str]) -> None:

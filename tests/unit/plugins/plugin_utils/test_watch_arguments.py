@@ -86,6 +86,13 @@ WRONG_SENSE = {
     "every host by name": ({"endpoints": ["all"]}, "endpoints[0]: 'all' is neither a URL nor the name of one host of an inventory."),
     "userinfo without a scheme": ({"endpoints": [f"me:{SECRET}@gpu01"]}, "endpoints[0]: a URL with a user name or password in it"),
     "two hosts": ({"endpoints": [{"name": "a,b", "url": "http://a"}]}, "endpoints[0].name: 'a,b' is not the name of one host"),
+    **{
+        f"every host in {name}": (
+            {"endpoints": [{"name": name, "url": "http://a"}]},
+            f"endpoints[0].name: '{name}' is not the name of one host",
+        )
+        for name in ("fe80::1%,all", "fe80::1%:all", "fe80::1% all")
+    },
     "a URL": ({"endpoints": ["ftp://gpu01"]}, "endpoints[0]: 'ftp://gpu01' has an unknown scheme."),
     "userinfo": ({"endpoints": [f"http://me:{SECRET}@gpu01"]}, "endpoints[0]: a URL with a user name or password in it is refused"),
     "userinfo with a wide @": ({"endpoints": [f"http://me:{SECRET}\uff20gpu01"]}, "endpoints[0]: a URL with a user name or password in it"),
@@ -128,6 +135,7 @@ RIGHT = {
     "a name and a port": ({"endpoints": ["gpu01:99"], "port": 5}, [("gpu01", "http://gpu01:99")]),
     "a port for all": ({"endpoints": ["gpu01", "http://gpu02", "http://gpu03:7"], "port": 5}, None),
     "an address": ({"endpoints": ["[::1]:99", "::2"]}, [("::1", "http://[::1]:99"), ("::2", "http://[::2]:1234")]),
+    "an address of a link": ({"endpoints": ["fe80::1%eth0"]}, [("fe80::1%eth0", "http://[fe80::1%eth0]:1234")]),
     "headers": ({**ONE, "headers": {"X-Number": 5, "X-Flag": True, "X-Empty": None}}, [("gpu01", "http://gpu01:1234")]),
     "a mapping": ({"endpoints": [{"name": "gpu01", "url": "https://a/lms", "timeout": "3"}]}, [("gpu01", "https://a/lms")]),
     "unset": (
