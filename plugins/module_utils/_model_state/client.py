@@ -124,15 +124,16 @@ class Client(Requests):
             if len(found) > 1:
                 listed = f"{count(len(found), 'new instance')} of it are listed: {format_names(sorted(found))}"
                 raise Failure("changed_meanwhile", f"{why}, and {listed}", unclear=True)
-            doubt = self.doubt(record, model) if found else None
-            if found and doubt is None:
-                return found.pop()
-            if began and record["ok"] and not found:
-                raise Failure("load_failed", f"{why}, and the instance that was listed is gone")
-            began = began or bool(found)
-            if (doubt and not doubt.worth_waiting) or not wait():
-                if doubt:
+            if found:
+                began = True
+                doubt = self.doubt(record, model)
+                if doubt is None:
+                    return found.pop()
+                if not doubt.worth_waiting or not wait():
                     raise doubt.failure(f"{why}. An instance of it is listed", unclear=True)
+            elif began and record["ok"]:
+                raise Failure("load_failed", f"{why}, and the instance that was listed is gone")
+            elif not wait():
                 state = "it is not listed" if record["ok"] else f"its state is not known ({record['status']})"
                 raise Failure("load_unconfirmed", f"{why}. After load_timeout {state}", unclear=True)
 
