@@ -287,3 +287,14 @@ def test_what_one_server_does_not_report_is_still_required_of_others_where_the_r
     assert "SERVES gpu01" in output and "SERVES gpu02" not in output
     assert f"{CHAT} is loaded with flash_attention true, but false is required" in output
     assert not fleet.posts("gpu02")
+
+
+@pytest.mark.matrix
+def test_options_that_do_not_fit_together_are_refused_on_every_host_where_the_role_is_imported_once(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "two_loaded.json"}})
+    wanted = {"serve_models_models": [{"model": LARGE}], "serve_models_via": "controller"}
+    twice = {"serve_models_models": [{"model": LARGE, "config": {"context_length": 65536}}, {"model": LARGE}]}
+    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], **wanted}, "gpu02": {"lmstudio_url": fleet.urls["gpu02"], **wanted, **twice}}
+    output = run(PLAY.replace("      tags: [serve]\n", "      run_once: true\n", 1), hosts, ends=2).output
+    assert "SERVES gpu01" in output and "SERVES gpu02" not in output
+    assert "names a model twice" in output and not fleet.requests("gpu02")
