@@ -293,8 +293,13 @@ def test_what_one_server_does_not_report_is_still_required_of_others_where_the_r
 def test_options_that_do_not_fit_together_are_refused_on_every_host_where_the_role_is_imported_once(run, start):
     fleet = start({"gpu01": {"payload": "two_loaded.json"}, "gpu02": {"payload": "two_loaded.json"}})
     wanted = {"serve_models_models": [{"model": LARGE}], "serve_models_via": "controller"}
-    twice = {"serve_models_models": [{"model": LARGE, "config": {"context_length": 65536}}, {"model": LARGE}]}
-    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], **wanted}, "gpu02": {"lmstudio_url": fleet.urls["gpu02"], **wanted, **twice}}
-    output = run(PLAY.replace("      tags: [serve]\n", "      run_once: true\n", 1), hosts, ends=2).output
-    assert "SERVES gpu01" in output and "SERVES gpu02" not in output
-    assert "names a model twice" in output and not fleet.requests("gpu02")
+    more = {"context_length": 65536}
+    for models, sentence in (
+        ([{"model": LARGE, "config": more}, {"model": LARGE}], "names a model twice"),
+        ([{"model": LARGE, "conifg": more}], "serve_models_models has unknown options: conifg. The options are model, state, config, "),
+    ):
+        hosts = {name: {"lmstudio_url": url, **wanted} for name, url in fleet.urls.items()}
+        hosts["gpu02"]["serve_models_models"] = models
+        output = run(PLAY.replace("      tags: [serve]\n", "      run_once: true\n", 1), hosts, ends=2).output
+        assert "SERVES gpu01" in output and "SERVES gpu02" not in output
+        assert sentence in output and not fleet.requests("gpu02")

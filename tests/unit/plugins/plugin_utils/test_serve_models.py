@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 # Since 2.19, text is a template when it says so.
 trusted: Callable[[str], str] = getattr(ansible.template, "trust_as_template", str)
 ROLE = yaml.safe_load((ROOT / "roles" / "serve_models" / "vars" / "main.yml").read_text(encoding="utf-8"))
-VARIABLES = {name: trusted(text) for name, text in ROLE.items()}
+VARIABLES = {name: trusted(text) for name, text in ROLE.items() if isinstance(text, str)}
 DEFAULTS = {"serve_models_exclusive": False, "serve_models_keep": []}
 SETTINGS = {
     "context_length": st.sampled_from(CONTEXTS[:2]),
@@ -31,6 +31,11 @@ SETTINGS = {
     "parallel": st.sampled_from([1, 4]),
     "num_experts": st.just("4"),
 }
+
+
+def test_it_knows_the_options_that_its_argument_spec_has():
+    spec = yaml.safe_load((ROOT / "roles" / "serve_models" / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    assert ROLE["serve_models_options"] == list(spec["argument_specs"]["main"]["options"]["serve_models_models"]["options"])
 
 
 def rendered(name: str, **variables: Any) -> Any:
