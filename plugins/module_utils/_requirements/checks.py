@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
 
 from .._lmstudio.known import is_known, is_older, is_reported
 from .._lmstudio.models import EMBEDDING_TYPES
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NOT_CONFIRMED = "not confirmed"
 """The state of a model that is listed as loaded, where it is not known whether it is."""
+OF_INSTANCE = ("model", "min_context_length", "min_parallel", "config")
+"""The checks of an instance in which another one of the same entry may differ. The others are the same for all."""
 _DASHES = "[\u2010-\u2015\u2212]"
 """What programs that write texts put in place of a hyphen."""
 
@@ -40,8 +42,6 @@ class Check(NamedTuple):
     """None when it is not known."""
     message: str
     """Completes a sentence that begins with the model."""
-    of_instance: bool = False
-    """Whether another instance of the entry may differ in it."""
 
 
 class Candidate(NamedTuple):
@@ -82,67 +82,49 @@ def make_candidate(record: Record, requirement: Requirement, entry: Entry, insta
     """An entry or an instance of a record, with its checks. `variant` is the one by which the requirement named it: of any but the selected
     one, only the name is known.
     """
-    checks = _entry_checks(record, requirement, entry)
-    if instance is not None:
-        of_instance = _instance_checks(requirement, instance["config"])
-        checks += _loading_checks(entry)
-        if is_older(record):
-            of_instance = list(map(_unknown_for_older_list, of_instance))
-        checks += [check._replace(of_instance=True) for check in of_instance]
+    checks = list(_entry_checks(record, requirement, entry))
+    if instance is None:
+        checks += _minimum(requirement, "min_context_length", entry["max_context_length"], "supports a context of {}")
     else:
-        checks += _minimums(requirement, ("min_context_length", entry["max_context_length"], "supports a context of {}"))
+        checks += _loading_checks(entry)
+        of_instance = _instance_checks(requirement, instance["config"])
+        checks += map(_unknown_for_older_list, of_instance) if is_older(record) else of_instance
     if variant is not None and variant != entry["selected_variant"]:
         message = f"has the variant {format_value(entry['selected_variant'])} selected, so only the name of {printable(variant)} is known"
         checks = [check._replace(actual=None, met=None, message=message) for check in checks]
         if instance is not None:
-            checks.insert(0, Check("model", variant, entry["selected_variant"], None, message, True))
+            checks.insert(0, Check("model", variant, entry["selected_variant"], None, message))
     return Candidate(entry, instance, checks)
 
 
-def _entry_checks(record: Record, requirement: Requirement, entry: Entry) -> list[Check]:
-    return [
-        *_identity_checks(record, requirement, entry),
-        *_minimums(requirement, ("min_bits_per_weight", entry["quantization"]["bits_per_weight"], "has {} bits per weight")),
-        *_size_checks(requirement, entry["size_bytes"]),
-        *_capability_checks(record, requirement, entry),
-    ]
-
-
-def _identity_checks(record: Record, requirement: Requirement, entry: Entry) -> list[Check]:
-    checks = []
+def _entry_checks(record: Record, requirement: Requirement, entry: Entry) -> Iterator[Check]:
     for key in IDENTITY:
         accepted, actual = getattr(requirement, key), entry["quantization"]["name"] if key == "quantization" else entry[key]
-        if not accepted:
-            continue
-        met = _any([_same_kind(key, actual, item) for item in accepted]) if is_known(actual) else None
-        if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and is_reported(record, entry, key):
-            # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
-            met = False
-        message = f"has the {key} {format_value(actual)}, but {format_any(accepted)} is required"
-        checks.append(Check(key, one_or_list(accepted), actual, met, message))
-    return checks
-
-
-def _size_checks(requirement: Requirement, size: int | None) -> list[Check]:
-    if requirement.max_size is None:
-        return []
-    # No model has less than nothing.
-    met = None if size is None or size < 0 else size <= requirement.max_size
-    shown, most = format_value(None) if size is None else format_size(size), format_size(requirement.max_size)
-    if shown == most:
-        shown, most = f"{size} B", f"{requirement.max_size} B"
-    return [Check("max_size", requirement.max_size, size, met, f"has a size of {shown}, at most {most} is allowed")]
-
-
-def _capability_checks(record: Record, requirement: Requirement, entry: Entry) -> list[Check]:
-    checks, abilities = [], entry["capabilities"]
+        if accepted:
+            met = _any([_same_kind(key, actual, item) for item in accepted]) if is_known(actual) else None
+            if key == "architecture" and actual is None and entry["type"] in EMBEDDING_TYPES and is_reported(record, entry, key):
+                # LM Studio leaves it out for these, so a missing one is no reason for suspicion.
+                met = False
+            message = f"has the {key} {format_value(actual)}, but {format_any(accepted)} is required"
+            yield Check(key, one_or_list(accepted), actual, met, message)
+    yield from _minimum(requirement, "min_bits_per_weight", entry["quantization"]["bits_per_weight"], "has {} bits per weight")
+    if requirement.max_size is not None:
+        yield _size_check(requirement.max_size, entry["size_bytes"])
     for name in requirement.capabilities:
-        able = _can_reason(abilities["reasoning"]) if name == "reasoning" else abilities[name]
+        able = _can_reason(entry["capabilities"]["reasoning"]) if name == "reasoning" else entry["capabilities"][name]
         if not able and not is_reported(record, entry, f"capabilities.{name}"):
             able = None
         wording = "is not known to have" if able is None else "does not have"
-        checks.append(Check("capabilities", name, able, able, f"{wording} the capability {name}, which is required"))
-    return checks
+        yield Check("capabilities", name, able, able, f"{wording} the capability {name}, which is required")
+
+
+def _size_check(most: int, size: int | None) -> Check:
+    # No model has less than nothing.
+    met = None if size is None or size < 0 else size <= most
+    shown, allowed = format_value(None) if size is None else format_size(size), format_size(most)
+    if shown == allowed:
+        shown, allowed = f"{size} B", f"{most} B"
+    return Check("max_size", most, size, met, f"has a size of {shown}, at most {allowed} is allowed")
 
 
 def _loading_checks(entry: Entry) -> list[Check]:
@@ -161,20 +143,16 @@ def _can_reason(reasoning: Entry) -> bool | None:
     return None if options and all(is_masked(option) for option in options) else bool(options)
 
 
-def _instance_checks(requirement: Requirement, config: Entry) -> list[Check]:
-    checks = _minimums(
-        requirement,
-        ("min_context_length", config["context_length"], "is loaded with a context of {}"),
-        ("min_parallel", config["parallel"], "is loaded with parallel {}"),
-    )
+def _instance_checks(requirement: Requirement, config: Entry) -> Iterator[Check]:
+    yield from _minimum(requirement, "min_context_length", config["context_length"], "is loaded with a context of {}")
+    yield from _minimum(requirement, "min_parallel", config["parallel"], "is loaded with parallel {}")
     for setting, accepted in requirement.config:
         actual = config.get(setting)
         met = _any([same_setting(actual, item) for item in accepted])
         message = f"is loaded with {printable(setting)} {format_value(actual)}, but {format_any(accepted)} is required"
         if setting not in config:
             message = f"has no setting {printable(setting)}, but {format_any(accepted)} is required. The settings are {format_names(list(config))}"
-        checks.append(Check("config", {setting: one_or_list(accepted)}, actual, met, message))
-    return checks
+        yield Check("config", {setting: one_or_list(accepted)}, actual, met, message)
 
 
 def _unknown_for_older_list(check: Check) -> Check:
@@ -193,15 +171,13 @@ def _unknown_for_older_list(check: Check) -> Check:
     return check._replace(actual=None, met=None, message=message)
 
 
-def _minimums(requirement: Requirement, *found: tuple[str, Any, str]) -> list[Check]:
-    """The checks of those minimums that are required. Each has its key, what is there, and how a sentence about that begins."""
-    checks = []
-    for key, actual, begins in found:
-        least = getattr(requirement, key)
-        if least is not None:
-            message = f"{begins.format(format_value(actual))}, at least {format_number(least)} is required"
-            checks.append(Check(key, least, actual, None if actual is None else actual >= least, message))
-    return checks
+def _minimum(requirement: Requirement, key: str, actual: Any, begins: str) -> list[Check]:
+    """The check of a minimum, if it is required: what is there, and how a sentence about that begins."""
+    least = getattr(requirement, key)
+    if least is None:
+        return []
+    message = f"{begins.format(format_value(actual))}, at least {format_number(least)} is required"
+    return [Check(key, least, actual, None if actual is None else actual >= least, message)]
 
 
 def _any(found: list[bool | None]) -> bool | None:

@@ -18,7 +18,7 @@ from .._lmstudio.known import is_older, is_unclear, lacks_states, may_be_loaded,
 from .._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
 from .._lmstudio.reader import Entry
 from .._text import SHOWN_OF_MANY, count, did_you_mean, format_names, is_pattern, printable
-from .checks import Candidate, Check
+from .checks import OF_INSTANCE, Candidate, Check
 from .matching import Matches, least_unknown
 from .messages import FAIL, Violation, could_not_check, labelled_violation, make_violation, one_or_list
 from .spec import ABSENT, AVAILABLE, LOADED, UNLOADED, Requirement
@@ -142,7 +142,7 @@ def _closest(requirement: Requirement, models: list[list[Candidate]]) -> list[Vi
     for candidate in failing[:SHOWN_OF_MANY]:
         for check in candidate.unmet:
             # What an entry has is the same for all of its instances.
-            of = id(candidate.instance if check.of_instance else candidate.entry)
+            of = id(candidate.instance if check.name in OF_INSTANCE else candidate.entry)
             found.setdefault((of, check.message), _unmet(requirement, candidate, check))
     violations = list(found.values())
     if len(failing) > SHOWN_OF_MANY:
