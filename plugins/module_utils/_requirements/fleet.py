@@ -180,7 +180,7 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
 def _values_on(record: Record, requirement: Requirement, attribute: str) -> list[tuple[bool, Any]]:
     """For each model or instance that is meant, whether the value is known, and the value."""
     matching = Matches(record, requirement)
-    if requirement.state == AVAILABLE and matching.may_lack_entries():
+    if requirement.state == AVAILABLE and matching.keys_without_entry():
         matching.need_full()
     loaded = requirement.state == LOADED
     candidates = [candidate for model in matching.loaded_models() for candidate in model] if loaded else matching.listed_models()

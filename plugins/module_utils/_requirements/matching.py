@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from .._lmstudio.record_type import Record
 
 
-_ANOTHER = ""
-"""In place of the name of a variant: one that is not selected, whichever it is."""
 _OF_A_VARIANT = ("quantization", "format")
 """In which the variants of a model differ."""
 
@@ -66,23 +64,29 @@ class Matches(NamedTuple):
             others = _other_variants(entry)
             for instance in entry["loaded_instances"] or ([None] if may_be_loaded(entry) else []):
                 names = [entry["key"], entry["selected_variant"], instance and instance["id"]]
-                if not self.requirement.model or self._names_any(name for name in names if name not in others):
+                if self._means(name for name in names if name not in others):
                     found.append(self._candidate(entry, instance))
-                elif self._names_any(others):
-                    found.append(self._candidate(entry, instance, _ANOTHER))
+                else:
+                    found += [self._candidate(entry, instance, name) for name in others if self._means([name])][:1]
         return [candidate for candidate in found if candidate.possible]
 
     def possible_names(self) -> dict[str, list[str]]:
         """The keys and variants that are listed and may be what the requirement is about, each with what of it is not known."""
         found = []
         for entry in self.record["models"]:
-            ids = [instance["id"] for instance in entry["loaded_instances"]]
             candidate = self._candidate(entry)
-            if candidate.possible and (not self.requirement.model or self._names_any((entry["key"], entry["selected_variant"], *ids))):
+            if candidate.possible and self._means(_names(entry)):
                 found.append((entry["key"], candidate.unknown))
-            else:
-                # Nothing is known about other variants but their names.
-                found += [(name, self._candidate(entry, None, name).unknown) for name in self._other_variants_meant(candidate)]
+                continue
+            others = [name for name in _other_variants(entry) if self._means([name])]
+            if not self.requirement.model:
+                if any(check.met is False and check.name not in _OF_A_VARIANT for check in candidate.checks):
+                    continue
+                if not others and is_unreadable(entry, "variants"):
+                    # Its key stands for those that cannot be read.
+                    others = [entry["key"]]
+            # Nothing is known about other variants but their names.
+            found += [(name, self._candidate(entry, None, name).unknown) for name in others]
         return least_unknown(found)
 
     def unreadable_names(self) -> list[str]:
@@ -94,9 +98,11 @@ class Matches(NamedTuple):
             entry["key"]
             for entry in self.record["models"]
             if (may_be_loaded(entry) or not loaded)
-            and (self.requirement.state == ABSENT or not self._names_any((entry["key"], entry["selected_variant"])))
-            and any(_may_have(entry, name) for name in self.requirement.model)
-            and (self._candidate(entry).possible or self._may_mean_other_variant(entry))
+            and (self.requirement.state == ABSENT or not self._means((entry["key"], entry["selected_variant"])))
+            and (
+                (self._may_be_one_of(entry, _names(entry), "selected_variant") and self._candidate(entry).possible)
+                or self._may_be_one_of(entry, _other_variants(entry), "variants")
+            )
         ]
         if not loaded and not self._is_complete:
             found += [key for key in self.record["available"] if any(_may_be_masked(name, [key]) for name in self.requirement.model)]
@@ -109,8 +115,8 @@ class Matches(NamedTuple):
             return is_required_kind
         meant = [name for name in self.requirement.model if is_required_kind or not is_pattern(name)]
         ids = [instance["id"] for instance in entry["loaded_instances"]]
-        names_each_instance = ids and all(self._names_any([name], meant) for name in ids)
-        return self._names_any((entry["key"], entry["selected_variant"]), meant) or bool(names_each_instance)
+        names_each_instance = ids and all(self._means([name], meant) for name in ids)
+        return self._means((entry["key"], entry["selected_variant"]), meant) or bool(names_each_instance)
 
     def may_be_of_kind(self, loaded: bool) -> bool:
         """Whether it is not known of some model if it is of the required kind."""
@@ -124,36 +130,30 @@ class Matches(NamedTuple):
 
     def unlisted_names(self) -> list[str]:
         """The models that only the older list has, that may be loaded, and that may be what the requirement is about."""
-        names = self.requirement.model
         return [
             key
             for key in unlisted_models(self.record)
             # A row may be that of a variant or of an instance: the key of its model, an @ or a colon, and more.
-            if not names
-            or self._names_any([key, re.split("[@:]", key)[0]])
-            or any(_may_be_variant(name, key) or _may_be_masked(name, [key]) for name in names)
+            if self._means([key, re.split("[@:]", key)[0]])
+            or any(_may_be_variant(name, key) or _may_be_masked(name, [key]) for name in self.requirement.model)
         ]
 
     def listed_keys(self) -> list[str]:
-        return [key for key in self.record["available"] if self._names_any([key])]
-
-    def may_lack_entries(self) -> bool:
-        """Whether the requirement may be about a model of which the record has only the key. A variant is the key, an @ and more."""
-        if self._is_complete:
-            return False
-        if not self.requirement.model or self.listed_keys():
-            return True
-        available = self.record["available"]
-        carried = {entry["key"] for entry in self.record["models"]} if len(available) == self.record["counts"]["models"] else set()
-        return any(_may_be_variant(pattern, key) for key in available if key not in carried for pattern in self.requirement.model)
+        """The listed keys that the requirement names."""
+        return [key for key in self.record["available"] if self.requirement.model and self._means([key])]
 
     def keys_without_entry(self) -> list[str]:
         """The keys to judge by, where the record has only the keys of some models. Raises :class:`InputError` where keys are not
         enough.
         """
-        if not self.may_lack_entries():
+        if self._is_complete:
             return []
         keys = self.listed_keys()
+        if self.requirement.model and not keys:
+            available = self.record["available"]
+            carried = {entry["key"] for entry in self.record["models"]} if len(available) == self.record["counts"]["models"] else set()
+            if not any(_may_be_variant(pattern, key) for key in available if key not in carried for pattern in self.requirement.model):
+                return []
         if not keys or self.requirement.terms:
             self.need_full()
         return keys
@@ -180,28 +180,18 @@ class Matches(NamedTuple):
     def _candidate(self, entry: Entry, instance: Entry | None = None, variant: str | None = None) -> Candidate:
         return make_candidate(self.record, self.requirement, entry, instance, variant)
 
-    def _other_variants_meant(self, selected: Candidate) -> list[str]:
-        """The variants of a model that are not selected and may be meant. Without a name, its key stands for those that cannot be read."""
-        entry = selected.entry
-        if self.requirement.model:
-            return [name for name in _other_variants(entry) if self._names_any([name])]
-        if any(check.met is False and check.name not in _OF_A_VARIANT for check in selected.checks):
-            return []
-        return _other_variants(entry) or ([entry["key"]] if is_unreadable(entry, "variants") else [])
+    def _may_be_one_of(self, entry: Entry, names: Iterable[str], variants: str) -> bool:
+        """Whether one of these names of a model is masked and may be meant, or a variant in this field, where it cannot be read."""
+        unreadable = is_unreadable(entry, variants)
+        return any(_may_be_masked(name, names) or (unreadable and _may_be_variant(name, entry["key"])) for name in self.requirement.model)
 
-    def _may_mean_other_variant(self, entry: Entry) -> bool:
-        """Whether an unreadable name may be that of a variant that is not selected."""
-        names, unreadable = self.requirement.model, is_unreadable(entry, "variants")
-        return any(_may_be_masked(name, _other_variants(entry)) or (unreadable and _may_be_variant(name, entry["key"])) for name in names)
-
-    def _names_any(self, listed: Iterable[str | None], among: Sequence[str] | None = None) -> bool:
-        """Whether the requirement, or one of its names, means a listed name. What must not be there must not slip through because it is written
-        differently.
+    def _means(self, listed: Iterable[str | None], among: Sequence[str] | None = None) -> bool:
+        """Whether the requirement, or one of its names, means a listed name. Without a name it means any. What must not be there must not slip
+        through because it is written differently.
         """
-        state, least = self.requirement.state, self.requirement.min_instances
-        same = may_mean if state in (UNLOADED, ABSENT) or least == 0 else matches
+        same = may_mean if self.requirement.forbids else matches
         wanted = self.requirement.model if among is None else among
-        return any(same(pattern, name) for name in listed if name is not None for pattern in wanted)
+        return not self.requirement.model or any(same(pattern, name) for name in listed if name is not None for pattern in wanted)
 
     def _targets(self) -> list[_NamedModel]:
         """What the requirement names: models, with all their instances, or single instances. Without a name, every model."""
@@ -234,13 +224,6 @@ def least_unknown(found: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]
     return {name: min(unknown, key=len) for name, unknown in grouped(found).items()}
 
 
-def _may_have(entry: Entry, name: str) -> bool:
-    """Whether a name of a model that cannot be read may be this one."""
-    names = [entry["key"], *_variants(entry), *(instance["id"] for instance in entry["loaded_instances"])]
-    unreadable = is_unreadable(entry, "variants") or is_unreadable(entry, "selected_variant")
-    return _may_be_masked(name, names) or (unreadable and _may_be_variant(name, entry["key"]))
-
-
 def _may_be_masked(name: str, listed: Iterable[str]) -> bool:
     """Whether one of the listed names is masked and may be this one, or match this pattern."""
     return any(
@@ -257,6 +240,11 @@ def _may_be_variant(pattern: str, key: str) -> bool:
 
 def _instances(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
     return [(entry, instance) for entry in entries for instance in entry["loaded_instances"]]
+
+
+def _names(entry: Entry) -> list[str]:
+    """The names by which a model as it is selected may be meant, and its instances."""
+    return [entry["key"], *filter(None, [entry["selected_variant"]]), *(instance["id"] for instance in entry["loaded_instances"])]
 
 
 def _variants(entry: Entry) -> list[str]:

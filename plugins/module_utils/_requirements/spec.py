@@ -73,6 +73,11 @@ class Requirement(NamedTuple):
         named = format_any(self.model) if self.model else "a model"
         return f"{named} with {' and '.join(self.terms)}" if self.terms else named
 
+    @property
+    def forbids(self) -> bool:
+        """Whether it is met where no such model is, so that what is unreadable or written differently must not count as absent."""
+        return self.state in (UNLOADED, ABSENT) or self.min_instances == 0
+
     def _in_words(self, names: Iterable[str]) -> list[str]:
         found = ((VOCABULARY[name].describe, getattr(self, name)) for name in names)
         return [describe(value) for describe, value in found if describe and value not in (None, ())]
@@ -116,24 +121,25 @@ def parse(raw: Any, where: str = "requirement") -> Requirement:
 
 def _check_sense(requirement: Requirement, where: str) -> None:
     """Refuse what contradicts itself, and what could never fail."""
-    state = requirement.state
     if not requirement.model and not requirement.kind:
         keys = ", ".join(("model", *SELECTORS))
         raise InputError(f"{where} does not say which model it is about. Give at least one of {keys}.")
     for name, key in VOCABULARY.items():
-        if state not in key.states and getattr(requirement, name) not in (None, ()):
-            raise InputError(f"{where}: {name} contradicts state: {state}. Remove one of the two.")
-    least, most = requirement.min_instances, requirement.max_instances
-    unknown = [name for name in requirement.type if name.lower() not in {known.lower() for known in TYPES}]
-    if unknown and (state in (UNLOADED, ABSENT) or least == 0):
+        if requirement.state not in key.states and getattr(requirement, name) not in (None, ()):
+            raise InputError(f"{where}: {name} contradicts state: {requirement.state}. Remove one of the two.")
+    unknown = [name for name in requirement.type if name.lower() not in map(str.lower, TYPES)]
+    if unknown and requirement.forbids:
+        passing = "min_instances: 0" if requirement.state == LOADED else f"state: {requirement.state}"
         raise InputError(
-            f"{where}: type: {format_value(unknown[0])} is not a known type, and {'min_instances: 0' if least == 0 else f'state: {state}'} would pass "
+            f"{where}: type: {format_value(unknown[0])} is not a known type, and {passing} would pass "
             f"with any wrong word.{did_you_mean(unknown[:1], TYPES)} The types are {', '.join(TYPES)}."
         )
-    if most is not None and most < (1 if least is None else least):
+    least, default = (1, " (the default)") if requirement.min_instances is None else (requirement.min_instances, "")
+    most = requirement.max_instances
+    if most is not None and most < least:
         raise InputError(
-            f"{where}: max_instances {most} contradicts min_instances {1 if least is None else least}"
-            f"{' (the default)' if least is None else ''}. For a model that must not be loaded, write state: unloaded."
+            f"{where}: max_instances {most} contradicts min_instances {least}{default}. "
+            "For a model that must not be loaded, write state: unloaded."
         )
     if least == 0 and most is None:
         raise InputError(f"{where}: min_instances 0 without max_instances can never fail. Remove it, or give max_instances.")
@@ -178,10 +184,9 @@ def one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
 
 def _capabilities(value: Any) -> tuple[str, ...]:
     names = _texts(value)
-    if not set(names) <= set(CAPABILITIES):
-        raise ValueError(
-            f"one or several of {', '.join(CAPABILITIES)}.{did_you_mean([name for name in names if name not in CAPABILITIES], CAPABILITIES)}"
-        )
+    unknown = [name for name in names if name not in CAPABILITIES]
+    if unknown:
+        raise ValueError(f"one or several of {', '.join(CAPABILITIES)}.{did_you_mean(unknown, CAPABILITIES)}")
     return names
 
 
