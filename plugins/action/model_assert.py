@@ -31,20 +31,22 @@ class ActionModule(OneHostAction):
             # With ignore_unreachable, a host that cannot be reached would count as passed.
             if not self._task.ignore_unreachable:
                 raise
-            options = validate_options(self.spec, given_options(self._task.args))
-            return self.result_of(nothing_gathered({"msg": str(exc)}), self.parse(options))
+            return judge_record(self._parse_args(), nothing_gathered({"msg": str(exc)}))
 
     def early_result(self) -> dict[str, Any] | None:
         args = self._task.args
         if args.get("record", self) in ("", None):
             raise OptionError("record", "it is empty. Give what was gathered, or remove the option to ask the server.")
-        if not is_set(args.get("record")):
-            return None
-        options = validate_options(self.spec, given_options(args))
-        return judge_given_record(self.parse(options), options["record"])
+        return judge_given_record(self._parse_args()) if is_set(args.get("record")) else None
+
+    def _parse_args(self) -> Assertion:
+        return self.parse(validate_options(self.spec, given_options(self._task.args)))
 
     def parse(self, options: dict[str, Any]) -> Assertion:
         return parse_assertion(options)
+
+    def result_of(self, record: Record, parsed: Assertion) -> dict[str, Any]:
+        return judge_record(parsed, record)
 
     def run_on_controller(self, endpoint: Endpoint, fetch: Fetch, parsed: Assertion) -> dict[str, Any]:
         def show_progress(line: str) -> None:
@@ -52,6 +54,3 @@ class ActionModule(OneHostAction):
                 self._display.v(f"{self.MODULE}, {endpoint.url}: {line}")
 
         return poll_until_met(parsed, endpoint, fetch, progress=show_progress)
-
-    def result_of(self, record: Record, parsed: Assertion) -> dict[str, Any]:
-        return judge_record(parsed, record)

@@ -75,13 +75,12 @@ def parse_assertion(options: Mapping[str, Any]) -> Assertion:
     return assertion
 
 
-def judge_given_record(assertion: Assertion, given: Any) -> dict[str, Any]:
+def judge_given_record(assertion: Assertion) -> dict[str, Any]:
     """The result of judging what was gathered before. Raises :class:`InputError`."""
-    if assertion.options["wait_timeout"]:
-        raise OptionError("wait_timeout", "a record gathered before does not change. Remove one of record and wait_timeout.")
-    if assertion.options["confirm_loaded"]:
-        raise OptionError("confirm_loaded", "a record gathered before cannot be confirmed. Remove one of record and confirm_loaded.")
-    record = extract_record(given)
+    for option, problem in (("wait_timeout", "does not change"), ("confirm_loaded", "cannot be confirmed")):
+        if assertion.options[option]:
+            raise OptionError(option, f"a record gathered before {problem}. Remove one of record and {option}.")
+    record = extract_record(assertion.options["record"])
     try:
         return judge_record(assertion, record)
     except (KeyError, TypeError, AttributeError) as exc:
@@ -91,7 +90,7 @@ def judge_given_record(assertion: Assertion, given: Any) -> dict[str, Any]:
 
 def judge_record(assertion: Assertion, record: Record) -> dict[str, Any]:
     """The result for a record that was not queried here, so waiting does not change it."""
-    return _result(assertion, record, judge(record, assertion.requirements, assertion.options["exclusive"]), 0, 0.0)
+    return _result(assertion, record, judge(record, assertion.requirements, assertion.options["exclusive"]))
 
 
 def poll_until_met(
@@ -121,27 +120,20 @@ def poll_until_met(
         hopeless = hopeless and record["status"] in options["give_up_on"]
         waited = clock() - began
         left = wait_timeout - waited
-        if is_met(violations) or left <= 0:
-            return _result(assertion, *last, polls, waited)
-        if hopeless and may_give_up(polls, waited):
-            return _result(assertion, *last, polls, waited, gave_up=True)
+        ended = is_met(violations) or left <= 0
+        if ended or (hopeless and may_give_up(polls, waited)):
+            return _result(assertion, *last, polls, waited, gave_up=not ended)
         pause = min(options["delay"], left)
         progress(describe_round([violation["message"] for violation in violations if violation["severity"] == FAIL], pause))
         sleep(pause)
 
 
 def _result(
-    assertion: Assertion, record: Record, violations: list[Violation], polls: int, waited: float, gave_up: bool = False
+    assertion: Assertion, record: Record, violations: list[Violation], polls: int = 0, waited: float = 0.0, gave_up: bool = False
 ) -> dict[str, Any]:
     error: Mapping[str, Any] = record["error"] or {}
-    result = conclude(
-        assertion,
-        violations,
-        polls,
-        waited,
-        why_gave_up=why_given_up([record["status"]]) if gave_up else None,
-        advice=[printable(str(error.get("hint") or ""), 300)],
-    )
+    why = why_given_up([record["status"]]) if gave_up else None
+    result = conclude(assertion, violations, polls, waited, why, advice=[printable(str(error.get("hint") or ""), 300)])
     if assertion.options["confirm_loaded"]:
         result["confirmed"] = record.get("confirmed")
     if not assertion.options["quiet"]:

@@ -186,8 +186,8 @@ def main() -> None:
     module = LMStudioModule(argument_spec=MODEL_ASSERT_SPEC, supports_check_mode=True)
 
     def result() -> dict[str, Any]:
-        assertion, record = parse_assertion(module.params), module.params["record"]
-        return poll_until_met(assertion, module.endpoint(), fetch) if record is None else judge_given_record(assertion, record)
+        assertion = parse_assertion(module.params)
+        return poll_until_met(assertion, module.endpoint(), fetch) if module.params["record"] is None else judge_given_record(assertion)
 
     module.end_with(result)
 

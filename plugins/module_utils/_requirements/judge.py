@@ -227,20 +227,21 @@ def _unmet(requirement: Requirement, candidate: Candidate, check: Check) -> Viol
 def _not_loaded(found: Matches) -> Violation:
     record, requirement = found.record, found.requirement
     listed = found.listed_keys() or [candidate.entry["key"] for candidate in found.listed_models()]
-    unclear = [entry for entry in record["models"] if is_unclear(entry) and entry["key"] in listed]
-    names = format_names([entry["key"] for entry in unclear])
-    if unclear and all(entry.get("state") == LOADING for entry in unclear):
-        message = f"{names} {'is' if len(unclear) == 1 else 'are'} still loading"
-        return make_violation(requirement, "state", LOADED, LOADING, message)
-    if unclear:
-        message = f"{names} {_unclear(unclear)}, so it is not known whether it is loaded"
-        return make_violation(requirement, "state", LOADED, None, message)
     if not listed and requirement.model:
         return _not_listed(found)
-    has = "is known to have" if found.may_be_of_kind(loaded=True) else "has"
-    missing = f"{requirement.subject} is not loaded" if requirement.model else f"no loaded model {has} {requirement.kind}"
-    message = f"{missing}. Loaded: {format_names(record['loaded'])}"
-    return make_violation(requirement, "state", LOADED, AVAILABLE if listed else None, message)
+    unclear = [entry for entry in record["models"] if is_unclear(entry) and entry["key"] in listed]
+    names = format_names([entry["key"] for entry in unclear])
+    actual: str | None = None
+    if unclear and all(entry.get("state") == LOADING for entry in unclear):
+        actual, message = LOADING, f"{names} {'is' if len(unclear) == 1 else 'are'} still loading"
+    elif unclear:
+        message = f"{names} {_unclear(unclear)}, so it is not known whether it is loaded"
+    else:
+        actual = AVAILABLE if listed else None
+        has = "is known to have" if found.may_be_of_kind(loaded=True) else "has"
+        missing = f"{requirement.subject} is not loaded" if requirement.model else f"no loaded model {has} {requirement.kind}"
+        message = f"{missing}. Loaded: {format_names(record['loaded'])}"
+    return make_violation(requirement, "state", LOADED, actual, message)
 
 
 def _not_listed(found: Matches) -> Violation:

@@ -214,5 +214,6 @@ def test_where_it_cannot_be_told_the_newer_list_counts_and_there_is_one_warning(
 
 
 def test_a_record_cannot_be_confirmed():
+    assertion = asserted(confirm_loaded=True, wait_timeout=0, record={"ok": True, "status": "ok", "fingerprint": "", "instances": []})
     with pytest.raises(OptionError, match="confirm_loaded: a record gathered before cannot be confirmed"):
-        judge_given_record(asserted(confirm_loaded=True, wait_timeout=0), {"ok": True, "status": "ok", "fingerprint": "", "instances": []})
+        judge_given_record(assertion)
