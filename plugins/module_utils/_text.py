@@ -32,15 +32,15 @@ def may_be_masked_as(text: str, masked: str) -> bool:
     if masked == _MASK_OF_ANSIBLE:
         return True
     first, *between, last = masked.split(MASK)
-    if not text.startswith(first):
+    if not (text.startswith(first) and text.endswith(last) and len(first) + len(last) <= len(text)):
         return False
-    place = len(first)
+    rest = text[len(first) : len(text) - len(last)]
     # Not a regular expression: a name with many masks would take exponential time.
-    for part in between:
-        place = text.find(part, place) + len(part)
-        if place < len(part):
+    for part in filter(None, between):
+        _before, found, rest = rest.partition(part)
+        if not found:
             return False
-    return text.endswith(last) and place + len(last) <= len(text)
+    return True
 
 
 def is_pattern(name: str) -> bool:

@@ -160,7 +160,7 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
     found = [(value, name) for name, record in answered.items() for value in _values_on(record, requirement, attribute)]
     found += [(_NOT_KNOWN, name) for name, record in answered.items() for _key in Matches(record, requirement).unlisted_names()]
     # A host may have several models or instances with one value.
-    hosts_of = {value: list(dict.fromkeys(names)) for value, names in grouped(found).items()}
+    hosts_of = grouped(dict.fromkeys(found))
     # Two unknown values may differ.
     if len(hosts_of) < 2 and sum(value == _NOT_KNOWN for value, _name in found) < 2:
         return []

@@ -162,37 +162,35 @@ def _judge_available(found: Matches) -> list[Violation]:
 
 def _judge_absent(found: Matches) -> list[Violation]:
     names: dict[str, list[str]] = {key: [] for key in found.keys_without_entry()} or found.possible_names()
-    return _must_not(found, names, AVAILABLE, "must be absent, but is listed") if names else _not_known(found, _why_not_known(found))
+    return _must_not(found, names, AVAILABLE, "must be absent, but is listed")
 
 
 def _judge_unloaded(found: Matches) -> list[Violation]:
     possible = found.possible_instances()
     # Whether it is loaded is another question than whether it is of the kind that must not be.
     names = least_unknown((each.entry["key"], [name for name in each.unknown if name != "state"]) for each in possible)
-    if not names:
-        return _not_known(found, _why_not_known(found))
     entries = [entry for entry in found.record["models"] if entry["key"] in names]
+    actual: str | None = None
     if any(entry.get("state") == LOADING for entry in entries):
-        return _must_not(found, names, LOADING, "must not be loaded, but is still loading")
-    if any(entry["loaded"] for entry in entries):
-        return _must_not(found, names, LOADED, "must not be loaded, but is")
-    return _must_not(found, names, None, f"must not be loaded, but may be, because it {_unclear(entries)}")
+        actual, how = LOADING, "is still loading"
+    elif any(entry["loaded"] for entry in entries):
+        actual, how = LOADED, "is"
+    else:
+        how = f"may be, because it {_unclear(entries)}"
+    return _must_not(found, names, actual, f"must not be loaded, but {how}")
 
 
 def _must_not(found: Matches, names: Mapping[str, list[str]], actual: str | None, message: str) -> list[Violation]:
-    """The violation of a requirement for absence by these models, each with what of it is not known."""
+    """The violation of a requirement for absence by these models, each with what of it is not known, or by what may be hidden."""
     requirement = found.requirement
     sure = [name for name, unknown in names.items() if not unknown]
-    if not sure:
+    if sure:
+        which = "" if sure == list(requirement.model) else f": {format_names(sure)}"
+        return [make_violation(requirement, "state", requirement.state, actual, f"{requirement.subject} {message}{which}")]
+    why = _why_not_known(found)
+    if names:
         unknown = ", ".join(dict.fromkeys("variant" if check == "model" else check for of_name in names.values() for check in of_name))
-        return _not_known(found, f"because {format_names(list(names))} may be it (not known: {unknown})")
-    which = "" if sure == list(requirement.model) else f": {format_names(sure)}"
-    return [make_violation(requirement, "state", requirement.state, actual, f"{requirement.subject} {message}{which}")]
-
-
-def _not_known(found: Matches, why: str | None) -> list[Violation]:
-    """The violation of a requirement for absence, where nothing was found for sure. None if there is no reason why something may be there."""
-    requirement = found.requirement
+        why = f"because {format_names(list(names))} may be it (not known: {unknown})"
     message = f"{requirement.description} is not known to be {requirement.state}, {why}"
     return [make_violation(requirement, "state", requirement.state, None, message)] if why else []
 
