@@ -66,10 +66,9 @@ class ActionModule(FleetAction):
 
     def _ask(self, assertion: FleetAssertion, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         names = self.names_of(options["hosts"], task_vars)
-        resolved = self.resolve(names, options, task_vars)
-        if options["confirm_loaded"]:
-            resolved = {name: each._replace(confirm_loaded=True) if isinstance(each, Endpoint) else each for name, each in resolved.items()}
-        endpoints = {name: each for name, each in resolved.items() if isinstance(each, Endpoint)}
+        resolved, confirm = self.resolve(names, options, task_vars), options["confirm_loaded"]
+        endpoints = {name: each._replace(confirm_loaded=confirm) for name, each in resolved.items() if isinstance(each, Endpoint)}
+        resolved.update(endpoints)
         timeout = max((endpoint.timeout for endpoint in endpoints.values()), default=0.0)
 
         def ask(asked: Sequence[str], seconds: float) -> dict[str, Record]:
