@@ -11,7 +11,7 @@ The one place where this is decided, for assertions, tests, filters and roles.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Iterable, Iterator, Mapping, Sequence
 
 from .._input_errors import InputError
 from .._lmstudio.known import is_older, is_unclear, lacks_states, may_be_loaded, unlisted_models
@@ -70,26 +70,24 @@ def judge_requirement(record: Record, requirement: Requirement) -> list[Violatio
     found = Matches(record, requirement)
     found.need_entries()
     judge_state = {LOADED: _judge_loaded, AVAILABLE: _judge_available, UNLOADED: _judge_unloaded, ABSENT: _judge_absent}
-    return judge_state[requirement.state](found)
+    return list(judge_state[requirement.state](found))
 
 
-def _judge_loaded(found: Matches) -> list[Violation]:
+def _judge_loaded(found: Matches) -> Iterator[Violation]:
     requirement, models = found.requirement, found.loaded_models()
     # An instance counts once, even where its id is the key of another model, or an entry lists it twice.
     meeting = len({(id(candidate.entry), (candidate.instance or {}).get("id")) for model in models if _meets(model) for candidate in model})
     least = 1 if requirement.min_instances is None else requirement.min_instances
-    violations = []
     if meeting < least:
-        violations += _closest(requirement, [model for model in models if not _meets(model)])
+        yield from _closest(requirement, [model for model in models if not _meets(model)])
         if not models:
-            violations.append(_not_loaded(found))
+            yield _not_loaded(found)
         if least > 1:
             have = f"{count(meeting, 'loaded instance') if meeting else 'no loaded instance'} {'meets' if meeting < 2 else 'meet'}"
             message = f"{have} the requirement, at least {least} are required"
-            violations.append(_count_violation(requirement, "min_instances", least, meeting, message))
+            yield _count_violation(requirement, "min_instances", least, meeting, message)
     if requirement.max_instances is not None:
-        violations += _judge_max_instances(found, requirement.max_instances)
-    return violations
+        yield from _judge_max_instances(found, requirement.max_instances)
 
 
 def _judge_max_instances(found: Matches, most: int) -> list[Violation]:
