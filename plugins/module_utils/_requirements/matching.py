@@ -4,7 +4,11 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Which models, variants and instances of a record a requirement is about, and which may be hidden or missing in it."""
+"""Which models, variants and instances of a record a requirement is about, and which may be hidden or missing in it.
+
+What has to be there must be named exactly, and all that is required of it must be known. What must not be there is found under any spelling, and
+also where nothing that is known speaks against it. Besides, a list may hide it: a name is masked or cannot be read, or is left out.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +48,8 @@ class Matches(NamedTuple):
     record: Record
     requirement: Requirement
 
+    # What it names
+
     def loaded_models(self) -> list[list[Candidate]]:
         """The loaded models, each with all its instances."""
         models = [[self._candidate(entry, instance, target.variant) for entry, instance in target.instances] for target in self._targets()]
@@ -54,6 +60,23 @@ class Matches(NamedTuple):
         """The entries of models, loaded or not."""
         found = [self._candidate(entry, None, target.variant) for target in self._targets() for entry in target.entries]
         return [candidate for candidate in found if self.requirement.model or candidate.is_required_kind]
+
+    def listed_keys(self) -> list[str]:
+        """The listed keys that the requirement names."""
+        return [key for key in self.record["available"] if self.requirement.model and self._means([key])]
+
+    def covers(self, entry: Entry) -> bool:
+        """Whether the requirement is about a loaded model, or about each of its instances. A pattern is about models of its kind, as no name is."""
+        is_required_kind = self._candidate(entry).is_required_kind
+        if not self.requirement.model:
+            return is_required_kind
+        meant = [name for name in self.requirement.model if is_required_kind or not is_pattern(name)]
+        ids = [instance["id"] for instance in entry["loaded_instances"]]
+        return self._means((entry["key"], entry["selected_variant"]), meant) or (
+            ids != [] and all(self._means([name], meant) for name in ids)
+        )
+
+    # What it may mean, because not everything is known
 
     def possible_instances(self) -> list[Candidate]:
         """The single instances that may meet the requirement, named by key, variant or id. A model that may be loaded but has no instance
@@ -66,8 +89,9 @@ class Matches(NamedTuple):
                 names = [entry["key"], entry["selected_variant"], instance and instance["id"]]
                 if self._means(name for name in names if name not in others):
                     found.append(self._candidate(entry, instance))
-                else:
-                    found += [self._candidate(entry, instance, name) for name in others if self._means([name])][:1]
+                elif self._means(others):
+                    # Of variants that are not selected nothing is known, whichever it is.
+                    found.append(self._candidate(entry, instance, others[0]))
         return [candidate for candidate in found if candidate.possible]
 
     def possible_names(self) -> dict[str, list[str]]:
@@ -89,6 +113,13 @@ class Matches(NamedTuple):
             found += [(name, self._candidate(entry, None, name).unknown) for name in others]
         return least_unknown(found)
 
+    def may_be_of_kind(self, loaded: bool) -> bool:
+        """Whether it is not known of some model if it is of the required kind."""
+        candidates = [self._candidate(entry) for entry in self.record["models"] if may_be_loaded(entry) or not loaded]
+        return any(all(check.met is not False for check in each.checks if check.name in SELECTORS) for each in candidates)
+
+    # What the list may hide from it
+
     def unreadable_names(self) -> list[str]:
         """The keys of models that may have a name of the requirement, because a name of theirs is masked or had an unexpected type. Unless the
         requirement is for absence, a model that it names in a readable form is meant by that name.
@@ -108,26 +139,6 @@ class Matches(NamedTuple):
             found += [key for key in self.record["available"] if any(_may_be_masked(name, [key]) for name in self.requirement.model)]
         return list(dict.fromkeys(found))
 
-    def covers(self, entry: Entry) -> bool:
-        """Whether the requirement is about a loaded model, or about each of its instances. A pattern is about models of its kind, as no name is."""
-        is_required_kind = self._candidate(entry).is_required_kind
-        if not self.requirement.model:
-            return is_required_kind
-        meant = [name for name in self.requirement.model if is_required_kind or not is_pattern(name)]
-        ids = [instance["id"] for instance in entry["loaded_instances"]]
-        names_each_instance = ids and all(self._means([name], meant) for name in ids)
-        return self._means((entry["key"], entry["selected_variant"]), meant) or bool(names_each_instance)
-
-    def may_be_of_kind(self, loaded: bool) -> bool:
-        """Whether it is not known of some model if it is of the required kind."""
-        candidates = [self._candidate(entry) for entry in self.record["models"] if may_be_loaded(entry) or not loaded]
-        return any(all(check.met is not False for check in each.checks if check.name in SELECTORS) for each in candidates)
-
-    def may_hide(self) -> bool:
-        """Whether a model may be meant that the list leaves out, as the older one does. It is not if all names of the requirement are listed."""
-        names = set(self.requirement.model)
-        return is_older(self.record) and not (names and names <= set(self.record["available"]))
-
     def unlisted_names(self) -> list[str]:
         """The models that only the older list has, that may be loaded, and that may be what the requirement is about."""
         return [
@@ -138,9 +149,12 @@ class Matches(NamedTuple):
             or any(_may_be_variant(name, key) or _may_be_masked(name, [key]) for name in self.requirement.model)
         ]
 
-    def listed_keys(self) -> list[str]:
-        """The listed keys that the requirement names."""
-        return [key for key in self.record["available"] if self.requirement.model and self._means([key])]
+    def may_hide(self) -> bool:
+        """Whether a model may be meant that the list leaves out, as the older one does. It is not if all names of the requirement are listed."""
+        names = set(self.requirement.model)
+        return is_older(self.record) and not (names and names <= set(self.record["available"]))
+
+    # What the record lacks
 
     def keys_without_entry(self) -> list[str]:
         """The keys to judge by, where the record has only the keys of some models. Raises :class:`InputError` where keys are not
