@@ -72,9 +72,8 @@ class Matches(NamedTuple):
             return is_required_kind
         meant = [name for name in self.requirement.model if is_required_kind or not is_pattern(name)]
         ids = [instance["id"] for instance in entry["loaded_instances"]]
-        return self._means((entry["key"], entry["selected_variant"]), meant) or (
-            ids != [] and all(self._means([name], meant) for name in ids)
-        )
+        each_is_named = bool(ids) and all(self._means([name], meant) for name in ids)
+        return self._means((entry["key"], entry["selected_variant"]), meant) or each_is_named
 
     # What it may mean, because not everything is known
 

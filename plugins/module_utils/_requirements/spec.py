@@ -217,10 +217,9 @@ def _size(value: Any) -> int:
             # Rounded, because 4.1 is a little less as a float.
             value = round(float(value) * (1024 if binary else 1000) ** (1 + "kmgt".index(unit.lower())))
     try:
-        whole: int = whole_number(1)(value)
+        return whole_number(1)(value)
     except ValueError:
         raise ValueError("a size. Write bytes, or a string such as 40GB or 40GiB") from None
-    return whole
 
 
 def _config(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
