@@ -185,10 +185,11 @@ def _must_not(found: Matches, names: Mapping[str, list[str]], actual: str | None
     if sure:
         which = "" if sure == list(requirement.model) else f": {format_names(sure)}"
         return [make_violation(requirement, "state", requirement.state, actual, f"{requirement.subject} {message}{which}")]
-    why = _why_not_known(found)
     if names:
         unknown = ", ".join(dict.fromkeys("variant" if check == "model" else check for of_name in names.values() for check in of_name))
-        why = f"because {format_names(list(names))} may be it (not known: {unknown})"
+        why: str | None = f"because {format_names(list(names))} may be it (not known: {unknown})"
+    else:
+        why = _why_not_known(found)
     message = f"{requirement.description} is not known to be {requirement.state}, {why}"
     return [make_violation(requirement, "state", requirement.state, None, message)] if why else []
 
