@@ -81,9 +81,8 @@ def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: M
     asked = what_is_asked(requirement, 1 if len(records) == 1 else len(meeting))
     message = f"{len(meeting)} of {count(len(records), 'host')} {asked}"
     message += f"; {least} {'is' if least == 1 else 'are'} required"
-    reasons = _largest_first(
-        (reason(records[name], requirement, found[0]), name) for name, found in by_host.items() if found and records[name]["ok"]
-    )
+    first_of = ((name, found[0]) for name, found in by_host.items() if found and records[name]["ok"])
+    reasons = _largest_first(grouped((reason(records[name], requirement, first), name) for name, first in first_of))
     for why, names in reasons[:SHOWN_OF_MANY]:
         message += f". {_hosts_with(why, names)}"
     others = sum(len(names) for _why, names in reasons[SHOWN_OF_MANY:])
@@ -93,9 +92,9 @@ def _too_few(records: Mapping[str, Record], requirement: Requirement, by_host: M
     return {**make_violation(requirement, "min_hosts", least, len(meeting), message), "host": None}
 
 
-def _largest_first(hosts: Iterable[tuple[Any, str]]) -> list[tuple[Any, list[str]]]:
+def _largest_first(hosts_of: Mapping[Any, list[str]]) -> list[tuple[Any, list[str]]]:
     """The hosts of each reason, status or value, the most frequent first."""
-    return sorted(grouped(hosts).items(), key=lambda item: -len(item[1]))
+    return sorted(hosts_of.items(), key=lambda item: -len(item[1]))
 
 
 def _hosts_with(why: str, names: list[str]) -> str:
@@ -114,7 +113,7 @@ def _without_answer(statuses: Mapping[str, str]) -> str:
     """Such as "gpu03 (auth)", and for many hosts "30 (20 refused, 10 timeout): gpu003, gpu005, gpu008, gpu010, gpu011 and 25 more"."""
     if len(statuses) <= SHOWN_OF_MANY:
         return format_names([f"{name} ({status})" for name, status in statuses.items()])
-    by_status = _largest_first((status, name) for name, status in statuses.items())
+    by_status = _largest_first(grouped((status, name) for name, status in statuses.items()))
     counted = ", ".join(f"{len(names)} {status}" for status, names in by_status)
     return f"{len(statuses)} ({counted}): {format_names(list(statuses))}"
 
@@ -166,7 +165,7 @@ def _judge_consistent(records: Mapping[str, Record], requirement: Requirement, a
         return []
     may = "has different" if sum(known for known, _value in hosts_of) > 1 else "may have different"
     message = f"{requirement.subject} {may} {attribute.replace('_', ' ')}s: "
-    groups = sorted(hosts_of.items(), key=lambda item: -len(item[1]))
+    groups = _largest_first(hosts_of)
     message += "; ".join(
         f"{'none' if known and value is None else format_value(value)} on {_hosts(names)}"
         for (known, value), names in groups[:SHOWN_OF_MANY]
