@@ -28,8 +28,6 @@ from ...module_utils._http.response import CUT_OFF, ParsedResponse, Response, by
 from ...module_utils._http.tls import proxy_of, tls_context
 
 _NO_THREAD_SECONDS = 0.05
-_END_SECONDS = 0.5
-"""How long a cancelled exchange may take to end. It should take no time."""
 _MAX_HEAD = 256 * 1024
 _MAX_FRAMING = 1024 * 1024
 """Bytes by which the sizes and extensions of chunks may exceed the body."""
@@ -43,7 +41,6 @@ async def fetch(endpoint: Endpoint, request: Request) -> Response:
     deadline = Deadline(request.timeout or endpoint.timeout)
     # Not asyncio.wait_for, which before Python 3.12 may ignore being cancelled.
     task = asyncio.create_task(exchange(endpoint, request, deadline))
-    task.add_done_callback(lambda task: task.cancelled() or task.exception())
     try:
         await asyncio.wait({task}, timeout=deadline.remaining())
         if not task.done():
@@ -53,8 +50,9 @@ async def fetch(endpoint: Endpoint, request: Request) -> Response:
         raise as_api_error(exc, endpoint, deadline) from None
     finally:
         deadline.cancel()
-        if task.cancel():
-            await asyncio.wait({task}, timeout=_END_SECONDS)
+        task.cancel()
+        # It ends at once, and leaves no exception that asyncio would log.
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
@@ -78,16 +76,12 @@ async def exchange(endpoint: Endpoint, request: Request, deadline: Deadline) -> 
 
 
 async def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
-    """A connection that does not block. To a name it is made in a thread, because it may take long to resolve and have several addresses."""
-    host, port = endpoint.host, endpoint.port
+    """A connection. To a name it is made in a thread, because it may take long to resolve and have several addresses."""
     try:
-        addresses = resolve(host, port, deadline, socket.AI_NUMERICHOST)
+        *kind, _name, address = resolve(endpoint.host, endpoint.port, deadline, socket.AI_NUMERICHOST)[0]
     except (socket.gaierror, UnicodeError):
-        sock = await in_thread(lambda: connect(host, port, deadline))
-        sock.setblocking(False)
-        return sock
-    family, kind, protocol, _name, address = addresses[0]
-    sock = socket.socket(family, kind, protocol)
+        return await in_thread(lambda: connect(endpoint.host, endpoint.port, deadline))
+    sock = socket.socket(*kind)
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, address)
@@ -122,9 +116,12 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 async def receive(reader: asyncio.StreamReader, limit: int) -> Response:
     """Wait for as much of a response as :func:`read_response` reads. Raises what ``http.client`` raises, or ``ApiError``."""
-    head = await _read_head(reader)
-    wanted = bytes_to_read(declared_length(head.status, head.getheader), limit)
-    body = await _read_chunks(reader, head, limit) if head.chunked and wanted else await _read(reader, wanted)
+    try:
+        head = await _read_head(reader)
+        wanted = bytes_to_read(declared_length(head.status, head.getheader), limit)
+        body = await (_read_chunks(reader, head, limit) if head.chunked and wanted else _read(reader, wanted))
+    except ValueError:  # asyncio's own, for a line beyond its limit.
+        raise http.client.LineTooLong("line") from None
     return read_response(head.status, head.getheader, io.BytesIO(body).read, limit)
 
 
@@ -132,23 +129,23 @@ async def _read_head(reader: asyncio.StreamReader) -> ParsedResponse:
     """The head of the answer, after any that only announce it (100 Continue). ``http.client`` interprets them."""
     # http.client asks a socket for its file.
     parsed = ParsedResponse(SimpleNamespace(makefile=lambda _mode: None))  # type: ignore[arg-type]
+    head = bytearray()
     while True:
-        head = bytearray()
-        while True:
-            line = await _read_line(reader)
-            head += line
-            if len(head) > _MAX_HEAD:
-                raise http.client.LineTooLong("head")
-            if line in _LAST_LINES:
-                break
+        line = await reader.readline()
+        head += line
+        if len(head) > _MAX_HEAD:
+            raise http.client.LineTooLong("head")
+        if line not in _LAST_LINES:
+            continue
         parsed.fp = io.BytesIO(head)  # type: ignore[assignment]
         try:
             parsed.begin()
             return parsed
         except http.client.RemoteDisconnected:
-            # There is nothing after an announcement yet, or nothing came.
-            if not head:
+            # There is nothing after an announcement yet, or nothing will come.
+            if not line:
                 raise
+            head.clear()
 
 
 async def _read(reader: asyncio.StreamReader, size: int) -> bytes:
@@ -164,7 +161,7 @@ async def _read_chunks(reader: asyncio.StreamReader, head: ParsedResponse, limit
     body, framing, last = bytearray(), 0, False
     while len(body) <= limit:
         # The size of a chunk, or a trailer after the last one.
-        line = await _read_line(reader)
+        line = await reader.readline()
         framing += len(line)
         if framing > len(body) + _MAX_FRAMING:
             raise ApiError("invalid", "sent an answer in smaller chunks than are accepted", "framing")
@@ -181,11 +178,3 @@ async def _read_chunks(reader: asyncio.StreamReader, head: ParsedResponse, limit
                 raise ApiError("disconnected", CUT_OFF) from None
             last = not size
     return body
-
-
-async def _read_line(reader: asyncio.StreamReader) -> bytes:
-    """A line with its ending, or the part of it that came before the connection ended."""
-    try:
-        return await reader.readline()
-    except ValueError:
-        raise http.client.LineTooLong("line") from None
