@@ -108,19 +108,10 @@ def normalise_url(url: str, port: int | None = None, option: str = "url", port_o
             raise OptionError(port_option, f"{port} is not a port. A port is a number from 1 to {MAX_PORT}.")
         own_port = port
     path = path.rstrip("/")
-    for route in _PASTED_ROUTES:
-        if path.endswith(route):
-            path = path[: -len(route)].rstrip("/")
-            break
+    route = next((route for route in _PASTED_ROUTES if path.endswith(route)), "")
+    path = path[: len(path) - len(route)].rstrip("/")
     authority = bracketed(host) if own_port is None else f"{bracketed(host)}:{own_port}"
     return f"{scheme}://{authority}{path}"
-
-
-def _check_token(token: Any, name: str) -> str | None:
-    token = str(token or "").strip()
-    if not is_plain(token):
-        raise OptionError(name, "it contains spaces or characters that an HTTP header cannot carry.")
-    return token or None
 
 
 def connection_options() -> dict[str, dict[str, Any]]:
@@ -155,25 +146,23 @@ def make_endpoint(
     def name(option: str) -> str:
         return (names or {}).get(option, option)
 
-    def value(option: str) -> Any:
-        given = options.get(option)
-        return Endpoint._field_defaults[option] if given is None else given
-
-    url, port = options.get("url"), options.get("port")
-    if url:
-        url = normalise_url(str(url), port, name("url"), name("port"))
-    else:
-        url = normalise_url(default_url, DEFAULT_PORT if port is None else port, (names or {}).get("url", "the default URL"), name("port"))
-    timeout = check_seconds(name("timeout"), float(value("timeout")))
-    limit = int(value("max_response_bytes"))
+    given = {**Endpoint._field_defaults, **{option: value for option, value in options.items() if value is not None}}
+    url, port, url_option = given.get("url"), given.get("port"), name("url")
+    if not url:
+        url, port, url_option = default_url, DEFAULT_PORT if port is None else port, (names or {}).get("url", "the default URL")
+    url = normalise_url(str(url), port, url_option, name("port"))
+    timeout = check_seconds(name("timeout"), float(given["timeout"]))
+    limit = int(given["max_response_bytes"])
     if limit < 1:
         raise OptionError(name("max_response_bytes"), f"{limit} is not a usable number of bytes. Give 1 or more.")
     for one, other in (("client_cert", "client_key"), ("client_key", "client_cert")):
-        if options.get(one) and not options.get(other):
+        if given[one] and not given[other]:
             raise OptionError(name(one), f"it needs {other} as well. If one file holds both, set both options to it.")
-    token = _check_token(options.get("token"), name("token"))
-    headers = check_headers(options.get("headers") or {}, token, name("headers"))
-    files: dict[str, Any] = {option: str(options[option]) for option in _FILES if options.get(option)}
+    token = str(given["token"] or "").strip()
+    if not is_plain(token):
+        raise OptionError(name("token"), "it contains spaces or characters that an HTTP header cannot carry.")
+    headers = check_headers(given["headers"] or {}, token, name("headers"))
+    files: dict[str, Any] = {option: str(given[option]) for option in _FILES if given[option]}
     for option, path in files.items():
         if is_content(path):
             raise OptionError(name(option), "it is the content of a file. Give the path of the file.")
@@ -181,12 +170,12 @@ def make_endpoint(
             check_file(path, name(option), machine, folder_too=option == "ca_path")
     return Endpoint(
         url=url,
-        token=token,
+        token=token or None,
         headers=headers,
         timeout=timeout,
-        validate_certs=bool(value("validate_certs")),
-        use_proxy=bool(value("use_proxy")),
+        validate_certs=bool(given["validate_certs"]),
+        use_proxy=bool(given["use_proxy"]),
         max_response_bytes=limit,
-        api=value("api"),
+        api=given["api"],
         **files,
     )

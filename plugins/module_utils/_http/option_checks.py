@@ -118,7 +118,7 @@ def is_header_name(name: Any) -> bool:
     return re.match(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z", str(name)) is not None
 
 
-def check_headers(headers: Mapping[Any, Any], token: str | None, name: str) -> tuple[tuple[str, str], ...]:
+def check_headers(headers: Mapping[Any, Any], token: str, name: str) -> tuple[tuple[str, str], ...]:
     """Headers as pairs of texts, or an :class:`OptionError`."""
     checked = []
     for number, (header, given) in enumerate(headers.items(), 1):
