@@ -105,8 +105,7 @@ def judge_given_records(assertion: FleetAssertion, records: Records, shared: Map
         raise OptionError("confirm_loaded", "records gathered before cannot be confirmed. Remove one of records and confirm_loaded.")
     counted = {name: record for name, record in records.items() if name not in shared}
     try:
-        required = assertion.required_of(len(counted), len(shared))
-        return _result(assertion, counted, assertion.judge(counted, required), required, shared, 0, 0.0)
+        return _result(assertion, counted, shared, 0, 0.0)
     except (KeyError, TypeError, AttributeError) as exc:
         raise OptionError("records", f"one is not complete, {exc} is missing or wrong. Pass the records unchanged.") from None
 
@@ -129,8 +128,7 @@ def ask_fleet_until_met(
     wait_timeout, delay, give_up_on = (assertion.options[name] for name in ("wait_timeout", "delay", "give_up_on"))
     counted = [name for name in names if name not in shared]
     required = assertion.required_of(len(counted), len(shared))
-    began = clock()
-    polls = 0
+    began, polls = clock(), 0
     records: dict[str, Record] = {}
     hopeless = set(counted)
     asked: Sequence[str] = counted
@@ -140,18 +138,17 @@ def ask_fleet_until_met(
         seconds = max(left + timeout, LAST_SECONDS) if complete else max(left, _LEAST_SECONDS)
         records.update(ask(asked, seconds if wait_timeout else math.inf))
         polls += 1
-        pending = [name for name in counted if not is_met(judge(records[name], assertion.requirements))]
         hopeless.difference_update([name for name in asked if records[name]["status"] not in give_up_on])
         violations = assertion.judge(records, required)
         met = is_met(violations)
         waited = clock() - began
         left = wait_timeout - waited
         if complete and (met or left <= 0):
-            return _result(assertion, records, violations, required, shared, polls, waited)
+            return _result(assertion, records, shared, polls, waited)
         # A host with the status not_asked will not be asked later either, so it is known at once that it is lost.
         lost = hopeless if may_give_up(polls, waited) else {name for name in hopeless if records[name]["status"] == NOT_ASKED}
         if len(counted) - len(lost) < required:
-            return _result(assertion, records, violations, required, shared, polls, waited, lost)
+            return _result(assertion, records, shared, polls, waited, lost)
         # The last round begins at the deadline, and at least a delay after the one before.
         pause = left if left < 2 * delay else delay
         missing = [violation["message"] for violation in violations if violation["severity"] == FAIL]
@@ -163,19 +160,13 @@ def ask_fleet_until_met(
         may_be_lost = len(counted) - len(hopeless) < required
         # A sleep may last longer than intended.
         everyone = met or inconsistent or may_be_lost or left <= pause or clock() - began >= wait_timeout
-        asked = counted if everyone else pending
+        asked = [name for name in counted if everyone or not is_met(judge(records[name], assertion.requirements))]
 
 
 def _result(
-    assertion: FleetAssertion,
-    records: Records,
-    violations: list[FleetViolation],
-    required: int,
-    shared: Mapping[str, str],
-    polls: int,
-    waited: float,
-    lost: set[str] | None = None,
+    assertion: FleetAssertion, records: Records, shared: Mapping[str, str], polls: int, waited: float, lost: set[str] | None = None
 ) -> dict[str, Any]:
+    required = assertion.required_of(len(records), len(shared))
     found = {name: judge(record, assertion.requirements) for name, record in records.items()}
     # The next steps are in the message, once for all hosts.
     reasons = {
@@ -190,7 +181,7 @@ def _result(
     pairs = [f"{name} (as {first})" for name, first in shared.items()]
     result = conclude(
         assertion,
-        violations,
+        assertion.judge(records, required),
         polls,
         waited,
         why_gave_up=None if lost is None else _why_lost(records, lost, required),
