@@ -176,8 +176,7 @@ def _result(
     }
     reasons |= {name: f"It has the same URL as {first}, so the two count once." for name, first in shared.items()}
     lacking = {(each["requirement"], name) for name, of_host in found.items() for each in of_host}
-    labels = [requirement.label for requirement in assertion.requirements]
-    serving = {label: [name for name in records if (label, name) not in lacking] for label in labels}
+    serving = {each.label: [name for name in records if (each.label, name) not in lacking] for each in assertion.requirements}
     pairs = [f"{name} (as {first})" for name, first in shared.items()]
     result = conclude(
         assertion,
