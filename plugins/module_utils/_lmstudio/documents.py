@@ -24,9 +24,10 @@ from .._http.response import MAX_DIGITS, Response
 from .._text import printable
 
 Read = TypeVar("Read")
-_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-_ODD_ESCAPE = r"\\u(?:[dD][89a-fA-F]|00[01789])|\\[bfr]"
-"""Where JSON may hold half a character or a control character. Raw control characters below a space are not JSON."""
+_ODD = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]"
+"""A control character other than tab and line feed, or half a character, as an escape may have it."""
+_MAY_BE_ODD = (b"\\", b"\x7f", b"\xc2")
+"""Most documents have none of these, and so no such character: raw ones below a space are not JSON."""
 
 
 def _not_a_number(_name: str) -> Any:
@@ -41,30 +42,16 @@ def _integer(digits: str) -> Any:
 _JSON = json.JSONDecoder(parse_constant=_not_a_number, parse_int=_integer)
 
 
-def _decode(body: bytes) -> str:
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ApiError("invalid", "sent a body that is not UTF-8 text") from None
-    # The codec that drops this mark by itself is a file that each process would have to load.
-    return text[1:] if text.startswith("\ufeff") else text
-
-
-def _has_odd_text(body: bytes, text: str) -> bool:
-    """Whether there may be half a character or a control character. Most answers cannot have one, as a quick check shows."""
-    if b"\x7f" in body or (b"\xc2" in body and re.search(r"[\x80-\x9f]", text)):
-        return True
-    return b"\\" in body and re.search(_ODD_ESCAPE, text) is not None
-
-
 def _parse(body: bytes) -> Any:
     """The JSON document. Raises :class:`ApiError` with status ``invalid``."""
-    text = _decode(body)
     try:
-        document = _JSON.decode(text)
-        return _clean(document) if _has_odd_text(body, text) else document
+        # The codec that drops this mark by itself is a file that each process would have to load.
+        document = _JSON.decode(body.decode("utf-8").lstrip("\ufeff"))
+        return _clean(document) if any(sign in body for sign in _MAY_BE_ODD) else document
     except RecursionError:
         raise ApiError("invalid", "sent JSON that is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ApiError("invalid", "sent a body that is not UTF-8 text") from None
     except ValueError:
         if not body.strip():
             raise ApiError("invalid", "sent an empty body", "empty") from None
@@ -95,13 +82,9 @@ def _content(response: Response, limit: int) -> bytes:
 
 
 def _clean(value: Any) -> Any:
-    """The document with text that can be encoded, and shown on a terminal.
-
-    Half a character, and any control character but tab and line feed, becomes the replacement character.
-    """
+    """The document with text that can be encoded, and shown on a terminal: what cannot becomes the replacement character."""
     if isinstance(value, str):
-        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return re.sub(_CONTROL, "\ufffd", whole)
+        return value if value.isprintable() else re.sub(_ODD, "\ufffd", value)
     if isinstance(value, list):
         return [_clean(item) for item in value]
     if isinstance(value, dict):
