@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from .._http.endpoint import AUTO, V0, Endpoint, authorizes
 from .._http.errors import ApiError
@@ -52,14 +52,22 @@ def classify_response(
     if code in _GATEWAY or code in _ORIGIN:
         return _unavailable(code, body)
     if 300 <= code < 400:
-        return _redirect(response, endpoint.url + request.path)
+        where, case = _redirect(response.location, endpoint, request)
+        return ApiError("redirect", f"answered HTTP {code}: it redirects{printable(where, 200)}", case)
     if _is_fastapi(document):
         return ApiError("not_lmstudio", "answered like a FastAPI server (an object with detail)")
+    tls = ("TLS behind" if endpoint.scheme == "https" else "TLS") if code == 400 and _TLS_PORT.search(body[:1000]) else None
     if unreadable and not response.too_large and _looks_like_html(response, body):
-        return _web_page(response, body, endpoint)
+        cases = {400: tls or "page of a 400", 404: "404", 413: "page of an error", 429: "page of a 429"}
+        case = cases.get(code, "page of an error" if code >= 500 else None)
+        return ApiError("not_lmstudio", f"answered HTTP {code} with a web page{_program(response, b'', None)}", case)
     if code == 404:
         return ApiError("not_lmstudio", f"answered HTTP 404{_program(response, body, document)}", "404")
-    return unreadable if code == 200 else _http_error(code, body, endpoint)
+    if tls:
+        return ApiError("http_error", "answered HTTP 400: this port expects TLS", tls)
+    if code == 429:
+        return ApiError("http_error", "answered HTTP 429: it received too many requests", "429")
+    return unreadable if code == 200 else ApiError("http_error", f"answered HTTP {code}")
 
 
 def _unauthorized(response: Response, endpoint: Endpoint) -> ApiError:
@@ -76,7 +84,7 @@ def _unauthorized(response: Response, endpoint: Endpoint) -> ApiError:
 
 def _unsupported(endpoint: Endpoint, request: Request) -> ApiError:
     problem = f"does not know the route {request.path}"
-    path = urlsplit(endpoint.url).path
+    path = endpoint.prefix
     case = None if not path else "/api" if path.endswith("/api") else "path"
     case = {AUTO: "neither", V0: "v0"}.get(endpoint.api, case)
     return ApiError("unsupported", f"{problem} (requested: {endpoint.url}{request.path})" if path else problem, case)
@@ -88,22 +96,8 @@ def _unavailable(code: int, body: bytes) -> ApiError:
     return ApiError("unavailable", f"answered HTTP {code}: it is not available now", "origin" if code in _ORIGIN else None)
 
 
-def _http_error(code: int, body: bytes, endpoint: Endpoint) -> ApiError:
-    if code == 400 and _TLS_PORT.search(body[:1000]):
-        return ApiError("http_error", "answered HTTP 400: this port expects TLS", _tls_case(endpoint))
-    if code == 429:
-        return ApiError("http_error", f"answered HTTP {code}: it received too many requests", "429")
-    return ApiError("http_error", f"answered HTTP {code}")
-
-
-def _tls_case(endpoint: Endpoint) -> str:
-    return "TLS behind" if endpoint.scheme == "https" else "TLS"
-
-
 def _looks_like_html(response: Response, body: bytes) -> bool:
     start = body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if "json" in response.content_type.lower() and not start.startswith(b"<"):
-        return False
     return start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml")) or "text/html" in response.content_type.lower()
 
 
@@ -118,56 +112,35 @@ def _unexpected_endpoint(document: Any, body: bytes) -> bool:
     return isinstance(document, str) and "unexpected endpoint" in document.lower()
 
 
-def _redirect(response: Response, asked_url: str) -> ApiError:
-    """Shows only the host and port it leads to: the rest could quote the token."""
-
-    def redirect(where: str, case: str | None = None) -> ApiError:
-        return ApiError("redirect", f"answered HTTP {response.http_status}: it redirects{printable(where, 200)}", case)
-
-    if not response.location:
-        return redirect("")
+def _redirect(location: str, endpoint: Endpoint, request: Request) -> tuple[str, str | None]:
+    """Where a redirect leads, as the end of a sentence, and which case it is. Of the address, only host and port: the rest could quote the token."""
+    if not location:
+        return "", None
     try:
-        asked, leads = urlsplit(asked_url), urlsplit(urljoin(asked_url, response.location))
-        host, port, scheme = leads.hostname or "", _port(leads), leads.scheme
-        shown = f" to {scheme}://{bracketed(host)}" + (f":{leads.port}" if leads.port else "")
+        asked = urlsplit(endpoint.url + request.path)
+        leads = urlsplit(urljoin(asked.geturl(), location))
+        host, scheme = leads.hostname or "", leads.scheme
+        port = leads.port or (443 if scheme == "https" else 80)
     except ValueError:
-        return redirect(" to an invalid address")
+        return " to an invalid address", None
     if scheme not in ("http", "https") or not host:
-        return redirect(" to an address of another kind")
+        return " to an address of another kind", None
+    shown = f" to {scheme}://{bracketed(host)}" + (f":{leads.port}" if leads.port else "")
     if _LOGIN.search(leads.path):
-        return redirect(f"{shown}, to a login page", "login")
-    without_tls = asked.scheme == "https" and scheme == "http"
+        return f"{shown}, to a login page", "login"
+    without_tls = endpoint.scheme == "https" and scheme == "http"
     if host != asked.hostname:
-        return redirect(shown, "without TLS" if without_tls else "other host")
-    parts = {"scheme": (scheme, asked.scheme), "port": (port, _port(asked)), "path": (leads.path, asked.path)}
+        return shown, "without TLS" if without_tls else "other host"
+    parts = {"scheme": (scheme, endpoint.scheme), "port": (port, endpoint.port), "path": (leads.path, asked.path)}
     differs = [name for name, (one, other) in parts.items() if one != other]
     if not differs and leads.query == asked.query:
-        return redirect(" to the same URL", "itself")
+        return " to the same URL", "itself"
     if not {"scheme", "port"} & set(differs):
-        return redirect(" to another path of this server", "path")
+        return " to another path of this server", "path"
     # The port of a scheme follows from it.
     if differs[:2] == ["scheme", "port"] and not leads.port and not asked.port:
         differs.remove("port")
-    return redirect(f"{shown}: the same host, another {' and '.join(differs)}", "without TLS" if without_tls else "same host")
-
-
-def _port(url: SplitResult) -> int:
-    return url.port or (443 if url.scheme == "https" else 80)
-
-
-def _web_page(response: Response, body: bytes, endpoint: Endpoint) -> ApiError:
-    """An HTML page. Its HTTP status says what a proxy may mean by it."""
-    code = response.http_status
-    case = None
-    if code == 400:
-        case = _tls_case(endpoint) if _TLS_PORT.search(body[:1000]) else "page of a 400"
-    elif code == 429:
-        case = "page of a 429"
-    elif code == 404:
-        case = "404"
-    elif code == 413 or code >= 500:
-        case = "page of an error"
-    return ApiError("not_lmstudio", f"answered HTTP {code} with a web page{_program(response, b'', None)}", case)
+    return f"{shown}: the same host, another {' and '.join(differs)}", "without TLS" if without_tls else "same host"
 
 
 def _program(response: Response, body: bytes, document: Any) -> str:
