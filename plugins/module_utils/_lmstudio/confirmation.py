@@ -57,12 +57,15 @@ class Confirmation(NamedTuple):
             return None if state == LOADED else LOADING
         return f"{LIST_MODELS_V0.path} says that its state is {printable(state)}"
 
-    def state_without_instance(self, entry: Entry, explained: set[str]) -> str | None:
-        """The state of a model without a loaded instance, if it is another than not loaded. `explained` are names under which something
-        else is loaded, which may be why this list calls them loaded.
+    def added(self, entry: Entry, explained: set[str]) -> dict[str, str]:
+        """What the entry of a model gets. `explained` are names under which something is loaded, which may be why this list calls a model
+        without an instance loaded.
         """
+        if entry["loaded"]:
+            doubt = self.doubt(entry)
+            return {"state": doubt or LOADED} if doubt in (None, LOADING) else {"unconfirmed": doubt}
         state = _least_settled(self._states_of(entry["key"], entry["selected_variant"], *entry["variants"]))
-        return None if state == NOT_LOADED or (state == LOADED and entry["key"] in explained) else state
+        return {} if state == NOT_LOADED or (state == LOADED and entry["key"] in explained) else {"state": state}
 
     def _states_of(self, *names: str | None) -> set[str]:
         states = self.states or {}
@@ -108,26 +111,15 @@ def confirm(record: Record, confirmation: Confirmation | None) -> Record:
     `unlisted` has the models that only the older list has and may call loaded: the two lists are not of the same moment. `confirmed` is
     true, false where the server has no older list, or null where it gave none. `record` must have all models.
     """
-    confirmed: bool | None = None
-    unlisted: list[str] = []
-    if is_older(record):
-        confirmed = True
-    elif record["ok"]:
-        found = confirmation or Confirmation(None, problem=f"{LIST_MODELS_V0.path} was not requested")
-        confirmed = (found.states is not None or None) if found.has_older_list else False
-        explained = {*record["loaded"], *(instance["id"] for instance in record["instances"])}
-        listed = explained.union(record["available"], *([entry["selected_variant"], *entry["variants"]] for entry in record["models"]))
-        unlisted = sorted(
-            name for name, states in (found.states or {}).items() if name not in listed and _least_settled(states) != NOT_LOADED
-        )
-        for entry in record["models"] if found.has_older_list else ():
-            if not entry["loaded"]:
-                state = found.state_without_instance(entry, explained)
-                entry.update({"state": state} if state else {})
-                continue
-            doubt = found.doubt(entry)
-            if doubt in (None, LOADING):
-                entry["state"] = doubt or LOADED
-            else:
-                entry["unconfirmed"] = doubt
-    return cast("Record", {**record, "confirmed": confirmed, **({"unlisted": unlisted} if unlisted else {})})
+    if is_older(record) or not record["ok"]:
+        return cast("Record", {**record, "confirmed": is_older(record) or None})
+    found = confirmation or Confirmation(None, problem=f"{LIST_MODELS_V0.path} was not requested")
+    if not found.has_older_list:
+        return cast("Record", {**record, "confirmed": False})
+    explained = {*record["loaded"], *(instance["id"] for instance in record["instances"])}
+    listed = explained.union(record["available"], *([entry["selected_variant"], *entry["variants"]] for entry in record["models"]))
+    states = found.states or {}
+    unlisted = sorted(name for name in states if name not in listed and _least_settled(states[name]) != NOT_LOADED)
+    models = [{**entry, **found.added(entry, explained)} for entry in record["models"]]
+    more = {"confirmed": found.states is not None or None, **({"unlisted": unlisted} if unlisted else {})}
+    return cast("Record", {**record, "models": models, **more})

@@ -46,13 +46,7 @@ class ParsedAnswer:
         self.warnings = warnings
         self.api = api
         """Which list it was."""
-        self._facts: dict[str, dict[str, Any]] = {}
-
-    def facts(self, detail: str) -> dict[str, Any]:
-        """The keys of a record that come from the list. Each call returns a new copy, because users may change a record."""
-        if detail not in self._facts:
-            self._facts[detail] = _facts_of(self.models, self.warnings, detail, self.api)
-        return {name: _copy(value) for name, value in self._facts[detail].items()}
+        self.facts = _facts_of(models, warnings, api)
 
     def mask(self, endpoint: Endpoint) -> ParsedAnswer:
         """The answer with the secrets of this endpoint masked: the same object, if it contains none."""
@@ -108,12 +102,10 @@ def parse(endpoint: Endpoint, poll: Poll, read: Callable[[Endpoint, Response, st
 
 def record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
     """The record of an endpoint that was asked."""
-    # What is confirmed is all models: one that is still loading need not be listed as loaded.
-    needed = FULL if endpoint.confirm_loaded else detail
     asked = {"url": endpoint.url, "asked_at": poll.asked_at, "response_ms": poll.response_ms}
     answer = poll.answer
     if isinstance(answer, ParsedAnswer):
-        record = _make_record("ok", None, {**asked, "api": answer.api}, needed, answer.facts(needed))
+        record = _make_record("ok", None, {**asked, "api": answer.api}, FULL, answer.facts)
     else:
         # Said of the list that a host is asked for, and not where a server that has sent one answers another request like this.
         conclusion = "is not LM Studio: it " if answer.status == "not_lmstudio" else ""
@@ -122,13 +114,15 @@ def record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
             "hint": hint_of(answer),
             "http_status": answer.http_status,
         }
-        record = _make_record(answer.status, error, asked, needed)
+        record = _make_record(answer.status, error, asked, FULL)
     if endpoint.confirm_loaded:
         # Imported here, because most tasks do not ask for it, and Ansible compiles what a module imports for every task.
         from . import confirmation
 
+        # All models: one that is still loading need not be listed as loaded.
         record = confirmation.confirm(record, confirmation.read_confirmation(endpoint, poll.states) if poll.states else None)
-    return at_detail_loaded(record) if detail == LOADED_ONLY else record
+    # A copy, because hosts share an answer, and users may change a record.
+    return cast("Record", _copy(at_detail_loaded(record) if detail == LOADED_ONLY else record))
 
 
 def at_detail_loaded(record: Record) -> Record:
@@ -146,11 +140,11 @@ def not_asked_record(message: str, hint: str, detail: str) -> Record:
 def _make_record(status: str, error: Error | None, asked: Mapping[str, Any], detail: str, facts: dict[str, Any] | None = None) -> Record:
     """A record with all its keys, in their order. Unknown values are null or empty."""
     asked = {**dict.fromkeys(("url", "api", "asked_at", "response_ms")), **asked}
-    facts = facts or {**_facts_of([], [], detail), "fingerprint": None}
+    facts = facts or {**_facts_of([], []), "fingerprint": None}
     return cast("Record", {"ok": error is None, "status": status, "error": error, **asked, "detail": detail, **facts})
 
 
-def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = V1) -> dict[str, Any]:
+def _facts_of(models: list[Model], warnings: list[str], api: str = V1) -> dict[str, Any]:
     """The keys of a record that come from the list of models. Its entries are shared with other records."""
     older = api == V0
     entries = [model.entry for model in models]
@@ -169,7 +163,7 @@ def _facts_of(models: list[Model], warnings: list[str], detail: str, api: str = 
         for instance in entry["loaded_instances"]
     ]
     return {
-        "models": entries if detail == FULL else [entry for entry in entries if may_be_loaded(entry)],
+        "models": entries,
         "instances": instances,
         "available": sorted({entry["key"] for entry in entries}),
         "loaded": sorted({entry["key"] for entry in loaded}),
