@@ -37,8 +37,9 @@ from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.deadline i
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import APIS, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, read_model, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import LIST_MODELS, read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.next_steps import STATUSES
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import ask
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils import _requests
 from ansible_collections.gpufleet.lmstudio.plugins.plugin_utils._fleet import event_loop
@@ -609,7 +610,7 @@ def test_any_answer_gives_a_whole_record_without_the_token():
     def check(seed, changes, dice):
         answer, endpoint = answer_of(seed, changes), dice.choice(ENDPOINTS)
         note(f"{answer!r} to {endpoint.max_response_bytes}")
-        assert said_of(answer, endpoint, read_model) == said_of(answer, endpoint, known.read)
+        assert said_of(answer, endpoint, Reader.read) == said_of(answer, endpoint, known.read)
         asked = endpoint._replace(api=dice.choice(APIS), confirm_loaded=dice.choice([True, False]))
         record = ask(asked, lambda endpoint, request: answer, dice.choice(["full", "loaded"]))
         assert (record.pop("confirmed", None) is True) <= record["ok"]

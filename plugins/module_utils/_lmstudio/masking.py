@@ -18,8 +18,8 @@ from .._http.endpoint import Endpoint
 from .._http.errors import ApiError
 from .._http.request import basic_authorization
 from .._text import MASK, printable
-from .models import Model, ModelList, canonical, comparable_text
-from .reader import Entry, Reader
+from .models import Entry, Model, ModelList, canonical, comparable_text
+from .reader import Reader
 
 _SHORT_SECRET = 12
 _LEAST_IN_HEADER = 8
@@ -166,4 +166,4 @@ def _places(secret: Secret, text: str) -> Iterator[tuple[int, int]]:
 
 def _documented_names() -> set[str]:
     """Every key of an entry, including its containers. They keep their names even if a token equals one."""
-    return set(re.findall('"(\\w+)":', canonical(Reader().read({"key": "", "loaded_instances": [{"id": ""}]}, 0))))
+    return set(re.findall('"(\\w+)":', canonical(Reader().read({"key": "", "loaded_instances": [{"id": ""}]}, 0).entry)))

@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 import json
-from typing import List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
-from .reader import Entry
+Entry = Dict[str, Any]
 
 EMBEDDING_TYPES = ("embedding", "embeddings")
 
@@ -47,17 +47,15 @@ def _comparable(entry: Entry) -> Entry:
     reasoning = entry["capabilities"]["reasoning"]
     if len(entry["variants"]) < 2 and len(reasoning["allowed_options"]) < 2 and not entry["loaded"]:
         return entry
-    comparable = {
+    lasting = [
+        {name: value for name, value in instance.items() if name != "remaining_ttl_seconds"} for instance in entry["loaded_instances"]
+    ]
+    return {
         **entry,
         "variants": sorted(entry["variants"]),
         "capabilities": {
             **entry["capabilities"],
             "reasoning": {**reasoning, "allowed_options": sorted(reasoning["allowed_options"])},
         },
+        "loaded_instances": sorted(lasting, key=canonical),
     }
-    if entry["loaded"]:
-        lasting = [
-            {name: value for name, value in instance.items() if name != "remaining_ttl_seconds"} for instance in entry["loaded_instances"]
-        ]
-        comparable["loaded_instances"] = sorted(lasting, key=canonical)
-    return comparable

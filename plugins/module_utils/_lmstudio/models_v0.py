@@ -21,8 +21,8 @@ from .._http.request import Request
 from .._http.response import Response
 from .._text import printable
 from .documents import read_document
-from .models import Model, ModelList
-from .reader import MAX_WARNINGS, Entry, Reader, WrongType, check_list, coerce, invalid_field, json_type
+from .models import Entry, ModelList
+from .reader import MAX_WARNINGS, Reader, WrongType, check_list, coerce, invalid_field, json_type
 
 LIST_MODELS_V0 = Request("GET", "/api/v0/models")
 LOADED, NOT_LOADED, LOADING = STATES = ("loaded", "not-loaded", "loading")
@@ -38,7 +38,7 @@ def read_models_v0(response: Response, endpoint: Endpoint) -> ModelList:
     """The models of an answer, and the warnings about single fields. Raises :class:`ApiError`."""
     rows = read_rows(response, endpoint)
     reader = Reader()
-    models = [Model.from_entry(reader.read(_entry(row), number)) for number, row in enumerate(rows)]
+    models = [reader.read(_entry(row), number) for number, row in enumerate(rows)]
     odd = [
         f"data[{number}] ({printable(row['id'])}) has the state {printable(row['state'])}, so it is not known whether it is loaded"
         for number, row in enumerate(rows)

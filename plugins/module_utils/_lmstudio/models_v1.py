@@ -24,10 +24,6 @@ ReadModel = Callable[[Reader, Any, int], Model]
 """Makes a model of an item of the list, whose number is that in warnings."""
 
 
-def read_model(reader: Reader, raw: Any, number: int) -> Model:
-    return Model.from_entry(reader.read(raw, number))
-
-
 def _list_models(document: Any, read_model: ReadModel) -> ModelList:
     """The models that a document lists. Raises :class:`ApiError`."""
     if not isinstance(document, dict):
@@ -50,6 +46,6 @@ NOWHERE = Endpoint(TARGET_URL)
 """For answers that did not come from a server, such as those of a cache."""
 
 
-def read_models(response: Response, endpoint: Endpoint = NOWHERE, read_model: ReadModel = read_model) -> ModelList:
+def read_models(response: Response, endpoint: Endpoint = NOWHERE, read_model: ReadModel = Reader.read) -> ModelList:
     """The models of an answer and the warnings about single fields. Raises :class:`ApiError`."""
     return read_document(response, endpoint, LIST_MODELS, lambda document: _list_models(document, read_model))

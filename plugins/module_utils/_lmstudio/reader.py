@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Read the entries of a list of models, one by one.
+"""Read the models of a list, one by one.
 
 Nothing a server sends is believed: types are checked, unknown fields pass through, and no text of the server becomes part of a
 message unless it is made printable first.
@@ -13,13 +13,12 @@ message unless it is made printable first.
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Mapping
+from typing import Any, Mapping
 
 from .._http.errors import ApiError
 from .._http.response import MAX_DIGITS
 from .._text import printable
-
-Entry = Dict[str, Any]
+from .models import Entry, Model
 
 MAX_ENTRIES = 10000
 """More models or loaded instances than this on one host are not accepted."""
@@ -79,15 +78,6 @@ class WrongType(Exception):
     """A value of a type that the field cannot have. Its text says what was expected."""
 
 
-def _number(value: Any, whole: bool) -> Any:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        if float(value).is_integer() and abs(value) < 10**MAX_DIGITS:
-            return int(value)
-        if not whole:
-            return value
-    raise WrongType("a whole number" if whole else "a number")
-
-
 def _anything(value: Any, depth: int = 0) -> Any:
     """A value of an undocumented field: kept as it is, sorted by name, without what breaks Ansible's own serialisation."""
     if isinstance(value, float):
@@ -112,7 +102,12 @@ def coerce(value: Any, name: str, expected_type: type | None) -> Any:
     if expected_type is object:
         return _anything(value)
     if expected_type is int:
-        return _number(value, name not in FRACTIONS)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            if float(value).is_integer() and abs(value) < 10**MAX_DIGITS:
+                return int(value)
+            if name in FRACTIONS:
+                return value
+        raise WrongType("a number" if name in FRACTIONS else "a whole number")
     kind: Any = expected_type or list
     if isinstance(value, kind) and (expected_type or all(isinstance(item, str) for item in value)):
         return value
@@ -128,12 +123,6 @@ def believable(value: Any) -> float | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**MAX_DIGITS:
         return value
     return None
-
-
-def entry_name(raw: Any, number: int) -> str:
-    """A model of the list as messages call it."""
-    key = raw.get("key") if isinstance(raw, dict) else None
-    return f"models[{number}]" + (f" ({printable(key)})" if isinstance(key, str) else "")
 
 
 def invalid_field(where: str, expected: str, value: Any) -> ApiError:
@@ -161,53 +150,53 @@ class Reader:
     """Reads the models of a list, one by one: documented fields by type, then the rest as it is, sorted by name."""
 
     def __init__(self) -> None:
-        self._raw: Any = None
-        self._number = 0
+        self._name = ""
+        """What messages call the model that is being read."""
         self._instances_read = 0
         self.warned = 0
         """How many warnings there were: all of them, not only those that are kept."""
         self._warnings: list[str] = []
         self._unreadable: list[str] = []
 
-    def read(self, raw: Any, number: int) -> Entry:
+    def read(self, raw: Any, number: int) -> Model:
         """The model at this place of the list, from 0. Raises :class:`ApiError`, if the list as a whole cannot be trusted."""
-        self._raw, self._number, self._unreadable = raw, number, []
-        entry = self._entry(raw)
+        self._name, self._unreadable = f"models[{number}]", []
+        self._check(raw, dict)
+        if isinstance(raw.get("key"), str):
+            self._name += f" ({printable(raw['key'])})"
+        instances = self._instances(raw.get("loaded_instances"))
+        entry = self._object(raw, "", _ENTRY, loaded=bool(instances), loaded_instances=instances)
+        if not instances and entry.get("loaded_context_length") is not None:
+            self._add_warning("", "reports loaded_context_length but no loaded instance, so it is not known whether it is loaded")
         # A model that a cache has kept brings its own.
         kept = entry.pop("unreadable", None)
         unreadable = self._unreadable + [str(path) for path in (kept if isinstance(kept, list) else ())]
         if unreadable:
             entry["unreadable"] = unreadable
-        self._instances_read += len(entry["loaded_instances"])
+        self._instances_read += len(instances)
         if self._instances_read > MAX_ENTRIES:
             raise ApiError("invalid", f"listed more than the {MAX_ENTRIES} loaded instances that are accepted")
-        return entry
+        return Model.from_entry(entry)
 
     def warnings(self) -> list[str]:
         """Fields of unexpected type, as sentences; bounded, because a hostile server can have any number of them."""
         more = self.warned - len(self._warnings)
         return self._warnings + ([f"{more} more fields of unexpected type"] if more else [])
 
-    def _entry(self, raw: Any) -> Entry:
-        if not isinstance(raw, dict):
-            raise self._invalid("", "an object", raw)
-        instances = self._instances(raw.get("loaded_instances"))
-        entry = self._object(raw, "", _ENTRY, loaded=bool(instances), loaded_instances=instances)
-        if not instances and entry.get("loaded_context_length") is not None:
-            self._add_warning("", "reports loaded_context_length but no loaded instance, so it is not known whether it is loaded")
-        return entry
-
-    def _instances(self, raw_instances: Any) -> list[Entry]:
-        if raw_instances is None:
+    def _instances(self, listed: Any) -> list[Entry]:
+        if listed is None:
             return []
-        if not isinstance(raw_instances, list):
-            raise self._invalid(".loaded_instances", "a list", raw_instances)
-        return [self._instance(raw, f".loaded_instances[{number}]") for number, raw in enumerate(raw_instances)]
+        self._check(listed, list, ".loaded_instances")
+        instances = []
+        for number, raw in enumerate(listed):
+            path = f".loaded_instances[{number}]"
+            self._check(raw, dict, path)
+            instances.append(self._object(raw, path, _INSTANCE))
+        return instances
 
-    def _instance(self, raw: Any, path: str) -> Entry:
-        if not isinstance(raw, dict):
-            raise self._invalid(path, "an object", raw)
-        return self._object(raw, path, _INSTANCE)
+    def _check(self, value: Any, kind: type, path: str = "") -> None:
+        if not isinstance(value, kind):
+            raise invalid_field(self._name + path, _JSON_TYPES[kind], value)
 
     def _object(self, raw: Entry, path: str, fields: _Fields, **more: Any) -> Entry:
         """The documented fields, `more`, and the fields that are not documented, under their own names."""
@@ -245,7 +234,7 @@ class Reader:
             return coerce(value, name, expected_type)
         except WrongType as exc:
             if name in _STRICT and expected_type is not object:
-                raise self._invalid(f"{path}.{name}", str(exc), value) from None
+                raise invalid_field(f"{self._name}{path}.{name}", str(exc), value) from None
             self._warn_type(f"{path}.{name}", str(exc), value)
             return _unknown_value(name, expected_type)
 
@@ -256,7 +245,4 @@ class Reader:
     def _add_warning(self, path: str, message: str) -> None:
         self.warned += 1
         if self.warned <= MAX_WARNINGS:
-            self._warnings.append(f"{entry_name(self._raw, self._number)}{path} {message}")
-
-    def _invalid(self, path: str, expected: str, value: Any) -> ApiError:
-        return invalid_field(entry_name(self._raw, self._number) + path, expected, value)
+            self._warnings.append(f"{self._name}{path} {message}")

@@ -21,9 +21,10 @@ from .known import may_be_loaded, total
 from .masking import mask_answer, mask_problem
 from .models import EMBEDDING_TYPES, Model, comparable_text
 from .models_v0 import LIST_MODELS_V0, read_models_v0
-from .models_v1 import LIST_MODELS, ReadModel, read_model, read_models
+from .models_v1 import LIST_MODELS, ReadModel, read_models
 from .next_steps import hint_of
 from .poll import Poll, poll_endpoint
+from .reader import Reader
 
 if TYPE_CHECKING:
     from .record_type import Error, Instance, Record
@@ -80,7 +81,7 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
     raise AssertionError("fetch_now has waited")
 
 
-def read_answer(endpoint: Endpoint, answer: Response, api: str, read_model: ReadModel = read_model) -> ParsedAnswer:
+def read_answer(endpoint: Endpoint, answer: Response, api: str, read_model: ReadModel = Reader.read) -> ParsedAnswer:
     """The list in an answer, as any endpoint gets it: with the secrets in it. Raises :class:`ApiError`."""
     found = read_models_v0(answer, endpoint) if api == V0 else read_models(answer, endpoint, read_model)
     return ParsedAnswer(*found, api)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from .reader import Entry
+from .models import Entry
 
 
 class Error(TypedDict):

@@ -14,7 +14,6 @@ from typing import Any
 from ...module_utils._http.endpoint import Endpoint
 from ...module_utils._http.response import Response
 from ...module_utils._lmstudio.models import Model
-from ...module_utils._lmstudio.models_v1 import read_model
 from ...module_utils._lmstudio.poll import Poll
 from ...module_utils._lmstudio.reader import Reader
 from ...module_utils._lmstudio.record import ParsedAnswer, ParsedPoll, parse, read_answer
@@ -29,17 +28,17 @@ class KnownModels(dict[bytes, Model]):
     """Models that were read before, by their decoded JSON as bytes: most hosts of a fleet have the same ones on disk."""
 
     def read(self, reader: Reader, raw: Any, number: int) -> Model:
-        """Like :func:`read_model`. Not remembered: models with instances, which change, and those with warnings, which each host must get."""
+        """Like :meth:`Reader.read`. Not remembered: models with instances, which change, and those with warnings, which each host must get."""
         try:
             # Different values never give equal bytes. Equal ones nearly always do, but marshal notes which strings are one object.
             key = marshal.dumps(raw)
         except ValueError:
-            return read_model(reader, raw, number)
+            return reader.read(raw, number)
         model = self.get(key)
         if model:
             return model
         warned = reader.warned
-        model = read_model(reader, raw, number)
+        model = reader.read(raw, number)
         if len(key) <= _MAX_MODEL_BYTES and not model.entry["loaded"] and reader.warned == warned:
             if len(self) >= _MAX_MODELS:
                 self.clear()

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.endpoint import Endpoint, make_endpoint
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.errors import ApiError
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._http.response import Response
-from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import read_model, read_models
+from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.models_v1 import read_models
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.reader import Reader
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._lmstudio.record import Poll, parse, read_answer, record_of
 from ansible_collections.gpufleet.lmstudio.plugins.module_utils._text import MASK
@@ -152,7 +152,7 @@ def test_hosts_are_read_alike_whatever_the_hosts_before_them_said(shelf, chosen)
     bodies = [
         json.dumps({"models": [shelf[number % len(shelf)] for number in numbers]}).encode("utf-8", "surrogatepass") for numbers in chosen
     ]
-    alone = [said_of(body, read_model) for body in bodies]
+    alone = [said_of(body, Reader.read) for body in bodies]
     known = KnownModels()
     assert [said_of(body, known.read) for body in bodies] == alone
     assert [said_of(body, known.read) for body in bodies] == alone
