@@ -101,28 +101,25 @@ def mask_answer(endpoint: Endpoint, models: list[Model], warnings: list[str]) ->
     is_there = any(canonical(secret.text[: secret.least])[1:-1].lower() in text for secret in secrets)
     # What a warning quotes may have been cut.
     masked_warnings = [mask_text(secrets, warning) for warning in warnings]
-    if not is_there and masked_warnings == warnings:
-        return None
-    names = _documented_names()
-
-    def mask(value: Any) -> Any:
-        if isinstance(value, str):
-            return mask_text(secrets, value)
-        if isinstance(value, list):
-            return [mask(item) for item in value]
-        if isinstance(value, dict):
-            return {key if key in names else mask(key): mask(item) for key, item in value.items()}
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        # Like any number that cannot be believed, one with a secret in it is not known.
-        return None if is_number and mask_text(secrets, str(value)) != str(value) else value
-
-    masked_entries = mask(entries)
+    masked_entries = _mask(secrets, _documented_names(), entries) if is_there or masked_warnings != warnings else entries
     if (masked_entries, masked_warnings) == (entries, warnings):
         return None
     for entry, masked in zip(entries, masked_entries):
         _note_masked_lifetimes(entry, masked)
     masked_models = [Model.from_entry(masked) for masked in masked_entries]
     return masked_models, [*masked_warnings, "the server sent back a secret that it was sent, or a part of one, which is masked here"]
+
+
+def _mask(secrets: tuple[Secret, ...], names: set[str], value: Any) -> Any:
+    if isinstance(value, str):
+        return mask_text(secrets, value)
+    if isinstance(value, list):
+        return [_mask(secrets, names, item) for item in value]
+    if isinstance(value, dict):
+        return {key if key in names else mask_text(secrets, key): _mask(secrets, names, item) for key, item in value.items()}
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # Like any number that cannot be believed, one with a secret in it is not known.
+    return None if is_number and mask_text(secrets, str(value)) != str(value) else value
 
 
 def _note_masked_lifetimes(entry: Entry, masked: Entry) -> None:
