@@ -105,15 +105,15 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
         return Confirmation(None, problem=problem, has_older_list=has_older_list, is_refused=exc.status in ("auth", "forbidden"))
 
 
-def confirm(record: Record, confirmation: Confirmation | None) -> Record:
-    """The record with what the older list adds. A model that is listed as loaded gets the `state` loaded or loading, or `unconfirmed` with
-    the reason why neither is known. A model without an instance gets its `state` in the older list, unless that is not-loaded.
+def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | None) -> Record:
+    """The record with what `answer`, the older list, adds. A model that is listed as loaded gets the `state` loaded or loading, or `unconfirmed`
+    with the reason why neither is known. A model without an instance gets its `state` in the older list, unless that is not-loaded.
     `unlisted` has the models that only the older list has and may call loaded: the two lists are not of the same moment. `confirmed` is
     true, false where the server has no older list, or null where it gave none. `record` must have all models.
     """
     if is_older(record) or not record["ok"]:
         return cast("Record", {**record, "confirmed": is_older(record) or None})
-    found = confirmation or Confirmation(None, problem=f"{LIST_MODELS_V0.path} was not requested")
+    found = read_confirmation(endpoint, answer or ApiError("invalid", "was not requested"))
     if not found.has_older_list:
         return cast("Record", {**record, "confirmed": False})
     explained = {*record["loaded"], *(instance["id"] for instance in record["instances"])}

@@ -118,10 +118,10 @@ def record_of(endpoint: Endpoint, poll: ParsedPoll, detail: str) -> Record:
         record = _make_record(answer.status, error, asked, FULL)
     if endpoint.confirm_loaded:
         # Imported here, because most tasks do not ask for it, and Ansible compiles what a module imports for every task.
-        from . import confirmation
+        from .confirmation import confirm
 
         # All models: one that is still loading need not be listed as loaded.
-        record = confirmation.confirm(record, confirmation.read_confirmation(endpoint, poll.states) if poll.states else None)
+        record = confirm(record, endpoint, poll.states)
     # A copy, because hosts share an answer, and users may change a record.
     return cast("Record", _copy(at_detail_loaded(record) if detail == LOADED_ONLY else record))
 
