@@ -30,16 +30,13 @@ _MAY_BE_ODD = (b"\\", b"\x7f", b"\xc2")
 """Most documents have none of these, and so no such character: raw ones below a space are not JSON."""
 
 
-def _not_a_number(_name: str) -> Any:
-    raise ValueError("NaN and Infinity are not JSON")
-
-
 def _integer(digits: str) -> Any:
     # A number of a million digits takes minutes to convert; as infinity it fails every type check instead.
     return int(digits) if len(digits.lstrip("-")) <= MAX_DIGITS else math.inf
 
 
-_JSON = json.JSONDecoder(parse_constant=_not_a_number, parse_int=_integer)
+# NaN and Infinity are not JSON, and int raises ValueError for them.
+_JSON = json.JSONDecoder(parse_constant=int, parse_int=_integer)
 
 
 def _parse(body: bytes) -> Any:

@@ -13,9 +13,6 @@ from typing import Any, Iterable, Mapping
 from .._http.endpoint import V0
 from .._text import is_masked
 
-_IN_OLDER_LIST = ("capabilities.vision",)
-"""Fields that the older list always has."""
-
 
 def is_older(host: Mapping[str, Any]) -> bool:
     """Whether a record, or a host of an audit, is from the older list. That has neither sizes nor variants, one row for all instances of a
@@ -30,8 +27,8 @@ def is_known(value: Any) -> bool:
 
 
 def is_reported(record: Mapping[str, Any], entry: Mapping[str, Any], field: str) -> bool:
-    """Whether a null, false or empty field of a model is what the server reported, rather than unknown."""
-    return not is_unreadable(entry, field) and (not is_older(record) or field in _IN_OLDER_LIST)
+    """Whether a null, false or empty field of a model is what the server reported, rather than unknown. Of these, the older list always has one."""
+    return not is_unreadable(entry, field) and (not is_older(record) or field == "capabilities.vision")
 
 
 def reports_ttl(record: Mapping[str, Any], entry: Mapping[str, Any], number: int) -> bool:

@@ -52,9 +52,8 @@ async def poll_endpoint(endpoint: Endpoint, fetch: Callable[[Endpoint, Request],
             return await fetch(endpoint, request)
         except ApiError as exc:
             # Its traceback and context would keep everything that was received until garbage is collected.
-            failure = exc.with_traceback(None)
-            failure.__context__ = None
-            return failure
+            exc.__context__ = None
+            return exc.with_traceback(None)
 
     async def older_list() -> Response | ApiError:
         left = endpoint.timeout - (time.monotonic() - began)

@@ -212,10 +212,9 @@ class Reader:
             else:
                 read[name] = self._coerce(value, path, name, expected_type)
         read.update(more)
-        if not raw.keys() <= read.keys():
-            for name in sorted(raw.keys() - read.keys()):
-                if not name.startswith(RESERVED_KEYS):
-                    read[name] = self._coerce(raw[name], path, printable(name), object)
+        for name in sorted(raw.keys() - read.keys()):
+            if not name.startswith(RESERVED_KEYS):
+                read[name] = self._coerce(raw[name], path, printable(name), object)
         return read
 
     def _contained(self, value: Any, path: str) -> Entry:
