@@ -33,10 +33,10 @@ NO_OLDER_LIST_WARNING = f"confirm_loaded: it is not known whether a model is sti
 class Confirmation(NamedTuple):
     """The older list, as far as it is needed to confirm the newer one."""
 
-    states: Mapping[str, set[str]] | None
-    """The states of each model, by its name, which the list may have more than once. Secrets are masked. None if the server sent no such list."""
+    states: Mapping[str, set[str]]
+    """The states of each model, by its name, which the list may have more than once. Secrets are masked."""
     problem: str = ""
-    """Why it sent none, as a sentence without its full stop."""
+    """Why the server sent no such list, as a sentence without its full stop."""
     has_older_list: bool = True
     """Whether the server has the older list at all."""
     is_refused: bool = False
@@ -47,12 +47,11 @@ class Confirmation(NamedTuple):
 
         A row has no instance ids, so one that is loading counts for all instances of its model.
         """
-        if self.states is None:
+        if self.problem:
             return self.problem
-        found = self._states_of(entry["key"], entry["selected_variant"], *(instance["id"] for instance in entry["loaded_instances"]))
-        if not found:
+        state = self.state_of(entry["key"], entry["selected_variant"], *(instance["id"] for instance in entry["loaded_instances"]))
+        if state is None:
             return f"{LIST_MODELS_V0.path} does not list it"
-        state = _least_settled(found)
         if state in (LOADED, LOADING):
             return None if state == LOADED else LOADING
         return f"{LIST_MODELS_V0.path} says that its state is {printable(state)}"
@@ -64,19 +63,16 @@ class Confirmation(NamedTuple):
         if entry["loaded"]:
             doubt = self.doubt(entry)
             return {"state": doubt or LOADED} if doubt in (None, LOADING) else {"unconfirmed": doubt}
-        state = _least_settled(self._states_of(entry["key"], entry["selected_variant"], *entry["variants"]))
-        return {} if state == NOT_LOADED or (state == LOADED and entry["key"] in explained) else {"state": state}
+        state = self.state_of(entry["key"], entry["selected_variant"], *entry["variants"])
+        return {} if state in (None, NOT_LOADED) or (state == LOADED and entry["key"] in explained) else {"state": state}
 
-    def _states_of(self, *names: str | None) -> set[str]:
-        states = self.states or {}
-        return {state for name in names if name for state in states.get(name, ())}
-
-
-def _least_settled(states: set[str]) -> str:
-    """The state to assume where a list has several for one model."""
-    if LOADING in states:
-        return LOADING
-    return min(states - {LOADED, NOT_LOADED}, default=LOADED if LOADED in states else NOT_LOADED)
+    def state_of(self, *names: str | None) -> str | None:
+        """The state to assume of a model with these names: the least settled that the list has for them. None if it has none."""
+        found = {state for name in names if name for state in self.states.get(name, ())}
+        if LOADING in found:
+            return LOADING
+        # Loaded comes before not-loaded.
+        return min(found - {LOADED, NOT_LOADED} or found, default=None)
 
 
 def ask_confirmation(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Response]) -> Confirmation:
@@ -102,7 +98,7 @@ def read_confirmation(endpoint: Endpoint, answer: Response | ApiError) -> Confir
     except ApiError as exc:
         has_older_list = exc.status != "unsupported" and exc.http_status != 404
         problem = f"{endpoint.url}{LIST_MODELS_V0.path} {mask_problem(endpoint, exc).problem}"
-        return Confirmation(None, problem=problem, has_older_list=has_older_list, is_refused=exc.status in ("auth", "forbidden"))
+        return Confirmation({}, problem, has_older_list=has_older_list, is_refused=exc.status in ("auth", "forbidden"))
 
 
 def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | None) -> Record:
@@ -118,8 +114,7 @@ def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | No
         return cast("Record", {**record, "confirmed": False})
     explained = {*record["loaded"], *(instance["id"] for instance in record["instances"])}
     listed = explained.union(record["available"], *([entry["selected_variant"], *entry["variants"]] for entry in record["models"]))
-    states = found.states or {}
-    unlisted = sorted(name for name in states if name not in listed and _least_settled(states[name]) != NOT_LOADED)
+    unlisted = sorted(name for name in found.states if name not in listed and found.state_of(name) != NOT_LOADED)
     models = [{**entry, **found.added(entry, explained)} for entry in record["models"]]
-    more = {"confirmed": found.states is not None or None, **({"unlisted": unlisted} if unlisted else {})}
+    more = {"confirmed": not found.problem or None, **({"unlisted": unlisted} if unlisted else {})}
     return cast("Record", {**record, "models": models, **more})
