@@ -91,14 +91,6 @@ def _clean(value: Any) -> Any:
 
 def read_document(response: Response, endpoint: Endpoint, request: Request, read: Callable[[Any], Read]) -> Read:
     """What `read` makes of the JSON document of a response with HTTP status 200. Raises :class:`ApiError`, as `read` may do."""
-    try:
-        return read(_document(response, endpoint, request))
-    except ApiError as exc:
-        exc.http_status = response.http_status
-        raise
-
-
-def _document(response: Response, endpoint: Endpoint, request: Request) -> Any:
     # An unreadable body matters only where the HTTP status does not say enough, so its error waits.
     body = b""
     document: Any = None
@@ -110,13 +102,16 @@ def _document(response: Response, endpoint: Endpoint, request: Request) -> Any:
         document = _parse(body)
     except ApiError as exc:
         unreadable = exc
-    if response.http_status == 200 and isinstance(document, dict) and not {"error", "message", "detail"} & document.keys():
-        return document
-    # Imported here, because most hosts send what was requested, and Ansible compiles what a module imports for every task.
-    from .response_errors import classify_response
+    try:
+        if response.http_status != 200 or not isinstance(document, dict) or {"error", "message", "detail"} & document.keys():
+            # Imported here, because most hosts send what was requested, and Ansible compiles what a module imports for every task.
+            from .response_errors import classify_response
 
-    why = classify_response(response, endpoint, request, body, document, unreadable)
-    if why:
-        why.document = document
-        raise why
-    return document
+            why = classify_response(response, endpoint, request, body, document, unreadable)
+            if why:
+                why.document = document
+                raise why
+        return read(document)
+    except ApiError as exc:
+        exc.http_status = response.http_status
+        raise
