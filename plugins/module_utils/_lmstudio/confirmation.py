@@ -19,8 +19,8 @@ from .._http.response import Response
 from .._text import printable
 from .known import is_older
 from .masking import mask_problem, mask_text, secrets_of
-from .models import Entry
 from .models_v0 import LIST_MODELS_V0, LOADED, LOADING, NOT_LOADED, STATES, read_rows
+from .reader import Entry
 
 if TYPE_CHECKING:
     from .record_type import Record

@@ -18,8 +18,7 @@ from .._http.endpoint import Endpoint
 from .._http.errors import ApiError
 from .._http.request import basic_authorization
 from .._text import MASK, printable
-from .models import Entry, Model, ModelList, canonical, comparable_text
-from .reader import Reader
+from .reader import Entry, Model, ModelList, Reader, canonical, comparable_text
 
 _SHORT_SECRET = 12
 _LEAST_IN_HEADER = 8

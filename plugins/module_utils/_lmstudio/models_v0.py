@@ -21,8 +21,7 @@ from .._http.request import Request
 from .._http.response import Response
 from .._text import printable
 from .documents import read_document
-from .models import Entry, ModelList
-from .reader import MAX_WARNINGS, Reader, WrongType, check_list, coerce, invalid_field, json_type
+from .reader import MAX_WARNINGS, Entry, ModelList, Reader, WrongType, check_list, coerce, invalid_field, json_type
 
 LIST_MODELS_V0 = Request("GET", "/api/v0/models")
 LOADED, NOT_LOADED, LOADING = STATES = ("loaded", "not-loaded", "loading")

@@ -15,8 +15,7 @@ from .._http.errors import ApiError
 from .._http.request import Request
 from .._http.response import Response
 from .documents import read_document
-from .models import Model, ModelList
-from .reader import Reader, check_list, invalid_field, json_type
+from .reader import Model, ModelList, Reader, check_list, invalid_field, json_type
 
 LIST_MODELS = Request("GET", "/api/v1/models")
 

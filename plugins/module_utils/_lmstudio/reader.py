@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Read the models of a list, one by one.
+"""The models of a list, and how they are read, one by one.
 
 Nothing a server sends is believed: types are checked, unknown fields pass through, and no text of the server becomes part of a
 message unless it is made printable first.
@@ -12,14 +12,17 @@ message unless it is made printable first.
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Any, Mapping
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from .._http.errors import ApiError
 from .._http.response import MAX_DIGITS
 from .._text import printable
-from .models import Entry, Model
 
+Entry = Dict[str, Any]
+
+EMBEDDING_TYPES = ("embedding", "embeddings")
 MAX_ENTRIES = 10000
 """More models or loaded instances than this on one host are not accepted."""
 MAX_WARNINGS = 20
@@ -72,6 +75,51 @@ _ABILITIES = ("vision", "trained_for_tool_use")
 _REQUIRED = ("key", "id")
 _STRICT = ("type", "key", "id", "context_length")
 """If one of these has a wrong type, the answer as a whole cannot be trusted."""
+
+
+class Model(NamedTuple):
+    """A model that a server lists."""
+
+    entry: Entry
+    """May be shared with other answers, so it must not be changed."""
+    text: str
+    """As JSON, equal when nothing but the order of variants, options and instances and their remaining TTLs differs."""
+
+    @classmethod
+    def from_entry(cls, entry: Entry) -> Model:
+        return cls(entry, canonical(_comparable(entry)))
+
+
+ModelList = Tuple[List[Model], List[str]]
+"""The models of an answer, and the warnings about single fields."""
+
+canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+"""Compact JSON. Entries always have their names in the same order, so they are not sorted again: that would take half of the time."""
+
+
+def comparable_text(models: list[Model]) -> str:
+    """One text for a whole answer: equal when nothing but order and remaining TTLs differs."""
+    texts = [text for _key, text in sorted((entry["key"], text) for entry, text in models)]
+    return '["ok",[' + ",".join(texts) + "]]"
+
+
+def _comparable(entry: Entry) -> Entry:
+    """The entry in an order of its own, and without remaining TTLs."""
+    reasoning = entry["capabilities"]["reasoning"]
+    if len(entry["variants"]) < 2 and len(reasoning["allowed_options"]) < 2 and not entry["loaded"]:
+        return entry
+    lasting = [
+        {name: value for name, value in instance.items() if name != "remaining_ttl_seconds"} for instance in entry["loaded_instances"]
+    ]
+    return {
+        **entry,
+        "variants": sorted(entry["variants"]),
+        "capabilities": {
+            **entry["capabilities"],
+            "reasoning": {**reasoning, "allowed_options": sorted(reasoning["allowed_options"])},
+        },
+        "loaded_instances": sorted(lasting, key=canonical),
+    }
 
 
 class WrongType(Exception):

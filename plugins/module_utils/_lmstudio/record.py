@@ -19,12 +19,11 @@ from .._http.request import Request
 from .._http.response import Response
 from .known import may_be_loaded, total
 from .masking import mask_answer, mask_problem
-from .models import EMBEDDING_TYPES, Model, comparable_text
 from .models_v0 import LIST_MODELS_V0, read_models_v0
 from .models_v1 import LIST_MODELS, ReadModel, read_models
 from .next_steps import hint_of
 from .poll import Poll, poll_endpoint
-from .reader import Reader
+from .reader import EMBEDDING_TYPES, Model, Reader, comparable_text
 
 if TYPE_CHECKING:
     from .record_type import Error, Instance, Record

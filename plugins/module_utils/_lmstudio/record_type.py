@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from .models import Entry
+from .reader import Entry
 
 
 class Error(TypedDict):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Container, Iterable, NamedTuple
 
 from .._lmstudio.known import is_unclear, reports_ttl
-from .._lmstudio.models import Entry
+from .._lmstudio.reader import Entry
 from .._requirements.checks import may_mean, same_setting
 from .._requirements.spec import AVAILABLE
 from .._text import did_you_mean, format_names, format_value, is_masked, printable

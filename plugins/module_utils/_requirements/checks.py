@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
 
 from .._lmstudio.known import is_known, is_older, is_reported
-from .._lmstudio.models import EMBEDDING_TYPES, Entry
 from .._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
+from .._lmstudio.reader import EMBEDDING_TYPES, Entry
 from .._text import format_any, format_names, format_number, format_size, format_value, is_masked, is_visible, printable
 from .messages import one_or_list
 from .spec import BOOLEANS, IDENTITY, LOADED, SELECTORS, Requirement

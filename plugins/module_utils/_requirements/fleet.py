@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping
 from .._grouping import grouped
 from .._input_errors import InputError
 from .._lmstudio.known import is_known, is_older, is_reported, is_unclear, lacks_states
-from .._lmstudio.models import Entry
 from .._lmstudio.models_v0 import LOADING
+from .._lmstudio.reader import Entry
 from .._text import SHOWN_OF_MANY, count, format_names, format_size, format_value, printable
 from .checks import NOT_CONFIRMED
 from .judge import judge_requirement

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Iterable, Iterator, Mapping, Sequence
 
 from .._input_errors import InputError
 from .._lmstudio.known import is_older, is_unclear, lacks_states, may_be_loaded, unlisted_models
-from .._lmstudio.models import Entry
 from .._lmstudio.models_v0 import LIST_MODELS_V0, LOADING
+from .._lmstudio.reader import Entry
 from .._text import SHOWN_OF_MANY, count, did_you_mean, format_names, is_pattern, printable
 from .checks import OF_INSTANCE, Candidate, Check
 from .matching import Matches, least_unknown

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Iterable, NamedTuple, Sequence
 from .._grouping import grouped
 from .._input_errors import InputError
 from .._lmstudio.known import is_older, is_unreadable, may_be_loaded, unlisted_models
-from .._lmstudio.models import Entry
+from .._lmstudio.reader import Entry
 from .._lmstudio.record import FULL
 from .._text import format_names, is_masked, is_pattern, may_be_masked_as
 from .checks import Candidate, as_read, make_candidate, matches, may_mean

@@ -13,9 +13,8 @@ from typing import Any
 
 from ...module_utils._http.endpoint import Endpoint
 from ...module_utils._http.response import Response
-from ...module_utils._lmstudio.models import Model
 from ...module_utils._lmstudio.poll import Poll
-from ...module_utils._lmstudio.reader import Reader
+from ...module_utils._lmstudio.reader import Model, Reader
 from ...module_utils._lmstudio.record import ParsedAnswer, ParsedPoll, parse, read_answer
 
 _MAX_ANSWERS, _MAX_ANSWER_BYTES = 64, 256 * 1024

@@ -32,10 +32,10 @@ from ...module_utils._http.errors import ApiError
 from ...module_utils._http.ip_addresses import is_loopback
 from ...module_utils._http.response import Response
 from ...module_utils._lmstudio.masking import mask_problem
-from ...module_utils._lmstudio.models import Model, canonical
 from ...module_utils._lmstudio.models_v1 import read_models
 from ...module_utils._lmstudio.next_steps import STATUSES, hint_of
 from ...module_utils._lmstudio.poll import TIME_FORMAT
+from ...module_utils._lmstudio.reader import Model, canonical
 from ...module_utils._lmstudio.record import ParsedAnswer, ParsedPoll
 from .._options.server_identity import names_by_server
 

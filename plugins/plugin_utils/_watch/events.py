@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypedDict
 
 from ...module_utils._lmstudio.known import is_unclear
-from ...module_utils._lmstudio.models import canonical
+from ...module_utils._lmstudio.reader import canonical
 from ...module_utils._lmstudio.record import explain
 from ...module_utils._lmstudio.record_type import Record
 from ...module_utils._requirements.judge import judge_requirement

@@ -193,7 +193,6 @@ def test_what_a_plain_answer_on_a_target_imports():
             "_lmstudio.documents",
             "_lmstudio.known",
             "_lmstudio.masking",
-            "_lmstudio.models",
             "_lmstudio.models_v0",
             "_lmstudio.models_v1",
             "_lmstudio.next_steps",
