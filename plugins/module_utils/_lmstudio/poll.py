@@ -64,11 +64,9 @@ async def poll_endpoint(endpoint: Endpoint, fetch: Callable[[Endpoint, Request],
     # Only LM Studio's own words prove that it is an older one: after a refusal or any other error, nothing more is requested.
     if endpoint.api == AUTO and _is_unsupported(answer, endpoint):
         api, answer = V0, await older_list()
-    poll = make_poll(time.monotonic() - began, answer)._replace(api=api)
-    is_list = api == V1 and isinstance(answer, Response) and answer.http_status == 200
-    if endpoint.confirm_loaded and is_list and not _is_unsupported(answer, endpoint):
-        poll = poll._replace(states=await older_list())
-    return poll
+    poll = make_poll(time.monotonic() - began, answer)
+    is_list = api == V1 and isinstance(answer, Response) and answer.http_status == 200 and not _is_unsupported(answer, endpoint)
+    return poll._replace(api=api, states=await older_list() if endpoint.confirm_loaded and is_list else None)
 
 
 def _is_unsupported(answer: Response | ApiError, endpoint: Endpoint) -> bool:
