@@ -131,15 +131,14 @@ def _redirect(location: str, endpoint: Endpoint, request: Request) -> tuple[str,
     without_tls = endpoint.scheme == "https" and scheme == "http"
     if host != asked.hostname:
         return shown, "without TLS" if without_tls else "other host"
-    parts = {"scheme": (scheme, endpoint.scheme), "port": (port, endpoint.port), "path": (leads.path, asked.path)}
-    differs = [name for name, (one, other) in parts.items() if one != other]
+    # The default port of a scheme follows from it.
+    other_port = port != endpoint.port and (leads.port or asked.port)
+    parts = {"scheme": scheme != endpoint.scheme, "port": other_port, "path": leads.path != asked.path}
+    differs = [name for name, is_other in parts.items() if is_other]
     if not differs and leads.query == asked.query:
         return " to the same URL", "itself"
     if not {"scheme", "port"} & set(differs):
         return " to another path of this server", "path"
-    # The port of a scheme follows from it.
-    if differs[:2] == ["scheme", "port"] and not leads.port and not asked.port:
-        differs.remove("port")
     return f"{shown}: the same host, another {' and '.join(differs)}", "without TLS" if without_tls else "same host"
 
 
