@@ -139,9 +139,6 @@ def _anything(value: Any, depth: int = 0) -> Any:
     return value
 
 
-_EXPECTED: dict[type | None, str] = {str: "a string", bool: "true or false", None: "a list of strings"}
-
-
 def coerce(value: Any, name: str, expected_type: type | None) -> Any:
     """The value of a field, by its expected type: None means a list of strings, object an undocumented field.
 
@@ -159,7 +156,7 @@ def coerce(value: Any, name: str, expected_type: type | None) -> Any:
     kind: Any = expected_type or list
     if isinstance(value, kind) and (expected_type or all(isinstance(item, str) for item in value)):
         return value
-    raise WrongType(_EXPECTED[expected_type])
+    raise WrongType(_JSON_TYPES[expected_type] if expected_type else "a list of strings")
 
 
 def json_type(value: Any) -> str:
