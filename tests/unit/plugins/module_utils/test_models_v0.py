@@ -299,6 +299,7 @@ def test_a_model_without_an_instance_has_the_state_of_the_older_list(detail):
         ([row("a", "loading")], "loading"),
         ([row("a@q8", "loading"), row("a")], "loading"),
         ([row("a", "unloading"), row("a", "loaded")], "unloading"),
+        ([row("a", ""), row("a", "loaded")], ""),
         ([row("a", "loaded")], "loaded"),
         ([row("a")], None),
         ([], None),
@@ -307,7 +308,7 @@ def test_a_model_without_an_instance_has_the_state_of_the_older_list(detail):
         record = server.record(detail, confirm=True)
         assert record["detail"] == detail and record["loaded"] == ["b"] and record["counts"]["models"] == 2
         shown = {"a": (state, None), "b": ("loaded", None)}
-        assert entries(record) == {key: found for key, found in shown.items() if detail == "full" or found[0]}
+        assert entries(record) == {key: found for key, found in shown.items() if detail == "full" or found[0] is not None}
 
 
 def test_a_state_may_be_that_of_another_entry():

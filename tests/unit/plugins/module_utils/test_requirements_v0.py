@@ -178,6 +178,17 @@ def test_a_state_that_nobody_knows_is_unclear():
     assert violations({"model": ODD, "min_instances": 0, "max_instances": 0}, host)
 
 
+@pytest.mark.parametrize("state", ["unloading", ""])
+def test_such_a_state_is_unclear_too_where_the_older_list_confirms_the_newer_one(state):
+    endpoint = make_endpoint({"url": "http://gpu01:1234"}, "")._replace(confirm_loaded=True)
+    lists = [{"models": [{"type": "llm", "key": ODD, "loaded_instances": []}]}, {"data": [row(ODD, state)]}]
+    answer, states = (Response(200, json.dumps(document).encode()) for document in lists)
+    host = record_of(endpoint, parse(endpoint, Poll(answer, "2026-11-22T20:00:00Z", 12, states=states)), "full")
+    (violation,) = violations({"model": ODD, "state": "unloaded"}, host)
+    assert f"may be, because it has the state {state}" in violation["message"]
+    assert judge(host, [], exclusive=True)
+
+
 def test_exclusive_is_never_met():
     everything = parse_all([{"model": ["*"]}])
     (violation,) = judge(HOST, everything, exclusive=True)
