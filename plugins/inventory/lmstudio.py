@@ -151,7 +151,7 @@ from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin
 from ansible.utils.vars import combine_vars
 
-from ..module_utils._argspec import is_set, only_set
+from ..module_utils._argspec import is_set
 from ..module_utils._http.endpoint import Endpoint
 from ..module_utils._input_errors import OptionError
 from ..module_utils._lmstudio.record import record_of
@@ -167,10 +167,10 @@ from ..plugin_utils._inventory.groups import ConstructedFromRecords, set_record
 from ..plugin_utils._inventory.naming import addresses_by_name, check_variable
 from ..plugin_utils._inventory.variables import Variables
 from ..plugin_utils._options.combine import options_from_address
-from ..plugin_utils._options.host import Host, NotAsked, connection_of_command_line, variables_or_error
+from ..plugin_utils._options.host import SECRETS, Host, NotAsked, connection_of_command_line, variables_or_error
 from ..plugin_utils._options.precedence import resolve_fleet
 from ..plugin_utils._options.templates import explain_template
-from ..plugin_utils._options.validate import explain_refusal, refuse_conversions
+from ..plugin_utils._options.validate import refuse_conversions
 
 _TEMPLATES = ("token", "headers", "hosts", "endpoints")
 
@@ -214,19 +214,22 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
     def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Mapping[str, Any] | None = None) -> None:
         # Ansible itself would take an empty string for false, or for a folder. For a pattern of hosts it is an error.
         given = {name: value for name, value in (direct or {}).items() if name == "hosts" or is_set(value)}
+        unknown = sorted(set(direct or {}) - set(self.option_definitions))
+        if unknown:
+            raise AnsibleParserError(unknown_names("option", unknown, sorted(self.option_definitions)))
+        refuse_conversions(self.option_definitions, given)
+        for name in SECRETS:
+            kind, wrong_types = (
+                ("a mapping of names and texts", (str, int, float, list)) if name == "headers" else ("a string", (Mapping, list))
+            )
+            # Ansible would quote it. A vaulted value is of a class of its own, and fine.
+            if isinstance(given.get(name), wrong_types):
+                raise OptionError(name, f"it is not {kind}.")
         super().set_options(task_keys, var_options, given)
 
     def _read_options(self, path: str) -> dict[str, Any]:
-        try:
-            raw = self._read_config_data(path)
-            refuse_conversions(self.option_definitions, only_set(raw))
-            options = {name: self.get_option(name) for name in self.option_definitions}
-        except AnsibleError as exc:
-            raw = self.loader.load_from_file(path)
-            raise AnsibleParserError(explain_refusal(exc, only_set(raw) if isinstance(raw, Mapping) else {})) from None
-        unknown = sorted(set(raw) - set(options))
-        if unknown:
-            raise AnsibleParserError(unknown_names("option", unknown, sorted(options)))
+        self._read_config_data(path)
+        options = {name: self.get_option(name) for name in self.option_definitions}
         for name in _TEMPLATES:
             options[name] = self._templated(name, options[name])
         for name in ("hosts", "endpoints"):

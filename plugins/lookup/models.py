@@ -105,20 +105,20 @@ from typing import Any
 from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ..module_utils._argspec import TOKEN_VARIABLE, only_set, with_token_of_environment
+from ..module_utils._argspec import TOKEN_VARIABLE, with_token_of_environment
 from ..module_utils._http.endpoint import Endpoint, make_endpoint
 from ..module_utils._http.option_checks import bracketed
 from ..module_utils._input_errors import OptionError
 from ..module_utils._lmstudio.record import explain
 from ..module_utils._lmstudio.record_type import Record
-from ..module_utils._text import unknown_names
 from ..plugin_utils._fleet.records import ask_hosts, endpoint_warnings
+from ..plugin_utils._options.argspec import FLEET_SPEC
 from ..plugin_utils._options.combine import options_from_address
 from ..plugin_utils._options.host import SECRETS, Host, NotAsked, connection_of_command_line, host_of_inventory
 from ..plugin_utils._options.host_secrets import withhold_foreign_secrets
-from ..plugin_utils._options.precedence import resolve_fleet
+from ..plugin_utils._options.precedence import given_options, resolve_fleet
 from ..plugin_utils._options.templates import is_template
-from ..plugin_utils._options.validate import explain_refusal, refuse_conversions
+from ..plugin_utils._options.validate import validate_options
 
 _ADVICE_FOR_URL = (
     f"Set the option token, or {TOKEN_VARIABLE} in the environment of the controller, to an API token that is valid on that server. Variables of "
@@ -136,7 +136,8 @@ class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         # ansible-core before 2.19 passes it for with_gpufleet.lmstudio.models.
         kwargs.pop("wantlist", None)
-        options = self._read_options(kwargs)
+        spec = {**self.option_definitions, **FLEET_SPEC}
+        del spec["_terms"]
         variables = variables or {}
         flat = [item for term in terms for item in (term if isinstance(term, list) else [term])]
         inventory = set(variables.get("groups", {}).get("all", ()))
@@ -146,6 +147,7 @@ class LookupModule(LookupBase):
             flat = [variables["inventory_hostname"]]
             inventory.update(flat)  # also the implicit localhost
         try:
+            options = validate_options(spec, given_options(kwargs))
             answers = ask_hosts(self._resolve(flat, inventory, options, variables), options)
         except (AnsibleError, OptionError) as exc:
             raise AnsibleLookupError(str(exc)) from None
@@ -198,19 +200,6 @@ class LookupModule(LookupBase):
             f"the variables of host {name} are not available here, as in the hosts of the first play, or in a variable that another host reads. "
             "Name its URL as the term, or use the inventory plugin gpufleet.lmstudio.lmstudio to choose hosts."
         )
-
-    def _read_options(self, given: dict[str, Any]) -> dict[str, Any]:
-        known = sorted(name for name in self.option_definitions if name != "_terms")
-        unknown = sorted(set(given) - set(known))
-        if unknown:
-            raise AnsibleLookupError(unknown_names("option", unknown, known))
-        given = only_set(given)
-        try:
-            refuse_conversions(self.option_definitions, given)
-            self.set_options(direct=given)
-        except AnsibleError as exc:
-            raise AnsibleLookupError(explain_refusal(exc, given)) from None
-        return {name: self.get_option(name) for name in known}
 
     def _report(self, answers: list[tuple[str, Record]], on_error: str) -> None:
         # The URL of a host may say nothing of its name.

@@ -1224,7 +1224,8 @@ def test_a_secret_in_any_wrong_form_is_not_quoted(run, start):
 @pytest.mark.matrix
 def test_a_secret_of_an_inventory_source_is_not_quoted(start, tmp_path):
     fleet = start({"gpu01": {}})
-    given = [*itertools.product(("token", "headers"), NO_SECRETS), *itertools.product(("token",), FAILING_TEMPLATES)]
+    given = [*itertools.product(("token", "headers"), NO_SECRETS), ("headers", "X-Key=hunter2hunter2")]
+    given += itertools.product(("token",), FAILING_TEMPLATES)
     given += [("headers", {"X-Key": template}) for template in FAILING_TEMPLATES]
     given += [("endpoints", [f"http://{{{{ lookup('ansible.builtin.pipe', 'false ' ~ master) }}}}:x@{fleet.urls['gpu01'][7:]}"])]
     arguments = []

@@ -28,16 +28,15 @@ class CacheThatMayFail(Cacheable):
             self.display.warning(f"The inventory cache cannot be written, so the next run queries every host again: {exc}")
         self._protect_cache()
 
-    def _read_config_data(self, path: str) -> Any:
+    def _read_config_data(self, path: str) -> None:
         try:
-            return super()._read_config_data(path)
+            super()._read_config_data(path)
         except Exception as exc:
             if not self._options.get("cache"):
                 raise
             # The options are set by then, so it is the cache plugin that failed. The servers can still be asked.
             self.display.warning(f"The inventory cache cannot be used, so every host is queried, and no answer is kept: {exc}")
             self.set_option("cache", False)
-            return self.loader.load_from_file(path)
 
     def cached(self, key: str) -> Any:
         try:

@@ -17,10 +17,10 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.validation import check_type_bool
 
 from ...module_utils._argspec import without_suboptions
-from ...module_utils._http.endpoint import connection_options
 from ...module_utils._text import format_value, unknown_names
-from .host import SECRETS
 
+# A number in YAML may be meant as a text.
+_TEXTS = (str, int, float)
 _TYPES = {
     "bool": "true or false",
     "dict": "a mapping",
@@ -47,26 +47,19 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
     others = {name: value for name, value in options.items() if name not in as_given}
     result = ArgumentSpecValidator({name: option for name, option in known.items() if name not in as_given}).validate(others)
     if result.error_messages:
-        for name, option in known.items():
-            if (
-                option.get("no_log")
-                and name in others
-                and ArgumentSpecValidator({name: option}).validate({name: others[name]}).error_messages
-            ):
-                raise AnsibleError(_unusable_secret(name, option, names))
         raise AnsibleError("; ".join(_in_plain_words(message, names or {}) for message in result.error_messages))
     return {**result.validated_parameters, **as_given}
 
 
 def refuse_conversions(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> None:
-    """Raise an ``AnsibleError`` for what Ansible would take for another value: true for the number 1, a list for its text as a secret, and among the
-    options of a plugin any text that it does not know for false.
+    """Raise an ``AnsibleError`` for what Ansible would take for another value: true for the number 1, and among the options of a plugin any text that
+    it does not know for false. It would quote a secret of another type than it expects, or take its text.
     """
     for name, value in options.items():
         option = spec.get(name, {})
         kind, shown = option.get("type"), (names or {}).get(name, name)
-        if option.get("no_log") and kind == "str" and isinstance(value, (Mapping, list, tuple)):
-            raise AnsibleError(_unusable_secret(name, option, names))
+        if option.get("no_log") and not _is_secret(kind, value):
+            raise AnsibleError(f"{shown}: it is not {'a mapping of names and texts' if kind == 'dict' else 'a string'}.")
         if isinstance(value, bool) and kind in ("int", "float"):
             raise AnsibleError(f"{shown}: {format_value(value)} is not a number.")
         if kind in ("bool", "boolean"):
@@ -85,21 +78,14 @@ def _in_plain_words(message: str, names: Mapping[str, str]) -> str:
 
 
 def _is_not_converted(option: Mapping[str, Any], value: Any) -> bool:
-    """Whether Ansible's check takes a value as it is. For secrets, it refuses types that it does not know."""
-    if option.get("no_log") or "choices" in option:
-        return False
-    return option.get("type") == "raw" or (option.get("type") == "dict" and isinstance(value, dict))
+    """Whether Ansible's check takes a value as it is."""
+    return "choices" not in option and (option.get("type") == "raw" or (option.get("type") == "dict" and isinstance(value, dict)))
 
 
-def explain_refusal(exc: AnsibleError, options: Mapping[str, Any]) -> str:
-    """What to say where Ansible refuses options of a plugin. Its words may quote a value in any form, so about a secret they are not used."""
-    for name in SECRETS:
-        option, value = connection_options()[name], options.get(name)
-        # A vaulted value is of a class of its own, and fine.
-        if isinstance(value, (str, int, float, list, tuple) if option["type"] == "dict" else (Mapping, list, tuple)):
-            return _unusable_secret(name, option)
-    return str(exc)
-
-
-def _unusable_secret(name: str, option: Mapping[str, Any], names: Mapping[str, str] | None = None) -> str:
-    return f"{(names or {}).get(name, name)}: it is not {'a mapping of names and texts' if option['type'] == 'dict' else 'a string'}."
+def _is_secret(kind: Any, value: Any) -> bool:
+    """Whether a value can be a secret: a text, or headers. The check of headers says which one has a list or a mapping as its value."""
+    if kind == "dict":
+        return isinstance(value, Mapping) and all(
+            text is None or isinstance(text, (*_TEXTS, list, tuple, Mapping)) for text in value.values()
+        )
+    return isinstance(value, _TEXTS)
