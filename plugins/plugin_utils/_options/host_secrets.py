@@ -99,11 +99,11 @@ def withhold_differing_secrets(
         needed = [option for option in templates if not host.has(VARIABLES[option])]
         of_task = host._replace(variables=variables_of(host) if needed else {})
         for option in needed:
-            other = _value(option, written.value(option, of_task.template))
-            common = _common(options[option], _value(option, arguments[option]), other)
-            if common != options[option]:
+            parts, there = _parts(option, options[option]), _parts(option, written.value(option, of_task.template))
+            left = _common(parts, _parts(option, arguments[option]), there)
+            if left != parts:
                 without.setdefault(option, []).append(host.name)
-                instead.setdefault(host.name, {}).update(dict.fromkeys(_CERTIFICATE) if option in _CERTIFICATE else {option: common})
+                instead.setdefault(host.name, {}).update(dict.fromkeys(_together(option), left or None))
     return instead, [
         f"{option} is a template that has another value, or none, for hosts without {VARIABLES[option]}: {format_names(names)}. So it "
         f"{'is not sent' if option in SECRETS else 'does not apply'} to them. Set {VARIABLES[option]} as a variable of those hosts. "
@@ -122,7 +122,7 @@ def _secrets_in(host: Host, variables: Iterable[str] = tuple(SECRETS.values())) 
         except VariableError:
             continue
         if value is not None:
-            found[variable] = headers_of(value) if variable == SECRETS["headers"] else value
+            found[variable] = _parts("headers", value) if variable == SECRETS["headers"] else value
     return found
 
 
@@ -137,36 +137,33 @@ def _take_what_is_made_of_secrets(options: dict[str, Any], host: Host, task: Any
         return taken
     for variable in [*secrets, *(VARIABLES[option] for option in PROTECTION if host.has(VARIABLES[option]))]:
         without = as_written(task, host, _without(host, variable))
-        for option in templates:
-            given = options.get(option)
-            common = _common(given, given, _value(option, written.value(option, without.template)))
-            if given is not None and common != given:
+        for option in [option for option in templates if option in options]:
+            parts = _parts(option, options[option])
+            left = _common(parts, parts, _parts(option, written.value(option, without.template)))
+            if left != parts:
                 taken[option] = variable
-                _leave(options, option, common)
+                _leave(options, option, left)
     return taken
 
 
 def _take_secrets(options: dict[str, Any], secrets: Mapping[str, Any], among: Iterable[str]) -> dict[str, str]:
     """Take what holds a secret of a host out of options. Returns the variables that have it, by option."""
-    found, left = {}, {}
-    for option in among:
-        given = options.get(option)
-        parts = given if isinstance(given, Mapping) else {"": given}
+    given = {option: _parts(option, options[option]) for option in among if option in options}
+    found = {}
+    for option, parts in given.items():
         held = {name: variable for name, value in parts.items() if (variable := _source(option, name, value, secrets))}
         if held:
             found[option] = next(iter(held.values()))
-            left[option] = {name: value for name, value in parts.items() if name not in held}
-    for option, value in left.items():
-        _leave(options, option, value)
+            _leave(options, option, {name: value for name, value in parts.items() if name not in held})
     return found
 
 
-def _leave(options: dict[str, Any], option: str, value: Any) -> None:
-    """Leave this value of an option that held a secret, if there is one."""
-    for name in _CERTIFICATE if option in _CERTIFICATE else [option]:
+def _leave(options: dict[str, Any], option: str, parts: Mapping[str, Any]) -> None:
+    """Leave these parts of an option that held a secret, if there are any: headers."""
+    for name in _together(option):
         options.pop(name, None)
-    if value:
-        options[option] = value
+    if parts:
+        options[option] = parts
 
 
 def _without(host: Host, variable: str) -> Host:
@@ -189,19 +186,20 @@ def _without(host: Host, variable: str) -> Host:
     return host._replace(variables=variables)
 
 
-def _common(given: Any, one: Any, other: Any) -> Any:
-    """What is `given` of an option whose value is `one` for one host and `other` for another. Each header counts for itself."""
-    if isinstance(given, Mapping) and isinstance(one, Mapping) and isinstance(other, Mapping):
-        return {
-            name: text for name, text in given.items() if name in one and name in other and _text(one[name]) == _text(other[name])
-        } or None
-    return given if _text(one) == _text(other) else None
+def _parts(option: str, raw: Any) -> Mapping[str, Any]:
+    """What of an option is judged by itself: each header, or the value of another option, which has no name."""
+    value = headers_of(decrypted(raw)) if option == "headers" else decrypted(raw)
+    return value if isinstance(value, Mapping) else {"": value}
 
 
-def _value(option: str, raw: Any) -> Any:
-    """The value of an option, headers as a mapping."""
-    value = decrypted(raw)
-    return headers_of(value) if option == "headers" else value
+def _common(parts: Mapping[str, Any], one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts that are the same in one value of an option and in another one."""
+    return {name: part for name, part in parts.items() if name in one and name in other and _text(one[name]) == _text(other[name])}
+
+
+def _together(option: str) -> tuple[str, ...]:
+    """The options that are of no use without this one."""
+    return _CERTIFICATE if option in _CERTIFICATE else (option,)
 
 
 def _source(option: str, name: str, value: Any, secrets: Mapping[str, Any]) -> str | None:
@@ -209,19 +207,19 @@ def _source(option: str, name: str, value: Any, secrets: Mapping[str, Any]) -> s
     if option in _CERTIFICATE:
         own_file = secrets.get(SECRETS[option])
         return SECRETS[option] if value and own_file and _path(value) == _path(own_file) else None
-    own = secrets.get(SECRETS["headers"])
-    if isinstance(own, Mapping) and any(str(name).lower() == str(mine).lower() and _text(value) == _text(own[mine]) for mine in own):
+    own = secrets.get(SECRETS["headers"], {})
+    if any(str(name).lower() == str(mine).lower() and _text(value) == _text(own[mine]) for mine in own):
         return SECRETS["headers"]
     return _text_source(_text(value), secrets)
 
 
 def _text_source(text: str, secrets: Mapping[str, Any]) -> str | None:
     """The variable whose secret is in a text, or in what the text means to a server as a header: its words, and what HTTP Basic encodes."""
-    token, headers = _text(secrets.get(SECRETS["token"])), secrets.get(SECRETS["headers"])
+    token, headers = _text(secrets.get(SECRETS["token"])), secrets.get(SECRETS["headers"], {})
     given = list(texts_of(text))
     if token and (token in given or (len(token) >= _LONG_SECRET and any(token in each for each in given))):
         return SECRETS["token"]
-    for name, value in headers.items() if isinstance(headers, Mapping) else ():
+    for name, value in headers.items():
         held = texts_of(_text(value)) if str(name).lower() in CREDENTIALS else [_text(value)]
         if any(len(each) >= _LONG_SECRET and each in other for each in held for other in given):
             return SECRETS["headers"]
@@ -229,7 +227,7 @@ def _text_source(text: str, secrets: Mapping[str, Any]) -> str | None:
 
 
 def _path(value: Any) -> str:
-    """A file in one spelling: in the options of a plugin, Ansible has made its path absolute already."""
+    """A file in one spelling: the check of an option puts in what ``~`` and ``$NAME`` stand for."""
     return str(unfrackpath(str(value), follow=False))
 
 
