@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...module_utils._http.endpoint import APIS, AUTO, PUBLIC_OPTIONS, Endpoint
+from ...module_utils._http.endpoint import PUBLIC_OPTIONS, V0, V1, Endpoint
 from ...module_utils._http.errors import ApiError
 from ...module_utils._http.ip_addresses import is_loopback
 from ...module_utils._http.response import Response
@@ -42,31 +42,26 @@ from .._options.server_identity import names_by_server
 
 def dump_polls(endpoints: Mapping[str, Endpoint], polls: Mapping[str, ParsedPoll]) -> str:
     """What to keep about hosts whose answers are read, without those that are to be asked again."""
-    models: dict[str, int] = {}
-    numbers: dict[int, int] = {}
-    answers: list[dict[str, Any]] = []
-    positions: dict[int, int] = {}
+    kept = {name: (endpoint, polls[name]) for name, endpoint in _cacheable(endpoints).items()}
+    answers = {id(poll.answer): poll.answer for _endpoint, poll in kept.values() if isinstance(poll.answer, ParsedAnswer)}
+    # Entries of models that several answers share are the same object, and encoding one takes longer than all the rest.
+    entries = {id(model.entry): model.entry for answer in answers.values() for model in answer.models}
+    texts = {identity: canonical(entry) for identity, entry in entries.items()}
+    models = {text: number for number, text in enumerate(dict.fromkeys(texts.values()))}
+    positions = {identity: position for position, identity in enumerate(answers)}
     hosts = {}
-
-    def number_of(model: Model) -> int:
-        # Model entries that several answers share are the same object, and encoding one takes longer than all the rest.
-        known = numbers.get(id(model.entry))
-        if known is None:
-            known = numbers[id(model.entry)] = models.setdefault(canonical(model.entry), len(models))
-        return known
-
-    for name, endpoint in _cacheable(endpoints).items():
-        poll = polls[name]
+    for name, (endpoint, poll) in kept.items():
         entry = {"asked_with": _asked_with(endpoint), "asked_at": poll.asked_at, "response_ms": poll.response_ms}
         answer = poll.answer
-        if isinstance(answer, ParsedAnswer):
-            if id(answer) not in positions:
-                positions[id(answer)] = len(answers)
-                answers.append({"models": list(map(number_of, answer.models)), "warnings": answer.warnings, "api": answer.api})
+        if id(answer) in positions:
             hosts[name] = {**entry, "answer": positions[id(answer)]}
         elif isinstance(answer, ApiError) and answer.http_status is None and not poll.cut_short:
             hosts[name] = {**entry, "status": answer.status, "what": answer.problem, "hint": hint_of(answer)}
-    return json.dumps({"hosts": hosts, "answers": answers, "models": list(models)})
+    as_lists = [
+        {"models": [models[texts[id(model.entry)]] for model in answer.models], "warnings": answer.warnings, "api": answer.api}
+        for answer in answers.values()
+    ]
+    return json.dumps({"hosts": hosts, "answers": as_lists, "models": list(models)})
 
 
 def load_polls(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) -> dict[str, ParsedPoll]:
@@ -79,22 +74,13 @@ def load_polls(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) ->
         hosts, answers, models = cache["hosts"], cache["answers"], cache["models"]
     except (KeyError, TypeError, ValueError, RecursionError):
         return {}
-    reads: dict[int, ParsedAnswer] = {}
 
-    def answer_of(entry: Any) -> ParsedAnswer | ApiError:
-        if "answer" not in entry:
-            if entry["status"] not in STATUSES[1:]:
-                raise ValueError
-            return ApiError(entry["status"], str(entry["what"]), hint=str(entry["hint"]))
-        position = entry["answer"]
-        if position not in reads:
-            answer = answers[position]
-            if answer["api"] not in APIS or answer["api"] == AUTO:
-                raise ValueError
-            reads[position] = ParsedAnswer(
-                [_read_model(models[number]) for number in answer["models"]], [str(text) for text in answer["warnings"]], answer["api"]
-            )
-        return reads[position]
+    @functools.lru_cache(maxsize=None)
+    def answer_at(position: int) -> ParsedAnswer:
+        answer = answers[position]
+        if answer["api"] not in (V1, V0):
+            raise ValueError
+        return ParsedAnswer([_read_model(models[number]) for number in answer["models"]], [*map(str, answer["warnings"])], answer["api"])
 
     polls = {}
     now = time.time()
@@ -102,15 +88,18 @@ def load_polls(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) ->
         with contextlib.suppress(ApiError, KeyError, IndexError, TypeError, ValueError):
             entry = hosts[name]
             age = now - _seconds(entry["asked_at"])
-            if entry["asked_with"] != _asked_with(endpoint) or (max_age and not 0 <= age <= max_age):
+            is_of_endpoint = entry["asked_with"] == _asked_with(endpoint) and type(entry["response_ms"]) in (int, type(None))
+            if not is_of_endpoint or (max_age and not 0 <= age <= max_age):
                 continue
-            if type(entry["response_ms"]) not in (int, type(None)):
-                continue
-            answer = answer_of(entry)
-            # It was masked for the token of that time, and the host may have another one now.
-            if isinstance(answer, ApiError):
-                answer = mask_problem(endpoint, answer)
-            elif answer.mask(endpoint) is not answer:
+            # What was sent back was masked for the token of that time, and the host may have another one now.
+            answer: ParsedAnswer | ApiError
+            if "answer" in entry:
+                answer = answer_at(entry["answer"])
+                if answer.mask(endpoint) is not answer:
+                    continue
+            elif entry["status"] in STATUSES[1:]:
+                answer = mask_problem(endpoint, ApiError(entry["status"], str(entry["what"]), hint=str(entry["hint"])))
+            else:
                 continue
             polls[name] = ParsedPoll(answer, entry["asked_at"], entry["response_ms"])
     return polls
