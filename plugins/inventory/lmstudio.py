@@ -172,8 +172,6 @@ from ..plugin_utils._options.precedence import resolve_fleet
 from ..plugin_utils._options.templates import explain_template
 from ..plugin_utils._options.validate import refuse_conversions
 
-_TEMPLATES = ("token", "headers", "hosts", "endpoints")
-
 
 class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlugin):
     """Asks hosts, and gives each its record and its groups."""
@@ -230,9 +228,11 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
     def _read_options(self, path: str) -> dict[str, Any]:
         self._read_config_data(path)
         options = {name: self.get_option(name) for name in self.option_definitions}
-        for name in _TEMPLATES:
+        for name in ("token", "headers", "hosts", "endpoints"):
             options[name] = self._templated(name, options[name])
         for name in ("hosts", "endpoints"):
+            # A template may have become a list in the list.
+            options[name] = [item for part in options[name] or [] for item in (part if isinstance(part, list) else [part])]
             if not all(isinstance(item, str) and item for item in options[name]):
                 raise OptionError(name, "it has an entry that is empty or not a string.")
         if not options["hosts"] and not options["endpoints"]:
@@ -243,14 +243,10 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
     def _templated(self, name: str, value: Any) -> Any:
         self.templar.available_variables = self._vars
         try:
-            value = self.templar.template(value)
+            return self.templar.template(value)
         except Exception as exc:  # Whatever a template raises, it may quote a secret.
             problem = explain_template(exc, value, secret=name != "hosts")
             raise OptionError(name, f"its template cannot be used: {problem}") from None
-        if name not in ("hosts", "endpoints"):
-            return value
-        # A template may have become a list in the list.
-        return [item for part in value or [] for item in (part if isinstance(part, list) else [part])]
 
     def _matching(self, pattern: list[str]) -> list[str]:
         if not pattern:

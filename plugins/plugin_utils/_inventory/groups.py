@@ -65,16 +65,15 @@ class ConstructedFromRecords(Constructable):
             return
         if options["compose"]:
             self._set_composite_vars(options["compose"], seen, name, strict=options["strict"])
-        if options["groups"] or options["keyed_groups"]:
             seen = variables.of_host(name)
-            inventory = self.inventory
-            # If a group has the name of the host, Ansible's add_child would add that group instead.
-            self.inventory = SimpleNamespace(add_group=inventory.add_group, add_child=lambda group, host: inventory.add_host(host, group))
-            try:
-                self._add_host_to_composed_groups(options["groups"], seen, name, options["strict"], fetch_hostvars=False)
-            finally:
-                self.inventory = inventory
-            self._add_host_to_keyed_groups(options["keyed_groups"], seen, name, options["strict"], fetch_hostvars=False)
+        inventory = self.inventory
+        # If a group has the name of the host, Ansible's add_child would add that group instead.
+        self.inventory = SimpleNamespace(add_group=inventory.add_group, add_child=lambda group, host: inventory.add_host(host, group))
+        try:
+            self._add_host_to_composed_groups(options["groups"], seen, name, options["strict"], fetch_hostvars=False)
+        finally:
+            self.inventory = inventory
+        self._add_host_to_keyed_groups(options["keyed_groups"], seen, name, options["strict"], fetch_hostvars=False)
 
     def _compose(self, *args: Any, **kwargs: Any) -> Any:
         # The result of an expression on server text is server text.

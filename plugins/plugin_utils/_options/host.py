@@ -12,7 +12,7 @@ the delegate there, so these two are then read from the inventory. Where many ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ansible import constants, context, errors
@@ -78,14 +78,10 @@ class _Unreadable(Mapping[str, Any]):
     def __init__(self, error: VariableError) -> None:
         self._error = error
 
-    def __getitem__(self, name: str) -> Any:
+    def _raise(self, *_args: Any) -> Any:
         raise self._error
 
-    def __iter__(self) -> Iterator[str]:
-        raise self._error
-
-    def __len__(self) -> int:
-        raise self._error
+    __getitem__ = __iter__ = __len__ = _raise
 
 
 def variables_or_error(name: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:

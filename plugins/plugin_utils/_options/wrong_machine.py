@@ -145,7 +145,12 @@ def _one_server_warning(
     if (on_controller and host.has(CONTROLLER_URL)) or not host.is_local:
         return None
 
-    def is_asked_there(other: Host) -> bool:
+    def is_asked_there(name: str) -> bool:
+        other = host._replace(
+            name=name,
+            variables=variables_in_task(task, name, host.variables),
+            default_connection=connection_of_play(task, name, host.variables, host.templar),
+        )
         options = {option: written.value(option, other.template) for option in _WHERE}
         if any(value is None and option in task.args for option, value in options.items()):
             return False  # It cannot be told, as where it is made of the variable of a loop.
@@ -155,15 +160,7 @@ def _one_server_warning(
         except VariableError:
             return False  # Its own task says so.
 
-    others = (
-        host._replace(
-            name=name,
-            variables=variables_in_task(task, name, host.variables),
-            default_connection=connection_of_play(task, name, host.variables, host.templar),
-        )
-        for name in batch[1:]
-    )
-    names = [other.name for other in others if is_asked_there(other)]
+    names = [name for name in batch[1:] if is_asked_there(name)]
     if not names:
         return None
     ways = [f"{_SET_URL} for each"] if on_controller or host.has(VARIABLES["url"]) else []
