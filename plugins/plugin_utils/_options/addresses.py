@@ -22,7 +22,7 @@ from ...module_utils._http.option_checks import DEFAULT_PORT, bracketed, parts_o
 from ...module_utils._input_errors import OptionError
 from ...module_utils._text import printable
 from .host import CONTROLLER_URL, VARIABLES, Host, NotAsked, VariableError, host_of_inventory
-from .server_identity import THIS_MACHINE, Server, same_server_as, server_of
+from .server_identity import same_server_as, server_of
 
 MachineOf = Callable[[str], tuple[str, ...]]
 """Which machine the host of a name is: equal for hosts that are one, empty for the controller."""
@@ -61,7 +61,7 @@ def is_server_of_host(overrides: Mapping[str, Any], host: Host, on_controller: b
     if url is not None:
         own += [(url, port), (with_host(str(url), host.address), port)]
     asked = _server(overrides["url"], overrides.get("port"))
-    if not asked or (asked.host == THIS_MACHINE and not host.sends_request(on_controller)):
+    if not asked or (is_this_machine(Endpoint(asked).host) and not host.sends_request(on_controller)):
         return False
     return any(_server(*server) == asked for server in own)
 
@@ -73,13 +73,12 @@ def leads_to(url: str, options: Mapping[str, Any], default_url: str) -> bool:
     return _server(own or default_url, default_port) == _server(url, None)
 
 
-def _server(url: Any, port: Any) -> Server | None:
-    """What a URL names, in a form that can be compared. None for one that cannot be used."""
+def _server(url: Any, port: Any) -> str | None:
+    """What a URL names, in the one spelling that can be compared. None for one that cannot be used."""
     try:
-        endpoint = Endpoint(normalise_url(str(url), None if port is None else check_type_int(port)))
+        return server_of(Endpoint(normalise_url(str(url), None if port is None else check_type_int(port))))
     except (OptionError, OverflowError, TypeError, ValueError):
         return None
-    return server_of(endpoint)
 
 
 def machine_by_variables(hostvars: Mapping[str, Any], templar: Any) -> MachineOf:

@@ -9,25 +9,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
 
 from ...module_utils._grouping import grouped
 from ...module_utils._http.endpoint import Endpoint
 from ...module_utils._http.ip_addresses import canonical_host, is_this_machine
-
-THIS_MACHINE = "localhost"
-
-
-class Server(NamedTuple):
-    scheme: str
-    host: str
-    port: int
-    path: str
+from ...module_utils._http.option_checks import bracketed
 
 
-def server_of(endpoint: Endpoint) -> Server:
-    host = THIS_MACHINE if is_this_machine(endpoint.host) else canonical_host(endpoint.host)
-    return Server(endpoint.scheme, host, endpoint.port, endpoint.prefix)
+def server_of(endpoint: Endpoint) -> str:
+    """The URL of an endpoint in the one spelling that can be compared."""
+    host = "localhost" if is_this_machine(endpoint.host) else canonical_host(endpoint.host)
+    return f"{endpoint.scheme}://{bracketed(host)}:{endpoint.port}{endpoint.prefix}"
 
 
 def names_by_server(endpoints: Iterable[tuple[str, Endpoint]]) -> Collection[list[str]]:

@@ -46,24 +46,18 @@ def explain_template(exc: BaseException, raw: Any, secret: bool) -> str:
     About a secret, only what cannot quote it: an error of a filter or a lookup may contain any part of its input.
     """
     problem = str(exc)
-    undefined = _UNDEFINED.search(problem)
-    if undefined:
-        return undefined[0]
+    if found := _UNDEFINED.search(problem):
+        return found[0]
     if not secret:
         return problem
-    if isinstance(raw, Mapping):
-        raw = " ".join(str(item) for item in raw.values())
-    missing = _MISSING.search(problem)
-    if missing and (missing[1] or missing[2]) in str(raw):
-        return f"the filter, test or lookup {missing[1] or missing[2]} was not found"
+    if (found := _MISSING.search(problem)) and (missing := found[1] or found[2]) in str(raw):
+        return f"the filter, test or lookup {missing} was not found"
     if _VAULT.search(problem):
         return problem.rstrip(".")
-    file = _FILE.search(problem)
-    if file and file[1] in str(raw):
-        return f"unable to access the file {file[1]!r}"
-    lookup = _LOOKUP.search(problem)
-    if lookup:
-        return f"the lookup {lookup[1]} failed"
+    if (found := _FILE.search(problem)) and found[1] in str(raw):
+        return f"unable to access the file {found[1]!r}"
+    if found := _LOOKUP.search(problem):
+        return f"the lookup {found[1]} failed"
     cause: BaseException | None = exc
     while cause:
         if isinstance(cause, jinja2.TemplateSyntaxError):

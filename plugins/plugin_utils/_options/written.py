@@ -83,7 +83,7 @@ def as_written(task: Any, here: Host, there: Host) -> Host:
     evaluated for that one is replaced: the variables of a loop are None unless the loop comes to the same on `there`, and those that an include
     applies are as they are written.
     """
-    levels = [(include, _loop_variables(include), _applied_variables(include)) for include in includes_around(task)]
+    levels = [(include, _loop_variables(include), _applied(include, "vars") or {}) for include in includes_around(task)]
     if task.loop:
         names = (*(str(here.variables.get(variable)) for variable in ("ansible_loop_var", "ansible_index_var")), "ansible_loop")
         levels.append((task, {name: here.variables[name] for name in names if name in here.variables}, {}))
@@ -122,9 +122,9 @@ def _loop_variables(include: Any) -> dict[str, Any]:
     return {name: value for name, value in include.vars.items() if name not in written}
 
 
-def _applied_variables(include: Any) -> dict[str, Any]:
-    """The variables that an include applies, as they are written."""
-    return (_written_arguments(include).get("apply") or {}).get("vars") or {}
+def _applied(include: Any, keyword: str) -> Any:
+    """What an include applies, as it is written."""
+    return (_written_arguments(include).get("apply") or {}).get(keyword)
 
 
 def _written_around(task: Any, keyword: str) -> list[Any]:
@@ -135,7 +135,7 @@ def _written_around(task: Any, keyword: str) -> list[Any]:
         include = getattr(block, "_parent", None)
         if isinstance(include, TaskInclude) and not include.statically_loaded:
             # Since 2.19, ansible-core evaluates what an include applies, before there are tasks to which it applies.
-            written = (_written_arguments(include).get("apply") or {}).get(keyword)
+            written = _applied(include, keyword)
             if keyword == "module_defaults":
                 written = task._load_module_defaults(keyword, written)
             pairs = list(zip(_as_list(getattr(block, f"_{keyword}", None)), _as_list(written)))
