@@ -273,9 +273,8 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
         endpoints = {name: endpoint for name, endpoint in resolved.items() if isinstance(endpoint, Endpoint)}
         key = self.get_cache_key(path)
         polls = load_polls(self.cached(key), endpoints, options["cache_timeout"]) if read_cache else {}
-        missing = [name for name in endpoints if name not in polls]
-        to_ask = [endpoints[name] for name in missing]
-        asked = poll_all(to_ask, options["concurrency"], options["fleet_timeout"], show_progress, lambda _endpoint, poll: poll)
+        missing = {name: endpoint for name, endpoint in endpoints.items() if name not in polls}
+        asked = poll_all([*missing.values()], options["concurrency"], options["fleet_timeout"], show_progress, lambda _endpoint, poll: poll)
         polls.update(zip(missing, asked))
         if missing:
             self._cache[key] = dump_polls(endpoints, polls)

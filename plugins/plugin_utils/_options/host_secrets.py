@@ -207,20 +207,16 @@ def _source(option: str, name: str, value: Any, secrets: Mapping[str, Any]) -> s
     if option in _CERTIFICATE:
         own_file = secrets.get(SECRETS[option])
         return SECRETS[option] if value and own_file and _path(value) == _path(own_file) else None
-    own = secrets.get(SECRETS["headers"], {})
-    if any(str(name).lower() == str(mine).lower() and _text(value) == _text(own[mine]) for mine in own):
+    headers = secrets.get(SECRETS["headers"], {})
+    if any(str(name).lower() == str(mine).lower() and _text(value) == _text(headers[mine]) for mine in headers):
         return SECRETS["headers"]
-    return _text_source(_text(value), secrets)
-
-
-def _text_source(text: str, secrets: Mapping[str, Any]) -> str | None:
-    """The variable whose secret is in a text, or in what the text means to a server as a header: its words, and what HTTP Basic encodes."""
-    token, headers = _text(secrets.get(SECRETS["token"])), secrets.get(SECRETS["headers"], {})
-    given = list(texts_of(text))
+    # What the value means to a server as a header: its words, and what HTTP Basic encodes.
+    given = list(texts_of(_text(value)))
+    token = _text(secrets.get(SECRETS["token"]))
     if token and (token in given or (len(token) >= _LONG_SECRET and any(token in each for each in given))):
         return SECRETS["token"]
-    for name, value in headers.items():
-        held = texts_of(_text(value)) if str(name).lower() in CREDENTIALS else [_text(value)]
+    for mine, secret in headers.items():
+        held = texts_of(_text(secret)) if str(mine).lower() in CREDENTIALS else [_text(secret)]
         if any(len(each) >= _LONG_SECRET and each in other for each in held for other in given):
             return SECRETS["headers"]
     return None

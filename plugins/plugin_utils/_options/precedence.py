@@ -108,10 +108,10 @@ def resolve_fleet(
         raw = only_set(combine(own.options, of_host))
         if own.not_asked and ("url" in own.options or not raw.get("url")):
             return own.not_asked
-        url = raw.pop("url") if isinstance(raw.get("url"), str) else None
+        url = str(raw.pop("url", ""))
         key = repr(raw)
         typed = checked.get(key) or checked.setdefault(key, validate_options(spec, raw, own.names))
-        endpoint = make_endpoint({**typed, "url": url or typed["url"]}, own.default_url, own.names)
+        endpoint = make_endpoint({**typed, "url": url}, own.default_url, own.names)
         try:
             check_route(endpoint)
         except OptionError as exc:

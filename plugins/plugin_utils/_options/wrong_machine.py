@@ -81,7 +81,7 @@ def check_target(connection: Any, host: Host, endpoint: Endpoint, named_url: Any
         why = f"the address of {host.name} is {without_userinfo(host.address)}"
     else:
         return None
-    needs_url = host.has(VARIABLES["url"]) and _may_be_another_machine(host)
+    needs_url = host.is_local and host.has(VARIABLES["url"]) and not host.has(CONTROLLER_URL)
     return (
         f"the connection is local, so the controller answers for itself, although {why}. "
         f"If {host.name} is another machine: {_SET_URL + ', and ' if needs_url else ''}{_FROM_CONTROLLER}."
