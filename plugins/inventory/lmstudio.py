@@ -166,11 +166,14 @@ from ..plugin_utils._inventory.cache_that_may_fail import CacheThatMayFail
 from ..plugin_utils._inventory.groups import ConstructedFromRecords, set_record
 from ..plugin_utils._inventory.naming import addresses_by_name, check_variable
 from ..plugin_utils._inventory.variables import Variables
+from ..plugin_utils._options.argspec import FLEET_SPEC
 from ..plugin_utils._options.combine import options_from_address
-from ..plugin_utils._options.host import SECRETS, Host, NotAsked, connection_of_command_line, variables_or_error
-from ..plugin_utils._options.precedence import resolve_fleet
+from ..plugin_utils._options.host import Host, NotAsked, connection_of_command_line, variables_or_error
+from ..plugin_utils._options.precedence import given_options, resolve_fleet
 from ..plugin_utils._options.templates import explain_template
-from ..plugin_utils._options.validate import refuse_conversions
+from ..plugin_utils._options.validate import refuse_conversions, validate_options
+
+_TEMPLATES = ("token", "headers", "hosts", "endpoints")
 
 
 class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlugin):
@@ -210,26 +213,21 @@ class InventoryModule(CacheThatMayFail, ConstructedFromRecords, BaseInventoryPlu
             self.construct(name, options, variables)
 
     def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Mapping[str, Any] | None = None) -> None:
-        # Ansible itself would take an empty string for false, or for a folder. For a pattern of hosts it is an error.
-        given = {name: value for name, value in (direct or {}).items() if name == "hosts" or is_set(value)}
-        unknown = sorted(set(direct or {}) - set(self.option_definitions))
+        given = {name: self._templated(name, value) if name in _TEMPLATES else value for name, value in (direct or {}).items()}
+        unknown = sorted(set(given) - set(self.option_definitions))
         if unknown:
             raise AnsibleParserError(unknown_names("option", unknown, sorted(self.option_definitions)))
+        # Ansible itself would take an empty string for false, or for a folder. For a pattern of hosts it is an error.
+        given = {name: value for name, value in given.items() if name == "hosts" or is_set(value)}
         refuse_conversions(self.option_definitions, given)
-        for name in SECRETS:
-            kind, wrong_types = (
-                ("a mapping of names and texts", (str, int, float, list)) if name == "headers" else ("a string", (Mapping, list))
-            )
-            # Ansible would quote it. A vaulted value is of a class of its own, and fine.
-            if isinstance(given.get(name), wrong_types):
-                raise OptionError(name, f"it is not {kind}.")
-        super().set_options(task_keys, var_options, given)
+        # Ansible itself would quote a secret that cannot be used.
+        of_fleet = given_options({name: value for name, value in given.items() if name in FLEET_SPEC})
+        checked = validate_options(FLEET_SPEC, of_fleet)
+        super().set_options(task_keys, var_options, {**given, **{name: checked[name] for name in of_fleet}})
 
     def _read_options(self, path: str) -> dict[str, Any]:
         self._read_config_data(path)
         options = {name: self.get_option(name) for name in self.option_definitions}
-        for name in ("token", "headers", "hosts", "endpoints"):
-            options[name] = self._templated(name, options[name])
         for name in ("hosts", "endpoints"):
             # A template may have become a list in the list.
             options[name] = [item for part in options[name] or [] for item in (part if isinstance(part, list) else [part])]
