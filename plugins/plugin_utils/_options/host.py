@@ -108,10 +108,8 @@ class Host(NamedTuple):
 
     def variable(self, name: str) -> Any:
         """A variable's value, or None when it is not set or empty."""
-        if name not in self.variables:
-            return None
-        raw = self.variables[name]
-        if isinstance(raw, str) and not is_template(raw):
+        raw = self.variables.get(name)
+        if raw is None or (isinstance(raw, str) and not is_template(raw)):
             # Shortcut: for a thousand hosts, templating takes a twentieth of what asking them takes.
             return raw if is_set(raw) else None
         try:
