@@ -183,6 +183,23 @@ def test_a_lookup_takes_nothing_for_what_it_is_not(run, start):
     assert not fleet.requests("gpu01")
 
 
+def test_a_port_that_is_not_a_number_is_refused_beside_a_url_too(run):
+    play = """
+- name: Ask with what Ansible would take for the number 1
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      gpufleet.lmstudio.model_info: {url: http://other.invalid, port: true, via: controller}
+      ignore_errors: true
+      register: answer
+    - name: It is refused in plain words
+      ansible.builtin.assert:
+        that: "answer.msg == 'port: true is not a number.'"
+"""
+    run(play, {"gpu01": {}})
+
+
 def test_a_variable_of_a_host_that_cannot_be_used_is_named_with_its_host(run, start):
     fleet = start({"gpu01": {}})
     play = """
