@@ -35,8 +35,7 @@ class Variables:
         if key not in self._group_variables:
             ordered = sort_groups(groups.values())
             self._group_variables[key] = combine_vars(get_group_vars(ordered), self._of_plugins(ordered))
-        own: dict[str, Any] = combine_vars(host.get_vars(), self._of_plugins([host]))
-        return dict(combine_vars(self._group_variables[key], own))
+        return dict(combine_vars(self._group_variables[key], combine_vars(host.get_vars(), self._of_plugins([host]))))
 
     def _of_plugins(self, entities: list[Any]) -> dict[str, Any]:
         variables: dict[str, Any] = get_vars_from_inventory_sources(self._loader, self._sources, entities, "all")

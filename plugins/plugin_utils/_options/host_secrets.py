@@ -20,6 +20,7 @@ judged by itself.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
@@ -117,12 +118,10 @@ def _secrets_in(host: Host, variables: Iterable[str] = tuple(SECRETS.values())) 
     """The secrets of a host, by variable. One that cannot be used is left out: it cannot be in an option either."""
     found = {}
     for variable in variables:
-        try:
+        with contextlib.suppress(VariableError):
             value = host.variable(variable)
-        except VariableError:
-            continue
-        if value is not None:
-            found[variable] = _parts("headers", value) if variable == SECRETS["headers"] else value
+            if value is not None:
+                found[variable] = _parts("headers", value) if variable == SECRETS["headers"] else value
     return found
 
 

@@ -73,17 +73,12 @@ def check_target(connection: Any, host: Host, endpoint: Endpoint, named_url: Any
             f"the task is delegated to {host.delegate}, where {endpoint.url} is a server of {host.delegate} and not of {host.name}. Remove "
             f"delegate_to, or set lmstudio_url to an address of {host.name} that {host.delegate} reaches. Or query it from the controller: via: controller."
         )
-    if host.delegate or connection.transport != "local":
+    if host.delegate or connection.transport != "local" or (host.is_local and not _has_other_address(host)):
         return None
-    if not host.is_local:
-        why = f"the connection of {host.name} is {host.connection}"
-    elif _has_other_address(host):
-        why = f"the address of {host.name} is {without_userinfo(host.address)}"
-    else:
-        return None
+    what, value = ("address", without_userinfo(host.address)) if host.is_local else ("connection", host.connection)
     needs_url = host.is_local and host.has(VARIABLES["url"]) and not host.has(CONTROLLER_URL)
     return (
-        f"the connection is local, so the controller answers for itself, although {why}. "
+        f"the connection is local, so the controller answers for itself, although the {what} of {host.name} is {value}. "
         f"If {host.name} is another machine: {_SET_URL + ', and ' if needs_url else ''}{_FROM_CONTROLLER}."
     )
 
