@@ -136,10 +136,10 @@ def _take_what_is_made_of_secrets(options: dict[str, Any], host: Host, task: Any
         return taken
     for variable in [*secrets, *(VARIABLES[option] for option in PROTECTION if host.has(VARIABLES[option]))]:
         without = as_written(task, host, _without(host, variable))
-        for option in [option for option in templates if option in options]:
-            parts = _parts(option, options[option])
+        for option in templates:
+            parts = _parts(option, options.get(option))
             left = _common(parts, parts, _parts(option, written.value(option, without.template)))
-            if left != parts:
+            if option in options and left != parts:
                 taken[option] = variable
                 _leave(options, option, left)
     return taken

@@ -129,6 +129,16 @@ def test_a_secret_is_withheld_wherever_it_is_and_an_option_of_the_task_itself_is
     assert withhold(own, except_for=own) == (own, {})
 
 
+def test_a_certificate_and_its_key_that_are_made_of_a_secret_are_withheld_together():
+    written = {"client_cert": trusted("{{ lmstudio_token }}.pem"), "client_key": trusted("{{ lmstudio_token }}.key")}
+    gpu01 = host(lmstudio_token="of-gpu01-0123")
+    task = SimpleNamespace(loop=None, _parent=None)
+    action = SimpleNamespace(_task=task, _compute_environment_string=lambda found: None)
+    options = {option: gpu01.template(value) for option, value in written.items()}
+    found = withhold_from_server(action, gpu01, Resolved(options, {}, "", on_controller=True), Written([written]), ())
+    assert (found.options, found.withheld) == ({}, {"client_cert": "lmstudio_token"})
+
+
 def test_a_variable_that_does_not_apply_is_named_once():
     def warning(**withheld):
         return foreign_url_warning(Endpoint("http://other"), Resolved({}, {}, "", on_controller=True, withheld=withheld), host())
