@@ -14,21 +14,21 @@ from __future__ import annotations
 import calendar
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from ....module_utils._grouping import grouped
 from ....module_utils._lmstudio.known import is_older
 from ....module_utils._lmstudio.poll import TIME_FORMAT
 from ....module_utils._text import printable
 from ..document import Audit, drift_of, hosts_compared, violations_by_host
 from ..policy import NO_ANSWER
 
-_LABEL_LENGTH = 1000
 _PASSED, _WARNED, _FAILED, _NOT_KNOWN = _OUTCOMES = ("passed", "warned", "failed", "not known")
 """How a check ended, the worst last. It is not known for a host without an answer."""
 
-Samples = Iterable["tuple[tuple[str, ...], float | None]"]
-"""The values of the labels, and the number, which is None where it is not known."""
+Samples = Iterator["tuple[str, tuple[str, ...], float | None]"]
+"""Each with the name of the metric, the values of its labels, and the number, which is None where it is not known."""
 
 
 class Metric(NamedTuple):
@@ -38,18 +38,52 @@ class Metric(NamedTuple):
     labels: tuple[str, ...]
     unit: str
     help: str
-    samples: Callable[[Audit], Samples]
+
+
+_HOST, _RULE = ("host",), ("policy", "requirement")
+
+METRICS = (
+    Metric("lmstudio_hosts_expected", (), "hosts", "Hosts that should answer."),
+    Metric("lmstudio_hosts_answered", (), "hosts", "Hosts that answered."),
+    Metric("lmstudio_host_ok", _HOST, "0 or 1", "Whether the host answered with a model list."),
+    Metric("lmstudio_host_status", ("host", "status"), "1", "The status of the host."),
+    Metric("lmstudio_host_older_api", _HOST, "0 or 1", "Whether the host answered over the older API, which does not report everything."),
+    Metric("lmstudio_models_listed", _HOST, "models", "Models that the host lists."),
+    Metric("lmstudio_models_loaded", _HOST, "models", "Models that are loaded on the host."),
+    Metric("lmstudio_instances", _HOST, "instances", "Loaded instances."),
+    Metric("lmstudio_listed_bytes", _HOST, "bytes", "Size of all models that the host lists."),
+    Metric("lmstudio_loaded_bytes", _HOST, "bytes", "Size of the models that are loaded on the host."),
+    Metric("lmstudio_instance_context_length", ("host", "model", "model_instance"), "tokens", "Context of a loaded instance."),
+    Metric("lmstudio_violations", ("severity",), "violations", "Violations of the policy, hosts without an answer included."),
+    Metric("lmstudio_host_violations", _HOST, "violations", "Violations of the policy on a host that answered."),
+    Metric("lmstudio_requirement_met", ("host", *_RULE), "0 or 1", "Whether a host that answered meets the requirement."),
+    Metric("lmstudio_requirement_hosts", _RULE, "hosts", "Hosts that the requirement is about."),
+    Metric("lmstudio_requirement_hosts_met", _RULE, "hosts", "Hosts that meet the requirement."),
+    Metric(
+        "lmstudio_requirement_hosts_failed",
+        _RULE,
+        "hosts",
+        "Hosts that answered and do not meet the requirement, unless its severity is warn.",
+    ),
+    Metric("lmstudio_fleet_rule_met", _RULE, "0 or 1", "Whether the hosts together meet the rule."),
+    Metric("lmstudio_fleet_rule_failed", _RULE, "0 or 1", "Whether the hosts together do not meet the rule, unless its severity is warn."),
+    Metric("lmstudio_drift_changes", _HOST, "changes", "Changes since the baseline on a host that was compared with it."),
+    Metric("lmstudio_drift_hosts_not_compared", (), "hosts", "Hosts that could not be compared with the baseline."),
+    # What differs between any two runs comes last.
+    Metric("lmstudio_response_seconds", _HOST, "seconds", "Time until the host answered."),
+    Metric("lmstudio_audit_timestamp_seconds", (), "seconds since 1970", "When the fleet was audited."),
+)
 
 
 def as_prometheus(audit: Audit) -> str:
+    samples = grouped((name, (values, number)) for name, values, number in _samples(audit) if number is not None)
     lines: list[str] = []
     for metric in METRICS:
         shown: dict[str, float] = {}
-        for values, number in metric.samples(audit):
-            if number is not None:
-                # Different names may look the same once they are printable, and a sample that occurs twice makes the whole file invalid.
-                sample = _labelled(metric, values)
-                shown[sample] = min(number, shown.get(sample, number))
+        for values, number in samples.get(metric.name, ()):
+            # Different names may look the same once they are printable, and a sample that occurs twice makes the whole file invalid.
+            sample = _labelled(metric, values)
+            shown[sample] = min(number, shown.get(sample, number))
         if shown:
             lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} gauge"]
             lines += [f"{sample} {int(number) if number == int(number) else number}" for sample, number in shown.items()]
@@ -66,129 +100,67 @@ def _escaped(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return printable(text, _LABEL_LENGTH)
+    return printable(text, 1000)
 
 
-def _contexts(audit: Audit) -> Samples:
+def _samples(audit: Audit) -> Samples:
+    summary = audit["summary"]
+    yield "lmstudio_hosts_expected", (), summary["hosts"]["total"]
+    yield "lmstudio_hosts_answered", (), summary["hosts"]["ok"]
+    yield "lmstudio_drift_hosts_not_compared", (), summary["not_compared"]
+    yield "lmstudio_audit_timestamp_seconds", (), calendar.timegm(time.strptime(audit["run"]["audited_at"], TIME_FORMAT))
     for host in audit["hosts"]:
-        for model in host["models"]:
-            for instance in model["instances"]:
-                yield (host["name"], model["key"], instance["id"]), instance["context_length"]
+        yield from _samples_of_host(host)
+    for name, times in audit["run"]["hosts"].items():
+        yield "lmstudio_response_seconds", (name,), None if times["response_ms"] is None else times["response_ms"] / 1000
+    changes = Counter(change["host"] for change in drift_of(audit)["changes"])
+    for name in hosts_compared(audit):
+        yield "lmstudio_drift_changes", (name,), changes[name]
+    if audit["checks"]:
+        yield from _samples_of_policy(audit)
 
 
-def _host_violations(audit: Audit) -> Samples:
-    of_host = violations_by_host(audit)
-    return [((host["name"],), of_host[host["name"]]) for host in audit["hosts"] if host["ok"] and audit["checks"]]
+def _samples_of_host(host: dict[str, Any]) -> Samples:
+    of_host = (host["name"],)
+    yield "lmstudio_host_ok", of_host, host["ok"]
+    yield "lmstudio_host_status", (host["name"], host["status"]), 1
+    yield "lmstudio_host_older_api", of_host, is_older(host) if host["api"] else None
+    yield "lmstudio_models_listed", of_host, host["counts"]["models"]
+    yield "lmstudio_models_loaded", of_host, host["counts"]["loaded"]
+    yield "lmstudio_instances", of_host, host["counts"]["instances"]
+    yield "lmstudio_listed_bytes", of_host, host["size_bytes"]["available"]
+    yield "lmstudio_loaded_bytes", of_host, host["size_bytes"]["loaded"]
+    for model in host["models"]:
+        for instance in model["instances"]:
+            yield "lmstudio_instance_context_length", (host["name"], model["key"], instance["id"]), instance["context_length"]
 
 
-def _drift_changes(audit: Audit) -> Samples:
-    of_host = Counter(change["host"] for change in drift_of(audit)["changes"])
-    return [((name,), of_host[name]) for name in hosts_compared(audit)]
+def _samples_of_policy(audit: Audit) -> Samples:
+    for severity, number in audit["summary"]["violations"].items():
+        yield "lmstudio_violations", (severity,), number
+    violations = violations_by_host(audit)
+    for host in audit["hosts"]:
+        yield "lmstudio_host_violations", (host["name"],), violations[host["name"]] if host["ok"] else None
+    for rule, outcomes in _outcomes(audit).items():
+        ended = Counter(outcomes.values())
+        if None in outcomes:
+            yield "lmstudio_fleet_rule_met", rule, ended[_PASSED]
+            yield "lmstudio_fleet_rule_failed", rule, ended[_FAILED]
+            continue
+        for host, outcome in outcomes.items():
+            yield "lmstudio_requirement_met", (str(host), *rule), None if outcome == _NOT_KNOWN else outcome == _PASSED
+        yield "lmstudio_requirement_hosts", rule, len(outcomes)
+        yield "lmstudio_requirement_hosts_met", rule, ended[_PASSED]
+        yield "lmstudio_requirement_hosts_failed", rule, ended[_FAILED]
 
 
-def _outcomes(audit: Audit, of_fleet: bool) -> dict[tuple[str, str], dict[str | None, str]]:
-    """The outcome for each host, or for the hosts together, by policy and requirement. The worst of several with the same name counts."""
+def _outcomes(audit: Audit) -> dict[tuple[str, str], dict[str | None, str]]:
+    """By policy and requirement, the outcome for each host, or under None for the hosts together, whose policies have names of their own. The
+    worst of several with the same name counts.
+    """
     found: dict[tuple[str, str], dict[str | None, str]] = {}
     for check in audit["checks"]:
-        host = check["host"]
-        if (host is None) is of_fleet:
-            outcomes = found.setdefault((_shown(check["policy"]), _shown(check["requirement"])), {})
-            outcome = _NOT_KNOWN if check["reason"] == NO_ANSWER else check["outcome"]
-            outcomes[host] = max(outcome, outcomes.get(host, outcome), key=_OUTCOMES.index)
+        outcome = _NOT_KNOWN if check["reason"] == NO_ANSWER else check["outcome"]
+        outcomes = found.setdefault((_shown(check["policy"]), _shown(check["requirement"])), {})
+        outcomes[check["host"]] = max(outcome, outcomes.get(check["host"], outcome), key=_OUTCOMES.index)
     return found
-
-
-def _requirement_met(audit: Audit) -> Samples:
-    for (policy, requirement), outcomes in _outcomes(audit, of_fleet=False).items():
-        for host, outcome in outcomes.items():
-            yield (str(host), policy, requirement), None if outcome == _NOT_KNOWN else outcome == _PASSED
-
-
-def _response_seconds(audit: Audit) -> Samples:
-    for name, times in audit["run"]["hosts"].items():
-        yield (name,), None if times["response_ms"] is None else times["response_ms"] / 1000
-
-
-def _audited_at(audit: Audit) -> float:
-    return calendar.timegm(time.strptime(audit["run"]["audited_at"], TIME_FORMAT))
-
-
-def _fleet_gauge(name: str, unit: str, text: str, value_of: Callable[[Audit], float | None]) -> Metric:
-    return Metric(name, (), unit, text, lambda audit: [((), value_of(audit))])
-
-
-def _host_gauge(name: str, unit: str, text: str, value_of: Callable[[dict[str, Any]], float | None]) -> Metric:
-    return Metric(name, ("host",), unit, text, lambda audit: [((host["name"],), value_of(host)) for host in audit["hosts"]])
-
-
-def _rule_gauge(name: str, text: str, *counted: str, of_fleet: bool = False) -> Metric:
-    """For each requirement, how many hosts have one of these outcomes. For each rule of the fleet, whether the hosts together have it."""
-
-    def samples(audit: Audit) -> Samples:
-        for names, outcomes in _outcomes(audit, of_fleet).items():
-            yield names, sum(outcome in counted for outcome in outcomes.values())
-
-    return Metric(name, _RULE, "0 or 1" if of_fleet else "hosts", text, samples)
-
-
-_RULE = ("policy", "requirement")
-
-METRICS = (
-    _fleet_gauge("lmstudio_hosts_expected", "hosts", "Hosts that should answer.", lambda audit: audit["summary"]["hosts"]["total"]),
-    _fleet_gauge("lmstudio_hosts_answered", "hosts", "Hosts that answered.", lambda audit: audit["summary"]["hosts"]["ok"]),
-    _host_gauge("lmstudio_host_ok", "0 or 1", "Whether the host answered with a model list.", lambda host: host["ok"]),
-    Metric(
-        "lmstudio_host_status",
-        ("host", "status"),
-        "1",
-        "The status of the host.",
-        lambda audit: [((host["name"], host["status"]), 1) for host in audit["hosts"]],
-    ),
-    _host_gauge(
-        "lmstudio_host_older_api",
-        "0 or 1",
-        "Whether the host answered over the older API, which does not report everything.",
-        lambda host: is_older(host) if host["api"] else None,
-    ),
-    _host_gauge("lmstudio_models_listed", "models", "Models that the host lists.", lambda host: host["counts"]["models"]),
-    _host_gauge("lmstudio_models_loaded", "models", "Models that are loaded on the host.", lambda host: host["counts"]["loaded"]),
-    _host_gauge("lmstudio_instances", "instances", "Loaded instances.", lambda host: host["counts"]["instances"]),
-    _host_gauge("lmstudio_listed_bytes", "bytes", "Size of all models that the host lists.", lambda host: host["size_bytes"]["available"]),
-    _host_gauge(
-        "lmstudio_loaded_bytes", "bytes", "Size of the models that are loaded on the host.", lambda host: host["size_bytes"]["loaded"]
-    ),
-    Metric("lmstudio_instance_context_length", ("host", "model", "model_instance"), "tokens", "Context of a loaded instance.", _contexts),
-    Metric(
-        "lmstudio_violations",
-        ("severity",),
-        "violations",
-        "Violations of the policy, hosts without an answer included.",
-        lambda audit: [((severity,), number) for severity, number in audit["summary"]["violations"].items() if audit["checks"]],
-    ),
-    Metric("lmstudio_host_violations", ("host",), "violations", "Violations of the policy on a host that answered.", _host_violations),
-    Metric("lmstudio_requirement_met", ("host", *_RULE), "0 or 1", "Whether a host that answered meets the requirement.", _requirement_met),
-    _rule_gauge("lmstudio_requirement_hosts", "Hosts that the requirement is about.", *_OUTCOMES),
-    _rule_gauge("lmstudio_requirement_hosts_met", "Hosts that meet the requirement.", _PASSED),
-    _rule_gauge(
-        "lmstudio_requirement_hosts_failed", "Hosts that answered and do not meet the requirement, unless its severity is warn.", _FAILED
-    ),
-    _rule_gauge("lmstudio_fleet_rule_met", "Whether the hosts together meet the rule.", _PASSED, of_fleet=True),
-    _rule_gauge(
-        "lmstudio_fleet_rule_failed",
-        "Whether the hosts together do not meet the rule, unless its severity is warn.",
-        _FAILED,
-        of_fleet=True,
-    ),
-    Metric(
-        "lmstudio_drift_changes", ("host",), "changes", "Changes since the baseline on a host that was compared with it.", _drift_changes
-    ),
-    _fleet_gauge(
-        "lmstudio_drift_hosts_not_compared",
-        "hosts",
-        "Hosts that could not be compared with the baseline.",
-        lambda audit: audit["summary"]["not_compared"],
-    ),
-    # What differs between any two runs comes last.
-    Metric("lmstudio_response_seconds", ("host",), "seconds", "Time until the host answered.", _response_seconds),
-    _fleet_gauge("lmstudio_audit_timestamp_seconds", "seconds since 1970", "When the fleet was audited.", _audited_at),
-)
