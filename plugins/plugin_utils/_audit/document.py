@@ -153,10 +153,11 @@ def drift_of(audit: Audit) -> Mapping[str, list[dict[str, Any]]]:
     return audit["drift"] or {"changes": [], "not_compared": []}
 
 
-def hosts_compared(audit: Audit) -> list[str]:
-    """The hosts of the run that could be compared with a baseline."""
+def changes_by_host(audit: Audit) -> dict[str, int]:
+    """How many changes each host has, for the hosts of the run that could be compared with a baseline."""
+    changes = Counter(change["host"] for change in drift_of(audit)["changes"])
     not_compared = {entry["host"] for entry in drift_of(audit)["not_compared"]}
-    return [host["name"] for host in audit["hosts"] if audit["drift"] and host["name"] not in not_compared]
+    return {host["name"]: changes[host["name"]] for host in audit["hosts"] if audit["drift"] and host["name"] not in not_compared}
 
 
 def unanswered_first(audit: Audit) -> list[dict[str, Any]]:

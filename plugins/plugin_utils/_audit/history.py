@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .document import Audit, hosts_compared
+from .document import Audit, changes_by_host
 from .sentences import what_was_checked
 
 FILE = "fleet_audit.history.json"
@@ -48,7 +48,7 @@ def _figures(audit: Audit) -> Run:
         "hosts_ok": summary["hosts"]["ok"],
         "violations": summary["violations"]["fail"] if audit["checks"] else None,
         "warnings": summary["violations"]["warn"] if audit["checks"] else None,
-        "drift": summary["drift"] if hosts_compared(audit) else None,
+        "drift": summary["drift"] if changes_by_host(audit) else None,
         "instances": summary["models"]["instances"],
         "loaded_bytes": summary["size_bytes"]["loaded"],
         "requirements": [{key: row[key] for key in ("policy", "requirement", "met", "of")} for row in what_was_checked(audit)],

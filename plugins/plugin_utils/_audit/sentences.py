@@ -13,7 +13,7 @@ from typing import Any
 
 from ...module_utils._grouping import grouped
 from ...module_utils._text import count, format_size, full_stop, printable
-from .document import Audit, hosts_compared
+from .document import Audit, changes_by_host
 from .findings import DRIFT, FINDING_KINDS, FLEET, REQUIREMENT, UNANSWERED, WARNING, Finding, cause_lines
 from .policy import NO_ANSWER
 
@@ -70,7 +70,7 @@ def nothing_judged(audit: Audit) -> list[str]:
 
 def nothing_compared(audit: Audit) -> list[str]:
     """A sentence if no host at all could be compared, with which a gate on drift must not pass."""
-    return ["No host could be compared with the baseline."] if audit["drift"] and not hosts_compared(audit) else []
+    return ["No host could be compared with the baseline."] if audit["drift"] and not changes_by_host(audit) else []
 
 
 def _lines(findings: Iterable[Finding]) -> list[str]:

@@ -21,7 +21,7 @@ from ....module_utils._grouping import grouped
 from ....module_utils._lmstudio.known import is_older
 from ....module_utils._lmstudio.poll import TIME_FORMAT
 from ....module_utils._text import printable
-from ..document import Audit, drift_of, hosts_compared, violations_by_host
+from ..document import Audit, changes_by_host, violations_by_host
 from ..policy import NO_ANSWER
 
 _PASSED, _WARNED, _FAILED, _NOT_KNOWN = _OUTCOMES = ("passed", "warned", "failed", "not known")
@@ -113,9 +113,8 @@ def _samples(audit: Audit) -> Samples:
         yield from _samples_of_host(host)
     for name, times in audit["run"]["hosts"].items():
         yield "lmstudio_response_seconds", (name,), None if times["response_ms"] is None else times["response_ms"] / 1000
-    changes = Counter(change["host"] for change in drift_of(audit)["changes"])
-    for name in hosts_compared(audit):
-        yield "lmstudio_drift_changes", (name,), changes[name]
+    for name, changes in changes_by_host(audit).items():
+        yield "lmstudio_drift_changes", (name,), changes
     if audit["checks"]:
         yield from _samples_of_policy(audit)
 

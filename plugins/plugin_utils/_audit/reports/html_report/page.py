@@ -27,7 +27,7 @@ from .....module_utils._grouping import grouped
 from .....module_utils._lmstudio.reader import believable
 from .....module_utils._text import count, format_names, format_size, printable
 from ... import sentences
-from ...document import Audit, drift_of, hosts_compared, unanswered_first, violations_by_host
+from ...document import Audit, changes_by_host, unanswered_first, violations_by_host
 from ...findings import FINDING_KINDS, cause_lines
 from ...history import Run, all_runs
 from ...policy import ALL_HOSTS
@@ -69,7 +69,7 @@ def as_html(audit: Audit) -> str:
         findings=sentences.findings_of(audit),
         checked=sentences.what_was_checked(audit),
         models=models,
-        compared=hosts_compared(audit),
+        compared=bool(changes_by_host(audit)),
         runs=runs,
         history=_history([run for run in runs if run.get("limit") == audit["limit"]]),
         unanswered=_unanswered(audit),
@@ -155,8 +155,7 @@ def _sha256(text: str) -> str:
 def _data(audit: Audit, models: list[dict[str, Any]]) -> str:
     """What the matrix shows, in a form that stays small with a hundred thousand cells. No character can end the block that contains it."""
     column = {model["key"]: number for number, model in enumerate(models)}
-    wrong, compared = violations_by_host(audit), set(hosts_compared(audit))
-    changed = Counter(change["host"] for change in drift_of(audit)["changes"])
+    wrong, changed = violations_by_host(audit), changes_by_host(audit)
     texts: dict[str, int] = {}
     text = json.dumps(
         {
@@ -167,7 +166,7 @@ def _data(audit: Audit, models: list[dict[str, Any]]) -> str:
                     "status": printable(host["status"]),
                     "why": printable(host["error"]["message"], 1000) if host["error"] else "",
                     "wrong": wrong[host["name"]] if audit["checks"] else None,
-                    "changed": changed[host["name"]] if host["name"] in compared else None,
+                    "changed": changed.get(host["name"]),
                     "bytes": host["size_bytes"]["loaded"],
                     "size": sentences.loaded_size(host),
                     "has": _cells(host, column, texts),
