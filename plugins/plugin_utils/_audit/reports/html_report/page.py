@@ -45,29 +45,15 @@ _NAME = 300
 def as_html(audit: Audit) -> str:
     """The report. It grows with the fleet, but its lists of what is wrong are cut at 500, and say so."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(
-        shown=_shown,
-        parts=_parts,
-        names=format_names,
-        size=sentences.size,
-        loaded_size=sentences.loaded_size,
-        figure=sentences.figure,
-        without_models=sentences.without_models,
-        plain=_plain,
-        causes=cause_lines,
-        left_out=sentences.left_out,
-        sha256=_sha256,
-    )
+    environment.filters.update(shown=_shown, parts=_parts, names=format_names, plain=_plain, causes=cause_lines, sha256=_sha256)
     script, style = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
     models = sentences.models_by_use(audit)
     runs = all_runs(audit)
     return environment.from_string((_FOLDER / "report.html.j2").read_text(encoding="utf-8")).render(
         audit=audit,
-        headline=sentences.headline(audit),
+        sentences=sentences,
         passed=not any(sentences.problems(audit).values()),
         kinds=FINDING_KINDS,
-        findings=sentences.findings_of(audit),
-        checked=sentences.what_was_checked(audit),
         models=models,
         compared=bool(changes_by_host(audit)),
         runs=runs,
