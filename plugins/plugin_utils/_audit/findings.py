@@ -68,7 +68,7 @@ def make_findings(hosts: list[dict[str, Any]], checks: list[dict[str, Any]], dri
     """The findings. `checks` and `drift` are those of the document."""
     together = [check for check in checks if check["host"] is None]
     of_fleet = [
-        _finding(FLEET if check["outcome"] == "failed" else WARNING, check, f"{check['policy']}: {violation['message']}", {})
+        _finding(FLEET if check["outcome"] == "failed" else WARNING, f"{check['policy']}: {violation['message']}", [], check)
         for check in together
         for violation in check["violations"]
     ]
@@ -89,26 +89,16 @@ def cause_lines(finding: Finding, names: int = 5) -> list[str]:
     return [line for line in lines if line != finding["message"]]
 
 
-def _finding(kind: str, check: Mapping[str, Any] | None, message: str, causes: Mapping[str, list[tuple[str, str]]]) -> Finding:
-    """`causes` has the names of the hosts, each with a sentence about it."""
-    return {
-        "kind": kind,
-        "policy": check["policy"] if check else None,
-        "requirement": check["requirement"] if check else None,
-        "message": message,
-        "causes": [
-            {"cause": cause, "hosts": [name for name, _sentence in of_hosts], "example": of_hosts[0][1]}
-            for cause, of_hosts in causes.items()
-        ],
-    }
+def _finding(kind: str, message: str, causes: list[Cause], check: Mapping[str, Any] | None = None) -> Finding:
+    policy, requirement = (check["policy"], check["requirement"]) if check else (None, None)
+    return {"kind": kind, "policy": policy, "requirement": requirement, "message": message, "causes": causes}
 
 
 def _without_answer(hosts: list[dict[str, Any]]) -> list[Finding]:
-    causes = _by_cause((host["status"], host["name"], f"{host['name']}: {host['error']['message']}") for host in hosts if not host["ok"])
-    if not causes:
-        return []
-    message = f"{sum(map(len, causes.values()))} of {count(len(hosts), 'host')} gave no answer: {_counted(causes)}"
-    return [_finding(UNANSWERED, None, message, causes)]
+    unanswered = [host for host in hosts if not host["ok"]]
+    causes = _causes((host["status"], host["name"], f"{host['name']}: {host['error']['message']}") for host in unanswered)
+    message = f"{len(unanswered)} of {count(len(hosts), 'host')} gave no answer: {_counted(causes)}"
+    return [_finding(UNANSWERED, message, causes)] if unanswered else []
 
 
 def _requirement_findings(checks: list[dict[str, Any]]) -> list[Finding]:
@@ -116,15 +106,15 @@ def _requirement_findings(checks: list[dict[str, Any]]) -> list[Finding]:
     found = []
     for group in grouped(((check["policy"], check["number"]), check) for check in checks).values():
         unmet = [check for check in group if check["violations"]]
-        causes = _by_cause((check["reason"], check["host"], f"{check['host']}: {check['violations'][0]['message']}") for check in unmet)
-        if set(causes) - {NO_ANSWER}:
+        causes = _causes((check["reason"], check["host"], f"{check['host']}: {check['violations'][0]['message']}") for check in unmet)
+        if any(check["reason"] != NO_ANSWER for check in unmet):
             first = group[0]
             of_policy = "" if first["policy"] == ALL_HOSTS else f" ({printable(first['policy'])})"
             message = (
                 f"{printable(first['requirement'])}{of_policy}: not met by {len(unmet)} of {count(len(group), 'host')}: {_counted(causes)}"
             )
             kind = REQUIREMENT if any(check["outcome"] == "failed" for check in unmet) else WARNING
-            found.append(_finding(kind, first, message, causes))
+            found.append(_finding(kind, message, causes, first))
     return found
 
 
@@ -137,17 +127,19 @@ def _drift_findings(changes: list[dict[str, Any]]) -> list[Finding]:
     found = []
     for (_order, _model, sentence), group in sorted(groups.items()):
         message = group[0]["message"] if len(group) == 1 else f"{count(len(group), 'host')}: {sentence}"
-        causes = {group[0]["change"]: [(change["host"], change["message"]) for change in group]}
-        found.append(_finding(DRIFT, None, message, causes))
+        found.append(_finding(DRIFT, message, _causes((change["change"], change["host"], change["message"]) for change in group)))
     return found
 
 
-def _by_cause(found: Iterable[tuple[str, str, str]]) -> dict[str, list[tuple[str, str]]]:
-    """The hosts of each cause, the most frequent cause first, those without an answer last."""
-    causes = grouped((cause, (host, sentence)) for cause, host, sentence in found)
-    return dict(sorted(causes.items(), key=lambda item: (item[0] == NO_ANSWER, -len(item[1]), item[0])))
+def _causes(found: Iterable[tuple[str, str, str]]) -> list[Cause]:
+    """From a cause, a host and a sentence about it: the hosts of each cause, the most frequent cause first, those without an answer last."""
+    causes: list[Cause] = [
+        {"cause": cause, "hosts": [host for host, _sentence in of_hosts], "example": of_hosts[0][1]}
+        for cause, of_hosts in grouped((cause, (host, sentence)) for cause, host, sentence in found).items()
+    ]
+    return sorted(causes, key=lambda cause: (cause["cause"] == NO_ANSWER, -len(cause["hosts"]), cause["cause"]))
 
 
-def _counted(causes: Mapping[str, list[Any]]) -> str:
+def _counted(causes: list[Cause]) -> str:
     """Such as "380 not loaded, 36 not listed"."""
-    return ", ".join(f"{len(hosts)} {cause}" for cause, hosts in causes.items())
+    return ", ".join(f"{len(cause['hosts'])} {cause['cause']}" for cause in causes)
