@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...module_utils._grouping import grouped
@@ -38,14 +38,6 @@ class Baseline(NamedTuple):
         if known is None or not known["ok"] or (host["ok"] and not reports_less(known, host)):
             return None
         return {key: known[key] for key in ("seen_at", "api", "detail", "models")}
-
-    def carried_over(self, audited: Collection[str], inventory: Collection[str] | None) -> list[dict[str, Any]]:
-        """What is known of the hosts that are not in this run: those of the inventory, or all if it is None."""
-        return [
-            {"name": name, **known}
-            for name, known in self.hosts.items()
-            if name not in audited and (inventory is None or name in inventory)
-        ]
 
 
 def parse_baseline(document: Any) -> Baseline:

@@ -93,14 +93,12 @@ def make_audit(
             problem = f"the record of {name} is not complete: {exc} is missing or wrong. Pass the records unchanged."
             raise OptionError("hosts", problem) from None
     checks = check_policies(policies, records, scope.machine_of)
-    carried_over: list[dict[str, Any]] = []
-    drift = None
-    if baseline is not None:
-        carried_over = baseline.carried_over(records, None if scope.keep_missing else scope.inventory)
-        # A host that the inventory has and this run leaves out is not a change.
-        before = {name: host for name, host in baseline.hosts.items() if name in records or name not in scope.inventory}
-        drift = compare_with_baseline(described, before, drift_kinds)
+    known = baseline.hosts if baseline else {}
+    # A host that the inventory has and this run leaves out is not a change.
+    before = {name: host for name, host in known.items() if name in records or name not in scope.inventory}
+    drift = compare_with_baseline(described, before, drift_kinds) if baseline else None
     changed = {change["host"] for change in drift["changes"]} if drift else set()
+    left_out = [{"name": name, **host} for name, host in known.items() if name not in records]
     for host in described:
         host["last_known"] = baseline.still_known(host) if baseline and host["name"] not in changed else None
     findings = make_findings(described, checks, drift)
@@ -124,7 +122,7 @@ def make_audit(
         "models": models,
         "checks": checks,
         "drift": drift,
-        "carried_over": carried_over,
+        "carried_over": [host for host in left_out if scope.keep_missing or host["name"] in scope.inventory],
         "notes": [*notes_on_policies(policies, records, scope.machine_of), *_notes_on_lists(described)],
     }
 
