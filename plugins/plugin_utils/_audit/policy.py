@@ -20,7 +20,7 @@ from ...module_utils._requirements.spec import Requirement, boolean, parse_all, 
 from ...module_utils._text import count, format_names, printable, unknown_names
 from .._options.addresses import MachineOf, same_server_by_records
 
-ALL_HOSTS, FLEET, GROUP = "all hosts", "fleet", "group {}"
+ALL_HOSTS, FLEET = "all hosts", "fleet"
 NO_ANSWER = "gave no answer"
 """The reason why a host does not meet a requirement that could not be checked."""
 _EXCLUSIVE = "has nothing loaded except what a requirement asks for"
@@ -53,22 +53,21 @@ def parse_policies(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy
     """
     if not raw:
         return []
-    keys = _check_keys(raw, "policy", ("require", "exclusive", "fleet", "groups"))
-    found = _parse_part(keys, "policy", ALL_HOSTS, None)
-    of_groups = keys.get("groups", {})
+    found = _parse_part(raw, "policy", ALL_HOSTS, None)
+    of_groups = raw.get("groups", {})
     if not isinstance(of_groups, Mapping):
         raise OptionError("policy.groups", "must be a mapping of group names to what is required there.")
     for name, part in of_groups.items():
         where = f"policy.groups.{printable(str(name))}"
         if name not in groups:
             raise OptionError(where, "the inventory has no such group. Correct the name, or remove it.")
-        found += _parse_part(
-            _check_keys(part, where, ("require", "exclusive", "fleet")), where, GROUP.format(name), frozenset(groups[name])
-        )
+        found += _parse_part(part, where, f"group {name}", frozenset(groups[name]))
     return found
 
 
-def _parse_part(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset[str] | None) -> list[Policy]:
+def _parse_part(raw: Any, where: str, name: str, hosts: frozenset[str] | None) -> list[Policy]:
+    """What is required of all hosts, or of those of a group."""
+    keys = _check_keys(raw, where, ("require", "exclusive", "fleet", *(("groups",) if hosts is None else ())))
     found = []
     exclusive = read_value(boolean, keys.get("exclusive", False), f"{where}.exclusive")
     if "require" in keys:
@@ -87,9 +86,8 @@ def _parse_part(keys: Mapping[str, Any], where: str, name: str, hosts: frozenset
             raise OptionError(at, "give min_hosts or consistent. What each host must meet belongs in require, not in fleet.")
         found.append(Policy(FLEET if hosts is None else f"{FLEET} of {name}", hosts, requirements, False, least, consistent))
     if not found and not keys.get("groups"):
-        raise OptionError(
-            where, f"it requires nothing. Give at least one of {'require, fleet and groups' if hosts is None else 'require and fleet'}."
-        )
+        possible = "require, fleet and groups" if hosts is None else "require and fleet"
+        raise OptionError(where, f"it requires nothing. Give at least one of {possible}.")
     return found
 
 
@@ -127,10 +125,8 @@ def _check_host(policy: Policy, policies: Iterable[Policy], name: str, record: R
         # Whatever any policy of the host requires may be loaded.
         others = [other for other in policies if not other.for_fleet and other.is_about(name)]
         found = judge_exclusive(record, [requirement for other in others for requirement in other.requirements])
-        why = NO_ANSWER
-        if found and record["ok"]:
-            loaded = found[0]["actual"]
-            why = "not known" if loaded is None else f"with {printable(loaded)} loaded"
+        loaded = found[0]["actual"] if found else None
+        why = NO_ANSWER if not record["ok"] else "not known" if loaded is None else f"with {printable(loaded)} loaded"
         yield _check(policy, len(policy.requirements), name, "exclusive", _EXCLUSIVE, found, why)
 
 
