@@ -11,7 +11,6 @@ Its JSON Schema is `roles/fleet_audit/files/fleet_audit.schema.json`.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -61,14 +60,13 @@ _ANYTHING = Scope()
 
 def collection_version() -> str | None:
     """The version of this collection: that of a release, or of a cloned tree."""
-    try:
-        return str(json.loads((_COLLECTION / "MANIFEST.json").read_bytes())["collection_info"]["version"])
-    except (OSError, ValueError, LookupError):
-        pass
-    try:
-        return str(yaml.safe_load((_COLLECTION / "galaxy.yml").read_bytes())["version"])
-    except (OSError, yaml.YAMLError, LookupError, TypeError):
-        return None
+    for name in ("MANIFEST.json", "galaxy.yml"):
+        try:
+            about = yaml.safe_load((_COLLECTION / name).read_bytes())
+            return str(about.get("collection_info", about)["version"])
+        except (OSError, yaml.YAMLError, AttributeError, LookupError, TypeError):
+            continue
+    return None
 
 
 def make_audit(
