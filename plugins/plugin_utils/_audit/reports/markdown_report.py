@@ -40,25 +40,16 @@ def as_markdown(audit: Audit) -> str:
         (_code(row["policy"]), _code(row["requirement"]), _code(row["asked"]), row["outcome"]) for row in sentences.what_was_checked(audit)
     ]
     lines += _table(("policy", "requirement", "what is asked", "outcome"), checked, "Nothing: there is no policy for these hosts.")
+    shown = ("hosts_loaded", "hosts_listing", "instances", "contexts", "slots", "size")
     models = [
-        (
-            _code(model["key"]), model["hosts_loaded"], model["hosts_listing"], model["instances"], model["contexts"], model["slots"],
-            model["size"], _names(model["served_by"]),
-        )
-        for model in sentences.models_by_use(audit)
-    ]  # fmt: skip
+        (_code(model["key"]), *(model[name] for name in shown), _names(model["served_by"])) for model in sentences.models_by_use(audit)
+    ]
     titles = ("model", "served by", "listed by", "instances", "contexts", "slots", "size", "hosts that serve it")
     lines += ["## Models", "", *_table(titles, models, sentences.without_models(audit)), "## Hosts", ""]
-    lines += _table(
-        ("hosts", "models listed", "models loaded", "instances", "listed size", "loaded size"),
-        [
-            (
-                summary["hosts"]["total"],
-                *(sentences.figure(summary["models"][name]) for name in ("distinct", "distinct_loaded", "instances")),
-                sentences.size(summary["size_bytes"]["available"]), sentences.size(summary["size_bytes"]["loaded"]),
-            )
-        ],
-    )  # fmt: skip
+    numbers = [sentences.figure(summary["models"][name]) for name in ("distinct", "distinct_loaded", "instances")]
+    sizes = [sentences.size(summary["size_bytes"][name]) for name in ("available", "loaded")]
+    of_sums = ("hosts", "models listed", "models loaded", "instances", "listed size", "loaded size")
+    lines += _table(of_sums, [(summary["hosts"]["total"], *numbers, *sizes)])
     rows = [
         (_code(host["name"]), _code(host["status"]), sentences.number_listed(host), sentences.loaded_size(host),
          _names(sentences.loaded_models(host), 20))
