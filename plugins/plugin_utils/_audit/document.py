@@ -26,7 +26,7 @@ from ...module_utils._text import format_names
 from .._options.addresses import MachineOf, machine_by_name
 from .baseline import SCHEMA_VERSION, Baseline
 from .drift import DEFAULT_CHANGE_KINDS, compare_with_baseline
-from .findings import FINDING_KINDS, Finding, make_findings
+from .findings import FINDING_KINDS, make_findings
 from .host_entry import describe_host, load_record, natural_order
 from .policy import Policy, check_policies, notes_on_policies
 
@@ -99,9 +99,7 @@ def make_audit(
     left_out = [{"name": name, **host} for name, host in known.items() if name not in records]
     for host in described:
         host["last_known"] = baseline.still_known(host) if baseline and host["name"] not in changed else None
-    findings = make_findings(described, checks, drift)
-    models = _models(described)
-    return {
+    audit = {
         "schema_version": SCHEMA_VERSION,
         "generator": "gpufleet.lmstudio",
         "collection_version": scope.collection_version,
@@ -114,15 +112,16 @@ def make_audit(
             "history": scope.history,
             "hosts": {name: {"asked_at": record["asked_at"], "response_ms": record["response_ms"]} for name, record in records.items()},
         },
-        "summary": _summary(described, models, checks, drift, findings),
-        "findings": findings,
+        "summary": {},
+        "findings": make_findings(described, checks, drift),
         "hosts": described,
-        "models": models,
+        "models": _models(described),
         "checks": checks,
         "drift": drift,
         "carried_over": [host for host in left_out if scope.keep_missing or host["name"] in scope.inventory],
         "notes": [*notes_on_policies(policies, records, scope.machine_of), *_notes_on_lists(described)],
     }
+    return {**audit, "summary": _summary(audit)}
 
 
 def without_times(audit: Audit) -> Audit:
@@ -187,15 +186,10 @@ def _known(values: Iterable[Any]) -> list[Any]:
     return sorted({value for value in values if value is not None})
 
 
-def _summary(
-    hosts: list[dict[str, Any]],
-    models: list[dict[str, Any]],
-    checks: list[dict[str, Any]],
-    drift: dict[str, Any] | None,
-    findings: list[Finding],
-) -> dict[str, Any]:
+def _summary(audit: Audit) -> dict[str, Any]:
+    hosts, models, checks, drift = (audit[name] for name in ("hosts", "models", "checks", "drift"))
     severities = Counter(violation["severity"] for check in checks for violation in check["violations"])
-    kinds = Counter(finding["kind"] for finding in findings)
+    kinds = Counter(finding["kind"] for finding in audit["findings"])
     answered = any(host["ok"] for host in hosts)
     return {
         "hosts": {
