@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sized
 from typing import Any
 
 from ...module_utils._grouping import grouped
@@ -16,8 +16,6 @@ from ...module_utils._text import count, format_size, full_stop, printable
 from .document import Audit, changes_by_host
 from .findings import DRIFT, FINDING_KINDS, FLEET, REQUIREMENT, UNANSWERED, WARNING, Finding, cause_lines
 from .policy import NO_ANSWER
-
-_LINE = 5000
 
 
 def headline(audit: Audit) -> str:
@@ -74,12 +72,9 @@ def nothing_compared(audit: Audit) -> list[str]:
 
 
 def _lines(findings: Iterable[Finding]) -> list[str]:
-    return [printable(_joined([finding["message"], *cause_lines(finding)]), _LINE) for finding in findings]
-
-
-def _joined(lines: Sequence[str]) -> str:
-    """Side by side."""
-    return " ".join([*map(full_stop, lines[:-1]), lines[-1]])
+    """One for each finding, with its causes side by side."""
+    parts = [[finding["message"], *cause_lines(finding)] for finding in findings]
+    return [printable(" ".join([*map(full_stop, before), last]), 5000) for *before, last in parts]
 
 
 def left_out(found: Sized, most: int, one: str = "", many: str = "") -> str:
@@ -111,10 +106,9 @@ def without_models(audit: Audit) -> str:
 
 def models_by_use(audit: Audit) -> list[dict[str, Any]]:
     """The models, those that most hosts serve first, each with the names of these hosts and the texts for its table."""
-    loaded = dict.fromkeys(
-        (model["key"], host["name"]) for host in audit["hosts"] for model in host["models"] if model["state"] == "loaded"
-    )
-    serving = grouped(loaded)
+    loaded = [(model["key"], host["name"]) for host in audit["hosts"] for model in host["models"] if model["state"] == "loaded"]
+    # A host that lists a key twice serves it once.
+    serving = grouped(dict.fromkeys(loaded))
     return [
         {
             **model,

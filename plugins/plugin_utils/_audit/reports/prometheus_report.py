@@ -91,12 +91,9 @@ def as_prometheus(audit: Audit) -> str:
 
 
 def _labelled(metric: Metric, values: tuple[str, ...]) -> str:
-    labels = ",".join(f'{label}="{_escaped(text)}"' for label, text in zip(metric.labels, values))
+    escaped = [_shown(text).replace("\\", "\\\\").replace('"', '\\"') for text in values]
+    labels = ",".join(f'{label}="{text}"' for label, text in zip(metric.labels, escaped))
     return f"{metric.name}{{{labels}}}" if labels else metric.name
-
-
-def _escaped(text: str) -> str:
-    return _shown(text).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _shown(text: str) -> str:
