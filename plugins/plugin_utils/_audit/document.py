@@ -82,11 +82,12 @@ def make_audit(
     All that differs between two runs on an unchanged fleet is under `run`. Raises :class:`InputError` when a record
     does not carry what the policy judges, and :class:`OptionError` for a record that was changed on the way.
     """
-    records, described = {}, []
+    records, described, times = {}, [], {}
     for name in sorted(hosts, key=natural_order):
         try:
             records[name] = load_record(hosts[name])
             described.append(describe_host(name, records[name]))
+            times[name] = {key: records[name][key] for key in ("asked_at", "response_ms")}
         except (KeyError, TypeError, AttributeError) as exc:
             problem = f"the record of {name} is not complete: {exc} is missing or wrong. Pass the records unchanged."
             raise OptionError("hosts", problem) from None
@@ -110,7 +111,7 @@ def make_audit(
             "baseline_at": baseline.audited_at if baseline else None,
             "first_run": scope.first_run,
             "history": scope.history,
-            "hosts": {name: {"asked_at": record["asked_at"], "response_ms": record["response_ms"]} for name, record in records.items()},
+            "hosts": times,
         },
         "summary": {},
         "findings": make_findings(described, checks, drift),

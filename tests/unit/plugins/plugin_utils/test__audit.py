@@ -502,6 +502,13 @@ def test_a_record_that_was_changed_on_the_way_is_named():
     assert host["error"]["message"] == "Its status is refused."
 
 
+@pytest.mark.parametrize("name", ["asked_at", "available", "counts", "detail", "models", "response_ms", "size_bytes", "url", "warnings"])
+def test_what_a_record_lacks_is_named(name):
+    record = {key: value for key, value in having(model("m", 1)).items() if key != name}
+    with pytest.raises(OptionError, match=f"^hosts: the record of a is not complete: '{name}' is missing or wrong"):
+        audited({"a": record})
+
+
 @pytest.mark.parametrize("given", [None, {}, "text", {"msg": "Failed to connect"}, {"lmstudio": {}}])
 def test_a_host_without_a_record_is_not_asked(given):
     (host,) = audited({"a": given})["hosts"]
