@@ -148,22 +148,18 @@ def _instance_changes(key: str, old: ModelSnapshot, new: ModelSnapshot, same_lis
     elif pinned_now and not pinned_before:
         sentence = "stays loaded now, and unloaded when idle before" if before else "is loaded now, but was not before"
         yield Change(key, "loaded", before, now, sentence)
-    elif _differ(pinned_before, pinned_now) and (same_list or _nothing_in_common(pinned_before, pinned_now)):
-        yield Change(
-            key, "context", pinned_before, pinned_now, f"now has the context {_joined(pinned_now)} instead of {_joined(pinned_before)}"
-        )
+    elif pinned_now and _differ(pinned_before, pinned_now, same_list):
+        sentence = f"now has the context {_joined(pinned_now)} instead of {_joined(pinned_before)}"
+        yield Change(key, "context", pinned_before, pinned_now, sentence)
     if both_report_idle and _differ(old.idle, new.idle):
         sentence = f"has instances that unload when idle: context {_joined(new.idle) or 'none'} instead of {_joined(old.idle) or 'none'}"
         yield Change(key, JUST_IN_TIME, before, now, sentence)
 
 
-def _differ(before: list[int | None], now: list[int | None]) -> bool:
-    """Whether contexts have changed. An unknown one may be any."""
-    return len(before) != len(now) or (before != now and None not in before + now)
-
-
-def _nothing_in_common(before: list[int | None], now: list[int | None]) -> bool:
-    """Whether no context is in both lists, one of which may show one instance for all. An unknown context may be any."""
+def _differ(before: list[int | None], now: list[int | None], same_list: bool = True) -> bool:
+    """Whether contexts have changed. An unknown one may be any, and the older list shows one instance for all."""
+    if same_list:
+        return len(before) != len(now) or (before != now and None not in before + now)
     return None not in before + now and not set(before) & set(now)
 
 
@@ -173,9 +169,8 @@ def _attribute_changes(key: str, old: ModelSnapshot, new: ModelSnapshot, both_co
         pairs += [(old.attributes[name], new.attributes[name])] if both_complete else []
         for was, has in pairs:
             if was and has and was != has:
-                yield Change(
-                    key, kind, sorted(was), sorted(has), f"now has the {kind} {_joined(sorted(has))} instead of {_joined(sorted(was))}"
-                )
+                sentence = f"now has the {kind} {_joined(sorted(has))} instead of {_joined(sorted(was))}"
+                yield Change(key, kind, sorted(was), sorted(has), sentence)
                 break
     if None not in (old.variants, new.variants) and old.variants != new.variants:
         was_there, is_there = sorted(old.variants or ()), sorted(new.variants or ())
