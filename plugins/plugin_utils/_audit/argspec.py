@@ -12,32 +12,19 @@ import re
 from typing import Any
 
 from ...module_utils._input_errors import OptionError
-from ...module_utils._requirements.fleet import CONSISTENT
 from ...module_utils._text import printable
 from .._options.validate import validate_options
 from .drift import CHANGE_KINDS, DEFAULT_CHANGE_KINDS
 from .history import MAX_RUNS
+from .policy import POLICY
 from .reports.formats import DEFAULT_FORMATS, FORMATS
 
 LAST = "last"
 """The word for the baseline that the last run left."""
 
-
-_REQUIRE = {"type": "list", "elements": "dict"}
-_OF_FLEET = {
-    "require": {**_REQUIRE, "required": True},
-    "min_hosts": {"type": "int"},
-    "consistent": {"type": "list", "elements": "str", "choices": list(CONSISTENT)},
-}
-_POLICY = {
-    "require": _REQUIRE,
-    "exclusive": {"type": "bool", "default": False},
-    "fleet": {"type": "list", "elements": "dict", "options": _OF_FLEET},
-    "groups": {"type": "dict"},
-}
 FLEET_REPORT_SPEC: dict[str, Any] = {
     "hosts": {"type": "dict", "required": True},
-    "policy": {"type": "dict", "options": _POLICY},
+    "policy": {"type": "dict", "options": POLICY},
     "baseline": {"type": "path"},
     "drift": {"type": "list", "elements": "str", "choices": list(CHANGE_KINDS), "default": list(DEFAULT_CHANGE_KINDS)},
     "accept": {"type": "bool", "default": True},

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from ...module_utils._input_errors import InputError, OptionError
 from ...module_utils._lmstudio.record_type import Record
-from ...module_utils._requirements.fleet import after_number, judge_fleet, parse_fleet_terms, reason, what_is_asked
+from ...module_utils._requirements.fleet import CONSISTENT, after_number, judge_fleet, parse_fleet_terms, reason, what_is_asked
 from ...module_utils._requirements.judge import judge_exclusive, judge_requirement
 from ...module_utils._requirements.messages import FAIL, Violation, make_violation
 from ...module_utils._requirements.spec import Requirement, boolean, parse_all, read_value
@@ -23,6 +23,18 @@ from .._options.addresses import MachineOf, same_server_by_records
 ALL_HOSTS, FLEET = "all hosts", "fleet"
 NO_ANSWER = "gave no answer"
 """The reason why a host does not meet a requirement that could not be checked."""
+_REQUIRE = {"type": "list", "elements": "dict"}
+_OF_FLEET = {
+    "require": {**_REQUIRE, "required": True},
+    "min_hosts": {"type": "int"},
+    "consistent": {"type": "list", "elements": "str", "choices": list(CONSISTENT)},
+}
+_OF_GROUP = {
+    "require": _REQUIRE,
+    "exclusive": {"type": "bool", "default": False},
+    "fleet": {"type": "list", "elements": "dict", "options": _OF_FLEET},
+}
+POLICY = {**_OF_GROUP, "groups": {"type": "dict"}}
 _EXCLUSIVE = "has nothing loaded except what a requirement asks for"
 
 
@@ -67,7 +79,7 @@ def parse_policies(raw: Any, groups: Mapping[str, Iterable[str]]) -> list[Policy
 
 def _parse_part(raw: Any, where: str, name: str, hosts: frozenset[str] | None) -> list[Policy]:
     """What is required of all hosts, or of those of a group."""
-    keys = _check_keys(raw, where, ("require", "exclusive", "fleet", *(("groups",) if hosts is None else ())))
+    keys = _check_keys(raw, where, POLICY if hosts is None else _OF_GROUP)
     found = []
     exclusive = read_value(boolean, keys.get("exclusive", False), f"{where}.exclusive")
     if "require" in keys:
@@ -79,7 +91,7 @@ def _parse_part(raw: Any, where: str, name: str, hosts: frozenset[str] | None) -
         raise OptionError(f"{where}.fleet", "must be a list. Write a dash before each entry.")
     for number, part in enumerate(parts):
         at = f"{where}.fleet[{number}]"
-        part = _check_keys(part, at, ("require", "min_hosts", "consistent"))
+        part = _check_keys(part, at, _OF_FLEET)
         requirements = parse_all(part.get("require"), f"{at}.require")
         least, consistent = parse_fleet_terms(part.get("min_hosts"), part.get("consistent"), at + ".")
         if least is None and not consistent:
@@ -91,7 +103,7 @@ def _parse_part(raw: Any, where: str, name: str, hosts: frozenset[str] | None) -
     return found
 
 
-def _check_keys(raw: Any, where: str, known: tuple[str, ...]) -> Mapping[str, Any]:
+def _check_keys(raw: Any, where: str, known: Iterable[str]) -> Mapping[str, Any]:
     if not isinstance(raw, Mapping):
         raise OptionError(where, f"{printable(str(raw))} is not a mapping. The keys are {', '.join(known)}.")
     for key in raw:
