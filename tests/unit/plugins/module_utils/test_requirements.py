@@ -806,6 +806,14 @@ def test_of_a_variant_whose_name_is_not_known_nothing_else_is_known(forbidden, v
     assert violations(requirement, record({**CHAT, "key": "other/m", "selected_variant": None, "variants": ["other/********"]})) == []
 
 
+@pytest.mark.parametrize("named", ["qwen/qwen3-8b@q8_0", "*@q8_0"])
+def test_an_instance_called_like_a_variant_that_is_not_selected_is_not_taken_for_it(named):
+    variant = "qwen/qwen3-8b@q8_0"
+    of = record({**CHAT, "variants": [CHAT["selected_variant"], variant], "loaded_instances": [instance(variant)]})
+    assert violations({"model": named}, of) != []
+    assert violations({"model": named, "quantization": "Q8_0", "state": "unloaded"}, of) != []
+
+
 def test_a_variant_that_is_not_known_may_be_there_under_a_pattern_but_is_not_the_one_that_is_loaded():
     requirement = {"model": "qwen/*", "quantization": "8bit"}
     unknown = record({**CHAT, "variants": [7]})
