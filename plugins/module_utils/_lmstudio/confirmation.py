@@ -114,7 +114,7 @@ def confirm(record: Record, endpoint: Endpoint, answer: Response | ApiError | No
         return cast("Record", {**record, "confirmed": False})
     explained = {*record["loaded"], *(instance["id"] for instance in record["instances"])}
     listed = explained.union(record["available"], *([entry["selected_variant"], *entry["variants"]] for entry in record["models"]))
-    unlisted = sorted(name for name in found.states if name not in listed and found.state_of(name) != NOT_LOADED)
+    unlisted = sorted(name for name, states in found.states.items() if name not in listed and states != {NOT_LOADED})
     models = [{**entry, **found.added(entry, explained)} for entry in record["models"]]
     more = {"confirmed": not found.problem or None, **({"unlisted": unlisted} if unlisted else {})}
     return cast("Record", {**record, "models": models, **more})

@@ -414,7 +414,13 @@ def test_what_only_the_older_list_has_and_may_be_loaded_is_in_the_record():
     listed = json.dumps(
         {"models": [{"type": "llm", "key": "a", "loaded_instances": [{"id": "b"}]}, {"type": "llm", "key": "c", **variants}]}
     )
-    rows = [*(row(name, "loaded") for name in ("a", "b", "c", "c@q8", "new")), row("c@q4", "loading"), row("odd", "other"), row("idle")]
+    rows = [
+        *(row(name, "loaded") for name in ("a", "b", "c", "c@q8", "new")),
+        row("c@q4", "loading"),
+        row("odd", "other"),
+        row("idle"),
+        row(""),
+    ]
     v1 = Response(200, listed.encode())
     assert Server(v1=v1, v0=older(rows)).record(confirm=True)["unlisted"] == ["new", "odd"]
     assert "unlisted" not in Server(v1=v1, v0=older(rows[:4])).record(confirm=True)

@@ -734,6 +734,11 @@ def test_whether_a_variant_that_is_not_selected_is_loaded_is_not_known():
     assert [violation["check"] for violation in found] == ["model", "exclusive"]
 
 
+def test_a_variant_may_be_loaded_where_the_selected_one_has_an_empty_name():
+    of = record({**CHAT, "variants": ["qwen/qwen3-8b@8bit"], "selected_variant": ""})
+    assert violations({"model": "qwen/qwen3-8b@8bit", "quantization": "8bit", "state": "unloaded"}, of)
+
+
 @pytest.mark.parametrize(
     "name, capabilities",
     [
