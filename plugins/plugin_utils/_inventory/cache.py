@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...module_utils._http.endpoint import PUBLIC_OPTIONS, V0, V1, Endpoint
+from ...module_utils._http.endpoint import APIS, AUTO, PUBLIC_OPTIONS, Endpoint
 from ...module_utils._http.errors import ApiError
 from ...module_utils._http.ip_addresses import is_loopback
 from ...module_utils._http.response import Response
@@ -78,7 +78,7 @@ def load_polls(value: Any, endpoints: Mapping[str, Endpoint], max_age: float) ->
     @functools.lru_cache(maxsize=None)
     def answer_at(position: int) -> ParsedAnswer:
         answer = answers[position]
-        if answer["api"] not in (V1, V0):
+        if answer["api"] not in {*APIS} - {AUTO}:
             raise ValueError
         return ParsedAnswer([_read_model(models[number]) for number in answer["models"]], [*map(str, answer["warnings"])], answer["api"])
 
