@@ -469,6 +469,11 @@ def test_under_an_inherited_run_once_the_role_gates_every_host_where_only_some_s
         said = {name: {**one, **({"require_models_min_hosts": 2} if name == alone else {})} for name, one in hosts.items()}
         outcome = run(play, said, ends=2)
         assert "deployed gpu02" not in outcome.output, f"{alone} requires 2 hosts"
+    both = {name: {**one, "require_models_min_hosts": 1} for name, one in hosts.items()}
+    both["gpu02"]["require_models_exclusive"] = True
+    outcome = run(play, both, ends=2)
+    assert "require_models_exclusive is about one host." in words(outcome)
+    assert "deployed gpu01" in outcome.output and "deployed gpu02" not in outcome.output
 
 
 def test_the_role_gates_no_host_with_what_another_one_requires(run, start):

@@ -252,8 +252,11 @@ def test_an_answer_of_an_earlier_run_is_not_that_of_this_one(run, start, tmp_pat
     assert [len(fleet.requests(name)) for name in ("gpu1", "gpu2")] == [1, 2]
 
 
-@pytest.mark.parametrize("include", ["import_role", "include_role"])
-def test_the_answer_of_one_host_is_never_that_of_another(run, start, tmp_path, include):
+@pytest.mark.parametrize(
+    ("include", "more"),
+    [("import_role", {}), ("include_role", {}), ("include_role", {"apply": {"delegate_to": "gpu1", "delegate_facts": True}})],
+)
+def test_the_answer_of_one_host_is_never_that_of_another(run, start, tmp_path, include, more):
     """Each host asks itself, but the role runs once: here in the first play, and after a run that asked all of them in the second."""
     fleet = start({"gpu1": {"payload": "two_loaded.json"}, "gpu2": {"payload": "two_loaded.json"}})
     role = {"name": "Audit", f"ansible.builtin.{include}": {"name": "gpufleet.lmstudio.fleet_audit"}}
@@ -271,7 +274,8 @@ def test_the_answer_of_one_host_is_never_that_of_another(run, start, tmp_path, i
         "fleet_audit_policy": {"require": [{"model": "qwen/qwen3-8b"}]},
         "fleet_audit_fail_on": ["violations"],
     }
-    for tasks in ([changes, {**role, "run_once": True}], [role, changes, {**role, "run_once": True}]):
+    once = {**role, f"ansible.builtin.{include}": {"name": "gpufleet.lmstudio.fleet_audit", **more}, "run_once": True}
+    for tasks in ([changes, once], [role, changes, once]):
         fleet.change("gpu2", payload="two_loaded.json")
         play = [{"name": "Audit", "hosts": "all", "gather_facts": False, "vars": settings, "tasks": tasks}]
         run(json.dumps(play), hosts_of(fleet), ends=2)
