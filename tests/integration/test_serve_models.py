@@ -303,3 +303,11 @@ def test_options_that_do_not_fit_together_are_refused_on_every_host_where_the_ro
         output = run(PLAY.replace("      tags: [serve]\n", "      run_once: true\n", 1), hosts, ends=2).output
         assert "SERVES gpu01" in output and "SERVES gpu02" not in output
         assert sentence in output and not fleet.requests("gpu02")
+
+
+def test_the_state_of_a_model_is_what_the_role_documents_whatever_the_defaults_of_the_play_are(run, start):
+    fleet = start({"gpu01": {"payload": "two_loaded.json"}})
+    defaults = "  gather_facts: false\n  module_defaults: {gpufleet.lmstudio.model: {state: unloaded}}\n"
+    hosts = {"gpu01": {"lmstudio_url": fleet.urls["gpu01"], "serve_models_models": [{"model": LARGE}], "serve_models_via": "controller"}}
+    assert "SERVES gpu01 The requirement is met" in run(PLAY.replace("  gather_facts: false\n", defaults), hosts).output
+    assert not fleet.posts("gpu01")
