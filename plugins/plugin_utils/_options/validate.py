@@ -52,8 +52,8 @@ def validate_options(spec: Mapping[str, Any], options: Mapping[str, Any], names:
 
 
 def refuse_conversions(spec: Mapping[str, Any], options: Mapping[str, Any], names: Mapping[str, str] | None = None) -> None:
-    """Raise an ``AnsibleError`` for what Ansible would take for another value: true for the number 1, and among the options of a plugin any text that
-    it does not know for false. It would quote a secret of another type than it expects, or take its text.
+    """Raise an ``AnsibleError`` for what Ansible would take for another value: true for the number 1, a secret of a wrong type for its text, and among
+    the options of a plugin any text that it does not know for false. About a secret, Ansible's own error would quote it.
     """
     for name, value in options.items():
         option = spec.get(name, {})
