@@ -289,6 +289,25 @@ def test_the_answer_of_one_host_is_never_that_of_another(run, start, tmp_path, i
         )
 
 
+@pytest.mark.matrix
+@pytest.mark.parametrize("source", ["controller", "target"])
+def test_it_judges_although_the_role_is_not_for_the_first_host(run, start, tmp_path, source):
+    """The tasks of the role run once, and inherit the `when` of an import."""
+    fleet = start({"gpu1": {"payload": "two_loaded.json"}, "gpu2": {"payload": "none_loaded.json"}})
+    settings = {
+        "fleet_audit_source": source,
+        "fleet_audit_formats": ["json"],
+        "fleet_audit_dest": "audit",
+        "fleet_audit_policy": {"require": [{"model": "qwen/qwen3-8b"}]},
+        "fleet_audit_fail_on": ["violations"],
+    }
+    role = {"role": "gpufleet.lmstudio.fleet_audit", "when": "inventory_hostname == 'gpu2'", "tags": ["audit"]}
+    play = [{"name": "Audit", "hosts": "all", "gather_facts": False, "vars": settings, "roles": [role]}]
+    assert "qwen/qwen3-8b: not met by" in run(json.dumps(play), hosts_of(fleet), "--tags", "audit", ends=2).output
+    gpu1, gpu2 = json.loads((tmp_path / "audit" / "fleet_audit.json").read_bytes())["hosts"]
+    assert [gpu1["status"], gpu2["status"]] == ["ok" if source == "controller" else "not_asked", "ok"]
+
+
 @pytest.mark.skipif(not shutil.which("ssh"), reason="there is no ssh here")
 def test_hosts_without_a_record_are_findings(audit, start, tmp_path):
     fleet = start({"gpu1": {}})
