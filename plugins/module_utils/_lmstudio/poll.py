@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection: it may change at any time. Do not import it from elsewhere.
 
-"""Which list of models an endpoint is asked for (the option ``api``), and when a second request follows."""
+"""Which list of models an endpoint is asked for (the option ``api``), when a second request follows, and which reader an answer gets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from .._http.errors import ApiError
 from .._http.request import Request
 from .._http.response import Response
 from .documents import read_document
-from .models_v0 import LIST_MODELS_V0
-from .models_v1 import LIST_MODELS
+from .models_v0 import LIST_MODELS_V0, read_models_v0
+from .models_v1 import LIST_MODELS, ReadModel, read_models
+from .reader import ModelList
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """How ``asked_at`` is written, in UTC."""
@@ -41,6 +42,11 @@ def make_poll(seconds: float, answer: Response | ApiError) -> Poll:
     """The poll of an endpoint that was asked `seconds` ago and has just answered."""
     asked_at = time.strftime(TIME_FORMAT, time.gmtime(time.time() - seconds))
     return Poll(answer, asked_at, None if isinstance(answer, ApiError) else round(seconds * 1000))
+
+
+def read_list(answer: Response, endpoint: Endpoint, api: str, read_model: ReadModel) -> ModelList:
+    """The models of an answer to the list `api`. Raises :class:`ApiError`."""
+    return read_models_v0(answer, endpoint) if api == V0 else read_models(answer, endpoint, read_model)
 
 
 async def poll_endpoint(endpoint: Endpoint, fetch: Callable[[Endpoint, Request], Awaitable[Response]]) -> Poll:

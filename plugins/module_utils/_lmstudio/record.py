@@ -19,10 +19,10 @@ from .._http.request import Request
 from .._http.response import Response
 from .known import may_be_loaded, total
 from .masking import mask_answer, mask_problem
-from .models_v0 import LIST_MODELS_V0, read_models_v0
-from .models_v1 import LIST_MODELS, ReadModel, read_models
+from .models_v0 import LIST_MODELS_V0
+from .models_v1 import LIST_MODELS, ReadModel
 from .next_steps import hint_of
-from .poll import Poll, poll_endpoint
+from .poll import Poll, poll_endpoint, read_list
 from .reader import EMBEDDING_TYPES, Model, Reader, comparable_text
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def ask(endpoint: Endpoint, fetch: Fetch, detail: str) -> Record:
 
 def read_answer(endpoint: Endpoint, answer: Response, api: str, read_model: ReadModel = Reader.read) -> ParsedAnswer:
     """The list in an answer, as any endpoint gets it: with the secrets in it. Raises :class:`ApiError`."""
-    found = read_models_v0(answer, endpoint) if api == V0 else read_models(answer, endpoint, read_model)
-    return ParsedAnswer(*found, api)
+    return ParsedAnswer(*read_list(answer, endpoint, api, read_model), api)
 
 
 def parse(endpoint: Endpoint, poll: Poll, read: Callable[[Endpoint, Response, str], ParsedAnswer] = read_answer) -> ParsedPoll:
