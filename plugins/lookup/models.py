@@ -136,6 +136,7 @@ class LookupModule(LookupBase):
     def run(self, terms: list[Any], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         # ansible-core before 2.19 passes it for with_gpufleet.lmstudio.models.
         kwargs.pop("wantlist", None)
+        # The documentation has the type of every option, but only the spec says which of them are secrets.
         spec = {**self.option_definitions, **FLEET_SPEC}
         del spec["_terms"]
         variables = variables or {}

@@ -128,9 +128,13 @@ def test_an_endpoint_that_is_a_host_already_keeps_its_own_variables(read_invento
     assert len(fleet.requests("gpu02")) == 1
 
 
-def test_headers_of_a_source_may_be_a_text_as_those_of_a_module(read_inventory, start):
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    "headers", ["X-Key=key-of-the-fleet", "{{ 'X-Key=key-of-' ~ 'the-fleet' }}", "{{ {'X-Key': 'key-of-the-fleet'} }}"]
+)
+def test_headers_of_a_source_may_be_a_text_or_a_template_as_those_of_a_module(read_inventory, start, headers):
     fleet = start({"gpu01": {}})
-    read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": {**PLUGIN, "hosts": "gpu", "headers": "X-Key=key-of-the-fleet"}})
+    read_inventory({"hosts.yml": local(fleet), "lmstudio.yml": {**PLUGIN, "hosts": "gpu", "headers": headers}})
     (request,) = fleet.requests("gpu01")
     assert request["headers"]["x-key"] == "key-of-the-fleet"
 

@@ -557,6 +557,7 @@ def test_it_waits_through_a_restart_until_the_model_is_back(run, start, via):
 
     def restart():
         # Refused, then slow, then there, then loading, then loaded: each as soon as the step before was seen.
+        # A refused connection leaves nothing at the server to wait for.
         time.sleep(1.5)
         fleet.fault("gpu01", "silence")
         seen.append(requests_reach(fleet, 1))
